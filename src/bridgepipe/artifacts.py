@@ -1,0 +1,168 @@
+"""Files that are whole or absent, and that say what they are.
+
+A file is written beside its final name and renamed when complete, so a killed
+job never leaves something that looks like a result. Model files carry a card
+(configuration, digests of what they were made from) and refuse a mismatch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from bridgepipe.errors import UserError
+
+Card = dict[str, Any]
+# One metadata key only: safetensors writes several in an arbitrary order.
+CARD = "bridgepipe"
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """A temporary name beside ``path``; renamed to it on success, removed on failure.
+
+    Raises:
+        UserError: the folder cannot be written or the disk is full.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb") as f:
+            os.fsync(f.fileno())
+        os.replace(temporary, path)
+    except OSError as e:
+        raise UserError(
+            f"cannot write: {e.strerror or e}",
+            path,
+            "free some space or make the folder writable, then run the same command again",
+        ) from e
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys: equal values give equal text, whatever their order."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest_of(value: Any) -> str:
+    """sha256 of a JSON value, first 16 hex digits."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
+
+
+def digest_file(path: str | Path) -> str:
+    """sha256 of a file's bytes, 64 hex digits."""
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write JSON atomically; keys keep their order, floats their shortest exact form."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        UserError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf8"))
+    except FileNotFoundError as e:
+        raise UserError("no such file", path, "make it first, or give another path") from e
+    except ValueError as e:
+        raise UserError(f"not a JSON file: {e}", path, "delete it and make it again") from e
+
+
+def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], card: Card) -> None:
+    """Write tensors and their card as one safetensors file, atomically.
+
+    Args:
+        path: file to write.
+        tensors: any shapes and dtypes; moved to the CPU.
+        card: JSON values that say what the file is.
+    """
+    from safetensors.torch import save_file
+
+    on_cpu = {k: v.detach().to("cpu").contiguous() for k, v in tensors.items()}
+    with atomic(path) as temporary:
+        save_file(on_cpu, temporary, metadata={CARD: canonical(card)})
+
+
+def load_card(path: str | Path) -> Card:
+    """The card of a file written by `save_tensors`.
+
+    Raises:
+        UserError: missing, damaged, or not written by bridgepipe.
+    """
+    from safetensors import safe_open
+
+    with _readable(path), safe_open(path, framework="pt") as f:
+        metadata = f.metadata() or {}
+    if CARD not in metadata:
+        raise UserError("not a bridgepipe file: it has no card", path, "give a file made by bridgepipe")
+    return json.loads(metadata[CARD])
+
+
+def load_tensors(path: str | Path, expect: Mapping[str, Any] | None = None) -> tuple[dict[str, Tensor], Card]:
+    """Read tensors and card, refusing a file that was made under other settings.
+
+    Args:
+        path: file written by `save_tensors`.
+        expect: entries that the card must hold with exactly these values.
+
+    Returns:
+        Tensors by name (CPU) and the card.
+
+    Raises:
+        UserError: missing, damaged, foreign, or an expected entry differs.
+    """
+    from safetensors.torch import load_file
+
+    card = load_card(path)
+    for key, value in (expect or {}).items():
+        if canonical(card.get(key)) != canonical(value):
+            raise UserError(
+                f"made under another configuration: its {key} is {_brief(card.get(key), value)}",
+                path,
+                "delete it to make it again, or restore the configuration that it was made under",
+            )
+    with _readable(path):
+        return load_file(path), card
+
+
+def _brief(found: Any, wanted: Any) -> str:
+    """The first difference between two JSON values, short enough for one line."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in sorted(set(found) | set(wanted)):
+            if found.get(key) != wanted.get(key):
+                return f"{key}: {_brief(found.get(key), wanted.get(key))}"
+    return f"{found!r}, expected {wanted!r}"
+
+
+@contextmanager
+def _readable(path: str | Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except FileNotFoundError as e:
+        raise UserError("no such file", path, "make it first, or give another path") from e
+    except (SafetensorError, OSError) as e:
+        raise UserError(f"damaged or foreign file: {e}", path, "delete it and make it again") from e

@@ -1,0 +1,101 @@
+"""Randomness that belongs to the item, not to the batch it happens to travel in.
+
+Every item (an image of a dataset, a position in the training order) owns an
+independent Philox stream keyed by (seed, purpose, item). Batch size, number of
+partitions, device and number of processes therefore never change a result.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Noise(Protocol):
+    """What samplers and corruptions ask for; every draw has one row per item."""
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """Standard normal draws, float32 ``[items, *shape]``."""
+        ...
+
+    def uniform(self, shape: Sequence[int] = ()) -> Tensor:
+        """Draws from [0, 1), float32 ``[items, *shape]``."""
+        ...
+
+    def integers(self, high: int) -> Tensor:
+        """One integer of [0, high) per item, int64 ``[items]``."""
+        ...
+
+
+def generator(seed: int, purpose: str, item: int = 0) -> np.random.Generator:
+    """The stream of one item: independent for different (seed, purpose, item)."""
+    key = np.random.SeedSequence([seed, zlib.crc32(purpose.encode()), item])
+    return np.random.Generator(np.random.Philox(key))
+
+
+class ItemNoise:
+    """Streams of a batch of items, drawn on the CPU so that every device agrees.
+
+    Args:
+        seed: seed of the experiment, >= 0.
+        purpose: name of what is drawn; different purposes are independent.
+        items: index of every item of the batch.
+        device: where the draws are returned.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        purpose: str,
+        items: Sequence[int],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._streams = [generator(seed, purpose, int(item)) for item in items]
+        self._device = device
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        return self._stack(g.standard_normal(shape, dtype=np.float32) for g in self._streams)
+
+    def uniform(self, shape: Sequence[int] = ()) -> Tensor:
+        return self._stack(g.random(shape, dtype=np.float32) for g in self._streams)
+
+    def integers(self, high: int) -> Tensor:
+        return self._stack(g.integers(high) for g in self._streams)
+
+    def _stack(self, draws: Iterator[np.ndarray]) -> Tensor:
+        return torch.from_numpy(np.stack([np.asarray(d) for d in draws])).to(self._device)
+
+
+class Replay:
+    """Recorded draws, handed out in order: a run with known noise can be replayed.
+
+    Args:
+        draws: tensors ``[items, *shape]`` in the order in which they are consumed.
+    """
+
+    def __init__(self, draws: Sequence[Tensor]) -> None:
+        self._draws = iter(draws)
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        draw = next(self._draws, None)
+        if draw is None:
+            raise ValueError("the recorded noise is used up")
+        if tuple(draw.shape[1:]) != tuple(shape):
+            raise ValueError(f"recorded noise is {tuple(draw.shape[1:])}, asked for {tuple(shape)}")
+        return draw
+
+    def uniform(self, shape: Sequence[int] = ()) -> Tensor:
+        return self.normal(shape)
+
+    def integers(self, high: int) -> Tensor:
+        return self.normal(()).long() % high
+
+
+def as_noise(rng: Noise | Sequence[Tensor]) -> Noise:
+    """A list of tensors is replayed; anything else is a source of noise already."""
+    return Replay(rng) if isinstance(rng, list | tuple) else rng  # type: ignore[return-value]

@@ -7,21 +7,25 @@ job never leaves something that looks like a result. Model files carry a card
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from bridgepipe.errors import UserError
+
+if TYPE_CHECKING:  # the workflow writes its small files through this module and needs no torch
+    from torch import Tensor
 
 Card = dict[str, Any]
 # One metadata key only: safetensors writes several in an arbitrary order.
 CARD = "bridgepipe"
+CONTENT = "content_sha256"
 
 
 @contextmanager
@@ -49,6 +53,35 @@ def atomic(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def exclusive(path: str | Path, wait: bool = False) -> Iterator[None]:
+    """Hold a lock file; the system lets go of it when this process ends, however it ends.
+
+    Args:
+        path: lock file, made when missing and left behind.
+        wait: wait until the other process is done, saying so once.
+
+    Raises:
+        UserError: another process holds it and ``wait`` is false.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as f:
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                raise UserError(
+                    "another run is at work here",
+                    path,
+                    "wait until it is done or stop it, then repeat the command",
+                ) from None
+            print(
+                f"bridgepipe: waiting for another process at work here ({path})", file=sys.stderr, flush=True
+            )
+            fcntl.flock(f, fcntl.LOCK_EX)
+        yield
+
+
 def canonical(value: Any) -> str:
     """JSON with sorted keys: equal values give equal text, whatever their order."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -63,6 +96,17 @@ def digest_file(path: str | Path) -> str:
     """sha256 of a file's bytes, 64 hex digits."""
     with open(path, "rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def digest_code(*names: str) -> str:
+    """sha256 over source files or folders of this package, first 16 hex digits."""
+    package = Path(__file__).parent
+    files = sorted(
+        f
+        for name in names
+        for f in ([package / name] if name.endswith(".py") else (package / name).rglob("*.py"))
+    )
+    return digest_of({str(f.relative_to(package)): digest_file(f) for f in files})
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -101,8 +145,20 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], card: Card) ->
     from safetensors.torch import save_file
 
     on_cpu = {k: v.detach().to("cpu").contiguous() for k, v in tensors.items()}
+    signed = {**card, CONTENT: _content(on_cpu)}
     with atomic(path) as temporary:
-        save_file(on_cpu, temporary, metadata={CARD: canonical(card)})
+        save_file(on_cpu, temporary, metadata={CARD: canonical(signed)})
+
+
+def _content(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 over names and bytes of all tensors: finds a flipped bit, identifies the weights."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name}:{tensors[name].dtype}:{tuple(tensors[name].shape)};".encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load_card(path: str | Path) -> Card:
@@ -144,7 +200,12 @@ def load_tensors(path: str | Path, expect: Mapping[str, Any] | None = None) -> t
                 "delete it to make it again, or restore the configuration that it was made under",
             )
     with _readable(path):
-        return load_file(path), card
+        tensors = load_file(path)
+    if _content(tensors) != card.get(CONTENT):
+        raise UserError(
+            "damaged file: its content does not match its digest", path, "delete it and make it again"
+        )
+    return tensors, card
 
 
 def _brief(found: Any, wanted: Any) -> str:

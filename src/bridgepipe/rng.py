@@ -8,8 +8,8 @@ partitions, device and number of processes therefore never change a result.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -67,7 +67,7 @@ class ItemNoise:
     def integers(self, high: int) -> Tensor:
         return self._stack(g.integers(high) for g in self._streams)
 
-    def _stack(self, draws: Iterator[np.ndarray]) -> Tensor:
+    def _stack(self, draws: Iterable[Any]) -> Tensor:
         return torch.from_numpy(np.stack([np.asarray(d) for d in draws])).to(self._device)
 
 

@@ -1,0 +1,45 @@
+# bridgepipe: from raw images to a table of results.  snakemake results/i2sb/jpeg-5/fid.json
+from bridgepipe import workflow as pipeline
+
+
+configfile: "params.yaml"
+
+
+# used with --software-deployment-method apptainer only; see Containerfile
+container: "docker://bridgepipe:0.1.0"
+
+
+P = pipeline.open_params(config, workflow.configfiles)
+
+
+onstart:
+    P.work_alone()
+
+
+wildcard_constraints:
+    dataset=P.one_of(P.datasets),
+    extractor=P.one_of(P.extractors),
+    split="train|val|test",
+    method=P.one_of(P.methods),
+    experiment=P.one_of(P.all_names),
+    part=r"\d+",
+    parts=r"\d+",
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/i2sb.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        P.tables(),
+        P.results(),
+
+
+rule demo:
+    input:
+        P.results("i2sb/jpeg-5"),

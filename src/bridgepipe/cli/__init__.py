@@ -1,0 +1,35 @@
+"""The command line: one verb per rule of the workflow, and the verbs for people.
+
+Verbs read their stage's configuration, hand plain values to the module that
+does the work, and write its result. Every path is an option.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from bridgepipe.cli import data, evaluate, figure, people, sample, train
+from bridgepipe.errors import UserError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="From raw images to a reproducible table of results for diffusion bridges.",
+)
+for module in (people, data, train, sample, evaluate):
+    app.registered_commands += module.app.registered_commands
+app.add_typer(data.store_app, name="store")
+app.add_typer(evaluate.metric_app, name="evaluate")
+app.add_typer(figure.app, name="figure")
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 2 for bad input (one line says what), 75 for "run me again"."""
+    try:
+        app()
+    except UserError as e:
+        print(f"bridgepipe: {e}", file=sys.stderr)
+        raise SystemExit(2) from None

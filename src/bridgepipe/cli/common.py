@@ -1,0 +1,97 @@
+"""What several verbs share: options, and the step from configuration to plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bridgepipe import artifacts, config
+from bridgepipe.errors import UserError
+
+if TYPE_CHECKING:
+    from bridgepipe.evaluation.features import Extractor
+    from bridgepipe.methods.i2sb import Problem, Restorer
+
+File = Annotated[Path, typer.Option(show_default=False)]
+Config = Annotated[Path, typer.Option("--config", help="configuration of the stage")]
+Runtime = Annotated[Path, typer.Option(help="speed settings; defaults when the file is missing")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads; default: runtime.threads")]
+RUNTIME = Path("results/config/runtime.json")
+
+
+def read_runtime(path: Path, threads: int | None = None) -> config.Runtime:
+    """The runtime section; also sets the number of CPU threads of this process."""
+    import torch
+
+    runtime = config.Runtime()
+    if path.exists():
+        runtime = config.Runtime.model_validate(artifacts.read_json(path))
+    torch.set_num_threads(threads or runtime.threads)
+    return runtime
+
+
+def fields_of(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    """The entries of ``values`` that are fields of a dataclass, lists as tuples."""
+    names = {f.name for f in dataclasses.fields(kind)}
+    return {k: tuples(v) for k, v in values.items() if k in names}
+
+
+def tuples(value: Any) -> Any:
+    """JSON has lists only; constructors want tuples."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def problem_of(settings: dict[str, Any], image_size: Sequence[int]) -> Problem:
+    from bridgepipe.methods.i2sb import Problem
+
+    height, width = image_size
+    return Problem(image_size=(height, width), **fields_of(Problem, settings))
+
+
+def load_restorer(model: Path, train_config: Path, problem: Problem, runtime: config.Runtime) -> Restorer:
+    """A trained network, refused when it was trained under another configuration."""
+    from bridgepipe.methods import i2sb
+
+    settings = artifacts.read_json(train_config)
+    weights, card = artifacts.load_tensors(model, {"config": settings})
+    arguments = {k: tuples(v) for k, v in settings["network"].items()}
+    network = i2sb.network(problem.image_size, problem.cond_x1, seed=0, **arguments)
+    network.load_state_dict(weights)
+    return i2sb.Restorer(
+        network,
+        problem,
+        device=runtime.device,
+        precision=runtime.precision,
+        batch_size=runtime.batch_size,
+        channels_last=runtime.channels_last,
+        compile=runtime.compile,
+        digest=card[artifacts.CONTENT],
+    )
+
+
+def load_extractor(configuration: Path, weights: Path, runtime: config.Runtime) -> Extractor:
+    from bridgepipe import running
+    from bridgepipe.evaluation import features
+
+    kind = artifacts.read_json(configuration)["kind"]
+    return features.load_extractor(kind, weights, device=running.accelerator(runtime.device).device)
+
+
+def same_count(**stores: Any) -> None:
+    """Stores of the same images must have as many.
+
+    Raises:
+        UserError: they have not.
+    """
+    counts = {name: len(s) for name, s in stores.items()}
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{n} {name}" for name, n in counts.items())
+        raise UserError(f"different numbers of images: {listed}", *_mend(stores))
+
+
+def _mend(stores: dict[str, Any]) -> tuple[Any, str]:
+    return next(iter(stores.values())).path, "delete the stores and make them again"

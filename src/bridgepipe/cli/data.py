@@ -1,0 +1,52 @@
+"""Verbs for data: prepare, gather, fetch, and a look inside stores."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bridgepipe import artifacts
+from bridgepipe.cli.common import Config, File, tuples
+
+app = typer.Typer()
+store_app = typer.Typer(no_args_is_help=True, help="Look inside image stores.")
+
+
+@app.command()
+def prepare(config: Config, output: File) -> None:
+    """Turn a source of images into one store per split."""
+    from bridgepipe import datasets
+
+    settings = artifacts.read_json(config)
+    datasets.prepare(out_dir=output, **{k: tuples(v) for k, v in settings.items() if v is not None})
+
+
+@app.command()
+def gather(parts: list[Path], output: File) -> None:
+    """Join the stores of parallel jobs."""
+    from bridgepipe import store
+
+    store.gather(parts, output)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="a name of sources.yaml, such as i2sb/jpeg-5")],
+    output: Annotated[Path | None, typer.Option(help="also link it under this name")] = None,
+    root: File = Path("data/raw/published"),
+) -> None:
+    """Download published weights or data: resumes, verifies, shows the licence."""
+    from bridgepipe import fetch as downloads
+
+    print(downloads.fetch(name, root))
+
+
+@store_app.command("info")
+def store_info(file: Path) -> None:
+    """What a store holds and how it was made."""
+    from bridgepipe import store
+
+    print(json.dumps(store.info(file), indent=2))

@@ -1,0 +1,143 @@
+"""Verbs of the evaluation stage: reference statistics, one metric each, and the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from bridgepipe import artifacts
+from bridgepipe.cli.common import (
+    RUNTIME,
+    Config,
+    File,
+    Runtime,
+    Threads,
+    load_extractor,
+    read_runtime,
+    same_count,
+)
+
+app = typer.Typer()
+metric_app = typer.Typer(no_args_is_help=True, help="Metrics of restored images, each with its protocol.")
+
+
+@app.command()
+def statistics(
+    data: File,
+    extractor: File,
+    weights: File,
+    output: File,
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """Mean and covariance of the features of a split: the reference of the FID."""
+    from bridgepipe.evaluation import fid
+    from bridgepipe.store import ImageStore
+
+    speed = read_runtime(runtime, threads)
+    fid.statistics(load_extractor(extractor, weights, speed), ImageStore(data), speed.batch_size).save(output)
+
+
+@metric_app.command("fid")
+def fid_metric(
+    config: Config,
+    restored: File,
+    corrupted: File,
+    statistics: File,
+    extractor: File,
+    weights: File,
+    output: File,
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """FID and KID of restored and corrupted images against real ones."""
+    from bridgepipe.evaluation import fid, protocol
+    from bridgepipe.evaluation.features import describe
+    from bridgepipe.store import ImageStore
+
+    speed = read_runtime(runtime, threads)
+    settings, network = artifacts.read_json(config), load_extractor(extractor, weights, speed)
+    reference = fid.Statistics.load(statistics, {"extractor": describe(network)})
+    stores = {"": ImageStore(restored), "_corrupted": ImageStore(corrupted)}
+    values: dict[str, Any] = {}
+    for suffix, images in stores.items():
+        found = fid.statistics(network, images, speed.batch_size)
+        values[f"fid{suffix}"] = fid.fid(found, reference)
+        if settings["kid"]:
+            values[f"kid{suffix}"] = fid.kernel_distance(found, reference)
+    shared = protocol.protocol(
+        "fid: float64, unbiased covariance",
+        n=len(stores[""]),
+        extractor=describe(network),
+        reference=settings["reference"],
+        reference_digest=reference.data,
+    )
+    protocol.write_metric(output, values, shared, _made_with(stores[""]))
+
+
+@metric_app.command("accuracy")
+def accuracy_metric(
+    restored: File,
+    corrupted: File,
+    originals: File,
+    extractor: File,
+    weights: File,
+    output: File,
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """Share of restored, corrupted and original images that a classifier names rightly."""
+    from bridgepipe.evaluation import protocol
+    from bridgepipe.evaluation.accuracy import classifier_accuracy
+    from bridgepipe.evaluation.features import describe
+    from bridgepipe.store import ImageStore
+
+    speed = read_runtime(runtime, threads)
+    network, truth = load_extractor(extractor, weights, speed), ImageStore(originals)
+    stores = {"": ImageStore(restored), "_corrupted": ImageStore(corrupted)}
+    n = len(stores[""])
+    values: dict[str, Any] = {}
+    for suffix, images in {**stores, "_originals": truth.first_images(n)}.items():
+        found = classifier_accuracy(network, images, truth.labels[:n], speed.batch_size)
+        values |= {
+            f"accuracy{suffix}": found.accuracy,
+            f"low{suffix}": found.low,
+            f"high{suffix}": found.high,
+        }
+    shared = protocol.protocol(
+        "top-1 accuracy", n=n, extractor=describe(network), reference_digest=truth.digest
+    )
+    protocol.write_metric(output, values, shared, _made_with(stores[""]))
+
+
+@metric_app.command("restoration")
+def restoration_metric(restored: File, corrupted: File, originals: File, output: File) -> None:
+    """PSNR and SSIM of restored and of corrupted images against their originals."""
+    from bridgepipe.evaluation import protocol
+    from bridgepipe.evaluation.restoration import restoration
+    from bridgepipe.store import ImageStore
+
+    images, seen, truth = ImageStore(restored), ImageStore(corrupted), ImageStore(originals)
+    same_count(restored=images, corrupted=seen)
+    found = restoration(images, seen, truth.first_images(len(images)))
+    shared = protocol.protocol(
+        "psnr, ssim: per image on uint8, mean", n=len(images), reference_digest=truth.digest
+    )
+    protocol.write_metric(output, found.means(), shared, _made_with(images))
+
+
+@app.command()
+def table(metrics: list[Path], csv: File, markdown: File) -> None:
+    """One row per experiment from its metric files, published numbers beside ours."""
+    from bridgepipe.evaluation import tables
+
+    frame = tables.collect(metrics)
+    tables.write(frame, csv, markdown)
+
+
+def _made_with(images: Any) -> dict[str, Any]:
+    """What one value was made with and another may differ in."""
+    made_by = images.card["made_by"]
+    return {"settings": made_by["settings"], "model": made_by["model"], "data": made_by["data"]}

@@ -1,0 +1,78 @@
+"""Verbs that draw: one picture each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from bridgepipe import artifacts
+from bridgepipe.cli.common import (
+    RUNTIME,
+    Config,
+    File,
+    Runtime,
+    Threads,
+    load_restorer,
+    problem_of,
+    read_runtime,
+)
+
+app = typer.Typer(no_args_is_help=True, help="Pictures for the report.")
+ROWS = 8
+
+
+@app.command()
+def grid(restored: File, corrupted: File, originals: File, output: File, title: str = "") -> None:
+    """Original, corrupted and restored images with the PSNR of each."""
+    import numpy as np
+
+    from bridgepipe import figures
+    from bridgepipe.evaluation.restoration import quality
+    from bridgepipe.store import ImageStore
+
+    stores = {
+        "original": ImageStore(originals),
+        "corrupted": ImageStore(corrupted),
+        "restored": ImageStore(restored),
+    }
+    columns = {
+        name: np.stack([s[i] for i in range(min(ROWS, len(stores["restored"])))])
+        for name, s in stores.items()
+    }
+    psnr = {name: quality(columns[name], columns["original"]).psnr for name in ("corrupted", "restored")}
+    figures.comparison_grid(output, columns, psnr, title)
+
+
+@app.command()
+def path(
+    config: Config,
+    train_config: File,
+    model: File,
+    data: File,
+    output: File,
+    title: str = "",
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """States of the bridge and predictions of the clean image along the sampling path."""
+    from bridgepipe import figures
+    from bridgepipe.store import ImageStore
+
+    speed = read_runtime(runtime, threads)
+    settings, images = artifacts.read_json(config), ImageStore(data)
+    how = settings["sample"]
+    restorer = load_restorer(model, train_config, problem_of(settings, images.image_size), speed)
+    result = next(restorer.restore(images, range(4), nfe=how["nfe"], clip=how["clip"], seed=how["seed"]))
+    figures.path_grid(output, result.corrupted, result.states, result.predictions, result.steps, title)
+
+
+@app.command()
+def loss(csv: Path = typer.Option(...), output: Path = typer.Option(...), title: str = "") -> None:
+    """Training loss against the step."""
+    import pandas as pd
+
+    from bridgepipe import figures
+
+    rows = pd.read_csv(csv)
+    figures.loss_curve(output, rows["step"].to_numpy(), rows["loss"].to_numpy(), title)

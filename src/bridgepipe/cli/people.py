@@ -1,0 +1,55 @@
+"""Verbs for people: look at the configuration, restore one's own photographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from bridgepipe import artifacts
+from bridgepipe import config as configuration
+from bridgepipe.cli.common import RUNTIME, File, Runtime, Threads, load_restorer, problem_of, read_runtime
+
+app = typer.Typer()
+
+
+@app.command("config")
+def show_config(
+    experiment: Annotated[str, typer.Argument(help="method/name, such as i2sb/jpeg-5")],
+    params: File = Path("params.yaml"),
+) -> None:
+    """Print the resolved experiment."""
+    resolved = configuration.load(params).experiment(experiment).model_dump(mode="json")
+    print(yaml.safe_dump(resolved, sort_keys=False), end="")
+
+
+@app.command("schema")
+def write_schema(output: File = Path("workflow/schemas/params.schema.json")) -> None:
+    """Write the JSON schema of params.yaml, which editors use."""
+    artifacts.write_json(output, configuration.schema())
+
+
+@app.command()
+def restore(
+    photos: Annotated[list[Path], typer.Argument(help="corrupted photographs, of any size")],
+    output: Annotated[Path, typer.Option(help="folder of the restored images")],
+    experiment: Annotated[str, typer.Option(help="trained experiment, method/name")] = "i2sb/jpeg-5",
+    results: File = Path("results"),
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """Restore photographs with a trained experiment; they are taken as they are, nothing is corrupted."""
+    from bridgepipe.datasets import images
+
+    speed, folder = read_runtime(runtime, threads), results / experiment
+    settings = artifacts.read_json(folder / "config/sample.json")
+    how = settings["sample"]
+    for photo in photos:
+        pixels = images.read(photo)
+        problem = problem_of(settings, pixels.shape[:2])
+        restorer = load_restorer(folder / "model.safetensors", folder / "config/train.json", problem, speed)
+        restored = restorer.restore_photo(pixels, nfe=how["nfe"], clip=how["clip"], seed=how["seed"])
+        images.write(output / f"{photo.stem}.png", restored)
+        print(output / f"{photo.stem}.png")

@@ -1,0 +1,40 @@
+"""Datasets: each source is one function that writes ``train``, ``val`` and ``test`` stores."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bridgepipe.datasets import digits, folder, i2sb_lmdb, imagenet, pairs, photos
+from bridgepipe.errors import UserError
+
+SOURCES: dict[str, Callable[..., None]] = {
+    "digits": digits.prepare,
+    "photos": photos.prepare,
+    "photo-edges": photos.prepare_edges,
+    "folder": folder.prepare,
+    "pairs": pairs.prepare,
+    "imagenet": imagenet.prepare,
+    "i2sb-lmdb": i2sb_lmdb.prepare,
+}
+
+
+def prepare(source: str, out_dir: str | Path, **arguments: Any) -> None:
+    """Write the stores of a source.
+
+    Args:
+        source: one of `SOURCES`.
+        out_dir: receives ``{split}.lmdb`` and, for pairs, ``{split}-source.lmdb``.
+        arguments: those of the source's own function.
+
+    Raises:
+        UserError: unknown source, or as the source's function says.
+        TypeError: an argument that the source does not know.
+    """
+    if source not in SOURCES:
+        near = difflib.get_close_matches(source, SOURCES, 1)
+        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(SOURCES)}"
+        raise UserError(f"unknown source {source!r}", "dataset", hint)
+    SOURCES[source](out_dir, **arguments)

@@ -1,0 +1,101 @@
+"""Image files to uint8 arrays: decoding of every kind of file, and the published resize rules."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+Size = int | tuple[int, int] | list[int]
+Resampling = Image.Resampling
+
+
+def height_width(size: Size) -> tuple[int, int]:
+    """``size`` or ``(height, width)`` as (height, width)."""
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def decode(source: Path | bytes) -> Image.Image:
+    """An upright 8-bit RGB image from any file that Pillow reads.
+
+    EXIF rotation is applied, transparency is laid on white, 16-bit grey is scaled
+    by 1/257, and of an animation the first frame is taken.
+
+    Raises:
+        Exception: whatever the decoder raises; ValueError where pixels have no defined range.
+    """
+    with Image.open(_opened(source)) as image:
+        image.load()
+        return _to_rgb(ImageOps.exif_transpose(image))
+
+
+def decode_plain(source: Path | bytes) -> Image.Image:
+    """As the published loaders do: RGB by Pillow's rule, without rotation or background."""
+    with Image.open(_opened(source)) as image:
+        return image.convert("RGB")
+
+
+def _opened(source: Path | bytes) -> Path | io.BytesIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else source
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no defined range")
+    if image.mode.startswith("I"):
+        return Image.fromarray(_16_to_8_bits(np.asarray(image))).convert("RGB")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
+
+
+def _16_to_8_bits(values: np.ndarray) -> np.ndarray:
+    """Nearest of v / 257, so that 65535 becomes 255."""
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError("32-bit pixels have no defined range")
+    return ((values.astype(np.int64) + 128) // 257).astype(np.uint8)
+
+
+def resize_adm(image: Image.Image, height: int, width: int) -> Image.Image:
+    """The rule of ADM and DDIB: halve by BOX while twice the size or more, BICUBIC, centre crop."""
+    while image.width >= 2 * width and image.height >= 2 * height:
+        image = image.resize((image.width // 2, image.height // 2), Resampling.BOX)
+    scale = max(width / image.width, height / image.height)
+    image = image.resize((round(image.width * scale), round(image.height * scale)), Resampling.BICUBIC)
+    return _crop(image, (image.height - height) // 2, (image.width - width) // 2, height, width)
+
+
+def resize_torchvision(image: Image.Image, height: int, width: int) -> Image.Image:
+    """The rule of I2SB, torchvision's Resize and CenterCrop: BILINEAR, long side rounded down."""
+    w, h = image.size
+    if w * height <= h * width:
+        w, h = width, width * h // w
+    else:
+        w, h = height * w // h, height
+    image = image.resize((w, h), Resampling.BILINEAR)
+    return _crop(image, round((h - height) / 2), round((w - width) / 2), height, width)
+
+
+def stretch(image: Image.Image, height: int, width: int) -> Image.Image:
+    """The rule of BoundaryDiffusion's image editing: LANCZOS to the size, nothing cropped."""
+    return image.resize((width, height), Resampling.LANCZOS)
+
+
+CROPS: dict[str, Callable[[Image.Image, int, int], Image.Image]] = {
+    "adm": resize_adm,
+    "torchvision": resize_torchvision,
+    "stretch": stretch,
+}
+
+
+def fit(image: Image.Image, size: Size, crop: str = "adm") -> np.ndarray:
+    """Resize and crop an RGB image to uint8 ``[H, W, 3]`` by one of `CROPS`."""
+    return np.array(CROPS[crop](image, *height_width(size)))
+
+
+def _crop(image: Image.Image, top: int, left: int, height: int, width: int) -> Image.Image:
+    return image.crop((left, top, left + width, top + height))

@@ -1,0 +1,196 @@
+"""From items to stores: dividing into splits, loading in parallel, reporting all bad items at once."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import UnidentifiedImageError
+
+from bridgepipe import store
+from bridgepipe.artifacts import digest_of
+from bridgepipe.errors import UserError
+
+SPLITS = ("train", "val", "test")
+FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
+LISTED = 20
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item of a source.
+
+    Attributes:
+        name: path relative to the source, or whatever names the item there.
+        load: the arrays of the item, one per store; may raise anything when the item is bad.
+        label: index of its class.
+        attributes: named numbers.
+        bytes: size of its file where the listing digest shall tell it.
+    """
+
+    name: str
+    load: Callable[[], tuple[np.ndarray, ...]]
+    label: int | None = None
+    attributes: Mapping[str, float] = field(default_factory=dict)
+    bytes: int = 0
+
+
+Splits = dict[str, list[Item]]
+
+
+def divide(items: Sequence[Item], fractions: Mapping[str, float], seed: int) -> Splits:
+    """Divide items class by class in the order of a hash of (seed, name).
+
+    A new item changes the place of few others. Shares are exact to one item over all
+    classes together, because what rounding leaves over goes to the next class; what the
+    others leave is train.
+
+    Args:
+        fractions: share of each split, in sum 1; 0 leaves a split out.
+    """
+    splits: Splits = {split: [] for split, share in fractions.items() if share > 0}
+    seen = 0
+    for members in _classes(items):
+        seen += len(members)
+        members = sorted(members, key=lambda item: _rank(item.name, seed))
+        for split in [split for split in splits if split != "train"]:
+            due = max(round(seen * fractions[split]) - len(splits[split]), 0)
+            splits[split] += members[:due]
+            members = members[due:]
+        if "train" in splits:
+            splits["train"] += members
+    place = {item.name: index for index, item in enumerate(items)}
+    return {split: sorted(chosen, key=lambda item: place[item.name]) for split, chosen in splits.items()}
+
+
+def _classes(items: Sequence[Item]) -> Iterable[list[Item]]:
+    groups: dict[int | None, list[Item]] = {}
+    for item in items:
+        groups.setdefault(item.label, []).append(item)
+    return groups.values()
+
+
+def _rank(name: str, seed: int) -> bytes:
+    return hashlib.sha256(b"%d %s" % (seed, os.fsencode(name))).digest()
+
+
+def write_splits(
+    out_dir: Path,
+    splits: Mapping[str, Sequence[Item]],
+    made_by: Mapping[str, Any],
+    classes: Sequence[str] | None = None,
+    codec: store.Codec = "raw",
+    skip_bad: bool = False,
+    progress: bool | None = None,
+    suffixes: Sequence[str] = ("",),
+) -> None:
+    """Write ``{split}{suffix}.lmdb`` for every split and every array that the items load.
+
+    Nothing appears under a final name unless everything could be written.
+
+    Raises:
+        UserError: bad items (all of them are named, or counted), or a split without items.
+    """
+    bad: dict[str, str] = {}
+    with ExitStack() as stack:
+        for split, items in splits.items():
+            card = {**made_by, "split": split, "listing": listing(items)}
+            writers = [
+                stack.enter_context(
+                    store.writer(
+                        out_dir / f"{split}{suffix}.lmdb",
+                        card,
+                        codec,
+                        classes,
+                        total=len(items),
+                        progress=progress,
+                    )
+                )
+                for suffix in suffixes
+            ]
+            skipped = _write(items, writers)
+            bad |= skipped
+            if skip_bad and skipped:
+                log.warning("%s: skipped %s", split, _with_reasons(skipped))
+            if len(skipped) == len(items) and (skip_bad or not items):
+                mend = "give more images, or set the fraction of this split to 0"
+                raise UserError(f"split {split} has no readable images", out_dir, mend)
+        if bad and not skip_bad:
+            raise UserError(
+                f"cannot use {_with_reasons(bad)}", out_dir, "repair or remove them, or set skip_bad: true"
+            )
+
+
+def _write(items: Sequence[Item], writers: Sequence[store.Writer]) -> dict[str, str]:
+    """Write all good items; return the reasons of the bad ones by name."""
+    kept: list[Item] = []
+    bad: dict[str, str] = {}
+    for item, arrays in in_order(items):
+        if isinstance(arrays, Exception):
+            bad[item.name] = _reason(arrays)
+            continue
+        kept.append(item)
+        for writer, array in zip(writers, arrays, strict=True):
+            writer.put(array, item.name)
+    for writer in writers:
+        _describe(writer, kept)
+        writer.made_by["skipped"] = list(bad)
+    return bad
+
+
+def _describe(writer: store.Writer, items: Sequence[Item]) -> None:
+    if items and items[0].label is not None:
+        writer.set_labels([item.label for item in items if item.label is not None])
+    for name in items[0].attributes if items else ():
+        writer.set_array(name, np.array([item.attributes[name] for item in items]))
+
+
+def in_order(items: Sequence[Item]) -> Iterator[tuple[Item, tuple[np.ndarray, ...] | Exception]]:
+    """Load items in parallel threads, a few ahead, and yield them in their own order."""
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    ahead: deque[tuple[Item, Future]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            ahead.append((item, pool.submit(_load, item)))
+            if len(ahead) > 4 * threads:
+                first, arrays = ahead.popleft()
+                yield first, arrays.result()
+        for item, arrays in ahead:
+            yield item, arrays.result()
+
+
+def _load(item: Item) -> tuple[np.ndarray, ...] | Exception:
+    try:
+        return item.load()
+    except Exception as e:  # Decoders raise almost anything on damaged files; each is reported by name.
+        return e
+
+
+def _reason(error: Exception) -> str:
+    # Pillow's own text would repeat the whole path.
+    return "not an image" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
+
+
+def some(names: Sequence[str]) -> str:
+    """A count and the first names, short enough for one line."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"{len(names)} image{'s' if len(names) > 1 else ''}: {', '.join(names[:LISTED])}{more}"
+
+
+def _with_reasons(bad: Mapping[str, str]) -> str:
+    return some([f"{name} ({reason})" for name, reason in bad.items()])
+
+
+def listing(items: Sequence[Item]) -> str:
+    """Digest of names, labels and sizes: the same wherever the source lies."""
+    return digest_of([[item.name, item.label, item.bytes] for item in items])

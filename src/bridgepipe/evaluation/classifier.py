@@ -1,0 +1,216 @@
+"""A small classifier, trained by the pipeline on its own data where no published network fits.
+
+It names the class of a demo image and lends its penultimate layer to the FID.
+Values made with it compare runs of this pipeline with one another and with
+nothing else; its name in every protocol says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import trange
+
+from bridgepipe.artifacts import load_tensors, save_tensors
+from bridgepipe.errors import UserError
+from bridgepipe.evaluation.features import Batch, Images, digest_tensors
+from bridgepipe.pixels import from_uint8
+from bridgepipe.rng import generator
+
+KIND = "small classifier"
+
+
+class ConvNet(nn.Module):
+    """Three convolutions, each followed by a halving, the mean over all pixels, one linear layer.
+
+    Args:
+        classes: number of classes.
+        width: number of features.
+    """
+
+    def __init__(self, classes: int, width: int = 64) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(
+            _block(3, width // 4), _block(width // 4, width // 2), _block(width // 2, width)
+        )
+        self.head = nn.Linear(width, classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        """``[B, 3, H, W]`` in [-1, 1], sides of at least 8, to ``[B, width]``."""
+        return self.blocks(x).mean(dim=(2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))
+
+
+def _block(inputs: int, outputs: int) -> nn.Module:
+    convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2))
+
+
+class SmallClassifier:
+    """A trained `ConvNet` as an extractor that also knows classes.
+
+    Args:
+        network: the trained network.
+        image_size: height and width of the images that it was trained on; it refuses others.
+        device: where it runs.
+    """
+
+    name = "small classifier trained by bridgepipe"
+
+    def __init__(
+        self, network: ConvNet, image_size: Sequence[int], device: torch.device | str = "cpu"
+    ) -> None:
+        self.network = network.to(device).eval().requires_grad_(False)
+        self.image_size = (int(image_size[0]), int(image_size[1]))
+        self.digest = digest_tensors(network.state_dict())
+        self.resize = f"none, {self.image_size[0]}x{self.image_size[1]}"
+
+    @torch.no_grad()
+    def features(self, images: Batch) -> Tensor:
+        """Penultimate layer: float32 ``[B, width]``.
+
+        Raises:
+            UserError: an image has another size than the training images.
+        """
+        return self.network.features(self._input(images))
+
+    @torch.no_grad()
+    def logits(self, images: Batch) -> Tensor:
+        """Scores of the classes, float32 ``[B, classes]``; raises as `features`."""
+        return self.network(self._input(images))
+
+    def save(self, path: str | Path, card: Mapping[str, Any]) -> None:
+        """Write the weights with ``card`` and what `load` needs to build the network."""
+        width, classes = self.network.head.in_features, self.network.head.out_features
+        shape = {"image_size": list(self.image_size), "classes": classes, "width": width}
+        save_tensors(path, self.network.state_dict(), {**card, "kind": KIND, "network": shape})
+
+    @classmethod
+    def load(cls, path: str | Path, device: torch.device | str = "cpu") -> SmallClassifier:
+        """Read a file of `save`.
+
+        Raises:
+            UserError: missing, damaged, or not a classifier.
+        """
+        weights, card = load_tensors(path, {"kind": KIND})
+        network = ConvNet(card["network"]["classes"], card["network"]["width"])
+        network.load_state_dict(weights)
+        return cls(network, card["network"]["image_size"], device)
+
+    def _input(self, images: Batch) -> Tensor:
+        for image in images:
+            if image.shape[:2] != self.image_size:
+                raise UserError(
+                    f"the classifier was trained on {self.image_size} pixels, an image has {image.shape[:2]}",
+                    self.name,
+                    "train it on data of the same size, or choose another extractor",
+                )
+        x = from_uint8(np.stack(list(images))).to(next(self.network.parameters()).device)
+        return x.contiguous(memory_format=torch.channels_last)
+
+
+def train_classifier(
+    images: Images,
+    labels: Sequence[int] | np.ndarray | None,
+    *,
+    steps: int = 400,
+    batch_size: int = 128,
+    lr: float = 3e-3,
+    seed: int = 0,
+    shift: int = 2,
+    flip: bool = False,
+    width: int = 64,
+) -> SmallClassifier:
+    """Train on all images: AdamW, one-cycle learning rate, cross-entropy; on the CPU, same seed same bytes.
+
+    Args:
+        images: uint8 HWC arrays of one size, sides of at least 8.
+        labels: class of every image, 0 and up.
+        steps, batch_size: length of the training.
+        lr: peak learning rate.
+        seed: of initial weights, order and augmentation, >= 0.
+        shift: images are moved by up to so many pixels each way, borders repeated.
+        flip: mirror half of them (wrong for digits and letters).
+        width: number of features.
+
+    Raises:
+        UserError: no labels or not one per image, or images of several sizes.
+    """
+    truth = _checked_labels(images, labels)
+    image_size = images[0].shape[:2]
+    network = _initial(int(truth.max()) + 1, width, seed)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=lr)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
+    order = _order(len(images), steps * batch_size, seed).reshape(steps, batch_size)
+    for step in (bar := trange(steps, desc="classifier", disable=None)):
+        x = _augmented(images, order[step], image_size, shift, flip, generator(seed, "classifier", step))
+        loss = F.cross_entropy(network(x), torch.from_numpy(truth[order[step]]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        bar.set_postfix(loss=f"{loss.item():.3f}")
+    return SmallClassifier(network, image_size)
+
+
+def _initial(classes: int, width: int, seed: int) -> ConvNet:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ConvNet(classes, width).train()
+
+
+def _order(n: int, total: int, seed: int) -> np.ndarray:
+    """Indices of ``total`` draws: all images in a new order, again and again."""
+    epochs = range(-(-total // n))
+    return np.concatenate([generator(seed, "classifier order", e).permutation(n) for e in epochs])[:total]
+
+
+def _augmented(
+    images: Images,
+    indices: np.ndarray,
+    image_size: tuple[int, int],
+    shift: int,
+    flip: bool,
+    rng: np.random.Generator,
+) -> Tensor:
+    """Moved and mirrored images: float32 ``[B, 3, H, W]``."""
+    moves = rng.integers(-shift, shift + 1, (len(indices), 2))
+    mirrored = rng.random(len(indices)) < (0.5 if flip else 0.0)
+    batch = []
+    for index, move, mirror in zip(indices, moves, mirrored, strict=True):
+        image = images[int(index)]
+        if image.shape[:2] != tuple(image_size):
+            raise UserError(
+                f"images of {image_size} and {image.shape[:2]} pixels",
+                "classifier",
+                "prepare them to one size",
+            )
+        rows, columns = (np.clip(np.arange(s) + m, 0, s - 1) for s, m in zip(image_size, move, strict=True))
+        moved = image[rows][:, columns]
+        batch.append(moved[:, ::-1] if mirror else moved)
+    return from_uint8(np.stack(batch)).contiguous(memory_format=torch.channels_last)
+
+
+def _checked_labels(images: Images, labels: Sequence[int] | np.ndarray | None) -> np.ndarray:
+    if labels is None:
+        raise UserError(
+            "these images have no labels",
+            "classifier",
+            "train it on data with classes, or choose another extractor",
+        )
+    truth = np.asarray(labels, dtype=np.int64)
+    if truth.shape != (len(images),) or len(images) == 0 or truth.min() < 0:
+        raise UserError(
+            f"labels of shape {truth.shape} for {len(images)} images",
+            "classifier",
+            "give every image one label, 0 and up",
+        )
+    return truth

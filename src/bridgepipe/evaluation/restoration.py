@@ -1,0 +1,118 @@
+"""How close restored images are to the originals, and how close the corrupted ones were."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from bridgepipe.errors import UserError
+from bridgepipe.evaluation.features import Images
+
+# The PSNR of two equal images is infinite, which neither a mean nor JSON can hold.
+PSNR_OF_EQUAL_IMAGES = 100.0
+# SSIM's Gaussian window is 11 pixels wide, and borders are padded by reflection.
+SMALLEST_SIDE = 6
+
+
+@dataclass(frozen=True)
+class Quality:
+    """PSNR in dB and SSIM of every image, in order."""
+
+    psnr: list[float]
+    ssim: list[float]
+
+    @property
+    def mean_psnr(self) -> float:
+        return float(np.mean(self.psnr))
+
+    @property
+    def mean_ssim(self) -> float:
+        return float(np.mean(self.ssim))
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """Quality of the restored images beside that of the corrupted ones: what was gained."""
+
+    restored: Quality
+    corrupted: Quality
+
+    def means(self) -> dict[str, float]:
+        """The four means and the two gains, for a metric file."""
+        restored, corrupted = self.restored, self.corrupted
+        return {
+            "psnr": restored.mean_psnr,
+            "psnr_corrupted": corrupted.mean_psnr,
+            "psnr_gain": restored.mean_psnr - corrupted.mean_psnr,
+            "ssim": restored.mean_ssim,
+            "ssim_corrupted": corrupted.mean_ssim,
+            "ssim_gain": restored.mean_ssim - corrupted.mean_ssim,
+        }
+
+
+def restoration(restored: Images, corrupted: Images, originals: Images) -> Restoration:
+    """`quality` of restored and of corrupted images against the same originals."""
+    return Restoration(
+        quality(restored, originals, "restored images"), quality(corrupted, originals, "corrupted images")
+    )
+
+
+def quality(images: Images, originals: Images, label: str = "images") -> Quality:
+    """PSNR and SSIM of each of ``images``, on uint8 values (data range 255), sizes may vary.
+
+    Args:
+        images: restored or corrupted images, uint8 HWC arrays of at least 6 pixels a side.
+        originals: the images that they should be, in the same order.
+        label: their name in messages and in the progress bar.
+
+    Raises:
+        UserError: no images, or number or size differ, or an image is too small for SSIM.
+    """
+    if len(images) != len(originals) or len(images) == 0:
+        raise UserError(
+            f"{len(images)} images against {len(originals)} originals", label, "give every image its original"
+        )
+    psnr, ssim = [], []
+    for i in tqdm(range(len(images)), desc=label, disable=None):
+        x, y = _pair(images[i], originals[i], f"{label}, number {i}")
+        psnr.append(_psnr(x, y))
+        ssim.append(_ssim(x, y))
+    return Quality(psnr, ssim)
+
+
+def _psnr(x: Tensor, y: Tensor) -> float:
+    metrics = _torchmetrics()
+    return min(PSNR_OF_EQUAL_IMAGES, float(metrics.peak_signal_noise_ratio(x, y, data_range=255.0)))
+
+
+def _ssim(x: Tensor, y: Tensor) -> float:
+    return float(_torchmetrics().structural_similarity_index_measure(x, y, data_range=255.0))
+
+
+def _torchmetrics() -> ModuleType:
+    # It imports torchvision by itself, which works only once vision.py has been through.
+    from bridgepipe.evaluation import vision  # noqa: F401, I001
+    import torchmetrics.functional.image
+
+    return torchmetrics.functional.image
+
+
+def _pair(image: np.ndarray, original: np.ndarray, where: str) -> tuple[Tensor, Tensor]:
+    """Both as float64 ``[1, C, H, W]`` in [0, 255]: SSIM subtracts large squares."""
+    if image.shape != original.shape:
+        raise UserError(
+            f"size {image.shape}, its original has {original.shape}", where, "compare images of the same size"
+        )
+    if min(image.shape[:2]) < SMALLEST_SIDE:
+        raise UserError(
+            f"size {image.shape} is too small for SSIM",
+            where,
+            f"use images of {SMALLEST_SIDE} pixels or more",
+        )
+    x, y = (torch.from_numpy(np.array(v)).permute(2, 0, 1)[None].double() for v in (image, original))
+    return x, y

@@ -1,0 +1,274 @@
+"""The one downloader: mirrors, resume, verification, and what to do when a file has vanished.
+
+What can be fetched is data: ``sources.yaml``. A file with a published digest is
+checked against it; a file without one is trusted when it is first seen, its
+sha256 is written beside it, and a later change is refused. Nothing reaches its
+final name before it is complete and verified, and what is in place is used
+without asking any server.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bridgepipe.artifacts import digest_file, read_json, write_json
+from bridgepipe.errors import UserError
+from bridgepipe.transfer import (
+    Failed,
+    Interrupted,
+    file_from_drive,
+    folder_from_drive,
+    from_disk,
+    from_web,
+    is_web,
+)
+
+MIRRORS = "BRIDGEPIPE_MIRRORS"  # environment: base URLs or folders, tried before those of sources.yaml
+DRIVE = "drive:"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file, or one folder of files, and where it can be had. See ``sources.yaml`` for the fields."""
+
+    path: str
+    licence: str
+    home: str
+    manual: str = ""
+    urls: Sequence[str] = ()
+    drive: str | None = None
+    folder: str | None = None
+    files: Sequence[str] = ()
+    size: int | None = None
+    sha256: str | None = None
+    md5: str | None = None
+
+
+def load_sources(path: str | Path | None = None) -> dict[str, Source]:
+    """The sources of a YAML file, by name; without a path, those that come with bridgepipe.
+
+    Raises:
+        UserError: the file is missing, or an entry has an unknown or missing field.
+    """
+    path = Path(path or Path(__file__).with_name("sources.yaml"))
+    try:
+        return {name: Source(**entry) for name, entry in yaml.safe_load(path.read_text("utf8")).items()}
+    except FileNotFoundError as e:
+        raise UserError("no such file", path, "give a file in the layout of sources.yaml") from e
+    except (TypeError, AttributeError, yaml.YAMLError) as e:
+        raise UserError(f"not a list of sources: {e}", path, "use the layout of sources.yaml") from e
+
+
+def fetch(
+    name: str,
+    root: str | Path,
+    *,
+    output: str | Path | None = None,
+    sources: Mapping[str, Source] | None = None,
+    mirrors: Sequence[str] | None = None,
+    progress: bool = True,
+) -> Path:
+    """Put one source in place, downloading it only when it is not there yet.
+
+    Args:
+        name: entry of the sources, such as ``i2sb/jpeg-5``.
+        root: the data folder; the source's own path is below it.
+        output: another place for the file or folder.
+        sources: entries by name; those of ``sources.yaml`` when None.
+        mirrors: base URLs or local folders that hold files under the sources' own paths, tried first;
+            when None, the words of the environment variable ``BRIDGEPIPE_MIRRORS``.
+        progress: show a progress bar.
+
+    Returns:
+        The file, or the folder, verified.
+
+    Raises:
+        UserError: unknown name, every place failed, wrong content, changed content, or no space.
+    """
+    source = _find(name, load_sources() if sources is None else sources)
+    path = Path(output) if output else Path(root) / source.path
+    if not _in_place(source, path):
+        places = _places(source, os.environ.get(MIRRORS, "").split() if mirrors is None else mirrors)
+        print(f"{name}: licence {source.licence}; see {source.home}", file=sys.stderr)
+        with _disk_errors(path):
+            return _from_first(name, source, path, places, progress)
+    found = _digests(path, path.name)
+    if problem := _problem(source, path, found, _recorded(path)):
+        raise UserError(
+            f"not the {name} that was expected: {problem}",
+            path,
+            f"move it away and fetch again; to trust a new version, delete {_record(path).name} as well",
+        )
+    _write_record(name, source, path, "found in place", found)
+    return path
+
+
+def fetch_all(group: str, root: str | Path, **options: Any) -> list[Path]:
+    """Fetch every source whose name begins with ``group/``, going on after a failure.
+
+    Args:
+        group: first part of the names, such as ``i2sb``.
+        root: the data folder.
+        options: those of `fetch`, other than ``output``.
+
+    Raises:
+        UserError: there is no such group, or some of its sources failed (the first one says why).
+    """
+    sources = options.pop("sources", None) or load_sources()
+    names = [name for name in sources if name.startswith(group.rstrip("/") + "/")]
+    if not names:
+        _find(group, sources)
+    paths, failures = [], {}
+    for name in names:
+        try:
+            paths.append(fetch(name, root, sources=sources, **options))
+        except UserError as e:
+            failures[name] = e
+    if failures:
+        first = next(iter(failures.values()))
+        raise UserError(f"{len(failures)} of {len(names)} failed", ", ".join(failures), str(first)) from first
+    return paths
+
+
+def _find(name: str, sources: Mapping[str, Source]) -> Source:
+    if name in sources:
+        return sources[name]
+    near = difflib.get_close_matches(name, sources, n=3, cutoff=0.4) or sorted(sources)
+    raise UserError("nothing of this name can be fetched", name, f"use one of: {', '.join(near)}")
+
+
+def _in_place(source: Source, path: Path) -> bool:
+    if not source.folder:
+        return path.is_file()
+    return path.is_dir() and any(path.iterdir()) and all((path / f).is_file() for f in source.files)
+
+
+def _places(source: Source, mirrors: Sequence[str]) -> list[str]:
+    """Where to look, in order. A web mirror cannot serve a folder whose content is unknown."""
+    own = [*source.urls, *(DRIVE + i for i in (source.drive, source.folder) if i)]
+    usable = [m for m in mirrors if not (source.folder and not source.files and is_web(m))]
+    return [f"{m.rstrip('/')}/{source.path}" for m in usable] + own
+
+
+def _from_first(name: str, source: Source, path: Path, places: Sequence[str], progress: bool) -> Path:
+    """Download from the first place that delivers the right content."""
+    failures: list[str] = []
+    again = ""
+    for place in places:
+        arriving = path.with_name(f".{path.name}.{hashlib.sha256(place.encode()).hexdigest()[:8]}")
+        try:
+            _deliver(source, place, arriving, progress)
+        except Failed as e:
+            failures.append(f"{place}: {e}")
+            if isinstance(e, Interrupted):
+                again = "run the same command again to go on from there, or "
+            continue
+        found = _digests(arriving, path.name)
+        if problem := _problem(source, arriving, found, _recorded(path)):
+            _move(arriving, bad := path.with_name(path.name + ".bad"))
+            failures.append(f"{place}: {problem} (set aside as {bad.name})")
+            continue
+        _move(arriving, path)
+        _write_record(name, source, path, place, found)
+        return path
+    raise UserError(
+        f"cannot fetch {name}: {'; '.join(failures) or 'no place is known'}",
+        path,
+        f"{again}put {_what(source)} here: {path} ({source.manual or 'see ' + source.home})",
+    )
+
+
+def _what(source: Source) -> str:
+    return f"a folder with {' and '.join(source.files) or 'the files'}" if source.folder else "the file"
+
+
+def _deliver(source: Source, place: str, target: Path, progress: bool) -> None:
+    """Bring the file or the folder from one place to ``target``: complete, not yet verified."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_file():
+        return  # it had arrived, and the process ended before it was verified
+    if place.startswith(DRIVE):
+        (folder_from_drive if source.folder else file_from_drive)(place.removeprefix(DRIVE), target, progress)
+    elif not is_web(place):
+        from_disk(Path(place), target)
+    elif source.folder:
+        target.mkdir(exist_ok=True)
+        for file in source.files:
+            if not (target / file).exists():
+                from_web(f"{place}/{file}", target / file, progress)
+    else:
+        from_web(place, target, progress)
+
+
+def _problem(source: Source, path: Path, found: Mapping[str, str], recorded: Mapping[str, str]) -> str | None:
+    """Why the content of ``path``, with the sha256 in ``found``, is not the right one; None when it is."""
+    if missing := [f for f in source.files if not (path / f).is_file()]:
+        return f"{' and '.join(missing)} missing"
+    if source.size is not None and path.stat().st_size != source.size:
+        return f"it has {path.stat().st_size} bytes, published are {source.size}"
+    if source.md5 and (md5 := _md5(path)) != source.md5:
+        return f"its md5 is {md5}, published is {source.md5}"
+    if source.sha256 and (sha256 := next(iter(found.values()))) != source.sha256:
+        return f"its sha256 is {sha256}, published is {source.sha256}"
+    changed = [f for f, digest in recorded.items() if found.get(f) != digest]
+    return f"{' and '.join(changed)} changed since it was first fetched" if changed else None
+
+
+def _md5(path: Path) -> str:
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _digests(path: Path, name: str) -> dict[str, str]:
+    """sha256 by name: of the file (as ``name``), or of every file in the folder."""
+    if path.is_file():
+        return {name: digest_file(path)}
+    files = sorted(f for f in path.rglob("*") if f.is_file())
+    return {f.relative_to(path).as_posix(): digest_file(f) for f in files}
+
+
+def _record(path: Path) -> Path:
+    return path.with_name(path.name + ".fetched.json")
+
+
+def _recorded(path: Path) -> dict[str, str]:
+    return read_json(_record(path))["sha256"] if _record(path).exists() else {}
+
+
+def _write_record(name: str, source: Source, path: Path, place: str, found: Mapping[str, str]) -> None:
+    """Remember the first version and where it came from; an existing record stays as it is."""
+    if not _record(path).exists():
+        card = {"source": name, "from": place, "licence": source.licence, "home": source.home}
+        write_json(_record(path), {**card, "sha256": dict(found)})
+
+
+def _move(arrived: Path, path: Path) -> None:
+    """Give a file or folder its final name; a folder that is there already is completed."""
+    if path.is_dir() and arrived.is_dir():
+        shutil.copytree(arrived, path, dirs_exist_ok=True, copy_function=os.replace)
+        shutil.rmtree(arrived)
+    else:
+        os.replace(arrived, path)
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        full = e.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = "the disk is full" if full else f"cannot write: {e.strerror or e}"
+        mend = "free some space" if full else "make the folder writable"
+        raise UserError(what, path, f"{mend}, then run the same command again: it goes on from there") from e

@@ -1,0 +1,1 @@
+"""The published systems, each as the algorithm box of its paper."""

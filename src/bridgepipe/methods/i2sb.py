@@ -1,0 +1,193 @@
+"""I2SB: restoration by a Schrödinger bridge from corrupted to clean images (Liu et al. 2023).
+
+Algorithm 1 (training) is `objective`, algorithm 2 (generation) is `Restorer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bridgepipe import corruptions, running, samplers
+from bridgepipe.corruptions.inpaint import fill_hole
+from bridgepipe.networks.adm import UNet
+from bridgepipe.processes.bridge import Bridge, restoration_loss
+from bridgepipe.pixels import from_uint8, to_uint8
+from bridgepipe.rng import ItemNoise
+from bridgepipe.training import Batch, Images, Objective
+
+CHANNELS = 3
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is restored, and through which bridge.
+
+    Args:
+        image_size: height and width in pixels.
+        corruption: name of the corruption.
+        variant: ``published`` or ``exact`` behaviour where the two differ.
+        interval, beta_max, t0, T, ot_ode: of the bridge.
+        cond_x1: the network also sees the corrupted image.
+        add_x1_noise: unit noise on the corrupted end of the bridge.
+    """
+
+    image_size: tuple[int, int]
+    corruption: str
+    variant: Literal["published", "exact"] = "published"
+    interval: int = 1000
+    beta_max: float = 0.3
+    t0: float = 1e-4
+    T: float = 1.0
+    ot_ode: bool = False
+    cond_x1: bool = False
+    add_x1_noise: bool = False
+
+    @cached_property
+    def process(self) -> Bridge:
+        return Bridge(self.interval, self.beta_max, self.ot_ode, t0=self.t0, T=self.T)
+
+    @cached_property
+    def corrupt(self) -> Callable[..., corruptions.Corrupted]:
+        return corruptions.build(self.corruption, self.image_size, self.variant)
+
+    def ends(self, x0: Tensor, rng: Any) -> Ends:
+        """The corrupted end of the bridge for clean images [B,C,H,W]; holes are filled with noise."""
+        corrupted = self.corrupt(x0, rng)
+        x1, mask = corrupted.image, corrupted.mask
+        if mask is not None:
+            x1 = fill_hole(x1, mask, rng.normal(x0.shape[1:]))
+        cond = x1 if self.cond_x1 else None
+        if self.add_x1_noise:
+            x1 = x1 + rng.normal(x0.shape[1:])
+        return Ends(x1, corrupted.image, mask, cond)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Where the bridge starts (x1), what a person sees of it (corrupted), the hole, and the condition."""
+
+    x1: Tensor
+    corrupted: Tensor
+    mask: Tensor | None
+    cond: Tensor | None
+
+
+def network(image_size: tuple[int, int], cond_x1: bool, seed: int, **arguments: Any) -> UNet:
+    """A freshly initialised ADM U-Net that predicts (x_n - x0) / std_fwd.
+
+    Args:
+        image_size: height and width in pixels.
+        cond_x1: it takes the corrupted image beside the state: twice the channels.
+        seed: of the initial weights.
+        arguments: of `UNet`.
+    """
+    torch.manual_seed(seed)
+    in_channels = 2 * CHANNELS if cond_x1 else CHANNELS
+    return UNet(max(image_size), in_channels, out_channels=CHANNELS, **arguments)
+
+
+def objective(problem: Problem) -> Objective:
+    """Loss of a batch: squared error of the predicted direction at a random step of the bridge."""
+
+    def loss(network: nn.Module, batch: Batch) -> Tensor:
+        x0 = batch.images
+        ends = problem.ends(x0, batch.rng)
+        n = batch.rng.integers(problem.interval)
+        x_n = problem.process.perturb(x0, ends.x1, n, batch.rng.normal(x0.shape[1:]))
+        output = network(_with(x_n, ends.cond), problem.process.network_time(n).to(x0.device))
+        return restoration_loss(output, problem.process.target(x0, x_n, n), ends.mask)
+
+    return loss
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A batch of results: uint8 images [b,H,W,C] and the path [b,log,C,H,W] between them.
+
+    Attributes:
+        image: restored.
+        corrupted: what the network was given, as a person sees it.
+        states, predictions: states of the bridge and predictions of x0, entry 0 is the end.
+        steps: index n of every logged state.
+    """
+
+    image: np.ndarray
+    corrupted: np.ndarray
+    states: Tensor
+    predictions: Tensor
+    steps: tuple[int, ...]
+
+
+class Restorer:
+    """A trained network at work: algorithm 2, in batches, on a device.
+
+    Args:
+        network: predicts (x_n - x0) / std_fwd.
+        problem: corruption and bridge.
+        digest: of the network's weights.
+        runtime: device, precision, batch_size, channels_last, compile; speed only.
+    """
+
+    def __init__(self, network: nn.Module, problem: Problem, digest: str, **runtime: Any) -> None:
+        self.problem, self.digest = problem, digest
+        self._batch_size = runtime.get("batch_size", 64)
+        self._accelerator = running.accelerator(runtime.get("device", "auto"), runtime.get("precision", "fp32"))
+        layout = torch.channels_last if runtime.get("channels_last") else torch.contiguous_format
+        self._network = network.eval().requires_grad_(False)
+        self._network.to(self._accelerator.device, memory_format=layout)  # type: ignore[call-overload]
+        if runtime.get("compile"):
+            self._network.compile()
+
+    def restore(
+        self, images: Images, items: Sequence[int], *, nfe: int, clip: bool = False, seed: int = 0
+    ) -> Iterator[Restored]:
+        """Corrupt clean images and restore them, a batch at a time.
+
+        Args:
+            images: clean images.
+            items: which of them; the randomness of each depends on its index and the seed only.
+            nfe: network calls per image.
+            clip: clamp every prediction of x0 to [-1, 1].
+            seed: of corruption and sampling.
+        """
+
+        def run(piece: Sequence[int]) -> Restored:
+            x0 = images.batch(piece).to(self._accelerator.device)
+            ends = self.problem.ends(x0, ItemNoise(seed, "corruption", piece, x0.device))
+            return self._walk(ends, piece, nfe, clip, seed)
+
+        return running.in_batches(run, items, self._batch_size, "restoring")
+
+    def restore_photo(self, pixels: np.ndarray, *, nfe: int, clip: bool = False, seed: int = 0) -> np.ndarray:
+        """Restore one uint8 image [H,W,C] that is already corrupted."""
+        x1 = from_uint8(pixels[None]).to(self._accelerator.device)
+        ends = Ends(x1, x1, None, x1 if self.problem.cond_x1 else None)
+        return self._walk(ends, [0], nfe, clip, seed).image[0]
+
+    @torch.no_grad()
+    def _walk(self, ends: Ends, items: Sequence[int], nfe: int, clip: bool, seed: int) -> Restored:
+        process = self.problem.process
+        with self._accelerator.autocast():
+            path = samplers.bridge(
+                self._network,
+                ends.x1,
+                samplers.bridge_steps(process, nfe),
+                ItemNoise(seed, "sampling", items, ends.x1.device),
+                process=process,
+                mask=ends.mask,
+                cond=ends.cond,
+                clip=clip,
+                variant=self.problem.variant,
+            )
+        return Restored(to_uint8(path.x0), to_uint8(ends.corrupted), path.xs, path.x0s, path.steps)
+
+
+def _with(x: Tensor, cond: Tensor | None) -> Tensor:
+    return x if cond is None else torch.cat([x, cond], dim=1)

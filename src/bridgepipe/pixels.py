@@ -1,0 +1,19 @@
+"""The border between pixels (uint8 HWC) and what networks see (float32 CHW in [-1, 1])."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def to_uint8(x: Tensor) -> np.ndarray:
+    """[B,C,H,W] in [-1, 1] to uint8 [B,H,W,C]; truncates, as the published code does."""
+    pixels = ((x.float() + 1) * 127.5).clamp(0, 255).to(torch.uint8)
+    return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def from_uint8(pixels: np.ndarray) -> Tensor:
+    """uint8 [B,H,W,C] to float32 [B,C,H,W] in [-1, 1]."""
+    x = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)
+    return (x.float() / 127.5 - 1).contiguous()

@@ -1,0 +1,249 @@
+"""Noise schedules: numbers in, float64 NumPy tables out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridgepipe.errors import UserError
+
+Table = NDArray[np.float64]
+MAX_BETA = 0.999
+
+
+def i2sb(interval: int = 1000, beta_max: float = 0.3) -> Table:
+    """Betas ``[interval]`` of the image-to-image Schrödinger bridge, symmetric in time.
+
+    sqrt(beta) would run linearly from sqrt(1e-4) to sqrt(beta_max / interval) over all the steps; the
+    first half of that line and its mirror image are kept, so the peak, in the middle, stays below
+    beta_max / interval. The published start of 1e-4 does not scale with the interval.
+
+    Args:
+        interval: number of discrete times, even and >= 2.
+        beta_max: end of the line times the interval, > 0.
+
+    Raises:
+        UserError: the interval is odd or too small, or beta_max is not positive.
+    """
+    if interval < 2 or interval % 2:
+        raise UserError(f"interval is {interval}", "i2sb schedule", "take an even number of at least 2")
+    if not beta_max > 0:
+        raise UserError(f"beta_max is {beta_max}", "i2sb schedule", "take a number above 0")
+    line = np.linspace(np.sqrt(1e-4), np.sqrt(beta_max / interval), interval) ** 2
+    rising = line[: interval // 2]
+    return np.concatenate([rising, rising[::-1]])
+
+
+def space_indices(length: int, count: int) -> list[int]:
+    """``count`` indices spread evenly over ``range(length)``, both ends included.
+
+    The stride is added up in floating point and rounded half to even, as published: the accumulated
+    rounding error decides some of the ties. One index means the first.
+
+    Raises:
+        UserError: fewer than one index, or more than ``length``, are asked for.
+    """
+    if not 1 <= count <= length:
+        raise UserError(f"{count} of {length} steps asked for", "space_indices", f"take 1 to {length}")
+    stride = (length - 1) / (count - 1) if count > 1 else 1.0
+    position, indices = 0.0, []
+    for _ in range(count):
+        indices.append(round(position))
+        position += stride
+    return indices
+
+
+def linear(T: int = 1000) -> Table:
+    """alpha_bar ``[T]`` of betas that run linearly from 1e-4 to 0.02, times 1000/T (DDPM)."""
+    scale = 1000 / _positive(T)
+    return _alpha_bar(np.linspace(1e-4 * scale, 0.02 * scale, T))
+
+
+def scaled_linear(T: int = 1000, first: float = 1e-4, last: float = 0.02) -> Table:
+    """alpha_bar ``[T]`` of betas whose square root runs linearly; latent diffusion takes 0.00085, 0.012."""
+    return _alpha_bar(np.linspace(first**0.5, last**0.5, _positive(T)) ** 2)
+
+
+def constant(T: int = 1000, beta: float = 0.02) -> Table:
+    """alpha_bar ``[T]`` of one beta at all times."""
+    return _alpha_bar(np.full(_positive(T), beta))
+
+
+def cosine(T: int = 1000) -> Table:
+    """alpha_bar ``[T]``: a squared cosine with offset 0.008, betas at most 0.999 (improved DDPM, eq. 17)."""
+    f = np.cos((np.arange(_positive(T) + 1) / T + 0.008) / 1.008 * np.pi / 2) ** 2
+    return _alpha_bar(np.minimum(1 - f[1:] / f[:-1], MAX_BETA))
+
+
+def shortest_path(
+    T: int, size: int | tuple[int, int], c1: float, c2: float, m: float, variant: str = "published"
+) -> Table:
+    """alpha_bar ``[T, 1, H, W]`` of Shortest-Path Diffusion, in FFT order, for a power-law spectrum S:
+
+        alpha_bar_t = (1 - S^tau) / (1 - S),  tau = (T - t) / T,  t from 1 to T-1 in T steps
+
+    Args:
+        T: number of steps, >= 2.
+        size: height and width, or the side of a square.
+        c1, c2, m: of the spectrum, see `power_law`; `spectrum.fit` finds them for a data set.
+        variant: ``published`` evaluates in float32, whose cancellations move a beta by up to 2%;
+            ``exact`` in float64, with the limit tau where S is 1.
+
+    Raises:
+        UserError: T < 2, an unknown variant, or a spectrum that is not positive.
+    """
+    if T < 2 or variant not in ("published", "exact"):
+        raise UserError(f"T is {T}, variant {variant!r}", "shortest_path", "take T >= 2, published or exact")
+    if not (c1 > 0 and c2 > 0):
+        raise UserError(f"c1 is {c1} and c2 is {c2}", "shortest_path", "take numbers above 0")
+    S = power_law(radial_frequency(size), c1, c2, m)
+    tau = (T - np.linspace(1, T - 1, T)) / T
+    alpha_bar = _shortest_path_float32(S, T) if variant == "published" else _geodesic(S, tau)
+    before = np.concatenate([np.ones_like(alpha_bar[:1]), alpha_bar[:-1]])
+    betas = np.minimum(1 - alpha_bar / before, alpha_bar.dtype.type(MAX_BETA))
+    return _alpha_bar(betas)[:, None]
+
+
+def power_law(k: NDArray[Any], c1: float, c2: float, m: float) -> NDArray[Any]:
+    """Power c1 / (c2 + k)^m at frequency k, in units of white noise of variance 1 (SPD, eq. 15)."""
+    return c1 / np.abs(c2 + k) ** m
+
+
+def radial_frequency(size: int | tuple[int, int]) -> Table:
+    """|k| ``[H, W]`` in FFT order, in cycles per shorter side of the image."""
+    height, width = (size, size) if isinstance(size, int) else size
+    ky, kx = np.fft.fftfreq(height), np.fft.fftfreq(width)
+    return np.hypot(ky[:, None], kx[None]) * min(height, width)
+
+
+@dataclass(frozen=True)
+class Respaced:
+    """A schedule on some of its times: ``alpha_bar`` at the ``timesteps`` of the full one."""
+
+    alpha_bar: Table
+    timesteps: NDArray[np.int64]
+
+
+def respace(alpha_bar: Table, steps: str | int) -> Respaced:
+    """The schedule at the times that ``steps`` spells out (see `timesteps`)."""
+    kept = timesteps(len(alpha_bar), steps)
+    return Respaced(alpha_bar[kept], np.asarray(kept))
+
+
+def timesteps(T: int, steps: str | int) -> list[int]:
+    """Ascending times of 0 .. T-1, in one of the published spellings.
+
+    ======================  ======================================================================
+    ``""``                  all
+    ``250``, ``"250"``      250, both ends included, strides rounded as published
+    ``"10,15,20"``          10 of the first third, 15 of the second, 20 of the last
+    ``"ddim25"``            25 from 0 at an integer stride
+    ``"uniform 25"``        from 0 at stride T // 25; more than 25 when 25 does not divide T
+    ``"uniform-trailing 25"``  down from T-1 at stride T // 25
+    ``"uniform-linspace 25"``  25 truncated points between both ends
+    ``"quad 25"``           squares of 25 points up to sqrt(0.8 T)
+    ======================  ======================================================================
+
+    Raises:
+        UserError: the spelling is unknown, or there are not so many times.
+    """
+    text = str(steps).strip()
+    spacing, _, number = text.rpartition(" ")
+    try:
+        if not text:
+            return list(range(T))
+        if spacing:
+            return _check_times(SPACINGS[spacing](T, int(number)), T)
+        if text.startswith("ddim"):
+            return _ddim_times(T, int(text[4:]))
+        return _sections(T, [int(count) for count in text.split(",")])
+    except (KeyError, ValueError, ZeroDivisionError) as error:
+        known = ", ".join(f"'{name} N'" for name in SPACINGS)
+        raise UserError(
+            f"steps {text!r} of {T}", "respacing", f"take N, 'N,N,N', 'ddimN', {known}"
+        ) from error
+
+
+SPACINGS = {
+    "uniform": lambda T, n: range(0, T, T // n),
+    "uniform-leading": lambda T, n: range(0, T, T // n),
+    "uniform-trailing": lambda T, n: range(T - 1, -1, -(T // n))[::-1],
+    "uniform-linspace": lambda T, n: np.linspace(0, T - 1, n).astype(int),
+    "quad": lambda T, n: (np.linspace(0, np.sqrt(0.8 * T), n) ** 2).astype(int),
+}
+
+
+def truncated(last: int, count: int) -> list[int]:
+    """``count`` times from 0 to ``last``, both included, truncated to integers (BoundaryDiffusion)."""
+    return [int(u * last) for u in np.linspace(0, 1, count)]
+
+
+def uniform_log_snr(alpha_bar: Table, count: int, last: int | None = None) -> list[int]:
+    """``count`` distinct times from 0 to ``last`` (T-1), as uniform in log SNR as integers can be.
+
+    Where neighbouring times lie further apart than the spacing asked for, each is taken once and the
+    rest is spread anew. With a schedule per frequency the mean log SNR counts.
+
+    Raises:
+        UserError: fewer than two times, or more than there are, are asked for.
+    """
+    last = len(alpha_bar) - 1 if last is None else last
+    if not 2 <= count <= last + 1 <= len(alpha_bar):
+        raise UserError(f"{count} of times 0 to {last}", "log-SNR grid", f"take 2 to {last + 1}")
+    log_snr = np.log(alpha_bar / (1 - alpha_bar)).reshape(len(alpha_bar), -1).mean(axis=1)
+    times = [0]
+    for left in range(count - 1, 0, -1):
+        wanted = log_snr[times[-1]] + (log_snr[last] - log_snr[times[-1]]) / left
+        candidates = np.arange(times[-1] + 1, last - left + 2)
+        times.append(int(candidates[np.abs(log_snr[candidates] - wanted).argmin()]))
+    return times
+
+
+def _sections(T: int, counts: list[int]) -> list[int]:
+    """Every one of ``len(counts)`` nearly equal parts of 0 .. T-1 gives its count of times."""
+    times, start = [], 0
+    for i, count in enumerate(counts):
+        length = T // len(counts) + (i < T % len(counts))
+        times += [start + k for k in space_indices(length, count)]
+        start += length
+    return times
+
+
+def _ddim_times(T: int, count: int) -> list[int]:
+    times = next((range(0, T, stride) for stride in range(1, T) if len(range(0, T, stride)) == count), None)
+    if times is None:
+        raise UserError(f"'ddim{count}' of {T}", "respacing", "take a count that an integer stride gives")
+    return list(times)
+
+
+def _check_times(times: Any, T: int) -> list[int]:
+    distinct = [int(t) for t in times]
+    if not distinct or any(a >= b for a, b in zip(distinct, distinct[1:], strict=False)) or distinct[-1] >= T:
+        raise ValueError("not so many times")
+    return distinct
+
+
+def _shortest_path_float32(S: Table, T: int) -> NDArray[np.float32]:
+    S32, t = S.astype(np.float32), np.linspace(1, T - 1, T, dtype=np.float32)
+    tau = ((np.float32(T) - t) / np.float32(T))[:, None, None]
+    return (1 - S32**tau) / (1 - S32)
+
+
+def _geodesic(S: Table, tau: Table) -> Table:
+    log_S, tau = np.log(S), tau[:, None, None]
+    small = np.abs(log_S) < 1e-9  # S = 1: both differences vanish and their ratio is tau
+    log_S = np.where(small, 1.0, log_S)
+    return np.where(small, tau, np.expm1(tau * log_S) / np.expm1(log_S))
+
+
+def _alpha_bar(betas: NDArray[Any]) -> Table:
+    return np.cumprod(1 - betas.astype(np.float64), axis=0)
+
+
+def _positive(T: int) -> int:
+    if T < 1:
+        raise UserError(f"T is {T}", "schedule", "take at least 1 step")
+    return T

@@ -1,0 +1,239 @@
+"""Writing an ImageStore; readers are in `bridgepipe.store`, which offers `writer` too."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import lmdb
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from bridgepipe.artifacts import Card, atomic, canonical
+from bridgepipe.errors import UserError
+from bridgepipe.lmdbfile import whole_bytes
+
+Codec = Literal["raw", "png", "source"]
+FORMAT = 1
+CARD, NAMES, ARRAY = b"__card__", b"__names__", b"array/"
+FIRST_MAP_BYTES = 64 << 20
+# One transaction a batch of this size: fast, and small enough to be repeated when the map was full.
+COMMIT_BYTES = 32 << 20
+
+
+class Writer:
+    """Puts items into a store; made by `writer`, which names and completes the file.
+
+    Attributes:
+        made_by: JSON values of the card that say how the store was made; may grow until the end.
+    """
+
+    def __init__(
+        self, path: Path, made_by: Card, codec: Codec, classes: Sequence[str] | None, first: int, bar: tqdm
+    ) -> None:
+        self.made_by = dict(made_by)
+        self._codec, self._first, self._bar = codec, first, bar
+        self._classes = None if classes is None else list(classes)
+        self._shape: list[int] | None = None
+        self._dtype: str | None = None
+        self._count = 0
+        self._names: list[str] = []
+        self._arrays: dict[str, np.ndarray] = {}
+        self._pending: list[tuple[bytes, bytes]] = []
+        self._pending_bytes = 0
+        self._map_bytes = FIRST_MAP_BYTES
+        self._digest = hashlib.sha256()
+        self._env = lmdb.open(
+            str(path), subdir=False, lock=False, sync=False, mode=0o644, map_size=FIRST_MAP_BYTES
+        )
+
+    def put(self, image: np.ndarray | bytes, name: str | None = None) -> int:
+        """Add one item.
+
+        Args:
+            image: any array (raw), uint8 ``[H, W, C]`` (png), or the bytes of an image file (source).
+                Arrays of one store share their shape and dtype.
+            name: where the item came from; given for all items or for none.
+
+        Returns:
+            The index of the item.
+        """
+        if isinstance(image, np.ndarray):
+            self._same_kind(image)
+        data = _encode(image, self._codec)
+        if name is not None:
+            self._names.append(name)
+        return self._append(data)
+
+    def set_labels(self, labels: Sequence[int] | np.ndarray) -> None:
+        """Class index of every item, stored as int64 ``[N]``."""
+        self.set_array("labels", np.asarray(labels, np.int64))
+
+    def set_array(self, name: str, values: Sequence[Any] | np.ndarray) -> None:
+        """Attach one row per item: an attribute ``[N]``, or anything ``[N, ...]``."""
+        self._arrays[name] = np.ascontiguousarray(values)
+
+    def put_encoded(self, data: bytes, card: Card, name: str | None = None) -> None:
+        """Add an item as it is stored in another store, whose card tells shape and dtype."""
+        self._shape, self._dtype = card["shape"], card["dtype"]
+        if name is not None:
+            self._names.append(name)
+        self._append(data)
+
+    def _same_kind(self, image: np.ndarray) -> None:
+        shape, dtype = list(image.shape), image.dtype.str
+        if self._count == 0:
+            self._shape, self._dtype = shape, dtype
+        elif (shape, dtype) != (self._shape, self._dtype):
+            raise ValueError(f"item {shape} {dtype} in a store of {self._shape} {self._dtype}")
+
+    def _append(self, data: bytes) -> int:
+        index = self._first + self._count
+        hash_entry(self._digest, key_of(index), data)
+        self._pending.append((key_of(index), data))
+        self._pending_bytes += len(data)
+        if self._pending_bytes >= COMMIT_BYTES:
+            self._commit()
+        self._count += 1
+        self._bar.update()
+        return index
+
+    def _commit(self) -> None:
+        while True:
+            try:
+                with self._env.begin(write=True) as txn:
+                    for key, value in self._pending:
+                        # Keys come in sorted order, so pages fill up completely.
+                        txn.put(key, value, append=True)
+                break
+            except lmdb.MapFullError:
+                self._map_bytes *= 2
+                self._env.set_mapsize(self._map_bytes)
+        self._pending, self._pending_bytes = [], 0
+
+    def finish(self) -> None:
+        """Write card, names and arrays. Without them the file is not a store."""
+        for name, values in self._arrays.items():
+            if len(values) != self._count:
+                raise ValueError(f"array {name} has {len(values)} rows, the store {self._count} items")
+        if self._names and len(self._names) != self._count:
+            raise ValueError(f"{len(self._names)} names for {self._count} items")
+        card = self._card()
+        entries = {ARRAY + k.encode(): _to_npy(v) for k, v in self._arrays.items()}
+        entries |= {CARD: canonical(card).encode(), NAMES: json.dumps(self._names).encode()}
+        for key, value in sorted(entries.items()):
+            hash_entry(self._digest, key, value)
+        entries[CARD] = canonical({**card, "digest": self._digest.hexdigest()}).encode()
+        self._pending += sorted(entries.items())
+        self._commit()
+
+    def _card(self) -> Card:
+        arrays = {k: {"shape": list(v.shape), "dtype": v.dtype.str} for k, v in sorted(self._arrays.items())}
+        return {
+            "format": FORMAT,
+            "count": self._count,
+            "first": self._first,
+            "shape": self._shape,
+            "dtype": self._dtype,
+            "codec": self._codec,
+            "classes": self._classes,
+            "attributes": [k for k, v in arrays.items() if len(v["shape"]) == 1 and k != "labels"],
+            "arrays": arrays,
+            "made_by": self.made_by,
+        }
+
+    def close(self) -> None:
+        self._env.close()
+
+
+@contextmanager
+def writer(
+    path: str | Path,
+    made_by: Card,
+    codec: Codec = "raw",
+    classes: Sequence[str] | None = None,
+    first: int = 0,
+    total: int | None = None,
+    progress: bool | None = None,
+) -> Iterator[Writer]:
+    """Write a store; the file appears under its name when the block ends without an error.
+
+    Args:
+        path: file to write.
+        made_by: JSON values that say how the store is made. Equal content and equal
+            ``made_by`` give equal bytes.
+        codec: raw (uncompressed, any dtype), png (uint8), or source (bytes of image files).
+        classes: names of the classes, in the order of the labels.
+        first: global index of the first item, for a partition that `gather` joins later.
+        total: number of items, for the progress bar.
+        progress: show a progress bar; None shows it when stderr is a terminal.
+
+    Raises:
+        UserError: the folder cannot be written or the disk is full.
+    """
+    path = Path(path)
+    hidden = None if progress is None else not progress
+    with (
+        atomic(path) as temporary,
+        _disk_errors(path),
+        tqdm(total=total, desc=path.name, unit="image", disable=hidden) as bar,
+    ):
+        # A killed process with our number may have left its own beginning under this name.
+        temporary.unlink(missing_ok=True)
+        w = Writer(temporary, made_by, codec, classes, first, bar)
+        try:
+            yield w
+            w.finish()
+        finally:
+            w.close()
+        with open(temporary, "r+b") as f:
+            # LMDB need not write its last page if that is free; then the length would not prove completeness.
+            f.truncate(max(temporary.stat().st_size, whole_bytes(temporary)))
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except lmdb.Error as e:
+        raise UserError(
+            f"cannot write: {e}",
+            path,
+            "free some space or make the folder writable, then run the same command again",
+        ) from e
+
+
+def key_of(index: int) -> bytes:
+    """The key of an item; in sorted order items come first, then card, names and arrays."""
+    return b"%08d" % index
+
+
+def hash_entry(digest: hashlib._Hash, key: bytes, value: bytes) -> None:
+    """Take an entry into the digest of a store: all entries, by key, the card without its digest."""
+    digest.update(b"%s %d " % (key, len(value)))
+    digest.update(value)
+
+
+def _to_npy(values: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, values, allow_pickle=False)
+    return file.getvalue()
+
+
+def _encode(image: np.ndarray | bytes, codec: Codec) -> bytes:
+    if codec == "source":
+        return bytes(image)
+    assert isinstance(image, np.ndarray)
+    return image.tobytes() if codec == "raw" else _to_png(image)
+
+
+def _to_png(image: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,417 @@
+"""The one training loop: objective, accelerate, EMA, accumulation, exact resume.
+
+Everything random in a step is a function of (seed, step, place in the global
+batch): the order of the data, the flips, the time steps and the noise. A run
+that is killed and resumed, split over processes or run in smaller pieces
+therefore trains on the same numbers. (Dropout is drawn per piece.)
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_, get_total_norm
+from tqdm import tqdm
+
+from bridgepipe import artifacts
+from bridgepipe.errors import UserError
+from bridgepipe.rng import ItemNoise, generator
+
+RESUME_ME = 75  # EX_TEMPFAIL: the state is saved, the same command goes on from it
+
+
+class Images(Protocol):
+    """What training reads: an ImageStore, or anything like it."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        """float32 NCHW in [-1, 1]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides the trained weights."""
+
+    steps: int
+    batch_size: int
+    lr: float
+    lr_gamma: float = 1.0
+    lr_step: int = 1000
+    weight_decay: float = 0.0
+    ema: float = 0.99
+    grad_clip: float | None = None
+    flip: bool = False
+    seed: int = 0
+    log_every: int = 10
+
+
+@dataclass(frozen=True)
+class Running:
+    """What decides only the speed."""
+
+    device: str = "auto"
+    precision: str = "fp32"
+    compile: bool = False
+    channels_last: bool = False
+    microbatch: int | None = None
+    save_every: int = 100
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A piece of the global batch: images [b,C,H,W] in [-1, 1] and the items' own randomness."""
+
+    images: Tensor
+    items: list[int]
+    rng: ItemNoise
+
+
+# The loss of every item of a piece, float32 [b].
+Objective = Callable[[nn.Module, Batch], Tensor]
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; its state is saved and the same command resumes it."""
+
+
+def train(
+    network: nn.Module,
+    objective: Objective,
+    data: Images,
+    recipe: Recipe,
+    running: Running,
+    folder: Path,
+    identity: Mapping[str, Any],
+) -> dict[str, Tensor]:
+    """Train to the end of the recipe, resuming what an earlier call of the same run left.
+
+    Args:
+        network: freshly initialised, on the CPU.
+        objective: loss per item.
+        data: training images.
+        recipe: see `Recipe`.
+        running: see `Running`.
+        folder: where state and ``train.csv`` live between calls.
+        identity: JSON values (configuration, data, code); only a state of the same identity is resumed.
+
+    Returns:
+        EMA weights by name, on the CPU.
+
+    Raises:
+        Interrupted: SIGTERM, SIGINT or SIGUSR1 came; the state is saved.
+        UserError: the loss is not finite; the last good state is kept.
+    """
+    run = _Run(network, objective, data, recipe, running, folder, identity)
+    with run.alone(), _stop_signals() as stop:
+        return run.to_the_end(stop)
+
+
+def order(seed: int, count: int, position: int) -> int:
+    """Index of the item at ``position`` of the endless shuffled sequence over ``count`` items."""
+    return int(_permutation(seed, count, position // count)[position % count])
+
+
+_permutations: dict[tuple[int, int, int], Any] = {}
+
+
+def _permutation(seed: int, count: int, epoch: int) -> Any:
+    key = (seed, count, epoch)
+    if key not in _permutations:
+        # two epochs at most meet in one batch of a data set that is larger than it
+        while len(_permutations) > 8:
+            _permutations.pop(next(iter(_permutations)))
+        _permutations[key] = generator(seed, "order", epoch).permutation(count)
+    return _permutations[key]
+
+
+class _Run:
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: Objective,
+        data: Images,
+        recipe: Recipe,
+        running: Running,
+        folder: Path,
+        identity: Mapping[str, Any],
+    ) -> None:
+        if len(data) == 0:
+            raise UserError("no training images", folder, "prepare a dataset that is not empty")
+        self.objective, self.data, self.recipe, self.running = objective, data, recipe, running
+        self.folder, self.identity = folder, dict(identity)
+        self.accelerator = Accelerator(mixed_precision=_precision(running), cpu=running.device == "cpu")
+        layout = torch.channels_last if running.channels_last else torch.contiguous_format
+        self.network = network.to(self.accelerator.device, memory_format=layout).train()  # type: ignore[call-overload]
+        if running.compile:
+            self.network.compile()
+        adamw = torch.optim.AdamW(self.network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+        self.optimizer = self.accelerator.prepare_optimizer(adamw)
+        self.ema = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        self.step = 0
+        self.rows: list[dict[str, float]] = []
+        # every process takes an equal run of places of the global batch
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        self.places = range(recipe.batch_size * rank // world, recipe.batch_size * (rank + 1) // world)
+        self.microbatch = min(running.microbatch or len(self.places), len(self.places))
+
+    def alone(self) -> AbstractContextManager[None]:
+        """One training at a time in a folder: an orphan of a killed workflow is waited for."""
+        if not self.accelerator.is_main_process:
+            return nullcontext()
+        return artifacts.exclusive(self.folder / ".lock", wait=True)
+
+    # the loop
+
+    def to_the_end(self, stop: Callable[[], bool]) -> dict[str, Tensor]:
+        self._resume()
+        for _ in self._progress():
+            self._one_step()
+            if self._agree(stop()):
+                self._save()
+                raise Interrupted(f"stopped after step {self.step}: run the same command to go on")
+            if self.step % self.running.save_every == 0 or self.step == self.recipe.steps:
+                self._save()
+        return {k: v.cpu() for k, v in self.ema.items()}
+
+    def _one_step(self) -> None:
+        loss = self._accumulate()
+        self._set_lr()
+        norm = self._gradient_norm()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.step += 1
+        self._update_ema()
+        if self.step % self.recipe.log_every == 0 or self.step == self.recipe.steps:
+            self.rows.append(
+                {"step": self.step, "loss": loss, "gradient_norm": norm, "lr": self._lr(self.step - 1)}
+            )
+
+    def _accumulate(self) -> float:
+        """Mean loss of the global batch, leaving its gradient; short of memory, it halves the pieces."""
+        while True:
+            try:
+                total = sum(self._piece(places) for places in self._pieces())
+                break
+            except torch.OutOfMemoryError:
+                if self.microbatch == 1:
+                    raise UserError(
+                        "out of memory with one image at a time",
+                        self.folder,
+                        "use a smaller network or image size",
+                    ) from None
+                self.microbatch //= 2
+                self.optimizer.zero_grad()
+                torch.cuda.empty_cache()
+                self._say(f"out of memory: going on with pieces of {self.microbatch} images")
+        loss = self._sum_over_processes(total)
+        if not torch.isfinite(torch.tensor(loss)):
+            raise UserError(
+                f"the loss is {loss} at step {self.step + 1}",
+                self.folder,
+                f"lower train.lr or set train.grad_clip; the state of step {self._saved_step()} is kept",
+            )
+        return loss
+
+    def _pieces(self) -> Iterator[range]:
+        for start in range(0, len(self.places), self.microbatch):
+            yield self.places[start : start + self.microbatch]
+
+    def _piece(self, places: range) -> float:
+        batch = self._batch(places)
+        torch.manual_seed(_mix(self.recipe.seed, self.step, places.start))
+        with self.accelerator.autocast():
+            losses = self.objective(self.network, batch)
+        loss = losses.float().sum() / self.recipe.batch_size
+        self.accelerator.backward(loss)
+        return float(loss.detach())
+
+    def _batch(self, places: range) -> Batch:
+        seed, first = self.recipe.seed, self.step * self.recipe.batch_size
+        positions = [first + place for place in places]
+        items = [order(seed, len(self.data), position) for position in positions]
+        images = self.data.batch(items).to(self.accelerator.device, non_blocking=True)
+        if self.recipe.flip:
+            flipped = ItemNoise(seed, "flip", positions).integers(2).bool().view(-1, 1, 1, 1)
+            images = torch.where(flipped.to(images.device), images.flip(-1), images)
+        return Batch(images, items, ItemNoise(seed, "train", positions, images.device))
+
+    def _sum_over_processes(self, loss: float) -> float:
+        """Sum loss and gradients once a step (the pieces are already scaled by the global batch)."""
+        if self.accelerator.num_processes == 1:
+            return loss
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        flat = torch.cat([g.reshape(-1) for g in gradients] + [gradients[0].new_tensor([loss])])
+        flat = self.accelerator.reduce(flat, "sum")
+        for gradient, summed in zip(
+            gradients, flat.split([g.numel() for g in gradients] + [1]), strict=False
+        ):
+            gradient.copy_(summed.view_as(gradient))
+        return float(flat[-1])
+
+    def _gradient_norm(self) -> float:
+        parameters = list(self.network.parameters())
+        self.accelerator.unscale_gradients(self.optimizer)
+        if self.recipe.grad_clip is not None:
+            return float(clip_grad_norm_(parameters, self.recipe.grad_clip))
+        return float(get_total_norm([p.grad for p in parameters if p.grad is not None]))
+
+    def _lr(self, step: int) -> float:
+        return self.recipe.lr * self.recipe.lr_gamma ** (step // self.recipe.lr_step)
+
+    def _set_lr(self) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._lr(self.step)
+
+    @torch.no_grad()
+    def _update_ema(self) -> None:
+        # the decay is warmed up over the first steps, as in the published training
+        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
+        state = self.network.state_dict()
+        pairs = [(self.ema[k], v) for k, v in state.items() if v.is_floating_point()]
+        torch._foreach_lerp_([a for a, _ in pairs], [b for _, b in pairs], 1 - decay)
+
+    # the state between calls
+
+    @property
+    def _state_file(self) -> Path:
+        return self.folder / "state.safetensors"
+
+    def _save(self) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"ema.{k}": v for k, v in self.ema.items()}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{k}": v for k, v in moments.items()}
+        scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None
+        card = {"identity": self.identity, "step": self.step, "rows": self.rows, "scaler": scaler}
+        artifacts.save_tensors(self._state_file, tensors, card)
+        self._write_log()
+
+    def _resume(self) -> None:
+        if not self._state_file.exists():
+            return
+        try:
+            tensors, card = artifacts.load_tensors(self._state_file, {"identity": self.identity})
+        except UserError as e:
+            self._set_aside(e)
+            return
+        self.network.load_state_dict(_under(tensors, "network."))
+        self.ema = {k: v.to(self.accelerator.device) for k, v in _under(tensors, "ema.").items()}
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": _moments(tensors)})
+        if card["scaler"] is not None and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(card["scaler"])
+        self.step, self.rows = card["step"], card["rows"]
+        self._say(f"resumed after step {self.step} of {self.recipe.steps}")
+
+    def _set_aside(self, reason: UserError) -> None:
+        """A state of another configuration may be somebody's work: it is renamed, never overwritten."""
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            kept = self._state_file.with_name(
+                f"state-{artifacts.digest_file(self._state_file)[:12]}.safetensors"
+            )
+            os.replace(self._state_file, kept)
+            self._say(f"not resumed, kept as {kept.name}: {reason}")
+
+    def _saved_step(self) -> int:
+        return self.step - self.step % self.running.save_every
+
+    # what a person sees
+
+    def _progress(self) -> Iterator[int]:
+        """Steps that are left: a bar on a terminal, a line now and then in a log file."""
+        terminal = self.accelerator.is_main_process and sys.stderr.isatty()
+        first, started, every = self.step, time.monotonic(), max(1, self.recipe.steps // 20)
+        with tqdm(total=self.recipe.steps, initial=first, unit="step", disable=not terminal) as bar:
+            while self.step < self.recipe.steps:
+                yield self.step
+                bar.update(1)
+                loss = self.rows[-1]["loss"] if self.rows else float("nan")
+                bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
+                if not terminal and self.step % every == 0:
+                    rate = (self.step - first) / (time.monotonic() - started)
+                    left = (self.recipe.steps - self.step) / rate
+                    self._say(
+                        f"step {self.step}/{self.recipe.steps} loss {loss:.5g} {rate:.2f} steps/s, {left:.0f} s left"
+                    )
+
+    def _write_log(self) -> None:
+        lines = ["step,loss,gradient_norm,lr"]
+        lines += [f"{r['step']},{r['loss']:.9g},{r['gradient_norm']:.9g},{r['lr']:.9g}" for r in self.rows]
+        artifacts.write_text(self.folder / "train.csv", "\n".join(lines) + "\n")
+        if self.running.tensorboard:
+            _write_tensorboard(self.folder / "tensorboard", self.rows)
+
+    def _say(self, line: str) -> None:
+        if self.accelerator.is_main_process:
+            print(line, file=sys.stderr, flush=True)
+
+    def _agree(self, stop: bool) -> bool:
+        """Whether any process was asked to stop: all stop after the same step or none does."""
+        if self.accelerator.num_processes == 1:
+            return stop
+        flag = torch.tensor([float(stop)], device=self.accelerator.device)
+        return bool(self.accelerator.reduce(flag, "sum") > 0)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Turn SIGTERM, SIGINT and SIGUSR1 into a flag that is read between steps."""
+    received: list[int] = []
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+    before = {s: signal.signal(s, lambda number, _: received.append(number)) for s in signals}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)
+
+
+def _precision(running: Running) -> str:
+    return "no" if running.precision == "fp32" else running.precision
+
+
+def _mix(seed: int, step: int, place: int) -> int:
+    return int(generator(seed, f"dropout-{place}", step).integers(2**62))
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _moments(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in _under(tensors, "optimizer.").items():
+        index, name = key.split(".", 1)
+        moments.setdefault(int(index), {})[name] = value
+    return moments
+
+
+def _write_tensorboard(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as e:
+        raise UserError(
+            "TensorBoard is not installed", "runtime.tensorboard", "pip install tensorboard"
+        ) from e
+    for old in folder.glob("events.out.*"):
+        old.unlink()
+    with SummaryWriter(str(folder)) as writer:
+        for row in rows:
+            for name in ("loss", "gradient_norm", "lr"):
+                writer.add_scalar(name, row[name], int(row["step"]))

@@ -1,0 +1,174 @@
+"""What the Snakefile asks: validated parameters, files of the stages, names of results.
+
+Runs every time that the workflow is read, so it imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NoReturn
+
+from bridgepipe import artifacts, config
+from bridgepipe.errors import UserError
+
+METRICS = ("fid", "accuracy", "restoration")
+FIGURES = ("grid", "path", "loss")
+
+
+class Pipeline:
+    """The workflow's view of the parameters."""
+
+    def __init__(self, resolved: config.Resolved) -> None:
+        self._resolved = resolved
+        self.datasets = resolved.params.datasets
+        self.extractors = resolved.params.extractors
+        self.runtime = resolved.params.runtime
+        self.methods = sorted({name.split("/")[0] for name in resolved.experiments})
+        self.all_names = sorted({name.split("/")[1] for name in resolved.experiments})
+
+    def names(self, method: str) -> list[str]:
+        return self._resolved.names(method)
+
+    def experiment(self, name: str) -> Any:
+        return self._resolved.experiment(name)
+
+    def one_of(self, names: Iterable[str]) -> str:
+        """Pattern of a wildcard that matches exactly these names."""
+        return "|".join(re.escape(name) for name in names) or "(?!)"
+
+    def with_splits(self, *splits: str) -> list[str]:
+        """Datasets that come in exactly these splits."""
+        return [name for name, d in self.datasets.items() if d.splits == splits]
+
+    # names of files
+
+    def code(self, *files: str) -> list[str]:
+        """Source files whose edit makes a cheap result stale."""
+        return [f"src/bridgepipe/{file}" for file in files]
+
+    def train_store(self, name: str) -> str:
+        return f"data/prepared/{self.experiment(name).dataset}/train.lmdb"
+
+    def extractor_config(self, extractor: str) -> str:
+        return f"data/checkpoints/{extractor}.json"
+
+    def metric_files(self, *names: str) -> list[str]:
+        return [f"results/{name}/{metric}.json" for name in names for metric in METRICS]
+
+    def experiments(self, method: str) -> list[str]:
+        return [f"{method}/{name}" for name in self.names(method)]
+
+    def store(self, name: str) -> str:
+        """Store that an experiment restores."""
+        e = self.experiment(name)
+        return f"data/prepared/{e.dataset}/{e.sample.split}.lmdb"
+
+    def extractor_file(self, extractor: str) -> str:
+        """Weights of a feature extractor: trained here or published."""
+        kind = self.extractors[extractor].kind
+        return (
+            f"data/checkpoints/{extractor}.safetensors"
+            if kind == "classifier"
+            else f"data/checkpoints/{kind}.pth"
+        )
+
+    def statistics(self, name: str) -> str:
+        """Reference statistics of an experiment's FID."""
+        e = self.experiment(name)
+        return f"data/stats/{e.dataset}/{e.evaluate.reference}-{e.evaluate.extractor}.safetensors"
+
+    def partitions(self, name: str, kind: str) -> list[str]:
+        n = self.runtime.partitions
+        return [f"results/{name}/parts/{kind}-{k}-of-{n}.lmdb" for k in range(n)]
+
+    def results(self, *names: str) -> list[str]:
+        """Metrics and figures of experiments (all of them by default)."""
+        files = [
+            *(f"{m}.json" for m in METRICS),
+            *(f"figures/{f}.png" for f in FIGURES),
+            "table.csv",
+            "table.md",
+        ]
+        return [f"results/{n}/{f}" for n in names or self._resolved.experiments for f in files]
+
+    def tables(self) -> list[str]:
+        return [f"results/{m}/table.{ext}" for m in self.methods for ext in ("csv", "md")]
+
+    # checks that must stop even a dry run
+
+    def source_of(self, dataset: str) -> list[str]:
+        """Files that a dataset is made from; [] when it is embedded.
+
+        Stops the run when they are missing.
+        """
+        entry = self.datasets[dataset]
+        wanted = [p for p in (entry.path, entry.subset) if p is not None]
+        for path in wanted:
+            if not Path(path).exists():
+                _stop(UserError(f"dataset '{dataset}' is missing", path, _how_to_get(entry.source, path)))
+        return wanted
+
+    def work_alone(self) -> None:
+        """Stop when another run is at work in this folder. A killed run leaves no lock behind."""
+        self._lock = ExitStack()  # held until this process ends
+        try:
+            self._lock.enter_context(artifacts.exclusive(".snakemake/bridgepipe.lock"))
+        except UserError as e:
+            _stop(e)
+
+    def check_targets(self, targets: Iterable[str]) -> None:
+        """Stop on a target that names an unknown experiment, with the nearest valid name."""
+        for target in targets:
+            match = re.match(r"results/([^/]+/[^/]+)/", target)
+            if match and match[1].split("/")[1] not in ("config",):
+                try:
+                    self.experiment(match[1])
+                except UserError as e:
+                    _stop(e)
+
+
+def open_params(values: Mapping[str, Any], files: Sequence[Any]) -> Pipeline:
+    """Validate the configuration and bring the file of every stage up to date.
+
+    Prints one line and exits with code 2 when the configuration is wrong.
+    """
+    try:
+        resolved = config.Resolved(values, str(files[0]) if files else "params.yaml")
+        for path, content in resolved.stage_files().items():
+            _write_if_changed(Path(path), content)
+    except UserError as e:
+        _stop(e)
+    pipeline = Pipeline(resolved)
+    pipeline.check_targets(a for a in sys.argv[1:] if a.startswith("results/"))
+    return pipeline
+
+
+def _write_if_changed(path: Path, content: Any) -> None:
+    # by value: a comment, the order of keys or a new file time must re-run nothing
+    if not path.exists() or _value(path) != artifacts.canonical(content):
+        artifacts.write_json(path, content)
+
+
+def _value(path: Path) -> str | None:
+    try:
+        return artifacts.canonical(artifacts.read_json(path))
+    except UserError:
+        return None
+
+
+def _how_to_get(source: str, path: str) -> str:
+    if source == "imagenet":
+        return (
+            f"put the ImageNet folders train/ and val/ (one sub-folder per class) into {path},"
+            " or set datasets.imagenet256.path, or use scale: demo"
+        )
+    return "put the images there, or correct the dataset's path in params.yaml"
+
+
+def _stop(error: UserError) -> NoReturn:
+    print(f"bridgepipe: {error}", file=sys.stderr, flush=True)
+    raise SystemExit(2)

@@ -1,0 +1,258 @@
+"""The bridge samplers on Gaussian pairs, where the best denoiser and every law are known exactly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor
+
+from bridgepipe.processes.bridge import Bridge
+from bridgepipe.rng import ItemNoise
+from bridgepipe.samplers import bridge, bridge_steps, implicit_bridge
+
+F64 = torch.float64
+
+
+def half(x: Tensor, t: Tensor) -> Tensor:
+    return 0.5 * x
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Independent modes x0 ~ N(0, c), x1 = a x0 + N(0, w): a blur of an image, say."""
+
+    c: Tensor
+    a: Tensor
+    w: Tensor
+
+    @property
+    def var_x1(self) -> Tensor:
+        return self.a**2 * self.c + self.w
+
+    def posterior(self) -> tuple[Tensor, Tensor]:
+        """Gain and variance of x0 given x1."""
+        return self.a * self.c / self.var_x1, self.c * self.w / self.var_x1
+
+    def denoiser(self, process: Bridge, sees_x1: bool) -> Callable[[Tensor, Tensor], Tensor]:
+        """The network that predicts E[x0 | x_n], or E[x0 | x_n, x1] beside x1, without error."""
+
+        def output(x: Tensor, t: Tensor) -> Tensor:
+            n = int(torch.searchsorted(process.noise_levels, t[0]))
+            x0 = self.given_both(process, n, *x.chunk(2, 1)) if sees_x1 else self.given_x_n(process, n) * x
+            x_n = x.chunk(2, 1)[0] if sees_x1 else x
+            return process.target(x0, x_n, n)
+
+        return output
+
+    def given_x_n(self, process: Bridge, n: int) -> Tensor:
+        tau, v = marginal(process, n)
+        h = 1 - tau + tau * self.a
+        return h * self.c / (h**2 * self.c + tau**2 * self.w + v)
+
+    def given_both(self, process: Bridge, n: int, x_n: Tensor, x1: Tensor) -> Tensor:
+        tau, v = marginal(process, n)
+        gain, variance = self.posterior()
+        k = (1 - tau) * variance / ((1 - tau) ** 2 * variance + v) if tau < 1 else 0.0
+        return gain * x1 + k * (x_n - tau * x1 - (1 - tau) * gain * x1)
+
+
+def marginal(process: Bridge, n: int) -> tuple[float, float]:
+    """mu_x1 and variance of x_n in the chain that starts at x1."""
+    tau = math.sin(process.angle()[n]) ** 2
+    return tau, 0.0 if process.ot_ode else float(process.var_fwd[-1]) * tau * (1 - tau)
+
+
+def blurred_images(modes: int = 48) -> Pairs:
+    """Power-law spectrum, Gaussian blur, a little noise."""
+    k = torch.arange(1, modes + 1, dtype=F64)
+    return Pairs(c=2 / k**1.5, a=torch.exp(-((k / 16) ** 2) / 2), w=torch.full_like(k, 1e-4))
+
+
+def law(
+    pairs: Pairs, process: Bridge, steps: Sequence[int], sees_x1: bool, **knobs: Any
+) -> tuple[Tensor, Tensor]:
+    """Gain on x1 and variance of the result, exact: the sampler is linear, so unit inputs reveal it."""
+    sampler = bridge if knobs.pop("ancestral", False) else implicit_bridge
+    modes, draws = len(pairs.c), len(steps) - 1
+    x1 = torch.zeros(1 + draws, modes, dtype=F64)
+    x1[0] = 1
+    noise = [torch.zeros_like(x1).index_fill(0, torch.tensor([1 + i]), 1.0) for i in range(draws)]
+    cond = x1 if sees_x1 else None
+    denoiser = pairs.denoiser(process, sees_x1)
+    x0 = sampler(denoiser, x1, steps, noise, process=process, cond=cond, log_count=1, **knobs).x0
+    return x0[0], x0[1:].square().sum(0)
+
+
+def distance_to_images(pairs: Pairs, gain: Tensor, variance: Tensor) -> float:
+    """Squared Wasserstein distance between the results and the clean images: the ideal FID."""
+    return float(((gain**2 * pairs.var_x1 + variance).sqrt() - pairs.c.sqrt()).square().sum())
+
+
+def distance_to_posterior(pairs: Pairs, gain: Tensor, variance: Tensor) -> float:
+    """Mean squared Wasserstein distance between the results and x0, given x1."""
+    best, spread = pairs.posterior()
+    return float(((gain - best) ** 2 * pairs.var_x1 + (variance.sqrt() - spread.sqrt()) ** 2).sum())
+
+
+# the steps ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.3, 1.0, 1.7])
+def test_an_implicit_step_keeps_mean_and_variance_of_the_bridge(eta: float) -> None:
+    process = Bridge(100, 1.0)
+    for n, m in [(99, 98), (99, 40), (98, 97), (60, 2), (60, 59), (2, 1)]:
+        step, (tau_n, v_n), (tau_m, v_m) = (
+            process.implicit_step(n, m, eta),
+            marginal(process, n),
+            marginal(process, m),
+        )
+        assert step.x_n * (1 - tau_n) + step.x0 == pytest.approx(1 - tau_m, abs=1e-12)
+        assert step.x_n * tau_n + step.x1 == pytest.approx(tau_m, abs=1e-12)
+        assert step.x_n**2 * v_n + step.std**2 == pytest.approx(v_m, abs=1e-12)
+
+
+def test_at_eta_one_the_step_is_the_published_posterior() -> None:
+    process = Bridge(100, 0.3)
+    f = process.var_fwd
+    for n, m in [(98, 97), (60, 2), (60, 59), (2, 1)]:
+        step = process.implicit_step(n, m, eta=1.0)
+        assert step.x_n == pytest.approx(f[m] / f[n], rel=1e-9)
+        assert step.x0 == pytest.approx(1 - f[m] / f[n], rel=1e-9)
+        assert step.x1 == pytest.approx(0, abs=1e-12)
+        assert step.std**2 == pytest.approx(f[m] * (f[n] - f[m]) / f[n], rel=1e-9)
+
+
+def test_at_eta_one_the_states_are_those_of_the_published_chain() -> None:
+    process, pairs = Bridge(50), blurred_images(8)
+    steps, x1 = bridge_steps(process, 7), torch.randn(3, 8, dtype=F64, generator=torch.manual_seed(1))
+    noise = [torch.randn(3, 8, dtype=F64) for _ in range(6)]
+    denoiser = pairs.denoiser(process, sees_x1=False)
+    published = bridge(denoiser, x1, steps, noise, process=process)
+    implicit = implicit_bridge(denoiser, x1, steps, noise, process=process, eta=1.0)
+    torch.testing.assert_close(implicit.xs[:, 1:], published.xs[:, 1:], rtol=0, atol=1e-6)
+    assert torch.equal(implicit.x0, implicit.x0s[:, 0])
+
+
+def test_without_noise_the_first_order_is_the_published_ode() -> None:
+    process, pairs = Bridge(50, ot_ode=True), blurred_images(8)
+    steps, x1 = bridge_steps(process, 7), torch.randn(3, 8, dtype=F64, generator=torch.manual_seed(1))
+    denoiser = pairs.denoiser(process, sees_x1=False)
+    published = bridge(denoiser, x1, steps, [], process=process)
+    implicit = implicit_bridge(denoiser, x1, steps, [], process=process)
+    torch.testing.assert_close(implicit.xs[:, 1:], published.xs[:, 1:], rtol=0, atol=1e-12)
+
+
+def test_the_extrapolation_integrates_a_linear_prediction() -> None:
+    """Against a thousand first-order steps along which x0_hat really is linear in its variable."""
+    process = Bridge(2000, 1.0)
+    for p, n, m, eta in [
+        (1999, 1500, 900, 0.0),
+        (1500, 900, 100, 0.0),
+        (1999, 1500, 900, 1.0),
+        (900, 300, 5, 1.0),
+    ]:
+        u = process.angle() if eta == 0 else np.sin(process.angle()) ** 2
+        x, at = 0.7, lambda k: 1 + 2 * (u[k] - u[n])  # noqa: B023
+        for k in range(n, m, -1):
+            step = process.implicit_step(k, k - 1, eta)
+            middle = (at(k) + at(k - 1)) / 2
+            x = step.x_n * x + step.x0 * middle + step.x1 * 0.2
+        one = process.implicit_step(n, m, eta)
+        bar = at(n) + process.extrapolation(p, n, m, eta) * (at(n) - at(p))
+        assert one.x_n * 0.7 + one.x0 * bar + one.x1 * 0.2 == pytest.approx(x, abs=2e-5)
+
+
+def test_the_last_extrapolation_reaches_the_data() -> None:
+    process = Bridge(100)
+    theta = process.angle()
+    assert process.extrapolation(60, 30, 0) == pytest.approx(theta[30] / (theta[60] - theta[30]))
+    tau = np.sin(theta) ** 2
+    assert process.extrapolation(60, 30, 0, eta=1.0) == pytest.approx(tau[30] / (tau[60] - tau[30]))
+
+
+@pytest.mark.parametrize("beta_max", [0.3, 1.0])
+def test_the_published_tables_stay_close_to_the_chain(beta_max: float) -> None:
+    """They count beta_n twice: off by at most max beta / f, far below what a network resolves."""
+    process = Bridge(1000, beta_max)
+    tau = np.sin(process.angle()) ** 2
+    excess = process.betas.numpy() / process.var_fwd[-1]
+    assert (np.abs(process.mu_x1.numpy() - tau) <= excess + 1e-6).all()
+    assert excess.max() < 2e-3
+
+
+# accuracy on Gaussian pairs ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ot_ode", [False, True])
+@pytest.mark.parametrize("order", [1, 2])
+def test_order_of_convergence(order: int, ot_ode: bool) -> None:
+    process = Bridge(40000, 1.0, ot_ode)
+    pairs = Pairs(*torch.tensor([[1.0, 0.3], [0.6, 0.9], [0.1, 0.05]], dtype=F64))
+
+    def solve(nfe: int, order: int) -> Tensor:
+        steps = bridge_steps(process, nfe, "log_snr")
+        return torch.cat(law(pairs, process, steps, sees_x1=not ot_ode, order=order))
+
+    exact = solve(512, 2)
+    errors = [float((solve(nfe, order) - exact).abs().max()) for nfe in (16, 64)]
+    assert order - 0.2 < math.log2(errors[0] / errors[1]) / 2 < order + 0.4
+
+
+def test_a_network_that_sees_x1_reaches_the_posterior_in_few_calls() -> None:
+    process, pairs = Bridge(1000, 0.3), blurred_images()
+
+    def quality(nfe: int, spacing: Any = "uniform", **knobs: Any) -> np.ndarray:
+        gain, variance = law(pairs, process, bridge_steps(process, nfe, spacing), True, **knobs)
+        return np.array([d(pairs, gain, variance) for d in (distance_to_images, distance_to_posterior)])
+
+    published = quality(100, ancestral=True)
+    assert (quality(5, "log_snr", order=2) < 1.6 * published).all()
+    assert (quality(10, "log_snr", order=2) < 0.1 * published).all()
+    assert (quality(10, ancestral=True) > 8 * published).all()
+
+
+def test_a_network_that_does_not_see_x1_wants_eta_one() -> None:
+    """With eta = 0 its images keep a bias however many the calls: x1 steers but the network can't know."""
+    process, pairs = Bridge(1000, 0.3), blurred_images()
+
+    def quality(nfe: int, **knobs: Any) -> float:
+        return distance_to_images(pairs, *law(pairs, process, bridge_steps(process, nfe), False, **knobs))
+
+    published = quality(100, ancestral=True)
+    assert quality(10, eta=1.0, order=2) < published
+    assert quality(20, eta=1.0, order=2) < published / 3
+    assert quality(5, eta=0.0, order=2) < quality(20, ancestral=True)
+    assert quality(400, eta=0.0, order=2) > 5 * published
+
+
+@pytest.mark.parametrize(("eta", "order"), [(0.0, 1), (0.5, 1), (1.0, 1)])
+def test_states_follow_the_marginals_of_the_bridge(eta: float, order: Any) -> None:
+    """A denoiser that knows x0 leaves every state distributed as q(x_n | x0, x1)."""
+    items, process = 4000, Bridge(100, 1.0)
+    x0, x1 = torch.full((items, 1), 0.4, dtype=F64), torch.full((items, 1), -0.8, dtype=F64)
+
+    def oracle(x: Tensor, t: Tensor) -> Tensor:
+        return process.target(x0, x, int(torch.searchsorted(process.noise_levels, t[0])))
+
+    rng = ItemNoise(7, "test", range(items))
+    path = implicit_bridge(oracle, x1, [0, 20, 45, 80, 99], rng, process=process, eta=eta, order=order)
+    torch.testing.assert_close(path.x0, x0)
+    for k, n in enumerate(path.steps[1:], start=1):
+        tau, v = marginal(process, n)
+        z = (path.xs[:, k, 0] - (1 - tau) * 0.4 + tau * 0.8) / math.sqrt(v)
+        assert stats.kstest(z.numpy(), "norm").pvalue > 1e-6
+
+
+def test_known_pixels_of_the_implicit_bridge_carry_its_noise() -> None:
+    process, x1 = Bridge(100, 1.0), torch.full((4000, 1), 0.3)
+    rng, nothing_missing = ItemNoise(3, "t", range(4000)), torch.zeros(1, 1)
+    path = implicit_bridge(half, x1, [0, 50, 99], rng, process=process, mask=nothing_missing)
+    z = (path.xs[:, 1, 0] - 0.3) / math.sqrt(marginal(process, 50)[1])
+    assert stats.kstest(z.numpy(), "norm").pvalue > 1e-6

@@ -1,0 +1,96 @@
+"""Who may import whom: the layers of the design, read from the source."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "src/bridgepipe"
+BASE = {"errors", "rng"}
+MATHS = {"torch", "numpy", "math", "bridgepipe"}
+# layer -> layers of bridgepipe that it may import beside itself and BASE
+LAYERS = {
+    "processes": set(),
+    "networks": {"artifacts"},
+    "corruptions": set(),
+    "samplers": {"processes"},
+    "datasets": {"store", "lmdbfile", "storewriter", "artifacts", "corruptions"},
+    "methods": {
+        "processes",
+        "samplers",
+        "networks",
+        "corruptions",
+        "running",
+        "pixels",
+        "training",
+        "artifacts",
+    },
+    "config": set(),
+    "workflow": {"config", "artifacts"},
+}
+STANDARD = set(sys.stdlib_module_names)
+
+
+def files(layer: str) -> list[Path]:
+    single = PACKAGE / f"{layer}.py"
+    return [single] if single.exists() else sorted((PACKAGE / layer).rglob("*.py"))
+
+
+def imports(file: Path) -> set[str]:
+    """Dotted names that a file imports when it runs, not those for type checkers only."""
+    tree = ast.parse(file.read_text())
+    hidden = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in hidden:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "bridgepipe":
+            found |= {f"bridgepipe.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+def own_layers(file: Path) -> set[str]:
+    return {name.split(".")[1] for name in imports(file) if name.startswith("bridgepipe.")}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_layer_imports_only_what_it_may(layer: str) -> None:
+    for file in files(layer):
+        assert own_layers(file) <= {layer} | BASE | LAYERS[layer], file
+
+
+@pytest.mark.parametrize("layer", ["processes", "corruptions", "samplers"])
+def test_maths_needs_torch_only(layer: str) -> None:
+    for file in files(layer):
+        roots = {name.split(".")[0] for name in imports(file)}
+        assert roots - STANDARD <= MATHS, file
+
+
+def test_nothing_imports_the_engines() -> None:
+    for file in PACKAGE.rglob("*.py"):
+        roots = {name.split(".")[0] for name in imports(file)}
+        assert not roots & {"snakemake", "dvc"}, file
+
+
+def test_only_the_command_line_and_the_workflow_see_the_configuration() -> None:
+    for file in PACKAGE.rglob("*.py"):
+        if file.parent.name != "cli" and file.stem not in ("config", "workflow"):
+            assert "config" not in own_layers(file), file
+
+
+def test_reading_the_workflow_imports_no_torch() -> None:
+    code = "import sys, bridgepipe.workflow; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

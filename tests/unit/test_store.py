@@ -1,0 +1,384 @@
+"""ImageStore: what is put is what is read, whole files only, equal bytes for equal content."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+import torch
+
+from bridgepipe import store, storewriter
+from bridgepipe.errors import UserError
+from bridgepipe.store import ImageStore
+
+MADE_BY = {"source": "test", "seed": 3}
+
+
+def images(n: int, *shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (n, *shape), dtype=np.uint8)
+
+
+def write(path: Path, items: np.ndarray, first: int = 0, **keywords) -> Path:
+    with store.writer(path, MADE_BY, first=first, progress=False, **keywords) as w:
+        for index, image in enumerate(items):
+            w.put(image, f"item-{first + index}")
+        w.set_labels(np.arange(first, first + len(items)) % 3)
+        w.set_array("ink", items.reshape(len(items), -1).mean(1))
+        w.set_array("mask", items[..., :1] > 128)
+    return path
+
+
+def line_of(error: pytest.ExceptionInfo[UserError]) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize("codec", ["raw", "png"])
+@pytest.mark.parametrize("shape", [(8, 8, 3), (5, 9, 3), (8, 8, 1), (1, 1, 4)])
+def test_round_trip(tmp_path, codec, shape):
+    items = images(7, *shape)
+    s = ImageStore(write(tmp_path / "a.lmdb", items, codec=codec, classes=["x", "y", "z"]))
+    assert len(s) == 7
+    assert all(np.array_equal(s[i], items[i]) for i in range(7))
+    assert np.array_equal(s[-1], items[6])
+    assert s.labels is not None
+    assert s.labels.dtype == np.int64
+    assert s.labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert list(s.attributes) == ["ink"]
+    assert np.array_equal(s.array("mask"), items[..., :1] > 128)
+    assert s.names == [f"item-{i}" for i in range(7)]
+    assert s.classes == ["x", "y", "z"]
+    assert s.card["made_by"] == MADE_BY
+    assert s.card["shape"] == list(shape)
+    s.verify()
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 4, 8, 8)])
+def test_float_arrays_of_any_shape(tmp_path, shape):
+    items = np.random.default_rng(0).standard_normal((4, *shape)).astype(np.float32)
+    with store.writer(tmp_path / "z.lmdb", {}) as w:
+        for item in items:
+            w.put(np.asarray(item))
+    s = ImageStore(tmp_path / "z.lmdb")
+    assert s[2].dtype == np.float32
+    assert torch.equal(s.batch(range(4)), torch.from_numpy(items))
+    assert s.labels is None
+    assert s.names is None
+    assert s.attributes == {}
+
+
+def test_source_codec_keeps_the_bytes_of_files(tmp_path):
+    from PIL import Image
+
+    Image.fromarray(images(1, 6, 4, 3)[0]).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    with store.writer(tmp_path / "s.lmdb", {}, codec="source") as w:
+        w.put(data)
+    s = ImageStore(tmp_path / "s.lmdb")
+    assert s.encoded(0) == data
+    assert np.array_equal(s[0], images(1, 6, 4, 3)[0])
+
+
+def test_batch_is_nchw_in_minus_one_to_one(tmp_path):
+    items = images(5, 4, 6, 3)
+    batch = ImageStore(write(tmp_path / "a.lmdb", items)).batch(torch.tensor([4, 0]))
+    assert batch.shape == (2, 3, 4, 6)
+    assert batch.dtype == torch.float32
+    assert batch.is_contiguous()
+    expected = torch.from_numpy(items[[4, 0]]).permute(0, 3, 1, 2) / 127.5 - 1
+    assert torch.equal(batch, expected)
+
+
+def test_indices_out_of_range(tmp_path):
+    s = ImageStore(write(tmp_path / "a.lmdb", images(3, 2, 2, 3)))
+    assert len(list(s)) == 3
+    for index in (3, -4):
+        with pytest.raises(IndexError, match="store of 3"):
+            s[index]
+
+
+def test_mistakes_of_the_program_are_not_user_errors(tmp_path):
+    for act in (
+        lambda w: w.put(np.zeros((2, 2, 1), np.uint8)),
+        lambda w: w.put(np.zeros((2, 2, 3), np.float32)),
+        lambda w: w.set_labels([1, 2]),
+        lambda w: w.put(np.zeros((2, 2, 3), np.uint8)),
+    ):
+        with (
+            pytest.raises(ValueError, match=r"store|items"),
+            store.writer(tmp_path / "a.lmdb", {}) as w,
+        ):
+            w.put(np.zeros((2, 2, 3), np.uint8), "named")
+            act(w)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_equal_content_gives_equal_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(storewriter, "COMMIT_BYTES", 50_000)
+    monkeypatch.setattr(storewriter, "FIRST_MAP_BYTES", 1 << 16)
+    items = images(40, 48, 48, 3)
+    first = write(tmp_path / "a.lmdb", items)
+    junk = [np.random.default_rng(i).bytes(7000) for i in range(500)]
+    second = write(tmp_path / "sub" / "b.lmdb", items)
+    assert first.read_bytes() == second.read_bytes()
+    assert ImageStore(first).digest != ImageStore(write(tmp_path / "c.lmdb", items[::-1])).digest
+    assert len(junk) == 500
+
+
+def test_equal_bytes_from_another_process(tmp_path):
+    here = write(tmp_path / "a.lmdb", images(30, 32, 32, 3))
+    spawn = multiprocessing.get_context("spawn")
+    child = spawn.Process(target=write, args=(tmp_path / "b.lmdb", images(30, 32, 32, 3)))
+    child.start()
+    child.join()
+    assert here.read_bytes() == (tmp_path / "b.lmdb").read_bytes()
+
+
+def test_the_map_grows_by_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(storewriter, "FIRST_MAP_BYTES", 1 << 15)
+    items = images(50, 64, 64, 3)
+    s = ImageStore(write(tmp_path / "a.lmdb", items))
+    assert all(np.array_equal(s[i], items[i]) for i in range(50))
+
+
+def test_no_other_file_is_left(tmp_path):
+    s = ImageStore(write(tmp_path / "a.lmdb", images(3, 8, 8, 3)))
+    assert s[0].shape == (8, 8, 3)
+    assert [f.name for f in tmp_path.iterdir()] == ["a.lmdb"]
+    assert os.stat(tmp_path / "a.lmdb").st_mode & 0o111 == 0
+
+
+def test_an_error_leaves_nothing_and_keeps_the_older_file(tmp_path):
+    older = write(tmp_path / "a.lmdb", images(3, 8, 8, 3)).read_bytes()
+    with pytest.raises(RuntimeError), store.writer(tmp_path / "a.lmdb", {}) as w:
+        w.put(np.zeros((8, 8, 3), np.uint8))
+        raise RuntimeError
+    assert [f.name for f in tmp_path.iterdir()] == ["a.lmdb"]
+    assert (tmp_path / "a.lmdb").read_bytes() == older
+
+
+KILLED = """
+import numpy as np, sys, time
+from bridgepipe import store, storewriter
+storewriter.COMMIT_BYTES = 1
+with store.writer(sys.argv[1], {}) as w:
+    for i in range(100):
+        w.put(np.zeros((64, 64, 3), np.uint8))
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_killed_writer_leaves_nothing_under_the_final_name(tmp_path):
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path / "a.lmdb")], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    assert not (tmp_path / "a.lmdb").exists()
+    (left,) = tmp_path.iterdir()
+    with pytest.raises(UserError, match="no card"):
+        ImageStore(left)
+    write(tmp_path / "a.lmdb", images(3, 8, 8, 3))
+    ImageStore(tmp_path / "a.lmdb").verify()
+
+
+def test_truncated_at_any_length_is_one_line(tmp_path):
+    whole = write(tmp_path / "a.lmdb", images(20, 40, 40, 3)).read_bytes()
+    lengths = [0, 1, 15, 16, 63, 100, 4095, 4096, 5000, 8191, 8192, 9000, len(whole) // 2]
+    for length in [*lengths, len(whole) - 4096, len(whole) - 1]:
+        cut = tmp_path / f"cut-{length}.lmdb"
+        cut.write_bytes(whole[:length])
+        with pytest.raises(UserError) as error:
+            ImageStore(cut)
+        assert str(cut) in line_of(error)
+    longer = tmp_path / "longer.lmdb"
+    longer.write_bytes(whole + bytes(100))
+    ImageStore(longer).verify()
+
+
+def test_truncated_after_pickling_is_noticed_by_the_next_process(tmp_path):
+    path = write(tmp_path / "a.lmdb", images(20, 40, 40, 3))
+    pickled = pickle.dumps(ImageStore(path))
+    os.truncate(path, 20_000)
+    with pytest.raises(UserError, match="truncated"):
+        pickle.loads(pickled)[3]
+
+
+@pytest.mark.parametrize("content", [b"", b"not a store" * 1000, bytes(20_000), os.urandom(20_000)])
+def test_foreign_files(tmp_path, content):
+    (tmp_path / "a.lmdb").write_bytes(content)
+    with pytest.raises(UserError) as error:
+        ImageStore(tmp_path / "a.lmdb")
+    assert "not an image store" in line_of(error)
+
+
+def test_foreign_lmdb_folder_and_missing_file(tmp_path):
+    with lmdb.open(str(tmp_path / "other.lmdb"), subdir=False, lock=False) as env, env.begin(write=True) as txn:
+        txn.put(b"key", b"value")
+    for path, expected in [
+        (tmp_path / "other.lmdb", "no card"),
+        (tmp_path / "none.lmdb", "no such file"),
+        (tmp_path, "no such file"),
+    ]:
+        with pytest.raises(UserError, match=expected):
+            ImageStore(path)
+
+
+def test_lost_and_changed_content(tmp_path):
+    path = write(tmp_path / "a.lmdb", images(20, 40, 40, 3))
+    with lmdb.open(str(path), subdir=False, lock=False) as env, env.begin(write=True) as txn:
+        txn.delete(b"00000003")
+    with pytest.raises(UserError, match="entries"):
+        ImageStore(path)
+    with lmdb.open(str(path), subdir=False, lock=False) as env, env.begin(write=True) as txn:
+        txn.put(b"00000003", b"short")
+    s = ImageStore(path)
+    with pytest.raises(UserError, match="item 3 cannot be read"):
+        s[3]
+    with pytest.raises(UserError, match="differs from its digest"):
+        s.verify()
+
+
+def test_wiped_pages_are_an_error_and_not_a_crash(tmp_path):
+    path = write(tmp_path / "a.lmdb", images(300, 8, 8, 3))
+    whole = bytearray(path.read_bytes())
+    whole[8192:] = bytes(len(whole) - 8192)
+    (tmp_path / "b.lmdb").write_bytes(whole)
+    with pytest.raises(UserError):
+        ImageStore(tmp_path / "b.lmdb").verify()
+
+
+def test_two_stores_of_one_file_and_a_replaced_file(tmp_path):
+    path = write(tmp_path / "a.lmdb", images(3, 8, 8, 3))
+    one, two = ImageStore(path), ImageStore(path)
+    write(path, images(4, 8, 8, 3, seed=1))
+    three = ImageStore(path)
+    assert np.array_equal(one[0], two[0])
+    assert (len(one), len(three)) == (3, 4)
+    assert np.array_equal(three[0], images(4, 8, 8, 3, seed=1)[0])
+
+
+def _sum(s: ImageStore) -> int:
+    return int(sum(s[i].sum() for i in range(len(s))))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_worker_processes(tmp_path, method):
+    s = ImageStore(write(tmp_path / "a.lmdb", images(20, 8, 8, 3)))
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        assert pool.map(_sum, [s, s, s]) == [_sum(s)] * 3
+
+
+def test_data_loader_workers_that_inherit_the_store(tmp_path):
+    items = images(20, 8, 8, 3)
+    s = ImageStore(write(tmp_path / "a.lmdb", items))
+    loader = torch.utils.data.DataLoader(s, batch_size=6, num_workers=2)
+    assert np.array_equal(torch.cat(list(loader)).numpy(), items)
+
+
+def test_threads_share_a_store(tmp_path):
+    s = pickle.loads(pickle.dumps(ImageStore(write(tmp_path / "a.lmdb", images(20, 8, 8, 3)))))
+    sums: list[int] = []
+    threads = [threading.Thread(target=lambda: sums.append(_sum(s))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sums == [_sum(s)] * 8
+
+
+@pytest.mark.parametrize("bounds", [[0, 10], [0, 3, 10], [0, 1, 2, 9, 10], [0, 0, 10, 10]])
+def test_gather_gives_the_same_bytes_however_divided(tmp_path, bounds):
+    items = images(10, 8, 8, 3)
+    whole = write(tmp_path / "whole.lmdb", items)
+    parts = [
+        write(tmp_path / f"{n}.lmdb", items[a:b], first=a)
+        for n, (a, b) in enumerate(zip(bounds, bounds[1:], strict=False))
+    ]
+    assert np.array_equal(ImageStore(parts[-1]).batch([]) if False else items[0], ImageStore(whole)[0])
+    store.gather(parts[::-1], tmp_path / "out.lmdb", count=10, progress=False)
+    assert (tmp_path / "out.lmdb").read_bytes() == whole.read_bytes()
+
+
+def test_a_partition_is_read_by_its_own_index(tmp_path):
+    items = images(10, 8, 8, 3)
+    part = ImageStore(write(tmp_path / "p.lmdb", items[4:7], first=4))
+    assert part.first == 4
+    assert len(part) == 3
+    assert np.array_equal(part[0], items[4])
+    assert part.names == ["item-4", "item-5", "item-6"]
+
+
+@pytest.mark.parametrize(
+    ("ranges", "count", "expected"),
+    [
+        ([(0, 3), (5, 9)], None, "items 3 to 4 are missing"),
+        ([(2, 5)], None, "items 0 to 1 are missing"),
+        ([(0, 5), (3, 9)], None, "items from 3 come twice"),
+        ([(0, 3), (0, 3)], None, "items from 0 come twice"),
+        ([(0, 3)], 5, "3 items of 5"),
+    ],
+)
+def test_gather_refuses_gaps_and_duplicates(tmp_path, ranges, count, expected):
+    items = images(10, 8, 8, 3)
+    parts = [write(tmp_path / f"{n}.lmdb", items[a:b], first=a) for n, (a, b) in enumerate(ranges)]
+    with pytest.raises(UserError) as error:
+        store.gather(parts, tmp_path / "out.lmdb", count)
+    assert expected in line_of(error)
+    assert not (tmp_path / "out.lmdb").exists()
+
+
+def test_gather_refuses_partitions_of_another_kind(tmp_path):
+    parts = [
+        write(tmp_path / "0.lmdb", images(3, 8, 8, 3)),
+        write(tmp_path / "1.lmdb", images(3, 4, 4, 3), first=3),
+    ]
+    with pytest.raises(UserError, match=r"shape of 1\.lmdb differs"):
+        store.gather(parts, tmp_path / "out.lmdb")
+
+
+def test_info(tmp_path):
+    path = write(tmp_path / "a.lmdb", images(3, 8, 8, 3))
+    found = store.info(path)
+    assert found["count"] == 3
+    assert found["attributes"] == ["ink"]
+    assert found["bytes"] == path.stat().st_size
+    with pytest.raises(UserError, match="it has: ink, labels, mask"):
+        ImageStore(path).array("nothing")
+
+
+def test_full_disk_is_one_line_and_leaves_nothing(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
+    try:
+        with pytest.raises(UserError) as error:
+            write(tmp_path / "a.lmdb", images(30, 64, 64, 3))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "cannot write" in line_of(error)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_is_shown_only_when_asked_for_or_on_a_terminal(tmp_path, capsys):
+    write(tmp_path / "a.lmdb", images(3, 8, 8, 3))
+    with store.writer(tmp_path / "b.lmdb", {}) as w:
+        w.put(np.zeros(3))
+    assert capsys.readouterr().err == ""
+    with store.writer(tmp_path / "c.lmdb", {}, total=1, progress=True) as w:
+        w.put(np.zeros(3))
+    assert "c.lmdb: 100%" in capsys.readouterr().err

@@ -1,0 +1,66 @@
+# Sources become stores: one LMDB file per split. Feature extractors' weights and reference statistics.
+
+
+rule prepare:
+    input:
+        config="data/prepared/{dataset}/config.json",
+        source=lambda w: P.source_of(w.dataset),
+    output:
+        [f"data/prepared/{{dataset}}/{split}.lmdb" for split in ("train", "val", "test")],
+    log:
+        "results/logs/prepare-{dataset}.log",
+    benchmark:
+        "results/benchmarks/prepare-{dataset}.tsv"
+    wildcard_constraints:
+        dataset=P.one_of(P.with_splits("train", "val", "test")),
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    message:
+        "Preparing the images of {wildcards.dataset}"
+    shell:
+        "bridgepipe prepare --config {input.config} --output data/prepared/{wildcards.dataset} > {log} 2>&1"
+
+
+use rule prepare as prepare_train_val with:
+    output:
+        [f"data/prepared/{{dataset}}/{split}.lmdb" for split in ("train", "val")],
+    wildcard_constraints:
+        dataset=P.one_of(P.with_splits("train", "val")),
+
+
+rule fetch_extractor:
+    output:
+        "data/checkpoints/{kind}.pth",
+    log:
+        "results/logs/fetch-{kind}.log",
+    wildcard_constraints:
+        kind="inception|resnet50",
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    message:
+        "Fetching the published weights of {wildcards.kind}"
+    shell:
+        "bridgepipe fetch extractor/{wildcards.kind} --output {output} > {log} 2>&1"
+
+
+rule statistics:
+    input:
+        store="data/prepared/{dataset}/{split}.lmdb",
+        config="data/checkpoints/{extractor}.json",
+        weights=lambda w: P.extractor_file(w.extractor),
+    output:
+        "data/stats/{dataset}/{split}-{extractor}.safetensors",
+    log:
+        "results/logs/statistics-{dataset}-{split}-{extractor}.log",
+    benchmark:
+        "results/benchmarks/statistics-{dataset}-{split}-{extractor}.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    message:
+        "Reference statistics of {wildcards.dataset}/{wildcards.split} under {wildcards.extractor}"
+    shell:
+        "bridgepipe statistics --data {input.store} --extractor {input.config} --weights {input.weights}"
+        " --output {output} > {log} 2>&1"

@@ -1,0 +1,74 @@
+# Metrics of restored and of corrupted images, each with its protocol.
+
+
+rule fid:
+    input:
+        config="results/i2sb/{experiment}/config/evaluate.json",
+        restored="results/i2sb/{experiment}/restored.lmdb",
+        corrupted="results/i2sb/{experiment}/corrupted.lmdb",
+        statistics=lambda w: P.statistics(f"i2sb/{w.experiment}"),
+        weights=lambda w: P.extractor_file(P.experiment(f"i2sb/{w.experiment}").evaluate.extractor),
+        extractor=lambda w: P.extractor_config(P.experiment(f"i2sb/{w.experiment}").evaluate.extractor),
+        code=P.code("evaluation/fid.py", "evaluation/features.py", "evaluation/protocol.py"),
+    output:
+        "results/i2sb/{experiment}/fid.json",
+    log:
+        "results/i2sb/{experiment}/logs/fid.log",
+    benchmark:
+        "results/i2sb/{experiment}/benchmarks/fid.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    message:
+        "FID of {wildcards.experiment}"
+    shell:
+        "bridgepipe evaluate fid --config {input.config} --restored {input.restored} --corrupted {input.corrupted}"
+        " --statistics {input.statistics}"
+        " --extractor {input.extractor} --weights {input.weights} --output {output} > {log} 2>&1"
+
+
+rule accuracy:
+    input:
+        config="results/i2sb/{experiment}/config/evaluate.json",
+        restored="results/i2sb/{experiment}/restored.lmdb",
+        corrupted="results/i2sb/{experiment}/corrupted.lmdb",
+        store=lambda w: P.store(f"i2sb/{w.experiment}"),
+        weights=lambda w: P.extractor_file(P.experiment(f"i2sb/{w.experiment}").evaluate.classifier),
+        extractor=lambda w: P.extractor_config(P.experiment(f"i2sb/{w.experiment}").evaluate.classifier),
+        code=P.code("evaluation/accuracy.py", "evaluation/features.py", "evaluation/protocol.py"),
+    output:
+        "results/i2sb/{experiment}/accuracy.json",
+    log:
+        "results/i2sb/{experiment}/logs/accuracy.log",
+    benchmark:
+        "results/i2sb/{experiment}/benchmarks/accuracy.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    message:
+        "Classifier accuracy of {wildcards.experiment}"
+    shell:
+        "bridgepipe evaluate accuracy --restored {input.restored} --corrupted {input.corrupted}"
+        " --originals {input.store} --extractor {input.extractor} --weights {input.weights} --output {output} > {log} 2>&1"
+
+
+rule restoration:
+    input:
+        restored="results/i2sb/{experiment}/restored.lmdb",
+        corrupted="results/i2sb/{experiment}/corrupted.lmdb",
+        store=lambda w: P.store(f"i2sb/{w.experiment}"),
+        code=P.code("evaluation/restoration.py", "evaluation/protocol.py"),
+    output:
+        "results/i2sb/{experiment}/restoration.json",
+    log:
+        "results/i2sb/{experiment}/logs/restoration.log",
+    benchmark:
+        "results/i2sb/{experiment}/benchmarks/restoration.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    message:
+        "PSNR and SSIM of {wildcards.experiment}"
+    shell:
+        "bridgepipe evaluate restoration --restored {input.restored} --corrupted {input.corrupted}"
+        " --originals {input.store} --output {output} > {log} 2>&1"

@@ -1,0 +1,44 @@
+# Restoration through the bridge: partitions as parallel jobs, then joined.
+
+
+rule sample:
+    input:
+        config="results/i2sb/{experiment}/config/sample.json",
+        train="results/i2sb/{experiment}/config/train.json",
+        model="results/i2sb/{experiment}/model.safetensors",
+        store=lambda w: P.store(f"i2sb/{w.experiment}"),
+    output:
+        restored=temp("results/i2sb/{experiment}/parts/restored-{part}-of-{parts}.lmdb"),
+        corrupted=temp("results/i2sb/{experiment}/parts/corrupted-{part}-of-{parts}.lmdb"),
+    log:
+        "results/i2sb/{experiment}/logs/sample-{part}-of-{parts}.log",
+    benchmark:
+        "results/i2sb/{experiment}/benchmarks/sample-{part}-of-{parts}.tsv"
+    resources:
+        gpu=1,
+        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        runtime=240,
+    message:
+        "Restoring {wildcards.experiment}, part {wildcards.part} of {wildcards.parts}"
+    shell:
+        "bridgepipe sample --config {input.config} --model {input.model} --train-config {input.train} --data {input.store}"
+        " --part {wildcards.part} --parts {wildcards.parts}"
+        " --restored {output.restored} --corrupted {output.corrupted} > {log} 2>&1"
+
+
+rule gather:
+    input:
+        lambda w: P.partitions(f"i2sb/{w.experiment}", w.kind),
+    output:
+        "results/i2sb/{experiment}/{kind}.lmdb",
+    log:
+        "results/i2sb/{experiment}/logs/gather-{kind}.log",
+    wildcard_constraints:
+        kind="restored|corrupted",
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    message:
+        "Joining the {wildcards.kind} images of {wildcards.experiment}"
+    shell:
+        "bridgepipe gather {input} --output {output} > {log} 2>&1"

@@ -1,0 +1,82 @@
+# Figures and the table of results.
+
+
+rule figure_grid:
+    input:
+        restored="results/i2sb/{experiment}/restored.lmdb",
+        corrupted="results/i2sb/{experiment}/corrupted.lmdb",
+        store=lambda w: P.store(f"i2sb/{w.experiment}"),
+        code=P.code("figures.py"),
+    output:
+        report("results/i2sb/{experiment}/figures/grid.png", caption="../report/grid.rst", category="I2SB"),
+    log:
+        "results/i2sb/{experiment}/logs/figure-grid.log",
+    message:
+        "Figure: {wildcards.experiment}, before and after"
+    shell:
+        "bridgepipe figure grid --restored {input.restored} --corrupted {input.corrupted} --originals {input.store}"
+        " --title {wildcards.experiment} --output {output} > {log} 2>&1"
+
+
+rule figure_path:
+    input:
+        config="results/i2sb/{experiment}/config/sample.json",
+        train="results/i2sb/{experiment}/config/train.json",
+        model="results/i2sb/{experiment}/model.safetensors",
+        store=lambda w: P.store(f"i2sb/{w.experiment}"),
+        code=P.code("figures.py"),
+    output:
+        report("results/i2sb/{experiment}/figures/path.png", caption="../report/path.rst", category="I2SB"),
+    log:
+        "results/i2sb/{experiment}/logs/figure-path.log",
+    message:
+        "Figure: {wildcards.experiment} along the sampling path"
+    shell:
+        "bridgepipe figure path --config {input.config} --train-config {input.train} --model {input.model}"
+        " --data {input.store} --title {wildcards.experiment} --output {output} > {log} 2>&1"
+
+
+rule figure_loss:
+    input:
+        csv="results/{method}/{experiment}/train.csv",
+        code=P.code("figures.py"),
+    output:
+        report("results/{method}/{experiment}/figures/loss.png", caption="../report/loss.rst", category="Training"),
+    log:
+        "results/{method}/{experiment}/logs/figure-loss.log",
+    message:
+        "Figure: loss of {wildcards.experiment}"
+    shell:
+        "bridgepipe figure loss --csv {input.csv} --title {wildcards.method}/{wildcards.experiment}"
+        " --output {output} > {log} 2>&1"
+
+
+rule table:
+    input:
+        metrics=lambda w: P.metric_files(*P.experiments(w.method)),
+        code=P.code("figures.py", "published.yaml"),
+    output:
+        csv="results/{method}/table.csv",
+        md=report("results/{method}/table.md", caption="../report/table.rst", category="Tables"),
+    log:
+        "results/logs/table-{method}.log",
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "Table of {wildcards.method}"
+    shell:
+        "bridgepipe table {input.metrics} --csv {output.csv} --markdown {output.md} > {log} 2>&1"
+
+
+use rule table as table_of_experiment with:
+    input:
+        metrics=lambda w: P.metric_files(f"{w.method}/{w.experiment}"),
+        code=P.code("figures.py", "published.yaml"),
+    output:
+        csv="results/{method}/{experiment}/table.csv",
+        md="results/{method}/{experiment}/table.md",
+    log:
+        "results/{method}/{experiment}/logs/table.log",
+    message:
+        "Table of {wildcards.method}/{wildcards.experiment}"

@@ -12,7 +12,7 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -45,31 +45,76 @@ class Runtime(Strict):
     tensorboard: bool = False
 
 
-class Dataset(Strict):
-    """A source of images and how it is prepared."""
+class Digits(Strict):
+    """scikit-learn's 1,797 handwritten digits, embedded."""
 
-    source: Literal["digits", "photos", "folder", "imagenet"]
-    size: Size | tuple[Size, Size] = Field(32, description="pixels, or [height, width]")
+    source: Literal["digits"]
+    size: Size = 32
     seed: int = Field(0, ge=0, description="of the split")
-    path: str | None = Field(None, description="folder of the images (folder, imagenet)")
-    crop: Literal["adm", "torchvision"] = Field("adm", description="resize and centre-crop rule")
+
+
+class Photos(Strict):
+    """Patches of scikit-learn's two sample photographs, embedded; photo-edges pairs them with their edges."""
+
+    source: Literal["photos", "photo-edges"]
+    size: Annotated[int, Field(ge=8, le=192)] = 64
+
+
+class Folder(Strict):
+    """A folder of images, one sub-folder per class or none."""
+
+    source: Literal["folder"]
+    path: str
+    size: Size | tuple[Size, Size] = Field(256, description="pixels, or [height, width]")
+    crop: Literal["adm", "torchvision", "stretch"] = "adm"
+    seed: int = Field(0, ge=0, description="of the split")
     skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
-    subset: str | None = Field(
-        None, description="file with names of validation images, one a line (imagenet)"
-    )
 
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return ("train", "val") if self.source == "imagenet" else ("train", "val", "test")
 
-    @model_validator(mode="after")
-    def _path_where_needed(self) -> Dataset:
-        needs = self.source in ("folder", "imagenet")
-        if needs and self.path is None:
-            raise ValueError(f"source {self.source} needs path: the folder of the images")
-        if not needs and self.path is not None:
-            raise ValueError(f"source {self.source} is embedded: remove path, or use source: folder")
-        return self
+class Pairs(Strict):
+    """Two folders A/ and B/ matched by name, or images side by side; B (right) is restored from A (left)."""
+
+    source: Literal["pairs"]
+    path: str
+    layout: Literal["folders", "side-by-side"] = "folders"
+    reverse: bool = False
+    size: Size | tuple[Size, Size] = Field(256, description="pixels, or [height, width]")
+    crop: Literal["adm", "torchvision", "stretch"] = "adm"
+    seed: int = Field(0, ge=0, description="of the split")
+    skip_bad: bool = Field(False, description="skip unreadable pairs instead of stopping")
+
+
+class ImageNet(Strict):
+    """ImageNet folders train/ and val/, or I2SB's LMDB files of them."""
+
+    source: Literal["imagenet", "i2sb-lmdb"]
+    path: str
+    size: Size = 256
+    subset: str | None = Field(None, description="file with names of validation images, one a line")
+    skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
+
+
+SOURCES: dict[str, type[Strict]] = {
+    "digits": Digits,
+    "photos": Photos,
+    "photo-edges": Photos,
+    "folder": Folder,
+    "pairs": Pairs,
+    "imagenet": ImageNet,
+    "i2sb-lmdb": ImageNet,
+}
+Dataset = Annotated[Digits | Photos | Folder | Pairs | ImageNet, Field(discriminator="source")]
+
+
+def splits_of(dataset: Strict) -> tuple[str, ...]:
+    """Splits that a dataset comes in."""
+    return ("train", "val") if isinstance(dataset, ImageNet) else ("train", "val", "test")
+
+
+def paths_of(dataset: Strict) -> list[str]:
+    """Files and folders that a dataset is made from; [] when it is embedded."""
+    values = dataset.model_dump()
+    return [values[key] for key in ("path", "subset") if values.get(key) is not None]
 
 
 class Extractor(Strict):
@@ -78,8 +123,8 @@ class Extractor(Strict):
     kind: Literal["classifier", "inception", "resnet50"]
     dataset: str | None = Field(None, description="data that a classifier is trained on")
     steps: int = Field(400, ge=1)
-    batch_size: int = Field(128, ge=1)
-    lr: float = Field(3e-3, gt=0)
+    batch_size: int = Field(64, ge=1)
+    lr: float = Field(5e-3, gt=0)
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")
@@ -210,14 +255,14 @@ class Resolved:
     def _check_names(self, path: tuple[str, ...], experiment: I2SB) -> None:
         key = ".".join(path)
         self._known(f"{key}.dataset", experiment.dataset, self.params.datasets)
-        splits = dict.fromkeys(self.params.datasets[experiment.dataset].splits)
+        splits = splits_of(self.params.datasets[experiment.dataset])
         self._known(f"{key}.sample.split", experiment.sample.split, splits)
         self._known(f"{key}.evaluate.reference", experiment.evaluate.reference, splits)
         self._known(f"{key}.evaluate.extractor", experiment.evaluate.extractor, self.params.extractors)
         self._known(f"{key}.evaluate.classifier", experiment.evaluate.classifier, self.params.extractors)
 
-    def _known(self, key: str, name: str, valid: Mapping[str, Any]) -> None:
-        if name not in valid:
+    def _known(self, key: str, name: str, valid: Iterable[str]) -> None:
+        if name not in set(valid):
             raise UserError(f"unknown name '{name}'", f"{self._where}: {key}", nearest(name, valid))
 
     def experiment(self, name: str) -> I2SB:
@@ -359,12 +404,17 @@ def _contains(values: Any, location: tuple[Any, ...]) -> bool:
 def _one_line(error: ValidationError, model: type[Any], where: str, path: tuple[str, ...]) -> UserError:
     first = error.errors(include_url=False)[0]
     location = [str(p) for p in first["loc"] if not _is_type_tag(p)]
+    if location[:1] == ["datasets"] and len(location) > 2:
+        model = SOURCES[location.pop(2)]  # the tag of the source is no key that a person wrote
     key = ".".join((*path, *location)) or "top level"
     if first["type"] == "extra_forbidden":
         valid = _fields_at(model, location[:-1])
         return UserError(f"unknown key '{location[-1]}'", f"{where}: {key}", nearest(location[-1], valid))
     if first["type"] == "missing":
         return UserError(f"missing key '{location[-1]}'", f"{where}: {key}", "add it")
+    if first["type"] == "union_tag_invalid":
+        source = str(first["input"].get("source"))
+        return UserError(f"unknown source '{source}'", f"{where}: {key}.source", nearest(source, SOURCES))
     message = first["msg"].removeprefix("Value error, ")
     given = first.get("input")
     shown = "" if isinstance(given, dict) else f", is {given!r}"
@@ -375,12 +425,11 @@ def _is_type_tag(part: Any) -> bool:
     return isinstance(part, str) and (part.startswith(("constrained", "tuple[")) or part in ("int", "[key]"))
 
 
-def _fields_at(model: Any, location: list[str]) -> list[str]:
+def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
     """Valid keys of the section at ``location`` inside a model."""
     for part in location:
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            continue
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        models = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type)]
-        model = next((m for m in models if issubclass(m, BaseModel)), model)
+        if part in model.model_fields:
+            annotation = model.model_fields[part].annotation
+            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                model = annotation
     return list(model.model_fields)

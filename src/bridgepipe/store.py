@@ -71,6 +71,13 @@ class ImageStore:
         return self.card["first"]
 
     @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of every image; a store of differently sized sources has none."""
+        if self.card["shape"] is None:
+            raise UserError("its images have different sizes", self.path, "prepare it with codec raw")
+        return self.card["shape"][0], self.card["shape"][1]
+
+    @property
     def digest(self) -> str:
         """sha256 of content and card, computed when the store was written."""
         return self.card["digest"]

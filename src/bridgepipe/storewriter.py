@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +50,7 @@ class Writer:
         self._pending_bytes = 0
         self._map_bytes = FIRST_MAP_BYTES
         self._digest = hashlib.sha256()
+        self._finished = False
         self._env = lmdb.open(
             str(path), subdir=False, lock=False, sync=False, mode=0o644, map_size=FIRST_MAP_BYTES
         )
@@ -118,7 +120,13 @@ class Writer:
         self._pending, self._pending_bytes = [], 0
 
     def finish(self) -> None:
-        """Write card, names and arrays. Without them the file is not a store."""
+        """Write card, names and arrays, without which the file is not a store; nothing can follow.
+
+        The end of the `writer` block calls it; calling it before finds a full disk while
+        other stores that belong to this one can still be given up.
+        """
+        if self._finished:
+            return
         for name, values in self._arrays.items():
             if len(values) != self._count:
                 raise ValueError(f"array {name} has {len(values)} rows, the store {self._count} items")
@@ -132,6 +140,7 @@ class Writer:
         entries[CARD] = canonical({**card, "digest": self._digest.hexdigest()}).encode()
         self._pending += sorted(entries.items())
         self._commit()
+        self._finished = True
 
     def _card(self) -> Card:
         arrays = {k: {"shape": list(v.shape), "dtype": v.dtype.str} for k, v in sorted(self._arrays.items())}
@@ -202,8 +211,10 @@ def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except lmdb.Error as e:
+        # LMDB calls a short write an input/output error.
+        full = shutil.disk_usage(path.parent).free < COMMIT_BYTES
         raise UserError(
-            f"cannot write: {e}",
+            f"cannot write: {'the disk is full' if full else e}",
             path,
             "free some space or make the folder writable, then run the same command again",
         ) from e

@@ -8,7 +8,7 @@ therefore trains on the same numbers. (Dropout is drawn per piece.)
 
 from __future__ import annotations
 
-import os
+import math
 import signal
 import sys
 import time
@@ -24,10 +24,12 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 from tqdm import tqdm
 
-from bridgepipe import artifacts
+from bridgepipe import artifacts, training_state
 from bridgepipe.errors import UserError
 from bridgepipe.rng import ItemNoise, generator
+from bridgepipe.training_state import Row, State
 
+COLUMNS = ("step", "loss", "gradient_norm", "lr")  # of train.csv
 RESUME_ME = 75  # EX_TEMPFAIL: the state is saved, the same command goes on from it
 
 
@@ -162,7 +164,7 @@ class _Run:
         self.optimizer = self.accelerator.prepare_optimizer(adamw)
         self.ema = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         self.step = 0
-        self.rows: list[dict[str, float]] = []
+        self.rows: list[Row] = []
         # every process takes an equal run of places of the global batch
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         self.places = range(recipe.batch_size * rank // world, recipe.batch_size * (rank + 1) // world)
@@ -218,7 +220,7 @@ class _Run:
                 torch.cuda.empty_cache()
                 self._say(f"out of memory: going on with pieces of {self.microbatch} images")
         loss = self._sum_over_processes(total)
-        if not torch.isfinite(torch.tensor(loss)):
+        if not math.isfinite(loss):
             raise UserError(
                 f"the loss is {loss} at step {self.step + 1}",
                 self.folder,
@@ -262,12 +264,15 @@ class _Run:
             gradient.copy_(summed.view_as(gradient))
         return float(flat[-1])
 
-    def _gradient_norm(self) -> float:
+    def _gradient_norm(self) -> float | None:
+        """Norm before clipping; None while the scale of fp16 is still being found."""
         parameters = list(self.network.parameters())
         self.accelerator.unscale_gradients(self.optimizer)
         if self.recipe.grad_clip is not None:
-            return float(clip_grad_norm_(parameters, self.recipe.grad_clip))
-        return float(get_total_norm([p.grad for p in parameters if p.grad is not None]))
+            norm = float(clip_grad_norm_(parameters, self.recipe.grad_clip))
+        else:
+            norm = float(get_total_norm([p.grad for p in parameters if p.grad is not None]))
+        return norm if math.isfinite(norm) else None
 
     def _lr(self, step: int) -> float:
         return self.recipe.lr * self.recipe.lr_gamma ** (step // self.recipe.lr_step)
@@ -286,47 +291,29 @@ class _Run:
 
     # the state between calls
 
-    @property
-    def _state_file(self) -> Path:
-        return self.folder / "state.safetensors"
-
     def _save(self) -> None:
         if not self.accelerator.is_main_process:
             return
-        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"ema.{k}": v for k, v in self.ema.items()}
-        for index, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{k}": v for k, v in moments.items()}
         scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None
-        card = {"identity": self.identity, "step": self.step, "rows": self.rows, "scaler": scaler}
-        artifacts.save_tensors(self._state_file, tensors, card)
+        moments = self.optimizer.state_dict()["state"]
+        state = State(self.step, self.rows, self.network.state_dict(), self.ema, moments, scaler)
+        training_state.save(self.folder / "state.safetensors", state, self.identity)
         self._write_log()
 
     def _resume(self) -> None:
-        if not self._state_file.exists():
+        with (
+            self.accelerator.main_process_first()
+        ):  # one process sets a foreign state aside, all then see the same
+            state = training_state.load(self.folder / "state.safetensors", self.identity, self._say)
+        if state is None:
             return
-        try:
-            tensors, card = artifacts.load_tensors(self._state_file, {"identity": self.identity})
-        except UserError as e:
-            self._set_aside(e)
-            return
-        self.network.load_state_dict(_under(tensors, "network."))
-        self.ema = {k: v.to(self.accelerator.device) for k, v in _under(tensors, "ema.").items()}
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": _moments(tensors)})
-        if card["scaler"] is not None and self.accelerator.scaler is not None:
-            self.accelerator.scaler.load_state_dict(card["scaler"])
-        self.step, self.rows = card["step"], card["rows"]
+        self.network.load_state_dict(state.network)
+        self.ema = {k: v.to(self.accelerator.device) for k, v in state.ema.items()}
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state.optimizer})
+        if state.scaler is not None and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state.scaler)
+        self.step, self.rows = state.step, state.rows
         self._say(f"resumed after step {self.step} of {self.recipe.steps}")
-
-    def _set_aside(self, reason: UserError) -> None:
-        """A state of another configuration may be somebody's work: it is renamed, never overwritten."""
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
-            kept = self._state_file.with_name(
-                f"state-{artifacts.digest_file(self._state_file)[:12]}.safetensors"
-            )
-            os.replace(self._state_file, kept)
-            self._say(f"not resumed, kept as {kept.name}: {reason}")
 
     def _saved_step(self) -> int:
         return self.step - self.step % self.running.save_every
@@ -336,23 +323,23 @@ class _Run:
     def _progress(self) -> Iterator[int]:
         """Steps that are left: a bar on a terminal, a line now and then in a log file."""
         terminal = self.accelerator.is_main_process and sys.stderr.isatty()
-        first, started, every = self.step, time.monotonic(), max(1, self.recipe.steps // 20)
-        with tqdm(total=self.recipe.steps, initial=first, unit="step", disable=not terminal) as bar:
+        first, started, total = self.step, time.monotonic(), self.recipe.steps
+        with tqdm(total=total, initial=first, unit="step", disable=not terminal) as bar:
             while self.step < self.recipe.steps:
                 yield self.step
                 bar.update(1)
                 loss = self.rows[-1]["loss"] if self.rows else float("nan")
                 bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
-                if not terminal and self.step % every == 0:
+                if not terminal and self.step % max(1, total // 20) == 0:
                     rate = (self.step - first) / (time.monotonic() - started)
-                    left = (self.recipe.steps - self.step) / rate
+                    left = (total - self.step) / rate
                     self._say(
-                        f"step {self.step}/{self.recipe.steps} loss {loss:.5g} {rate:.2f} steps/s, {left:.0f} s left"
+                        f"step {self.step}/{total} loss {loss:.5g}, {rate:.2f} steps/s, {left:.0f} s left"
                     )
 
     def _write_log(self) -> None:
-        lines = ["step,loss,gradient_norm,lr"]
-        lines += [f"{r['step']},{r['loss']:.9g},{r['gradient_norm']:.9g},{r['lr']:.9g}" for r in self.rows]
+        lines = [",".join(COLUMNS)]
+        lines += [",".join("" if r[c] is None else f"{r[c]:.9g}" for c in COLUMNS) for r in self.rows]
         artifacts.write_text(self.folder / "train.csv", "\n".join(lines) + "\n")
         if self.running.tensorboard:
             _write_tensorboard(self.folder / "tensorboard", self.rows)
@@ -390,19 +377,7 @@ def _mix(seed: int, step: int, place: int) -> int:
     return int(generator(seed, f"dropout-{place}", step).integers(2**62))
 
 
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _moments(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    moments: dict[int, dict[str, Tensor]] = {}
-    for key, value in _under(tensors, "optimizer.").items():
-        index, name = key.split(".", 1)
-        moments.setdefault(int(index), {})[name] = value
-    return moments
-
-
-def _write_tensorboard(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
+def _write_tensorboard(folder: Path, rows: Sequence[Row]) -> None:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as e:
@@ -413,5 +388,5 @@ def _write_tensorboard(folder: Path, rows: Sequence[Mapping[str, float]]) -> Non
         old.unlink()
     with SummaryWriter(str(folder)) as writer:
         for row in rows:
-            for name in ("loss", "gradient_norm", "lr"):
-                writer.add_scalar(name, row[name], int(row["step"]))
+            for name in COLUMNS[1:]:
+                writer.add_scalar(name, row[name], row["step"])

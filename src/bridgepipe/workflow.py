@@ -42,7 +42,7 @@ class Pipeline:
 
     def with_splits(self, *splits: str) -> list[str]:
         """Datasets that come in exactly these splits."""
-        return [name for name, d in self.datasets.items() if d.splits == splits]
+        return [name for name, d in self.datasets.items() if config.splits_of(d) == splits]
 
     # names of files
 
@@ -106,7 +106,7 @@ class Pipeline:
         Stops the run when they are missing.
         """
         entry = self.datasets[dataset]
-        wanted = [p for p in (entry.path, entry.subset) if p is not None]
+        wanted = config.paths_of(entry)
         for path in wanted:
             if not Path(path).exists():
                 _stop(UserError(f"dataset '{dataset}' is missing", path, _how_to_get(entry.source, path)))

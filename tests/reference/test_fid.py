@@ -52,7 +52,7 @@ def test_resizers(mode: str, image: str, key: str) -> None:
     resized = resizer(mode)(c.arrays[key])
     assert resized.shape == (299, 299, 3)
     assert_close(c, f"{mode}_{image}_corner", resized[:32, :32])
-    assert_close(c, f"{mode}_{image}_mid", resized[130:170, 130:170])
+    assert_close(c, f"{mode}_{image}_mid", resized[130:170, 120:160])
     assert_close(c, f"{mode}_{image}_rowmean", resized.mean(axis=1, dtype=np.float64))
     assert_close(c, f"{mode}_{image}_colmean", resized.mean(axis=0, dtype=np.float64))
 
@@ -74,7 +74,7 @@ def test_inception_features(inception_weights: dict[str, torch.Tensor], tmp_path
     assert_close(c, "features", extractor.features([images["in.img_u8"], images["in.img2_u8"]]))
     for i, output in enumerate(outputs):
         assert_close(c, f"block{i}_mean", output.mean(dim=(2, 3)))
-        assert_close(c, f"block{i}_std", output.std(dim=(2, 3), correction=0))
+        assert_close(c, f"block{i}_std", output.std(dim=(2, 3)))
     assert len(outputs) == 3
 
 

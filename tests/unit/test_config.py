@@ -74,8 +74,15 @@ REFUSALS: dict[str, tuple[Edit, str]] = {
     "unknown scale": (lambda v: v.update(scale="demos"), "unknown name 'demos'.*did you mean 'demo'"),
     "unknown method": (lambda v: v["experiments"].update(i2s={}), "experiments.i2s"),
     "missing key": (lambda v: demo(v)["train"].pop("steps"), "missing key 'steps'"),
-    "path of an embedded source": (lambda v: v["datasets"]["digits"].update(path="x"), "digits is embedded"),
-    "folder without a path": (lambda v: v["datasets"]["digits"].update(source="folder"), "folder needs path"),
+    "path of an embedded source": (
+        lambda v: v["datasets"]["digits"].update(path="x"),
+        "unknown key 'path'.*datasets.digits.path.*valid: source, size, seed",
+    ),
+    "folder without a path": (
+        lambda v: v["datasets"]["digits"].update(source="folder"),
+        "missing key 'path'.*datasets.digits.path",
+    ),
+    "unknown source": (lambda v: v["datasets"]["digits"].update(source="digitz"), "did you mean 'digits'"),
     "size of zero": (lambda v: v["datasets"]["digits"].update(size=0), "is 0.*datasets.digits.size"),
     "unknown device": (lambda v: v["runtime"].update(device="gpu"), "is 'gpu'.*runtime.device.*'cuda'"),
     "name with a slash": (lambda v: v["datasets"].update({"a/b": {"source": "digits"}}), "a/b"),

@@ -86,13 +86,18 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
 
+class Quiet(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """A client that hangs up early is part of the tests."""
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("BRIDGEPIPE_MIRRORS", raising=False)
     monkeypatch.setattr(transfer, "PAUSE", 0.0)
     state = Server()
-    http = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"server_state": state}))
+    http = Quiet(("127.0.0.1", 0), type("Bound", (Handler,), {"server_state": state}))
     state.address = f"http://127.0.0.1:{http.server_address[1]}"
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

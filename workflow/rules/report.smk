@@ -6,7 +6,7 @@ rule figure_grid:
         restored="results/i2sb/{experiment}/restored.lmdb",
         corrupted="results/i2sb/{experiment}/corrupted.lmdb",
         store=lambda w: P.store(f"i2sb/{w.experiment}"),
-        code=P.code("figures.py"),
+        code=P.code("figures.py", "canvas.py"),
     output:
         report("results/i2sb/{experiment}/figures/grid.png", caption="../report/grid.rst", category="I2SB"),
     log:
@@ -24,7 +24,7 @@ rule figure_path:
         train="results/i2sb/{experiment}/config/train.json",
         model="results/i2sb/{experiment}/model.safetensors",
         store=lambda w: P.store(f"i2sb/{w.experiment}"),
-        code=P.code("figures.py"),
+        code=P.code("figures.py", "canvas.py"),
     output:
         report("results/i2sb/{experiment}/figures/path.png", caption="../report/path.rst", category="I2SB"),
     log:
@@ -39,7 +39,7 @@ rule figure_path:
 rule figure_loss:
     input:
         csv="results/{method}/{experiment}/train.csv",
-        code=P.code("figures.py"),
+        code=P.code("figures.py", "canvas.py"),
     output:
         report("results/{method}/{experiment}/figures/loss.png", caption="../report/loss.rst", category="Training"),
     log:
@@ -54,7 +54,7 @@ rule figure_loss:
 rule table:
     input:
         metrics=lambda w: P.metric_files(*P.experiments(w.method)),
-        code=P.code("figures.py", "published.yaml"),
+        code=P.code("evaluation/summary.py", "tables.py", "published.yaml"),
     output:
         csv="results/{method}/table.csv",
         md=report("results/{method}/table.md", caption="../report/table.rst", category="Tables"),
@@ -72,7 +72,7 @@ rule table:
 use rule table as table_of_experiment with:
     input:
         metrics=lambda w: P.metric_files(f"{w.method}/{w.experiment}"),
-        code=P.code("figures.py", "published.yaml"),
+        code=P.code("evaluation/summary.py", "tables.py", "published.yaml"),
     output:
         csv="results/{method}/{experiment}/table.csv",
         md="results/{method}/{experiment}/table.md",

@@ -34,14 +34,18 @@ def gather(parts: list[Path], output: File) -> None:
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="a name of sources.yaml, such as i2sb/jpeg-5")],
-    output: Annotated[Path | None, typer.Option(help="also link it under this name")] = None,
-    root: File = Path("data/raw/published"),
+    name: Annotated[
+        str, typer.Argument(help="a name of sources.yaml such as i2sb/jpeg-5, or a group such as i2sb")
+    ],
+    output: Annotated[Path | None, typer.Option(help="another place for the file")] = None,
+    root: File = Path("data"),
 ) -> None:
     """Download published weights or data: resumes, verifies, shows the licence."""
     from bridgepipe import fetch as downloads
 
-    print(downloads.fetch(name, root))
+    single = name in downloads.load_sources()
+    for path in [downloads.fetch(name, root, output=output)] if single else downloads.fetch_all(name, root):
+        print(path)
 
 
 @store_app.command("info")

@@ -91,16 +91,18 @@ def accuracy_metric(
     """Share of restored, corrupted and original images that a classifier names rightly."""
     from bridgepipe.evaluation import protocol
     from bridgepipe.evaluation.accuracy import classifier_accuracy
-    from bridgepipe.evaluation.features import describe
+    from bridgepipe.evaluation.features import First, Images, describe
     from bridgepipe.store import ImageStore
 
     speed = read_runtime(runtime, threads)
     network, truth = load_extractor(extractor, weights, speed), ImageStore(originals)
     stores = {"": ImageStore(restored), "_corrupted": ImageStore(corrupted)}
     n = len(stores[""])
+    labels = None if truth.labels is None else truth.labels[:n]
     values: dict[str, Any] = {}
-    for suffix, images in {**stores, "_originals": truth.first_images(n)}.items():
-        found = classifier_accuracy(network, images, truth.labels[:n], speed.batch_size)
+    sets: dict[str, Images] = {**stores, "_originals": First(truth, n)}
+    for suffix, images in sets.items():
+        found = classifier_accuracy(network, images, labels, speed.batch_size)
         values |= {
             f"accuracy{suffix}": found.accuracy,
             f"low{suffix}": found.low,
@@ -116,12 +118,13 @@ def accuracy_metric(
 def restoration_metric(restored: File, corrupted: File, originals: File, output: File) -> None:
     """PSNR and SSIM of restored and of corrupted images against their originals."""
     from bridgepipe.evaluation import protocol
+    from bridgepipe.evaluation.features import First
     from bridgepipe.evaluation.restoration import restoration
     from bridgepipe.store import ImageStore
 
     images, seen, truth = ImageStore(restored), ImageStore(corrupted), ImageStore(originals)
     same_count(restored=images, corrupted=seen)
-    found = restoration(images, seen, truth.first_images(len(images)))
+    found = restoration(images, seen, First(truth, len(images)))
     shared = protocol.protocol(
         "psnr, ssim: per image on uint8, mean", n=len(images), reference_digest=truth.digest
     )
@@ -131,10 +134,10 @@ def restoration_metric(restored: File, corrupted: File, originals: File, output:
 @app.command()
 def table(metrics: list[Path], csv: File, markdown: File) -> None:
     """One row per experiment from its metric files, published numbers beside ours."""
-    from bridgepipe.evaluation import tables
+    from bridgepipe import tables
+    from bridgepipe.evaluation import summary
 
-    frame = tables.collect(metrics)
-    tables.write(frame, csv, markdown)
+    tables.write_table(csv, markdown, summary.collect(metrics))
 
 
 def _made_with(images: Any) -> dict[str, Any]:

@@ -41,15 +41,17 @@ def restore(
     threads: Threads = None,
 ) -> None:
     """Restore photographs with a trained experiment; they are taken as they are, nothing is corrupted."""
+    import numpy as np
+
     from bridgepipe.datasets import images
 
     speed, folder = read_runtime(runtime, threads), results / experiment
     settings = artifacts.read_json(folder / "config/sample.json")
     how = settings["sample"]
     for photo in photos:
-        pixels = images.read(photo)
+        pixels = np.asarray(images.decode(photo))
         problem = problem_of(settings, pixels.shape[:2])
         restorer = load_restorer(folder / "model.safetensors", folder / "config/train.json", problem, speed)
         restored = restorer.restore_photo(pixels, nfe=how["nfe"], clip=how["clip"], seed=how["seed"])
-        images.write(output / f"{photo.stem}.png", restored)
+        images.write_png(output / f"{photo.stem}.png", restored)
         print(output / f"{photo.stem}.png")

@@ -76,9 +76,7 @@ def find_splits(
         classes = classes_of(names, root)
         return divide(items_of(names, root, load, classes), fractions, seed), classes
     if others := sorted(folders - set(SPLITS)):
-        raise UserError(
-            f"beside train and {SPLITS[1:]} there is {others[0]}", root, "move it into one of them"
-        )
+        raise UserError(f"beside the splits there is {others[0]}", root, "move it into one of them")
     return _given_splits({split: root / split for split in SPLITS if split in folders}, load, fractions, seed)
 
 

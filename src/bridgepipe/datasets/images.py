@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from bridgepipe.artifacts import atomic
+
 Size = int | tuple[int, int] | list[int]
 Resampling = Image.Resampling
 
@@ -30,6 +32,12 @@ def decode(source: Path | bytes) -> Image.Image:
     with Image.open(_opened(source)) as image:
         image.load()
         return _to_rgb(ImageOps.exif_transpose(image))
+
+
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Write uint8 ``[H, W, 3]`` as PNG, atomically."""
+    with atomic(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format="png")
 
 
 def decode_plain(source: Path | bytes) -> Image.Image:

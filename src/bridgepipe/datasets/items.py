@@ -56,8 +56,14 @@ def divide(items: Sequence[Item], fractions: Mapping[str, float], seed: int) -> 
     others leave is train.
 
     Args:
-        fractions: share of each split, in sum 1; 0 leaves a split out.
+        fractions: share of each split; 0 leaves a split out.
+
+    Raises:
+        UserError: the shares are not 1 in sum.
     """
+    if abs(sum(fractions.values()) - 1) > 1e-6:
+        what = f"the fractions of the splits are {sum(fractions.values()):g} in sum"
+        raise UserError(what, "dataset.fractions", "make them 1 in sum")
     splits: Splits = {split: [] for split, share in fractions.items() if share > 0}
     seen = 0
     for members in _classes(items):
@@ -145,6 +151,7 @@ def _write(items: Sequence[Item], writers: Sequence[store.Writer]) -> dict[str, 
     for writer in writers:
         _describe(writer, kept)
         writer.made_by["skipped"] = list(bad)
+        writer.finish()
     return bad
 
 

@@ -19,7 +19,7 @@ from bridgepipe.corruptions.inpaint import fill_hole
 from bridgepipe.networks.adm import UNet
 from bridgepipe.processes.bridge import Bridge, restoration_loss
 from bridgepipe.pixels import from_uint8, to_uint8
-from bridgepipe.rng import ItemNoise
+from bridgepipe.rng import ItemNoise, Noise
 from bridgepipe.training import Batch, Images, Objective
 
 CHANNELS = 3
@@ -57,9 +57,9 @@ class Problem:
     def corrupt(self) -> Callable[..., corruptions.Corrupted]:
         return corruptions.build(self.corruption, self.image_size, self.variant)
 
-    def ends(self, x0: Tensor, rng: Any) -> Ends:
+    def ends(self, x0: Tensor, rng: Noise, items: Sequence[int] | None = None) -> Ends:
         """The corrupted end of the bridge for clean images [B,C,H,W]; holes are filled with noise."""
-        corrupted = self.corrupt(x0, rng)
+        corrupted = self.corrupt(x0, rng, items)
         x1, mask = corrupted.image, corrupted.mask
         if mask is not None:
             x1 = fill_hole(x1, mask, rng.normal(x0.shape[1:]))
@@ -109,19 +109,19 @@ def objective(problem: Problem) -> Objective:
 
 @dataclass(frozen=True)
 class Restored:
-    """A batch of results: uint8 images [b,H,W,C] and the path [b,log,C,H,W] between them.
+    """A batch of results as uint8.
 
     Attributes:
-        image: restored.
-        corrupted: what the network was given, as a person sees it.
-        states, predictions: states of the bridge and predictions of x0, entry 0 is the end.
+        image: restored [b,H,W,C].
+        corrupted: what the network was given, as a person sees it [b,H,W,C].
+        states, predictions: states of the bridge and predictions of x0 [b,log,H,W,C], entry 0 is the end.
         steps: index n of every logged state.
     """
 
     image: np.ndarray
     corrupted: np.ndarray
-    states: Tensor
-    predictions: Tensor
+    states: np.ndarray
+    predictions: np.ndarray
     steps: tuple[int, ...]
 
 
@@ -138,7 +138,9 @@ class Restorer:
     def __init__(self, network: nn.Module, problem: Problem, digest: str, **runtime: Any) -> None:
         self.problem, self.digest = problem, digest
         self._batch_size = runtime.get("batch_size", 64)
-        self._accelerator = running.accelerator(runtime.get("device", "auto"), runtime.get("precision", "fp32"))
+        self._accelerator = running.accelerator(
+            runtime.get("device", "auto"), runtime.get("precision", "fp32")
+        )
         layout = torch.channels_last if runtime.get("channels_last") else torch.contiguous_format
         self._network = network.eval().requires_grad_(False)
         self._network.to(self._accelerator.device, memory_format=layout)  # type: ignore[call-overload]
@@ -160,7 +162,7 @@ class Restorer:
 
         def run(piece: Sequence[int]) -> Restored:
             x0 = images.batch(piece).to(self._accelerator.device)
-            ends = self.problem.ends(x0, ItemNoise(seed, "corruption", piece, x0.device))
+            ends = self.problem.ends(x0, ItemNoise(seed, "corruption", piece, x0.device), piece)
             return self._walk(ends, piece, nfe, clip, seed)
 
         return running.in_batches(run, items, self._batch_size, "restoring")
@@ -186,7 +188,12 @@ class Restorer:
                 clip=clip,
                 variant=self.problem.variant,
             )
-        return Restored(to_uint8(path.x0), to_uint8(ends.corrupted), path.xs, path.x0s, path.steps)
+        states, predictions = (to_uint8(x.flatten(0, 1)) for x in (path.xs, path.x0s))
+        shape = (*path.xs.shape[:2], *states.shape[1:])
+        corrupted, steps = to_uint8(ends.corrupted), path.steps
+        return Restored(
+            to_uint8(path.x0), corrupted, states.reshape(shape), predictions.reshape(shape), steps
+        )
 
 
 def _with(x: Tensor, cond: Tensor | None) -> Tensor:

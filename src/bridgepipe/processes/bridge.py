@@ -136,13 +136,9 @@ class Bridge:
     def implicit_step(self, n: int, m: int, eta: float = 0.0) -> Step:
         """Weights of the implicit step; its marginals are those of the chain that starts at x1.
 
-        The index m = 0 stands for the data, f = 0: the last step returns x0_hat.
-
-        Raises:
-            ValueError: ``eta`` is negative, or not 0 although the bridge has no noise.
+        The index m = 0 stands for the data, f = 0: the last step returns x0_hat. A bridge without noise
+        has one step only, at any eta >= 0.
         """
-        if eta < 0 or (eta and self.ot_ode):
-            raise ValueError(f"eta is {eta}: take 0 or more, and 0 for a bridge without noise")
         tau_n, tau_m = self._tau(n), self._tau(m)
         if self.ot_ode:
             return Step(x_n=tau_m / tau_n, x0=1 - tau_m / tau_n, x1=0.0, std=0.0)
@@ -169,9 +165,10 @@ class Bridge:
         if eta:
             raise ValueError(f"eta is {eta}: the second order is derived for eta 0 and 1")
         theta_p, theta_n, theta_m = (math.asin(math.sqrt(tau)) for tau in (tau_p, tau_n, tau_m))
-        v_m = math.sqrt(tau_m * (1 - tau_m))
-        integral = (theta_m - theta_n) * (1 - tau_m) - (v_m * math.log(tau_m / tau_n) / 2 if v_m else 0.0)
-        return integral / ((1 - tau_m - v_m / math.tan(theta_n)) * (theta_n - theta_p))
+        sin_cos = math.sqrt(tau_m * (1 - tau_m))
+        log_sin = math.log(tau_m / tau_n) / 2 if tau_m else 0.0
+        integral = (theta_m - theta_n) * (1 - tau_m) - sin_cos * log_sin
+        return integral / ((1 - tau_m - sin_cos / math.tan(theta_n)) * (theta_n - theta_p))
 
     def angle(self) -> np.ndarray:
         """theta_n = arcsin sqrt(f_n / f_{interval-1}), float64 ``[interval]``: 0 at x0, pi/2 at x1."""
@@ -189,9 +186,9 @@ class Bridge:
 
 
 def restoration_loss(output: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean squared error, a scalar. With a mask (1 = hole) only the hole counts, but the mean is over all."""
+    """Mean squared error of every item [B]. With a mask (1 = hole) only the hole counts, but the mean is over all."""
     error = output.float() - target.float()
-    return (error if mask is None else error * mask).square().mean()
+    return (error if mask is None else error * mask).square().flatten(1).mean(dim=1)
 
 
 def _tables(betas: schedules.Table) -> dict[str, schedules.Table]:

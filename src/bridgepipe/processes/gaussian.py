@@ -36,10 +36,14 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Posterior:
-    """p(x_s | x_t): ``mean`` an image, ``log_variance`` in the basis of the process, broadcast over it."""
+    """p(x_s | x_t), and the prediction behind it.
+
+    ``mean`` is an image; ``log_variance`` holds in the basis of the process and broadcasts over it.
+    """
 
     mean: Tensor
     log_variance: Tensor
+    prediction: Prediction
 
     @property
     def variance(self) -> Tensor:
@@ -177,10 +181,11 @@ class Gaussian:
         """
         s = t - 1 if s is None else s
         log_variance = self.log_variance(x_t, t, s, output)
-        mean = self.posterior_mean(self.predict(x_t, t, output, clip).x0, x_t, t, s)
+        prediction = self.predict(x_t, t, output, clip)
+        mean = self.posterior_mean(prediction.x0, x_t, t, s)
         if gradient is not None:
             mean = self.mix((torch.ones_like(log_variance), mean), (log_variance.exp(), gradient))
-        return Posterior(mean, log_variance)
+        return Posterior(mean, log_variance, prediction)
 
     def posterior_mean(self, x0: Tensor, x_t: Tensor, t: int | Tensor, s: int | Tensor) -> Tensor:
         """Mean of q(x_s | x_t, x0), s < t (DDPM, eq. 7)."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from bridgepipe.errors import UserError
 
@@ -95,21 +98,37 @@ def shortest_path(
     Raises:
         UserError: T < 2, an unknown variant, or a spectrum that is not positive.
     """
-    if T < 2 or variant not in ("published", "exact"):
-        raise UserError(f"T is {T}, variant {variant!r}", "shortest_path", "take T >= 2, published or exact")
     if not (c1 > 0 and c2 > 0):
         raise UserError(f"c1 is {c1} and c2 is {c2}", "shortest_path", "take numbers above 0")
-    S = power_law(radial_frequency(size), c1, c2, m)
-    tau = (T - np.linspace(1, T - 1, T)) / T
-    alpha_bar = _shortest_path_float32(S, T) if variant == "published" else _geodesic(S, tau)
-    before = np.concatenate([np.ones_like(alpha_bar[:1]), alpha_bar[:-1]])
-    betas = np.minimum(1 - alpha_bar / before, alpha_bar.dtype.type(MAX_BETA))
-    return _alpha_bar(betas)[:, None]
+    k = torch.from_numpy(radial_frequency(size))
+    return from_spectrum(power_law(k.float() if variant == "published" else k, c1, c2, m), T, variant)
 
 
-def power_law(k: NDArray[Any], c1: float, c2: float, m: float) -> NDArray[Any]:
-    """Power c1 / (c2 + k)^m at frequency k, in units of white noise of variance 1 (SPD, eq. 15)."""
-    return c1 / np.abs(c2 + k) ** m
+def from_spectrum(S: Tensor, T: int, variant: str = "exact") -> Table:
+    """alpha_bar ``[T, 1, H, W]`` for any spectrum S ``[H, W]`` in FFT order, see `shortest_path`."""
+    if T < 2 or variant not in ("published", "exact"):
+        raise UserError(f"T is {T}, variant {variant!r}", "shortest_path", "take T >= 2, published or exact")
+    if not bool((S > 0).all()):
+        raise UserError("the spectrum is not positive", "shortest_path", "take powers above 0")
+    alpha_bar = geodesic(S.float() if variant == "published" else S.double(), T)
+    betas = 1 - alpha_bar / torch.cat([torch.ones_like(alpha_bar[:1]), alpha_bar[:-1]])
+    return _alpha_bar(betas.clamp(max=MAX_BETA).numpy())[:, None]
+
+
+def geodesic(S: Tensor, T: int) -> Tensor:
+    """alpha_bar ``[T, H, W]`` along the shortest path, in the dtype of S and before betas are bounded."""
+    tau = ((T - torch.linspace(1, T - 1, T, dtype=S.dtype)) / T)[:, None, None]
+    if S.dtype == torch.float32:  # as published; other dtypes take care of cancellation
+        return (1 - S**tau) / (1 - S)
+    log_S = S.log()
+    flat = log_S.abs() < 1e-9  # S = 1: both differences vanish and their ratio is tau
+    log_S = torch.where(flat, 1.0, log_S)
+    return torch.where(flat, tau, torch.expm1(tau * log_S) / torch.expm1(log_S))
+
+
+def power_law(k: Tensor, c1: float, c2: float, m: float) -> Tensor:
+    """Power c1 / |c2 + k|^m at frequency k, in units of white noise of variance 1."""
+    return c1 / torch.abs(c2 + k) ** m
 
 
 def radial_frequency(size: int | tuple[int, int]) -> Table:
@@ -221,26 +240,15 @@ def _ddim_times(T: int, count: int) -> list[int]:
 
 def _check_times(times: Any, T: int) -> list[int]:
     distinct = [int(t) for t in times]
-    if not distinct or any(a >= b for a, b in zip(distinct, distinct[1:], strict=False)) or distinct[-1] >= T:
+    if not distinct or any(a >= b for a, b in pairwise(distinct)) or distinct[-1] >= T:
         raise ValueError("not so many times")
     return distinct
 
 
-def _shortest_path_float32(S: Table, T: int) -> NDArray[np.float32]:
-    S32, t = S.astype(np.float32), np.linspace(1, T - 1, T, dtype=np.float32)
-    tau = ((np.float32(T) - t) / np.float32(T))[:, None, None]
-    return (1 - S32**tau) / (1 - S32)
-
-
-def _geodesic(S: Table, tau: Table) -> Table:
-    log_S, tau = np.log(S), tau[:, None, None]
-    small = np.abs(log_S) < 1e-9  # S = 1: both differences vanish and their ratio is tau
-    log_S = np.where(small, 1.0, log_S)
-    return np.where(small, tau, np.expm1(tau * log_S) / np.expm1(log_S))
-
-
 def _alpha_bar(betas: NDArray[Any]) -> Table:
-    return np.cumprod(1 - betas.astype(np.float64), axis=0)
+    if not (betas < 1).all():
+        raise UserError(f"betas reach {float(betas.max()):.3g}", "schedule", "take more steps, or smaller betas")
+    return np.cumprod(1 - np.asarray(betas, dtype=np.float64), axis=0, dtype=np.float64)
 
 
 def _positive(T: int) -> int:

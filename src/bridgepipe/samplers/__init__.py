@@ -1,5 +1,34 @@
 """Sampling loops: pure functions of a denoiser, images, steps and noise."""
 
 from bridgepipe.samplers.bridge_loops import Path, bridge, bridge_steps, implicit_bridge
+from bridgepipe.samplers.gaussian_loops import (
+    Grid,
+    Sample,
+    ancestral,
+    classifier_free,
+    classifier_gradient,
+    decode,
+    encode,
+    grid,
+    rescaled,
+)
+from bridgepipe.samplers.solvers import SOLVERS, Pair, State
 
-__all__ = ["Path", "bridge", "bridge_steps", "implicit_bridge"]
+__all__ = [
+    "SOLVERS",
+    "Grid",
+    "Pair",
+    "Path",
+    "Sample",
+    "State",
+    "ancestral",
+    "bridge",
+    "bridge_steps",
+    "classifier_free",
+    "classifier_gradient",
+    "decode",
+    "encode",
+    "grid",
+    "implicit_bridge",
+    "rescaled",
+]

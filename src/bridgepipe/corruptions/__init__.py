@@ -1,0 +1,211 @@
+"""What restoration starts from: a clean image x0 becomes a degraded one of the same shape.
+
+`build` makes a corruption from its name. ``published`` reproduces I2SB's
+operators, accidents included; ``exact`` is what the name says. The classes of
+this package state each difference.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from bridgepipe.corruptions import blur, inpaint
+from bridgepipe.corruptions.jpeg import Jpeg
+from bridgepipe.corruptions.superresolution import SuperResolution
+from bridgepipe.errors import UserError
+from bridgepipe.rng import Noise, as_noise
+
+Variant = Literal["published", "exact"]
+Size = tuple[int, int]
+
+# The published mixture numbers its corruptions in this order.
+MIXTURE = (
+    "jpeg-5",
+    "jpeg-10",
+    "blur-uni",
+    "blur-gauss",
+    "sr4x-pool",
+    "sr4x-bicubic",
+    "inpaint-center",
+    "inpaint-freeform1020",
+    "inpaint-freeform2030",
+)
+NAMES = (*MIXTURE, "inpaint-freeform3040", "mixture")
+KERNELS = {"blur-uni": blur.uniform_kernel, "blur-gauss": blur.gaussian_kernel}
+
+
+@dataclass(frozen=True)
+class Corrupted:
+    """Degraded images.
+
+    Attributes:
+        image: float32 [B,C,H,W] as a person sees them; holes are white (+1). May leave
+            [-1, 1] where the published operator does.
+        mask: float32 [B,1,H,W], 1 = hole; None where the restorer is told of no hole.
+    """
+
+    image: Tensor
+    mask: Tensor | None
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """A degradation of images of one size; made by `build`."""
+
+    name: str
+    size: Size
+    degrade: Callable[[Tensor, Noise | None, Sequence[int] | None], Corrupted]
+
+    def __call__(
+        self, x0: Tensor, rng: Noise | Sequence[Tensor] | None = None, items: Sequence[int] | None = None
+    ) -> Corrupted:
+        """Degrade a batch; each image's result depends on itself and its own randomness only.
+
+        Args:
+            x0: clean images [B,C,H,W] in [-1, 1], on any device.
+            rng: one stream per image; needed by ``inpaint-freeform*`` and ``mixture``.
+            items: index of every image in its split. With it the choice of mask (and in a
+                mixture, of corruption) is fixed as in the published validation: image i has
+                mask i. Without it the choice is drawn from ``rng``.
+
+        Raises:
+            UserError: the images have another size, or a number of channels that is not admitted.
+        """
+        if tuple(x0.shape[-2:]) != self.size:
+            what = f"images of {x0.shape[-2]} x {x0.shape[-1]} pixels"
+            mend = f"the corruption is set up for {self.size[0]} x {self.size[1]}; make both the same"
+            raise UserError(what, self.name, mend)
+        # Half precision around the training step must not reach pixels, tables and rounding here.
+        with torch.autocast(x0.device.type, enabled=False):
+            return self.degrade(x0.float(), None if rng is None else as_noise(rng), items)
+
+
+def build(
+    name: str,
+    image_size: int | Size,
+    variant: Variant = "published",
+    *,
+    mask_file: Path | None = None,
+    mask_size: Size = (256, 256),
+    mask_seed: int = 0,
+) -> Corruption:
+    """The corruption called ``name`` for images of one size.
+
+    Args:
+        name: ``jpeg-Q`` with Q of 1..100, ``sr4x-pool``, ``sr4x-bicubic``, ``blur-uni``,
+            ``blur-gauss``, ``inpaint-center``, ``inpaint-freeform1020`` (2030, 3040), ``mixture``.
+        image_size: side, or height and width.
+        variant: ``published`` or ``exact``; inpainting is the same in both, a mixture is not
+            (see `_Mixture`).
+        mask_file: Palette's freeform masks; None draws masks with a brush.
+        mask_size: height and width of the masks in ``mask_file``.
+        mask_seed: of the drawn masks.
+
+    Raises:
+        UserError: an unknown name or variant, a size that the operator does not admit, or a mask
+            file whose masks have another size than the images.
+    """
+    size = (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
+    if variant not in get_args(Variant):
+        raise UserError(f"unknown variant {variant!r}", name, "choose published or exact")
+    if name == "mixture":
+        parts = [
+            build(part, size, variant, mask_file=mask_file, mask_size=mask_size, mask_seed=mask_seed)
+            for part in MIXTURE
+        ]
+        return Corruption(name, size, _Mixture(parts, variant))
+    if name.startswith("inpaint-") and name in NAMES:
+        return Corruption(name, size, _Hole(_masks(name, size, mask_file, mask_size, mask_seed)))
+    return Corruption(name, size, _Everywhere(_operator(name, size, variant)))
+
+
+def _operator(name: str, size: Size, variant: Variant) -> Callable[[Tensor], Tensor]:
+    if quality := re.fullmatch(r"jpeg-(\d+)", name):
+        return Jpeg(int(quality[1]), size, variant)
+    if name == "sr4x-pool":
+        return SuperResolution("pool", size, variant)
+    if name == "sr4x-bicubic":
+        return SuperResolution("bicubic", size, variant)
+    if name in KERNELS:
+        operator = blur.PublishedBlur if variant == "published" else blur.ExactBlur
+        return operator(KERNELS[name](), size)
+    nearest = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.0)[0]
+    raise UserError(f"unknown corruption {name!r}", "corruption", f"did you mean {nearest!r}?")
+
+
+def _masks(name: str, size: Size, file: Path | None, file_size: Size, seed: int) -> inpaint.Masks:
+    kind = name.removeprefix("inpaint-")
+    if kind == "center":
+        return inpaint.CentreMask(size)
+    if file is None:
+        return inpaint.BrushMasks(size, *inpaint.RATIOS[kind], seed)
+    if tuple(file_size) != size:
+        what = f"masks of {file_size[0]} x {file_size[1]} for images of {size[0]} x {size[1]}"
+        raise UserError(what, file, "leave the mask file out to draw masks of the images' size")
+    return inpaint.MaskFile(file, kind, size)
+
+
+@dataclass(frozen=True)
+class _Everywhere:
+    """The same operator for every image, nothing random, no hole."""
+
+    operator: Callable[[Tensor], Tensor]
+
+    def __call__(self, x0: Tensor, rng: Noise | None, items: Sequence[int] | None) -> Corrupted:
+        return Corrupted(self.operator(x0), None)
+
+
+@dataclass(frozen=True)
+class _Hole:
+    """White holes. Draws one integer per image unless ``items`` or a single mask settle the choice."""
+
+    masks: inpaint.Masks
+
+    def __call__(self, x0: Tensor, rng: Noise | None, items: Sequence[int] | None) -> Corrupted:
+        chosen = inpaint.numbers(len(self.masks), len(x0), rng, items)
+        mask = self.masks.take(chosen).to(x0.device)
+        return Corrupted(inpaint.whiten_hole(x0, mask), mask)
+
+
+@dataclass(frozen=True)
+class _Mixture:
+    """One corruption of ``parts`` per image; the restorer is not told which, nor where a hole is.
+
+    Holes are filled with noise and no mask is returned. With ``items``, image i
+    gets corruption i mod 9 and a mask: as published number i mod 9 again, so that
+    validation knows one mask of each kind; with ``exact`` number i.
+
+    Draws, for every image: the corruption and the mask (both only without
+    ``items``), then the noise, whether or not the image has a hole.
+    """
+
+    parts: Sequence[Corruption]
+    variant: Variant
+
+    def __call__(self, x0: Tensor, rng: Noise | None, items: Sequence[int] | None) -> Corrupted:
+        if rng is None:
+            raise ValueError("a mixture needs rng")
+        kinds, masks = self._choose(rng, items)
+        noise = rng.normal(x0.shape[1:]).to(x0.device)
+        image = torch.empty_like(x0)
+        for kind in set(kinds):
+            mine = [i for i, k in enumerate(kinds) if k == kind]
+            part = self.parts[kind](x0[mine], items=[masks[i] for i in mine])
+            hole = part.mask
+            image[mine] = part.image if hole is None else inpaint.fill_hole(part.image, hole, noise[mine])
+        return Corrupted(image, None)
+
+    def _choose(self, rng: Noise, items: Sequence[int] | None) -> tuple[list[int], Sequence[int]]:
+        count = len(self.parts)
+        if items is None:
+            return rng.integers(count).tolist(), rng.integers(inpaint.GENERATED_MASKS).tolist()
+        kinds = [item % count for item in items]
+        return kinds, kinds if self.variant == "published" else items

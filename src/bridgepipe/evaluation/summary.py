@@ -1,0 +1,70 @@
+"""One row per experiment, from its metric files, with the published number beside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bridgepipe import artifacts, tables
+from bridgepipe.published_numbers import load_published
+
+# column -> (metric file, value, scale)
+COLUMNS = {
+    "PSNR": ("restoration", "psnr", 1),
+    "PSNR in": ("restoration", "psnr_corrupted", 1),
+    "SSIM": ("restoration", "ssim", 1),
+    "FID": ("fid", "fid", 1),
+    "FID in": ("fid", "fid_corrupted", 1),
+    "KID": ("fid", "kid", 1),
+    "acc. %": ("accuracy", "accuracy", 100),
+    "acc. in %": ("accuracy", "accuracy_corrupted", 100),
+    "acc. real %": ("accuracy", "accuracy_originals", 100),
+}
+PUBLISHED = {"fid": "FID pub.", "accuracy": "acc. pub. %"}
+
+
+def collect(metric_files: Sequence[Path]) -> pd.DataFrame:
+    """Table of the experiments that the files ``…/METHOD/EXPERIMENT/METRIC.json`` belong to.
+
+    Columns ending in "in" are of the corrupted input, "real" of the originals,
+    "pub." published. "same protocol" says whether ours may be compared with
+    the published value; ``protocol`` is the hash of the FID's protocol.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for file in metric_files:
+        method, experiment = file.parts[-3], file.parts[-2]
+        found.setdefault((method, experiment), {})[file.stem] = artifacts.read_json(file)
+    return tables.table([_row(method, name, metrics) for (method, name), metrics in found.items()])
+
+
+def _row(method: str, experiment: str, metrics: dict[str, Any]) -> dict[str, Any]:
+    values = {
+        column: metrics[metric]["values"][value] * scale
+        for column, (metric, value, scale) in COLUMNS.items()
+        if value in metrics.get(metric, {}).get("values", {})
+    }
+    any_metric = next(iter(metrics.values()))
+    how = any_metric["made_with"]["settings"]
+    fid = metrics.get("fid", any_metric)
+    return {
+        "experiment": f"{method}/{experiment}",
+        "dataset": how["dataset"],
+        "n": fid["protocol"]["n"],
+        "NFE": how["sample"]["nfe"],
+        **values,
+        **_published(method, experiment, fid["protocol"]),
+        "protocol": fid["protocol_hash"][:8],
+    }
+
+
+def _published(method: str, experiment: str, protocol: dict[str, Any]) -> dict[str, Any]:
+    numbers = [p for p in load_published() if (p.system, p.experiment) == (method, experiment)]
+    if not numbers:
+        return {}
+    shown: dict[str, Any] = {PUBLISHED[p.metric]: p.value for p in numbers if p.metric in PUBLISHED}
+    extractor = (protocol.get("extractor") or {}).get("name", "")
+    same = "inception" in extractor and all(p.protocol["samples"] == protocol["n"] for p in numbers)
+    return {**shown, "same protocol": "yes" if same else "no"}

@@ -1,0 +1,1 @@
+"""The networks behind one signature, ``network(x, t[, y]) -> output``, with the published weights' names."""

@@ -1,0 +1,53 @@
+"""Tables as files: CSV with every digit, Markdown with as many as a reader wants."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bridgepipe.artifacts import write_text
+
+MISSING = "—"
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """A table with the columns in the order in which the rows first name them."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return pd.DataFrame([dict(row) for row in rows], columns=columns)
+
+
+def write_table(csv_path: str | Path, md_path: str | Path, frame: pd.DataFrame) -> None:
+    """Write a table twice.
+
+    Args:
+        csv_path: CSV to write.
+        md_path: Markdown to write; numbers right-aligned, missing values as a dash.
+        frame: the table; the index is not written.
+    """
+    write_text(csv_path, frame.to_csv(index=False, lineterminator="\n"))
+    columns = [readable(frame[c]) for c in frame.columns]
+    rule = ["---:" if pd.api.types.is_numeric_dtype(frame[c]) else "---" for c in frame.columns]
+    lines = [[_cell(c) for c in frame.columns], rule, *(list(row) for row in zip(*columns, strict=True))]
+    write_text(md_path, "".join(f"| {' | '.join(line)} |\n" for line in lines))
+
+
+def readable(column: pd.Series) -> list[str]:
+    """Cells as text; two decimals or more, so that its smallest number shows three digits."""
+    form = _form(column.dropna()) if pd.api.types.is_float_dtype(column) else ""
+    return [MISSING if pd.isna(v) else f"{v:{form}}" if form else _cell(v) for v in column]
+
+
+def _form(numbers: pd.Series) -> str:
+    sizes = numbers.abs()[numbers.abs() > 0]
+    if (numbers % 1 == 0).all():
+        return ".0f"
+    decimals = 2 - math.floor(math.log10(sizes.min()))
+    return ".2e" if decimals > 5 else f".{min(max(decimals, 2), 4)}f"
+
+
+def _cell(value: Any) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")

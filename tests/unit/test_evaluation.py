@@ -1,0 +1,416 @@
+"""Metrics on problems with a known answer, their errors, and their repeatability."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import sqrtm
+from scipy.ndimage import gaussian_filter
+
+from bridgepipe.artifacts import digest_file
+from bridgepipe.errors import UserError
+from bridgepipe.evaluation import features, protocol, vision
+from bridgepipe.evaluation.accuracy import classifier_accuracy, wilson
+from bridgepipe.evaluation.classifier import ConvNet, SmallClassifier, train_classifier
+from bridgepipe.evaluation.fid import (
+    Moments,
+    Statistics,
+    fid,
+    frechet_distance,
+    kernel_distance,
+    kid,
+    statistics,
+)
+from bridgepipe.evaluation.restoration import PSNR_OF_EQUAL_IMAGES, quality, restoration
+
+
+def random_images(n: int, height: int = 16, width: int = 16, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (n, height, width, 3), dtype=np.uint8)
+
+
+def covariance(d: int, rank: int, seed: int) -> np.ndarray:
+    a = np.random.default_rng(seed).standard_normal((d, rank))
+    return a @ a.T
+
+
+class Corners:
+    """Extractor that needs no network: the four corner pixels."""
+
+    name, digest, resize = "corners", "0", "none"
+
+    def features(self, images: features.Batch) -> torch.Tensor:
+        return torch.from_numpy(np.stack([np.ravel(i[::15, ::15]) / 255 for i in images])).float()
+
+
+# --- torchvision ---------------------------------------------------------------------------------
+
+
+def test_torchvision_schemas_are_added_only_where_missing() -> None:
+    compiled = vision.torchvision.extension._has_ops()
+    assert len(vision._libraries) == (0 if compiled else 1)
+    assert torch.ops.torchvision.nms.default is not None
+
+
+# --- moments and distances -----------------------------------------------------------------------
+
+
+def test_moments_in_parts_equal_the_whole_far_from_the_origin() -> None:
+    x = np.random.default_rng(0).standard_normal((500, 6)) + 1e6
+    parts = []
+    for rows in np.array_split(x, [3, 4, 300]):
+        part = Moments(6)
+        part.update(rows)
+        parts.append(part)
+    merged = Moments(6)
+    for part in parts:
+        merged.merge(part)
+    assert merged.n == 500
+    np.testing.assert_allclose(merged.mu, x.mean(axis=0), rtol=1e-14)
+    np.testing.assert_allclose(merged.sigma, np.cov(x, rowvar=False), atol=1e-9)
+
+
+def test_merging_nothing_changes_nothing() -> None:
+    moments = Moments(2)
+    moments.merge(Moments(2))
+    assert moments.n == 0
+    moments.update(np.eye(2))
+    moments.merge(Moments(2))
+    assert moments.n == 2
+    np.testing.assert_array_equal(moments.mu, [0.5, 0.5])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_frechet_distance_equals_the_matrix_square_root(seed: int) -> None:
+    s1, s2 = covariance(8, 20, seed), covariance(8, 20, seed + 100)
+    m1, m2 = np.random.default_rng(seed).standard_normal((2, 8))
+    expected = ((m1 - m2) ** 2).sum() + np.trace(s1 + s2 - 2 * sqrtm(s1 @ s2).real)
+    assert frechet_distance(m1, s1, m2, s2) == pytest.approx(expected, rel=1e-10)
+
+
+def test_frechet_distance_of_commuting_singular_covariances() -> None:
+    a, b = np.array([4.0, 0.0, 1.0]), np.array([9.0, 2.0, 0.0])
+    expected = ((np.sqrt(a) - np.sqrt(b)) ** 2).sum() + 3.0
+    assert frechet_distance(np.ones(3), np.diag(a), np.zeros(3), np.diag(b)) == pytest.approx(
+        expected, rel=1e-12
+    )
+    low_rank = covariance(30, 4, 0)
+    assert frechet_distance(np.ones(30), low_rank, np.ones(30), low_rank) == pytest.approx(0, abs=1e-9)
+
+
+def test_frechet_distance_refuses_what_has_no_answer() -> None:
+    with pytest.raises(ValueError, match="shapes"):
+        frechet_distance(np.zeros(2), np.eye(2), np.zeros(3), np.eye(3))
+    with pytest.raises(ValueError, match="finite"):
+        frechet_distance(np.zeros(2), np.full((2, 2), np.nan), np.zeros(2), np.eye(2))
+
+
+def test_kid_is_repeatable_and_near_zero_for_one_distribution() -> None:
+    x, y = np.random.default_rng(0).standard_normal((2, 400, 4))
+    assert kid(x, y, subsets=20, max_subset=100, seed=1) == kid(x, y, subsets=20, max_subset=100, seed=1)
+    assert kid(x, y, subsets=20, max_subset=100, seed=1) != kid(x, y, subsets=20, max_subset=100, seed=2)
+    assert abs(kid(x, y)) < 0.05
+    assert kid(x, y + 1) > 1
+    with pytest.raises(UserError, match="at least 2"):
+        kid(x[:1], y)
+
+
+# --- statistics of images ------------------------------------------------------------------------
+
+
+def test_statistics_do_not_depend_on_the_batch(tmp_path: Path) -> None:
+    images = random_images(50)
+    whole, parts = (statistics(Corners(), images, batch_size=b) for b in (50, 7))
+    torch.testing.assert_close(whole.sigma, parts.sigma, rtol=1e-13, atol=1e-15)
+    assert torch.equal(whole.sample, parts.sample)
+    assert whole.sample.shape == (50, 12)
+    assert whole.n == 50
+    assert fid(whole, parts) == pytest.approx(0, abs=1e-12)
+    np.testing.assert_allclose(whole.sigma, np.cov(whole.sample.double(), rowvar=False), rtol=1e-12)
+
+
+def test_statistics_keep_a_bounded_sample() -> None:
+    images = random_images(30)
+    all_rows = statistics(Corners(), images).sample
+    some = statistics(Corners(), list(images), batch_size=4, keep=10).sample
+    assert some.shape == (10, 12)
+    found = [(all_rows == row).all(dim=1).nonzero().item() for row in some]
+    assert found == sorted(found)
+    assert found != list(range(10))
+
+
+def test_statistics_survive_a_file_byte_for_byte(tmp_path: Path) -> None:
+    made = statistics(Corners(), random_images(20))
+    for name in ("a", "b"):
+        made.save(tmp_path / name)
+    assert digest_file(tmp_path / "a") == digest_file(tmp_path / "b")
+    read = Statistics.load(tmp_path / "a", {"extractor": features.describe(Corners())})
+    assert torch.equal(read.sigma, made.sigma)
+    assert (read.n, read.data, read.extractor) == (made.n, made.data, made.extractor)
+    assert kernel_distance(made, read) == kernel_distance(read, read)
+    with pytest.raises(UserError, match="its data is"):
+        Statistics.load(tmp_path / "a", {"data": "another"})
+
+
+def test_statistics_refuse_one_image_wrong_arrays_and_mixed_extractors() -> None:
+    with pytest.raises(UserError, match="at least 2 images, there are 1"):
+        statistics(Corners(), random_images(1))
+    with pytest.raises(UserError, match="number 0"):
+        statistics(Corners(), [np.zeros((16, 16, 3), np.float32)] * 2)
+    a = statistics(Corners(), random_images(5))
+    other = Corners()
+    other.digest = "1"
+    with pytest.raises(UserError, match="different extractors"):
+        fid(a, statistics(other, random_images(5)))
+
+
+def test_data_digest_is_the_stores_own_or_of_the_bytes() -> None:
+    class Store(list):
+        digest = "abc"
+
+    images = random_images(3)
+    assert features.data_digest(Store(images)) == "abc"
+    assert features.data_digest(images) == features.data_digest(list(images))
+    assert features.data_digest(images) != features.data_digest(images[::-1])
+
+
+# --- small classifier ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    pixels = (data.images / 16 * 255).astype(np.uint8)
+    large = [np.asarray(Image.fromarray(p).resize((32, 32), Image.Resampling.BICUBIC)) for p in pixels]
+    order = np.random.default_rng(0).permutation(len(large))
+    return np.repeat(np.stack(large)[order][..., None], 3, axis=3), data.target[order]
+
+
+@pytest.fixture(scope="module")
+def classifier(digits: tuple[np.ndarray, np.ndarray]) -> SmallClassifier:
+    images, labels = digits
+    return train_classifier(images[:1257], labels[:1257], steps=250)
+
+
+def test_classifier_recognises_held_out_digits(digits, classifier: SmallClassifier) -> None:
+    images, labels = digits
+    found = classifier_accuracy(classifier, images[1257:], labels[1257:])
+    assert found.accuracy >= 0.98
+    assert found.low < found.accuracy < found.high
+    assert found.n == 540
+
+
+def test_classifier_features_tell_noise_from_digits(digits, classifier: SmallClassifier) -> None:
+    images = digits[0]
+    noisy = np.clip(images[500:1000] + np.random.default_rng(0).normal(0, 60, images[500:1000].shape), 0, 255)
+    real, same, worse = (
+        statistics(classifier, x) for x in (images[:500], images[500:1000], noisy.astype(np.uint8))
+    )
+    assert real.mu.shape == (64,)
+    assert fid(real, same) < fid(real, worse) / 10
+    assert kernel_distance(real, same) < kernel_distance(real, worse) / 10
+
+
+def test_classifier_survives_a_file(classifier: SmallClassifier, digits, tmp_path: Path) -> None:
+    classifier.save(tmp_path / "c.safetensors", {"data": "digits"})
+    read = features.load_extractor("classifier", tmp_path / "c.safetensors")
+    assert features.describe(read) == features.describe(classifier)
+    assert torch.equal(read.features(digits[0][:5]), classifier.features(digits[0][:5]))
+    assert "classifier" in read.name
+    assert "nception" not in read.name
+
+
+def test_training_repeats_to_the_byte_and_follows_its_seed() -> None:
+    images, labels = random_images(20, 8, 12), np.arange(20) % 3
+    threads = torch.get_num_threads()
+    runs = [train_classifier(images, labels, steps=5, batch_size=8, seed=s, flip=True) for s in (0, 0, 1)]
+    assert runs[0].digest == runs[1].digest != runs[2].digest
+    assert torch.get_num_threads() == threads
+    assert runs[0].logits(images).shape == (20, 3)
+
+
+def test_classifier_refuses_other_sizes_and_missing_labels(
+    classifier: SmallClassifier, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"trained on \(32, 32\) pixels"):
+        classifier.features(random_images(2))
+    with pytest.raises(UserError, match="no labels"):
+        train_classifier(random_images(4), None)
+    with pytest.raises(UserError, match="3,"):
+        train_classifier(random_images(4), [0, 1, 0])
+    with pytest.raises(UserError, match="one size"):
+        train_classifier([*random_images(2), *random_images(2, 20)], [0, 1, 0, 1], steps=1, batch_size=4)
+    statistics(Corners(), random_images(4)).save(tmp_path / "s")
+    with pytest.raises(UserError, match="kind"):
+        SmallClassifier.load(tmp_path / "s")
+
+
+# --- published networks --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def resnet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "resnet50.pth"
+    torch.save(vision.torchvision.models.resnet50(weights=None).state_dict(), path)
+    return path
+
+
+def test_resnet50_sees_images_as_in_i2sb(resnet_file: Path) -> None:
+    extractor = features.load_extractor("resnet50", resnet_file, sha256=digest_file(resnet_file)[:8])
+    images = random_images(2, 40, 56)
+    x = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
+    x = torch.nn.functional.interpolate(x, (224, 224), mode="bicubic")
+    x = vision.torchvision.transforms.functional.normalize(x, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    network = vision.torchvision.models.resnet50(weights=None)
+    network.load_state_dict(torch.load(resnet_file))
+    with torch.no_grad():
+        expected = network.eval()(x)
+    torch.testing.assert_close(extractor.logits(images), expected, rtol=0, atol=1e-5)
+    assert extractor.features([images[0], random_images(1, 32, 20)[0]]).shape == (2, 2048)
+
+
+def test_published_weights_are_refused_unless_they_are_the_right_file(
+    resnet_file: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="no such weights"):
+        features.Inception(tmp_path / "absent.pth")
+    with pytest.raises(UserError, match="expected 6726825d"):
+        features.Inception(resnet_file, sha256="6726825d")
+    with pytest.raises(UserError, match="another network"):
+        features.Inception(resnet_file)
+    (tmp_path / "text.pth").write_text("hello")
+    with pytest.raises(UserError, match="cannot be read as weights"):
+        features.ResNet50(tmp_path / "text.pth")
+
+
+# --- accuracy ------------------------------------------------------------------------------------
+
+
+def test_wilson_interval_of_textbook_counts() -> None:
+    assert wilson(10, 10) == pytest.approx((0.72247, 1.0), abs=1e-5)
+    assert wilson(0, 10) == pytest.approx((0.0, 0.27753), abs=1e-5)
+    assert wilson(50, 100) == pytest.approx((0.40383, 0.59617), abs=1e-5)
+
+
+def test_accuracy_counts_over_batches() -> None:
+    network = ConvNet(4, 8)
+    classifier = SmallClassifier(network, (16, 16))
+    images = random_images(10)
+    labels = classifier.logits(images).argmax(dim=1).numpy()
+    wrong = np.where(np.arange(10) < 3, (labels + 1) % 4, labels)
+    assert classifier_accuracy(classifier, images, wrong, batch_size=4).accuracy == 0.7
+
+
+@pytest.mark.parametrize(("labels", "message"), [(None, "no labels"), ([1], "1 labels for 2 images")])
+def test_accuracy_needs_one_label_per_image(labels, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        classifier_accuracy(SmallClassifier(ConvNet(4, 8), (16, 16)), random_images(2), labels)
+
+
+def test_accuracy_needs_classes() -> None:
+    with pytest.raises(UserError, match="corners knows no classes"):
+        classifier_accuracy(Corners(), random_images(2), [0, 1])
+
+
+# --- restoration ---------------------------------------------------------------------------------
+
+
+def ssim_by_definition(x: np.ndarray, y: np.ndarray) -> float:
+    """Wang et al. 2004, eq. 13, mean over all pixels, borders mirrored."""
+    x, y = x.astype(float), y.astype(float)
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+
+    def local(v: np.ndarray) -> np.ndarray:
+        return gaussian_filter(v, sigma=(1.5, 1.5, 0), mode="mirror", radius=(5, 5, 0))
+
+    mx, my = local(x), local(y)
+    vx, vy, cov = local(x * x) - mx * mx, local(y * y) - my * my, local(x * y) - mx * my
+    return float((((2 * mx * my + c1) * (2 * cov + c2)) / ((mx**2 + my**2 + c1) * (vx + vy + c2))).mean())
+
+
+@pytest.mark.parametrize("size", [(32, 32), (24, 40), (8, 8)])
+def test_psnr_and_ssim_by_definition(size: tuple[int, int]) -> None:
+    originals = random_images(3, *size)
+    noise = np.random.default_rng(1).normal(0, 12, originals.shape)
+    images = np.clip(originals + noise, 0, 255).astype(np.uint8)
+    found = quality(images, originals)
+    mse = ((images.astype(float) - originals) ** 2).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(found.psnr, 10 * np.log10(255**2 / mse), rtol=1e-6)
+    expected = [ssim_by_definition(x, y) for x, y in zip(images, originals, strict=True)]
+    np.testing.assert_allclose(found.ssim, expected, rtol=1e-5)
+    assert found.mean_psnr == pytest.approx(np.mean(found.psnr))
+
+
+def test_restoration_says_what_was_gained() -> None:
+    originals = [random_images(1, 16, 16)[0], random_images(1, 20, 12)[0]]
+    corrupted = [i // 2 for i in originals]
+    found = restoration(originals, corrupted, originals)
+    assert found.restored.psnr == [PSNR_OF_EQUAL_IMAGES] * 2
+    means = found.means()
+    assert means["ssim"] == pytest.approx(1)
+    assert means["psnr_gain"] == pytest.approx(means["psnr"] - means["psnr_corrupted"])
+    assert means["ssim_gain"] > 0
+
+
+@pytest.mark.parametrize(
+    ("images", "originals", "message"),
+    [
+        (random_images(2), random_images(3), "2 images against 3 originals"),
+        ([], [], "0 images"),
+        (random_images(1, 16, 16), random_images(1, 16, 20), "number 0"),
+        (random_images(1, 4, 4), random_images(1, 4, 4), "too small"),
+    ],
+)
+def test_quality_refuses_what_cannot_be_compared(images, originals, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        quality(images, originals)
+
+
+# --- protocol ------------------------------------------------------------------------------------
+
+
+def a_protocol() -> dict:
+    return protocol.protocol(
+        "fid", n=360, extractor=features.describe(Corners()), reference="digits/test", reference_digest="ab"
+    )
+
+
+def test_hash_covers_the_protocol_and_not_what_the_value_was_made_with() -> None:
+    a = protocol.metric({"fid": 1.5}, a_protocol(), {"nfe": 10, "seed": 0, "checkpoint": "x"})
+    b = protocol.metric({"fid": 2.5}, a_protocol(), {"nfe": 100, "seed": 1, "checkpoint": "y"})
+    assert a["protocol_hash"] == b["protocol_hash"]
+    assert protocol.comparable(a, b) == []
+    assert a["made_with"] != b["made_with"]
+
+
+def test_differing_protocol_entries_are_named() -> None:
+    a = protocol.metric({"fid": 1.5}, a_protocol())
+    changed = copy.deepcopy(a_protocol())
+    changed["extractor"]["digest"] = "other"
+    changed["n"] = 10_000
+    b = protocol.metric({"fid": 1.5}, {**changed, "crop": "adm"})
+    assert a["protocol_hash"] != b["protocol_hash"]
+    assert protocol.comparable(a, b) == ["crop", "extractor.digest", "n"]
+    no_extractor = protocol.metric({"psnr": 1.5}, protocol.protocol("psnr", n=360))
+    assert "extractor" in protocol.comparable(a, no_extractor)
+
+
+def test_metric_files_repeat_to_the_byte(tmp_path: Path) -> None:
+    for name, value in (("a", 0.1 + 0.2), ("b", 0.3)):
+        protocol.write_metric(tmp_path / name, {"fid": value, "n": 3, "kid": None}, a_protocol())
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert json.loads((tmp_path / "a").read_text())["values"] == {"fid": 0.3, "n": 3, "kid": None}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_value_that_is_no_number_is_refused(value: float) -> None:
+    with pytest.raises(UserError, match="fid is"):
+        protocol.metric({"fid": value}, a_protocol())

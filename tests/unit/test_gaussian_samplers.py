@@ -1,0 +1,223 @@
+"""What the samplers promise, on data whose optimal denoiser is known."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from closed_form import ONE, A, B, Mixture, log_snr_process
+from scipy import stats
+
+from bridgepipe import samplers
+from bridgepipe.errors import UserError
+from bridgepipe.processes import schedules
+from bridgepipe.processes.gaussian import Gaussian
+from bridgepipe.rng import ItemNoise
+from bridgepipe.samplers import ancestral, decode, encode, grid
+
+ORDERS = {"ddim": 1, "heun": 2, "multistep2": 2, "multistep3": 3, "obelm": 2}
+FINE = 1280
+
+
+def path(steps: int, intervals: int = FINE) -> list[int]:
+    return list(range(0, intervals + 1, intervals // steps))
+
+
+def flow(data: Mixture, process: Gaussian, x, start: int, end: int):
+    """The exact solution of the probability-flow ODE of a single normal distribution."""
+    (a0, v0), (a1, v1) = (
+        (alpha_bar**0.5, alpha_bar * data.std**2 + 1 - alpha_bar)
+        for alpha_bar in (process.alpha_bar[start], process.alpha_bar[end])
+    )
+    return a1 * data.means + (v1 / v0) ** 0.5 * (x - a0 * data.means)
+
+
+def fine_path_end(data: Mixture, process: Gaussian, walk, x, steps):
+    if len(data.means) == 1:
+        return flow(data, process, x, steps[0], steps[-1])
+    return walk(data.denoiser(process), x, steps, process=process, solver="multistep3").x
+
+
+@pytest.mark.parametrize("data", [ONE, A], ids=["gaussian", "mixture"])
+@pytest.mark.parametrize("direction", ["encode", "decode"])
+def test_convergence_orders(data, direction):
+    process, walk = log_snr_process(FINE, 3.0, -3.0), getattr(samplers, direction)
+    turn = 1 if direction == "encode" else -1
+    x = data.sample(64) if turn == 1 else Mixture(torch.zeros(1, 2, dtype=torch.float64), 1.0).sample(64)
+    denoiser, truth = data.denoiser(process), fine_path_end(data, process, walk, x, path(FINE)[::turn])
+    for solver, order in ORDERS.items():
+        coarse, fine = (
+            float((walk(denoiser, x, path(n)[::turn], process=process, solver=solver).x - truth).norm())
+            for n in (40, 160)
+        )
+        measured = math.log2(coarse / fine) / 2
+        # on one normal distribution the third order is sometimes a fourth
+        assert order - 0.25 < measured < (order + 0.15 if order < 3 else math.inf), (solver, measured)
+
+
+@pytest.fixture(scope="module")
+def linear() -> Gaussian:
+    return Gaussian(schedules.linear(1000))
+
+
+@pytest.mark.parametrize("steps", [25, 50, 100])
+@pytest.mark.parametrize(
+    ("dtype", "limit"), [(torch.float32, 2e-5), (torch.float64, 1e-12)], ids=["float32", "float64"]
+)
+def test_invertible_cycle_returns_to_its_start(steps, dtype, limit, linear):
+    to, back = grid(
+        "exact", schedules.uniform_log_snr(linear.alpha_bar, steps + 1), linear.T
+    ).__dict__.values()
+    a, b, x = A.denoiser(linear), B.denoiser(linear), A.sample(64).to(dtype)
+    latent = encode(a, x, to, process=linear, solver="obelm")
+    image = decode(b, latent.pair, back, process=linear, solver="obelm")
+    latent2 = encode(b, image.pair, to, process=linear, solver="obelm")
+    again = decode(a, latent2.pair, back, process=linear, solver="obelm")
+    assert again.x.dtype == image.x.dtype == dtype
+    assert (latent.calls, image.calls) == (steps + 1, steps - 1)
+    assert float((again.x - x).abs().max()) <= limit
+
+    rough = [x]
+    for denoiser, way in ((a, to), (b, back), (b, to), (a, back)):
+        rough.append((encode if way is to else decode)(denoiser, rough[-1], way, process=linear).x)
+    assert float((rough[-1] - x).abs().max()) > 1e3 * limit
+
+
+def test_pair_kept_in_float32_still_returns(linear):
+    kept = schedules.uniform_log_snr(linear.alpha_bar, 51)
+    a, x = A.denoiser(linear), A.sample(64).float()
+    pair = encode(a, x, kept, process=linear, solver="obelm").pair
+    stored = samplers.Pair(pair.x.float(), pair.neighbour.float())
+    assert float((decode(a, stored, kept[::-1], process=linear, solver="obelm").x - x).abs().max()) <= 2e-5
+
+
+def test_invertible_translation_is_close_to_the_ode():
+    process, x = log_snr_process(1000), A.sample(128)
+    a, b = A.denoiser(process), B.denoiser(process)
+
+    def translate(steps, solver):
+        to = path(steps, 1000)
+        latent = encode(a, x, to, process=process, solver=solver)
+        start = latent.x if latent.pair is None else latent.pair
+        return decode(b, start, to[::-1], process=process, solver=solver).x
+
+    truth = translate(1000, "multistep3")
+    ddim, obelm = ((translate(50, name) - truth).norm(dim=1).mean() for name in ("ddim", "obelm"))
+    assert obelm <= ddim / 20
+
+
+def test_first_order_multistep_is_ddim(linear):
+    one, x = samplers.solvers.Multistep(1), A.sample(8)
+    for steps in (list(range(0, 1000, 99)), list(range(990, -1, -99))):
+        problem = samplers.solvers.Problem(linear, lambda x, t: predict(linear, x, t))
+        mine = [state.x for state in one(problem, x, steps)]
+        ddim = [state.x for state in samplers.SOLVERS["ddim"](problem, x, steps)]
+        torch.testing.assert_close(torch.stack(mine), torch.stack(ddim), rtol=0, atol=1e-12)
+
+
+def predict(process, x, t):
+    return process.predict(x, t, A.denoiser(process)(x, torch.full((len(x),), t)))
+
+
+@pytest.mark.parametrize("variance", ["fixed_small", "fixed_large"])
+def test_ancestral_reproduces_known_marginals(variance):
+    process, count = Gaussian(schedules.linear(200), variance=variance), 4000
+    rng, states = ItemNoise(3, "marginals", range(count)), {}
+    start = rng.normal((2,)).double()
+    steps = list(range(199, -2, -1))
+    ancestral(
+        A.denoiser(process), start, steps, rng, process=process, observe=lambda s: states.update({s.t: s.x})
+    )
+    for t in (150, 80, 20, -1):
+        alpha_bar = process.alpha_bar[t] if t >= 0 else 1.0
+        std = math.sqrt(alpha_bar * A.std**2 + 1 - alpha_bar)
+        for axis in (0, 1):
+            centres = math.sqrt(alpha_bar) * A.means[:, axis].numpy()
+            cdf = lambda v, m=centres, s=std: stats.norm.cdf((v[:, None] - m) / s).mean(axis=1)  # noqa: E731
+            assert stats.kstest(states[t][:, axis].numpy(), cdf).pvalue > 1e-5, (t, axis)
+
+
+def test_eta_one_has_the_spread_of_the_data(linear):
+    rng = ItemNoise(5, "eta", range(2000))
+    sample = decode(
+        ONE.denoiser(linear),
+        rng.normal((2,)).double(),
+        list(range(999, -1, -9)),
+        rng,
+        process=linear,
+        eta=1.0,
+    )
+    np.testing.assert_allclose(sample.x.std(0), ONE.std, rtol=0.1)
+    np.testing.assert_allclose(sample.x.mean(0), ONE.means[0], atol=0.05)
+
+
+def test_samples_do_not_depend_on_the_batch(linear):
+    def run(items):
+        rng = ItemNoise(1, "sampling", items)
+        return ancestral(A.denoiser(linear), rng.normal((2,)), [999, 500, 250, 0, -1], rng, process=linear).x
+
+    torch.testing.assert_close(run(range(6)), torch.cat([run(range(2)), run(range(2, 6))]), rtol=0, atol=1e-6)
+
+
+def test_published_and_exact_grids():
+    kept = [0, 40, 80]
+    assert grid("ddib", kept, 1000) == samplers.Grid([0, 40, 80, 1000], [80, 40, 0, -1])
+    for kind in ("dmi", "boundary"):
+        assert grid(kind, kept, 1000) == samplers.Grid([0, 40, 80], [80, 40, 0, -1])
+    assert grid("exact", kept, 1000) == samplers.Grid([0, 40, 80], [80, 40, 0])
+
+
+def test_encoding_to_pure_noise_ends_at_the_last_prediction(linear):
+    denoiser, states = A.denoiser(linear), []
+    encode(denoiser, A.sample(4), [0, 500, 999, 1000], process=linear, observe=states.append)
+    assert [state.t for state in states] == [500, 999, 1000]
+    torch.testing.assert_close(
+        states[-1].x, denoiser(states[-2].x, torch.full((4,), 999)), rtol=0, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("solver", ["ddim", "heun", "multistep2", "multistep3"])
+def test_every_other_solver_walks_the_published_grids(solver, linear):
+    steps = grid("ddib", schedules.timesteps(1000, "10"), 1000)
+    latent = encode(A.denoiser(linear), A.sample(4), steps.encode, process=linear, solver=solver)
+    image = decode(A.denoiser(linear), latent.x, steps.decode, process=linear, solver=solver)
+    assert bool(torch.isfinite(image.x).all())
+    assert image.calls == {"ddim": 10, "heun": 19, "multistep2": 10, "multistep3": 11}[solver]
+
+
+def test_classifier_guidance_moves_towards_the_class(linear):
+    logits = lambda x, t: -(x[:, None] - A.means.to(x)).square().sum(-1)  # noqa: E731
+    gradient = samplers.classifier_gradient(logits, torch.tensor([1, 1, 1, 1]), scale=3.0)
+    steps = grid("dmi", range(0, 1000, 50), 1000)
+    latent = encode(A.denoiser(linear), A.sample(4), steps.encode, process=linear).x
+    distance = {}
+    for name, guide in (("plain", None), ("guided", gradient)):
+        x = decode(A.denoiser(linear), latent, steps.decode, process=linear, gradient=guide).x
+        distance[name] = float((x - A.means[1]).norm(dim=1).mean())
+    assert distance["guided"] < distance["plain"]
+
+
+def test_classifier_free_guidance_extrapolates_from_the_null_class():
+    conditional = lambda x, t: torch.cat([x, 5 * x], dim=1)  # noqa: E731
+    unconditional = lambda x, t: torch.cat([0.5 * x, 7 * x], dim=1)  # noqa: E731
+    x, t = torch.ones(2, 3), torch.zeros(2, dtype=torch.int64)
+    for scale, eps in ((0.0, 0.5), (1.0, 1.0), (3.0, 2.0)):
+        output = samplers.classifier_free(conditional, unconditional, scale, channels=3)(x, t)
+        torch.testing.assert_close(output, torch.cat([eps * x, 5 * x], dim=1))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda d, x, p: encode(d, x, [0, 500], process=p, solver="dopri"), "ddim, heun"),
+        (lambda d, x, p: encode(d, x, [500, 0], process=p), "ascending"),
+        (lambda d, x, p: decode(d, x, [0, 500], process=p), "descending"),
+        (lambda d, x, p: encode(d, x, [0, 500, 1000], process=p, solver="obelm"), "obelm"),
+        (lambda d, x, p: decode(d, samplers.Pair(x, x), [500, 0], process=p), "pair"),
+        (lambda d, x, p: decode(d, x, [500, 0], process=p, eta=0.5), "source of noise"),
+        (lambda d, x, p: grid("mine", [0, 1], 10), "exact"),
+    ],
+)
+def test_bad_requests_say_how_to_mend_them(call, words, linear):
+    with pytest.raises(UserError, match=words):
+        call(A.denoiser(linear), A.sample(2), linear)

@@ -1,0 +1,62 @@
+"""An edit re-runs exactly the stages that read the edited value (the edit table)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from project import METRICS, Project, demo
+
+EVALUATE = {"fid", "accuracy", "restoration", "figure_grid", "table", "table_of_experiment"}
+SAMPLE = {"sample", "gather", "figure_path", *EVALUATE}
+TRAIN = {"train", "figure_loss", *SAMPLE}
+EXTRACTOR = {"train_classifier", "statistics"}
+
+EDITS: dict[str, tuple[Callable[[dict[str, Any]], Any], set[str]]] = {
+    "nothing": (lambda v: None, set()),
+    "order of keys": (lambda v: v.update({k: v.pop(k) for k in list(v)[::-1]}), set()),
+    "nfe": (lambda v: demo(v)["sample"].update(nfe=3), SAMPLE),
+    "batch size of training": (lambda v: demo(v)["train"].update(batch_size=9), TRAIN),
+    "network": (lambda v: demo(v)["network"].update(num_res_blocks=2), TRAIN),
+    "device": (lambda v: v["runtime"].update(device="cpu"), set()),
+    "precision": (lambda v: v["runtime"].update(precision="bf16"), set()),
+    "partitions": (lambda v: v["runtime"].update(partitions=4), set()),
+    "batch size of sampling": (lambda v: v["runtime"].update(batch_size=3), set()),
+    "dataset seed": (lambda v: v["datasets"]["digits"].update(seed=5), {"prepare", *EXTRACTOR, *TRAIN}),
+    "another dataset": (lambda v: v["datasets"]["photos"].update(size=32), set()),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_edit_reruns_exactly_its_stages(project: Project, name: str) -> None:
+    edit, expected = EDITS[name]
+    project.edit(edit)
+    assert project.planned() == expected
+
+
+def test_extractor_touches_evaluation_only(project: Project) -> None:
+    def other_extractor(values: dict[str, Any]) -> None:
+        values["extractors"]["other"] = {**values["extractors"]["digits-classifier"], "seed": 1}
+        demo(values)["evaluate"] |= {"extractor": "other", "classifier": "other"}
+
+    project.edit(other_extractor)
+    assert project.planned() == EXTRACTOR | {"fid", "accuracy", "table", "table_of_experiment"}
+
+
+def test_comment_changes_nothing(project: Project) -> None:
+    params = project.folder / "params.yaml"
+    params.write_text("# a comment\n" + params.read_text() + "\n# another\n")
+    assert project.planned() == set()
+
+
+def test_there_and_back_changes_nothing(project: Project) -> None:
+    project.edit(lambda v: demo(v)["sample"].update(nfe=3))
+    assert "sample" in project.planned()
+    project.edit(lambda v: demo(v)["sample"].update(nfe=2))
+    assert project.planned() == set()
+
+
+def test_one_metric_alone(project: Project) -> None:
+    project.edit(lambda v: demo(v)["sample"].update(nfe=3))
+    assert project.planned(METRICS[0]) == {"sample", "gather", "fid"}

@@ -111,6 +111,17 @@ def splits_of(dataset: Strict) -> tuple[str, ...]:
     return ("train", "val") if isinstance(dataset, ImageNet) else ("train", "val", "test")
 
 
+def is_paired(dataset: Strict) -> bool:
+    """Whether every image has a source image that it is restored from."""
+    return isinstance(dataset, Pairs) or (isinstance(dataset, Photos) and dataset.source == "photo-edges")
+
+
+def stores_of(dataset: Strict) -> tuple[str, ...]:
+    """Stores that a dataset is prepared as: one for each split, and one for each split's sources."""
+    splits = splits_of(dataset)
+    return (*splits, *(f"{split}-source" for split in splits)) if is_paired(dataset) else splits
+
+
 def paths_of(dataset: Strict) -> list[str]:
     """Files and folders that a dataset is made from; [] when it is embedded."""
     values = dataset.model_dump()
@@ -167,6 +178,12 @@ class Sample(Strict):
     count: int | None = Field(None, ge=1, description="only the first images; null: all")
     nfe: int = Field(10, ge=1, description="network calls per image")
     clip: bool = Field(False, description="clamp predictions to [-1, 1]")
+    sampler: Literal["ancestral", "implicit"] = Field(
+        "ancestral", description="ancestral is the published one"
+    )
+    eta: float = Field(1.0, ge=0, description="noise of the implicit sampler; 0: drawn once")
+    order: Literal[1, 2] = Field(2, description="order of the implicit sampler")
+    spacing: Literal["uniform", "angle", "log_snr"] = Field("uniform", description="where the calls lie")
     seed: int = Field(0, ge=0)
 
 
@@ -181,8 +198,9 @@ class I2SB(Strict):
     """Image-to-image Schrödinger bridge (Liu et al. 2023)."""
 
     dataset: str
-    corruption: str
+    corruption: str = Field(description="a name of bridgepipe.corruptions, or paired")
     variant: Variant = "published"
+    mask_file: str | None = Field(None, description="published freeform masks; null: masks are drawn")
     interval: int = Field(1000, ge=2, multiple_of=2)
     beta_max: float = Field(0.3, gt=0)
     t0: float = Field(1e-4, gt=0)
@@ -197,6 +215,8 @@ class I2SB(Strict):
 
     @model_validator(mode="after")
     def _possible(self) -> I2SB:
+        if self.ot_ode and self.sample.sampler == "implicit" and self.sample.eta:
+            raise ValueError("sample.eta must be 0 with ot_ode, whose bridge has no noise")
         if self.sample.nfe >= self.interval:
             raise ValueError(f"sample.nfe must be below interval ({self.interval}), is {self.sample.nfe}")
         return self
@@ -255,7 +275,11 @@ class Resolved:
     def _check_names(self, path: tuple[str, ...], experiment: I2SB) -> None:
         key = ".".join(path)
         self._known(f"{key}.dataset", experiment.dataset, self.params.datasets)
-        splits = splits_of(self.params.datasets[experiment.dataset])
+        dataset = self.params.datasets[experiment.dataset]
+        if is_paired(dataset) != (experiment.corruption == "paired"):
+            mend = "corruption: paired goes with a dataset of pairs (pairs, photo-edges), and only with one"
+            raise UserError(f"corruption is '{experiment.corruption}'", f"{self._where}: {key}", mend)
+        splits = splits_of(dataset)
         self._known(f"{key}.sample.split", experiment.sample.split, splits)
         self._known(f"{key}.evaluate.reference", experiment.evaluate.reference, splits)
         self._known(f"{key}.evaluate.extractor", experiment.evaluate.extractor, self.params.extractors)

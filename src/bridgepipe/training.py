@@ -75,11 +75,23 @@ class Running:
 
 @dataclass(frozen=True)
 class Batch:
-    """A piece of the global batch: images [b,C,H,W] in [-1, 1] and the items' own randomness."""
+    """A piece of the global batch.
+
+    Attributes:
+        images: [b,C,H,W] in [-1, 1].
+        items: index of each in the data.
+        rng: the randomness of their places in the training.
+        flipped: which were flipped, bool [b,1,1,1]; None: none.
+    """
 
     images: Tensor
     items: list[int]
     rng: ItemNoise
+    flipped: Tensor | None = None
+
+    def of(self, other: Images) -> Tensor:
+        """The same items of another store, flipped alike: what is paired with the images."""
+        return _flip(other.batch(self.items).to(self.images.device), self.flipped)
 
 
 # The loss of every item of a piece, float32 [b].
@@ -245,11 +257,11 @@ class _Run:
         seed, first = self.recipe.seed, self.step * self.recipe.batch_size
         positions = [first + place for place in places]
         items = [order(seed, len(self.data), position) for position in positions]
-        images = self.data.batch(items).to(self.accelerator.device, non_blocking=True)
+        device, flipped = self.accelerator.device, None
         if self.recipe.flip:
-            flipped = ItemNoise(seed, "flip", positions).integers(2).bool().view(-1, 1, 1, 1)
-            images = torch.where(flipped.to(images.device), images.flip(-1), images)
-        return Batch(images, items, ItemNoise(seed, "train", positions, images.device))
+            flipped = ItemNoise(seed, "flip", positions, device).integers(2).bool().view(-1, 1, 1, 1)
+        images = _flip(self.data.batch(items).to(device, non_blocking=True), flipped)
+        return Batch(images, items, ItemNoise(seed, "train", positions, device), flipped)
 
     def _sum_over_processes(self, loss: float) -> float:
         """Sum loss and gradients once a step (the pieces are already scaled by the global batch)."""
@@ -367,6 +379,10 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
     finally:
         for s, handler in before.items():
             signal.signal(s, handler)
+
+
+def _flip(images: Tensor, flipped: Tensor | None) -> Tensor:
+    return images if flipped is None else torch.where(flipped, images.flip(-1), images)
 
 
 def _precision(running: Running) -> str:

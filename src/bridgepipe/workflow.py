@@ -40,9 +40,9 @@ class Pipeline:
         """Pattern of a wildcard that matches exactly these names."""
         return "|".join(re.escape(name) for name in names) or "(?!)"
 
-    def with_splits(self, *splits: str) -> list[str]:
-        """Datasets that come in exactly these splits."""
-        return [name for name, d in self.datasets.items() if config.splits_of(d) == splits]
+    def with_stores(self, *stores: str) -> list[str]:
+        """Datasets that are prepared as exactly these stores."""
+        return [name for name, d in self.datasets.items() if config.stores_of(d) == stores]
 
     # names of files
 
@@ -52,6 +52,12 @@ class Pipeline:
 
     def train_store(self, name: str) -> str:
         return f"data/prepared/{self.experiment(name).dataset}/train.lmdb"
+
+    def sources(self, name: str, split: str | None = None) -> list[str]:
+        """Store of the source images of a paired experiment; [] for the others."""
+        e = self.experiment(name)
+        paired = config.is_paired(self.datasets[e.dataset])
+        return [f"data/prepared/{e.dataset}/{split or e.sample.split}-source.lmdb"] if paired else []
 
     def extractor_config(self, extractor: str) -> str:
         return f"data/checkpoints/{extractor}.json"

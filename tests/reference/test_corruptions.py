@@ -30,7 +30,7 @@ def spec(name: str, key: str) -> dict:
 
 
 def assert_mostly_close(c: Case, key: str, value: Tensor) -> None:
-    """Within the tolerance but for the share of values that rounding ties may flip, as the manifest allows."""
+    """Within the tolerance, but for the share that rounding ties may flip as the manifest allows."""
     expected = c.tensor(key)
     assert value.shape == expected.shape
     outside = ((value - expected).abs() > c.atol[key]).float().mean()

@@ -123,7 +123,12 @@ def test_image_translation():
     assert_close(c, "roundtrip_source", decode(source, latent, steps.decode, process=process).x)
 
 
-@pytest.mark.parametrize("name", names("05_ddib/synthetic_cycle"))
+SLOW = {"05_ddib/synthetic_cycle_full": pytest.mark.slow}  # 16,000 network calls
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=SLOW.get(n, ())) for n in names("05_ddib/synthetic_cycle")]
+)
 def test_cycle_of_points(name):
     c = case(name)
     settings = c.config["diffusion"]
@@ -151,16 +156,16 @@ def test_trajectories_of_points():
     encode(denoiser, c.tensor("in.source"), steps.encode, process=process, observe=path.append)
     assert_close(c, "rev_samples", torch.stack([state.x for state in path]))
     assert_close(c, "rev_pred_xstart", torch.stack([state.prediction.x0 for state in path]))
+    latent, noise = path[-1].x, list(c.tensor("noise.ddim_eta07"))
     path.clear()
-    noise = list(c.tensor("noise.ddim_eta07"))
-    start = c.tensor("out.rev_samples")[-1]
-    decode(denoiser, start, steps.decode, noise, process=process, eta=0.7, clip=True, observe=path.append)
+    back = {"process": process, "clip": True, "observe": path.append}
+    decode(points("target"), latent, steps.decode, noise, eta=0.7, **back)
     assert_close(c, "ddim_eta07_samples", torch.stack([state.x for state in path]))
     for variance in ("large", "small"):
         path.clear()
         process = linear("12", variance=f"fixed_{variance}")
         first, *noise = c.tensor(f"noise.p_fixed{variance}")
-        ancestral(denoiser, first, steps.decode, noise, process=process, clip=True, observe=path.append)
+        ancestral(denoiser, first, steps.decode, noise, process=process, observe=path.append)
         assert_close(c, f"p_fixed{variance}_samples", torch.stack([state.x for state in path]))
 
 

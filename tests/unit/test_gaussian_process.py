@@ -165,7 +165,8 @@ def test_log_snr_grid_is_distinct_and_reaches_both_ends(T, count):
 
 
 @pytest.mark.parametrize(
-    "bad", ["ddim501", "1001", "0", "uniform 0", "sideways 5", "ten", "uniform-linspace 2000", "ddim", "quad x"]
+    "bad",
+    ["ddim501", "1001", "0", "uniform 0", "sideways 5", "ten", "uniform-linspace 2000", "ddim", "quad"],
 )
 def test_unknown_spellings_of_steps(bad):
     with pytest.raises(UserError):

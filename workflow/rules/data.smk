@@ -6,13 +6,16 @@ rule prepare:
         config="data/prepared/{dataset}/config.json",
         source=lambda w: P.source_of(w.dataset),
     output:
-        [f"data/prepared/{{dataset}}/{split}.lmdb" for split in ("train", "val", "test")],
+        [
+            f"data/prepared/{{dataset}}/{split}.lmdb"
+            for split in ("train", "val", "test")
+        ],
     log:
         "results/logs/prepare-{dataset}.log",
     benchmark:
         "results/benchmarks/prepare-{dataset}.tsv"
     wildcard_constraints:
-        dataset=P.one_of(P.with_splits("train", "val", "test")),
+        dataset=P.one_of(P.with_stores("train", "val", "test")),
     resources:
         mem_mb=4000,
         runtime=240,
@@ -26,7 +29,22 @@ use rule prepare as prepare_train_val with:
     output:
         [f"data/prepared/{{dataset}}/{split}.lmdb" for split in ("train", "val")],
     wildcard_constraints:
-        dataset=P.one_of(P.with_splits("train", "val")),
+        dataset=P.one_of(P.with_stores("train", "val")),
+
+
+use rule prepare as prepare_pairs with:
+    output:
+        [
+            f"data/prepared/{{dataset}}/{split}{side}.lmdb"
+            for side in ("", "-source")
+            for split in ("train", "val", "test")
+        ],
+    wildcard_constraints:
+        dataset=P.one_of(
+            P.with_stores(
+                "train", "val", "test", "train-source", "val-source", "test-source"
+            )
+        ),
 
 
 rule fetch_extractor:

@@ -7,9 +7,15 @@ rule fid:
         restored="results/i2sb/{experiment}/restored.lmdb",
         corrupted="results/i2sb/{experiment}/corrupted.lmdb",
         statistics=lambda w: P.statistics(f"i2sb/{w.experiment}"),
-        weights=lambda w: P.extractor_file(P.experiment(f"i2sb/{w.experiment}").evaluate.extractor),
-        extractor=lambda w: P.extractor_config(P.experiment(f"i2sb/{w.experiment}").evaluate.extractor),
-        code=P.code("evaluation/fid.py", "evaluation/features.py", "evaluation/protocol.py"),
+        weights=lambda w: P.extractor_file(
+            P.experiment(f"i2sb/{w.experiment}").evaluate.extractor
+        ),
+        extractor=lambda w: P.extractor_config(
+            P.experiment(f"i2sb/{w.experiment}").evaluate.extractor
+        ),
+        code=P.code(
+            "evaluation/fid.py", "evaluation/features.py", "evaluation/protocol.py"
+        ),
     output:
         "results/i2sb/{experiment}/fid.json",
     log:
@@ -33,9 +39,17 @@ rule accuracy:
         restored="results/i2sb/{experiment}/restored.lmdb",
         corrupted="results/i2sb/{experiment}/corrupted.lmdb",
         store=lambda w: P.store(f"i2sb/{w.experiment}"),
-        weights=lambda w: P.extractor_file(P.experiment(f"i2sb/{w.experiment}").evaluate.classifier),
-        extractor=lambda w: P.extractor_config(P.experiment(f"i2sb/{w.experiment}").evaluate.classifier),
-        code=P.code("evaluation/accuracy.py", "evaluation/features.py", "evaluation/protocol.py"),
+        weights=lambda w: P.extractor_file(
+            P.experiment(f"i2sb/{w.experiment}").evaluate.classifier
+        ),
+        extractor=lambda w: P.extractor_config(
+            P.experiment(f"i2sb/{w.experiment}").evaluate.classifier
+        ),
+        code=P.code(
+            "evaluation/accuracy.py",
+            "evaluation/features.py",
+            "evaluation/protocol.py",
+        ),
     output:
         "results/i2sb/{experiment}/accuracy.json",
     log:

@@ -7,9 +7,12 @@ rule sample:
         train="results/i2sb/{experiment}/config/train.json",
         model="results/i2sb/{experiment}/model.safetensors",
         store=lambda w: P.store(f"i2sb/{w.experiment}"),
+        sources=lambda w: P.sources(f"i2sb/{w.experiment}"),
     output:
         restored=temp("results/i2sb/{experiment}/parts/restored-{part}-of-{parts}.lmdb"),
-        corrupted=temp("results/i2sb/{experiment}/parts/corrupted-{part}-of-{parts}.lmdb"),
+        corrupted=temp(
+            "results/i2sb/{experiment}/parts/corrupted-{part}-of-{parts}.lmdb"
+        ),
     log:
         "results/i2sb/{experiment}/logs/sample-{part}-of-{parts}.log",
     benchmark:
@@ -18,10 +21,12 @@ rule sample:
         gpu=1,
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=240,
+    params:
+        sources=lambda w, input: f"--sources {input.sources}" if input.sources else "",
     message:
         "Restoring {wildcards.experiment}, part {wildcards.part} of {wildcards.parts}"
     shell:
-        "bridgepipe sample --config {input.config} --model {input.model} --train-config {input.train} --data {input.store}"
+        "bridgepipe sample --config {input.config} --model {input.model} --train-config {input.train} --data {input.store} {params.sources}"
         " --part {wildcards.part} --parts {wildcards.parts}"
         " --restored {output.restored} --corrupted {output.corrupted} > {log} 2>&1"
 

@@ -8,7 +8,11 @@ rule figure_grid:
         store=lambda w: P.store(f"i2sb/{w.experiment}"),
         code=P.code("figures.py", "canvas.py"),
     output:
-        report("results/i2sb/{experiment}/figures/grid.png", caption="../report/grid.rst", category="I2SB"),
+        report(
+            "results/i2sb/{experiment}/figures/grid.png",
+            caption="../report/grid.rst",
+            category="I2SB",
+        ),
     log:
         "results/i2sb/{experiment}/logs/figure-grid.log",
     message:
@@ -24,16 +28,23 @@ rule figure_path:
         train="results/i2sb/{experiment}/config/train.json",
         model="results/i2sb/{experiment}/model.safetensors",
         store=lambda w: P.store(f"i2sb/{w.experiment}"),
+        sources=lambda w: P.sources(f"i2sb/{w.experiment}"),
         code=P.code("figures.py", "canvas.py"),
     output:
-        report("results/i2sb/{experiment}/figures/path.png", caption="../report/path.rst", category="I2SB"),
+        report(
+            "results/i2sb/{experiment}/figures/path.png",
+            caption="../report/path.rst",
+            category="I2SB",
+        ),
     log:
         "results/i2sb/{experiment}/logs/figure-path.log",
+    params:
+        sources=lambda w, input: f"--sources {input.sources}" if input.sources else "",
     message:
         "Figure: {wildcards.experiment} along the sampling path"
     shell:
         "bridgepipe figure path --config {input.config} --train-config {input.train} --model {input.model}"
-        " --data {input.store} --title {wildcards.experiment} --output {output} > {log} 2>&1"
+        " --data {input.store} {params.sources} --title {wildcards.experiment} --output {output} > {log} 2>&1"
 
 
 rule figure_loss:
@@ -41,7 +52,11 @@ rule figure_loss:
         csv="results/{method}/{experiment}/train.csv",
         code=P.code("figures.py", "canvas.py"),
     output:
-        report("results/{method}/{experiment}/figures/loss.png", caption="../report/loss.rst", category="Training"),
+        report(
+            "results/{method}/{experiment}/figures/loss.png",
+            caption="../report/loss.rst",
+            category="Training",
+        ),
     log:
         "results/{method}/{experiment}/logs/figure-loss.log",
     message:
@@ -57,7 +72,11 @@ rule table:
         code=P.code("evaluation/summary.py", "tables.py", "published.yaml"),
     output:
         csv="results/{method}/table.csv",
-        md=report("results/{method}/table.md", caption="../report/table.rst", category="Tables"),
+        md=report(
+            "results/{method}/table.md",
+            caption="../report/table.rst",
+            category="Tables",
+        ),
     log:
         "results/logs/table-{method}.log",
     resources:

@@ -6,6 +6,7 @@ rule train:
     input:
         config="results/{method}/{experiment}/config/train.json",
         store=lambda w: P.train_store(f"{w.method}/{w.experiment}"),
+        sources=lambda w: P.sources(f"{w.method}/{w.experiment}", "train"),
     output:
         model="results/{method}/{experiment}/model.safetensors",
         log="results/{method}/{experiment}/train.csv",
@@ -18,10 +19,12 @@ rule train:
         gpu=1,
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=lambda wildcards, attempt: 1440,
+    params:
+        sources=lambda w, input: f"--sources {input.sources}" if input.sources else "",
     message:
         "Training {wildcards.method}/{wildcards.experiment}"
     shell:
-        "bridgepipe train --config {input.config} --data {input.store} --folder results/{wildcards.method}/{wildcards.experiment}/train"
+        "bridgepipe train --config {input.config} --data {input.store} {params.sources} --folder results/{wildcards.method}/{wildcards.experiment}/train"
         " --output {output.model} --csv {output.log} > {log} 2>&1"
 
 

@@ -6,9 +6,14 @@ does the work, and write its result. Every path is an option.
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
+
+# Threads that wait must sleep: jobs that share cores are many times slower when they spin.
+# Read by OpenMP when torch is first imported, which no verb does before it runs.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from bridgepipe.cli import data, evaluate, figure, people, sample, train
 from bridgepipe.errors import UserError

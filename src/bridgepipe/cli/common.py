@@ -14,11 +14,13 @@ from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
     from bridgepipe.evaluation.features import Extractor
-    from bridgepipe.methods.i2sb import Problem, Restorer
+    from bridgepipe.methods.i2sb import Problem, Restorer, Sampling
+    from bridgepipe.store import ImageStore
 
 File = Annotated[Path, typer.Option(show_default=False)]
 Config = Annotated[Path, typer.Option("--config", help="configuration of the stage")]
 Runtime = Annotated[Path, typer.Option(help="speed settings; defaults when the file is missing")]
+Sources = Annotated[Path | None, typer.Option(help="store of the corrupted half of every pair")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; default: runtime.threads")]
 RUNTIME = Path("results/config/runtime.json")
 
@@ -50,6 +52,18 @@ def problem_of(settings: dict[str, Any], image_size: Sequence[int]) -> Problem:
 
     height, width = image_size
     return Problem(image_size=(height, width), **fields_of(Problem, settings))
+
+
+def sampling_of(section: dict[str, Any]) -> Sampling:
+    from bridgepipe.methods.i2sb import Sampling
+
+    return Sampling(**fields_of(Sampling, section))
+
+
+def open_sources(path: Path | None) -> ImageStore | None:
+    from bridgepipe.store import ImageStore
+
+    return None if path is None else ImageStore(path)
 
 
 def load_restorer(model: Path, train_config: Path, problem: Problem, runtime: config.Runtime) -> Restorer:

@@ -12,10 +12,13 @@ from bridgepipe.cli.common import (
     Config,
     File,
     Runtime,
+    Sources,
     Threads,
     load_restorer,
+    open_sources,
     problem_of,
     read_runtime,
+    sampling_of,
 )
 
 app = typer.Typer(no_args_is_help=True, help="Pictures for the report.")
@@ -52,6 +55,7 @@ def path(
     data: File,
     output: File,
     title: str = "",
+    sources: Sources = None,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
 ) -> None:
@@ -61,9 +65,9 @@ def path(
 
     speed = read_runtime(runtime, threads)
     settings, images = artifacts.read_json(config), ImageStore(data)
-    how = settings["sample"]
+    how = sampling_of(settings["sample"])
     restorer = load_restorer(model, train_config, problem_of(settings, images.image_size), speed)
-    result = next(restorer.restore(images, range(4), nfe=how["nfe"], clip=how["clip"], seed=how["seed"]))
+    result = next(restorer.restore(images, range(4), how, open_sources(sources)))
     figures.path_grid(output, result.corrupted, result.states, result.predictions, result.steps, title)
 
 

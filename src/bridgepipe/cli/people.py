@@ -10,7 +10,16 @@ import yaml
 
 from bridgepipe import artifacts
 from bridgepipe import config as configuration
-from bridgepipe.cli.common import RUNTIME, File, Runtime, Threads, load_restorer, problem_of, read_runtime
+from bridgepipe.cli.common import (
+    RUNTIME,
+    File,
+    Runtime,
+    Threads,
+    load_restorer,
+    problem_of,
+    read_runtime,
+    sampling_of,
+)
 
 app = typer.Typer()
 
@@ -47,11 +56,11 @@ def restore(
 
     speed, folder = read_runtime(runtime, threads), results / experiment
     settings = artifacts.read_json(folder / "config/sample.json")
-    how = settings["sample"]
+    how = sampling_of(settings["sample"])
     for photo in photos:
         pixels = np.asarray(images.decode(photo))
         problem = problem_of(settings, pixels.shape[:2])
         restorer = load_restorer(folder / "model.safetensors", folder / "config/train.json", problem, speed)
-        restored = restorer.restore_photo(pixels, nfe=how["nfe"], clip=how["clip"], seed=how["seed"])
+        restored = restorer.restore_photo(pixels, how)
         images.write_png(output / f"{photo.stem}.png", restored)
         print(output / f"{photo.stem}.png")

@@ -10,10 +10,13 @@ from bridgepipe.cli.common import (
     Config,
     File,
     Runtime,
+    Sources,
     Threads,
     load_restorer,
+    open_sources,
     problem_of,
     read_runtime,
+    sampling_of,
 )
 
 app = typer.Typer()
@@ -29,6 +32,7 @@ def sample(
     corrupted: File,
     part: int = 0,
     parts: int = 1,
+    sources: Sources = None,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
 ) -> None:
@@ -37,9 +41,9 @@ def sample(
 
     speed = read_runtime(runtime, threads)
     settings, images = artifacts.read_json(config), ImageStore(data)
-    how = settings["sample"]
+    how, count = sampling_of(settings["sample"]), settings["sample"]["count"]
     restorer = load_restorer(model, train_config, problem_of(settings, images.image_size), speed)
-    count = min(len(images), how["count"] or len(images))
+    count = min(len(images), count or len(images))
     items = range(count * part // parts, count * (part + 1) // parts)
     made_by = {"settings": settings, "model": restorer.digest, "data": images.digest}
     with (
@@ -48,7 +52,7 @@ def sample(
             corrupted, {"images": "corrupted", **made_by}, classes=images.classes, first=items.start
         ) as seen,
     ):
-        for result in restorer.restore(images, items, nfe=how["nfe"], clip=how["clip"], seed=how["seed"]):
+        for result in restorer.restore(images, items, how, open_sources(sources)):
             for image, degraded in zip(result.image, result.corrupted, strict=True):
                 out.put(image)
                 seen.put(degraded)

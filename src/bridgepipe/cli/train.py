@@ -12,8 +12,10 @@ from bridgepipe.cli.common import (
     Config,
     File,
     Runtime,
+    Sources,
     Threads,
     fields_of,
+    open_sources,
     problem_of,
     read_runtime,
     tuples,
@@ -31,6 +33,7 @@ def train(
     folder: File,
     output: File,
     csv: File,
+    sources: Sources = None,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
 ) -> None:
@@ -46,7 +49,8 @@ def train(
     arguments = {k: tuples(v) for k, v in settings["network"].items()}
     network = i2sb.network(problem.image_size, problem.cond_x1, recipe.seed, **arguments)
     try:
-        weights = training.train(network, i2sb.objective(problem), images, recipe, running, folder, identity)
+        objective = i2sb.objective(problem, open_sources(sources))
+        weights = training.train(network, objective, images, recipe, running, folder, identity)
     except training.Interrupted as e:
         print(f"bridgepipe: {e}", file=sys.stderr)
         raise SystemExit(training.RESUME_ME) from None

@@ -130,7 +130,7 @@ class MaskFile:
     @cached_property
     def _packed(self) -> np.ndarray:
         try:
-            with np.load(self._path, allow_pickle=False) as file:
+            with open(self._path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
                 packed = file[self._key]
         except FileNotFoundError:
             mend = "run `bridgepipe fetch i2sb/freeform-masks`, or leave the file out to draw masks"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,12 +18,13 @@ from torch import Tensor, nn
 from bridgepipe import corruptions, running, samplers
 from bridgepipe.corruptions.inpaint import fill_hole
 from bridgepipe.networks.adm import UNet
-from bridgepipe.processes.bridge import Bridge, restoration_loss
 from bridgepipe.pixels import from_uint8, to_uint8
+from bridgepipe.processes.bridge import Bridge, restoration_loss
 from bridgepipe.rng import ItemNoise, Noise
 from bridgepipe.training import Batch, Images, Objective
 
 CHANNELS = 3
+PAIRED = "paired"
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Problem:
 
     Args:
         image_size: height and width in pixels.
-        corruption: name of the corruption.
+        corruption: name of the corruption, or ``paired``: the corrupted images are given.
+        mask_file: published freeform masks; None: masks are drawn.
         variant: ``published`` or ``exact`` behaviour where the two differ.
         interval, beta_max, t0, T, ot_ode: of the bridge.
         cond_x1: the network also sees the corrupted image.
@@ -48,6 +51,7 @@ class Problem:
     ot_ode: bool = False
     cond_x1: bool = False
     add_x1_noise: bool = False
+    mask_file: str | None = None
 
     @cached_property
     def process(self) -> Bridge:
@@ -55,11 +59,24 @@ class Problem:
 
     @cached_property
     def corrupt(self) -> Callable[..., corruptions.Corrupted]:
-        return corruptions.build(self.corruption, self.image_size, self.variant)
+        file = None if self.mask_file is None else Path(self.mask_file)
+        return corruptions.build(self.corruption, self.image_size, self.variant, mask_file=file)
 
-    def ends(self, x0: Tensor, rng: Noise, items: Sequence[int] | None = None) -> Ends:
-        """The corrupted end of the bridge for clean images [B,C,H,W]; holes are filled with noise."""
-        corrupted = self.corrupt(x0, rng, items)
+    def ends(
+        self, x0: Tensor, rng: Noise, items: Sequence[int] | None = None, source: Tensor | None = None
+    ) -> Ends:
+        """The corrupted end of the bridge; holes are filled with noise.
+
+        Args:
+            x0: clean images [B,C,H,W] in [-1, 1].
+            rng: randomness of the corruption, one stream per image.
+            items: index of every image where its mask is fixed by it (validation).
+            source: the other half of every pair, when the problem is paired.
+        """
+        if source is not None:
+            corrupted = corruptions.Corrupted(source, None)
+        else:
+            corrupted = self.corrupt(x0, rng, items)
         x1, mask = corrupted.image, corrupted.mask
         if mask is not None:
             x1 = fill_hole(x1, mask, rng.normal(x0.shape[1:]))
@@ -93,12 +110,17 @@ def network(image_size: tuple[int, int], cond_x1: bool, seed: int, **arguments: 
     return UNet(max(image_size), in_channels, out_channels=CHANNELS, **arguments)
 
 
-def objective(problem: Problem) -> Objective:
-    """Loss of a batch: squared error of the predicted direction at a random step of the bridge."""
+def objective(problem: Problem, sources: Images | None = None) -> Objective:
+    """Loss of a batch: squared error of the predicted direction at a random step of the bridge.
+
+    Args:
+        problem: corruption and bridge.
+        sources: the corrupted half of every pair, when the problem is paired.
+    """
 
     def loss(network: nn.Module, batch: Batch) -> Tensor:
         x0 = batch.images
-        ends = problem.ends(x0, batch.rng)
+        ends = problem.ends(x0, batch.rng, source=None if sources is None else batch.of(sources))
         n = batch.rng.integers(problem.interval)
         x_n = problem.process.perturb(x0, ends.x1, n, batch.rng.normal(x0.shape[1:]))
         output = network(_with(x_n, ends.cond), problem.process.network_time(n).to(x0.device))
@@ -125,6 +147,28 @@ class Restored:
     steps: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How the bridge is walked.
+
+    Args:
+        nfe: network calls per image.
+        clip: clamp every prediction of x0 to [-1, 1].
+        sampler: ``ancestral`` (published) or ``implicit``.
+        eta, order: of the implicit sampler.
+        spacing: where the calls lie along the bridge.
+        seed: of corruption and noise.
+    """
+
+    nfe: int
+    clip: bool = False
+    sampler: Literal["ancestral", "implicit"] = "ancestral"
+    eta: float = 1.0
+    order: Literal[1, 2] = 2
+    spacing: Literal["uniform", "angle", "log_snr"] = "uniform"
+    seed: int = 0
+
+
 class Restorer:
     """A trained network at work: algorithm 2, in batches, on a device.
 
@@ -148,52 +192,54 @@ class Restorer:
             self._network.compile()
 
     def restore(
-        self, images: Images, items: Sequence[int], *, nfe: int, clip: bool = False, seed: int = 0
+        self, images: Images, items: Sequence[int], how: Sampling, sources: Images | None = None
     ) -> Iterator[Restored]:
         """Corrupt clean images and restore them, a batch at a time.
 
         Args:
             images: clean images.
             items: which of them; the randomness of each depends on its index and the seed only.
-            nfe: network calls per image.
-            clip: clamp every prediction of x0 to [-1, 1].
-            seed: of corruption and sampling.
+            how: sampler, calls and seed.
+            sources: the corrupted half of every pair, when the problem is paired.
         """
 
         def run(piece: Sequence[int]) -> Restored:
-            x0 = images.batch(piece).to(self._accelerator.device)
-            ends = self.problem.ends(x0, ItemNoise(seed, "corruption", piece, x0.device), piece)
-            return self._walk(ends, piece, nfe, clip, seed)
+            device = self._accelerator.device
+            x0 = images.batch(piece).to(device)
+            source = None if sources is None else sources.batch(piece).to(device)
+            ends = self.problem.ends(x0, ItemNoise(how.seed, "corruption", piece, device), piece, source)
+            return self._walk(ends, piece, how)
 
         return running.in_batches(run, items, self._batch_size, "restoring")
 
-    def restore_photo(self, pixels: np.ndarray, *, nfe: int, clip: bool = False, seed: int = 0) -> np.ndarray:
+    def restore_photo(self, pixels: np.ndarray, how: Sampling) -> np.ndarray:
         """Restore one uint8 image [H,W,C] that is already corrupted."""
         x1 = from_uint8(pixels[None]).to(self._accelerator.device)
         ends = Ends(x1, x1, None, x1 if self.problem.cond_x1 else None)
-        return self._walk(ends, [0], nfe, clip, seed).image[0]
+        return self._walk(ends, [0], how).image[0]
 
     @torch.no_grad()
-    def _walk(self, ends: Ends, items: Sequence[int], nfe: int, clip: bool, seed: int) -> Restored:
+    def _walk(self, ends: Ends, items: Sequence[int], how: Sampling) -> Restored:
         process = self.problem.process
+        steps = samplers.bridge_steps(process, how.nfe, how.spacing)
+        noise = ItemNoise(how.seed, "sampling", items, ends.x1.device)
+        shared: dict[str, Any] = {"process": process, "mask": ends.mask, "cond": ends.cond, "clip": how.clip}
         with self._accelerator.autocast():
-            path = samplers.bridge(
-                self._network,
-                ends.x1,
-                samplers.bridge_steps(process, nfe),
-                ItemNoise(seed, "sampling", items, ends.x1.device),
-                process=process,
-                mask=ends.mask,
-                cond=ends.cond,
-                clip=clip,
-                variant=self.problem.variant,
-            )
-        states, predictions = (to_uint8(x.flatten(0, 1)) for x in (path.xs, path.x0s))
-        shape = (*path.xs.shape[:2], *states.shape[1:])
-        corrupted, steps = to_uint8(ends.corrupted), path.steps
-        return Restored(
-            to_uint8(path.x0), corrupted, states.reshape(shape), predictions.reshape(shape), steps
-        )
+            if how.sampler == "implicit":
+                path = samplers.implicit_bridge(
+                    self._network, ends.x1, steps, noise, eta=how.eta, order=how.order, **shared
+                )
+            else:
+                variant = self.problem.variant
+                path = samplers.bridge(self._network, ends.x1, steps, noise, variant=variant, **shared)
+        return _as_pixels(path, ends)
+
+
+def _as_pixels(path: samplers.Path, ends: Ends) -> Restored:
+    states, predictions = (
+        np.stack([to_uint8(one) for one in x.unbind(1)], axis=1) for x in (path.xs, path.x0s)
+    )
+    return Restored(to_uint8(path.x0), to_uint8(ends.corrupted), states, predictions, path.steps)
 
 
 def _with(x: Tensor, cond: Tensor | None) -> Tensor:

@@ -247,7 +247,9 @@ def _check_times(times: Any, T: int) -> list[int]:
 
 def _alpha_bar(betas: NDArray[Any]) -> Table:
     if not (betas < 1).all():
-        raise UserError(f"betas reach {float(betas.max()):.3g}", "schedule", "take more steps, or smaller betas")
+        raise UserError(
+            f"betas reach {float(betas.max()):.3g}", "schedule", "take more steps or smaller betas"
+        )
     return np.cumprod(1 - np.asarray(betas, dtype=np.float64), axis=0, dtype=np.float64)
 
 

@@ -1,0 +1,32 @@
+"""`python -m benchmarks`: every benchmark, as a table. Ratios above 1 mean that bridgepipe is faster."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from benchmarks import data, networks
+from benchmarks.measure import Result
+from bridgepipe.tables import table, write_table
+
+BENCHMARKS = (
+    data.store_against_png_folder,
+    data.jpeg_against_pillow,
+    data.blur_against_image_loop,
+    networks.attention_against_matrices,
+    networks.channels_last_against_contiguous,
+    networks.bf16_against_fp32,
+)
+
+
+def main() -> None:
+    rows: list[Result] = []
+    for benchmark in BENCHMARKS:
+        print(f"{benchmark.__name__} …", file=sys.stderr, flush=True)
+        rows.append(benchmark())
+    frame = table([row.row() for row in rows])
+    write_table("results/benchmarks.csv", "results/benchmarks.md", frame)
+    print(Path("results/benchmarks.md").read_text(encoding="utf8"))
+
+
+main()

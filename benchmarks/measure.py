@@ -1,0 +1,43 @@
+"""Timing two ways of doing the same thing, interleaved so that both see the same machine."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Result:
+    """Median seconds of ours and of the baseline over interleaved repetitions."""
+
+    what: str
+    baseline: str
+    ours_s: float
+    baseline_s: float
+
+    def row(self) -> dict[str, Any]:
+        return {
+            "what": self.what,
+            "baseline": self.baseline,
+            "ours, ms": 1e3 * self.ours_s,
+            "baseline, ms": 1e3 * self.baseline_s,
+            "ratio": self.baseline_s / self.ours_s,
+        }
+
+
+def compare(
+    what: str, ours: Callable[[], Any], baseline_name: str, baseline: Callable[[], Any], repeat: int = 7
+) -> Result:
+    """Time ``ours`` against ``baseline``; one call of each before counting."""
+    ours(), baseline()
+    times: list[tuple[float, float]] = [(_seconds(ours), _seconds(baseline)) for _ in range(repeat)]
+    return Result(what, baseline_name, *(statistics.median(column) for column in zip(*times, strict=True)))
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start

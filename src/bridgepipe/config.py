@@ -91,6 +91,7 @@ class ImageNet(Strict):
     path: str
     size: Size = 256
     subset: str | None = Field(None, description="file with names of validation images, one a line")
+    splits: tuple[Literal["train", "val"], ...] = ("train", "val")
     skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
 
 
@@ -108,7 +109,7 @@ Dataset = Annotated[Digits | Photos | Folder | Pairs | ImageNet, Field(discrimin
 
 def splits_of(dataset: Strict) -> tuple[str, ...]:
     """Splits that a dataset comes in."""
-    return ("train", "val") if isinstance(dataset, ImageNet) else ("train", "val", "test")
+    return dataset.splits if isinstance(dataset, ImageNet) else ("train", "val", "test")
 
 
 def is_paired(dataset: Strict) -> bool:
@@ -171,9 +172,18 @@ class Train(Strict):
     flip: bool = Field(False, description="random horizontal flips")
     seed: int = Field(0, ge=0)
     log_every: int = Field(10, ge=1)
+    init: str | None = Field(None, description="published ADM weights to start from; null: random")
+    new_channels: Literal["zero", "published"] = Field(
+        "zero", description="start of cond_x1's input channels"
+    )
+    published: str | None = Field(
+        None, description="a name of sources.yaml: import these weights, don't train"
+    )
 
 
 class Sample(Strict):
+    dataset: str | None = Field(None, description="restore this dataset's split instead of the experiment's")
+    whole: bool = Field(False, description="ignore sample.dataset: restore the experiment's own whole split")
     split: Split = "test"
     count: int | None = Field(None, ge=1, description="only the first images; null: all")
     nfe: int = Field(10, ge=1, description="network calls per image")
@@ -212,6 +222,11 @@ class I2SB(Strict):
     train: Train
     sample: Sample = Sample()
     evaluate: Evaluate
+
+    @property
+    def sampled(self) -> str:
+        """Dataset whose images are restored and measured."""
+        return self.dataset if self.sample.whole else self.sample.dataset or self.dataset
 
     @model_validator(mode="after")
     def _possible(self) -> I2SB:
@@ -279,9 +294,10 @@ class Resolved:
         if is_paired(dataset) != (experiment.corruption == "paired"):
             mend = "corruption: paired goes with a dataset of pairs (pairs, photo-edges), and only with one"
             raise UserError(f"corruption is '{experiment.corruption}'", f"{self._where}: {key}", mend)
-        splits = splits_of(dataset)
-        self._known(f"{key}.sample.split", experiment.sample.split, splits)
-        self._known(f"{key}.evaluate.reference", experiment.evaluate.reference, splits)
+        self._known(f"{key}.sample.dataset", experiment.sampled, self.params.datasets)
+        sampled = splits_of(self.params.datasets[experiment.sampled])
+        self._known(f"{key}.sample.split", experiment.sample.split, sampled)
+        self._known(f"{key}.evaluate.reference", experiment.evaluate.reference, splits_of(dataset))
         self._known(f"{key}.evaluate.extractor", experiment.evaluate.extractor, self.params.extractors)
         self._known(f"{key}.evaluate.classifier", experiment.evaluate.classifier, self.params.extractors)
 

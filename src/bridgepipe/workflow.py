@@ -12,6 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
+import yaml
+
 from bridgepipe import artifacts, config
 from bridgepipe.errors import UserError
 
@@ -44,7 +46,38 @@ class Pipeline:
         """Datasets that are prepared as exactly these stores."""
         return [name for name, d in self.datasets.items() if config.stores_of(d) == stores]
 
+    def trained(self) -> list[str]:
+        """Names of the experiments that are trained here, not imported."""
+        return [n.split("/")[1] for n, e in self._resolved.experiments.items() if e.train.published is None]
+
+    def imported(self) -> list[str]:
+        return sorted(set(self.all_names) - set(self.trained()))
+
     # names of files
+
+    def published_files(self) -> dict[str, str]:
+        """Names of the published files of sources.yaml by their path under data/."""
+        sources = yaml.safe_load(Path(__file__).with_name("sources.yaml").read_text(encoding="utf8"))
+        return {source["path"]: name for name, source in sources.items()}
+
+    def published_weights(self, name: str) -> str:
+        """Folder or file of the published weights that an experiment imports."""
+        source = self.experiment(name).train.published
+        paths = {n: path for path, n in self.published_files().items()}
+        if source not in paths:
+            where = f"params.yaml: experiments.{name.replace('/', '.')}.train.published"
+            _stop(UserError(f"unknown source '{source}'", where, config.nearest(source, paths)))
+        return f"data/{paths[source]}"
+
+    def start_files(self, name: str) -> list[str]:
+        """What training starts from besides the data: published weights, published masks."""
+        e = self.experiment(name)
+        freeform = e.corruption == "mixture" or e.corruption.startswith("inpaint-freeform")
+        return [f for f in (e.train.init, e.mask_file if freeform else None) if f is not None]
+
+    def mask_files(self, name: str) -> list[str]:
+        e = self.experiment(name)
+        return [f for f in self.start_files(name) if f == e.mask_file]
 
     def code(self, *files: str) -> list[str]:
         """Source files whose edit makes a cheap result stale."""
@@ -56,8 +89,10 @@ class Pipeline:
     def sources(self, name: str, split: str | None = None) -> list[str]:
         """Store of the source images of a paired experiment; [] for the others."""
         e = self.experiment(name)
-        paired = config.is_paired(self.datasets[e.dataset])
-        return [f"data/prepared/{e.dataset}/{split or e.sample.split}-source.lmdb"] if paired else []
+        if not config.is_paired(self.datasets[e.dataset]):
+            return []
+        dataset, split = (e.dataset, split) if split else (e.sampled, e.sample.split)
+        return [f"data/prepared/{dataset}/{split}-source.lmdb"]
 
     def extractor_config(self, extractor: str) -> str:
         return f"data/checkpoints/{extractor}.json"
@@ -71,7 +106,7 @@ class Pipeline:
     def store(self, name: str) -> str:
         """Store that an experiment restores."""
         e = self.experiment(name)
-        return f"data/prepared/{e.dataset}/{e.sample.split}.lmdb"
+        return f"data/prepared/{e.sampled}/{e.sample.split}.lmdb"
 
     def extractor_file(self, extractor: str) -> str:
         """Weights of a feature extractor: trained here or published."""
@@ -99,7 +134,14 @@ class Pipeline:
             "table.csv",
             "table.md",
         ]
-        return [f"results/{n}/{f}" for n in names or self._resolved.experiments for f in files]
+        found = [f"results/{n}/{f}" for n in names or self._resolved.experiments for f in files]
+        without_loss = {
+            f"results/{n}/figures/loss.png" for n in self._resolved.experiments if self._imports(n)
+        }
+        return [f for f in found if f not in without_loss]
+
+    def _imports(self, name: str) -> bool:
+        return self.experiment(name).train.published is not None
 
     def tables(self) -> list[str]:
         return [f"results/{m}/table.{ext}" for m in self.methods for ext in ("csv", "md")]

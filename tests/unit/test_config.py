@@ -69,7 +69,7 @@ REFUSALS: dict[str, tuple[Edit, str]] = {
     ),
     "split that is not there": (
         lambda v: v["scales"]["paper"]["i2sb"]["sample"].update(split="test"),
-        "unknown name 'test'.*valid: train, val",
+        "unknown name 'test'.*valid: val",
     ),
     "unknown scale": (lambda v: v.update(scale="demos"), "unknown name 'demos'.*did you mean 'demo'"),
     "unknown method": (lambda v: v["experiments"].update(i2s={}), "experiments.i2s"),

@@ -32,6 +32,13 @@ use rule prepare as prepare_train_val with:
         dataset=P.one_of(P.with_stores("train", "val")),
 
 
+use rule prepare as prepare_val with:
+    output:
+        "data/prepared/{dataset}/val.lmdb",
+    wildcard_constraints:
+        dataset=P.one_of(P.with_stores("val")),
+
+
 use rule prepare as prepare_pairs with:
     output:
         [
@@ -47,20 +54,22 @@ use rule prepare as prepare_pairs with:
         ),
 
 
-rule fetch_extractor:
+rule fetch:
     output:
-        "data/checkpoints/{kind}.pth",
+        "data/{published}",
     log:
-        "results/logs/fetch-{kind}.log",
+        "results/logs/fetch/{published}.log",
     wildcard_constraints:
-        kind="inception|resnet50",
+        published=P.one_of(P.published_files()),
     resources:
         mem_mb=1000,
-        runtime=60,
+        runtime=240,
+    params:
+        name=lambda w: P.published_files()[w.published],
     message:
-        "Fetching the published weights of {wildcards.kind}"
+        "Fetching {wildcards.published}"
     shell:
-        "bridgepipe fetch extractor/{wildcards.kind} --output {output} > {log} 2>&1"
+        "bridgepipe fetch {params.name} --output {output} > {log} 2>&1"
 
 
 rule statistics:

@@ -8,6 +8,7 @@ rule sample:
         model="results/i2sb/{experiment}/model.safetensors",
         store=lambda w: P.store(f"i2sb/{w.experiment}"),
         sources=lambda w: P.sources(f"i2sb/{w.experiment}"),
+        masks=lambda w: P.mask_files(f"i2sb/{w.experiment}"),
     output:
         restored=temp("results/i2sb/{experiment}/parts/restored-{part}-of-{parts}.lmdb"),
         corrupted=temp(

@@ -7,6 +7,7 @@ rule train:
         config="results/{method}/{experiment}/config/train.json",
         store=lambda w: P.train_store(f"{w.method}/{w.experiment}"),
         sources=lambda w: P.sources(f"{w.method}/{w.experiment}", "train"),
+        start=lambda w: P.start_files(f"{w.method}/{w.experiment}"),
     output:
         model="results/{method}/{experiment}/model.safetensors",
         log="results/{method}/{experiment}/train.csv",
@@ -14,6 +15,8 @@ rule train:
         "results/{method}/{experiment}/logs/train.log",
     benchmark:
         "results/{method}/{experiment}/benchmarks/train.tsv"
+    wildcard_constraints:
+        experiment=P.one_of(P.trained()),
     threads: P.runtime.threads
     resources:
         gpu=1,
@@ -26,6 +29,25 @@ rule train:
     shell:
         "bridgepipe train --config {input.config} --data {input.store} {params.sources} --folder results/{wildcards.method}/{wildcards.experiment}/train"
         " --output {output.model} --csv {output.log} > {log} 2>&1"
+
+
+rule import_published:
+    input:
+        config="results/{method}/{experiment}/config/train.json",
+        weights=lambda w: P.published_weights(f"{w.method}/{w.experiment}"),
+    output:
+        model="results/{method}/{experiment}/model.safetensors",
+    log:
+        "results/{method}/{experiment}/logs/import.log",
+    wildcard_constraints:
+        experiment=P.one_of(P.imported()),
+    resources:
+        mem_mb=16000,
+        runtime=30,
+    message:
+        "Importing the published weights of {wildcards.method}/{wildcards.experiment}"
+    shell:
+        "bridgepipe import-weights {input.weights} --config {input.config} --output {output.model} > {log} 2>&1"
 
 
 rule train_classifier:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -20,6 +22,9 @@ from bridgepipe.cli.common import (
     read_runtime,
     tuples,
 )
+
+if TYPE_CHECKING:
+    from torch import nn
 
 app = typer.Typer()
 # a state of training is resumed only by the same code
@@ -44,10 +49,14 @@ def train(
 
     running = training.Running(**fields_of(training.Running, read_runtime(runtime, threads).model_dump()))
     settings, images = artifacts.read_json(config), ImageStore(data)
-    problem, recipe = problem_of(settings, images.image_size), training.Recipe(**settings["train"])
+    problem, recipe = (
+        problem_of(settings, images.image_size),
+        training.Recipe(**fields_of(training.Recipe, settings["train"])),
+    )
     identity = {"config": settings, "data": images.digest, "code": artifacts.digest_code(*CODE)}
     arguments = {k: tuples(v) for k, v in settings["network"].items()}
     network = i2sb.network(problem.image_size, problem.cond_x1, recipe.seed, **arguments)
+    _initialise(network, settings)
     try:
         objective = i2sb.objective(problem, open_sources(sources))
         weights = training.train(network, objective, images, recipe, running, folder, identity)
@@ -56,6 +65,31 @@ def train(
         raise SystemExit(training.RESUME_ME) from None
     artifacts.save_tensors(output, weights, {"kind": settings["method"], **identity, "step": recipe.steps})
     artifacts.write_text(csv, (folder / "train.csv").read_text())
+
+
+def _initialise(network: nn.Module, settings: dict[str, Any]) -> None:
+    """Start from published ADM weights where the configuration says so."""
+    from bridgepipe.networks import plain, published
+
+    how = settings["train"]
+    if how["init"] is not None:
+        adm = plain.read_weights(how["init"])
+        weights = published.i2sb_from_adm(adm, settings["cond_x1"], how["new_channels"], how["seed"])
+        published.load(network, weights, how["init"])
+
+
+@app.command()
+def import_weights(weights: Path, config: Config, output: File) -> None:
+    """Turn published I2SB weights (latest.pt, or the folder with it) into a model of an experiment."""
+    from bridgepipe.networks import published
+
+    settings = artifacts.read_json(config)
+    file = weights / "latest.pt" if weights.is_dir() else weights
+    options = file.with_name("options.pkl")
+    if options.exists():
+        published.check_options(options, settings, config)
+    card = {"kind": settings["method"], "config": settings, "imported_sha256": artifacts.digest_file(file)}
+    artifacts.save_tensors(output, published.i2sb_weights(file), card)
 
 
 @app.command()

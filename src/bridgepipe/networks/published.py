@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bridgepipe.errors import UserError
 from bridgepipe.networks import adm, ddpm, mlp
-from bridgepipe.networks.plain import as_weights, read_checkpoint
+from bridgepipe.networks.plain import as_weights, read_checkpoint, read_options
 
 I2SB_PREFIX = "diffusion_model."
 IMAGENET_CLASSES = 1000
@@ -118,6 +118,23 @@ def adm_arguments(flags: Mapping[str, Any]) -> dict[str, Any]:
 def i2sb_problem(options: Mapping[str, Any]) -> dict[str, Any]:
     """The restoration problem that I2SB's options describe, under our names; others are left out."""
     return {ours: options[theirs] for theirs, ours in I2SB_OPTIONS.items() if theirs in options}
+
+
+def check_options(path: str | Path, problem: Mapping[str, Any], where: object) -> None:
+    """Compare the options that weights were trained with to the problem that they are imported for.
+
+    Args:
+        path: published ``options.pkl``.
+        problem: our names and values; those that the options don't tell are not compared.
+        where: the configuration, for the message.
+
+    Raises:
+        UserError: they differ.
+    """
+    for name, trained in i2sb_problem(read_options(path)).items():
+        if name in problem and problem[name] != trained:
+            what = f"the weights were trained with {name} {trained!r}, not {problem[name]!r}"
+            raise UserError(what, where, f"set {name} to {trained!r}, or import other weights")
 
 
 def i2sb_weights(path: str | Path, which: Literal["ema", "net"] = "ema") -> dict[str, Tensor]:

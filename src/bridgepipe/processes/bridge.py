@@ -186,7 +186,7 @@ class Bridge:
 
 
 def restoration_loss(output: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean squared error of every item [B]. With a mask (1 = hole) only the hole counts, the mean is over all."""
+    """Mean squared error of every item [B]. A mask (1 = hole) leaves the hole; the mean is over all."""
     error = output.float() - target.float()
     return (error if mask is None else error * mask).square().flatten(1).mean(dim=1)
 

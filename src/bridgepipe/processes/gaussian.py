@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -112,8 +114,8 @@ class Gaussian:
 
     def alpha_bar_at(self, t: int | Tensor, x: Tensor) -> Tensor:
         """alpha_bar of index t, CLEAN or T, float64 on the CPU, broadcast over x."""
-        if isinstance(t, int):
-            return self._table[t]
+        if not isinstance(t, Tensor):
+            return self._table[int(t)]
         rows = self._table[t.cpu()]
         return rows if self._table.dim() > 1 else rows.reshape(-1, *[1] * (x.dim() - 1))
 
@@ -256,12 +258,12 @@ class Gaussian:
         return self.mix((ab_s.sqrt(), p.x0), (kept.sqrt(), p.eps), (variance.sqrt(), noise))
 
     def mix(self, *terms: tuple[Tensor, Tensor]) -> Tensor:
-        """Sum of weight times image, weights taken in the basis and cast to the images' dtype."""
+        """Sum of weight times image, weights taken in the basis and cast to the dtype of the first image."""
         like = terms[0][1]
         if self.basis == "pixel":
-            return sum(weight.to(like) * image.to(like) for weight, image in terms)  # type: ignore[return-value]
-        spectrum = sum(w.to(like) * torch.fft.fft2(image.to(like), norm="ortho") for w, image in terms)
-        return torch.fft.ifft2(spectrum, norm="ortho").real  # type: ignore[arg-type]
+            return reduce(add, (_beside(weight, like) * image.to(like) for weight, image in terms))
+        spectra = (_beside(w, like) * torch.fft.fft2(image.to(like), norm="ortho") for w, image in terms)
+        return torch.fft.ifft2(reduce(add, spectra), norm="ortho").real
 
     def split(self, x: Tensor, output: Tensor) -> tuple[Tensor, Tensor | None]:
         """The prediction, and what the output says of the variance when it has twice the channels of x."""
@@ -277,3 +279,8 @@ class Gaussian:
     def _floored(self, variance: Tensor, s: int | Tensor, x: Tensor) -> Tensor:
         clean = self.alpha_bar_at(s, x) == 1
         return torch.where(clean, self._floor, variance)
+
+
+def _beside(weight: Tensor, x: Tensor) -> Tensor:
+    """The weight in the dtype of x; a single number stays on the CPU, where it multiplies any tensor."""
+    return weight.to(x.dtype) if weight.dim() == 0 else weight.to(x)

@@ -204,6 +204,23 @@ class Evaluate(Strict):
     kid: bool = True
 
 
+class Walk(Strict):
+    """One sampler of a study."""
+
+    sampler: Literal["ancestral", "implicit"] = "ancestral"
+    eta: float = Field(1.0, ge=0)
+    order: Literal[1, 2] = 2
+    spacing: Literal["uniform", "angle", "log_snr"] = "uniform"
+
+
+class Study(Strict):
+    """Quality against network calls."""
+
+    nfe: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 3, 5, 10, 20, 50, 100)
+    count: int = Field(180, ge=2, description="images that are restored for every point")
+    walks: dict[str, Walk] = Field({"ancestral": Walk()}, description="samplers by the name in the figure")
+
+
 class I2SB(Strict):
     """Image-to-image Schrödinger bridge (Liu et al. 2023)."""
 
@@ -222,6 +239,7 @@ class I2SB(Strict):
     train: Train
     sample: Sample = Sample()
     evaluate: Evaluate
+    study: Study | None = None
 
     @property
     def sampled(self) -> str:
@@ -322,12 +340,13 @@ class Resolved:
     def stages(self, name: str) -> dict[str, dict[str, Any]]:
         """What each stage of an experiment reads: ``{"train": …, "sample": …, "evaluate": …}``."""
         e = self.experiment(name).model_dump(mode="json")
-        sections = ("train", "sample", "evaluate", "network")
+        sections = ("train", "sample", "evaluate", "network", "study")
         problem = {"method": name.split("/")[0]} | {k: v for k, v in e.items() if k not in sections}
         return {
             "train": {**problem, "network": e["network"], "train": e["train"]},
             "sample": {**problem, "sample": e["sample"]},
             "evaluate": e["evaluate"],
+            **({"study": e["study"]} if e["study"] is not None else {}),
         }
 
     def stage_files(self) -> dict[str, Any]:

@@ -144,7 +144,13 @@ class Pipeline:
         return self.experiment(name).train.published is not None
 
     def tables(self) -> list[str]:
-        return [f"results/{m}/table.{ext}" for m in self.methods for ext in ("csv", "md")]
+        found = [f"results/{m}/table.{ext}" for m in self.methods for ext in ("csv", "md")]
+        return found + (["results/i2sb/nfe.md", "results/i2sb/nfe.png"] if self.studies() else [])
+
+    def studies(self) -> list[str]:
+        """Studies of samplers against network calls, one for every experiment that has one."""
+        found = [n for n, e in self._resolved.experiments.items() if e.study is not None]
+        return [f"results/{n}/nfe.csv" for n in found]
 
     # checks that must stop even a dry run
 

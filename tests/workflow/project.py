@@ -87,7 +87,7 @@ def demo(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tiny(values: dict[str, Any]) -> None:
-    values["experiments"] = {"i2sb": {"jpeg-5": values["experiments"]["i2sb"]["jpeg-5"]}}
+    values["experiments"] = {"i2sb": {"jpeg-5": {"corruption": "jpeg-5", "beta_max": 0.3}}}
     values["extractors"]["digits-classifier"]["steps"] = 20
     values["runtime"] |= {"threads": 1, "save_every": 5}
     demo(values)["network"] |= {"channel_mult": [1], "attention_resolutions": []}

@@ -48,3 +48,39 @@ rule gather:
         "Joining the {wildcards.kind} images of {wildcards.experiment}"
     shell:
         "bridgepipe gather {input} --output {output} > {log} 2>&1"
+
+
+rule study:
+    input:
+        config="results/i2sb/{experiment}/config/study.json",
+        sample="results/i2sb/{experiment}/config/sample.json",
+        train="results/i2sb/{experiment}/config/train.json",
+        model="results/i2sb/{experiment}/model.safetensors",
+        store=lambda w: P.store(f"i2sb/{w.experiment}"),
+        sources=lambda w: P.sources(f"i2sb/{w.experiment}"),
+        statistics=lambda w: P.statistics(f"i2sb/{w.experiment}"),
+        weights=lambda w: P.extractor_file(
+            P.experiment(f"i2sb/{w.experiment}").evaluate.extractor
+        ),
+        extractor=lambda w: P.extractor_config(
+            P.experiment(f"i2sb/{w.experiment}").evaluate.extractor
+        ),
+    output:
+        "results/i2sb/{experiment}/nfe.csv",
+    log:
+        "results/i2sb/{experiment}/logs/study.log",
+    benchmark:
+        "results/i2sb/{experiment}/benchmarks/study.tsv"
+    threads: P.runtime.threads
+    resources:
+        gpu=1,
+        mem_mb=6000,
+        runtime=480,
+    params:
+        sources=lambda w, input: f"--sources {input.sources}" if input.sources else "",
+    message:
+        "Quality against network calls of {wildcards.experiment}"
+    shell:
+        "bridgepipe study --config {input.config} --sample-config {input.sample} --train-config {input.train}"
+        " --model {input.model} --data {input.store} {params.sources} --statistics {input.statistics}"
+        " --extractor {input.extractor} --weights {input.weights} --output {output} > {log} 2>&1"

@@ -99,3 +99,20 @@ use rule table as table_of_experiment with:
         "results/{method}/{experiment}/logs/table.log",
     message:
         "Table of {wildcards.method}/{wildcards.experiment}"
+
+
+rule figure_nfe:
+    input:
+        parts=P.studies(),
+        code=P.code("figures.py", "canvas.py", "tables.py"),
+    output:
+        csv="results/i2sb/nfe.csv",
+        md=report("results/i2sb/nfe.md", caption="../report/nfe.rst", category="I2SB"),
+        png=report("results/i2sb/nfe.png", caption="../report/nfe.rst", category="I2SB"),
+    log:
+        "results/logs/figure-nfe.log",
+    message:
+        "Figure: quality against network calls"
+    shell:
+        "bridgepipe study-table {input.parts} --csv {output.csv} --markdown {output.md} --figure {output.png}"
+        " --title 'JPEG-5 restoration' > {log} 2>&1"

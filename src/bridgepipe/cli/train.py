@@ -49,10 +49,8 @@ def train(
 
     running = training.Running(**fields_of(training.Running, read_runtime(runtime, threads).model_dump()))
     settings, images = artifacts.read_json(config), ImageStore(data)
-    problem, recipe = (
-        problem_of(settings, images.image_size),
-        training.Recipe(**fields_of(training.Recipe, settings["train"])),
-    )
+    problem = problem_of(settings, images.image_size)
+    recipe = training.Recipe(**fields_of(training.Recipe, settings["train"]))
     identity = {"config": settings, "data": images.digest, "code": artifacts.digest_code(*CODE)}
     arguments = {k: tuples(v) for k, v in settings["network"].items()}
     network = i2sb.network(problem.image_size, problem.cond_x1, recipe.seed, **arguments)

@@ -1,0 +1,100 @@
+"""The verb of the study: quality of several samplers against the number of network calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from bridgepipe import artifacts
+from bridgepipe.cli.common import (
+    RUNTIME,
+    Config,
+    File,
+    Runtime,
+    Sources,
+    Threads,
+    load_extractor,
+    load_restorer,
+    open_sources,
+    problem_of,
+    read_runtime,
+    sampling_of,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bridgepipe.methods.i2sb import Sampling
+
+app = typer.Typer()
+
+
+@app.command()
+def study(
+    config: Config,
+    sample_config: File,
+    train_config: File,
+    model: File,
+    data: File,
+    statistics: File,
+    extractor: File,
+    weights: File,
+    output: File,
+    sources: Sources = None,
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """PSNR, FID and accuracy of every walk of the study at every number of calls, as CSV."""
+    import numpy as np
+
+    from bridgepipe import tables
+    from bridgepipe.evaluation import fid, restoration
+    from bridgepipe.evaluation.accuracy import classifier_accuracy
+    from bridgepipe.store import ImageStore
+
+    speed, plan = read_runtime(runtime, threads), artifacts.read_json(config)
+    settings, images = artifacts.read_json(sample_config), ImageStore(data)
+    restorer = load_restorer(model, train_config, problem_of(settings, images.image_size), speed)
+    network, reference = load_extractor(extractor, weights, speed), fid.Statistics.load(statistics)
+    items = range(min(plan["count"], len(images)))
+    originals = np.stack([images[i] for i in items])
+
+    def restored(how: Sampling) -> np.ndarray:
+        return np.concatenate([r.image for r in restorer.restore(images, items, how, open_sources(sources))])
+
+    def row(walk: str, how: Sampling) -> dict[str, Any]:
+        found = restored(how)
+        values = {
+            "sampler": walk,
+            "nfe": how.nfe,
+            "PSNR": restoration.quality(found, originals).mean_psnr,
+            "FID": fid.fid(fid.statistics(network, found, speed.batch_size), reference),
+        }
+        if images.labels is not None and hasattr(network, "logits"):
+            labels = images.labels[: len(items)]
+            values["accuracy %"] = 100 * classifier_accuracy(network, found, labels).accuracy
+        return values
+
+    frame = tables.table([row(walk, how) for walk, how in _walks(plan, settings["sample"])])
+    artifacts.write_text(output, frame.to_csv(index=False, float_format="%.6g"))
+
+
+def _walks(plan: dict[str, Any], sample: dict[str, Any]) -> Iterator[tuple[str, Sampling]]:
+    for walk, how in plan["walks"].items():
+        for nfe in plan["nfe"]:
+            yield walk, sampling_of({**sample, **how, "nfe": nfe})
+
+
+@app.command()
+def study_table(parts: list[Path], csv: File, markdown: File, figure: File, title: str = "") -> None:
+    """Join the studies of several experiments into one table and one figure."""
+    import pandas as pd
+
+    from bridgepipe import figures, tables
+
+    frame = pd.concat([pd.read_csv(part) for part in parts], ignore_index=True)
+    tables.write_table(csv, markdown, frame)
+    figures.quality_against_calls(figure, frame, title)

@@ -13,7 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
             "free some space or make the folder writable, then run the same command again",
         ) from e
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only file system refuses even this
+            temporary.unlink(missing_ok=True)
 
 
 def _sweep(path: Path) -> None:

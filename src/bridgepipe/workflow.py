@@ -163,7 +163,11 @@ class Pipeline:
         wanted = config.paths_of(entry)
         for path in wanted:
             if not Path(path).exists():
-                _stop(UserError(f"dataset '{dataset}' is missing", path, _how_to_get(entry.source, path)))
+                _stop(
+                    UserError(
+                        f"dataset '{dataset}' is missing", path, _how_to_get(dataset, entry.source, path)
+                    )
+                )
         return wanted
 
     def work_alone(self) -> None:
@@ -214,11 +218,11 @@ def _value(path: Path) -> str | None:
         return None
 
 
-def _how_to_get(source: str, path: str) -> str:
+def _how_to_get(name: str, source: str, path: str) -> str:
     if source == "imagenet":
         return (
             f"put the ImageNet folders train/ and val/ (one sub-folder per class) into {path},"
-            " or set datasets.imagenet256.path, or use scale: demo"
+            f" or correct datasets.{name}, or use scale: demo"
         )
     return "put the images there, or correct the dataset's path in params.yaml"
 

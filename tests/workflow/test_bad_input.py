@@ -62,7 +62,7 @@ STOPS: dict[str, tuple[Callable[[dict[str, Any]], Any], str, str]] = {
     "missing ImageNet": (
         lambda v: v.update(scale="paper"),
         f"{EXPERIMENT}/fid.json",
-        r"dataset 'imagenet256' is missing \(data/raw/imagenet\): put the ImageNet folders train/ and val/",
+        r"dataset 'imagenet256(-10k)?' is missing \(data/raw/imagenet\): put the ImageNet folders",
     ),
 }
 

@@ -1,0 +1,154 @@
+"""I2SB's method on small networks: item-wise results, conditions, holes, pairs, short memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bridgepipe.methods import i2sb
+from bridgepipe.methods.i2sb import Problem, Restorer, Sampling
+from bridgepipe.pixels import from_uint8
+from bridgepipe.rng import ItemNoise
+from bridgepipe.training import Batch
+
+SIZE = (16, 16)
+ARGUMENTS = {
+    "model_channels": 32,
+    "num_res_blocks": 1,
+    "channel_mult": (1,),
+    "attention_resolutions": (),
+    "num_heads": 1,
+}
+
+
+class Photos:
+    """12 fixed images; ``shift`` makes another set of them."""
+
+    def __init__(self, shift: int = 0) -> None:
+        self._pixels = np.random.default_rng(shift).integers(0, 256, (12, *SIZE, 3), np.uint8)
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        return from_uint8(self._pixels[list(indices)])
+
+
+def network(problem: Problem) -> nn.Module:
+    net = i2sb.network(problem.image_size, problem.cond_x1, seed=0, **ARGUMENTS)
+    torch.manual_seed(1)
+    for parameter in net.parameters():  # published layers start at zero and would predict nothing
+        parameter.data += 0.02 * torch.randn_like(parameter)
+    return net
+
+
+def restored(problem: Problem, items: Sequence[int], batch_size: int = 64, **how: object) -> np.ndarray:
+    restorer = Restorer(network(problem), problem, "digest", device="cpu", batch_size=batch_size)
+    sources = Photos(7) if problem.corruption == i2sb.PAIRED else None
+    results = restorer.restore(Photos(), items, Sampling(nfe=3, **how), sources)  # type: ignore[arg-type]
+    return np.concatenate([r.image for r in results])
+
+
+PROBLEMS = {
+    "jpeg": Problem(SIZE, "jpeg-5"),
+    "conditional": Problem(SIZE, "sr4x-pool", cond_x1=True),
+    "without noise": Problem(SIZE, "blur-uni", beta_max=1.0, ot_ode=True),
+    "hole": Problem(SIZE, "inpaint-center", beta_max=1.0, ot_ode=True),
+    "freeform hole": Problem(SIZE, "inpaint-freeform1020", beta_max=1.0),
+    "exact hole": Problem(SIZE, "inpaint-freeform2030", variant="exact"),
+    "mixture": Problem(SIZE, "mixture"),
+    "noisy end": Problem(SIZE, "jpeg-10", add_x1_noise=True),
+    "pairs": Problem(SIZE, i2sb.PAIRED, cond_x1=True),
+}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_an_image_does_not_depend_on_its_batch(name: str) -> None:
+    together = restored(PROBLEMS[name], range(12)).astype(int)
+    apart = np.concatenate([restored(PROBLEMS[name], range(a, a + 3), batch_size=2) for a in (0, 3, 6, 9)])
+    difference = np.abs(together - apart)
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 1e-2
+
+
+@pytest.mark.parametrize(
+    "sampler", [{}, {"sampler": "implicit", "eta": 1.0}, {"sampler": "implicit", "eta": 0.0}]
+)
+def test_samplers_run_by_name_and_seed_matters(sampler: dict[str, object]) -> None:
+    one, again, other = (restored(PROBLEMS["jpeg"], range(4), seed=s, **sampler) for s in (0, 0, 1))
+    assert np.array_equal(one, again)
+    assert not np.array_equal(one, other)
+
+
+def test_known_pixels_of_a_hole_are_kept_without_noise() -> None:
+    problem = PROBLEMS["hole"]
+    images = Photos()
+    result = restored(problem, range(4)).astype(int)
+    clean = (images.batch(range(4)).permute(0, 2, 3, 1).numpy() + 1) * 127.5
+    known = np.ones(SIZE, bool)
+    known[4:12, 4:12] = False
+    assert np.abs(result - clean)[:, known].max() <= 1
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_objective_gives_a_loss_for_every_item(name: str) -> None:
+    problem = PROBLEMS[name]
+    sources = Photos(7) if problem.corruption == i2sb.PAIRED else None
+    images = Photos()
+    items = [3, 1, 4]
+    batch = Batch(images.batch(items), items, ItemNoise(0, "train", [10, 11, 12]))
+    objective, net = i2sb.objective(problem, sources), network(problem)
+    losses = objective(net, batch)
+    assert losses.shape == (3,)
+    assert torch.isfinite(losses).all()
+    alone = objective(net, Batch(images.batch([1]), [1], ItemNoise(0, "train", [11])))
+    torch.testing.assert_close(alone[0], losses[1], rtol=1e-4, atol=1e-5)
+
+
+def test_pairs_are_flipped_alike() -> None:
+    images, flipped = Photos(), torch.tensor([True, False]).view(-1, 1, 1, 1)
+    batch = Batch(images.batch([0, 1]), [0, 1], ItemNoise(0, "train", [0, 1]), flipped)
+    other = batch.of(Photos(7))
+    assert torch.equal(other[0], Photos(7).batch([0])[0].flip(-1))
+    assert torch.equal(other[1], Photos(7).batch([1])[0])
+
+
+def test_sampling_halves_the_batch_when_memory_is_short(capsys: pytest.CaptureFixture[str]) -> None:
+    problem = PROBLEMS["jpeg"]
+    net = network(problem)
+    forward = net.forward
+
+    def hungry(x: Tensor, *rest: Tensor) -> Tensor:
+        if len(x) > 3:
+            raise torch.OutOfMemoryError("no memory left")
+        return forward(x, *rest)
+
+    net.forward = hungry  # type: ignore[method-assign]
+    restorer = Restorer(net, problem, "digest", device="cpu", batch_size=12)
+    found = np.concatenate([r.image for r in restorer.restore(Photos(), range(12), Sampling(nfe=3))])
+    assert np.abs(found.astype(int) - restored(problem, range(12)).astype(int)).max() <= 1
+    assert "going on with 3 images at a time" in capsys.readouterr().err
+
+
+def test_a_photograph_is_restored_as_it_is() -> None:
+    problem = PROBLEMS["conditional"]
+    restorer = Restorer(network(problem), problem, "digest", device="cpu")
+    photo = np.random.default_rng(3).integers(0, 256, (*SIZE, 3), np.uint8)
+    found = restorer.restore_photo(photo, Sampling(nfe=2))
+    assert found.shape == photo.shape
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, restorer.restore_photo(photo, Sampling(nfe=2)))
+
+
+def test_path_goes_from_the_corrupted_image_to_the_result() -> None:
+    problem = PROBLEMS["jpeg"]
+    restorer = Restorer(network(problem), problem, "digest", device="cpu")
+    result = next(iter(restorer.restore(Photos(), range(2), Sampling(nfe=4))))
+    assert result.steps[0] == 0
+    assert list(result.steps) == sorted(result.steps)
+    assert result.states.shape == (2, len(result.steps), *SIZE, 3)
+    assert np.array_equal(result.states[:, 0], result.image)

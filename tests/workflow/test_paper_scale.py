@@ -1,0 +1,123 @@
+"""The published setting: complete dry runs, published weights as start and as import."""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from project import ROOT, Project
+
+from bridgepipe import artifacts, cli, config
+from bridgepipe.methods import i2sb
+
+NINE = ["jpeg-5", "jpeg-10", "sr4x-pool", "sr4x-bicubic", "blur-uni", "blur-gauss", "inpaint-center"]
+NINE += ["inpaint-freeform1020", "inpaint-freeform2030"]
+
+
+@pytest.fixture
+def paper(tmp_path: Path) -> Project:
+    """The real params at scale: paper, with folders where ImageNet would be."""
+    project = Project.create(tmp_path / "project")
+    project.write(yaml.safe_load((ROOT / "params.yaml").read_text()) | {"scale": "paper"})
+    for split in ("train", "val"):
+        (project.folder / "data/raw/imagenet" / split / "n01440764").mkdir(parents=True)
+    (project.folder / "data/raw/imagenet_val_10k.txt").write_text("n01440764/a.JPEG\n")
+    return project
+
+
+def test_everything_dry_runs_from_nothing(paper: Project) -> None:
+    planned = paper.planned()
+    assert {"prepare_train_val", "prepare_val", "fetch", "train", "sample", "fid", "accuracy"} <= planned
+    assert "train_classifier" in planned  # of the paired demo, which is embedded at every scale
+
+
+@pytest.mark.parametrize("name", NINE)
+def test_published_recipe(name: str) -> None:
+    values = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"scale": "paper"}
+    e = config.Resolved(values).experiment(f"i2sb/{name}")
+    noisy = name.startswith(("jpeg", "sr4x"))
+    assert (e.beta_max, e.ot_ode, e.interval) == ((0.3, False, 1000) if noisy else (1.0, True, 1000))
+    assert (e.train.batch_size, e.train.lr, e.train.lr_gamma, e.train.lr_step) == (256, 5e-5, 0.99, 1000)
+    assert (e.train.ema, e.sample.nfe) == (0.99, 999)
+    whole = name.startswith("sr4x")
+    assert e.sampled == ("imagenet256" if whole else "imagenet256-10k")
+    assert e.evaluate.reference == ("train" if whole else "val")
+
+
+def test_published_weights_are_imported_instead_of_trained(paper: Project) -> None:
+    paper.edit(lambda v: v["experiments"]["i2sb"]["jpeg-5"].update(train={"published": "i2sb/jpeg-5"}))
+    planned = paper.planned("results/i2sb/jpeg-5/model.safetensors")
+    assert planned == {"fetch", "import_published"}
+
+
+def test_unknown_published_weights_name_the_nearest(paper: Project) -> None:
+    paper.edit(lambda v: v["experiments"]["i2sb"]["jpeg-5"].update(train={"published": "i2sb/jpg-5"}))
+    done = paper.snakemake("-n", "--", "results/i2sb/jpeg-5/model.safetensors", check=False)
+    assert done.returncode != 0
+    assert "unknown source 'i2sb/jpg-5'" in done.stderr + done.stdout
+    assert "did you mean 'i2sb/jpeg-5'" in done.stderr + done.stdout
+
+
+ARGUMENTS = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": [1], "attention_resolutions": []}
+Make = Callable[..., tuple[Path, Path]]
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Make:
+    """A checkpoint in I2SB's layout, of a tiny network, and a configuration that it belongs to."""
+
+    def make(**options: Any) -> tuple[Path, Path]:
+        values = yaml.safe_load((ROOT / "params.yaml").read_text())
+        values["scales"]["demo"]["i2sb"]["network"] = ARGUMENTS
+        settings = config.Resolved(values).stages("i2sb/jpeg-5")["train"]
+        artifacts.write_json(tmp_path / "train.json", settings)
+        arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in settings["network"].items()}
+        net = i2sb.network((32, 32), False, 3, **arguments)
+        raw = {f"diffusion_model.{k}": v for k, v in net.state_dict().items()}
+        ema = {"decay": 0.99, "num_updates": 5, "shadow_params": [p.data + 1 for p in net.parameters()]}
+        ema["collected_params"] = None
+        folder = tmp_path / "release"
+        folder.mkdir()
+        torch.save({"net": raw, "ema": ema, "optimizer": {}, "sched": {}}, folder / "latest.pt")
+        trained_with = {"corrupt": "jpeg-5", "beta_max": 0.3, "interval": 1000, "ot_ode": False, **options}
+        (folder / "options.pkl").write_bytes(pickle.dumps(argparse.Namespace(**trained_with)))
+        return folder, tmp_path / "train.json"
+
+    return make
+
+
+def run(*words: object) -> None:
+    before, sys.argv = sys.argv, ["bridgepipe", *map(str, words)]
+    try:
+        cli.main()
+    except SystemExit as e:
+        if e.code:
+            raise
+    finally:
+        sys.argv = before
+
+
+def test_import_takes_the_averaged_weights(published: Make, tmp_path: Path) -> None:
+    folder, configuration = published()
+    run("import-weights", folder, "--config", configuration, "--output", tmp_path / "model.safetensors")
+    weights, card = artifacts.load_tensors(tmp_path / "model.safetensors")
+    raw = torch.load(folder / "latest.pt", weights_only=True)["net"]
+    assert card["config"] == artifacts.read_json(configuration)
+    assert all(torch.equal(weights[k], raw[f"diffusion_model.{k}"] + 1) for k in weights)
+
+
+def test_import_refuses_weights_of_another_problem(
+    published: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, configuration = published(beta_max=1.0)
+    with pytest.raises(SystemExit):
+        run("import-weights", folder, "--config", configuration, "--output", tmp_path / "model.safetensors")
+    assert "trained with beta_max 1.0, not 0.3" in capsys.readouterr().err
+    assert not (tmp_path / "model.safetensors").exists()

@@ -250,7 +250,8 @@ class Gaussian:
         """x_s = sqrt(ab_s) x0 + sqrt(1 - ab_s - sigma^2) eps + sigma noise, sigma = eta posterior's std."""
         # In the dtype of x, as published: in float32 sqrt(1 - alpha_bar) is then off by up to 1e-3 of
         # itself next to the data, which the recorded cycles of 4000 steps show.
-        ab_t, ab_s = (self.alpha_bar_at(i, p.x0).to(p.x0.dtype) for i in (t, s))
+        dtype = torch.promote_types(p.x0.dtype, torch.float32)
+        ab_t, ab_s = (self.alpha_bar_at(i, p.x0).to(dtype) for i in (t, s))
         if not eta:
             return self.mix((ab_s.sqrt(), p.x0), ((1 - ab_s).sqrt(), p.eps))
         if noise is None:

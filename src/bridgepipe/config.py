@@ -333,6 +333,11 @@ class Resolved:
             raise UserError(f"unknown experiment '{name}'", self._where, nearest(name, self.experiments))
         return self.experiments[name]
 
+    def sources_in_use(self) -> list[Strict]:
+        """Datasets that the experiments train on or restore."""
+        used = {name for e in self.experiments.values() for name in (e.dataset, e.sampled)}
+        return [self.params.datasets[name] for name in sorted(used)]
+
     def names(self, method: str) -> list[str]:
         """Names of the experiments of a method."""
         return [key.split("/", 1)[1] for key in self.experiments if key.startswith(f"{method}/")]

@@ -64,3 +64,28 @@ def restore(
         restored = restorer.restore_photo(pixels, how)
         images.write_png(output / f"{photo.stem}.png", restored)
         print(output / f"{photo.stem}.png")
+
+
+@app.command()
+def doctor(params: File = Path("params.yaml")) -> None:
+    """What this machine has, and whether params.yaml can run on it."""
+    import platform
+    import shutil
+
+    import torch
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    free = shutil.disk_usage(".").free / 2**30
+    resolved = configuration.load(params)
+    wanted = [path for dataset in resolved.sources_in_use() for path in configuration.paths_of(dataset)]
+    for what, value in {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "GPUs": ", ".join(gpus) or "none, running on the CPU",
+        "CPU threads": torch.get_num_threads(),
+        "free disk": f"{free:.1f} GiB",
+        "Slurm": shutil.which("sbatch") or "not here",
+        "params": f"{len(resolved.experiments)} experiments at scale {resolved.params.scale}",
+        "missing data": ", ".join(p for p in wanted if not Path(p).exists()) or "none",
+    }.items():
+        print(f"{what:<13} {value}")

@@ -167,6 +167,7 @@ class _Run:
             raise UserError("no training images", folder, "prepare a dataset that is not empty")
         self.objective, self.data, self.recipe, self.running = objective, data, recipe, running
         self.folder, self.identity = folder, dict(identity)
+        self.tensorboard = _tensorboard() if running.tensorboard else None
         self.accelerator = Accelerator(mixed_precision=_precision(running), cpu=running.device == "cpu")
         layout = torch.channels_last if running.channels_last else torch.contiguous_format
         self.network = network.to(self.accelerator.device, memory_format=layout).train()  # type: ignore[call-overload]
@@ -353,8 +354,8 @@ class _Run:
         lines = [",".join(COLUMNS)]
         lines += [",".join("" if r[c] is None else f"{r[c]:.9g}" for c in COLUMNS) for r in self.rows]
         artifacts.write_text(self.folder / "train.csv", "\n".join(lines) + "\n")
-        if self.running.tensorboard:
-            _write_tensorboard(self.folder / "tensorboard", self.rows)
+        if self.tensorboard is not None:
+            _write_tensorboard(self.tensorboard, self.folder / "tensorboard", self.rows)
 
     def _say(self, line: str) -> None:
         if self.accelerator.is_main_process:
@@ -393,16 +394,25 @@ def _mix(seed: int, step: int, place: int) -> int:
     return int(generator(seed, f"dropout-{place}", step).integers(2**62))
 
 
-def _write_tensorboard(folder: Path, rows: Sequence[Row]) -> None:
+def _tensorboard() -> Any:
+    """TensorBoard's writer, looked for before the first step."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as e:
         raise UserError(
-            "TensorBoard is not installed", "runtime.tensorboard", "pip install tensorboard"
+            "TensorBoard is not installed",
+            "runtime.tensorboard",
+            "pip install tensorboard, or set it to false",
         ) from e
+    return SummaryWriter
+
+
+def _write_tensorboard(writer_of: Any, folder: Path, rows: Sequence[Row]) -> None:
+    """Write the whole log anew: a resumed run leaves no doubled steps."""
     for old in folder.glob("events.out.*"):
         old.unlink()
-    with SummaryWriter(str(folder)) as writer:
+    with writer_of(str(folder)) as writer:
         for row in rows:
             for name in COLUMNS[1:]:
-                writer.add_scalar(name, row[name], row["step"])
+                if row[name] is not None:
+                    writer.add_scalar(name, row[name], row["step"])

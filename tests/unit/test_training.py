@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
 import signal
 from collections.abc import Sequence
@@ -183,3 +184,14 @@ def test_handlers_are_restored(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
     run(tmp_path)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_tensorboard_is_written_when_asked_or_its_absence_told_first(tmp_path: Path) -> None:
+    asked = dataclasses.replace(RUNNING, tensorboard=True)
+    if importlib.util.find_spec("tensorboard") is None:
+        with pytest.raises(UserError, match="pip install tensorboard"):
+            run(tmp_path, running=asked)
+        assert not (tmp_path / "state.safetensors").exists()
+    else:
+        run(tmp_path, running=asked)
+        assert len(list((tmp_path / "tensorboard").glob("events.out.*"))) == 1

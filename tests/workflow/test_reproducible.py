@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,13 @@ def kill_when_seen(project: Project, verb: str, delay: float, run: subprocess.Po
     return False
 
 
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
 def start(project: Project, *targets: str) -> subprocess.Popen[str]:
     context = {**project.context(), "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     del context["capture_output"]
@@ -124,9 +132,7 @@ def test_kill_of_snakemake_itself_needs_only_the_same_command(project: Project, 
 def test_two_runs_at_once_are_refused_in_one_line(project: Project) -> None:
     restart_training(project)
     run = start(project, MODEL)
-    deadline = time.monotonic() + 60
-    while not processes_of(project, "train") and time.monotonic() < deadline:
-        time.sleep(0.1)
+    eventually(lambda: bool(processes_of(project, "train")))
     second = project.snakemake(MODEL, check=False)
     assert second.returncode != 0
     assert "another run is at work here" in second.stderr + second.stdout
@@ -136,12 +142,10 @@ def test_two_runs_at_once_are_refused_in_one_line(project: Project) -> None:
 
 def test_interrupted_training_says_resume_me(project: Project) -> None:
     restart_training(project)
+    folder = project.folder / "results/i2sb/jpeg-5/train"
+    (folder / "state.safetensors").unlink()
     run = start(project, MODEL)
-    deadline = time.monotonic() + 60
-    state = project.folder / "results/i2sb/jpeg-5/train/state.safetensors"
-    before = state.stat().st_mtime
-    while state.stat().st_mtime == before and time.monotonic() < deadline:
-        time.sleep(0.05)
+    eventually((folder / "state.safetensors").exists)
     for pid in processes_of(project, "train"):
         os.kill(pid, signal.SIGTERM)
     assert run.wait() != 0

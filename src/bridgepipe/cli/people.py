@@ -58,7 +58,7 @@ def restore(
     settings = artifacts.read_json(folder / "config/sample.json")
     how = sampling_of(settings["sample"])
     for photo in photos:
-        pixels = np.asarray(images.decode(photo))
+        pixels = np.array(images.decode(photo))
         problem = problem_of(settings, pixels.shape[:2])
         restorer = load_restorer(folder / "model.safetensors", folder / "config/train.json", problem, speed)
         restored = restorer.restore_photo(pixels, how)

@@ -179,7 +179,7 @@ class Restorer:
         runtime: device, precision, batch_size, channels_last, compile; speed only.
     """
 
-    def __init__(self, network: nn.Module, problem: Problem, digest: str, **runtime: Any) -> None:
+    def __init__(self, network: UNet, problem: Problem, digest: str, **runtime: Any) -> None:
         self.problem, self.digest = problem, digest
         self._batch_size = runtime.get("batch_size", 64)
         self._accelerator = running.accelerator(
@@ -213,10 +213,14 @@ class Restorer:
         return running.in_batches(run, items, self._batch_size, "restoring")
 
     def restore_photo(self, pixels: np.ndarray, how: Sampling) -> np.ndarray:
-        """Restore one uint8 image [H,W,C] that is already corrupted."""
-        x1 = from_uint8(pixels[None]).to(self._accelerator.device)
+        """Restore one uint8 image [H,W,C] of any size that is already corrupted."""
+        height, width = pixels.shape[:2]
+        # the network halves the size several times: edges are repeated up to the next size that allows it
+        short = [-side % self._network.factor for side in (height, width)]
+        padded = np.pad(pixels, [(0, short[0]), (0, short[1]), (0, 0)], mode="edge")
+        x1 = from_uint8(padded[None]).to(self._accelerator.device)
         ends = Ends(x1, x1, None, x1 if self.problem.cond_x1 else None)
-        return self._walk(ends, [0], how).image[0]
+        return self._walk(ends, [0], how).image[0][:height, :width]
 
     @torch.no_grad()
     def _walk(self, ends: Ends, items: Sequence[int], how: Sampling) -> Restored:

@@ -85,6 +85,14 @@ def test_samplers_run_by_name_and_seed_matters(sampler: dict[str, object]) -> No
     assert not np.array_equal(one, other)
 
 
+@pytest.mark.parametrize("runtime", [{"precision": "bf16"}, {"channels_last": True}])
+def test_speed_settings_change_little(runtime: dict[str, object]) -> None:
+    problem = PROBLEMS["jpeg"]
+    restorer = Restorer(network(problem), problem, "digest", device="cpu", **runtime)
+    found = np.concatenate([r.image for r in restorer.restore(Photos(), range(4), Sampling(nfe=3))])
+    assert np.abs(found.astype(int) - restored(problem, range(4)).astype(int)).mean() < 1.5
+
+
 def test_known_pixels_of_a_hole_are_kept_without_noise() -> None:
     problem = PROBLEMS["hole"]
     images = Photos()

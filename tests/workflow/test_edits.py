@@ -60,3 +60,16 @@ def test_there_and_back_changes_nothing(project: Project) -> None:
 def test_one_metric_alone(project: Project) -> None:
     project.edit(lambda v: demo(v)["sample"].update(nfe=3))
     assert project.planned(METRICS[0]) == {"sample", "gather", "fid"}
+
+
+def test_another_corruption_shares_data_extractor_and_statistics(project: Project) -> None:
+    project.edit(lambda v: v["experiments"]["i2sb"].update(other={"corruption": "sr4x-pool"}))
+    assert project.planned("results/i2sb/other/fid.json") == {"train", "sample", "gather", "fid"}
+
+
+def test_changing_one_corruption_touches_that_experiment_only(project: Project) -> None:
+    project.edit(lambda v: v["experiments"]["i2sb"].update(other={"corruption": "sr4x-pool"}))
+    before = project.planned()
+    assert {"train", "sample"} <= before
+    project.edit(lambda v: v["experiments"]["i2sb"]["other"].update(corruption="blur-uni"))
+    assert project.planned(*METRICS) == set()

@@ -26,9 +26,10 @@ def timestep_embedding(t: Tensor, dim: int) -> Tensor:
         float32 [B,dim].
     """
     half = dim // 2
-    # rounded once from float64, so that every CPU and device has the same frequencies
-    exponents = torch.arange(half, dtype=torch.float64) / half
-    frequencies = torch.exp(-math.log(10000) * exponents).float().to(t.device)
+    # float32 throughout, as published: long recorded paths tell the difference
+    frequencies = torch.exp(
+        -math.log(10000) / half * torch.arange(half, dtype=torch.float32, device=t.device)
+    )
     angles = t.float()[:, None] * frequencies
     return F.pad(torch.cat([angles.cos(), angles.sin()], dim=1), (0, dim % 2))
 

@@ -9,11 +9,9 @@ therefore trains on the same numbers. (Dropout is drawn per piece.)
 from __future__ import annotations
 
 import math
-import signal
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,14 +20,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
-from tqdm import tqdm
 
-from bridgepipe import artifacts, training_state
+from bridgepipe import artifacts, training_log, training_state
 from bridgepipe.errors import UserError
 from bridgepipe.rng import ItemNoise, generator
 from bridgepipe.training_state import Row, State
 
-COLUMNS = ("step", "loss", "gradient_norm", "lr")  # of train.csv
 RESUME_ME = 75  # EX_TEMPFAIL: the state is saved, the same command goes on from it
 
 
@@ -130,7 +126,7 @@ def train(
         UserError: the loss is not finite; the last good state is kept.
     """
     run = _Run(network, objective, data, recipe, running, folder, identity)
-    with run.alone(), _stop_signals() as stop:
+    with run.alone(), training_log.stop_signals() as stop:
         return run.to_the_end(stop)
 
 
@@ -167,7 +163,7 @@ class _Run:
             raise UserError("no training images", folder, "prepare a dataset that is not empty")
         self.objective, self.data, self.recipe, self.running = objective, data, recipe, running
         self.folder, self.identity = folder, dict(identity)
-        self.tensorboard = _tensorboard() if running.tensorboard else None
+        self.tensorboard = training_log.tensorboard() if running.tensorboard else None
         self.accelerator = Accelerator(mixed_precision=_precision(running), cpu=running.device == "cpu")
         layout = torch.channels_last if running.channels_last else torch.contiguous_format
         self.network = network.to(self.accelerator.device, memory_format=layout).train()  # type: ignore[call-overload]
@@ -311,7 +307,9 @@ class _Run:
         moments = self.optimizer.state_dict()["state"]
         state = State(self.step, self.rows, self.network.state_dict(), self.ema, moments, scaler)
         training_state.save(self.folder / "state.safetensors", state, self.identity)
-        self._write_log()
+        training_log.write_csv(self.folder / "train.csv", self.rows)
+        if self.tensorboard is not None:
+            training_log.write_tensorboard(self.tensorboard, self.folder / "tensorboard", self.rows)
 
     def _resume(self) -> None:
         with (
@@ -334,28 +332,12 @@ class _Run:
     # what a person sees
 
     def _progress(self) -> Iterator[int]:
-        """Steps that are left: a bar on a terminal, a line now and then in a log file."""
-        terminal = self.accelerator.is_main_process and sys.stderr.isatty()
-        first, started, total = self.step, time.monotonic(), self.recipe.steps
-        with tqdm(total=total, initial=first, unit="step", disable=not terminal) as bar:
+        """Steps that are left, shown while they are made."""
+        shown = training_log.Progress(self.step, self.recipe.steps, self.accelerator.is_main_process)
+        with shown:
             while self.step < self.recipe.steps:
                 yield self.step
-                bar.update(1)
-                loss = self.rows[-1]["loss"] if self.rows else float("nan")
-                bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
-                if not terminal and self.step % max(1, total // 20) == 0:
-                    rate = (self.step - first) / (time.monotonic() - started)
-                    left = (total - self.step) / rate
-                    self._say(
-                        f"step {self.step}/{total} loss {loss:.5g}, {rate:.2f} steps/s, {left:.0f} s left"
-                    )
-
-    def _write_log(self) -> None:
-        lines = [",".join(COLUMNS)]
-        lines += [",".join("" if r[c] is None else f"{r[c]:.9g}" for c in COLUMNS) for r in self.rows]
-        artifacts.write_text(self.folder / "train.csv", "\n".join(lines) + "\n")
-        if self.tensorboard is not None:
-            _write_tensorboard(self.tensorboard, self.folder / "tensorboard", self.rows)
+                shown.after(self.step, self.rows[-1]["loss"] if self.rows else None)
 
     def _say(self, line: str) -> None:
         if self.accelerator.is_main_process:
@@ -369,19 +351,6 @@ class _Run:
         return bool(self.accelerator.reduce(flag, "sum") > 0)
 
 
-@contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Turn SIGTERM, SIGINT and SIGUSR1 into a flag that is read between steps."""
-    received: list[int] = []
-    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-    before = {s: signal.signal(s, lambda number, _: received.append(number)) for s in signals}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for s, handler in before.items():
-            signal.signal(s, handler)
-
-
 def _flip(images: Tensor, flipped: Tensor | None) -> Tensor:
     return images if flipped is None else torch.where(flipped, images.flip(-1), images)
 
@@ -392,27 +361,3 @@ def _precision(running: Running) -> str:
 
 def _mix(seed: int, step: int, place: int) -> int:
     return int(generator(seed, f"dropout-{place}", step).integers(2**62))
-
-
-def _tensorboard() -> Any:
-    """TensorBoard's writer, looked for before the first step."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as e:
-        raise UserError(
-            "TensorBoard is not installed",
-            "runtime.tensorboard",
-            "pip install tensorboard, or set it to false",
-        ) from e
-    return SummaryWriter
-
-
-def _write_tensorboard(writer_of: Any, folder: Path, rows: Sequence[Row]) -> None:
-    """Write the whole log anew: a resumed run leaves no doubled steps."""
-    for old in folder.glob("events.out.*"):
-        old.unlink()
-    with writer_of(str(folder)) as writer:
-        for row in rows:
-            for name in COLUMNS[1:]:
-                if row[name] is not None:
-                    writer.add_scalar(name, row[name], row["step"])

@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 
 import yaml
 
-from bridgepipe import artifacts, config
+from bridgepipe import artifacts, config, params
+from bridgepipe.config_errors import nearest
 from bridgepipe.errors import UserError
 
 METRICS = ("fid", "accuracy", "restoration")
@@ -44,7 +45,7 @@ class Pipeline:
 
     def with_stores(self, *stores: str) -> list[str]:
         """Datasets that are prepared as exactly these stores."""
-        return [name for name, d in self.datasets.items() if config.stores_of(d) == stores]
+        return [name for name, d in self.datasets.items() if params.stores_of(d) == stores]
 
     def trained(self) -> list[str]:
         """Names of the experiments that are trained here, not imported."""
@@ -66,7 +67,7 @@ class Pipeline:
         paths = {n: path for path, n in self.published_files().items()}
         if source not in paths:
             where = f"params.yaml: experiments.{name.replace('/', '.')}.train.published"
-            _stop(UserError(f"unknown source '{source}'", where, config.nearest(source, paths)))
+            _stop(UserError(f"unknown source '{source}'", where, nearest(source, paths)))
         return f"data/{paths[source]}"
 
     def start_files(self, name: str) -> list[str]:
@@ -89,7 +90,7 @@ class Pipeline:
     def sources(self, name: str, split: str | None = None) -> list[str]:
         """Store of the source images of a paired experiment; [] for the others."""
         e = self.experiment(name)
-        if not config.is_paired(self.datasets[e.dataset]):
+        if not params.is_paired(self.datasets[e.dataset]):
             return []
         dataset, split = (e.dataset, split) if split else (e.sampled, e.sample.split)
         return [f"data/prepared/{dataset}/{split}-source.lmdb"]
@@ -160,7 +161,7 @@ class Pipeline:
         Stops the run when they are missing.
         """
         entry = self.datasets[dataset]
-        wanted = config.paths_of(entry)
+        wanted = params.paths_of(entry)
         for path in wanted:
             if not Path(path).exists():
                 _stop(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bridgepipe import artifacts, config
+from bridgepipe import artifacts, params
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ Threads = Annotated[int | None, typer.Option(help="CPU threads; default: runtime
 RUNTIME = Path("results/config/runtime.json")
 
 
-def read_runtime(path: Path, threads: int | None = None) -> config.Runtime:
+def read_runtime(path: Path, threads: int | None = None) -> params.Runtime:
     """The runtime section; also sets the number of CPU threads of this process."""
     import torch
 
-    runtime = config.Runtime()
+    runtime = params.Runtime()
     if path.exists():
-        runtime = config.Runtime.model_validate(artifacts.read_json(path))
+        runtime = params.Runtime.model_validate(artifacts.read_json(path))
     torch.set_num_threads(threads or runtime.threads)
     return runtime
 
@@ -66,7 +66,7 @@ def open_sources(path: Path | None) -> ImageStore | None:
     return None if path is None else ImageStore(path)
 
 
-def load_restorer(model: Path, train_config: Path, problem: Problem, runtime: config.Runtime) -> Restorer:
+def load_restorer(model: Path, train_config: Path, problem: Problem, runtime: params.Runtime) -> Restorer:
     """A trained network, refused when it was trained under another configuration."""
     from bridgepipe.methods import i2sb
 
@@ -87,7 +87,7 @@ def load_restorer(model: Path, train_config: Path, problem: Problem, runtime: co
     )
 
 
-def load_extractor(configuration: Path, weights: Path, runtime: config.Runtime) -> Extractor:
+def load_extractor(configuration: Path, weights: Path, runtime: params.Runtime) -> Extractor:
     from bridgepipe import running
     from bridgepipe.evaluation import features
 

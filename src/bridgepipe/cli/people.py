@@ -20,6 +20,7 @@ from bridgepipe.cli.common import (
     read_runtime,
     sampling_of,
 )
+from bridgepipe.params import paths_of
 
 app = typer.Typer()
 
@@ -77,7 +78,7 @@ def doctor(params: File = Path("params.yaml")) -> None:
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     free = shutil.disk_usage(".").free / 2**30
     resolved = configuration.load(params)
-    wanted = [path for dataset in resolved.sources_in_use() for path in configuration.paths_of(dataset)]
+    wanted = [path for dataset in resolved.sources_in_use() for path in paths_of(dataset)]
     for what, value in {
         "python": platform.python_version(),
         "torch": torch.__version__,

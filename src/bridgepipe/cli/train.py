@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 # a state of training is resumed only by the same code
-CODE = ("training.py", "rng.py", "methods", "networks", "processes", "corruptions")
+CODE = ("training.py", "training_state.py", "rng.py", "methods", "networks", "processes", "corruptions")
 
 
 @app.command()

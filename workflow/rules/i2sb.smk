@@ -58,7 +58,6 @@ rule study:
         model="results/i2sb/{experiment}/model.safetensors",
         store=lambda w: P.store(f"i2sb/{w.experiment}"),
         sources=lambda w: P.sources(f"i2sb/{w.experiment}"),
-        statistics=lambda w: P.statistics(f"i2sb/{w.experiment}"),
         weights=lambda w: P.extractor_file(
             P.experiment(f"i2sb/{w.experiment}").evaluate.extractor
         ),
@@ -82,5 +81,5 @@ rule study:
         "Quality against network calls of {wildcards.experiment}"
     shell:
         "bridgepipe study --config {input.config} --sample-config {input.sample} --train-config {input.train}"
-        " --model {input.model} --data {input.store} {params.sources} --statistics {input.statistics}"
+        " --model {input.model} --data {input.store} {params.sources}"
         " --extractor {input.extractor} --weights {input.weights} --output {output} > {log} 2>&1"

@@ -1,0 +1,35 @@
+"""The HTML report and the table: made offline, complete, honest about protocols."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+from project import Project
+
+EXPERIMENT = "results/i2sb/jpeg-5"
+
+
+def test_report_holds_figures_and_tables(project: Project) -> None:
+    project.snakemake("--report", "report.html", "--", "all")
+    page = (project.folder / "report.html").read_text()
+    for name in ("grid.png", "path.png", "loss.png", "table.md"):
+        assert name in page
+    assert "Original, corrupted and restored images" in page
+
+
+def test_table_marks_other_protocols_as_not_comparable(finished: Project) -> None:
+    frame = pd.read_csv(finished.folder / EXPERIMENT / "table.csv")
+    assert list(frame["experiment"]) == ["i2sb/jpeg-5"]
+    assert frame.loc[0, "FID pub."] == 4.6
+    assert frame.loc[0, "same protocol"] == "no"
+    shown = (finished.folder / EXPERIMENT / "table.md").read_text()
+    assert shown.count("\n") == 3
+
+
+def test_metric_files_hold_protocol_and_no_timings(finished: Project) -> None:
+    for name in ("fid", "accuracy", "restoration"):
+        metric = json.loads((finished.folder / EXPERIMENT / f"{name}.json").read_text())
+        assert {"values", "protocol", "protocol_hash", "made_with"} == set(metric)
+        assert metric["made_with"]["settings"]["sample"]["nfe"] == 2
+        assert metric["protocol"]["n"] == 40

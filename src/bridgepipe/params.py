@@ -203,7 +203,7 @@ class Study(Strict):
     """Quality against network calls."""
 
     nfe: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 3, 5, 10, 20, 50, 100)
-    count: int = Field(180, ge=2, description="images that are restored for every point")
+    count: int = Field(128, ge=2, description="images that are restored for every point")
     walks: dict[str, Walk] = Field({"ancestral": Walk()}, description="samplers by the name in the figure")
 
 

@@ -33,3 +33,9 @@ def test_metric_files_hold_protocol_and_no_timings(finished: Project) -> None:
         assert {"values", "protocol", "protocol_hash", "made_with"} == set(metric)
         assert metric["made_with"]["settings"]["sample"]["nfe"] == 2
         assert metric["protocol"]["n"] == 40
+
+
+def test_provenance_lies_beside_the_results(finished: Project) -> None:
+    facts = json.loads((finished.folder / EXPERIMENT / "train/provenance.json").read_text())
+    assert facts["seconds"] > 0
+    assert facts["threads"] == 1

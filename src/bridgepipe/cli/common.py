@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,6 +35,26 @@ def read_runtime(path: Path, threads: int | None = None) -> params.Runtime:
         runtime = params.Runtime.model_validate(artifacts.read_json(path))
     torch.set_num_threads(threads or runtime.threads)
     return runtime
+
+
+def write_provenance(path: Path, started: float) -> None:
+    """Host, versions and seconds since ``started``, beside the results and never in them."""
+    import platform
+
+    import torch
+
+    artifacts.write_json(
+        path,
+        {
+            "host": platform.node(),
+            "platform": platform.platform(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+            "threads": torch.get_num_threads(),
+            "seconds": round(time.monotonic() - started, 1),
+        },
+    )
 
 
 def fields_of(kind: type, values: dict[str, Any]) -> dict[str, Any]:

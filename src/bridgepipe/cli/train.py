@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from bridgepipe.cli.common import (
     problem_of,
     read_runtime,
     tuples,
+    write_provenance,
 )
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ def train(
     from bridgepipe.methods import i2sb
     from bridgepipe.store import ImageStore
 
+    started = time.monotonic()
     running = training.Running(**fields_of(training.Running, read_runtime(runtime, threads).model_dump()))
     settings, images = artifacts.read_json(config), ImageStore(data)
     problem = problem_of(settings, images.image_size)
@@ -63,6 +66,7 @@ def train(
         raise SystemExit(training.RESUME_ME) from None
     artifacts.save_tensors(output, weights, {"kind": settings["method"], **identity, "step": recipe.steps})
     artifacts.write_text(csv, (folder / "train.csv").read_text())
+    write_provenance(folder / "provenance.json", started)
 
 
 def _initialise(network: nn.Module, settings: dict[str, Any]) -> None:

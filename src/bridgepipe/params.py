@@ -178,7 +178,7 @@ class Sample(Strict):
         "ancestral", description="ancestral is the published one"
     )
     eta: float = Field(1.0, ge=0, description="noise of the implicit sampler; 0: drawn once")
-    order: Literal[1, 2] = Field(1, description="order of the implicit sampler")
+    order: Literal[1, 2] = Field(2, description="order of the implicit sampler")
     spacing: Literal["uniform", "angle", "log_snr"] = Field("uniform", description="where the calls lie")
     seed: int = Field(0, ge=0)
 
@@ -195,7 +195,7 @@ class Walk(Strict):
 
     sampler: Literal["ancestral", "implicit"] = "ancestral"
     eta: float = Field(1.0, ge=0)
-    order: Literal[1, 2] = 1
+    order: Literal[1, 2] = 2
     spacing: Literal["uniform", "angle", "log_snr"] = "uniform"
 
 

@@ -55,7 +55,7 @@ def test_partitions_and_batches_change_no_image(
 
 def restart_training(project: Project) -> None:
     """As if nothing had been trained yet."""
-    project.edit(lambda v: demo(v)["train"].update(steps=60))
+    project.edit(lambda v: demo(v)["train"].update(steps=200))
     v = project.folder / MODEL
     v.unlink()
 

@@ -30,6 +30,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/i2sb.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/spd.smk"
 include: "workflow/rules/report.smk"
 
 

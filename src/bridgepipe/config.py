@@ -16,9 +16,7 @@ import yaml
 
 from bridgepipe.config_errors import nearest, validated
 from bridgepipe.errors import UserError
-from bridgepipe.params import I2SB, Params, Strict, is_paired, splits_of
-
-MODELS: dict[str, type[I2SB]] = {"i2sb": I2SB}
+from bridgepipe.params import I2SB, METHODS, Params, Strict, is_paired, splits_of
 
 
 class Resolved:
@@ -36,46 +34,66 @@ class Resolved:
         self._where = where
         self.params = validated(Params, values, where, ())
         self._known("scale", self.params.scale, self.params.scales)
-        self.experiments: dict[str, I2SB] = {}
+        for section in (self.params.experiments, *self.params.scales.values()):
+            for method in section:
+                where_to = "experiments" if section is self.params.experiments else "scales"
+                self._known(f"{where_to}.{method}", method, METHODS)
+        self.experiments: dict[str, Any] = {}
         for scale in self.params.scales:
             resolved = self._merged(scale)
+            self._check(resolved)
             if scale == self.params.scale:
                 self.experiments = resolved
         for name, extractor in self.params.extractors.items():
             if extractor.dataset is not None:
                 self._known(f"extractors.{name}.dataset", extractor.dataset, self.params.datasets)
 
-    def _merged(self, scale: str) -> dict[str, I2SB]:
+    def _merged(self, scale: str) -> dict[str, Any]:
         """Every experiment at one scale; all scales are checked, one is used."""
         resolved = {}
         for method, defaults in self.params.scales[scale].items():
             for name, own in self.params.experiments.get(method, {}).items():
                 path = ("experiments", method, name)
-                values = merge(defaults, own)
-                merged = validated(MODELS[method], values, self._where, path, ("scales", scale, method), own)
+                merged = validated(
+                    METHODS[method],
+                    merge(defaults, own),
+                    self._where,
+                    path,
+                    ("scales", scale, method),
+                    own,
+                )
                 resolved[f"{method}/{name}"] = merged
-                self._check_names(path, merged)
         return resolved
 
-    def _check_names(self, path: tuple[str, ...], experiment: I2SB) -> None:
-        key = ".".join(path)
-        self._known(f"{key}.dataset", experiment.dataset, self.params.datasets)
+    def _check(self, resolved: Mapping[str, Any]) -> None:
+        """Every name that an experiment mentions is defined, and goes with the others."""
+        for full, experiment in resolved.items():
+            method, name = full.rsplit("/", 1)
+            key = f"experiments.{method}.{name}"
+            for place, (section, used) in experiment.references().items():
+                self._known(f"{key}.{place}", used, self._defined(section, resolved))
+            for place, (dataset, split) in experiment.splits().items():
+                of = dataset or resolved[f"model/{experiment.model}"].dataset
+                self._known(f"{key}.{place}", split, splits_of(self.params.datasets[of]))
+            if isinstance(experiment, I2SB):
+                self._check_pairs(key, experiment)
+
+    def _defined(self, section: str, resolved: Mapping[str, Any]) -> Iterable[str]:
+        if section in METHODS:
+            return [full.rsplit("/", 1)[1] for full in resolved if full.rsplit("/", 1)[0] == section]
+        return getattr(self.params, section)
+
+    def _check_pairs(self, key: str, experiment: I2SB) -> None:
         dataset = self.params.datasets[experiment.dataset]
         if is_paired(dataset) != (experiment.corruption == "paired"):
             mend = "corruption: paired goes with a dataset of pairs (pairs, photo-edges), and only with one"
             raise UserError(f"corruption is '{experiment.corruption}'", f"{self._where}: {key}", mend)
-        self._known(f"{key}.sample.dataset", experiment.sampled, self.params.datasets)
-        sampled = splits_of(self.params.datasets[experiment.sampled])
-        self._known(f"{key}.sample.split", experiment.sample.split, sampled)
-        self._known(f"{key}.evaluate.reference", experiment.evaluate.reference, splits_of(dataset))
-        self._known(f"{key}.evaluate.extractor", experiment.evaluate.extractor, self.params.extractors)
-        self._known(f"{key}.evaluate.classifier", experiment.evaluate.classifier, self.params.extractors)
 
     def _known(self, key: str, name: str, valid: Iterable[str]) -> None:
         if name not in set(valid):
             raise UserError(f"unknown name '{name}'", f"{self._where}: {key}", nearest(name, valid))
 
-    def experiment(self, name: str) -> I2SB:
+    def experiment(self, name: str) -> Any:
         """The merged experiment ``method/name``.
 
         Raises:
@@ -86,25 +104,17 @@ class Resolved:
         return self.experiments[name]
 
     def sources_in_use(self) -> list[Strict]:
-        """Datasets that the experiments train on or restore."""
-        used = {name for e in self.experiments.values() for name in (e.dataset, e.sampled)}
-        return [self.params.datasets[name] for name in sorted(used)]
+        """Datasets that the experiments name."""
+        named = [r for e in self.experiments.values() for r in e.references().values()]
+        return [self.params.datasets[n] for n in sorted({n for kind, n in named if kind == "datasets"})]
 
     def names(self, method: str) -> list[str]:
         """Names of the experiments of a method."""
-        return [key.split("/", 1)[1] for key in self.experiments if key.startswith(f"{method}/")]
+        return [name for full in self.experiments for m, name in [full.rsplit("/", 1)] if m == method]
 
     def stages(self, name: str) -> dict[str, dict[str, Any]]:
         """What each stage of an experiment reads: ``{"train": …, "sample": …, "evaluate": …}``."""
-        e = self.experiment(name).model_dump(mode="json")
-        sections = ("train", "sample", "evaluate", "network", "study")
-        problem = {"method": name.split("/")[0]} | {k: v for k, v in e.items() if k not in sections}
-        return {
-            "train": {**problem, "network": e["network"], "train": e["train"]},
-            "sample": {**problem, "sample": e["sample"]},
-            "evaluate": e["evaluate"],
-            **({"study": e["study"]} if e["study"] is not None else {}),
-        }
+        return self.experiment(name).stages()
 
     def stage_files(self) -> dict[str, Any]:
         """Every configuration file that the workflow depends on: path -> content."""
@@ -143,37 +153,40 @@ def load(path: str | Path = "params.yaml") -> Resolved:
 
 
 def merge(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """``own`` over ``defaults``, two levels deep: sections merge, values replace."""
+    """``own`` over ``defaults``, two levels deep: sections of one kind merge, anything else is replaced."""
     merged = dict(defaults)
     for key, value in own.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = {**merged[key], **value} if both else value
+        merged[key] = {**merged[key], **value} if _alike(merged.get(key), value) else value
     return merged
+
+
+def _alike(default: Any, own: Any) -> bool:
+    """Whether both are sections, and of the same kind where they name one."""
+    both = isinstance(own, Mapping) and isinstance(default, Mapping)
+    return both and own.get("kind", default.get("kind")) == default.get("kind")
 
 
 def schema() -> dict[str, Any]:
     """JSON schema of params.yaml; sections of experiments are checked after merging."""
     top = Params.model_json_schema()
-    top["$defs"].update({k: v for m in MODELS.values() for k, v in m.model_json_schema()["$defs"].items()})
-    for method, model in MODELS.items():
+    for method, model in METHODS.items():
         own = model.model_json_schema()
-        own.pop("$defs", None)
+        sections = own.pop("$defs", {})
         own.pop("required", None)
-        top["$defs"][f"{method}_experiment"] = own
-    _partial(top["$defs"])
+        for section in sections.values():  # what is merged may leave keys to the other side
+            section.pop("required", None)
+        top["$defs"].update({**sections, _definition(method): own})
     for key in ("scales", "experiments"):
         top["properties"][key] = _by_method(key)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **top}
 
 
-def _partial(definitions: dict[str, Any]) -> None:
-    """Sections that are merged may leave keys to the other side."""
-    for section in ("Train", "Evaluate"):
-        definitions[section].pop("required", None)
+def _definition(method: str) -> str:
+    return f"{method.replace('/', '-')}_experiment"
 
 
 def _by_method(key: str) -> dict[str, Any]:
-    ref: dict[str, Any] = {m: {"$ref": f"#/$defs/{m}_experiment"} for m in MODELS}
+    ref: dict[str, Any] = {m: {"$ref": f"#/$defs/{_definition(m)}"} for m in METHODS}
     if key == "experiments":
         ref = {m: {"type": "object", "additionalProperties": r} for m, r in ref.items()}
         return {"type": "object", "properties": ref, "additionalProperties": False}

@@ -61,8 +61,11 @@ def _one_line(error: ValidationError, model: type[Any], where: str, path: tuple[
     if first["type"] == "missing":
         return UserError(f"missing key '{location[-1]}'", f"{where}: {key}", "add it")
     if first["type"] == "union_tag_invalid":
-        source = str(first["input"].get("source"))
-        return UserError(f"unknown source '{source}'", f"{where}: {key}.source", nearest(source, SOURCES))
+        tag, valid = first["ctx"]["discriminator"].strip("'"), first["ctx"]["expected_tags"].replace("'", "")
+        given = str(first["input"].get(tag))
+        return UserError(
+            f"unknown {tag} '{given}'", f"{where}: {key}.{tag}", nearest(given, valid.split(", "))
+        )
     message = first["msg"].removeprefix("Value error, ")
     given = first.get("input")
     shown = "" if isinstance(given, dict) else f", is {given!r}"

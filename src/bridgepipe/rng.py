@@ -71,6 +71,42 @@ class ItemNoise:
         return torch.from_numpy(np.stack([np.asarray(d) for d in draws])).to(self._device)
 
 
+class BlockNoise:
+    """Streams of blocks of consecutive items, for items so small that a stream of each would cost more.
+
+    What an item draws depends on (seed, purpose, item) alone, as with `ItemNoise`, but differs from it.
+
+    Args:
+        seed, purpose, items, device: as of `ItemNoise`.
+    """
+
+    SIZE = 1024
+
+    def __init__(
+        self,
+        seed: int,
+        purpose: str,
+        items: Sequence[int],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        numbers, self._row = np.divmod(np.asarray(items, dtype=np.int64), self.SIZE)
+        blocks, self._block = np.unique(numbers, return_inverse=True)
+        self._streams = [generator(seed, f"{purpose}-block", int(block)) for block in blocks]
+        self._device = device
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        return self._pick(g.standard_normal((self.SIZE, *shape), dtype=np.float32) for g in self._streams)
+
+    def uniform(self, shape: Sequence[int] = ()) -> Tensor:
+        return self._pick(g.random((self.SIZE, *shape), dtype=np.float32) for g in self._streams)
+
+    def integers(self, high: int) -> Tensor:
+        return self._pick(g.integers(high, size=self.SIZE) for g in self._streams)
+
+    def _pick(self, draws: Iterable[Any]) -> Tensor:
+        return torch.from_numpy(np.stack(list(draws))[self._block, self._row]).to(self._device)
+
+
 class Replay:
     """Recorded draws, handed out in order: a run with known noise can be replayed.
 

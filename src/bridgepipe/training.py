@@ -23,7 +23,7 @@ from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from bridgepipe import artifacts, training_log, training_state
 from bridgepipe.errors import UserError
-from bridgepipe.rng import ItemNoise, generator
+from bridgepipe.rng import BlockNoise, ItemNoise, Noise, generator
 from bridgepipe.training_state import Row, State
 
 RESUME_ME = 75  # EX_TEMPFAIL: the state is saved, the same command goes on from it
@@ -82,7 +82,7 @@ class Batch:
 
     images: Tensor
     items: list[int]
-    rng: ItemNoise
+    rng: Noise
     flipped: Tensor | None = None
 
     def of(self, other: Images) -> Tensor:
@@ -106,6 +106,7 @@ def train(
     running: Running,
     folder: Path,
     identity: Mapping[str, Any],
+    noise: type[ItemNoise] | type[BlockNoise] = ItemNoise,
 ) -> dict[str, Tensor]:
     """Train to the end of the recipe, resuming what an earlier call of the same run left.
 
@@ -117,6 +118,7 @@ def train(
         running: see `Running`.
         folder: where state and ``train.csv`` live between calls.
         identity: JSON values (configuration, data, code); only a state of the same identity is resumed.
+        noise: whose streams the randomness of a place comes from; `BlockNoise` for points.
 
     Returns:
         EMA weights by name, on the CPU.
@@ -125,7 +127,7 @@ def train(
         Interrupted: SIGTERM, SIGINT or SIGUSR1 came; the state is saved.
         UserError: the loss is not finite; the last good state is kept.
     """
-    run = _Run(network, objective, data, recipe, running, folder, identity)
+    run = _Run(network, objective, data, recipe, running, folder, identity, noise)
     with run.alone(), training_log.stop_signals() as stop:
         return run.to_the_end(stop)
 
@@ -158,14 +160,16 @@ class _Run:
         running: Running,
         folder: Path,
         identity: Mapping[str, Any],
+        noise: type[ItemNoise] | type[BlockNoise],
     ) -> None:
         if len(data) == 0:
             raise UserError("no training images", folder, "prepare a dataset that is not empty")
         self.objective, self.data, self.recipe, self.running = objective, data, recipe, running
-        self.folder, self.identity = folder, dict(identity)
+        self.folder, self.identity, self.noise = folder, dict(identity), noise
         self.tensorboard = training_log.tensorboard() if running.tensorboard else None
         self.accelerator = Accelerator(mixed_precision=_precision(running), cpu=running.device == "cpu")
-        layout = torch.channels_last if running.channels_last else torch.contiguous_format
+        image = any(p.dim() == 4 for p in network.parameters())
+        layout = torch.channels_last if image and running.channels_last else torch.contiguous_format
         self.network = network.to(self.accelerator.device, memory_format=layout).train()  # type: ignore[call-overload]
         if running.compile:
             self.network.compile()
@@ -258,7 +262,7 @@ class _Run:
         if self.recipe.flip:
             flipped = ItemNoise(seed, "flip", positions, device).integers(2).bool().view(-1, 1, 1, 1)
         images = _flip(self.data.batch(items).to(device, non_blocking=True), flipped)
-        return Batch(images, items, ItemNoise(seed, "train", positions, device), flipped)
+        return Batch(images, items, self.noise(seed, "train", positions, device), flipped)
 
     def _sum_over_processes(self, loss: float) -> float:
         """Sum loss and gradients once a step (the pieces are already scaled by the global batch)."""

@@ -18,8 +18,11 @@ from bridgepipe import artifacts, config, params
 from bridgepipe.config_errors import nearest
 from bridgepipe.errors import UserError
 
-METRICS = ("fid", "accuracy", "restoration")
-FIGURES = ("grid", "path", "loss")
+# what an experiment of a method ends in, beside the table
+METRICS = {"i2sb": ("fid", "accuracy", "restoration"), "spd": ("fid",)}
+FIGURES = {"i2sb": ("grid", "path", "loss"), "spd": ("grid",)}
+# table of a method -> the file that every experiment with a study has
+STUDIES = ("i2sb", "spd")
 
 
 class Pipeline:
@@ -30,8 +33,8 @@ class Pipeline:
         self.datasets = resolved.params.datasets
         self.extractors = resolved.params.extractors
         self.runtime = resolved.params.runtime
-        self.methods = sorted({name.split("/")[0] for name in resolved.experiments})
-        self.all_names = sorted({name.split("/")[1] for name in resolved.experiments})
+        self.methods = sorted({name.rsplit("/", 1)[0] for name in resolved.experiments})
+        self.all_names = sorted({name.rsplit("/", 1)[1] for name in resolved.experiments})
 
     def names(self, method: str) -> list[str]:
         return self._resolved.names(method)
@@ -47,12 +50,19 @@ class Pipeline:
         """Datasets that are prepared as exactly these stores."""
         return [name for name, d in self.datasets.items() if params.stores_of(d) == stores]
 
+    def point_sets(self) -> list[str]:
+        """Datasets of points."""
+        return [name for name, d in self.datasets.items() if params.is_points(d)]
+
     def trained(self) -> list[str]:
-        """Names of the experiments that are trained here, not imported."""
-        return [n.split("/")[1] for n, e in self._resolved.experiments.items() if e.train.published is None]
+        """Experiments ``method/name`` with a network that is trained here."""
+        found = self._resolved.experiments.items()
+        return [n for n, e in found if hasattr(e, "train") and e.train.published is None]
 
     def imported(self) -> list[str]:
-        return sorted(set(self.all_names) - set(self.trained()))
+        """Experiments ``method/name`` with published weights."""
+        found = self._resolved.experiments.items()
+        return [n for n, e in found if hasattr(e, "train") and e.train.published is not None]
 
     # names of files
 
@@ -66,13 +76,15 @@ class Pipeline:
         source = self.experiment(name).train.published
         paths = {n: path for path, n in self.published_files().items()}
         if source not in paths:
-            where = f"params.yaml: experiments.{name.replace('/', '.')}.train.published"
+            where = f"params.yaml: experiments.{'.'.join(name.rsplit('/', 1))}.train.published"
             _stop(UserError(f"unknown source '{source}'", where, nearest(source, paths)))
         return f"data/{paths[source]}"
 
     def start_files(self, name: str) -> list[str]:
         """What training starts from besides the data: published weights, published masks."""
         e = self.experiment(name)
+        if not isinstance(e, params.I2SB):
+            return []
         freeform = e.corruption == "mixture" or e.corruption.startswith("inpaint-freeform")
         return [f for f in (e.train.init, e.mask_file if freeform else None) if f is not None]
 
@@ -84,22 +96,58 @@ class Pipeline:
         """Source files whose edit makes a cheap result stale."""
         return [f"src/bridgepipe/{file}" for file in files]
 
+    def data(self, dataset: str, split: str) -> str:
+        """Store of a split of images, or file of points."""
+        if params.is_points(self.datasets[dataset]):
+            return f"data/points/{dataset}/{split}.safetensors"
+        return f"data/prepared/{dataset}/{split}.lmdb"
+
     def train_store(self, name: str) -> str:
-        return f"data/prepared/{self.experiment(name).dataset}/train.lmdb"
+        return self.data(self.experiment(name).dataset, "train")
+
+    def spectrum(self, name: str) -> list[str]:
+        """Spectrum of the training data, when the experiment's is fitted to it."""
+        e = self.experiment(name)
+        fitted = hasattr(e, "process") and e.process.fitted
+        return [f"data/stats/{e.dataset}/spectrum.json"] if fitted else []
+
+    def size(self, name: str) -> int | None:
+        """Size of an experiment's images, when they are square."""
+        size = getattr(self.datasets[self.experiment(name).dataset], "size", None)
+        return size if isinstance(size, int) else None
+
+    def model(self, name: str) -> dict[str, str]:
+        """Weights and configuration of the model that an experiment uses."""
+        folder = f"results/model/{self.experiment(name).model}"
+        return {"model": f"{folder}/model.safetensors", "train": f"{folder}/config/train.json"}
+
+    def dataset_of(self, name: str) -> str:
+        """Dataset of an experiment: its own, or that of its model."""
+        e = self.experiment(name)
+        return e.dataset if hasattr(e, "dataset") else self.experiment(f"model/{e.model}").dataset
 
     def sources(self, name: str, split: str | None = None) -> list[str]:
         """Store of the source images of a paired experiment; [] for the others."""
         e = self.experiment(name)
-        if not params.is_paired(self.datasets[e.dataset]):
+        if not isinstance(e, params.I2SB) or not params.is_paired(self.datasets[e.dataset]):
             return []
         dataset, split = (e.dataset, split) if split else (e.sampled, e.sample.split)
         return [f"data/prepared/{dataset}/{split}-source.lmdb"]
+
+    def extractor(self, name: str) -> str:
+        """Configuration of the feature extractor of an experiment."""
+        return f"data/checkpoints/{self.experiment(name).evaluate.extractor}.json"
+
+    def extractor_weights(self, name: str) -> str:
+        return self.extractor_file(self.experiment(name).evaluate.extractor)
 
     def extractor_config(self, extractor: str) -> str:
         return f"data/checkpoints/{extractor}.json"
 
     def metric_files(self, *names: str) -> list[str]:
-        return [f"results/{name}/{metric}.json" for name in names for metric in METRICS]
+        return [
+            f"results/{name}/{metric}.json" for name in names for metric in METRICS[name.rsplit("/", 1)[0]]
+        ]
 
     def experiments(self, method: str) -> list[str]:
         return [f"{method}/{name}" for name in self.names(method)]
@@ -121,49 +169,48 @@ class Pipeline:
     def statistics(self, name: str) -> str:
         """Reference statistics of an experiment's FID."""
         e = self.experiment(name)
-        return f"data/stats/{e.dataset}/{e.evaluate.reference}-{e.evaluate.extractor}.safetensors"
+        return f"data/stats/{self.dataset_of(name)}/{e.evaluate.reference}-{e.evaluate.extractor}.safetensors"
 
     def partitions(self, name: str, kind: str) -> list[str]:
         n = self.runtime.partitions
         return [f"results/{name}/parts/{kind}-{k}-of-{n}.lmdb" for k in range(n)]
 
     def results(self, *names: str) -> list[str]:
-        """Metrics and figures of experiments (all of them by default)."""
-        files = [
-            *(f"{m}.json" for m in METRICS),
-            *(f"figures/{f}.png" for f in FIGURES),
-            "table.csv",
-            "table.md",
-        ]
-        found = [f"results/{n}/{f}" for n in names or self._resolved.experiments for f in files]
-        without_loss = {
-            f"results/{n}/figures/loss.png" for n in self._resolved.experiments if self._imports(n)
-        }
-        return [f for f in found if f not in without_loss]
+        """Metrics, figures and table of experiments (of all that are measured by default)."""
+        measured = [n for n in names or self._resolved.experiments if n.rsplit("/", 1)[0] in METRICS]
+        return [file for name in measured for file in self._results(name)]
 
-    def _imports(self, name: str) -> bool:
-        return self.experiment(name).train.published is not None
+    def _results(self, name: str) -> list[str]:
+        figures = [f for f in FIGURES[name.rsplit("/", 1)[0]] if f != "loss" or name in self.trained()]
+        pictures = [f"results/{name}/figures/{figure}.png" for figure in figures]
+        return [
+            *self.metric_files(name),
+            *pictures,
+            *(f"results/{name}/table.{ext}" for ext in ("csv", "md")),
+        ]
 
     def tables(self) -> list[str]:
-        found = [f"results/{m}/table.{ext}" for m in self.methods for ext in ("csv", "md")]
-        return found + (["results/i2sb/nfe.md", "results/i2sb/nfe.png"] if self.studies() else [])
+        measured = [m for m in self.methods if m in METRICS]
+        found = [f"results/{m}/table.{ext}" for m in measured for ext in ("csv", "md")]
+        return found + [f"results/{m}/nfe.{ext}" for m in STUDIES if self.studies(m) for ext in ("md", "png")]
 
-    def studies(self) -> list[str]:
+    def studies(self, method: str) -> list[str]:
         """Studies of samplers against network calls, one for every experiment that has one."""
-        found = [n for n, e in self._resolved.experiments.items() if e.study is not None]
-        return [f"results/{n}/nfe.csv" for n in found]
+        names = [n for n in self.experiments(method) if self.experiment(n).study is not None]
+        return [f"results/{n}/nfe.csv" for n in names]
 
     # checks that must stop even a dry run
 
     def source_of(self, dataset: str) -> list[str]:
         """Files that a dataset is made from; [] when it is embedded.
 
-        Stops the run when they are missing.
+        Stops the run when they are missing and cannot be fetched.
         """
         entry = self.datasets[dataset]
         wanted = params.paths_of(entry)
+        fetched = {f"data/{path}" for path in self.published_files()}
         for path in wanted:
-            if not Path(path).exists():
+            if path not in fetched and not Path(path).exists():
                 _stop(
                     UserError(
                         f"dataset '{dataset}' is missing", path, _how_to_get(dataset, entry.source, path)
@@ -181,9 +228,10 @@ class Pipeline:
 
     def check_targets(self, targets: Iterable[str]) -> None:
         """Stop on a target that names an unknown experiment, with the nearest valid name."""
+        methods = "|".join(sorted(map(re.escape, self.methods), key=len, reverse=True))
         for target in targets:
-            match = re.match(r"results/([^/]+/[^/]+)/", target)
-            if match and match[1].split("/")[1] not in ("config",):
+            match = re.match(rf"results/((?:{methods})/[^/]+)/", target)
+            if match:
                 try:
                     self.experiment(match[1])
                 except UserError as e:

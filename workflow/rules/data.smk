@@ -32,6 +32,34 @@ use rule prepare as prepare_train_val with:
         dataset=P.one_of(P.with_stores("train", "val")),
 
 
+use rule prepare as prepare_train_test with:
+    output:
+        [f"data/prepared/{{dataset}}/{split}.lmdb" for split in ("train", "test")],
+    wildcard_constraints:
+        dataset=P.one_of(P.with_stores("train", "test")),
+
+
+rule prepare_points:
+    input:
+        config="data/prepared/{dataset}/config.json",
+        source=lambda w: P.source_of(w.dataset),
+    output:
+        [f"data/points/{{dataset}}/{split}.safetensors" for split in ("train", "test")],
+    log:
+        "results/logs/prepare-{dataset}.log",
+    benchmark:
+        "results/benchmarks/prepare-{dataset}.tsv"
+    wildcard_constraints:
+        dataset=P.one_of(P.point_sets()),
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    message:
+        "Drawing the points of {wildcards.dataset}"
+    shell:
+        "bridgepipe prepare --config {input.config} --output data/points/{wildcards.dataset} > {log} 2>&1"
+
+
 use rule prepare as prepare_val with:
     output:
         "data/prepared/{dataset}/val.lmdb",

@@ -25,10 +25,12 @@ rule fid:
     resources:
         mem_mb=4000,
         runtime=120,
+    params:
+        corrupted=lambda w, input: f"--corrupted {input.corrupted}",
     message:
         "FID of {wildcards.experiment}"
     shell:
-        "bridgepipe evaluate fid --config {input.config} --restored {input.restored} --corrupted {input.corrupted}"
+        "bridgepipe evaluate fid --config {input.config} --images {input.restored} {params.corrupted}"
         " --statistics {input.statistics}"
         " --extractor {input.extractor} --weights {input.weights} --output {output} > {log} 2>&1"
 

@@ -49,21 +49,22 @@ rule figure_path:
 
 rule figure_loss:
     input:
-        csv="results/{method}/{experiment}/train.csv",
+        csv="results/{name}/train.csv",
         code=P.code("figures.py", "canvas.py"),
     output:
         report(
-            "results/{method}/{experiment}/figures/loss.png",
+            "results/{name}/figures/loss.png",
             caption="../report/loss.rst",
             category="Training",
         ),
     log:
-        "results/{method}/{experiment}/logs/figure-loss.log",
+        "results/{name}/logs/figure-loss.log",
+    wildcard_constraints:
+        name=P.one_of(P.trained()),
     message:
-        "Figure: loss of {wildcards.experiment}"
+        "Figure: loss of {wildcards.name}"
     shell:
-        "bridgepipe figure loss --csv {input.csv} --title {wildcards.method}/{wildcards.experiment}"
-        " --output {output} > {log} 2>&1"
+        "bridgepipe figure loss --csv {input.csv} --title {wildcards.name} --output {output} > {log} 2>&1"
 
 
 rule table:
@@ -103,16 +104,26 @@ use rule table as table_of_experiment with:
 
 rule figure_nfe:
     input:
-        parts=P.studies(),
+        parts=lambda w: P.studies(w.method),
         code=P.code("figures.py", "canvas.py", "tables.py"),
     output:
-        csv="results/i2sb/nfe.csv",
-        md=report("results/i2sb/nfe.md", caption="../report/nfe.rst", category="I2SB"),
-        png=report("results/i2sb/nfe.png", caption="../report/nfe.rst", category="I2SB"),
+        csv="results/{method}/nfe.csv",
+        md=report(
+            "results/{method}/nfe.md",
+            caption="../report/nfe-{method}.rst",
+            category="Samplers",
+        ),
+        png=report(
+            "results/{method}/nfe.png",
+            caption="../report/nfe-{method}.rst",
+            category="Samplers",
+        ),
     log:
-        "results/logs/figure-nfe.log",
+        "results/logs/figure-nfe-{method}.log",
+    params:
+        title=lambda w: {"i2sb": "JPEG-5 restoration", "spd": "Samples"}[w.method],
     message:
-        "Figure: quality against network calls"
+        "Figure: quality against network calls of {wildcards.method}"
     shell:
         "bridgepipe study-table {input.parts} --csv {output.csv} --markdown {output.md} --figure {output.png}"
-        " --title 'JPEG-5 restoration' > {log} 2>&1"
+        " --title '{params.title}' > {log} 2>&1"

@@ -4,19 +4,20 @@
 
 rule train:
     input:
-        config="results/{method}/{experiment}/config/train.json",
-        store=lambda w: P.train_store(f"{w.method}/{w.experiment}"),
-        sources=lambda w: P.sources(f"{w.method}/{w.experiment}", "train"),
-        start=lambda w: P.start_files(f"{w.method}/{w.experiment}"),
+        config="results/{name}/config/train.json",
+        store=lambda w: P.train_store(w.name),
+        sources=lambda w: P.sources(w.name, "train"),
+        start=lambda w: P.start_files(w.name),
+        spectrum=lambda w: P.spectrum(w.name),
     output:
-        model="results/{method}/{experiment}/model.safetensors",
-        log="results/{method}/{experiment}/train.csv",
+        model="results/{name}/model.safetensors",
+        log="results/{name}/train.csv",
     log:
-        "results/{method}/{experiment}/logs/train.log",
+        "results/{name}/logs/train.log",
     benchmark:
-        "results/{method}/{experiment}/benchmarks/train.tsv"
+        "results/{name}/benchmarks/train.tsv"
     wildcard_constraints:
-        experiment=P.one_of(P.trained()),
+        name=P.one_of(P.trained()),
     threads: P.runtime.threads
     resources:
         gpu=1,
@@ -24,30 +25,35 @@ rule train:
         runtime=lambda wildcards, attempt: 1440,
     params:
         sources=lambda w, input: f"--sources {input.sources}" if input.sources else "",
+        spectrum=lambda w, input: (
+            f"--spectrum {input.spectrum}" if input.spectrum else ""
+        ),
     message:
-        "Training {wildcards.method}/{wildcards.experiment}"
+        "Training {wildcards.name}"
     shell:
-        "bridgepipe train --config {input.config} --data {input.store} {params.sources} --folder results/{wildcards.method}/{wildcards.experiment}/train"
+        "bridgepipe train --config {input.config} --data {input.store} {params.sources} {params.spectrum} --folder results/{wildcards.name}/train"
         " --output {output.model} --csv {output.log} > {log} 2>&1"
 
 
 rule import_published:
     input:
-        config="results/{method}/{experiment}/config/train.json",
-        weights=lambda w: P.published_weights(f"{w.method}/{w.experiment}"),
+        config="results/{name}/config/train.json",
+        weights=lambda w: P.published_weights(w.name),
     output:
-        model="results/{method}/{experiment}/model.safetensors",
+        model="results/{name}/model.safetensors",
     log:
-        "results/{method}/{experiment}/logs/import.log",
+        "results/{name}/logs/import.log",
     wildcard_constraints:
-        experiment=P.one_of(P.imported()),
+        name=P.one_of(P.imported()),
     resources:
         mem_mb=16000,
         runtime=30,
+    params:
+        size=lambda w: f"--size {P.size(w.name)}" if P.size(w.name) else "",
     message:
-        "Importing the published weights of {wildcards.method}/{wildcards.experiment}"
+        "Importing the published weights of {wildcards.name}"
     shell:
-        "bridgepipe import-weights {input.weights} --config {input.config} --output {output.model} > {log} 2>&1"
+        "bridgepipe import-weights {input.weights} --config {input.config} {params.size} --output {output.model} > {log} 2>&1"
 
 
 rule train_classifier:

@@ -15,7 +15,7 @@ import typer
 # Read by OpenMP when torch is first imported, which no verb does before it runs.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from bridgepipe.cli import data, evaluate, figure, people, sample, study, train
+from bridgepipe.cli import data, evaluate, figure, generate, people, sample, study, train
 from bridgepipe.errors import UserError
 
 app = typer.Typer(
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="From raw images to a reproducible table of results for diffusion bridges.",
 )
-for module in (people, data, train, sample, evaluate, study):
+for module in (people, data, train, sample, generate, evaluate, study):
     app.registered_commands += module.app.registered_commands
 app.add_typer(data.store_app, name="store")
 app.add_typer(evaluate.metric_app, name="evaluate")

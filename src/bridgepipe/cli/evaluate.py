@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -43,16 +43,16 @@ def statistics(
 @metric_app.command("fid")
 def fid_metric(
     config: Config,
-    restored: File,
-    corrupted: File,
+    images: File,
     statistics: File,
     extractor: File,
     weights: File,
     output: File,
+    corrupted: Annotated[Path | None, typer.Option(help="what the images were made from")] = None,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
 ) -> None:
-    """FID and KID of restored and corrupted images against real ones."""
+    """FID and KID of images, and of what they were made from, against real ones."""
     from bridgepipe.evaluation import fid, protocol
     from bridgepipe.evaluation.features import describe
     from bridgepipe.store import ImageStore
@@ -60,10 +60,12 @@ def fid_metric(
     speed = read_runtime(runtime, threads)
     settings, network = artifacts.read_json(config), load_extractor(extractor, weights, speed)
     reference = fid.Statistics.load(statistics, {"extractor": describe(network)})
-    stores = {"": ImageStore(restored), "_corrupted": ImageStore(corrupted)}
+    stores = {"": ImageStore(images)}
+    if corrupted is not None:
+        stores["_corrupted"] = ImageStore(corrupted)
     values: dict[str, Any] = {}
-    for suffix, images in stores.items():
-        found = fid.statistics(network, images, speed.batch_size)
+    for suffix, store in stores.items():
+        found = fid.statistics(network, store, speed.batch_size)
         values[f"fid{suffix}"] = fid.fid(found, reference)
         if settings["kid"]:
             values[f"kid{suffix}"] = fid.kernel_distance(found, reference)

@@ -48,6 +48,19 @@ def grid(restored: File, corrupted: File, originals: File, output: File, title: 
 
 
 @app.command()
+def samples(images: File, output: File, title: str = "", count: int = 64) -> None:
+    """Samples side by side."""
+    import numpy as np
+
+    from bridgepipe import figures
+    from bridgepipe.store import ImageStore
+
+    store = ImageStore(images)
+    shown = np.stack([store[i] for i in range(min(count, len(store)))])
+    figures.sample_grid(output, shown, title=title)
+
+
+@app.command()
 def path(
     config: Config,
     train_config: File,

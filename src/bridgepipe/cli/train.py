@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated
 
 import typer
 
@@ -18,15 +18,10 @@ from bridgepipe.cli.common import (
     Sources,
     Threads,
     fields_of,
-    open_sources,
-    problem_of,
     read_runtime,
-    tuples,
     write_provenance,
 )
-
-if TYPE_CHECKING:
-    from torch import nn
+from bridgepipe.cli.models import open_data, published_model, task_of
 
 app = typer.Typer()
 # a state of training is resumed only by the same code
@@ -41,26 +36,25 @@ def train(
     output: File,
     csv: File,
     sources: Sources = None,
+    spectrum: Annotated[Path | None, typer.Option(help="fitted spectrum of the data")] = None,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
 ) -> None:
     """Train an experiment's network, resuming what an earlier call left in FOLDER."""
-    from bridgepipe import training
-    from bridgepipe.methods import i2sb
-    from bridgepipe.store import ImageStore
+    from bridgepipe import rng, training
 
     started = time.monotonic()
     running = training.Running(**fields_of(training.Running, read_runtime(runtime, threads).model_dump()))
-    settings, images = artifacts.read_json(config), ImageStore(data)
-    problem = problem_of(settings, images.image_size)
+    settings, items = artifacts.read_json(config), open_data(data)
+    task = task_of(settings, items, sources, spectrum)
     recipe = training.Recipe(**fields_of(training.Recipe, settings["train"]))
-    identity = {"config": settings, "data": images.digest, "code": artifacts.digest_code(*CODE)}
-    arguments = {k: tuples(v) for k, v in settings["network"].items()}
-    network = i2sb.network(problem.image_size, problem.cond_x1, recipe.seed, **arguments)
-    _initialise(network, settings)
+    code = artifacts.digest_code(*CODE)
+    identity = {"config": settings, "data": items.digest, "code": code, **task.card}
+    noise = rng.ItemNoise if data.suffix == ".lmdb" else rng.BlockNoise
     try:
-        objective = i2sb.objective(problem, open_sources(sources))
-        weights = training.train(network, objective, images, recipe, running, folder, identity)
+        weights = training.train(
+            task.network, task.objective, items, recipe, running, folder, identity, noise
+        )
     except training.Interrupted as e:
         print(f"bridgepipe: {e}", file=sys.stderr)
         raise SystemExit(training.RESUME_ME) from None
@@ -69,28 +63,26 @@ def train(
     write_provenance(folder / "provenance.json", started)
 
 
-def _initialise(network: nn.Module, settings: dict[str, Any]) -> None:
-    """Start from published ADM weights where the configuration says so."""
-    from bridgepipe.networks import plain, published
-
-    how = settings["train"]
-    if how["init"] is not None:
-        adm = plain.read_weights(how["init"])
-        weights = published.i2sb_from_adm(adm, settings["cond_x1"], how["new_channels"], how["seed"])
-        published.load(network, weights, how["init"])
-
-
 @app.command()
-def import_weights(weights: Path, config: Config, output: File) -> None:
-    """Turn published I2SB weights (latest.pt, or the folder with it) into a model of an experiment."""
-    from bridgepipe.networks import published
+def import_weights(
+    weights: Path,
+    config: Config,
+    output: File,
+    size: Annotated[int | None, typer.Option(help="of the images of a Gaussian model")] = None,
+) -> None:
+    """Turn published weights into a model of an experiment; I2SB's options are compared with it."""
+    from bridgepipe.networks import plain, published
 
     settings = artifacts.read_json(config)
     file = weights / "latest.pt" if weights.is_dir() else weights
+    card = {"kind": settings["method"], "config": settings, "imported_sha256": artifacts.digest_file(file)}
+    if settings["method"] != "i2sb":
+        checked = published_model(settings, plain.read_weights(file), (3, size, size), file)
+        artifacts.save_tensors(output, checked, {**card, "shape": [3, size, size]})
+        return
     options = file.with_name("options.pkl")
     if options.exists():
         published.check_options(options, settings, config)
-    card = {"kind": settings["method"], "config": settings, "imported_sha256": artifacts.digest_file(file)}
     artifacts.save_tensors(output, published.i2sb_weights(file), card)
 
 

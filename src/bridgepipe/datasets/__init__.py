@@ -1,4 +1,4 @@
-"""Datasets: each source is one function that writes ``train``, ``val`` and ``test`` stores."""
+"""Datasets: each source is one function that writes a store for each of its splits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bridgepipe.datasets import digits, folder, i2sb_lmdb, imagenet, pairs, photos
+from bridgepipe.datasets import (
+    afhq,
+    celebahq,
+    cifar10,
+    colors,
+    digits,
+    folder,
+    i2sb_lmdb,
+    imagenet,
+    lsun,
+    pairs,
+    photos,
+    points,
+)
 from bridgepipe.errors import UserError
 
 SOURCES: dict[str, Callable[..., None]] = {
@@ -18,6 +31,12 @@ SOURCES: dict[str, Callable[..., None]] = {
     "pairs": pairs.prepare,
     "imagenet": imagenet.prepare,
     "i2sb-lmdb": i2sb_lmdb.prepare,
+    "cifar10": cifar10.prepare,
+    "celebahq": celebahq.prepare,
+    "afhq": afhq.prepare,
+    "lsun": lsun.prepare,
+    "points": points.prepare,
+    "colors": colors.prepare,
 }
 
 

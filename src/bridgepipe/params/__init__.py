@@ -1,16 +1,70 @@
 """The models of params.yaml: every section with its keys, types, limits and defaults."""
 
-from bridgepipe.params.common import Strict
-from bridgepipe.params.data import SOURCES, is_paired, paths_of, splits_of, stores_of
-from bridgepipe.params.experiments import I2SB, Params, Runtime
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from bridgepipe.params.common import Name, Strict
+from bridgepipe.params.data import (
+    SOURCES,
+    Dataset,
+    Extractor,
+    is_paired,
+    is_points,
+    paths_of,
+    splits_of,
+    stores_of,
+)
+from bridgepipe.params.experiments import I2SB, Runtime
+from bridgepipe.params.gaussian import Generation, Guide, Model
+
+# the folder of the results -> the model of its experiments
+METHODS: dict[str, type[Any]] = {
+    "i2sb": I2SB,
+    "model": Model,
+    "guide": Guide,
+    "spd": Generation,
+}
+
+
+class Experiment(Protocol):
+    """What every experiment's model can tell."""
+
+    def references(self) -> dict[str, tuple[str, str]]:
+        """Key -> (section, name) of everything that is named here and defined elsewhere."""
+        ...
+
+    def splits(self) -> dict[str, tuple[str | None, str]]:
+        """Key -> (dataset, split) of everything that reads a split; None: the dataset of the model."""
+        ...
+
+    def stages(self) -> dict[str, dict[str, Any]]:
+        """What each stage reads."""
+        ...
+
+
+class Params(Strict):
+    """The whole of params.yaml before merging."""
+
+    scale: Name
+    runtime: Runtime = Runtime()
+    datasets: dict[Name, Dataset]
+    extractors: dict[Name, Extractor]
+    scales: dict[Name, dict[str, dict[str, Any]]]
+    experiments: dict[str, dict[Name, dict[str, Any]]]
+
 
 __all__ = [
     "I2SB",
+    "METHODS",
     "SOURCES",
+    "Experiment",
+    "Model",
     "Params",
     "Runtime",
     "Strict",
     "is_paired",
+    "is_points",
     "paths_of",
     "splits_of",
     "stores_of",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from bridgepipe.params.common import Size, Strict
+from bridgepipe.params.common import Size, Strict, Variant
 
 
 class Digits(Strict):
@@ -59,6 +59,81 @@ class ImageNet(Strict):
     skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
 
 
+class Cifar10(Strict):
+    """CIFAR-10 from its published archive, or from the folder in it."""
+
+    source: Literal["cifar10"]
+    path: str = Field("data/raw/cifar-10-python.tar.gz", description="fetched when it is this one")
+    size: Size = 32
+
+
+class CelebAHQ(Strict):
+    """CelebA-HQ with 40 attributes: CelebAMask-HQ's archive, or a folder of images and the annotation."""
+
+    source: Literal["celebahq"]
+    path: str = Field("data/raw/CelebAMask-HQ.zip", description="fetched when it is this one")
+    size: Size = 256
+    crop: Literal["adm", "torchvision", "stretch"] = "adm"
+    seed: int = Field(0, ge=0, description="of the split")
+    skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
+
+
+class AFHQ(Strict):
+    """Animal faces: the published archive, or folders train/{cat,dog,wild} and val/ (v2: test/)."""
+
+    source: Literal["afhq"]
+    path: str = Field("data/raw/afhq.zip", description="fetched when it is this one")
+    domain: Literal["cat", "dog", "wild"] | None = Field(None, description="null: all three, with labels")
+    size: Size = 256
+    crop: Literal["adm", "torchvision", "stretch"] = "adm"
+    skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
+
+
+class LSUN(Strict):
+    """A scene category of LSUN: a folder with its unzipped LMDB folders."""
+
+    source: Literal["lsun"]
+    path: str = Field(description="holds CATEGORY_train_lmdb and CATEGORY_val_lmdb")
+    category: Literal[
+        "bedroom",
+        "bridge",
+        "church_outdoor",
+        "classroom",
+        "conference_room",
+        "dining_room",
+        "kitchen",
+        "living_room",
+        "restaurant",
+        "tower",
+    ]
+    size: Size = 256
+    limit: int | None = Field(None, ge=1, description="only the first images of each split; null: all")
+    crop: Literal["adm", "torchvision", "stretch"] = "adm"
+    skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
+
+
+class PointSet(Strict):
+    """Points in the plane, drawn from one of six densities."""
+
+    source: Literal["points"]
+    domain: Literal[
+        "moons", "checkerboard", "concentric_rings", "concentric_squares", "olympic_rings", "olympic_squares"
+    ]
+    count: int = Field(100_000, ge=2, description="points of each split")
+    variant: Variant = "published"
+    seed: int = Field(0, ge=0)
+
+
+class ColorCloud(Strict):
+    """The colours of a photograph as points in a cube."""
+
+    source: Literal["colors"]
+    image: str = Field(description="china, flower (embedded) or a file")
+    space: Literal["rgb", "lab"] = "rgb"
+    size: int | None = Field(None, ge=1, description="long side in pixels; null: as it is")
+    seed: int = Field(0, ge=0)
+
+
 SOURCES: dict[str, type[Strict]] = {
     "digits": Digits,
     "photos": Photos,
@@ -67,13 +142,33 @@ SOURCES: dict[str, type[Strict]] = {
     "pairs": Pairs,
     "imagenet": ImageNet,
     "i2sb-lmdb": ImageNet,
+    "cifar10": Cifar10,
+    "celebahq": CelebAHQ,
+    "afhq": AFHQ,
+    "lsun": LSUN,
+    "points": PointSet,
+    "colors": ColorCloud,
 }
-Dataset = Annotated[Digits | Photos | Folder | Pairs | ImageNet, Field(discriminator="source")]
+Dataset = Annotated[
+    Digits | Photos | Folder | Pairs | ImageNet | Cifar10 | CelebAHQ | AFHQ | LSUN | PointSet | ColorCloud,
+    Field(discriminator="source"),
+]
 
 
 def splits_of(dataset: Strict) -> tuple[str, ...]:
-    """Splits that a dataset comes in."""
-    return dataset.splits if isinstance(dataset, ImageNet) else ("train", "val", "test")
+    """Splits that a dataset comes in: those of its publisher where there are any."""
+    if isinstance(dataset, ImageNet):
+        return dataset.splits
+    if isinstance(dataset, AFHQ | LSUN):
+        return "train", "val"
+    if isinstance(dataset, Cifar10) or is_points(dataset):
+        return "train", "test"
+    return "train", "val", "test"
+
+
+def is_points(dataset: Strict) -> bool:
+    """Whether a dataset is points, which lie in safetensors files, and not images."""
+    return isinstance(dataset, PointSet | ColorCloud)
 
 
 def is_paired(dataset: Strict) -> bool:
@@ -82,13 +177,17 @@ def is_paired(dataset: Strict) -> bool:
 
 
 def stores_of(dataset: Strict) -> tuple[str, ...]:
-    """Stores that a dataset is prepared as: one for each split, and one for each split's sources."""
-    splits = splits_of(dataset)
+    """Stores that a dataset is prepared as: for each split one, and one of its sources; () for points."""
+    splits = () if is_points(dataset) else splits_of(dataset)
     return (*splits, *(f"{split}-source" for split in splits)) if is_paired(dataset) else splits
 
 
 def paths_of(dataset: Strict) -> list[str]:
     """Files and folders that a dataset is made from; [] when it is embedded."""
+    if isinstance(dataset, LSUN):
+        return [f"{dataset.path}/{dataset.category}_{split}_lmdb/data.mdb" for split in ("train", "val")]
+    if isinstance(dataset, ColorCloud):
+        return [] if dataset.image in ("china", "flower") else [dataset.image]
     values = dataset.model_dump()
     return [values[key] for key in ("path", "subset") if values.get(key) is not None]
 

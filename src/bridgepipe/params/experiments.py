@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from bridgepipe.params.common import Name, Split, Strict, Variant
-from bridgepipe.params.data import Dataset, Extractor
+from bridgepipe.params.common import Split, Strict, Variant
 
 
 class Runtime(Strict):
@@ -39,7 +38,9 @@ class Network(Strict):
     dropout: float = Field(0.0, ge=0, lt=1)
 
 
-class Train(Strict):
+class Recipe(Strict):
+    """How a network is trained."""
+
     steps: int = Field(ge=1)
     batch_size: int = Field(64, ge=1, description="images per optimiser step, over all processes")
     lr: float = Field(5e-5, gt=0)
@@ -51,12 +52,17 @@ class Train(Strict):
     flip: bool = Field(False, description="random horizontal flips")
     seed: int = Field(0, ge=0)
     log_every: int = Field(10, ge=1)
+    published: str | None = Field(
+        None, description="a name of sources.yaml: import these weights, don't train"
+    )
+
+
+class Train(Recipe):
+    """Training of I2SB."""
+
     init: str | None = Field(None, description="published ADM weights to start from; null: random")
     new_channels: Literal["zero", "published"] = Field(
         "zero", description="start of cond_x1's input channels"
-    )
-    published: str | None = Field(
-        None, description="a name of sources.yaml: import these weights, don't train"
     )
 
 
@@ -76,11 +82,16 @@ class Sample(Strict):
     seed: int = Field(0, ge=0)
 
 
-class Evaluate(Strict):
+class Distribution(Strict):
+    """Comparison of a set of images with a set of real ones."""
+
     extractor: str = Field(description="features of the FID and KID")
     reference: Split = Field("test", description="split of the real images")
-    classifier: str = Field(description="classes of the accuracy")
     kid: bool = True
+
+
+class Evaluate(Distribution):
+    classifier: str = Field(description="classes of the accuracy")
 
 
 class Walk(Strict):
@@ -125,6 +136,34 @@ class I2SB(Strict):
         """Dataset whose images are restored and measured."""
         return self.dataset if self.sample.whole else self.sample.dataset or self.dataset
 
+    def references(self) -> dict[str, tuple[str, str]]:
+        """Key -> (section, name) of everything that is named here and defined elsewhere."""
+        return {
+            "dataset": ("datasets", self.dataset),
+            "sample.dataset": ("datasets", self.sampled),
+            "evaluate.extractor": ("extractors", self.evaluate.extractor),
+            "evaluate.classifier": ("extractors", self.evaluate.classifier),
+        }
+
+    def splits(self) -> dict[str, tuple[str | None, str]]:
+        """Key -> (dataset, split) of everything that reads a split; None: the dataset of the model."""
+        return {
+            "sample.split": (self.sampled, self.sample.split),
+            "evaluate.reference": (self.dataset, self.evaluate.reference),
+        }
+
+    def stages(self) -> dict[str, dict[str, Any]]:
+        """What each stage reads."""
+        e = self.model_dump(mode="json")
+        sections = ("train", "sample", "evaluate", "network", "study")
+        problem = {"method": "i2sb"} | {k: v for k, v in e.items() if k not in sections}
+        return {
+            "train": {**problem, "network": e["network"], "train": e["train"]},
+            "sample": {**problem, "sample": e["sample"]},
+            "evaluate": e["evaluate"],
+            **({"study": e["study"]} if e["study"] is not None else {}),
+        }
+
     @model_validator(mode="after")
     def _possible(self) -> I2SB:
         if self.ot_ode and self.sample.sampler == "implicit" and self.sample.eta:
@@ -132,14 +171,3 @@ class I2SB(Strict):
         if self.sample.nfe >= self.interval:
             raise ValueError(f"sample.nfe must be below interval ({self.interval}), is {self.sample.nfe}")
         return self
-
-
-class Params(Strict):
-    """The whole of params.yaml before merging."""
-
-    scale: Name
-    runtime: Runtime = Runtime()
-    datasets: dict[Name, Dataset]
-    extractors: dict[Name, Extractor]
-    scales: dict[Name, dict[Literal["i2sb"], dict[str, Any]]]
-    experiments: dict[Literal["i2sb"], dict[Name, dict[str, Any]]]

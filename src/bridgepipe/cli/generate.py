@@ -1,0 +1,137 @@
+"""Verbs of unconditional generation: samples, their export, the study of samplers, and the spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from bridgepipe import artifacts
+from bridgepipe.cli.common import (
+    RUNTIME,
+    Config,
+    File,
+    Runtime,
+    Threads,
+    fields_of,
+    load_extractor,
+    read_runtime,
+)
+from bridgepipe.cli.models import load_model
+
+if TYPE_CHECKING:
+    from bridgepipe.methods.spd import Generation
+
+app = typer.Typer()
+
+
+@app.command()
+def generate(
+    config: Config,
+    train_config: File,
+    model: File,
+    output: File,
+    part: int = 0,
+    parts: int = 1,
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """Draw one part of an experiment's samples."""
+    from bridgepipe.methods import spd
+    from bridgepipe.store import writer
+
+    speed, settings = read_runtime(runtime, threads), artifacts.read_json(config)
+    network = load_model(model, train_config, speed)
+    count = settings["sample"]["count"]
+    items = range(count * part // parts, count * (part + 1) // parts)
+    described = {**settings, "dataset": artifacts.read_json(train_config)["dataset"]}
+    data = artifacts.load_card(model).get("data")
+    made_by = {"images": "samples", "settings": described, "model": network.digest, "data": data}
+    with writer(output, made_by, first=items.start) as out:
+        for batch in spd.images(network, items, _generation(settings["sample"])):
+            for image in batch:
+                out.put(image)
+        labels = spd.labels_of(network, items)
+        if labels is not None:
+            out.set_labels(labels.numpy())
+
+
+@app.command()
+def export(samples: Path, output: File) -> None:
+    """Write a store in ADM's layout, which other evaluators read: an NPZ file of uint8 [N,H,W,3]."""
+    import numpy as np
+
+    from bridgepipe.store import ImageStore
+
+    store = ImageStore(samples)
+    images = np.stack([store[i] for i in range(len(store))])
+    with artifacts.atomic(output) as temporary, open(temporary, "wb") as file:
+        np.savez(file, images, *([] if store.labels is None else [store.labels]))
+
+
+@app.command()
+def study_samples(
+    config: Config,
+    sample_config: File,
+    train_config: File,
+    model: File,
+    statistics: File,
+    extractor: File,
+    weights: File,
+    output: File,
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """FID of the samples of every walk at every number of calls, as CSV."""
+    import numpy as np
+
+    from bridgepipe import tables
+    from bridgepipe.evaluation import fid
+    from bridgepipe.evaluation.features import describe
+    from bridgepipe.methods import spd
+
+    speed, plan = read_runtime(runtime, threads), artifacts.read_json(config)
+    network, features = load_model(model, train_config, speed), load_extractor(extractor, weights, speed)
+    reference = fid.Statistics.load(statistics, {"extractor": describe(features)})
+
+    def row(walk: str, how: Generation) -> dict[str, Any]:
+        images = np.concatenate(list(spd.images(network, range(plan["count"]), how)))
+        found = fid.statistics(features, images, speed.batch_size)
+        return {"sampler": walk, "nfe": how.nfe, "FID": fid.fid(found, reference)}
+
+    seed = artifacts.read_json(sample_config)["sample"]["seed"]
+    frame = tables.table([row(walk, how) for walk, how in _walks(plan, seed)])
+    artifacts.write_text(output, frame.to_csv(index=False, float_format="%.6g"))
+
+
+def _walks(plan: dict[str, Any], seed: int) -> Iterator[tuple[str, Generation]]:
+    for walk, how in plan["walks"].items():
+        for nfe in plan["nfe"]:
+            yield walk, _generation({**how, "nfe": nfe, "seed": seed})
+
+
+def _generation(section: dict[str, Any]) -> Generation:
+    from bridgepipe.methods.spd import Generation
+
+    return Generation(**fields_of(Generation, section))
+
+
+@app.command()
+def spectrum(data: File, output: File, figure: File, title: str = "", batch_size: int = 256) -> None:
+    """Fit the power law of Shortest-Path Diffusion to a split; picture of spectrum and fit."""
+    from dataclasses import asdict
+
+    from bridgepipe import figures
+    from bridgepipe.processes import schedules
+    from bridgepipe.processes import spectrum as power
+    from bridgepipe.store import ImageStore
+
+    images = ImageStore(data)
+    pieces = (range(i, min(i + batch_size, len(images))) for i in range(0, len(images), batch_size))
+    measured = power.power_spectrum(images.batch(piece) for piece in pieces)
+    law = power.fit_power_law(measured)
+    k = schedules.radial_frequency(measured.shape).ravel()
+    figures.spectrum_fit(figure, k, measured.ravel(), law.c1 / (law.c2 + k) ** law.m, title)
+    artifacts.write_json(output, {**asdict(law), "data": images.digest})

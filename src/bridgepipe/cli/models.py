@@ -1,0 +1,184 @@
+"""From a configuration to networks, objectives and trained models: the one place that knows every method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bridgepipe import artifacts, params
+from bridgepipe.cli.common import fields_of, open_sources, problem_of, tuples
+from bridgepipe.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+    from bridgepipe.methods.gaussian import Diffusion, Model
+    from bridgepipe.training import Images, Objective
+
+SPECTRUM = ("c1", "c2", "m")
+SPEED = ("device", "precision", "batch_size", "channels_last", "compile")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What training needs of a method: a fresh network, its loss, and what its artefact must tell."""
+
+    network: nn.Module
+    objective: Objective
+    card: dict[str, Any]
+
+
+def task_of(settings: dict[str, Any], data: Images, sources: Path | None, spectrum: Path | None) -> Task:
+    """The training task of an experiment.
+
+    Args:
+        settings: the stage's configuration.
+        data: training images or points.
+        sources: store of the corrupted half of every pair.
+        spectrum: of the data, where the configuration leaves it to be fitted.
+    """
+    if settings["method"] == "i2sb":
+        return _restoration(settings, data, sources)
+    fitted = {} if spectrum is None else {"spectrum": artifacts.read_json(spectrum)}
+    diffusion = diffusion_of(settings, shape_of(data), fitted.get("spectrum", {}))
+    card = {"shape": list(diffusion.shape), **fitted}
+    return (_classifier if settings["method"] == "guide" else _denoiser)(settings, data, diffusion, card)
+
+
+def _restoration(settings: dict[str, Any], data: Any, sources: Path | None) -> Task:
+    from bridgepipe.methods import i2sb
+
+    problem, seed = problem_of(settings, data.image_size), settings["train"]["seed"]
+    network = i2sb.network(problem.image_size, problem.cond_x1, seed, **_arguments(settings))
+    _initialise(network, settings)
+    return Task(network, i2sb.objective(problem, open_sources(sources)), {})
+
+
+def _denoiser(settings: dict[str, Any], data: Any, diffusion: Diffusion, card: dict[str, Any]) -> Task:
+    from bridgepipe.methods import gaussian
+
+    labels, classes, drop = None, None, settings.get("drop_labels", 0.0)
+    if settings.get("conditional"):
+        labels = _labels(data)
+        classes = int(labels.max()) + 1
+    told = None if classes is None else classes + (drop > 0)
+    kind, seed = settings["network"]["kind"], settings["train"]["seed"]
+    network = gaussian.network(kind, diffusion, told, seed, **_arguments(settings))
+    return Task(network, gaussian.objective(diffusion, labels, classes or 0, drop), card)
+
+
+def _classifier(settings: dict[str, Any], data: Any, diffusion: Diffusion, card: dict[str, Any]) -> Task:
+    from bridgepipe.methods import gaussian
+
+    labels = _labels(data)
+    classes, seed = int(labels.max()) + 1, settings["train"]["seed"]
+    network = gaussian.classifier(diffusion, classes, seed, pool=settings["pool"], **_arguments(settings))
+    return Task(network, gaussian.classifier_objective(diffusion, labels), {**card, "classes": classes})
+
+
+def _labels(data: Any) -> np.ndarray:
+    if data.labels is None:
+        raise UserError("no labels", data.path, "take a dataset with classes, or conditional: false")
+    return data.labels
+
+
+def _initialise(network: nn.Module, settings: dict[str, Any]) -> None:
+    """Start from published ADM weights where the configuration says so."""
+    from bridgepipe.networks import plain, published
+
+    how = settings["train"]
+    if how["init"] is not None:
+        adm = plain.read_weights(how["init"])
+        weights = published.i2sb_from_adm(adm, settings["cond_x1"], how["new_channels"], how["seed"])
+        published.load(network, weights, how["init"])
+
+
+def _arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of the network's constructor."""
+    return {k: tuples(v) for k, v in settings["network"].items() if k != "kind"}
+
+
+def diffusion_of(
+    settings: Mapping[str, Any], shape: tuple[int, ...], spectrum: Mapping[str, float]
+) -> Diffusion:
+    """What the configuration of a Gaussian model describes.
+
+    Args:
+        shape: of one item.
+        spectrum: fitted c1, c2 and m, where the configuration has none; may be empty.
+    """
+    from bridgepipe.methods.gaussian import Diffusion
+
+    process = {**settings["process"], **{k: spectrum[k] for k in SPECTRUM if k in spectrum}}
+    return Diffusion(shape, **fields_of(Diffusion, process))
+
+
+def open_data(path: Path) -> Any:
+    """Images of a store, or points of a file."""
+    if path.suffix == ".safetensors":
+        from bridgepipe.datasets.points import Points
+
+        return Points(path)
+    from bridgepipe.store import ImageStore
+
+    return ImageStore(path)
+
+
+def shape_of(data: Any) -> tuple[int, ...]:
+    """Shape of one item as networks see it."""
+    return (3, *data.image_size) if hasattr(data, "image_size") else (data.dim,)
+
+
+def load_model(model: Path, train_config: Path, runtime: params.Runtime) -> Model:
+    """A trained Gaussian model or guide, refused when it was trained under another configuration."""
+    from bridgepipe.methods import gaussian
+
+    settings = artifacts.read_json(train_config)
+    weights, card = artifacts.load_tensors(model, {"config": settings})
+    diffusion = diffusion_of(settings, tuple(card["shape"]), card.get("spectrum", {}))
+    classes = null = None
+    if settings["method"] == "guide":
+        network: nn.Module = gaussian.classifier(
+            diffusion, card["classes"], pool=settings["pool"], **_arguments(settings)
+        )
+    else:
+        told = _told(weights)
+        null = told - 1 if told is not None and settings["drop_labels"] else None
+        classes = null if null is not None else told
+        network = gaussian.network(settings["network"]["kind"], diffusion, told, **_arguments(settings))
+    network.load_state_dict(weights)
+    speed = {name: getattr(runtime, name) for name in SPEED}
+    return gaussian.Model(network, diffusion, card[artifacts.CONTENT], classes, null, **speed)
+
+
+def _told(weights: Mapping[str, Tensor]) -> int | None:
+    """Number of labels that a network is told."""
+    return weights["label_emb.weight"].shape[0] if "label_emb.weight" in weights else None
+
+
+def published_model(
+    settings: Mapping[str, Any], weights: dict[str, Tensor], shape: tuple[Any, ...], file: Path
+) -> dict[str, Tensor]:
+    """The weights, when they are those of the network that the configuration describes.
+
+    Raises:
+        UserError: a name or a shape differs.
+    """
+    from bridgepipe.methods import gaussian
+    from bridgepipe.networks import published
+
+    diffusion = diffusion_of(settings, shape, {})
+    if settings["method"] == "guide":
+        classes = weights["out.2.c_proj.bias"].shape[0]
+        network: nn.Module = gaussian.classifier(
+            diffusion, classes, pool=settings["pool"], **_arguments(settings)
+        )
+    else:
+        network = gaussian.network(
+            settings["network"]["kind"], diffusion, _told(weights), **_arguments(settings)
+        )
+    published.load(network, weights, file)
+    return weights

@@ -1,0 +1,90 @@
+"""Attributes of the images of a store: what it has stored, and what can be computed for digits."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+import numpy as np
+
+from bridgepipe.datasets import digits
+from bridgepipe.errors import UserError
+from bridgepipe.store import ImageStore
+
+Measure = Callable[[np.ndarray], float]
+
+
+def ink(image: np.ndarray) -> float:
+    """Mean brightness of uint8 ``[H, W, C]``, in [0, 1]: how thick the strokes are."""
+    return float(image.mean() / 255)
+
+
+def slant(image: np.ndarray) -> float:
+    """Tangent of the angle by which the shape in uint8 ``[H, W, C]`` leans to the right; 0 of a black one."""
+    weight = image.mean(axis=2)
+    return digits.slant(weight) if weight.any() else 0.0
+
+
+# Measured on an image, so they can be measured on an edited one too.
+MEASURES: dict[str, Measure] = {"ink": ink, "slant": slant}
+# A function of the digit itself.
+BY_LABEL: dict[str, Callable[[int], bool]] = {
+    "loop": lambda digit: digit in digits.HAS_LOOP,
+    "even": lambda digit: digit % 2 == 0,
+}
+
+
+def names(store: ImageStore) -> list[str]:
+    """Attributes that `attribute` finds in the store."""
+    computed = [*BY_LABEL, *MEASURES] if _is_digits(store) else []
+    return sorted({*store.card["attributes"], *computed})
+
+
+def attribute(store: ImageStore, name: str) -> np.ndarray:
+    """Values ``[N]`` of an attribute, as stored or else, for digits, computed.
+
+    ==========  ==========================================================================
+    ``loop``    1 for 0, 6, 8 and 9, by the label
+    ``even``    1 for even digits, by the label
+    ``ink``     mean brightness in [0, 1]
+    ``slant``   shear of the second moments: the tangent of the angle, to the right above 0
+    ==========  ==========================================================================
+
+    Raises:
+        UserError: no such attribute; the nearest name is given.
+    """
+    if name in store.card["attributes"]:
+        return store.array(name)
+    if name not in names(store):
+        known = names(store)
+        near = difflib.get_close_matches(name, known, 1)
+        listed = f"choose from {', '.join(known)}" if known else "prepare the data with attributes"
+        hint = f"did you mean {near[0]}?" if near else listed
+        raise UserError(f"unknown attribute {name!r}", store.path, hint)
+    if name in BY_LABEL:
+        return np.array([int(BY_LABEL[name](int(label))) for label in store.array("labels")])
+    return np.array([MEASURES[name](store[i]) for i in range(len(store))])
+
+
+def threshold(values: np.ndarray) -> float:
+    """Where an attribute is cut in two: midway between two values, at the median of more.
+
+    Args:
+        values: of the training images; the cut they give holds for every other split.
+
+    Raises:
+        UserError: all values are the same.
+    """
+    distinct = np.unique(values)
+    if len(distinct) < 2:
+        raise UserError("all images have the same value", "attribute", "choose another attribute")
+    return float(distinct.mean()) if len(distinct) == 2 else float(np.median(values))
+
+
+def binary(values: np.ndarray, cut: float) -> np.ndarray:
+    """1 where the attribute is above the cut, else 0; int64 ``[N]``."""
+    return (np.asarray(values) > cut).astype(np.int64)
+
+
+def _is_digits(store: ImageStore) -> bool:
+    return store.classes == digits.CLASSES and store.labels is not None

@@ -1,0 +1,222 @@
+"""Edits: latents moved along the normals of boundaries at one step, then brought back to images.
+
+The paper edits once, at the mixing step: z and h move there, and every later step is that of the unedited
+network (its algorithm, "one-step editing"). ``exact`` does this. ``published`` is what the code does: after
+the first step the decoder gets, at every step, the bottleneck of the step before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from bridgepipe import samplers
+from bridgepipe.errors import UserError
+from bridgepipe.methods.boundary import Boundaries, Boundary
+from bridgepipe.methods.boundary_latents import Latents, Variant
+from bridgepipe.networks.hspace import HSpace
+from bridgepipe.processes.gaussian import Gaussian
+from bridgepipe.processes.schedules import truncated
+from bridgepipe.rng import Noise
+from bridgepipe.samplers.gaussian_loops import Denoiser
+from bridgepipe.samplers.solvers import State
+
+Source = Noise | Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class Move:
+    """A move along the boundaries of one attribute.
+
+    Args:
+        boundaries: of z, of h, or of both, which move alike.
+        distance: signed; a number, or one per latent ``[B]``.
+    """
+
+    boundaries: Boundaries
+    distance: float | Tensor
+
+
+@dataclass(frozen=True)
+class Editing:
+    """How moved latents become images.
+
+    Args:
+        count: indices from 0 to t on the way back, both included.
+        variant: ``published``: distances are to the hyperplane through the origin, and h lags one step
+            behind; ``exact``: distances are to the boundary itself, and h is moved once, at t.
+        kind: ``ddim``, or the ancestral ``ddpm``, which when published takes every step for one of stride 1.
+        eta: of DDIM; published: 1.
+        relative: distances are moved by, not to; 0 is then the image itself.
+        h_steps: at how many steps h is displaced (exact). The paper: 1; further steps add to their own h
+            what the first was moved by, at a second call each.
+        raw_h: h moves along the SVM's coefficients as they are, as the published unconditional run does.
+        solver: of the way back when nothing is random.
+
+    Raises:
+        UserError: settings that exclude each other.
+    """
+
+    count: int = 40
+    variant: Variant = "exact"
+    kind: Literal["ddim", "ddpm"] = "ddim"
+    eta: float = 0.0
+    relative: bool = False
+    h_steps: int = 1
+    raw_h: bool = False
+    solver: str = "ddim"
+
+    def __post_init__(self) -> None:
+        if self.variant == "published" and (self.h_steps != 1 or self.relative or self.solver != "ddim"):
+            mend = "take relative: false, h_steps: 1 and solver: ddim, or variant: exact"
+            raise UserError("the published edit is absolute, lagged and by ddim", "boundary edit", mend)
+        if self.h_steps < 1 or self.eta < 0:
+            what = f"h_steps is {self.h_steps}, eta {self.eta}"
+            raise UserError(what, "boundary edit", "take h_steps of at least 1 and eta of at least 0")
+
+    def steps(self, t: int, process: Gaussian, stochastic: bool) -> list[int]:
+        """Indices from t down. Without noise the exact way back ends where the inversion began, index 0."""
+        matched = self.variant == "exact" and not stochastic
+        return samplers.grid("exact" if matched else "boundary", truncated(t, self.count), process.T).decode
+
+
+PUBLISHED = Editing(variant="published", eta=1.0)
+
+
+class _Lagged:
+    """Published: each call decodes with the bottleneck of the call before, the first with the moved h."""
+
+    def __init__(self, h_space: HSpace, h: Tensor) -> None:
+        self._space, self._h = h_space, h
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        output, self._h = self._space.run(x, t, self._h)
+        return output
+
+
+class _Displaced:
+    """Exact: the moved h at the mixing step, own h plus the same displacement at ``later`` timesteps."""
+
+    def __init__(self, h_space: HSpace, h: Tensor, by: Tensor, at: int, later: Collection[int]) -> None:
+        self._space, self._h, self._by, self._at, self._later = h_space, h, by, at, later
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        now = int(t[0])
+        if now == self._at:
+            return self._space.replace(x, t, self._h)
+        output, own = self._space.capture(x, t)
+        return self._space.replace(x, t, own + self._by) if now in self._later else output
+
+
+def moved(latents: Latents, moves: Sequence[Move], how: Editing) -> Latents:
+    """Latents moved in z and in h together, one attribute after the other."""
+    z, h = latents.z, latents.h
+    for move in moves:
+        z = _along(move.boundaries.z, z, move.distance, how, raw=False)
+        h = _along(move.boundaries.h, h, move.distance, how, raw=how.raw_h)
+    return Latents(z, h, latents.t)
+
+
+def _along(boundary: Boundary | None, z: Tensor, distance: float | Tensor, how: Editing, raw: bool) -> Tensor:
+    if boundary is None:
+        return z
+    if how.variant == "published":
+        boundary = boundary.through_origin()
+    if not raw:
+        return boundary.move(z, distance, how.relative)
+    # (d - <h, a>) a with a = scale * normal: a move by that many lengths of the normal.
+    by = distance if how.relative else distance - boundary.decide(z)
+    return boundary.move(z, torch.as_tensor(by, dtype=z.dtype) * boundary.scale, relative=True)
+
+
+def edit(
+    h_space: HSpace,
+    process: Gaussian,
+    latents: Latents,
+    moves: Sequence[Move],
+    how: Editing,
+    rng: Source | None = None,
+    observe: Callable[[State], Any] | None = None,
+) -> Tensor:
+    """Images ``[B, C, H, W]`` of latents after the moves.
+
+    Args:
+        h_space: see `boundary_latents.space`.
+        moves: one per attribute, in sequence.
+        rng: noise, drawn once per step when eta > 0 or kind is ddpm.
+        observe: called with every state of the way back.
+
+    Raises:
+        UserError: noise is needed and not given, or a boundary is of another size.
+    """
+    to = moved(latents, moves, how)
+    steps = how.steps(latents.t, process, _random(how, how.eta))
+    if all(move.boundaries.h is None for move in moves):
+        denoiser: Denoiser = _plain(h_space)
+    elif how.variant == "published":
+        denoiser = _Lagged(h_space, to.h)
+    else:
+        first, *later = (int(process.timesteps[s]) for s in steps[: how.h_steps])
+        denoiser = _Displaced(h_space, to.h, to.h - latents.h, first, later)
+    return _decode(denoiser, process, to.z, steps, how, how.eta, rng, observe)
+
+
+def reconstruct(
+    h_space: HSpace, process: Gaussian, latents: Latents, how: Editing, rng: Source | None = None
+) -> Tensor:
+    """Images ``[B, C, H, W]`` of latents as they are, with eta 0 (kind ddpm draws noise here too)."""
+    steps = how.steps(latents.t, process, _random(how, 0.0))
+    return _decode(_plain(h_space), process, latents.z, steps, how, 0.0, rng)
+
+
+def strip(
+    h_space: HSpace,
+    process: Gaussian,
+    latents: Latents,
+    boundaries: Boundaries,
+    distances: Sequence[float],
+    how: Editing,
+    rng: Callable[[int], Source] | None = None,
+) -> Tensor:
+    """Images ``[B, K, C, H, W]`` at K distances.
+
+    Args:
+        rng: noise of distance number k; the same for all makes images differ by the distance alone.
+    """
+    images = [
+        edit(h_space, process, latents, [Move(boundaries, d)], how, None if rng is None else rng(k))
+        for k, d in enumerate(distances)
+    ]
+    return torch.stack(images, dim=1)
+
+
+def _plain(h_space: HSpace) -> Denoiser:
+    return lambda x, t: h_space.capture(x, t)[0]
+
+
+def _random(how: Editing, eta: float) -> bool:
+    return how.kind == "ddpm" or eta > 0
+
+
+def _decode(
+    denoiser: Denoiser,
+    process: Gaussian,
+    z: Tensor,
+    steps: Sequence[int],
+    how: Editing,
+    eta: float,
+    rng: Source | None,
+    observe: Callable[[State], Any] | None = None,
+) -> Tensor:
+    if _random(how, eta) and rng is None:
+        raise UserError(f"{how.kind} with eta {eta} draws noise", "boundary edit", "give a source of noise")
+    shared: dict[str, Any] = {"process": process, "observe": observe}
+    if how.kind == "ddpm" and rng is not None:
+        unit_stride = how.variant == "published"
+        return samplers.ancestral(denoiser, z, steps, rng, unit_stride=unit_stride, **shared).x
+    solver = "ddim" if eta else how.solver
+    return samplers.decode(denoiser, z, steps, rng, solver=solver, eta=eta, **shared).x

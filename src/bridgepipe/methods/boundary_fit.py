@@ -1,0 +1,186 @@
+"""Linear support vector machines over many long vectors.
+
+The dual of an SVM sees the vectors only through their inner products, so a Gram matrix, computed in blocks
+by matrix products, replaces the vectors: N x N numbers however long they are. The normal is then the sum of
+the support vectors, each times its dual coefficient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bridgepipe.errors import UserError
+
+Balance = Literal["none", "weights", "subsample"]
+Solver = Literal["gram", "svc"]
+BLOCK_BYTES = 256 << 20  # of one block as float64
+
+
+class Batched(Protocol):
+    """A store of latents."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Sequence[int]) -> Tensor: ...
+
+
+Readable = Tensor | np.ndarray | Batched
+
+
+class Rows:
+    """Flattened latents, read a block at a time.
+
+    Args:
+        source: ``[N, ...]``.
+        items: which of them; all by default.
+        block_bytes: size of a block as float64; a block has at least one row.
+    """
+
+    def __init__(
+        self,
+        source: Readable,
+        items: Sequence[int] | np.ndarray | None = None,
+        block_bytes: int = BLOCK_BYTES,
+    ) -> None:
+        self._source = source
+        self._items = np.arange(len(source)) if items is None else np.asarray(items)
+        self._rows = 1
+        self._rows = max(1, block_bytes // (8 * self.read(slice(0, 1)).shape[1]))
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def read(self, span: slice) -> Tensor:
+        """Rows ``[b, D]`` on the CPU, in their own dtype."""
+        items = self._items[span]
+        if isinstance(self._source, Tensor):
+            return self._source.detach().cpu()[torch.from_numpy(items)].flatten(1)
+        if isinstance(self._source, np.ndarray):
+            return torch.from_numpy(np.asarray(self._source[items])).flatten(1)
+        return self._source.batch(items.tolist()).flatten(1)
+
+    def spans(self) -> list[slice]:
+        return [slice(i, min(i + self._rows, len(self))) for i in range(0, len(self), self._rows)]
+
+    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        return ((span, self.read(span)) for span in self.spans())
+
+
+def as_classes(
+    labels: Sequence[int] | np.ndarray | Tensor, count: int, both: bool = True
+) -> NDArray[np.int64]:
+    """Labels as 0 and 1, int64 ``[count]``.
+
+    Raises:
+        UserError: other values, another number of them, or a class without members when ``both``.
+    """
+    given = np.asarray(labels)
+    if given.shape != (count,) or count == 0:
+        what = f"labels of shape {list(given.shape)} for {count} latents"
+        raise UserError(what, "boundary", "give every latent one label")
+    classes = given.astype(np.int64)
+    if not np.array_equal(classes, given) or not np.isin(classes, (0, 1)).all():
+        raise UserError("labels are not all 0 or 1", "boundary", "threshold the attribute first")
+    if both and len(np.unique(classes)) < 2:
+        raise UserError(f"all {count} labels are {classes[0]}", "boundary", "give latents of both classes")
+    return classes
+
+
+def subsample(classes: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Indices of as many members of one class as of the other, ascending."""
+    rng = np.random.default_rng(seed)
+    members = [np.flatnonzero(classes == c) for c in (0, 1)]
+    size = min(map(len, members))
+    return np.sort(np.concatenate([rng.choice(m, size, replace=False) for m in members]))
+
+
+def gram(
+    rows: Rows, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float64
+) -> NDArray[np.float64]:
+    """Inner products of all rows, ``[N, N]``.
+
+    Args:
+        dtype: of the products; float64 agrees with scikit-learn's own, float32 is faster.
+    """
+    products = np.empty((len(rows), len(rows)))
+    spans = rows.spans()
+    for i, a in enumerate(spans):
+        left = rows.read(a).to(device, dtype)
+        for b in spans[: i + 1]:
+            right = left if a == b else rows.read(b).to(device, dtype)
+            block = (left @ right.T).double().cpu().numpy()
+            products[a, b], products[b, a] = block, block.T
+    return products
+
+
+def by_gram(
+    rows: Rows, classes: NDArray[np.int64], C: float, weight: str | None, device: torch.device | str
+) -> tuple[Tensor, float]:
+    """Coefficients, float64 ``[D]``, and intercept, from inner products."""
+    support, dual, intercept = dual_of(gram(rows, device), classes, C, weight)
+    weights = torch.zeros(len(rows), dtype=torch.float64)
+    weights[torch.from_numpy(support).long()] = torch.from_numpy(dual)
+    coef = sum(weights[span] @ block.double() for span, block in rows.blocks())
+    return torch.as_tensor(coef), intercept
+
+
+def by_svc(
+    rows: Rows, classes: NDArray[np.int64], C: float, weight: str | None, device: torch.device | str
+) -> tuple[Tensor, float]:
+    """Coefficients and intercept of scikit-learn's SVC over all rows in memory, as published."""
+    from sklearn.svm import SVC
+
+    machine = SVC(kernel="linear", C=C, class_weight=weight).fit(rows.read(slice(None)).numpy(), classes)
+    return torch.from_numpy(np.array(machine.coef_[0], dtype=np.float64)), float(machine.intercept_[0])
+
+
+SOLVERS: dict[
+    str, Callable[[Rows, NDArray[np.int64], float, str | None, torch.device | str], tuple[Tensor, float]]
+] = {"gram": by_gram, "svc": by_svc}
+
+
+def dual_of(
+    products: NDArray[np.float64], classes: NDArray[np.int64], C: float, weight: str | None
+) -> tuple[NDArray[np.int64], NDArray[np.float64], float]:
+    """Indices of the support vectors, their dual coefficients and the intercept."""
+    from sklearn.svm import SVC
+
+    machine = SVC(kernel="precomputed", C=C, class_weight=weight).fit(products, classes)
+    return machine.support_, machine.dual_coef_[0], float(machine.intercept_[0])
+
+
+def cross_validated(
+    products: NDArray[np.float64],
+    classes: NDArray[np.int64],
+    C: float = 1.0,
+    folds: int = 5,
+    weight: str | None = None,
+    seed: int = 0,
+) -> int:
+    """How many of the N rows a boundary fitted to the other folds puts on their side.
+
+    Args:
+        products: of all rows, ``[N, N]``.
+        folds: stratified; at most the size of the smaller class.
+
+    Raises:
+        UserError: fewer members in a class than folds.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    fewest = int(np.bincount(classes, minlength=2).min())
+    if fewest < folds:
+        raise UserError(f"{fewest} members in a class, {folds} folds", "separability", "give more images")
+    right = 0
+    splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(classes, classes)
+    for train, test in splits:
+        support, dual, intercept = dual_of(products[np.ix_(train, train)], classes[train], C, weight)
+        decided = products[np.ix_(test, train[support])] @ dual + intercept
+        right += int(((decided > 0) == classes[test]).sum())
+    return right

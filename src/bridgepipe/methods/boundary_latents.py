@@ -1,0 +1,214 @@
+"""Where images are edited: the latent z at a step t, and the bottleneck h of the network there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from bridgepipe import running, samplers
+from bridgepipe.errors import UserError
+from bridgepipe.networks import adm
+from bridgepipe.networks.hspace import Bottlenecked, HSpace
+from bridgepipe.pixels import from_uint8
+from bridgepipe.processes.gaussian import Gaussian
+from bridgepipe.processes.schedules import truncated
+from bridgepipe.samplers.gaussian_loops import Denoiser
+from bridgepipe.samplers.solvers import State
+from bridgepipe.training import Images
+
+Variant = Literal["published", "exact"]
+PUBLISHED_STEPS = 999  # of the walk from pure noise
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Images at a step.
+
+    Attributes:
+        z: ``[B, C, H, W]``.
+        h: bottleneck of the network ``[B, C', H', W']``.
+        t: index of the process at which z lies.
+    """
+
+    z: Tensor
+    h: Tensor
+    t: int
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """How images become latents.
+
+    Args:
+        t: index at which they are read, >= 1.
+        count: indices from 0 to t, both included.
+        variant: ``published``: h is that of the last call, at the index before t on the image there;
+            ``exact``: h is that of z at t, one call more.
+        solver: of the probability-flow ODE; published: ddim.
+    """
+
+    t: int
+    count: int = 40
+    variant: Variant = "exact"
+    solver: str = "ddim"
+
+
+class LostH(HSpace):
+    """An h-space that takes no notice of h.
+
+    The published code hands h over in a place where the improved-DDPM network expects labels, so that only
+    edits of z reach it.
+    """
+
+    def run(self, x: Tensor, t: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Output and bottleneck of x, whatever h is."""
+        return super().run(x, t)
+
+
+class _Bound:
+    """A network called as its owner binds it: with t rescaled, say, or in another precision."""
+
+    def __init__(self, network: Bottlenecked, denoiser: Denoiser) -> None:
+        self._network, self._denoiser = network, denoiser
+
+    @property
+    def bottleneck(self) -> nn.Module:
+        return self._network.bottleneck
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        return self._denoiser(x, t)
+
+
+def space(network: Bottlenecked, denoiser: Denoiser | None = None, variant: Variant = "exact") -> HSpace:
+    """The h-space of an unconditional `adm.UNet` or `ddpm.UNet`.
+
+    Args:
+        network: not compiled.
+        denoiser: calls the network, (x, original timestep) -> output; None: called as it is.
+        variant: ``published`` loses h with `adm.UNet`, see `LostH`.
+    """
+    called = network if denoiser is None else _Bound(network, denoiser)
+    lost = variant == "published" and isinstance(network, adm.UNet)
+    return LostH(called) if lost else HSpace(called)
+
+
+class _Reading:
+    """A denoiser that keeps the bottleneck of every call."""
+
+    def __init__(self, h_space: HSpace) -> None:
+        self._space = h_space
+        self.h: list[Tensor] = []
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        output, own = self._space.capture(x, t)
+        self.h.append(own.to(x.dtype))
+        return output
+
+
+class _ReadingLast(_Reading):
+    """The same, of the last call only."""
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        self.h.clear()
+        return super().__call__(x, t)
+
+
+def invert(h_space: HSpace, process: Gaussian, x0: Tensor, how: Inversion) -> Latents:
+    """Images ``[B, C, H, W]`` in [-1, 1] at how.t, along the probability-flow ODE.
+
+    Raises:
+        UserError: t outside the process, or more indices than there are.
+    """
+    reading = _ReadingLast(h_space)
+    steps = truncated(how.t, how.count)
+    z = samplers.encode(reading, x0, steps, process=process, solver=how.solver).x
+    h = reading.h[0] if how.variant == "published" else bottleneck(h_space, process, z, how.t)
+    return Latents(z, h, how.t)
+
+
+@torch.no_grad()
+def bottleneck(h_space: HSpace, process: Gaussian, z: Tensor, t: int) -> Tensor:
+    """h of z at index t."""
+    told = torch.full((len(z),), int(process.timesteps[t]), dtype=torch.int64, device=z.device)
+    return h_space.capture(z, told)[1].to(z.dtype)
+
+
+def invert_all(
+    h_space: HSpace,
+    process: Gaussian,
+    images: Images,
+    items: Sequence[int],
+    how: Inversion,
+    batch_size: int = 64,
+    device: torch.device | str = "cpu",
+) -> Iterator[Latents]:
+    """`invert` over many images, a batch at a time, in their order; latents come back on the CPU."""
+
+    def run(piece: Sequence[int]) -> Latents:
+        latents = invert(h_space, process, images.batch(piece).to(device), how)
+        return Latents(latents.z.cpu(), latents.h.cpu(), latents.t)
+
+    return running.in_batches(run, items, batch_size, "inverting")
+
+
+def trajectory(
+    h_space: HSpace, process: Gaussian, x0: Tensor, steps: Sequence[int], keep: Collection[int]
+) -> list[Latents]:
+    """Images at several indices of one inversion, each with its own h (exact timing).
+
+    Args:
+        steps: ascending indices, the first of which is the image's.
+        keep: which of them are returned, in the order of ``steps``.
+    """
+    reading, states = _Reading(h_space), [x0]
+
+    def observe(state: State) -> None:
+        states.append(state.x)
+
+    samplers.encode(reading, x0, steps, process=process, observe=observe)
+    hs = [*reading.h, bottleneck(h_space, process, states[-1], steps[-1])]
+    return [Latents(z, h, t) for z, h, t in zip(states, hs, steps, strict=True) if t in keep]
+
+
+def generate(
+    h_space: HSpace,
+    process: Gaussian,
+    noise: Tensor,
+    t: int,
+    count: int = PUBLISHED_STEPS,
+    variant: Variant = "exact",
+) -> Latents:
+    """Latents at index t of images that don't exist: noise ``[B, C, H, W]`` brought to t without noise.
+
+    Args:
+        count: indices from 0 to T-1, of which those from T-1 down to t are visited.
+        variant: ``published``: t is one of them, and h is that of the last call, before t;
+            ``exact``: t follows the last of them above it, and h is that of z at t.
+
+    Raises:
+        UserError: t is not one of the published indices, or is not below T-1.
+    """
+    visited = truncated(process.T - 1, count)[::-1]
+    if variant == "published" and t not in visited:
+        raise UserError(f"t is {t}", "unconditional edit", f"take one of {visited[:3]}… down to 0, or exact")
+    reading = _ReadingLast(h_space)
+    steps = [*(s for s in visited if s > t), t]
+    z = samplers.decode(reading, noise, steps, process=process).x
+    h = reading.h[0] if variant == "published" else bottleneck(h_space, process, z, t)
+    return Latents(z, h, t)
+
+
+def photo(pixels: np.ndarray, size: int | tuple[int, int]) -> Tensor:
+    """An image uint8 ``[H, W, C]`` as ``[1, C, size, size]`` in [-1, 1].
+
+    Resized by Lanczos without a crop, as published: an image that is not square is distorted.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
+    return from_uint8(np.array(resized)[None])

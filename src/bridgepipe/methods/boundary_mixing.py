@@ -1,0 +1,148 @@
+"""The mixing step: how far images must be inverted before they are edited.
+
+At early steps latents keep the look of the images; at late ones they lie on the shell of the Gaussian, whose
+radius is sqrt(D) and whose members are sqrt(2 D) apart. The paper edits where the one has become the other
+and the attribute can still be told: a step is *mixed* from where on the latents have come near the shell,
+and among mixed steps the earliest counts whose bottlenecks are as separable as the best's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from bridgepipe.errors import UserError
+from bridgepipe.evaluation.accuracy import Accuracy, wilson
+from bridgepipe.methods.boundary_fit import Readable, Rows, as_classes, cross_validated, gram
+from bridgepipe.methods.boundary_latents import Latents
+
+TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class MixingRow:
+    """The latents at one step.
+
+    Attributes:
+        t: the index.
+        radius, radius_std: mean and standard deviation of |z| / sqrt(D).
+        spread: root mean square of |z - z'| / sqrt(2 D) over all pairs.
+        gap: |radius - 1| + |spread - 1|, the distance to the shell.
+        z, h: cross-validated accuracy of linear boundaries in both spaces.
+    """
+
+    t: int
+    radius: float
+    radius_std: float
+    spread: float
+    gap: float
+    z: Accuracy
+    h: Accuracy
+
+    def row(self) -> dict[str, Any]:
+        """Plain numbers, one column each."""
+        shell = {k: getattr(self, k) for k in ("t", "radius", "radius_std", "spread", "gap")}
+        separability = {
+            f"{space}_{key}": getattr(getattr(self, space), key)
+            for space in ("z", "h")
+            for key in ("accuracy", "low", "high")
+        }
+        return shell | separability
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """The curve over steps, and the step to edit at."""
+
+    rows: tuple[MixingRow, ...]
+    t: int
+
+
+def mixing(
+    latents: Sequence[Latents],
+    labels: Sequence[int] | np.ndarray | Tensor,
+    *,
+    tolerance: float = TOLERANCE,
+    C: float = 1.0,
+    folds: int = 5,
+) -> Mixing:
+    """The curve of the same images at several steps, see `boundary_latents.trajectory`.
+
+    Args:
+        latents: at ascending steps; the first should be the images themselves, t = 0.
+        labels: 0 or 1 for each image.
+        tolerance: see `choose`.
+        C, folds: of the boundaries.
+
+    Raises:
+        UserError: as `choose`; labels that are not 0 and 1; fewer members in a class than folds.
+    """
+    rows = tuple(mixing_row(one.t, one.z, one.h, labels, C, folds) for one in latents)
+    return Mixing(rows, choose(rows, tolerance))
+
+
+def mixing_row(
+    t: int,
+    z: Readable,
+    h: Readable,
+    labels: Sequence[int] | np.ndarray | Tensor,
+    C: float = 1.0,
+    folds: int = 5,
+) -> MixingRow:
+    """Statistics of latents z and bottlenecks h, both ``[N, ...]``, N >= 2, at index t."""
+    classes = as_classes(labels, len(z))
+    rows = Rows(z)
+    products, width = gram(rows), rows.read(slice(0, 1)).shape[1]
+    radii = np.sqrt(products.diagonal() / width)
+    spread = sqrt(_mean_pair(products) / (2 * width))
+    separable = [_separability(p, classes, C, folds) for p in (products, gram(Rows(h)))]
+    radius = float(radii.mean())
+    return MixingRow(
+        t, radius, float(radii.std()), spread, abs(radius - 1) + abs(spread - 1), separable[0], separable[1]
+    )
+
+
+def choose(rows: Sequence[MixingRow], tolerance: float = TOLERANCE) -> int:
+    """The mixing step.
+
+    1. Mixed are the steps from which on the distance to the shell stays below
+       gap_end + tolerance (gap_start - gap_end): that share of the way is all that is left.
+    2. Of these, the earliest whose separability in h is within one standard error of the best.
+
+    Args:
+        rows: at ascending steps; t = 0 is never chosen.
+        tolerance: in (0, 1).
+
+    Raises:
+        UserError: no step above 0, or steps that don't ascend.
+    """
+    steps = [row.t for row in rows]
+    if not steps or steps[-1] < 1 or steps != sorted(set(steps)):
+        raise UserError(f"steps {steps[:9]}", "mixing step", "take ascending ones that end above 0")
+    start, end = rows[0].gap, rows[-1].gap
+    limit = end + tolerance * max(start - end, 0.0)
+    # the largest gap from each step on, so that a crossing that comes back does not count
+    ahead = list(accumulate((row.gap for row in reversed(rows)), max))[::-1]
+    mixed = [row for row, gap in zip(rows, ahead, strict=True) if row.t > 0 and gap <= limit] or [rows[-1]]
+    best = max(row.h.accuracy for row in mixed)
+    error = sqrt(best * (1 - best) / mixed[0].h.n)
+    return next(row.t for row in mixed if row.h.accuracy >= best - error)
+
+
+def _mean_pair(products: np.ndarray) -> float:
+    """Mean of |z - z'|^2 over all pairs of different rows, from their inner products."""
+    n = len(products)
+    trace = float(products.trace())
+    return 2 * (trace / n - (float(products.sum()) - trace) / (n * (n - 1)))
+
+
+def _separability(products: np.ndarray, classes: np.ndarray, C: float, folds: int) -> Accuracy:
+    n = len(classes)
+    right = cross_validated(products, classes, C, folds)
+    return Accuracy(right / n, *wilson(right, n), n=n)

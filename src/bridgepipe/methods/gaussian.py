@@ -1,0 +1,226 @@
+"""A Gaussian diffusion model: a network, the process that it denoises, and what it is told.
+
+DDPM, improved DDPM, ADM, the point networks of DDIB and Shortest-Path Diffusion are all one of these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bridgepipe import running, samplers
+from bridgepipe.errors import UserError
+from bridgepipe.networks import adm, ddpm, mlp
+from bridgepipe.processes import losses, schedules
+from bridgepipe.processes.gaussian import Gaussian, Output, Variance
+from bridgepipe.samplers.gaussian_loops import Denoiser, Gradient
+from bridgepipe.training import Batch, Objective
+
+Schedule = Literal["linear", "cosine", "scaled_linear", "shortest_path"]
+Kind = Literal["adm", "ddpm", "points"]
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    """What is denoised, and how the network speaks of it.
+
+    Args:
+        shape: of one item: ``(C, H, W)`` of an image, ``(D,)`` of a point.
+        schedule: of alpha_bar; ``shortest_path`` is one per frequency.
+        T: number of steps.
+        c1, c2, m: of the spectrum of ``shortest_path``; other schedules have none.
+        variant: ``published`` or ``exact`` arithmetic of ``shortest_path``.
+        prediction: what the network puts out.
+        variance: of the ancestral sampler.
+        rescale_timesteps: the network is told t 1000/T instead of t.
+        loss: a kind of `processes.losses.gaussian`.
+    """
+
+    shape: tuple[int, ...]
+    schedule: Schedule = "linear"
+    T: int = 1000
+    c1: float | None = None
+    c2: float | None = None
+    m: float | None = None
+    variant: Literal["published", "exact"] = "published"
+    prediction: Output = "eps"
+    variance: Variance = "fixed_large"
+    rescale_timesteps: bool = False
+    loss: losses.Kind = "mse"
+
+    @cached_property
+    def process(self) -> Gaussian:
+        if self.schedule != "shortest_path":
+            alpha_bar = getattr(schedules, self.schedule)(self.T)
+            return Gaussian(alpha_bar, prediction=self.prediction, variance=self.variance)
+        if self.c1 is None or self.c2 is None or self.m is None:
+            raise UserError("no spectrum", "shortest_path", "give c1, c2 and m, or fit them to the data")
+        height, width = self.shape[1:]
+        alpha_bar = schedules.shortest_path(self.T, (height, width), self.c1, self.c2, self.m, self.variant)
+        return Gaussian(alpha_bar, "fourier", self.prediction, self.variance)
+
+    def told(self, t: Tensor) -> Tensor:
+        """What the network is told for the original timestep t."""
+        return t.float() * (1000.0 / self.T) if self.rescale_timesteps else t
+
+
+def network(
+    kind: Kind, diffusion: Diffusion, classes: int | None = None, seed: int = 0, **arguments: Any
+) -> nn.Module:
+    """A freshly initialised denoiser.
+
+    Args:
+        kind: ``adm``, ``ddpm`` or ``points``.
+        diffusion: whose items it denoises.
+        classes: number of labels it is told, a null class included; None: it is told none.
+        seed: of the initial weights.
+        arguments: of the network's constructor.
+
+    Raises:
+        UserError: classes for a network that takes none.
+    """
+    if classes is not None and kind != "adm":
+        raise UserError(f"class labels for a network of kind {kind}", "network", "take kind: adm")
+    torch.manual_seed(seed)
+    channels, size = diffusion.shape[0], max(diffusion.shape[1:], default=0)
+    outputs = 2 * channels if diffusion.variance.startswith("learned") else channels
+    if kind == "points":
+        return mlp.PointNet(in_channels=channels, out_channels=outputs, **arguments)
+    if kind == "ddpm":
+        return ddpm.UNet(size, channels, out_ch=outputs, **arguments)
+    return adm.UNet(size, channels, out_channels=outputs, num_classes=classes, **arguments)
+
+
+def classifier(diffusion: Diffusion, classes: int, seed: int = 0, **arguments: Any) -> adm.Classifier:
+    """A freshly initialised classifier of noisy images, for guidance."""
+    torch.manual_seed(seed)
+    channels, height, width = diffusion.shape
+    return adm.Classifier((height, width), channels, out_channels=classes, **arguments)
+
+
+def objective(
+    diffusion: Diffusion, labels: np.ndarray | None = None, null: int = 0, drop: float = 0.0
+) -> Objective:
+    """Loss of a batch at random times (DDPM, algorithm 1; improved DDPM, section 3).
+
+    Args:
+        diffusion: process and loss.
+        labels: class of every training item, for a network that is told it.
+        null: the class that stands for none.
+        drop: share of the items whose label is replaced by ``null`` (classifier-free guidance).
+    """
+    process = diffusion.process
+
+    def loss(network: nn.Module, batch: Batch) -> Tensor:
+        x0 = batch.images
+        t, noise = batch.rng.integers(process.T), batch.rng.normal(x0.shape[1:])
+        y = None if labels is None else _labels(labels, batch)
+        if y is not None and drop:
+            y = torch.where(batch.rng.uniform() < drop, null, y)
+        x_t = process.perturb(x0, t, noise)
+        output = network(x_t, diffusion.told(t), *([] if y is None else [y]))
+        return losses.gaussian(process, x0, t, noise, output, diffusion.loss).loss
+
+    return loss
+
+
+def classifier_objective(diffusion: Diffusion, labels: np.ndarray) -> Objective:
+    """Cross-entropy of the label of x_t at random times (ADM, section 4)."""
+    process = diffusion.process
+
+    def loss(network: nn.Module, batch: Batch) -> Tensor:
+        x0 = batch.images
+        t = batch.rng.integers(process.T)
+        x_t = process.perturb(x0, t, batch.rng.normal(x0.shape[1:]))
+        logits = network(x_t, diffusion.told(t))
+        return nn.functional.cross_entropy(logits, _labels(labels, batch), reduction="none")
+
+    return loss
+
+
+def _labels(labels: np.ndarray, batch: Batch) -> Tensor:
+    return torch.from_numpy(labels[batch.items].astype(np.int64)).to(batch.images.device)
+
+
+class Model:
+    """A trained network at work on a device.
+
+    Args:
+        network: denoiser, or classifier of noisy images.
+        diffusion: what it denoises.
+        digest: of its weights.
+        classes: number of real classes it is told; None: it is told none.
+        null: the class that stands for none, of a network trained for classifier-free guidance.
+        runtime: device, precision, batch_size, channels_last, compile; speed only.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        diffusion: Diffusion,
+        digest: str,
+        classes: int | None = None,
+        null: int | None = None,
+        **runtime: Any,
+    ) -> None:
+        self.diffusion, self.digest, self.classes, self.null = diffusion, digest, classes, null
+        self.batch_size: int = runtime.get("batch_size", 64)
+        self._accelerator = running.accelerator(
+            runtime.get("device", "auto"), runtime.get("precision", "fp32")
+        )
+        image = len(diffusion.shape) == 3
+        layout = torch.channels_last if image and runtime.get("channels_last") else torch.contiguous_format
+        self.network = network.eval().requires_grad_(False)
+        self.network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
+        if runtime.get("compile"):
+            self.network.compile()
+
+    @property
+    def process(self) -> Gaussian:
+        return self.diffusion.process
+
+    @property
+    def device(self) -> torch.device:
+        return self._accelerator.device
+
+    def denoiser(self, labels: Tensor | None = None, scale: float | None = None) -> Denoiser:
+        """(x, t) -> output, with labels bound.
+
+        Args:
+            labels: int64 [B] on any device; needed exactly when the network has classes.
+            scale: of classifier-free guidance; None: plain conditional.
+
+        Raises:
+            UserError: labels missing or unexpected, or guidance without a null class.
+        """
+        if (labels is None) != (self.classes is None):
+            what = "the network is told classes" if labels is None else "the network is told no classes"
+            raise UserError(
+                what, "denoiser", "take another model, or give labels exactly when it has classes"
+            )
+        if labels is None:
+            return self._call
+        told = self._bound(labels)
+        if scale is None:
+            return told
+        if self.null is None:
+            raise UserError("no null class", "classifier-free guidance", "train with drop_labels above 0")
+        nothing = self._bound(torch.full_like(labels, self.null))
+        return samplers.classifier_free(told, nothing, scale, self.diffusion.shape[0])
+
+    def _bound(self, labels: Tensor) -> Denoiser:
+        y = labels.to(self.device)
+        return lambda x, t: self._call(x, t, y)
+
+    def _call(self, x: Tensor, t: Tensor, *labels: Tensor) -> Tensor:
+        with self._accelerator.autocast():
+            return self.network(x, self.diffusion.told(t), *labels).to(x.dtype)
+
+    def guidance(self, labels: Tensor, scale: float) -> Gradient:
+        """Gradient of log p(label | x_t), when the network is a classifier."""
+        return samplers.classifier_gradient(self._call, labels.to(self.device), scale)

@@ -1,0 +1,80 @@
+"""Unconditional generation: DDPM, DDIM and Shortest-Path Diffusion (Ho 2020, Song 2021, Das 2023).
+
+The three differ in the process of the model (`processes.gaussian`) and in the sampler only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bridgepipe import running, samplers
+from bridgepipe.methods.gaussian import Model
+from bridgepipe.pixels import to_uint8
+from bridgepipe.rng import ItemNoise
+from bridgepipe.samplers.steps import Spacing, decode_steps
+
+Sampler = Literal["ancestral", "ddim", "heun", "multistep2", "multistep3", "obelm"]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How samples are drawn.
+
+    Args:
+        sampler: ``ancestral``, or a solver of the probability-flow ODE.
+        nfe: network calls per sample, at most.
+        eta: noise of ``ddim``.
+        spacing: where the calls lie, see `samplers.steps`.
+        clip: clamp every prediction of x0 to [-1, 1].
+        seed: of the noise.
+    """
+
+    sampler: Sampler = "ancestral"
+    nfe: int = 100
+    eta: float = 0.0
+    spacing: Spacing = "uniform"
+    clip: bool = True
+    seed: int = 0
+
+
+def labels_of(model: Model, items: Sequence[int]) -> Tensor | None:
+    """Class of every sample: all classes in turn; None when the model is told none."""
+    if model.classes is None:
+        return None
+    return torch.tensor([item % model.classes for item in items])
+
+
+def generate(model: Model, items: Sequence[int], how: Generation) -> Iterator[Tensor]:
+    """Samples as float batches ``[b, *shape]``; each depends on its index and the seed only."""
+
+    @torch.no_grad()
+    def run(piece: Sequence[int]) -> Tensor:
+        noise = ItemNoise(how.seed, "generation", piece, model.device)
+        start = noise.normal(model.diffusion.shape)
+        denoiser = model.denoiser(labels_of(model, piece))
+        steps = decode_steps(model.process, how.sampler, how.nfe, how.spacing)
+        if how.sampler == "ancestral":
+            return samplers.ancestral(denoiser, start, steps, noise, process=model.process, clip=how.clip).x
+        return samplers.decode(
+            denoiser,
+            start,
+            steps,
+            noise,
+            process=model.process,
+            solver=how.sampler,
+            eta=how.eta,
+            clip=how.clip,
+        ).x
+
+    return running.in_batches(run, items, model.batch_size, "sampling")
+
+
+def images(model: Model, items: Sequence[int], how: Generation) -> Iterator[np.ndarray]:
+    """Samples as uint8 batches ``[b, H, W, C]``, by the published truncation."""
+    return (to_uint8(batch) for batch in generate(model, items, how))

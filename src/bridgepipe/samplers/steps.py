@@ -1,0 +1,52 @@
+"""Which indices a sampler visits for a given number of network calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from bridgepipe.errors import UserError
+from bridgepipe.processes import schedules
+from bridgepipe.processes.gaussian import CLEAN, Gaussian
+
+Spacing = Literal["uniform", "leading", "trailing", "quad", "log_snr"]
+SPELLINGS = {"uniform": "{}", "leading": "uniform {}", "trailing": "uniform-trailing {}", "quad": "quad {}"}
+
+
+def kept(process: Gaussian, count: int, spacing: Spacing = "uniform") -> list[int]:
+    """``count`` ascending indices of the process.
+
+    Args:
+        spacing: ``uniform`` strides from first to last as DDIB rounds them, ``leading`` and ``trailing``
+            integer strides from the first or down from the last, ``quad`` squares, ``log_snr`` equal
+            steps of the logarithm of the signal-to-noise ratio.
+
+    Raises:
+        UserError: there are not so many indices.
+    """
+    if spacing == "log_snr":
+        return schedules.uniform_log_snr(process.alpha_bar, count)
+    return schedules.timesteps(process.T, SPELLINGS[spacing].format(count))
+
+
+def indices_for(solver: str, nfe: int) -> int:
+    """How many indices a solver visits with ``nfe`` calls of the network on its way to the data.
+
+    Raises:
+        UserError: too few calls for the solver.
+    """
+    count = {"heun": (nfe + 1) // 2, "multistep3": nfe - 1}.get(solver, nfe)
+    least = 3 if solver == "obelm" else 1
+    if count < least:
+        raise UserError(f"nfe is {nfe} with {solver}", "sampler", "take more network calls")
+    return count
+
+
+def decode_steps(process: Gaussian, solver: str, nfe: int, spacing: Spacing = "uniform") -> list[int]:
+    """Descending steps for `decode` or `ancestral` from noise to the data with at most ``nfe`` calls.
+
+    ``obelm`` ends at index 0, as its rule needs a finite clock; the others step on to the data itself.
+    """
+    count = min(indices_for(solver, nfe), process.T)
+    back: Sequence[int] = kept(process, count, spacing)[::-1]
+    return list(back) if solver == "obelm" else [*back, CLEAN]

@@ -1,0 +1,136 @@
+# Unconditional generation: DDPM, DDIM and Shortest-Path Diffusion.
+
+
+rule spectrum:
+    input:
+        store="data/prepared/{dataset}/train.lmdb",
+    output:
+        json="data/stats/{dataset}/spectrum.json",
+        figure=report(
+            "data/stats/{dataset}/spectrum.png",
+            caption="../report/spectrum.rst",
+            category="SPD",
+        ),
+    log:
+        "results/logs/spectrum-{dataset}.log",
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    message:
+        "Power spectrum of {wildcards.dataset}"
+    shell:
+        "bridgepipe spectrum --data {input.store} --output {output.json} --figure {output.figure}"
+        " --title {wildcards.dataset} > {log} 2>&1"
+
+
+rule generate:
+    input:
+        unpack(lambda w: P.model(f"spd/{w.experiment}")),
+        config="results/spd/{experiment}/config/sample.json",
+    output:
+        temp("results/spd/{experiment}/parts/samples-{part}-of-{parts}.lmdb"),
+    log:
+        "results/spd/{experiment}/logs/generate-{part}-of-{parts}.log",
+    benchmark:
+        "results/spd/{experiment}/benchmarks/generate-{part}-of-{parts}.tsv"
+    resources:
+        gpu=1,
+        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
+    message:
+        "Sampling {wildcards.experiment}, part {wildcards.part} of {wildcards.parts}"
+    shell:
+        "bridgepipe generate --config {input.config} --model {input.model} --train-config {input.train}"
+        " --part {wildcards.part} --parts {wildcards.parts} --output {output} > {log} 2>&1"
+
+
+use rule gather as gather_samples with:
+    input:
+        lambda w: P.partitions(f"spd/{w.experiment}", "samples"),
+    output:
+        "results/spd/{experiment}/samples.lmdb",
+    log:
+        "results/spd/{experiment}/logs/gather.log",
+    message:
+        "Joining the samples of {wildcards.experiment}"
+
+
+rule export:
+    input:
+        "results/spd/{experiment}/samples.lmdb",
+    output:
+        "results/spd/{experiment}/samples.npz",
+    log:
+        "results/spd/{experiment}/logs/export.log",
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    message:
+        "Samples of {wildcards.experiment} in ADM's layout"
+    shell:
+        "bridgepipe export {input} --output {output} > {log} 2>&1"
+
+
+use rule fid as fid_of_samples with:
+    input:
+        config="results/spd/{experiment}/config/evaluate.json",
+        restored="results/spd/{experiment}/samples.lmdb",
+        statistics=lambda w: P.statistics(f"spd/{w.experiment}"),
+        weights=lambda w: P.extractor_weights(f"spd/{w.experiment}"),
+        extractor=lambda w: P.extractor(f"spd/{w.experiment}"),
+        code=P.code(
+            "evaluation/fid.py", "evaluation/features.py", "evaluation/protocol.py"
+        ),
+    output:
+        "results/spd/{experiment}/fid.json",
+    log:
+        "results/spd/{experiment}/logs/fid.log",
+    benchmark:
+        "results/spd/{experiment}/benchmarks/fid.tsv"
+    params:
+        corrupted="",
+
+
+rule study_samples:
+    input:
+        unpack(lambda w: P.model(f"spd/{w.experiment}")),
+        config="results/spd/{experiment}/config/study.json",
+        sample="results/spd/{experiment}/config/sample.json",
+        statistics=lambda w: P.statistics(f"spd/{w.experiment}"),
+        weights=lambda w: P.extractor_weights(f"spd/{w.experiment}"),
+        extractor=lambda w: P.extractor(f"spd/{w.experiment}"),
+    output:
+        "results/spd/{experiment}/nfe.csv",
+    log:
+        "results/spd/{experiment}/logs/study.log",
+    benchmark:
+        "results/spd/{experiment}/benchmarks/study.tsv"
+    threads: P.runtime.threads
+    resources:
+        gpu=1,
+        mem_mb=6000,
+        runtime=480,
+    message:
+        "FID against network calls of {wildcards.experiment}"
+    shell:
+        "bridgepipe study-samples --config {input.config} --sample-config {input.sample}"
+        " --train-config {input.train} --model {input.model} --statistics {input.statistics}"
+        " --extractor {input.extractor} --weights {input.weights} --output {output} > {log} 2>&1"
+
+
+rule figure_samples:
+    input:
+        images="results/spd/{experiment}/samples.lmdb",
+        code=P.code("figures.py", "canvas.py"),
+    output:
+        report(
+            "results/spd/{experiment}/figures/grid.png",
+            caption="../report/samples.rst",
+            category="SPD",
+        ),
+    log:
+        "results/spd/{experiment}/logs/figure-grid.log",
+    message:
+        "Figure: samples of {wildcards.experiment}"
+    shell:
+        "bridgepipe figure samples --images {input.images} --title {wildcards.experiment} --output {output} > {log} 2>&1"

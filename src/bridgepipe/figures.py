@@ -1,24 +1,21 @@
-"""Every picture: data in, one PNG out. Tables beside them are in `bridgepipe.tables`."""
+"""Pictures of images and curves: data in, one PNG out. Those of points are in `bridgepipe.figures_points`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from bridgepipe.canvas import Cell, Images, canvas, mosaic
 from bridgepipe.tables import table as table
 from bridgepipe.tables import write_table as write_table
-
-Points = NDArray[np.floating]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")  # Okabe and Ito
 MARKERS = "osD^vPX"
@@ -167,89 +164,6 @@ def spectrum_fit(path: str | Path, k: ArrayLike, power: ArrayLike, fit: ArrayLik
         axes.set(xscale="log", yscale="log", xlabel=r"Spatial frequency $|k|$", ylabel="Mean power")
         _plain_log_ticks(axes.xaxis)
         axes.legend(loc="upper right")
-
-
-def scatter_map(path: str | Path, panels: Mapping[str, Points], title: str = "") -> None:
-    """The same points in several places; every point keeps the colour of its place in the first panel.
-
-    Args:
-        path: PNG to write.
-        panels: float ``[N, 2]`` by heading, row i being point i everywhere.
-        title: printed above.
-    """
-    first = next(iter(panels.values()))
-    colours = _colours_of(first)
-    size = float(np.clip(4000 / len(first), 0.15, 6))
-    with canvas(path, 2.3 * len(panels) + 0.1, 2.53 + 0.2 * bool(title)) as figure:
-        for axes, points in _planes(figure, panels, title):
-            axes.scatter(points[:, 0], points[:, 1], s=size, c=colours, linewidths=0)
-
-
-def heatmap(path: str | Path, panels: Mapping[str, Points], title: str = "", bins: int = 120) -> None:
-    """Density of 2-D points, on one scale for all panels.
-
-    Args:
-        path: PNG to write.
-        panels: float ``[N, 2]`` by heading; N may differ.
-        title: printed above.
-        bins: squares along each axis.
-    """
-    reach = _reach(panels)
-    edges = np.linspace(-reach, reach, bins + 1)
-    density = {h: np.histogram2d(p[:, 0], p[:, 1], edges, density=True)[0] for h, p in panels.items()}
-    most = max(float(np.quantile(d[d > 0], 0.99)) for d in density.values())
-    with canvas(path, 2.3 * len(panels) + 0.7, 2.53 + 0.2 * bool(title)) as figure:
-        for (axes, _), d in zip(_planes(figure, panels, title), density.values(), strict=True):
-            image = axes.imshow(
-                d.T,
-                origin="lower",
-                extent=(-reach, reach, -reach, reach),
-                cmap="BuPu",
-                norm=PowerNorm(0.5, 0, most),
-            )
-        figure.colorbar(
-            image, ax=figure.axes, label="Density", shrink=0.8, pad=0.02, extend="max"
-        ).outline.set_visible(False)  # type: ignore[operator]
-
-
-def _planes(figure: Figure, panels: Mapping[str, Points], title: str) -> Iterator[tuple[Axes, Points]]:
-    """Square axes side by side with one range."""
-    reach = _reach(panels)
-    figure.suptitle(title, fontsize=9, weight="bold")
-    for i, (head, points) in enumerate(panels.items()):
-        axes = figure.add_subplot(1, len(panels), i + 1, title=head, aspect="equal")
-        axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])
-        axes.spines[:].set_visible(True)
-        axes.spines[:].set_color("#BBBBBB")
-        yield axes, points
-
-
-def _reach(panels: Mapping[str, Points]) -> float:
-    """Half the width of the plane: all but stray points, with a margin."""
-    return 1.08 * max(float(np.quantile(np.abs(p), 0.9995)) for p in panels.values())
-
-
-def _colours_of(points: Points) -> NDArray[np.float64]:
-    """sRGB ``[N, 3]`` in [0, 1] that varies evenly with the place: the points as a, b of OKLab."""
-    ranks = pd.DataFrame(points).rank().to_numpy() / len(points)  # so that crowded places differ as well
-    a, b = (0.30 * (ranks - 0.5)).T
-    light = np.full_like(a, 0.68)
-    lms = np.stack(
-        [
-            light + 0.3963377774 * a + 0.2158037573 * b,
-            light - 0.1055613458 * a - 0.0638541728 * b,
-            light - 0.0894841775 * a - 1.2914855480 * b,
-        ]
-    )
-    to_rgb = np.array(
-        [
-            [4.0767416621, -3.3077115913, 0.2309699292],
-            [-1.2684380046, 2.6097574011, -0.3413193965],
-            [-0.0041960863, -0.7034186147, 1.7076147010],
-        ]
-    )
-    linear = np.clip(to_rgb @ lms**3, 0, 1)
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055).T
 
 
 def _axes(figure: Figure, title: str, place: tuple[int, int, int] = (1, 1, 1)) -> Axes:

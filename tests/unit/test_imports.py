@@ -28,6 +28,7 @@ LAYERS = {
         "pixels",
         "training",
         "artifacts",
+        "evaluation",
     },
     "params": set(),
     "config": {"params", "config_errors"},

@@ -95,7 +95,6 @@ rule study_samples:
     input:
         unpack(lambda w: P.model(f"spd/{w.experiment}")),
         config="results/spd/{experiment}/config/study.json",
-        sample="results/spd/{experiment}/config/sample.json",
         statistics=lambda w: P.statistics(f"spd/{w.experiment}"),
         weights=lambda w: P.extractor_weights(f"spd/{w.experiment}"),
         extractor=lambda w: P.extractor(f"spd/{w.experiment}"),
@@ -113,8 +112,8 @@ rule study_samples:
     message:
         "FID against network calls of {wildcards.experiment}"
     shell:
-        "bridgepipe study-samples --config {input.config} --sample-config {input.sample}"
-        " --train-config {input.train} --model {input.model} --statistics {input.statistics}"
+        "bridgepipe study-samples --config {input.config} --train-config {input.train} --model {input.model}"
+        " --statistics {input.statistics}"
         " --extractor {input.extractor} --weights {input.weights} --output {output} > {log} 2>&1"
 
 

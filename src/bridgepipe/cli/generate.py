@@ -46,7 +46,8 @@ def generate(
     network = load_model(model, train_config, speed)
     count = settings["sample"]["count"]
     items = range(count * part // parts, count * (part + 1) // parts)
-    described = {**settings, "dataset": artifacts.read_json(train_config)["dataset"]}
+    trained = artifacts.read_json(train_config)
+    described = {**settings, "dataset": trained["dataset"], "process": trained["process"]}
     data = artifacts.load_card(model).get("data")
     made_by = {"images": "samples", "settings": described, "model": network.digest, "data": data}
     with writer(output, made_by, first=items.start) as out:
@@ -74,7 +75,6 @@ def export(samples: Path, output: File) -> None:
 @app.command()
 def study_samples(
     config: Config,
-    sample_config: File,
     train_config: File,
     model: File,
     statistics: File,
@@ -101,15 +101,14 @@ def study_samples(
         found = fid.statistics(features, images, speed.batch_size)
         return {"sampler": walk, "nfe": how.nfe, "FID": fid.fid(found, reference)}
 
-    seed = artifacts.read_json(sample_config)["sample"]["seed"]
-    frame = tables.table([row(walk, how) for walk, how in _walks(plan, seed)])
+    frame = tables.table([row(walk, how) for walk, how in _walks(plan)])
     artifacts.write_text(output, frame.to_csv(index=False, float_format="%.6g"))
 
 
-def _walks(plan: dict[str, Any], seed: int) -> Iterator[tuple[str, Generation]]:
+def _walks(plan: dict[str, Any]) -> Iterator[tuple[str, Generation]]:
     for walk, how in plan["walks"].items():
         for nfe in plan["nfe"]:
-            yield walk, _generation({**how, "nfe": nfe, "seed": seed})
+            yield walk, _generation({**how, "nfe": nfe, "seed": plan["seed"]})
 
 
 def _generation(section: dict[str, Any]) -> Generation:

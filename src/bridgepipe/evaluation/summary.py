@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bridgepipe import artifacts, tables
-from bridgepipe.published_numbers import load_published
+from bridgepipe.published_numbers import Published, load_published
 
 # column -> (metric file, value, scale)
 COLUMNS = {
@@ -55,16 +55,27 @@ def _row(method: str, experiment: str, metrics: dict[str, Any]) -> dict[str, Any
         "n": fid["protocol"]["n"],
         "NFE": how["sample"]["nfe"],
         **values,
-        **_published(method, experiment, fid["protocol"]),
+        **_published(method, experiment, how, fid["protocol"]),
         "protocol": fid["protocol_hash"][:8],
     }
 
 
-def _published(method: str, experiment: str, protocol: dict[str, Any]) -> dict[str, Any]:
-    numbers = [p for p in load_published() if (p.system, p.experiment) == (method, experiment)]
+def _published(method: str, experiment: str, how: dict[str, Any], protocol: dict[str, Any]) -> dict[str, Any]:
+    numbers = [p for p in load_published() if _is_of(p, method, experiment, how)]
     if not numbers:
         return {}
     shown: dict[str, Any] = {PUBLISHED[p.metric]: p.value for p in numbers if p.metric in PUBLISHED}
     extractor = (protocol.get("extractor") or {}).get("name", "")
     same = "inception" in extractor and all(p.protocol["samples"] == protocol["n"] for p in numbers)
     return {**shown, "same protocol": "yes" if same else "no"}
+
+
+def _is_of(number: Published, method: str, experiment: str, how: dict[str, Any]) -> bool:
+    """Whether a published number is of this experiment: samplers are published by name and calls."""
+    if method != "spd":
+        return (number.system, number.experiment) == (method, experiment)
+    sampler = how["sample"]["sampler"]
+    if how["process"]["schedule"] == "shortest_path":
+        return False
+    name = f"ddpm-{how['process']['variance'].replace('_', '-')}" if sampler == "ancestral" else sampler
+    return (number.system, number.experiment, number.nfe) == ("gaussian", name, how["sample"]["nfe"])

@@ -1,4 +1,4 @@
-"""Optimal transport between sets of points (POT): how far two sets are apart, how optimal a map is."""
+"""Optimal transport between sets of points: how far two sets are apart, how optimal a map is."""
 
 from __future__ import annotations
 
@@ -100,7 +100,9 @@ def sliced_w2(x: np.ndarray, y: np.ndarray, projections: int = PROJECTIONS, seed
     x, y = _checked(x, y)
     directions = generator(seed, "projections").standard_normal((x.shape[1], projections))
     directions /= np.linalg.norm(directions, axis=0)
-    return float(ot.sliced_wasserstein_distance(x, y, projections=directions))
+    i, j, mass = _in_order(len(x), len(y))
+    difference = np.sort(directions.T @ x.T)[:, i] - np.sort(directions.T @ y.T)[:, j]
+    return float(np.sqrt((difference**2 @ mass).mean()))
 
 
 def exact_cost(x: np.ndarray, y: np.ndarray, n: int = LARGEST, seed: int = 0) -> float:
@@ -271,6 +273,13 @@ def _checked(x: np.ndarray, y: np.ndarray) -> Sequence[np.ndarray]:
     return [np.ascontiguousarray(p, dtype=np.float64) for p in (x, y)]
 
 
+def _in_order(n: int, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The optimal plan of n and m sorted numbers: i-th with j-th, and the share of the mass, of every pair."""
+    # ends of the runs of mass that stay within one number of either side, in units of 1 / (n m)
+    ends = np.union1d(m * np.arange(1, n + 1), n * np.arange(1, m + 1))
+    return (ends - 1) // m, (ends - 1) // n, np.diff(ends, prepend=0) / (n * m)
+
+
 def _exact(cost: np.ndarray) -> float:
     return max(0.0, float(ot.emd2([], [], cost, numItermax=ITERATIONS)))
 
@@ -286,4 +295,4 @@ def _entropic(cost: np.ndarray, regularisation: float) -> float:
 def _entropic_plan(cost: np.ndarray, regularisation: float) -> np.ndarray:
     # sets that coincide have no cost to measure the entropy by
     weight = regularisation * (float(cost.mean()) or 1.0)
-    return ot.sinkhorn([], [], cost, weight, numItermax=10_000, stopThr=1e-8)
+    return ot.sinkhorn([], [], cost, weight, numItermax=10_000, stopThr=1e-6)

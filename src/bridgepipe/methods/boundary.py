@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from math import isnan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +34,7 @@ class Boundary:
     Args:
         normal: float32 ``[D]`` of length 1, over flattened latents.
         offset: signed distance of the origin.
-        accuracy: share of the latents that it was judged on which lie on their side of it.
+        accuracy: share of the latents that it was judged on which lie on their side of it; nan: not known.
         scale: length of the SVM's coefficients; 1/scale is the half width of its margin.
 
     Raises:
@@ -190,7 +191,8 @@ def save(
         test: accuracy with its interval.
         more: JSON values for the card, such as C or counts.
     """
-    numbers = {"offset": boundary.offset, "scale": boundary.scale, "accuracy": boundary.accuracy}
+    accuracy = None if isnan(boundary.accuracy) else boundary.accuracy
+    numbers = {"offset": boundary.offset, "scale": boundary.scale, "accuracy": accuracy}
     card = {"kind": KIND, **asdict(about), **numbers, "test": None if test is None else asdict(test), **more}
     save_tensors(path, {"normal": boundary.normal}, card)
     write_json(Path(path).with_suffix(".json"), card)
@@ -217,7 +219,8 @@ def load(
             what = f"this boundary is for {name} {card[name]}, not {wanted}"
             raise UserError(what, path, f"search the boundary again, or take the {name} it was made for")
     about = About(**{name: card[name] for name in About.__dataclass_fields__})
-    return Boundary(tensors["normal"], card["offset"], card["accuracy"], card["scale"]), about
+    accuracy = float("nan") if card["accuracy"] is None else card["accuracy"]
+    return Boundary(tensors["normal"], card["offset"], accuracy, card["scale"]), about
 
 
 def load_both(folder: str | Path, network: str | None = None, t: int | None = None) -> Boundaries:

@@ -49,7 +49,8 @@ class Editing:
         count: indices from 0 to t on the way back, both included.
         variant: ``published``: distances are to the hyperplane through the origin, and h lags one step
             behind; ``exact``: distances are to the boundary itself, and h is moved once, at t.
-        kind: ``ddim``, or the ancestral ``ddpm``, which when published takes every step for one of stride 1.
+        kind: ``ddim``, or the ancestral ``ddpm``, which when published takes every step for one of stride 1
+            (and reads the improved networks' second half of the output as variance ``learned``).
         eta: of DDIM; published: 1.
         relative: distances are moved by, not to; 0 is then the image itself.
         h_steps: at how many steps h is displaced (exact). The paper: 1; further steps add to their own h

@@ -2,8 +2,8 @@
 
 At early steps latents keep the look of the images; at late ones they lie on the shell of the Gaussian, whose
 radius is sqrt(D) and whose members are sqrt(2 D) apart. The paper edits where the one has become the other
-and the attribute can still be told: a step is *mixed* from where on the latents have come near the shell,
-and among mixed steps the earliest counts whose bottlenecks are as separable as the best's.
+and the attribute can still be told: a step is *mixed* when from there on the distance to the shell has
+settled, and among mixed steps the earliest counts whose bottlenecks are as separable as the best's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bridgepipe.evaluation.accuracy import Accuracy, wilson
 from bridgepipe.methods.boundary_fit import Readable, Rows, as_classes, cross_validated, gram
 from bridgepipe.methods.boundary_latents import Latents
 
-TOLERANCE = 0.05
+TOLERANCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,10 @@ def mixing_row(
 def choose(rows: Sequence[MixingRow], tolerance: float = TOLERANCE) -> int:
     """The mixing step.
 
-    1. Mixed are the steps from which on the distance to the shell stays below
-       gap_end + tolerance (gap_start - gap_end): that share of the way is all that is left.
+    1. Mixed are the steps from which on the gap differs from its last value by at most ``tolerance`` times
+       the largest such difference. Its last value need not be 0: an inversion in few steps settles beside
+       the shell. An ideal one differs in proportion to alpha_bar_t, so that it is mixed from
+       alpha_bar = 0.1 on, which is t = 475 of the linear schedule.
     2. Of these, the earliest whose separability in h is within one standard error of the best.
 
     Args:
@@ -125,11 +127,11 @@ def choose(rows: Sequence[MixingRow], tolerance: float = TOLERANCE) -> int:
     steps = [row.t for row in rows]
     if not steps or steps[-1] < 1 or steps != sorted(set(steps)):
         raise UserError(f"steps {steps[:9]}", "mixing step", "take ascending ones that end above 0")
-    start, end = rows[0].gap, rows[-1].gap
-    limit = end + tolerance * max(start - end, 0.0)
-    # the largest gap from each step on, so that a crossing that comes back does not count
-    ahead = list(accumulate((row.gap for row in reversed(rows)), max))[::-1]
-    mixed = [row for row, gap in zip(rows, ahead, strict=True) if row.t > 0 and gap <= limit] or [rows[-1]]
+    left = [abs(row.gap - rows[-1].gap) for row in rows]
+    # the largest from each step on, so that a crossing that comes back does not count
+    ahead = list(accumulate(reversed(left), max))[::-1]
+    limit = tolerance * max(left)
+    mixed = [row for row, most in zip(rows, ahead, strict=True) if row.t > 0 and most <= limit]
     best = max(row.h.accuracy for row in mixed)
     error = sqrt(best * (1 - best) / mixed[0].h.n)
     return next(row.t for row in mixed if row.h.accuracy >= best - error)

@@ -43,7 +43,9 @@ class _Array:
 
     def real(self) -> np.ndarray:
         shape, dtype, fortran, raw = self.state
-        content = raw.encode("latin1") if isinstance(raw, str) else bytes(raw)
+        content = raw.encode("latin1") if isinstance(raw, str) else raw
+        if not isinstance(content, bytes | bytearray):  # a number would be a size to numpy
+            raise ValueError("an array without content")
         return np.frombuffer(content, dtype.real()).reshape(shape, order="F" if fortran else "C")
 
 
@@ -62,6 +64,8 @@ def _allowed() -> dict[str, Any]:
         names[f"{core}.multiarray._reconstruct"] = array
         names[f"{core}.multiarray.scalar"] = lambda *parts: None
         names[f"{core}.numeric._frombuffer"] = from_buffer
+    # protocols below 3 have no bytes of their own
+    names["builtins.bytes"] = lambda *parts: b""
     names["_codecs.encode"] = lambda text, encoding: text.encode("latin1")
     names["copyreg._reconstructor"] = names["copy_reg._reconstructor"] = lambda kind, *base: kind()
     return names | dict.fromkeys(CLASSIFIERS, machine)
@@ -70,7 +74,8 @@ def _allowed() -> dict[str, Any]:
 def read_sav(path: str | Path) -> Boundary:
     """The boundary in a ``.sav`` file of BoundaryDiffusion: a pickled ``SVC(kernel="linear")``.
 
-    The file says nothing about network, step and accuracy (nan); see `boundary.save` to state them.
+    The file says nothing about network, step and accuracy (nan); `boundary.measure` finds the last
+    and `boundary.save` states them.
 
     Raises:
         UserError: missing, damaged, not a linear classifier of two classes, or it asks for anything

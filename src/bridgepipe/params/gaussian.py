@@ -169,6 +169,6 @@ class Generation(Strict):
 
     def stages(self) -> dict[str, dict[str, Any]]:
         e = self.model_dump(mode="json")
-        study = {"study": e["study"]} if e["study"] is not None else {}
+        study = {} if e["study"] is None else {"study": {**e["study"], "seed": e["sample"]["seed"]}}
         sample = {"method": "spd", "model": e["model"], "sample": e["sample"]}
         return {"sample": sample, "evaluate": e["evaluate"], **study}

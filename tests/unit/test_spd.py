@@ -1,0 +1,194 @@
+"""Gaussian models at work: what they are told, how samples are drawn, steps for a number of calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from bridgepipe import rng, samplers
+from bridgepipe.errors import UserError
+from bridgepipe.methods import gaussian, spd
+from bridgepipe.methods.gaussian import Diffusion, Model
+from bridgepipe.methods.spd import Generation
+from bridgepipe.processes import schedules
+from bridgepipe.samplers.steps import decode_steps, indices_for
+from bridgepipe.training import Batch
+
+SHAPE = (3, 16, 16)
+ARGUMENTS = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1, 1), "attention_resolutions": ()}
+PIXEL = Diffusion(SHAPE, T=50)
+FOURIER = Diffusion(SHAPE, "shortest_path", 50, c1=1.6, c2=0.01, m=2.0, rescale_timesteps=True)
+SAMPLERS = ("ancestral", "ddim", "heun", "multistep2", "multistep3", "obelm")
+
+
+def model(diffusion: Diffusion, told: int | None = None, **meaning: int) -> Model:
+    network = gaussian.network("adm", diffusion, told, seed=0, **ARGUMENTS)
+    torch.manual_seed(1)
+    for parameter in network.parameters():  # published layers start at zero and would predict nothing
+        parameter.data += 0.02 * torch.randn_like(parameter)
+    return Model(network, diffusion, "digest", device="cpu", **meaning)  # type: ignore[arg-type]
+
+
+def drawn(m: Model, items: Sequence[int], **how: object) -> Tensor:
+    return torch.cat(list(spd.generate(m, items, Generation(nfe=6, **how))))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("diffusion", [PIXEL, FOURIER], ids=["pixel", "fourier"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_samples_depend_on_item_and_seed_only(diffusion: Diffusion, sampler: str) -> None:
+    m = model(diffusion)
+    whole = drawn(m, range(5), sampler=sampler)
+    m.batch_size = 2
+    pieces = torch.cat([drawn(m, range(3), sampler=sampler), drawn(m, range(3, 5), sampler=sampler)])
+    torch.testing.assert_close(pieces, whole, atol=2e-4, rtol=0)
+    assert (drawn(m, range(2), sampler=sampler, seed=1) - whole[:2]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("nfe", [5, 10, 21])
+def test_calls_are_those_asked_for(sampler: str, nfe: int) -> None:
+    calls = 0
+
+    def denoiser(x: Tensor, t: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return torch.zeros_like(x)
+
+    process, x = PIXEL.process, torch.zeros(1, 3, 2, 2)
+    steps = decode_steps(process, sampler, nfe)
+    if sampler == "ancestral":
+        samplers.ancestral(denoiser, x, steps, rng.ItemNoise(0, "", [0]), process=process)
+    else:
+        samplers.decode(denoiser, x, steps, process=process, solver=sampler)
+    assert nfe - 1 <= calls <= nfe
+    assert (steps[0], steps[-1]) == (process.T - 1, 0 if sampler == "obelm" else -1)
+
+
+def test_more_calls_than_indices_are_all_indices() -> None:
+    assert decode_steps(PIXEL.process, "ddim", 1000) == [*range(49, -1, -1), -1]
+
+
+def test_too_few_calls_for_a_solver() -> None:
+    with pytest.raises(UserError, match="nfe is 2 with obelm"):
+        indices_for("obelm", 2)
+
+
+def test_published_strides() -> None:
+    process = Diffusion(SHAPE, T=1000).process
+    assert decode_steps(process, "ddim", 25, "leading")[-2] == 0
+    assert decode_steps(process, "ddim", 25, "trailing")[0] == 999
+    assert decode_steps(process, "ddim", 250)[:-1][::-1] == schedules.timesteps(1000, "250")
+
+
+def test_classes_come_in_turn_and_matter() -> None:
+    m = model(PIXEL, told=3, classes=3)
+    labels = spd.labels_of(m, range(5))
+    assert labels is not None
+    assert labels.tolist() == [0, 1, 2, 0, 1]
+    x, t = torch.randn(2, *SHAPE), torch.tensor([10, 10])
+    a, b = (m.denoiser(torch.tensor(y))(x, t) for y in ([0, 0], [0, 1]))
+    assert torch.equal(a[0], b[0])
+    assert not torch.allclose(a[1], b[1])
+
+
+def test_labels_exactly_for_conditional_models() -> None:
+    for m, labels in ((model(PIXEL), torch.tensor([0])), (model(PIXEL, told=3, classes=3), None)):
+        with pytest.raises(UserError, match="classes"):
+            m.denoiser(labels)
+    with pytest.raises(UserError, match="kind points"):
+        gaussian.network("points", PIXEL, classes=3)
+
+
+def test_classifier_free_guidance_needs_the_null_class() -> None:
+    labels, x, t = torch.tensor([1]), torch.randn(1, *SHAPE), torch.tensor([10])
+    with pytest.raises(UserError, match="no null class"):
+        model(PIXEL, told=3, classes=3).denoiser(labels, scale=2.0)
+    m = model(PIXEL, told=4, classes=3, null=3)
+    c, u = m.denoiser(labels)(x, t), m.denoiser(torch.tensor([3]))(x, t)
+    torch.testing.assert_close(m.denoiser(labels, scale=2.0)(x, t), u + 2 * (c - u))
+
+
+def test_the_network_is_told_rescaled_times() -> None:
+    assert FOURIER.told(torch.tensor([25])).item() == 500.0
+    assert PIXEL.told(torch.tensor([25])).dtype == torch.int64
+
+
+def test_spectrum_is_needed() -> None:
+    with pytest.raises(UserError, match="no spectrum"):
+        _ = Diffusion(SHAPE, "shortest_path").process
+
+
+def batch(count: int = 8) -> Batch:
+    images = torch.rand(count, *SHAPE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return Batch(images, list(range(count)), rng.ItemNoise(0, "train", range(count)))
+
+
+@pytest.mark.parametrize("diffusion", [PIXEL, FOURIER], ids=["pixel", "fourier"])
+def test_objective_is_the_squared_error_of_the_noise(diffusion: Diffusion) -> None:
+    class Zero(torch.nn.Module):
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            return torch.zeros_like(x)
+
+    losses = gaussian.objective(diffusion)(Zero(), batch())
+    draws = rng.ItemNoise(0, "train", range(8))
+    draws.integers(diffusion.T)
+    torch.testing.assert_close(losses, draws.normal(SHAPE).square().mean(dim=(1, 2, 3)))
+
+
+def test_dropped_labels_become_the_null_class() -> None:
+    seen: list[Tensor] = []
+
+    class Spy(torch.nn.Module):
+        def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+            seen.append(y)
+            return torch.zeros_like(x)
+
+    labels = np.arange(1000) % 3
+    images = torch.zeros(1000, 3, 8, 8)
+    where = Batch(images, list(range(1000)), rng.ItemNoise(0, "train", range(1000)))
+    gaussian.objective(PIXEL, labels, null=3, drop=0.25)(Spy(), where)
+    hidden = seen[0] == 3
+    assert 200 < hidden.sum() < 300
+    assert torch.equal(seen[0][~hidden], torch.from_numpy(labels)[~hidden])
+
+
+def test_guide_learns_and_points_uphill() -> None:
+    torch.manual_seed(0)
+    labels = np.arange(64) % 2
+    images = torch.from_numpy(labels * 2.0 - 1).float().view(-1, 1, 1, 1).expand(-1, 3, 8, 8).contiguous()
+    diffusion = Diffusion((3, 8, 8), T=50)
+    network = gaussian.classifier(diffusion, 2, **{**ARGUMENTS, "pool": "adaptive"})
+    loss = gaussian.classifier_objective(diffusion, labels)
+    optimiser = torch.optim.Adam(network.parameters(), 1e-2)
+    for step in range(40):
+        where = Batch(images, list(range(64)), rng.ItemNoise(step, "train", range(64)))
+        optimiser.zero_grad()
+        loss(network, where).mean().backward()
+        optimiser.step()
+    m = Model(network, diffusion, "digest", device="cpu")
+    slope = m.guidance(torch.tensor([1]), 2.0)(torch.zeros(1, 3, 8, 8), torch.tensor([10]))
+    assert slope.mean() > 0
+
+
+class TestBlockNoise:
+    def test_rows_belong_to_items(self) -> None:
+        items = [3, 1500, 4, 1023, 1024]
+        whole = rng.BlockNoise(0, "x", items)
+        times, draws = whole.integers(10), whole.normal((2,))
+        for place, item in enumerate(items):
+            alone = rng.BlockNoise(0, "x", [item])
+            assert alone.integers(10) == times[place]
+            assert torch.equal(alone.normal((2,))[0], draws[place])
+
+    def test_purposes_and_seeds_differ(self) -> None:
+        a, b, c = (rng.BlockNoise(s, p, [0]).normal((4,)) for s, p in ((0, "x"), (0, "y"), (1, "x")))
+        assert len({tuple(v.flatten().tolist()) for v in (a, b, c)}) == 3
+
+    def test_draws_are_standard_normal(self) -> None:
+        draws = rng.BlockNoise(0, "x", range(5000)).normal((2,))
+        assert abs(draws.mean()) < 0.05
+        assert abs(draws.std() - 1) < 0.05

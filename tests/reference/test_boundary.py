@@ -202,7 +202,8 @@ def test_edit_of_a_photo(name: str) -> None:
     edited_z, edited_h = (torch.cat([getattr(m, letter) for m in moved]) for letter in ("z", "h"))
     close("edit_z_seq", edited_z)
     close("edit_h_seq", edited_h)
-    assert both.z is not None and both.h is not None
+    assert both.z is not None
+    assert both.h is not None
     close("dist_z_orig", both.z.distance(latents.z)[:, None])
     close("dist_h_orig", both.h.distance(latents.h)[:, None])
     close("dist_z_edit", both.z.distance(edited_z)[:, None])

@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from bridgepipe import canvas, figures
+from bridgepipe import canvas, figures, figures_points
 
 rng = np.random.default_rng(0)
 IMAGES = rng.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
 GREY = rng.integers(0, 256, (3, 28, 24, 1), dtype=np.uint8)
+PHOTO = rng.integers(0, 256, (24, 40, 3), dtype=np.uint8)
+COLOURS = rng.integers(0, 256, (5000, 3), dtype=np.uint8)
 POINTS = rng.normal(size=(500, 2))
 CALLS = figures.table(
     [
@@ -27,8 +29,15 @@ DRAW = {
     "loss": lambda p: figures.loss_curve(p, range(1, 101), np.exp(rng.normal(size=100) * 0 - 1)),
     "quality": lambda p: figures.quality_against_calls(p, CALLS, "Title"),
     "spectrum": lambda p: figures.spectrum_fit(p, [0, 1, 2, 4], [9, 3, 1, 0.2], [8, 2, 1, 0.3]),
-    "scatter": lambda p: figures.scatter_map(p, {"source": POINTS, "target": -POINTS}, "Title"),
-    "heat": lambda p: figures.heatmap(p, {"source": POINTS, "target": POINTS[:50]}),
+    "scatter": lambda p: figures_points.scatter_map(p, {"source": POINTS, "target": -POINTS}, "Title"),
+    "heat": lambda p: figures_points.heatmap(p, {"source": POINTS, "target": POINTS[:50]}),
+    "truth": lambda p: figures_points.samples_and_truth(p, POINTS, POINTS[:300] + 1, "Title"),
+    "transfer": lambda p: figures_points.color_transfer(
+        p,
+        [{"Photograph": IMAGES[0], "DDIB": IMAGES[1]}, {"Photograph": PHOTO, "DDIB": PHOTO}],
+        {"DDIB": "ab"},
+    ),
+    "cloud": lambda p: figures_points.color_clouds(p, {"a": IMAGES.reshape(-1, 3), "b": COLOURS}, "lab"),
 }
 
 
@@ -102,6 +111,11 @@ def test_columns_of_different_lengths_are_refused(tmp_path):
     assert not (tmp_path / "c.png").exists()
 
 
+def test_rows_of_different_headings_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="different headings"):
+        figures_points.color_transfer(tmp_path / "t.png", [{"a": PHOTO}, {"b": PHOTO}])
+
+
 @pytest.mark.parametrize("frame", [CALLS[["sampler", "nfe"]], CALLS[["nfe", "fid"]]])
 def test_a_table_without_sampler_or_metric_is_refused(tmp_path, frame):
     with pytest.raises(ValueError, match="columns must be"):
@@ -118,7 +132,7 @@ def test_missing_values_are_skipped(tmp_path):
 
 def test_points_near_each_other_have_colours_near_each_other():
     grid = np.stack(np.meshgrid(np.linspace(-1, 1, 21), np.linspace(-1, 1, 21)), -1).reshape(-1, 2)
-    colours = figures._colours_of(grid).reshape(21, 21, 3)
+    colours = figures_points._colours_of(grid).reshape(21, 21, 3)
     assert colours.min() >= 0
     assert colours.max() <= 1
     assert np.abs(np.diff(colours, axis=1)).max() < 0.2
@@ -129,8 +143,10 @@ def test_points_near_each_other_have_colours_near_each_other():
 def test_one_point_can_be_drawn(tmp_path):
     figures.loss_curve(tmp_path / "l.png", [1], [0.5])
     figures.quality_against_calls(tmp_path / "q.png", CALLS[:1])
-    figures.scatter_map(tmp_path / "s.png", {"a": np.ones((1, 2))})
-    figures.heatmap(tmp_path / "h.png", {"a": np.ones((1, 2))})
+    figures_points.scatter_map(tmp_path / "s.png", {"a": np.ones((1, 2))})
+    figures_points.heatmap(tmp_path / "h.png", {"a": np.ones((1, 2))})
+    figures_points.samples_and_truth(tmp_path / "t.png", np.ones((1, 2)), np.zeros((1, 2)))
+    figures_points.color_clouds(tmp_path / "c.png", {"a": np.ones((1, 3))})
 
 
 def test_a_table_keeps_the_order_in_which_columns_appear():

@@ -274,7 +274,7 @@ def _checked(x: np.ndarray, y: np.ndarray) -> Sequence[np.ndarray]:
 
 
 def _in_order(n: int, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The optimal plan of n and m sorted numbers: i-th with j-th, and the share of the mass, of every pair."""
+    """The optimal plan of n and m sorted numbers: i, j and share of the mass of every pair."""
     # ends of the runs of mass that stay within one number of either side, in units of 1 / (n m)
     ends = np.union1d(m * np.arange(1, n + 1), n * np.arange(1, m + 1))
     return (ends - 1) // m, (ends - 1) // n, np.diff(ends, prepend=0) / (n * m)

@@ -18,7 +18,7 @@ class Process(Strict):
 
     schedule: Literal["linear", "cosine", "scaled_linear", "shortest_path"] = "linear"
     T: int = Field(1000, ge=2)
-    c1: float | None = Field(None, gt=0, description="spectrum of shortest_path, c1 / (c2 + k)^m; null: fitted to the data")
+    c1: float | None = Field(None, gt=0, description="of shortest_path's c1 / (c2 + k)^m; null: fitted")
     c2: float | None = Field(None, gt=0)
     m: float | None = Field(None, gt=0)
     variant: Variant = "published"

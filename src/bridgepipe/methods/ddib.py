@@ -1,0 +1,250 @@
+"""Dual diffusion implicit bridges of images (Su et al. 2023): up to noise with one network, down with another.
+
+Both ways follow the probability-flow ODE, so nothing is drawn, and the way back retraces the way there.
+One network that is told the class plays both parts when the labels differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bridgepipe import running, samplers
+from bridgepipe.errors import UserError
+from bridgepipe.methods.gaussian import Model
+from bridgepipe.processes import schedules
+from bridgepipe.processes.gaussian import Gaussian
+from bridgepipe.samplers.gaussian_loops import Denoiser, Gradient, Grid, Grids, Sample
+from bridgepipe.samplers.solvers import Pair
+
+Solver = Literal["ddim", "heun", "multistep2", "multistep3", "obelm"]
+Guidance = Literal["none", "classifier", "free"]
+
+
+@dataclass(frozen=True)
+class Translation:
+    """How images are translated.
+
+    Args:
+        solver: of the ODE, both ways; ``obelm`` is exactly invertible on the grid ``exact``.
+        grid: where both ways begin and end, see `samplers.grid`; published are ``ddib`` and ``dmi``.
+        respacing: the times that are visited: ``log_snr N``, or a spelling of `schedules.timesteps`.
+        clip_encode, clip_decode: clamp every prediction of x0 to [-1, 1].
+        guidance: by a ``classifier`` of noisy images, or classifier-``free`` by the network's null class.
+        scale_encode, scale_decode: strength of the guidance; 0 guides nothing, and the classifier-free
+            prediction is c + scale (c - u).
+    """
+
+    solver: Solver = "obelm"
+    grid: Grids = "exact"
+    respacing: str = "log_snr 50"
+    clip_encode: bool = False
+    clip_decode: bool = False
+    guidance: Guidance = "none"
+    scale_encode: float = 0.0
+    scale_decode: float = 1.0
+
+    def steps(self, process: Gaussian) -> Grid:
+        """Steps of both ways.
+
+        Raises:
+            UserError: a spelling that is unknown, or more times than there are.
+        """
+        spacing, _, count = self.respacing.rpartition(" ")
+        if spacing == "log_snr" and count.isdigit():
+            kept = schedules.uniform_log_snr(process.alpha_bar, int(count))
+        else:
+            kept = schedules.timesteps(process.T, self.respacing)
+        return samplers.grid(self.grid, kept, process.T)
+
+
+# The translation of DDIB's class-conditional ImageNet script, and that of the other implementation.
+PUBLISHED = Translation("ddim", "ddib", "", clip_decode=True, guidance="classifier")
+PUBLISHED_FOLDER = Translation("ddim", "dmi", "uniform 100", clip_encode=True, clip_decode=True)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A network's way between data and noise.
+
+    Attributes:
+        process: that the network denoises.
+        denoiser: (x, t) -> output, labels bound.
+        gradient: of the classifier that guides it; None: none does.
+        clip: clamp every prediction of x0.
+    """
+
+    process: Gaussian
+    denoiser: Denoiser
+    gradient: Gradient | None = None
+    clip: bool = False
+
+
+@dataclass(frozen=True)
+class Translated:
+    """The two ends of a translation, each a state, and with ``obelm`` a pair of states."""
+
+    latent: Sample
+    image: Sample
+
+    @property
+    def calls(self) -> int:
+        """Network calls per image, both ways."""
+        return self.latent.calls + self.image.calls
+
+
+def translate(source: Way, target: Way, x: Tensor | Pair, how: Translation) -> Translated:
+    """Encode along ``source``, decode along ``target`` (DDIB, algorithm 1).
+
+    With the ways exchanged it is the way back, to rounding error when x is the pair of the image.
+
+    Args:
+        x: images ``[B, C, H, W]`` in [-1, 1], or the pair of an earlier translation's image.
+
+    Raises:
+        UserError: the two networks denoise different processes.
+    """
+    a, b = source.process, target.process
+    if a.basis != b.basis or not np.array_equal(a.alpha_bar, b.alpha_bar):
+        mend = "take two models with the same schedule and T"
+        raise UserError("the two networks denoise different processes", "translation", mend)
+    steps = how.steps(a)
+    latent = samplers.encode(
+        source.denoiser,
+        x,
+        steps.encode,
+        process=a,
+        solver=how.solver,
+        clip=source.clip,
+        gradient=source.gradient,
+    )
+    image = samplers.decode(
+        target.denoiser,
+        latent.pair or latent.x,
+        steps.decode,
+        process=b,
+        solver=how.solver,
+        clip=target.clip,
+        gradient=target.gradient,
+    )
+    return Translated(latent, image)
+
+
+def way(
+    model: Model, labels: Tensor | None, guidance: Guidance, scale: float, clip: bool, guide: Model | None
+) -> Way:
+    """The way of a model that is told ``labels`` (int64 ``[B]``; None: no class) and guided towards them.
+
+    Raises:
+        UserError: labels missing or unexpected, or no guide or null class for the guidance.
+    """
+    guided = guidance != "none" and scale > 0
+    gradient = None
+    if guided and guidance == "classifier":
+        if guide is None or labels is None:
+            mend = "give a guide and classes, or guidance: none"
+            raise UserError("nothing guides the translation", "classifier guidance", mend)
+        gradient = guide.guidance(labels, scale)
+    weight = 1 + scale if guided and guidance == "free" else None
+    return Way(model.process, model.denoiser(labels, weight), gradient, clip)
+
+
+@dataclass(frozen=True)
+class Translator:
+    """Two models at work: ``target`` may be ``source`` itself.
+
+    Args:
+        source, target: trained models.
+        labels: class of the source and of the target; None: the network is told none, or its null class.
+        how: see `Translation`.
+        guide: classifier of noisy images, for the guidance ``classifier``.
+    """
+
+    source: Model
+    target: Model
+    labels: tuple[int | None, int | None]
+    how: Translation
+    guide: Model | None = None
+
+    def ways(self, count: int) -> tuple[Way, Way]:
+        """The ways of ``count`` images: up, and down."""
+        a, b = self.labels
+        how, guide = self.how, self.guide
+        return (
+            way(
+                self.source,
+                _told(self.source, a, count),
+                how.guidance,
+                how.scale_encode,
+                how.clip_encode,
+                guide,
+            ),
+            way(
+                self.target,
+                _told(self.target, b, count),
+                how.guidance,
+                how.scale_decode,
+                how.clip_decode,
+                guide,
+            ),
+        )
+
+    def there(
+        self, start: Callable[[Sequence[int]], Tensor | Pair], items: Sequence[int]
+    ) -> Iterator[Translated]:
+        """Translate items in batches; ``start`` gives the images of a batch."""
+        return self._run(start, items, back=False, label="translation")
+
+    def back(
+        self, start: Callable[[Sequence[int]], Tensor | Pair], items: Sequence[int]
+    ) -> Iterator[Translated]:
+        """The inverse map: up the way that led down before, guided as it was, and down the other."""
+        return self._run(start, items, back=True, label="the way back")
+
+    def _run(
+        self, start: Callable[[Sequence[int]], Tensor | Pair], items: Sequence[int], back: bool, label: str
+    ) -> Iterator[Translated]:
+        def run(piece: Sequence[int]) -> Translated:
+            up, down = self.ways(len(piece))[:: -1 if back else 1]
+            return translate(up, down, _moved(start(piece), self.source.device), self.how)
+
+        size = min(self.source.batch_size, self.target.batch_size)
+        return running.in_batches(run, items, size, label)
+
+
+def kept_states(end: Sample) -> np.ndarray:
+    """What the way back starts from: ``[B, 2, C, H, W]`` float64 of a pair, else ``[B, 1, C, H, W]``."""
+    states = [end.x] if end.pair is None else [end.pair.x, end.pair.neighbour]
+    return torch.stack(states, dim=1).cpu().numpy()
+
+
+def restart(states: np.ndarray) -> Tensor | Pair:
+    """A pair or an image from the states that `kept_states` made of it."""
+    first, *neighbour = torch.from_numpy(states).unbind(dim=1)
+    return Pair(first, neighbour[0]) if neighbour else first
+
+
+def _told(model: Model, label: int | None, count: int) -> Tensor | None:
+    """Labels of ``count`` images.
+
+    Raises:
+        UserError: the network has no such class, or needs one.
+    """
+    known = range(model.classes or 0)
+    if label is None and (model.classes is None or model.null is not None):
+        return None if model.classes is None else torch.full((count,), model.null)
+    if label not in known:
+        what = f"the network knows {len(known)} classes, not {label}"
+        raise UserError(what, "translation", "give the number of one of its classes, or none if it has none")
+    return torch.full((count,), label)
+
+
+def _moved(x: Tensor | Pair, device: torch.device) -> Tensor | Pair:
+    if isinstance(x, Pair):
+        return Pair(x.x.to(device), x.neighbour.to(device), x.dtype)
+    return x.to(device)

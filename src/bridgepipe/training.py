@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
@@ -92,6 +92,23 @@ class Batch:
 
 # The loss of every item of a piece, float32 [b].
 Objective = Callable[[nn.Module, Batch], Tensor]
+
+
+@runtime_checkable
+class Learning(Protocol):
+    """An objective that learns from the losses of every step, alike in every process."""
+
+    def begin(self) -> None:
+        """A step begins (again)."""
+        ...
+
+    def finish(self, gather: Callable[[Tensor], Tensor]) -> None:
+        """The step is made; ``gather`` joins tensors of all processes."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None: ...
 
 
 class Interrupted(Exception):
@@ -208,6 +225,8 @@ class _Run:
         norm = self._gradient_norm()
         self.optimizer.step()
         self.optimizer.zero_grad()
+        if isinstance(self.objective, Learning):
+            self.objective.finish(self.accelerator.gather)
         self.step += 1
         self._update_ema()
         if self.step % self.recipe.log_every == 0 or self.step == self.recipe.steps:
@@ -218,6 +237,8 @@ class _Run:
     def _accumulate(self) -> float:
         """Mean loss of the global batch, leaving its gradient; short of memory, it halves the pieces."""
         while True:
+            if isinstance(self.objective, Learning):
+                self.objective.begin()
             try:
                 total = sum(self._piece(places) for places in self._pieces())
                 break
@@ -309,7 +330,8 @@ class _Run:
             return
         scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None
         moments = self.optimizer.state_dict()["state"]
-        state = State(self.step, self.rows, self.network.state_dict(), self.ema, moments, scaler)
+        learned = self.objective.state_dict() if isinstance(self.objective, Learning) else {}
+        state = State(self.step, self.rows, self.network.state_dict(), self.ema, moments, scaler, learned)
         training_state.save(self.folder / "state.safetensors", state, self.identity)
         training_log.write_csv(self.folder / "train.csv", self.rows)
         if self.tensorboard is not None:
@@ -327,6 +349,8 @@ class _Run:
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state.optimizer})
         if state.scaler is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state.scaler)
+        if isinstance(self.objective, Learning):
+            self.objective.load_state_dict(state.objective)
         self.step, self.rows = state.step, state.rows
         self._say(f"resumed after step {self.step} of {self.recipe.steps}")
 

@@ -26,12 +26,14 @@ class State:
     ema: dict[str, Tensor]
     optimizer: dict[int, dict[str, Tensor]]
     scaler: dict[str, Any] | None
+    objective: dict[str, Tensor]
 
 
 def save(path: Path, state: State, identity: Mapping[str, Any]) -> None:
     """Write the state atomically, with the identity (configuration, data, code) of its run."""
     tensors = {f"network.{k}": v for k, v in state.network.items()}
     tensors |= {f"ema.{k}": v for k, v in state.ema.items()}
+    tensors |= {f"objective.{k}": v for k, v in state.objective.items()}
     for index, moments in state.optimizer.items():
         tensors |= {f"optimizer.{index}.{k}": v for k, v in moments.items()}
     card = {"identity": dict(identity), "step": state.step, "rows": state.rows, "scaler": state.scaler}
@@ -54,7 +56,8 @@ def load(path: Path, identity: Mapping[str, Any], say: Callable[[str], None]) ->
         say(f"not resumed, kept as {kept.name}: {reason}")
         return None
     network, ema = _under(tensors, "network."), _under(tensors, "ema.")
-    return State(card["step"], card["rows"], network, ema, _moments(tensors), card["scaler"])
+    objective = _under(tensors, "objective.")
+    return State(card["step"], card["rows"], network, ema, _moments(tensors), card["scaler"], objective)
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from bridgepipe import rng, samplers
+from bridgepipe import artifacts, rng, samplers, training
 from bridgepipe.errors import UserError
 from bridgepipe.methods import gaussian, spd
 from bridgepipe.methods.gaussian import Diffusion, Model
@@ -133,7 +134,7 @@ def test_objective_is_the_squared_error_of_the_noise(diffusion: Diffusion) -> No
         def forward(self, x: Tensor, t: Tensor) -> Tensor:
             return torch.zeros_like(x)
 
-    losses = gaussian.objective(diffusion)(Zero(), batch())
+    losses = gaussian.Denoising(diffusion)(Zero(), batch())
     draws = rng.ItemNoise(0, "train", range(8))
     draws.integers(diffusion.T)
     torch.testing.assert_close(losses, draws.normal(SHAPE).square().mean(dim=(1, 2, 3)))
@@ -150,7 +151,7 @@ def test_dropped_labels_become_the_null_class() -> None:
     labels = np.arange(1000) % 3
     images = torch.zeros(1000, 3, 8, 8)
     where = Batch(images, list(range(1000)), rng.ItemNoise(0, "train", range(1000)))
-    gaussian.objective(PIXEL, labels, null=3, drop=0.25)(Spy(), where)
+    gaussian.Denoising(PIXEL, labels, null=3, drop=0.25)(Spy(), where)
     hidden = seen[0] == 3
     assert 200 < hidden.sum() < 300
     assert torch.equal(seen[0][~hidden], torch.from_numpy(labels)[~hidden])
@@ -192,3 +193,34 @@ class TestBlockNoise:
         draws = rng.BlockNoise(0, "x", range(5000)).normal((2,))
         assert abs(draws.mean()) < 0.05
         assert abs(draws.std() - 1) < 0.05
+
+
+class TestLossAwareTimes:
+    DIFFUSION = Diffusion(SHAPE, "cosine", T=2, times="loss_aware")
+
+    def trained(self, folder: Path, steps: int, microbatch: int | None = None) -> dict[str, Tensor]:
+        class Pictures:
+            def __len__(self) -> int:
+                return 8
+
+            def batch(self, indices: Sequence[int]) -> Tensor:
+                return batch().images[list(indices)]
+
+        network = gaussian.network("adm", self.DIFFUSION, seed=0, **ARGUMENTS)
+        recipe = training.Recipe(steps, batch_size=8, lr=1e-3)
+        running = training.Running(device="cpu", microbatch=microbatch)
+        objective = gaussian.Denoising(self.DIFFUSION)
+        return training.train(network, objective, Pictures(), recipe, running, folder, {"run": 1})
+
+    def test_what_was_learned_of_the_losses_is_resumed(self, tmp_path: Path) -> None:
+        whole = self.trained(tmp_path / "whole", 7)
+        self.trained(tmp_path / "parts", 4)
+        resumed = self.trained(tmp_path / "parts", 7)
+        assert all(torch.equal(whole[k], resumed[k]) for k in whole)
+        state = artifacts.load_tensors(tmp_path / "whole/state.safetensors")[0]
+        assert (state["objective.seen"] >= 10).all(), "the draws were still uniform"
+
+    def test_pieces_of_a_batch_learn_together(self, tmp_path: Path) -> None:
+        whole, pieces = self.trained(tmp_path / "a", 5), self.trained(tmp_path / "b", 5, microbatch=3)
+        for k in whole:
+            torch.testing.assert_close(pieces[k], whole[k], atol=1e-5, rtol=1e-3)

@@ -67,7 +67,7 @@ def _denoiser(settings: dict[str, Any], data: Any, diffusion: Diffusion, card: d
     told = None if classes is None else classes + (drop > 0)
     kind, seed = settings["network"]["kind"], settings["train"]["seed"]
     network = gaussian.network(kind, diffusion, told, seed, **_arguments(settings))
-    return Task(network, gaussian.objective(diffusion, labels, classes or 0, drop), card)
+    return Task(network, gaussian.Denoising(diffusion, labels, classes or 0, drop), card)
 
 
 def _classifier(settings: dict[str, Any], data: Any, diffusion: Diffusion, card: dict[str, Any]) -> Task:

@@ -5,6 +5,7 @@ DDPM, improved DDPM, ADM, the point networks of DDIB and Shortest-Path Diffusion
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -39,6 +40,7 @@ class Diffusion:
         variance: of the ancestral sampler.
         rescale_timesteps: the network is told t 1000/T instead of t.
         loss: a kind of `processes.losses.gaussian`.
+        times: how training draws them, by `losses.Uniform` or `losses.LossAware`.
     """
 
     shape: tuple[int, ...]
@@ -52,6 +54,7 @@ class Diffusion:
     variance: Variance = "fixed_large"
     rescale_timesteps: bool = False
     loss: losses.Kind = "mse"
+    times: Literal["uniform", "loss_aware"] = "uniform"
 
     @cached_property
     def process(self) -> Gaussian:
@@ -103,30 +106,54 @@ def classifier(diffusion: Diffusion, classes: int, seed: int = 0, **arguments: A
     return adm.Classifier((height, width), channels, out_channels=classes, **arguments)
 
 
-def objective(
-    diffusion: Diffusion, labels: np.ndarray | None = None, null: int = 0, drop: float = 0.0
-) -> Objective:
-    """Loss of a batch at random times (DDPM, algorithm 1; improved DDPM, section 3).
+class Denoising:
+    """Loss of a batch at random times (DDPM, algorithm 1; improved DDPM, sections 3.1 and 3.3).
 
     Args:
-        diffusion: process and loss.
+        diffusion: process, loss, and how times are drawn.
         labels: class of every training item, for a network that is told it.
         null: the class that stands for none.
         drop: share of the items whose label is replaced by ``null`` (classifier-free guidance).
     """
-    process = diffusion.process
 
-    def loss(network: nn.Module, batch: Batch) -> Tensor:
-        x0 = batch.images
-        t, noise = batch.rng.integers(process.T), batch.rng.normal(x0.shape[1:])
-        y = None if labels is None else _labels(labels, batch)
-        if y is not None and drop:
-            y = torch.where(batch.rng.uniform() < drop, null, y)
+    def __init__(
+        self, diffusion: Diffusion, labels: np.ndarray | None = None, null: int = 0, drop: float = 0.0
+    ) -> None:
+        self._diffusion, self._labels, self._null, self._drop = diffusion, labels, null, drop
+        self._times: losses.Uniform | losses.LossAware = (
+            losses.Uniform if diffusion.times == "uniform" else losses.LossAware
+        )(diffusion.T)
+        self._seen: list[tuple[Tensor, Tensor]] = []
+
+    def __call__(self, network: nn.Module, batch: Batch) -> Tensor:
+        process, x0 = self._diffusion.process, batch.images
+        (t, weights), noise = self._times.sample(batch.rng), batch.rng.normal(x0.shape[1:])
         x_t = process.perturb(x0, t, noise)
-        output = network(x_t, diffusion.told(t), *([] if y is None else [y]))
-        return losses.gaussian(process, x0, t, noise, output, diffusion.loss).loss
+        output = network(x_t, self._diffusion.told(t), *self._told_labels(batch))
+        loss = losses.gaussian(process, x0, t, noise, output, self._diffusion.loss).loss
+        self._seen.append((t, loss.detach()))
+        return loss * weights
 
-    return loss
+    def _told_labels(self, batch: Batch) -> list[Tensor]:
+        if self._labels is None:
+            return []
+        y = _labels(self._labels, batch)
+        return [torch.where(batch.rng.uniform() < self._drop, self._null, y) if self._drop else y]
+
+    def begin(self) -> None:
+        self._seen = []
+
+    def finish(self, gather: Callable[[Tensor], Tensor]) -> None:
+        if isinstance(self._times, losses.LossAware):
+            t, loss = (gather(torch.cat(values)) for values in zip(*self._seen, strict=True))
+            self._times.update(t, loss)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self._times.state_dict() if isinstance(self._times, losses.LossAware) else {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        if isinstance(self._times, losses.LossAware):
+            self._times.load_state_dict(state)
 
 
 def classifier_objective(diffusion: Diffusion, labels: np.ndarray) -> Objective:

@@ -26,6 +26,7 @@ class Process(Strict):
     variance: Literal["fixed_large", "fixed_small", "learned", "learned_range"] = "fixed_large"
     rescale_timesteps: bool = Field(False, description="the network is told t 1000/T")
     loss: Literal["mse", "rescaled_mse", "kl", "rescaled_kl"] = "mse"
+    times: Literal["uniform", "loss_aware"] = Field("uniform", description="how training draws them")
 
     @property
     def fitted(self) -> bool:

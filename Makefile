@@ -1,5 +1,5 @@
 # make demo: the main job on embedded real data.   make test: the tests.   Each sets up what it needs.
-.PHONY: setup demo test lint bench report schema clean
+.PHONY: setup demo test lint bench report schema sync faults clean
 SHELL := /bin/bash
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 BIN := .venv/bin
@@ -34,6 +34,18 @@ bench: setup
 report: setup
 	snakemake -- all
 	snakemake --report report.html -- all
+
+# after a clone or a checkout: fetch what DVC recorded at these parameters, and tell Snakemake that it is current
+sync: setup
+	dvc pull
+	@dvc status --quiet $$(bridgepipe recorded stages) || { dvc status $$(bridgepipe recorded stages); \
+	  echo "not what dvc.lock recorded: commit or undo the edits, or run dvc repro" >&2; exit 1; }
+	set -o pipefail; bridgepipe recorded small | xargs -r snakemake --quiet all \
+	  --allowed-rules statistics train_classifier spectrum fetch table figure_nfe --
+	set -o pipefail; bridgepipe recorded results | xargs -r snakemake --quiet all --touch --forceall --
+
+faults: setup
+	python -m benchmarks.faults
 
 schema: setup
 	bridgepipe schema

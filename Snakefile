@@ -31,6 +31,9 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/i2sb.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/spd.smk"
+include: "workflow/rules/ddib_points.smk"
+include: "workflow/rules/ddib.smk"
+include: "workflow/rules/boundary.smk"
 include: "workflow/rules/report.smk"
 
 

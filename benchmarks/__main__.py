@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks import data, networks
+from benchmarks import boundary, data, networks
 from benchmarks.measure import Result
 from bridgepipe.tables import table, write_table
 
@@ -16,6 +16,7 @@ BENCHMARKS = (
     networks.attention_against_matrices,
     networks.channels_last_against_contiguous,
     networks.bf16_against_fp32,
+    boundary.gram_against_svc,
 )
 
 

@@ -13,10 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import Field
 
 from bridgepipe.config_errors import nearest, validated
 from bridgepipe.errors import UserError
-from bridgepipe.params import I2SB, METHODS, Params, Strict, is_paired, splits_of
+from bridgepipe.params import I2SB, METHODS, ClassTranslation, Params, Strict, is_paired, splits_of
+
+
+ONLY = "scales"  # the one key of an experiment that is not of its method: the scales at which it exists
+
+
+class Scales(Strict):
+    scales: tuple[str, ...] = Field(min_length=1, description="scales at which it exists; all by default")
 
 
 class Resolved:
@@ -52,11 +60,14 @@ class Resolved:
         """Every experiment at one scale; all scales are checked, one is used."""
         resolved = {}
         for method, defaults in self.params.scales[scale].items():
-            for name, own in self.params.experiments.get(method, {}).items():
+            for name, written in self.params.experiments.get(method, {}).items():
                 path = ("experiments", method, name)
+                own = {key: value for key, value in written.items() if key != ONLY}
+                if scale not in self._scales_of(path, written.get(ONLY)):
+                    continue
                 merged = validated(
                     METHODS[method],
-                    merge(defaults, own),
+                    merge({**defaults, **METHODS[method].named(name)}, own),
                     self._where,
                     path,
                     ("scales", scale, method),
@@ -64,6 +75,14 @@ class Resolved:
                 )
                 resolved[f"{method}/{name}"] = merged
         return resolved
+
+    def _scales_of(self, path: tuple[str, ...], only: Any) -> Iterable[str]:
+        """Scales at which an experiment exists: those that it names, all by default."""
+        if only is None:
+            return self.params.scales
+        for name in validated(Scales, {ONLY: only}, self._where, path).scales:
+            self._known(".".join((*path, ONLY)), name, self.params.scales)
+        return only
 
     def _check(self, resolved: Mapping[str, Any]) -> None:
         """Every name that an experiment mentions is defined, and goes with the others."""
@@ -73,10 +92,13 @@ class Resolved:
             for place, (section, used) in experiment.references().items():
                 self._known(f"{key}.{place}", used, self._defined(section, resolved))
             for place, (dataset, split) in experiment.splits().items():
-                of = dataset or resolved[f"model/{experiment.model}"].dataset
+                of = dataset or f"model/{experiment.model}"
+                of = resolved[of].dataset if of in resolved else of
                 self._known(f"{key}.{place}", split, splits_of(self.params.datasets[of]))
             if isinstance(experiment, I2SB):
                 self._check_pairs(key, experiment)
+            if isinstance(experiment, ClassTranslation) and (what := experiment.contradiction(resolved)):
+                raise UserError(what, f"{self._where}: {key}", "make them agree, or name another model")
 
     def _defined(self, section: str, resolved: Mapping[str, Any]) -> Iterable[str]:
         if section in METHODS:
@@ -173,6 +195,7 @@ def schema() -> dict[str, Any]:
         own = model.model_json_schema()
         sections = own.pop("$defs", {})
         own.pop("required", None)
+        own["properties"] |= Scales.model_json_schema()["properties"]
         for section in sections.values():  # what is merged may leave keys to the other side
             section.pop("required", None)
         top["$defs"].update({**sections, _definition(method): own})

@@ -1,25 +1,34 @@
-"""Where and in which pieces networks run outside training. Speed only, never results."""
+"""Where, in which pieces and by how many processes networks run. Speed only, never results."""
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
+from torch import distributed
 from tqdm import tqdm
 
+from bridgepipe import launch
 from bridgepipe.errors import UserError
 
 T = TypeVar("T")
+# how long a process waits for the others, which may be at a batch of thousands of network calls
+PATIENCE = timedelta(hours=2)
 
 
 def accelerator(device: str = "auto", precision: str = "fp32") -> Accelerator:
-    """Device and precision of this process.
+    """Device and precision of this process, joined with the others that a launcher started.
 
     Raises:
-        UserError: the device is not there.
+        UserError: the device is not there, or not as often as there are processes.
     """
     there: dict[str, Callable[[], bool]] = {
         "cuda": torch.cuda.is_available,
@@ -27,7 +36,34 @@ def accelerator(device: str = "auto", precision: str = "fp32") -> Accelerator:
     }
     if device in there and not there[device]():
         raise UserError(f"no {device} device on this machine", "runtime.device", "set it to auto or cpu")
-    return Accelerator(mixed_precision="no" if precision == "fp32" else precision, cpu=device == "cpu")
+    wanted = int(os.environ.get("WORLD_SIZE", 1))
+    # without a GPU accelerate would take each process for the only one, unless it is told to use the CPU
+    cpu = device == "cpu" or (wanted > 1 and not torch.cuda.is_available())
+    if not cpu and launch.here() > max(1, torch.cuda.device_count()):
+        raise UserError(
+            f"{launch.here()} processes for {torch.cuda.device_count()} GPUs",
+            "runtime.processes",
+            "start one per GPU",
+        )
+    made = Accelerator(
+        mixed_precision="no" if precision == "fp32" else precision,
+        cpu=cpu,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+    )
+    if made.num_processes != wanted:
+        raise UserError(
+            f"{wanted} processes were started, {made.num_processes} joined",
+            "runtime.processes",
+            "set runtime.device to cpu or cuda, or processes to 1",
+        )
+    atexit.register(_leave)
+    return made
+
+
+def _leave() -> None:
+    # threads of the group that are still there when Python ends would abort the process
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def in_batches(
@@ -38,7 +74,8 @@ def in_batches(
     Raises:
         UserError: a single item does not fit into memory.
     """
-    with tqdm(total=len(items), desc=label, unit="image", disable=not sys.stderr.isatty()) as bar:
+    quiet = not sys.stderr.isatty() or place()[1] > 1
+    with tqdm(total=len(items), desc=label, unit="image", disable=quiet) as bar:
         start = 0
         while start < len(items):
             piece = items[start : start + batch_size]
@@ -56,3 +93,65 @@ def in_batches(
             yield result
             start += len(piece)
             bar.update(len(piece))
+
+
+# several processes
+
+
+def place() -> tuple[int, int]:
+    """Number of this process and number of processes: (0, 1) when it works alone."""
+    if not distributed.is_available() or not distributed.is_initialized():
+        return 0, 1
+    return distributed.get_rank(), distributed.get_world_size()
+
+
+def is_main() -> bool:
+    """Whether this process writes results."""
+    return place()[0] == 0
+
+
+def shared(
+    work: Callable[[Sequence[int]], Iterable[T]], items: Sequence[int], batch_size: int
+) -> Iterator[T]:
+    """Results of ``work`` in the order of the items, done by all processes and handed to the main one.
+
+    The processes take whole batches in turn, so a result comes out of the same batch however many there are.
+
+    Args:
+        work: results of consecutive items, in batches of ``batch_size``; results can be pickled and are
+            on the CPU.
+        items: what there is to do; the same in every process.
+        batch_size: items per call of the network.
+
+    Yields:
+        All results on the main process, none on the others (see `helps`).
+    """
+    rank, world = place()
+    if world == 1:
+        yield from work(items)
+        return
+    for start in tqdm(range(0, len(items), world * batch_size), disable=rank > 0 or not sys.stderr.isatty()):
+        mine = items[start : start + world * batch_size][rank * batch_size : (rank + 1) * batch_size]
+        done = list(work(mine)) if mine else []
+        everyone: list[Any] | None = [None] * world if rank == 0 else None
+        distributed.gather_object(done, everyone)
+        for part in everyone or []:
+            yield from part
+
+
+def helps(results: Iterator[Any]) -> bool:
+    """Do this process's share of `shared` when it is not the main one, which alone goes on to write."""
+    if is_main():
+        return False
+    deque(results, maxlen=0)
+    return True
+
+
+def gather(value: T) -> list[T]:
+    """The value of every process, by number, in every process."""
+    world = place()[1]
+    if world == 1:
+        return [value]
+    values: list[Any] = [None] * world
+    distributed.all_gather_object(values, value)
+    return values

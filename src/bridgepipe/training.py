@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from bridgepipe import artifacts, training_log, training_state
 from bridgepipe.errors import UserError
 from bridgepipe.rng import BlockNoise, ItemNoise, Noise, generator
+from bridgepipe.running import accelerator, gather
 from bridgepipe.training_state import Row, State
 
 RESUME_ME = 75  # EX_TEMPFAIL: the state is saved, the same command goes on from it
@@ -103,7 +103,7 @@ class Learning(Protocol):
         ...
 
     def finish(self, gather: Callable[[Tensor], Tensor]) -> None:
-        """The step is made; ``gather`` joins tensors of all processes."""
+        """The step is made; ``gather`` joins rows of all processes."""
         ...
 
     def state_dict(self) -> dict[str, Tensor]: ...
@@ -184,7 +184,7 @@ class _Run:
         self.objective, self.data, self.recipe, self.running = objective, data, recipe, running
         self.folder, self.identity, self.noise = folder, dict(identity), noise
         self.tensorboard = training_log.tensorboard() if running.tensorboard else None
-        self.accelerator = Accelerator(mixed_precision=_precision(running), cpu=running.device == "cpu")
+        self.accelerator = accelerator(running.device, running.precision)
         image = any(p.dim() == 4 for p in network.parameters())
         layout = torch.channels_last if image and running.channels_last else torch.contiguous_format
         self.network = network.to(self.accelerator.device, memory_format=layout).train()  # type: ignore[call-overload]
@@ -198,6 +198,12 @@ class _Run:
         # every process takes an equal run of places of the global batch
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         self.places = range(recipe.batch_size * rank // world, recipe.batch_size * (rank + 1) // world)
+        if recipe.batch_size < world:
+            raise UserError(
+                f"{recipe.batch_size} images per step for {world} processes",
+                "train.batch_size",
+                "start fewer processes",
+            )
         self.microbatch = min(running.microbatch or len(self.places), len(self.places))
 
     def alone(self) -> AbstractContextManager[None]:
@@ -214,6 +220,7 @@ class _Run:
             self._one_step()
             if self._agree(stop()):
                 self._save()
+                self.accelerator.wait_for_everyone()  # launchers end the others when one process ends
                 raise Interrupted(f"stopped after step {self.step}: run the same command to go on")
             if self.step % self.running.save_every == 0 or self.step == self.recipe.steps:
                 self._save()
@@ -226,7 +233,7 @@ class _Run:
         self.optimizer.step()
         self.optimizer.zero_grad()
         if isinstance(self.objective, Learning):
-            self.objective.finish(self.accelerator.gather)
+            self.objective.finish(_of_all)
         self.step += 1
         self._update_ema()
         if self.step % self.recipe.log_every == 0 or self.step == self.recipe.steps:
@@ -330,7 +337,9 @@ class _Run:
             return
         scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None
         moments = self.optimizer.state_dict()["state"]
-        learned = self.objective.state_dict() if isinstance(self.objective, Learning) else {}
+        learned: dict[str, Tensor] = (
+            self.objective.state_dict() if isinstance(self.objective, Learning) else {}
+        )
         state = State(self.step, self.rows, self.network.state_dict(), self.ema, moments, scaler, learned)
         training_state.save(self.folder / "state.safetensors", state, self.identity)
         training_log.write_csv(self.folder / "train.csv", self.rows)
@@ -342,6 +351,12 @@ class _Run:
             self.accelerator.main_process_first()
         ):  # one process sets a foreign state aside, all then see the same
             state = training_state.load(self.folder / "state.safetensors", self.identity, self._say)
+        if len(set(gather(None if state is None else state.step))) > 1:
+            raise UserError(
+                "the processes see different states",
+                self.folder,
+                "put the folder where all machines share it",
+            )
         if state is None:
             return
         self.network.load_state_dict(state.network)
@@ -379,12 +394,13 @@ class _Run:
         return bool(self.accelerator.reduce(flag, "sum") > 0)
 
 
+def _of_all(rows: Tensor) -> Tensor:
+    """Rows of all processes, which may have different numbers of them, in the order of their places."""
+    return torch.cat(gather(rows.cpu())).to(rows.device)
+
+
 def _flip(images: Tensor, flipped: Tensor | None) -> Tensor:
     return images if flipped is None else torch.where(flipped, images.flip(-1), images)
-
-
-def _precision(running: Running) -> str:
-    return "no" if running.precision == "fp32" else running.precision
 
 
 def _mix(seed: int, step: int, place: int) -> int:

@@ -19,8 +19,27 @@ from bridgepipe.config_errors import nearest
 from bridgepipe.errors import UserError
 
 # what an experiment of a method ends in, beside the table
-METRICS = {"i2sb": ("fid", "accuracy", "restoration"), "spd": ("fid",)}
-FIGURES = {"i2sb": ("grid", "path", "loss"), "spd": ("grid",)}
+METRICS = {
+    "i2sb": ("fid", "accuracy", "restoration"),
+    "spd": ("fid",),
+    "ddib/classes": ("fid", "accuracy", "kept", "cycle"),
+    "boundary": ("accuracy", "edit"),
+}
+FIGURES = {
+    "i2sb": ("grid", "path", "loss"),
+    "spd": ("grid",),
+    "ddib/classes": ("grid",),
+    "boundary": ("mixing", "strip", "flips"),
+}
+# the same of experiments on points, which have tables of their own
+POINTS = {
+    "ddib/sample": ("metrics.json", "figures/scatter.png"),
+    "ddib/points": ("transport.json", "cycle.json", "figures/map.png"),
+    "ddib/color": ("transfer.json", "figures/transfer.png"),
+}
+POINT_TABLES = {"ddib/points": ("table", "cycle")}
+# what leads from model to model -> the section of the models
+POINT_MODELS = {"ddib/points": "ddib/sample", "ddib/color": "ddib/cloud"}
 # table of a method -> the file that every experiment with a study has
 STUDIES = ("i2sb", "spd")
 
@@ -105,11 +124,47 @@ class Pipeline:
     def train_store(self, name: str) -> str:
         return self.data(self.experiment(name).dataset, "train")
 
+    def test_points(self, name: str) -> str:
+        return self.data(self.experiment(name).dataset, "test")
+
     def spectrum(self, name: str) -> list[str]:
         """Spectrum of the training data, when the experiment's is fitted to it."""
         e = self.experiment(name)
         fitted = hasattr(e, "process") and e.process.fitted
         return [f"data/stats/{e.dataset}/spectrum.json"] if fitted else []
+
+    def imported_points(self) -> list[str]:
+        """Experiments ``method/name`` with published weights of a domain of the plane."""
+        return [n for n in self.imported() if n.startswith("ddib/sample/")]
+
+    def point_results(self, method: str, file: str) -> list[str]:
+        """One file of every experiment of a method."""
+        return [f"results/{name}/{file}" for name in self.experiments(method)]
+
+    def ends(self, name: str) -> dict[str, str]:
+        """Both models of a translation between points, and the points that are translated."""
+        method, e = name.rsplit("/", 1)[0], self.experiment(name)
+        found: dict[str, str] = {}
+        for end in ("source", "target"):
+            folder = f"results/{POINT_MODELS[method]}/{getattr(e, end)}"
+            found |= {end: f"{folder}/model.safetensors", f"{end}_config": f"{folder}/config/train.json"}
+        return {**found, "data": self.end_data(name, "source", "test")}
+
+    def end_data(self, name: str, end: str, split: str) -> str:
+        """Points of one end of a translation."""
+        method, model = name.rsplit("/", 1)[0], getattr(self.experiment(name), end)
+        return self.data(self.experiment(f"{POINT_MODELS[method]}/{model}").dataset, split)
+
+    def pictures(self, *names: str) -> list[str]:
+        """Pictures of colour transfers, both ways: ``china-as-flower``."""
+        found = []
+        for name in names or self.experiments("ddib/color"):
+            if name.startswith("ddib/color/"):
+                e = self.experiment(name)
+                clouds = [self.experiment(f"ddib/cloud/{end}").dataset for end in (e.source, e.target)]
+                a, b = (Path(self.datasets[cloud].image).stem for cloud in clouds)
+                found += [f"{a}-as-{b}", f"{b}-as-{a}"]
+        return sorted(set(found))
 
     def size(self, name: str) -> int | None:
         """Size of an experiment's images, when they are square."""
@@ -120,6 +175,54 @@ class Pipeline:
         """Weights and configuration of the model that an experiment uses."""
         folder = f"results/model/{self.experiment(name).model}"
         return {"model": f"{folder}/model.safetensors", "train": f"{folder}/config/train.json"}
+
+    def translation(self, name: str) -> dict[str, Any]:
+        """What a translation of images reads: weights and configurations of its models, and its images."""
+        e = self.experiment(name)
+        folders = [f"results/{model}" for model in dict.fromkeys(e.models)]
+        if e.guide is not None and e.sample.guidance == "classifier":
+            folders.append(f"results/guide/{e.guide}")
+        weights = [
+            f"{folder}/{file}" for folder in folders for file in ("model.safetensors", "config/train.json")
+        ]
+        return {"models": weights, "store": self.translated_store(name)}
+
+    def translation_options(self, name: str) -> str:
+        """The models of a translation as options of its verbs."""
+        e = self.experiment(name)
+        source, target = e.models
+        guided = e.guide is not None and e.sample.guidance == "classifier"
+        guide = f" --guide results/guide/{e.guide}" if guided else ""
+        return f"--source-model results/{source} --target-model results/{target}{guide}"
+
+    def translated_store(self, name: str) -> str:
+        """Store of the images that a translation starts from."""
+        e = self.experiment(name)
+        return self.data(e.sample.dataset or self.experiment(e.models[0]).dataset, e.sample.split)
+
+    def target_store(self, name: str) -> str:
+        """Store of the real images that translations are compared with."""
+        e = self.experiment(name)
+        return self.data(self.experiment(e.models[1]).dataset, e.evaluate.reference)
+
+    def same_data(self, name: str) -> list[str]:
+        """Store of the source images, when the target's are of the same dataset: no job reads two."""
+        source = self.translated_store(name)
+        return [source] if Path(source).parent == Path(self.target_store(name)).parent else []
+
+    def mixing_step(self, name: str) -> list[str]:
+        """The mixing step that a boundary's latents are read at, where none is given."""
+        return [f"results/{name}/mixing.json"] if self.experiment(name).t is None else []
+
+    def latents_data(self, name: str) -> dict[str, str]:
+        """Stores that a boundary is searched and tested on."""
+        e = self.experiment(name)
+        return {"fit": self.data(e.dataset, e.search.split), "held_out": self.data(e.dataset, e.search.test)}
+
+    def judge(self, name: str) -> str:
+        """Weights of what tells the attribute of edited images."""
+        known = self.experiment(name).evaluate.classifier
+        return f"results/{name}/judge.safetensors" if known is None else self.extractor_file(known)
 
     def dataset_of(self, name: str) -> str:
         """Dataset of an experiment: its own, or that of its model."""
@@ -146,7 +249,9 @@ class Pipeline:
 
     def metric_files(self, *names: str) -> list[str]:
         return [
-            f"results/{name}/{metric}.json" for name in names for metric in METRICS[name.rsplit("/", 1)[0]]
+            f"results/{name}/{metric}.json"
+            for name in names
+            for metric in METRICS.get(name.rsplit("/", 1)[0], ())
         ]
 
     def experiments(self, method: str) -> list[str]:
@@ -178,7 +283,10 @@ class Pipeline:
     def results(self, *names: str) -> list[str]:
         """Metrics, figures and table of experiments (of all that are measured by default)."""
         measured = [n for n in names or self._resolved.experiments if n.rsplit("/", 1)[0] in METRICS]
-        return [file for name in measured for file in self._results(name)]
+        found = [file for name in measured for file in self._results(name)]
+        return found + [
+            file for name in names or self._resolved.experiments for file in self._of_points(name)
+        ]
 
     def _results(self, name: str) -> list[str]:
         figures = [f for f in FIGURES[name.rsplit("/", 1)[0]] if f != "loss" or name in self.trained()]
@@ -189,9 +297,20 @@ class Pipeline:
             *(f"results/{name}/table.{ext}" for ext in ("csv", "md")),
         ]
 
+    def _of_points(self, name: str) -> list[str]:
+        """Metrics and figures of an experiment on points."""
+        files = [f"results/{name}/{file}" for file in POINTS.get(name.rsplit("/", 1)[0], ())]
+        loss = files and name in self.trained()
+        return files + [
+            f"results/{name}/{f}.png" for f in (["figures/loss"] if loss else self.pictures(name))
+        ]
+
     def tables(self) -> list[str]:
         measured = [m for m in self.methods if m in METRICS]
         found = [f"results/{m}/table.{ext}" for m in measured for ext in ("csv", "md")]
+        for method in (m for m in self.methods if m in POINTS):
+            names = POINT_TABLES.get(method, ("table",))
+            found += [f"results/{method}/{name}.{ext}" for name in names for ext in ("csv", "md")]
         return found + [f"results/{m}/nfe.{ext}" for m in STUDIES if self.studies(m) for ext in ("md", "png")]
 
     def studies(self, method: str) -> list[str]:

@@ -32,7 +32,11 @@ def test_computed_attributes_are_those_of_the_digits(tmp_path: Path, test_split:
     images = bare(tmp_path / "bare.lmdb", test_split)
     n = len(images)
     labels = images.array("labels")
-    assert attributes.names(images) == ["even", "ink", "loop", "slant"]
+    assert attributes.names(images) == [*digits.CLASSES, "even", "ink", "loop", "slant"]
+    assert attributes.attribute(images, "7").tolist() == [int(y == 7) for y in labels]
+    assert attributes.with_it(digits.CLASSES, "loop").nonzero()[0].tolist() == [0, 6, 8, 9]
+    assert attributes.with_it(["cat", "dog"], "dog").tolist() == [False, True]
+    assert attributes.with_it(["cat", "dog"], "loop") is attributes.with_it(None, "dog") is None
     assert attributes.attribute(images, "even").tolist() == [int(y % 2 == 0) for y in labels]
     assert attributes.attribute(images, "loop").tolist() == test_split.array("has_loop")[:n].tolist()
     # measured on enlarged images, stored from the small ones
@@ -43,7 +47,7 @@ def test_computed_attributes_are_those_of_the_digits(tmp_path: Path, test_split:
 
 def test_stored_attributes_come_first(test_split: store.ImageStore) -> None:
     assert np.array_equal(attributes.attribute(test_split, "ink"), test_split.array("ink"))
-    assert set(attributes.names(test_split)) == {"even", "has_loop", "ink", "loop", "slant"}
+    assert set(attributes.names(test_split)) == {*digits.CLASSES, "even", "has_loop", "ink", "loop", "slant"}
 
 
 def test_measures_of_known_images() -> None:
@@ -71,6 +75,8 @@ def test_cut() -> None:
     continuous = np.array([0.1, 0.5, 0.2, 0.9, 0.4])
     assert attributes.threshold(continuous) == 0.4
     assert attributes.binary(continuous, 0.4).tolist() == [0, 1, 0, 1, 0]
+    assert attributes.clear(continuous, 0.4, 0.4).tolist() == [0, 2, 3]
+    assert attributes.clear(continuous, 0.4, 0).tolist() == [0, 1, 2, 3, 4]
     assert attributes.threshold(np.array([-1, 1, 1, 1])) == 0
     assert attributes.binary(np.array([-1, 1, 1]), 0).tolist() == [0, 1, 1]
     with pytest.raises(UserError, match="same value"):

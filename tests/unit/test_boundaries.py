@@ -227,9 +227,8 @@ def test_mixing_step_of_a_known_process() -> None:
     rest = torch.randn(120, width, generator=torch.Generator().manual_seed(0))
     x0 = torch.from_numpy(2.0 * labels - 1).float()[:, None] * mean + 0.2 * rest
     steps = [0, *range(4, 1000, 5)]
-    kept = [0, 199, 399, 599, 799, 999]
-    walk = boundary_latents.trajectory(HSpace(Mixture(mean, 0.2)), PROCESS, x0, steps, kept)
-    assert [one.t for one in walk] == kept
+    walk = boundary_latents.trajectory(HSpace(Mixture(mean, 0.2)), PROCESS, x0, steps, every=40)
+    assert [one.t for one in walk] == [0, 199, 399, 599, 799, 999]
     curve = boundary_mixing.mixing(walk, labels)
     gaps = [row.gap for row in curve.rows]
     assert gaps[0] > 0.3

@@ -221,6 +221,8 @@ class TestLossAwareTimes:
         assert (state["objective.seen"] >= 10).all(), "the draws were still uniform"
 
     def test_pieces_of_a_batch_learn_together(self, tmp_path: Path) -> None:
-        whole, pieces = self.trained(tmp_path / "a", 5), self.trained(tmp_path / "b", 5, microbatch=3)
-        for k in whole:
-            torch.testing.assert_close(pieces[k], whole[k], atol=1e-5, rtol=1e-3)
+        self.trained(tmp_path / "a", 5)
+        self.trained(tmp_path / "b", 5, microbatch=3)
+        whole, pieces = (artifacts.load_tensors(tmp_path / f / "state.safetensors")[0] for f in "ab")
+        assert torch.equal(pieces["objective.seen"], whole["objective.seen"])
+        torch.testing.assert_close(pieces["objective.losses"], whole["objective.losses"], atol=1e-3, rtol=0)

@@ -112,7 +112,8 @@ rule statistics:
     benchmark:
         "results/benchmarks/statistics-{dataset}-{split}-{extractor}.tsv"
     resources:
-        mem_mb=4000,
+        gpu=P.runtime.processes,
+        mem_mb=4000 * P.runtime.processes,
         runtime=240,
     message:
         "Reference statistics of {wildcards.dataset}/{wildcards.split} under {wildcards.extractor}"

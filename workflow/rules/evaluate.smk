@@ -23,7 +23,8 @@ rule fid:
     benchmark:
         "results/i2sb/{experiment}/benchmarks/fid.tsv"
     resources:
-        mem_mb=4000,
+        gpu=P.runtime.processes,
+        mem_mb=4000 * P.runtime.processes,
         runtime=120,
     params:
         corrupted=lambda w, input: f"--corrupted {input.corrupted}",
@@ -59,7 +60,8 @@ rule accuracy:
     benchmark:
         "results/i2sb/{experiment}/benchmarks/accuracy.tsv"
     resources:
-        mem_mb=4000,
+        gpu=P.runtime.processes,
+        mem_mb=4000 * P.runtime.processes,
         runtime=120,
     message:
         "Classifier accuracy of {wildcards.experiment}"

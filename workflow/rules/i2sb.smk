@@ -19,8 +19,8 @@ rule sample:
     benchmark:
         "results/i2sb/{experiment}/benchmarks/sample-{part}-of-{parts}.tsv"
     resources:
-        gpu=1,
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        gpu=P.runtime.processes,
+        mem_mb=lambda wildcards, attempt: 6000 * attempt * P.runtime.processes,
         runtime=240,
     params:
         sources=lambda w, input: f"--sources {input.sources}" if input.sources else "",

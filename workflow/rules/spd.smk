@@ -34,8 +34,8 @@ rule generate:
     benchmark:
         "results/spd/{experiment}/benchmarks/generate-{part}-of-{parts}.tsv"
     resources:
-        gpu=1,
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        gpu=P.runtime.processes,
+        mem_mb=lambda wildcards, attempt: 6000 * attempt * P.runtime.processes,
         runtime=lambda wildcards, attempt: 240 * attempt,
     message:
         "Sampling {wildcards.experiment}, part {wildcards.part} of {wildcards.parts}"

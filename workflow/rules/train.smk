@@ -20,8 +20,8 @@ rule train:
         name=P.one_of(P.trained()),
     threads: P.runtime.threads
     resources:
-        gpu=1,
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        gpu=P.runtime.processes,
+        mem_mb=lambda wildcards, attempt: 8000 * attempt * P.runtime.processes,
         runtime=lambda wildcards, attempt: 1440,
     params:
         sources=lambda w, input: f"--sources {input.sources}" if input.sources else "",

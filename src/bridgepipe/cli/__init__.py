@@ -15,7 +15,27 @@ import typer
 # Read by OpenMP when torch is first imported, which no verb does before it runs.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from bridgepipe.cli import data, evaluate, figure, generate, people, sample, study, train
+from bridgepipe.cli import (
+    boundary,
+    boundary_edits,
+    boundary_figures,
+    color,
+    data,
+    edit,
+    evaluate,
+    evaluate_translation,  # noqa: F401  # adds its verbs to those of evaluate and figure
+    figure,
+    folder,
+    generate,
+    people,
+    plan,
+    points,
+    sample,
+    study,
+    train,
+    translate,
+    verify,
+)
 from bridgepipe.errors import UserError
 
 app = typer.Typer(
@@ -24,8 +44,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="From raw images to a reproducible table of results for diffusion bridges.",
 )
-for module in (people, data, train, sample, generate, evaluate, study):
+for module in (
+    people,
+    edit,
+    data,
+    train,
+    sample,
+    generate,
+    translate,
+    folder,
+    points,
+    color,
+    evaluate,
+    study,
+    plan,
+    verify,
+):
     app.registered_commands += module.app.registered_commands
+for stage in (boundary_edits.app, boundary_figures.app, edit.boundary_app):
+    boundary.app.registered_commands += stage.registered_commands
+app.add_typer(boundary.app, name="boundary")
 app.add_typer(data.store_app, name="store")
 app.add_typer(evaluate.metric_app, name="evaluate")
 app.add_typer(figure.app, name="figure")

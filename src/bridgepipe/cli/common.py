@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bridgepipe import artifacts, params
+from bridgepipe import artifacts, launch, params
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ Config = Annotated[Path, typer.Option("--config", help="configuration of the sta
 Runtime = Annotated[Path, typer.Option(help="speed settings; defaults when the file is missing")]
 Sources = Annotated[Path | None, typer.Option(help="store of the corrupted half of every pair")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; default: runtime.threads")]
+Processes = Annotated[int | None, typer.Option(help="processes of this command; default: runtime.processes")]
 RUNTIME = Path("results/config/runtime.json")
 
 
@@ -30,11 +31,25 @@ def read_runtime(path: Path, threads: int | None = None) -> params.Runtime:
     """The runtime section; also sets the number of CPU threads of this process."""
     import torch
 
-    runtime = params.Runtime()
-    if path.exists():
-        runtime = params.Runtime.model_validate(artifacts.read_json(path))
-    torch.set_num_threads(threads or runtime.threads)
+    runtime = _runtime(path)
+    torch.set_num_threads(max(1, (threads or runtime.threads) // launch.here()))
     return runtime
+
+
+def read_shared_runtime(path: Path, threads: int | None, processes: int | None) -> params.Runtime:
+    """`read_runtime` of a verb whose work is shared: what follows happens in every process.
+
+    Raises:
+        UserError: a launcher started another number of processes.
+    """
+    runtime = _runtime(path)
+    wanted = processes or runtime.processes
+    launch.start(wanted, max(1, (threads or runtime.threads) // wanted))
+    return read_runtime(path, threads)
+
+
+def _runtime(path: Path) -> params.Runtime:
+    return params.Runtime.model_validate(artifacts.read_json(path)) if path.exists() else params.Runtime()
 
 
 def write_provenance(path: Path, started: float) -> None:

@@ -12,10 +12,11 @@ from bridgepipe.cli.common import (
     RUNTIME,
     Config,
     File,
+    Processes,
     Runtime,
     Threads,
     load_extractor,
-    read_runtime,
+    read_shared_runtime,
     same_count,
 )
 
@@ -31,13 +32,18 @@ def statistics(
     output: File,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
+    processes: Processes = None,
 ) -> None:
     """Mean and covariance of the features of a split: the reference of the FID."""
+    speed = read_shared_runtime(runtime, threads, processes)
+    from bridgepipe import running
     from bridgepipe.evaluation import fid
     from bridgepipe.store import ImageStore
 
-    speed = read_runtime(runtime, threads)
-    fid.statistics(load_extractor(extractor, weights, speed), ImageStore(data), speed.batch_size).save(output)
+    network = load_extractor(extractor, weights, speed)
+    found = fid.statistics(network, ImageStore(data), speed.batch_size)
+    if running.is_main():
+        found.save(output)
 
 
 @metric_app.command("fid")
@@ -51,21 +57,25 @@ def fid_metric(
     corrupted: Annotated[Path | None, typer.Option(help="what the images were made from")] = None,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
+    processes: Processes = None,
 ) -> None:
     """FID and KID of images, and of what they were made from, against real ones."""
+    speed = read_shared_runtime(runtime, threads, processes)
+    from bridgepipe import running
     from bridgepipe.evaluation import fid, protocol
     from bridgepipe.evaluation.features import describe
     from bridgepipe.store import ImageStore
 
-    speed = read_runtime(runtime, threads)
     settings, network = artifacts.read_json(config), load_extractor(extractor, weights, speed)
     reference = fid.Statistics.load(statistics, {"extractor": describe(network)})
     stores = {"": ImageStore(images)}
     if corrupted is not None:
         stores["_corrupted"] = ImageStore(corrupted)
+    measured = {suffix: fid.statistics(network, s, speed.batch_size) for suffix, s in stores.items()}
+    if not running.is_main():
+        return
     values: dict[str, Any] = {}
-    for suffix, store in stores.items():
-        found = fid.statistics(network, store, speed.batch_size)
+    for suffix, found in measured.items():
         values[f"fid{suffix}"] = fid.fid(found, reference)
         if settings["kid"]:
             values[f"kid{suffix}"] = fid.kernel_distance(found, reference)
@@ -89,14 +99,16 @@ def accuracy_metric(
     output: File,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
+    processes: Processes = None,
 ) -> None:
     """Share of restored, corrupted and original images that a classifier names rightly."""
+    speed = read_shared_runtime(runtime, threads, processes)
+    from bridgepipe import running
     from bridgepipe.evaluation import protocol
     from bridgepipe.evaluation.accuracy import classifier_accuracy
     from bridgepipe.evaluation.features import First, Images, describe
     from bridgepipe.store import ImageStore
 
-    speed = read_runtime(runtime, threads)
     network, truth = load_extractor(extractor, weights, speed), ImageStore(originals)
     stores = {"": ImageStore(restored), "_corrupted": ImageStore(corrupted)}
     n = len(stores[""])
@@ -110,6 +122,8 @@ def accuracy_metric(
             f"low{suffix}": found.low,
             f"high{suffix}": found.high,
         }
+    if not running.is_main():
+        return
     shared = protocol.protocol(
         "top-1 accuracy", n=n, extractor=describe(network), reference_digest=truth.digest
     )

@@ -13,11 +13,13 @@ from bridgepipe.cli.common import (
     RUNTIME,
     Config,
     File,
+    Processes,
     Runtime,
     Threads,
     fields_of,
     load_extractor,
     read_runtime,
+    read_shared_runtime,
 )
 from bridgepipe.cli.models import load_model
 
@@ -37,12 +39,14 @@ def generate(
     parts: int = 1,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
+    processes: Processes = None,
 ) -> None:
     """Draw one part of an experiment's samples."""
+    speed, settings = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
+    from bridgepipe import running
     from bridgepipe.methods import spd
     from bridgepipe.store import writer
 
-    speed, settings = read_runtime(runtime, threads), artifacts.read_json(config)
     network = load_model(model, train_config, speed)
     count = settings["sample"]["count"]
     items = range(count * part // parts, count * (part + 1) // parts)
@@ -50,8 +54,12 @@ def generate(
     described = {**settings, "dataset": trained["dataset"], "process": trained["process"]}
     data = artifacts.load_card(model).get("data")
     made_by = {"images": "samples", "settings": described, "model": network.digest, "data": data}
+    how = _generation(settings["sample"])
+    batches = running.shared(lambda share: spd.images(network, share, how), items, speed.batch_size)
+    if running.helps(batches):
+        return
     with writer(output, made_by, first=items.start) as out:
-        for batch in spd.images(network, items, _generation(settings["sample"])):
+        for batch in batches:
             for image in batch:
                 out.put(image)
         labels = spd.labels_of(network, items)

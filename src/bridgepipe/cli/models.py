@@ -64,6 +64,7 @@ def _denoiser(settings: dict[str, Any], data: Any, diffusion: Diffusion, card: d
     if settings.get("conditional"):
         labels = _labels(data)
         classes = int(labels.max()) + 1
+        card = {**card, "class_names": data.classes}
     told = None if classes is None else classes + (drop > 0)
     kind, seed = settings["network"]["kind"], settings["train"]["seed"]
     network = gaussian.network(kind, diffusion, told, seed, **_arguments(settings))
@@ -142,7 +143,7 @@ def load_model(model: Path, train_config: Path, runtime: params.Runtime) -> Mode
     classes = null = None
     if settings["method"] == "guide":
         network: nn.Module = gaussian.classifier(
-            diffusion, card["classes"], pool=settings["pool"], **_arguments(settings)
+            diffusion, _answers(weights), pool=settings["pool"], **_arguments(settings)
         )
     else:
         told = _told(weights)
@@ -159,6 +160,11 @@ def _told(weights: Mapping[str, Tensor]) -> int | None:
     return weights["label_emb.weight"].shape[0] if "label_emb.weight" in weights else None
 
 
+def _answers(weights: Mapping[str, Tensor]) -> int:
+    """Number of classes that a classifier tells apart."""
+    return next(weights[name].shape[0] for name in ("out.2.c_proj.bias", "out.3.bias") if name in weights)
+
+
 def published_model(
     settings: Mapping[str, Any], weights: dict[str, Tensor], shape: tuple[Any, ...], file: Path
 ) -> dict[str, Tensor]:
@@ -172,9 +178,8 @@ def published_model(
 
     diffusion = diffusion_of(settings, shape, {})
     if settings["method"] == "guide":
-        classes = weights["out.2.c_proj.bias"].shape[0]
         network: nn.Module = gaussian.classifier(
-            diffusion, classes, pool=settings["pool"], **_arguments(settings)
+            diffusion, _answers(weights), pool=settings["pool"], **_arguments(settings)
         )
     else:
         network = gaussian.network(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
 import typer
 
 from bridgepipe import artifacts
@@ -9,15 +12,19 @@ from bridgepipe.cli.common import (
     RUNTIME,
     Config,
     File,
+    Processes,
     Runtime,
     Sources,
     Threads,
     load_restorer,
     open_sources,
     problem_of,
-    read_runtime,
+    read_shared_runtime,
     sampling_of,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
 
 app = typer.Typer()
 
@@ -35,25 +42,35 @@ def sample(
     sources: Sources = None,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
+    processes: Processes = None,
 ) -> None:
     """Corrupt and restore one part of a split."""
+    speed = read_shared_runtime(runtime, threads, processes)
+    from bridgepipe import running
     from bridgepipe.store import ImageStore, writer
 
-    speed = read_runtime(runtime, threads)
     settings, images = artifacts.read_json(config), ImageStore(data)
     how, count = sampling_of(settings["sample"]), settings["sample"]["count"]
     restorer = load_restorer(model, train_config, problem_of(settings, images.image_size), speed)
     count = min(len(images), count or len(images))
     items = range(count * part // parts, count * (part + 1) // parts)
     made_by = {"settings": settings, "model": restorer.digest, "data": images.digest}
+    source = open_sources(sources)
+
+    def restore(share: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        return ((r.image, r.corrupted) for r in restorer.restore(images, share, how, source))
+
+    results = running.shared(restore, items, speed.batch_size)
+    if running.helps(results):
+        return
     with (
         writer(restored, {"images": "restored", **made_by}, classes=images.classes, first=items.start) as out,
         writer(
             corrupted, {"images": "corrupted", **made_by}, classes=images.classes, first=items.start
         ) as seen,
     ):
-        for result in restorer.restore(images, items, how, open_sources(sources)):
-            for image, degraded in zip(result.image, result.corrupted, strict=True):
+        for batch in results:
+            for image, degraded in zip(*batch, strict=True):
                 out.put(image)
                 seen.put(degraded)
         if images.labels is not None:

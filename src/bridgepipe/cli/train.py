@@ -14,11 +14,13 @@ from bridgepipe.cli.common import (
     RUNTIME,
     Config,
     File,
+    Processes,
     Runtime,
     Sources,
     Threads,
     fields_of,
     read_runtime,
+    read_shared_runtime,
     write_provenance,
 )
 from bridgepipe.cli.models import open_data, published_model, task_of
@@ -39,12 +41,15 @@ def train(
     spectrum: Annotated[Path | None, typer.Option(help="fitted spectrum of the data")] = None,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
+    processes: Processes = None,
 ) -> None:
     """Train an experiment's network, resuming what an earlier call left in FOLDER."""
-    from bridgepipe import rng, training
-
     started = time.monotonic()
-    running = training.Running(**fields_of(training.Running, read_runtime(runtime, threads).model_dump()))
+    speed = read_shared_runtime(runtime, threads, processes)
+    from bridgepipe import rng, training
+    from bridgepipe.running import is_main
+
+    running = training.Running(**fields_of(training.Running, speed.model_dump()))
     settings, items = artifacts.read_json(config), open_data(data)
     task = task_of(settings, items, sources, spectrum)
     recipe = training.Recipe(**fields_of(training.Recipe, settings["train"]))
@@ -56,8 +61,11 @@ def train(
             task.network, task.objective, items, recipe, running, folder, identity, noise
         )
     except training.Interrupted as e:
-        print(f"bridgepipe: {e}", file=sys.stderr)
+        if is_main():
+            print(f"bridgepipe: {e}", file=sys.stderr)
         raise SystemExit(training.RESUME_ME) from None
+    if not is_main():
+        return
     artifacts.save_tensors(output, weights, {"kind": settings["method"], **identity, "step": recipe.steps})
     artifacts.write_text(csv, (folder / "train.csv").read_text())
     write_provenance(folder / "provenance.json", started)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -37,13 +37,24 @@ BY_LABEL: dict[str, Callable[[int], bool]] = {
 def names(store: ImageStore) -> list[str]:
     """Attributes that `attribute` finds in the store."""
     computed = [*BY_LABEL, *MEASURES] if _is_digits(store) else []
-    return sorted({*store.card["attributes"], *computed})
+    classes = store.classes if store.classes is not None and store.labels is not None else []
+    return sorted({*store.card["attributes"], *computed, *classes})
+
+
+def with_it(classes: Sequence[str] | None, name: str) -> np.ndarray | None:
+    """Which classes have an attribute, bool ``[classes]``; None when it is no function of the class."""
+    if classes is None:
+        return None
+    if name in BY_LABEL and list(classes) == digits.CLASSES:
+        return np.array([BY_LABEL[name](digit) for digit in range(len(classes))])
+    return np.array(classes) == name if name in classes else None
 
 
 def attribute(store: ImageStore, name: str) -> np.ndarray:
-    """Values ``[N]`` of an attribute, as stored or else, for digits, computed.
+    """Values ``[N]`` of an attribute: as stored, of a class, or for digits computed.
 
     ==========  ==========================================================================
+    a class     1 for its members, by the label
     ``loop``    1 for 0, 6, 8 and 9, by the label
     ``even``    1 for even digits, by the label
     ``ink``     mean brightness in [0, 1]
@@ -61,8 +72,9 @@ def attribute(store: ImageStore, name: str) -> np.ndarray:
         listed = f"choose from {', '.join(known)}" if known else "prepare the data with attributes"
         hint = f"did you mean {near[0]}?" if near else listed
         raise UserError(f"unknown attribute {name!r}", store.path, hint)
-    if name in BY_LABEL:
-        return np.array([int(BY_LABEL[name](int(label))) for label in store.array("labels")])
+    classes = with_it(store.classes, name)
+    if classes is not None:
+        return classes[store.array("labels")].astype(np.int64)
     return np.array([MEASURES[name](store[i]) for i in range(len(store))])
 
 
@@ -84,6 +96,17 @@ def threshold(values: np.ndarray) -> float:
 def binary(values: np.ndarray, cut: float) -> np.ndarray:
     """1 where the attribute is above the cut, else 0; int64 ``[N]``."""
     return (np.asarray(values) > cut).astype(np.int64)
+
+
+def clear(values: np.ndarray, cut: float, middle: float) -> np.ndarray:
+    """Ascending indices of the images that are clearly above or below the cut.
+
+    Args:
+        middle: share of the images, those nearest the cut, that is left out, in [0, 1). Of a continuous
+            attribute they are neither; of one with two values leave out none.
+    """
+    nearest_first = np.argsort(np.abs(np.asarray(values) - cut), kind="stable")
+    return np.sort(nearest_first[round(middle * len(values)) :])
 
 
 def _is_digits(store: ImageStore) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -43,6 +44,41 @@ def prepare(
         "fractions": dict(fractions),
     }
     write_splits(Path(out_dir), splits, made_by, CLASSES, progress=progress)
+
+
+def prepare_classes(
+    out_dir: str | Path,
+    *,
+    classes: Sequence[int],
+    size: Size = 32,
+    seed: int = 0,
+    fractions: Mapping[str, float] = FRACTIONS,
+    progress: bool | None = None,
+) -> None:
+    """Write the images of some classes alone, numbered anew in their order.
+
+    Every image is in the split that `prepare` puts it in.
+
+    Args:
+        classes: digits; the others as in `prepare`.
+    """
+    number = {str(digit): index for index, digit in enumerate(classes)}
+    splits = {
+        split: [
+            replace(item, label=number[CLASSES[item.label]])
+            for item in items
+            if item.label is not None and CLASSES[item.label] in number
+        ]
+        for split, items in divide(digit_items(height_width(size)), fractions, seed).items()
+    }
+    made_by = {
+        "source": "digit-classes",
+        "classes": list(classes),
+        "size": list(height_width(size)),
+        "seed": seed,
+        "fractions": dict(fractions),
+    }
+    write_splits(Path(out_dir), splits, made_by, list(number), progress=progress)
 
 
 def digit_items(size: tuple[int, int]) -> list[Item]:

@@ -8,6 +8,7 @@ from math import sqrt
 
 import numpy as np
 
+from bridgepipe import running
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.features import Extractor, Images, batches
 
@@ -49,6 +50,7 @@ def classifier_accuracy(
     for start, batch in batches(images, batch_size, "accuracy"):
         predicted = classifier.logits(batch).argmax(dim=1).cpu().numpy()
         correct += int((predicted == truth[start : start + len(predicted)]).sum())
+    correct = sum(running.gather(correct))
     return Accuracy(correct / len(truth), *wilson(correct, len(truth)), n=len(truth))
 
 

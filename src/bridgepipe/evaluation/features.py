@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from bridgepipe import running
 from bridgepipe.artifacts import digest_file
 from bridgepipe.errors import UserError
 
@@ -168,10 +169,14 @@ def describe(extractor: Extractor) -> dict[str, str]:
 def batches(images: Images, batch_size: int, label: str) -> Iterator[tuple[int, list[np.ndarray]]]:
     """Index of the first image and the images of each batch in order, under a progress bar.
 
+    Several processes take the batches in turn: each sees its own only.
+
     Raises:
         UserError: an image is not uint8 with 3 channels.
     """
-    for start in tqdm(range(0, len(images), batch_size), desc=label, disable=None):
+    rank, world = running.place()
+    mine = range(0, len(images), batch_size)[rank::world]
+    for start in tqdm(mine, desc=label, disable=True if rank else None):
         indices = range(start, min(start + batch_size, len(images)))
         yield start, [_checked(images[i], f"{label}, number {i}") for i in indices]
 

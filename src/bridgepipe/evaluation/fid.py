@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bridgepipe import running
 from bridgepipe.artifacts import load_tensors, save_tensors
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.features import Extractor, Images, batches, data_digest, describe
@@ -110,6 +111,8 @@ def statistics(
 ) -> Statistics:
     """Moments of the features of all images, and the features of some of them.
 
+    Several processes share the batches, and each returns the whole.
+
     Args:
         extractor: what turns images into vectors.
         images: uint8 HWC arrays, at least 2.
@@ -127,16 +130,23 @@ def statistics(
             "sample or prepare more images",
         )
     kept = set(generator(0, "kernel distance sample").permutation(len(images))[:keep].tolist())
-    moments, rows = None, []
+    mine, rows = None, {}
     for start, batch in batches(images, batch_size, label):
         features = extractor.features(batch).cpu()
-        moments = moments or Moments(features.shape[1])
-        moments.update(features)
-        rows.append(features[[i for i in range(len(features)) if start + i in kept]])
-    assert moments is not None
-    return Statistics(
-        moments.mu, moments.sigma, moments.n, torch.cat(rows), describe(extractor), data_digest(images)
-    )
+        mine = mine or Moments(features.shape[1])
+        mine.update(features)
+        rows[start] = features[[i for i in range(len(features)) if start + i in kept]]
+    moments, rows = _joined(running.gather((mine, rows)))
+    sample = torch.cat([rows[start] for start in sorted(rows)])
+    return Statistics(moments.mu, moments.sigma, moments.n, sample, describe(extractor), data_digest(images))
+
+
+def _joined(shares: Sequence[tuple[Moments | None, dict[int, Tensor]]]) -> tuple[Moments, dict[int, Tensor]]:
+    """What several processes have seen; one that had no batch has no moments."""
+    first, *others = [moments for moments, _ in shares if moments is not None]
+    for other in others:
+        first.merge(other)
+    return first, {start: features for _, rows in shares for start, features in rows.items()}
 
 
 def fid(a: Statistics, b: Statistics) -> float:

@@ -22,6 +22,25 @@ COLUMNS = {
     "acc. %": ("accuracy", "accuracy", 100),
     "acc. in %": ("accuracy", "accuracy_corrupted", 100),
     "acc. real %": ("accuracy", "accuracy_originals", 100),
+    "FID real": ("fid", "fid_real", 1),
+    "FID source": ("fid", "fid_source", 1),
+    "PSNR to source": ("kept", "psnr", 1),
+    "PSNR of random": ("kept", "psnr_random", 1),
+    "SSIM to source": ("kept", "ssim", 1),
+    "SSIM of random": ("kept", "ssim_random", 1),
+    "cycle, pair": ("cycle", "pair_mean", 1),
+    "cycle, image": ("cycle", "image_mean", 1),
+    "cycle, 8 bits": ("cycle", "uint8_mean", 1),
+    "t": ("accuracy", "t", 1),
+    "z acc. %": ("accuracy", "z_accuracy", 100),
+    "h acc. %": ("accuracy", "h_accuracy", 100),
+    "flipped %": ("edit", "flipped", 100),
+    "at": ("edit", "best_distance", 1),
+    "PSNR kept": ("edit", "psnr_at_best", 1),
+    "class kept %": ("edit", "kept_class_at_best", 100),
+    "Spearman": ("edit", "spearman", 1),
+    "FID with": ("edit", "fid_with", 1),
+    "FID without": ("edit", "fid_without", 1),
 }
 PUBLISHED = {"fid": "FID pub.", "accuracy": "acc. pub. %"}
 
@@ -50,10 +69,10 @@ def _row(method: str, experiment: str, metrics: dict[str, Any]) -> dict[str, Any
     how = any_metric["made_with"]["settings"]
     fid = metrics.get("fid", any_metric)
     return {
-        "experiment": f"{method}/{experiment}",
+        "experiment": f"{how.get('method', method)}/{experiment}",
         "dataset": how["dataset"],
         "n": fid["protocol"]["n"],
-        "NFE": how["sample"]["nfe"],
+        **({"NFE": how["sample"]["nfe"]} if "sample" in how else {}),
         **values,
         **_published(method, experiment, how, fid["protocol"]),
         "protocol": fid["protocol_hash"][:8],

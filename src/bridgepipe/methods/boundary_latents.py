@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -158,13 +158,13 @@ def invert_all(
 
 
 def trajectory(
-    h_space: HSpace, process: Gaussian, x0: Tensor, steps: Sequence[int], keep: Collection[int]
+    h_space: HSpace, process: Gaussian, x0: Tensor, steps: Sequence[int], every: int = 1
 ) -> list[Latents]:
     """Images at several indices of one inversion, each with its own h (exact timing).
 
     Args:
         steps: ascending indices, the first of which is the image's.
-        keep: which of them are returned, in the order of ``steps``.
+        every: one in so many of the steps is returned, beginning with the first; and the last.
     """
     reading, states = _Reading(h_space), [x0]
 
@@ -173,7 +173,8 @@ def trajectory(
 
     samplers.encode(reading, x0, steps, process=process, observe=observe)
     hs = [*reading.h, bottleneck(h_space, process, states[-1], steps[-1])]
-    return [Latents(z, h, t) for z, h, t in zip(states, hs, steps, strict=True) if t in keep]
+    walk = [Latents(z, h, t) for z, h, t in zip(states, hs, steps, strict=True)]
+    return [one for k, one in enumerate(walk) if k % every == 0 or k == len(walk) - 1]
 
 
 def generate(

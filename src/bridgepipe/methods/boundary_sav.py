@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from bridgepipe.methods.boundary import Boundary
-from bridgepipe.networks.plain import _Reader, _refusing
+from bridgepipe.networks.plain import Reader, refusing
 
 CLASSIFIERS = ("sklearn.svm._classes.SVC", "sklearn.svm.classes.SVC")
 NUMBERS = "biuf"  # kinds of numpy's plain numeric types
@@ -82,8 +82,8 @@ def read_sav(path: str | Path) -> Boundary:
             beyond arrays and that classifier (named, and not run).
     """
     path = Path(path)
-    with _refusing(path, "a pickled linear SVC of two classes"), open(path, "rb") as f:
-        state = vars(_Reader(f, path, _allowed()).load())
+    with refusing(path, "a pickled linear SVC of two classes"), open(path, "rb") as f:
+        state = vars(Reader(f, path, _allowed()).load())
         if state.get("kernel") != "linear":
             raise ValueError(f"its kernel is {state.get('kernel')}")
         dual, support, intercept = (

@@ -1,4 +1,4 @@
-"""Dual diffusion implicit bridges of images (Su et al. 2023): up to noise with one network, down with another.
+"""Dual diffusion implicit bridges of images (Su et al. 2023): to noise by one network, down by another.
 
 Both ways follow the probability-flow ODE, so nothing is drawn, and the way back retraces the way there.
 One network that is told the class plays both parts when the labels differ.
@@ -136,22 +136,33 @@ def translate(source: Way, target: Way, x: Tensor | Pair, how: Translation) -> T
 
 
 def way(
-    model: Model, labels: Tensor | None, guidance: Guidance, scale: float, clip: bool, guide: Model | None
+    model: Model,
+    label: int | None,
+    count: int,
+    guidance: Guidance = "none",
+    scale: float = 0.0,
+    clip: bool = False,
+    guide: Model | None = None,
 ) -> Way:
-    """The way of a model that is told ``labels`` (int64 ``[B]``; None: no class) and guided towards them.
+    """The way of ``count`` images of the class ``label``.
+
+    Args:
+        model: told the class where it is told any; where it is not, or for None, its null class.
+        guidance, scale: see `Translation`.
+        clip: clamp every prediction of x0.
+        guide: classifier of noisy images, which numbers the classes as the model does.
 
     Raises:
-        UserError: labels missing or unexpected, or no guide or null class for the guidance.
+        UserError: the model or the guide has no such class.
     """
-    guided = guidance != "none" and scale > 0
     gradient = None
-    if guided and guidance == "classifier":
-        if guide is None or labels is None:
-            mend = "give a guide and classes, or guidance: none"
+    if scale and guidance == "classifier":
+        if guide is None or label is None:
+            mend = "give a guide and a class, or guidance: none"
             raise UserError("nothing guides the translation", "classifier guidance", mend)
-        gradient = guide.guidance(labels, scale)
-    weight = 1 + scale if guided and guidance == "free" else None
-    return Way(model.process, model.denoiser(labels, weight), gradient, clip)
+        gradient = guide.guidance(torch.full((count,), label), scale)
+    weight = 1 + scale if scale and guidance == "free" else None
+    return Way(model.process, model.denoiser(_told(model, label, count), weight), gradient, clip)
 
 
 @dataclass(frozen=True)
@@ -160,7 +171,7 @@ class Translator:
 
     Args:
         source, target: trained models.
-        labels: class of the source and of the target; None: the network is told none, or its null class.
+        labels: numbers of the source's and the target's class, see `way`.
         how: see `Translation`.
         guide: classifier of noisy images, for the guidance ``classifier``.
     """
@@ -173,26 +184,11 @@ class Translator:
 
     def ways(self, count: int) -> tuple[Way, Way]:
         """The ways of ``count`` images: up, and down."""
-        a, b = self.labels
-        how, guide = self.how, self.guide
-        return (
-            way(
-                self.source,
-                _told(self.source, a, count),
-                how.guidance,
-                how.scale_encode,
-                how.clip_encode,
-                guide,
-            ),
-            way(
-                self.target,
-                _told(self.target, b, count),
-                how.guidance,
-                how.scale_decode,
-                how.clip_decode,
-                guide,
-            ),
-        )
+        how = self.how
+        up = (how.guidance, how.scale_encode, how.clip_encode, self.guide)
+        down = (how.guidance, how.scale_decode, how.clip_decode, self.guide)
+        source, target = self.labels
+        return way(self.source, source, count, *up), way(self.target, target, count, *down)
 
     def there(
         self, start: Callable[[Sequence[int]], Tensor | Pair], items: Sequence[int]
@@ -230,18 +226,18 @@ def restart(states: np.ndarray) -> Tensor | Pair:
 
 
 def _told(model: Model, label: int | None, count: int) -> Tensor | None:
-    """Labels of ``count`` images.
+    """Labels of ``count`` images; None for a network that is told none.
 
     Raises:
-        UserError: the network has no such class, or needs one.
+        UserError: the network has no such class.
     """
-    known = range(model.classes or 0)
-    if label is None and (model.classes is None or model.null is not None):
-        return None if model.classes is None else torch.full((count,), model.null)
-    if label not in known:
-        what = f"the network knows {len(known)} classes, not {label}"
-        raise UserError(what, "translation", "give the number of one of its classes, or none if it has none")
-    return torch.full((count,), label)
+    if model.classes is None:
+        return None
+    number = model.null if label is None else label
+    if number is None or not (0 <= number < model.classes or number == model.null):
+        what = f"the network has the classes 0 to {model.classes - 1}, not {number}"
+        raise UserError(what, "translation", "give the number of one of them")
+    return torch.full((count,), number)
 
 
 def _moved(x: Tensor | Pair, device: torch.device) -> Tensor | Pair:

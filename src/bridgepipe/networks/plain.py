@@ -49,7 +49,7 @@ def _tensor_parts() -> dict[str, Any]:
     return {"collections.OrderedDict": OrderedDict} | dict.fromkeys(names, lambda *parts: None)
 
 
-class _Reader(pickle.Unpickler):
+class Reader(pickle.Unpickler):
     """An unpickler that knows the names of ``allowed`` and no others."""
 
     def __init__(self, stream: IO[bytes], where: Path, allowed: Mapping[str, Any]) -> None:
@@ -71,7 +71,8 @@ class _Reader(pickle.Unpickler):
 
 
 @contextmanager
-def _refusing(path: Path, kind: str) -> Iterator[None]:
+def refusing(path: Path, kind: str) -> Iterator[None]:
+    """Whatever goes wrong while a file is read becomes one line: it is not of this kind."""
     try:
         yield
     except UserError:
@@ -96,9 +97,9 @@ def read_options(path: str | Path) -> dict[str, Any]:
         UserError: missing, damaged, or it asks for anything else (named, and not run).
     """
     path = Path(path)
-    with _refusing(path, "a pickle of plain options"), open(path, "rb") as f:
+    with refusing(path, "a pickle of plain options"), open(path, "rb") as f:
         allowed = _plain_types()
-        content = _Reader(f, path, allowed).load()
+        content = Reader(f, path, allowed).load()
         if isinstance(content, allowed["argparse.Namespace"]):
             content = vars(content)
         if not isinstance(content, dict):
@@ -119,7 +120,7 @@ def read_checkpoint(path: str | Path) -> Any:
         UserError: missing, damaged, or it asks for anything else (named, and not run).
     """
     path = Path(path)
-    with _refusing(path, "a checkpoint of plain tensors"):
+    with refusing(path, "a checkpoint of plain tensors"):
         zipped = zipfile.is_zipfile(path)
         for check in _zip_pickles(path) if zipped else _legacy_pickles(path):
             check()
@@ -130,13 +131,13 @@ def _zip_pickles(path: Path) -> Iterator[Callable[[], Any]]:
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             if name.endswith(".pkl"):
-                yield _Reader(io.BytesIO(archive.read(name)), path, _tensor_parts()).load
+                yield Reader(io.BytesIO(archive.read(name)), path, _tensor_parts()).load
 
 
 def _legacy_pickles(path: Path) -> Iterator[Callable[[], Any]]:
     with open(path, "rb") as f:
         for _ in range(LEGACY_PICKLES):
-            yield _Reader(f, path, _tensor_parts()).load
+            yield Reader(f, path, _tensor_parts()).load
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from bridgepipe.params.boundary import BoundarySearch
 from bridgepipe.params.common import Name, Strict
 from bridgepipe.params.data import (
     SOURCES,
@@ -15,8 +16,10 @@ from bridgepipe.params.data import (
     splits_of,
     stores_of,
 )
+from bridgepipe.params.ddib import ClassTranslation
 from bridgepipe.params.experiments import I2SB, Runtime
 from bridgepipe.params.gaussian import Generation, Guide, Model
+from bridgepipe.params.points import ColorTransfer, Domain, PointModel, PointTranslation
 
 # the folder of the results -> the model of its experiments
 METHODS: dict[str, type[Any]] = {
@@ -24,6 +27,12 @@ METHODS: dict[str, type[Any]] = {
     "model": Model,
     "guide": Guide,
     "spd": Generation,
+    "boundary": BoundarySearch,
+    "ddib/sample": Domain,
+    "ddib/points": PointTranslation,
+    "ddib/cloud": PointModel,
+    "ddib/color": ColorTransfer,
+    "ddib/classes": ClassTranslation,
 }
 
 
@@ -35,7 +44,10 @@ class Experiment(Protocol):
         ...
 
     def splits(self) -> dict[str, tuple[str | None, str]]:
-        """Key -> (dataset, split) of everything that reads a split; None: the dataset of the model."""
+        """Key -> (dataset, split) of everything that reads a split.
+
+        ``model/NAME`` stands for the dataset of that model, None for that of the experiment's.
+        """
         ...
 
     def stages(self) -> dict[str, dict[str, Any]]:
@@ -57,6 +69,7 @@ class Params(Strict):
 __all__ = [
     "I2SB",
     "METHODS",
+    "ClassTranslation",
     "SOURCES",
     "Experiment",
     "Model",

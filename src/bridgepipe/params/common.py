@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,3 +14,8 @@ Variant = Literal["published", "exact"]
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @classmethod
+    def named(cls, name: str) -> dict[str, Any]:
+        """Values of an experiment that follow from its name, where none are written."""
+        return {}

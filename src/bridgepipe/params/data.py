@@ -17,6 +17,15 @@ class Digits(Strict):
     seed: int = Field(0, ge=0, description="of the split")
 
 
+class DigitClasses(Strict):
+    """Some classes of the digits, divided as all of them are: a dataset of its own."""
+
+    source: Literal["digit-classes"]
+    classes: tuple[Annotated[int, Field(ge=0, le=9)], ...] = Field(min_length=1)
+    size: Size = 32
+    seed: int = Field(0, ge=0, description="of the split")
+
+
 class Photos(Strict):
     """Patches of scikit-learn's two sample photographs, embedded; photo-edges pairs them with their edges."""
 
@@ -136,6 +145,7 @@ class ColorCloud(Strict):
 
 SOURCES: dict[str, type[Strict]] = {
     "digits": Digits,
+    "digit-classes": DigitClasses,
     "photos": Photos,
     "photo-edges": Photos,
     "folder": Folder,
@@ -150,7 +160,18 @@ SOURCES: dict[str, type[Strict]] = {
     "colors": ColorCloud,
 }
 Dataset = Annotated[
-    Digits | Photos | Folder | Pairs | ImageNet | Cifar10 | CelebAHQ | AFHQ | LSUN | PointSet | ColorCloud,
+    Digits
+    | DigitClasses
+    | Photos
+    | Folder
+    | Pairs
+    | ImageNet
+    | Cifar10
+    | CelebAHQ
+    | AFHQ
+    | LSUN
+    | PointSet
+    | ColorCloud,
     Field(discriminator="source"),
 ]
 

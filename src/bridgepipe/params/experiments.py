@@ -17,6 +17,9 @@ class Runtime(Strict):
     compile: bool = Field(False, description="torch.compile the network")
     channels_last: bool = False
     threads: int = Field(2, ge=1, description="CPU threads of a compute job")
+    processes: int = Field(
+        1, ge=1, description="processes, one GPU each, that share a job of training, sampling or features"
+    )
     batch_size: int = Field(64, ge=1, description="images per network call when sampling or evaluating")
     microbatch: int | None = Field(None, ge=1, description="images per call in training; null: whole batch")
     partitions: int = Field(1, ge=1, le=9999, description="parallel sampling jobs")

@@ -1,0 +1,5 @@
+"""``python -m bridgepipe``: the command line, as launchers of several processes start it."""
+
+from bridgepipe.cli import main
+
+main()

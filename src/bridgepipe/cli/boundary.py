@@ -1,0 +1,260 @@
+"""Verbs of boundaries: the mixing step, latents, and the search. What follows is in `cli.boundary_edits`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+import typer
+
+from bridgepipe import artifacts
+from bridgepipe.cli.common import (
+    RUNTIME,
+    Config,
+    File,
+    Runtime,
+    Threads,
+    read_runtime,
+)
+from bridgepipe.cli.models import load_model
+from bridgepipe.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from bridgepipe.methods.boundary_latents import Latents
+    from bridgepipe.methods.gaussian import Model
+    from bridgepipe.networks.hspace import Bottlenecked, HSpace
+    from bridgepipe.store import ImageStore
+
+app = typer.Typer(no_args_is_help=True, help="Boundaries of attributes in latents, and edits across them.")
+SPACES: tuple[Literal["z"], Literal["h"]] = ("z", "h")
+
+
+def space_of(network: Model, variant: Any = "exact") -> HSpace:
+    """The h-space of a model, called as the model calls its network."""
+    from bridgepipe.methods.boundary_latents import space
+
+    return space(cast("Bottlenecked", network.network), network.denoiser(), variant)
+
+
+def open_model(model: Path, train_config: Path, runtime: Any) -> Model:
+    """A Gaussian model whose bottleneck can be read, which a compiled one's cannot."""
+    return load_model(model, train_config, runtime.model_copy(update={"compile": False}))
+
+
+@app.command()
+def mixing(
+    config: Config,
+    train_config: File,
+    model: File,
+    data: File,
+    output: Annotated[Path, typer.Option(help="the chosen step")],
+    csv: File,
+    figure: File,
+    title: str = "",
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """Shape and separability of the latents at many steps, and the step to edit at."""
+    from bridgepipe import figures_boundary, tables
+    from bridgepipe.methods import boundary_mixing
+    from bridgepipe.store import ImageStore
+
+    speed, settings, images = read_runtime(runtime, threads), artifacts.read_json(config), ImageStore(data)
+    plan, network = settings["mixing"], open_model(model, train_config, speed)
+    values, cut = values_and_cut(images, settings)
+    items = chosen(images, values, cut, settings, plan["images"])
+    walk = list(_walk(network, images, items.tolist(), plan))
+    how = {"tolerance": plan["tolerance"], "C": settings["C"], "folds": plan["folds"]}
+    found = boundary_mixing.mixing(walk, values[items] > cut, **how)
+    frame = tables.table([row.row() for row in found.rows])
+    figures_boundary.mixing_curve(figure, frame, found.t, title)
+    artifacts.write_text(csv, frame.to_csv(index=False, float_format="%.6g"))
+    made_with = {"settings": settings, "model": network.digest, "data": images.digest}
+    artifacts.write_json(output, {"t": found.t, "n": len(items), "made_with": made_with})
+
+
+def _walk(
+    network: Model, images: ImageStore, items: Sequence[int], plan: dict[str, Any]
+) -> Iterator[Latents]:
+    """Latents of all items at every measured step."""
+    import torch
+
+    from bridgepipe import running
+    from bridgepipe.methods.boundary_latents import Latents, trajectory
+    from bridgepipe.processes.schedules import truncated
+
+    h_space, steps = space_of(network), truncated(plan["last"], plan["count"])
+
+    def run(piece: Sequence[int]) -> list[Latents]:
+        x0 = images.batch(piece).to(network.device)
+        walk = trajectory(h_space, network.process, x0, steps, plan["every"])
+        return [Latents(one.z.cpu(), one.h.cpu(), one.t) for one in walk]
+
+    pieces = running.in_batches(run, items, network.batch_size, "mixing step")
+    for parts in zip(*pieces, strict=True):
+        yield Latents(torch.cat([p.z for p in parts]), torch.cat([p.h for p in parts]), parts[0].t)
+
+
+def values_and_cut(
+    images: ImageStore, settings: dict[str, Any], train: ImageStore | None = None
+) -> tuple[np.ndarray, float]:
+    """Values ``[N]`` of the attribute, nan where an image takes no part, and where the training's are cut."""
+    import numpy as np
+
+    from bridgepipe.datasets import attributes
+
+    def values_of(store: ImageStore) -> np.ndarray:
+        values = attributes.attribute(store, settings["attribute"]).astype(np.float64)
+        if settings["against"] is None:
+            return values
+        lacks = attributes.attribute(store, settings["against"]) > 0
+        return np.where((values > 0) | lacks, values, np.nan)
+
+    if settings["threshold"] is not None:
+        return values_of(images), settings["threshold"]
+    known = values_of(images if train is None else train)
+    return values_of(images), attributes.threshold(known[~np.isnan(known)])
+
+
+def chosen(
+    images: ImageStore, values: np.ndarray, cut: float, settings: dict[str, Any], count: int | None
+) -> np.ndarray:
+    """Ascending indices of images that take part: all, or ``count`` of them, as far as there are half of each
+    kind."""
+    import numpy as np
+
+    from bridgepipe.datasets import attributes
+    from bridgepipe.rng import generator
+
+    items = np.flatnonzero(~np.isnan(values))
+    items = items[attributes.clear(values[items], cut, settings.get("middle", 0.0))]
+    if count is None or count >= len(items):
+        return items
+    kinds = generator(settings["seed"], "boundary images", len(images)).permutation(items)
+    having, lacking = kinds[values[kinds] > cut], kinds[values[kinds] <= cut]
+    half = max(count - count // 2, count - len(lacking))
+    return np.sort(np.concatenate([having[:half], lacking[: count - len(having[:half])]]))
+
+
+@app.command()
+def latents(
+    config: Config,
+    train_config: File,
+    model: File,
+    train: File,
+    test: File,
+    output: Annotated[Path, typer.Option(help="folder")],
+    mixing: Annotated[Path | None, typer.Option(help="the chosen step, for t: auto")] = None,
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """Invert training and test images: stores of z and h with the attribute's values."""
+    from bridgepipe.methods.boundary_latents import Inversion, invert_all
+    from bridgepipe.store import ImageStore, writer
+
+    speed, settings = read_runtime(runtime, threads), artifacts.read_json(config)
+    network = open_model(model, train_config, speed)
+    how = Inversion(t=_step(settings["t"], mixing), **settings["inversion"])
+    h_space, fitted = space_of(network, how.variant), ImageStore(train)
+    for role, path in (("train", train), ("test", test)):
+        images = ImageStore(path)
+        values, cut = values_and_cut(images, settings, fitted)
+        items = chosen(images, values, cut, settings, settings["images"])
+        made_by = {"images": "latents", "settings": settings, "t": how.t, "cut": cut}
+        made_by |= {"model": network.digest, "data": images.digest}
+        with (
+            writer(output / f"{role}-z.lmdb", {**made_by, "space": "z"}) as zs,
+            writer(output / f"{role}-h.lmdb", {**made_by, "space": "h"}) as hs,
+        ):
+            for batch in invert_all(
+                h_space, network.process, images, items.tolist(), how, network.batch_size, network.device
+            ):
+                for store, rows in ((zs, batch.z), (hs, batch.h)):
+                    for row in rows.float().numpy():
+                        store.put(row)
+            for store in (zs, hs):
+                store.set_array("item", items)
+                store.set_array("value", values[items])
+
+
+def _step(t: int | str, mixing: Path | None) -> int:
+    if isinstance(t, int):
+        return t
+    if mixing is None:
+        raise UserError("t is auto", "boundary latents", "give --mixing, or set t to a number")
+    return int(artifacts.read_json(mixing)["t"])
+
+
+class _Some:
+    """Some rows of a store of latents."""
+
+    def __init__(self, store: ImageStore, rows: np.ndarray) -> None:
+        self._store, self._rows = store, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        return self._store.batch(self._rows[list(indices)])
+
+
+@app.command()
+def search(
+    config: Config,
+    latents: Annotated[Path, typer.Option(help="folder of the latents")],
+    output: Annotated[Path, typer.Option(help="folder of the boundaries")],
+    accuracy: File,
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """The boundaries in z and in h, and how well they tell held-out latents apart."""
+    from bridgepipe import running
+    from bridgepipe.evaluation import protocol
+    from bridgepipe.methods import boundary
+    from bridgepipe.store import ImageStore
+
+    speed, settings = read_runtime(runtime, threads), artifacts.read_json(config)
+    device = running.accelerator(speed.device).device
+    how = {key: settings[key] for key in ("C", "solver", "balance", "seed")}
+    values: dict[str, Any] = {}
+    for space in SPACES:
+        train, test = (ImageStore(latents / f"{role}-{space}.lmdb") for role in ("train", "test"))
+        made = train.card["made_by"]
+        cut = made["cut"] if settings["threshold"] is None else settings["threshold"]
+        known, held_out = (_classes(store, cut, settings["middle"]) for store in (train, test))
+        found = boundary.fit(*known, **how, test=held_out, device=device)
+        tested = boundary.measure(found, *held_out)
+        everything = boundary.measure(found, *_classes(test, cut, 0.0))
+        about = boundary.About(settings["attribute"], space, made["t"], made["model"], _variant(made))
+        counts = {"images": len(known[1]), "with": int(known[1].sum()), "cut": cut}
+        boundary.save(output / f"{space}.safetensors", found, about, tested, **settings | counts)
+        values |= {f"{space}_accuracy": tested.accuracy, f"{space}_low": tested.low}
+        values |= {f"{space}_high": tested.high, f"{space}_all": everything.accuracy, "t": made["t"]}
+    shared = protocol.protocol(
+        "share of latents on their side of the boundary",
+        n=tested.n,
+        reference_digest=test.card["made_by"]["data"],
+        attribute=settings["attribute"],
+        against=settings["against"],
+        cut=cut,
+        middle=settings["middle"],
+    )
+    made_with = {"settings": {**made["settings"], **settings}, "images": counts["images"]}
+    protocol.write_metric(accuracy, values, shared, {**made_with, "model": made["model"]})
+
+
+def _variant(made_by: dict[str, Any]) -> Any:
+    return made_by["settings"]["inversion"]["variant"]
+
+
+def _classes(store: ImageStore, cut: float, middle: float) -> tuple[_Some, np.ndarray]:
+    """Latents that are clearly of one kind, and which kind."""
+    from bridgepipe.datasets import attributes
+
+    values = store.array("value")
+    rows = attributes.clear(values, cut, middle)
+    return _Some(store, rows), attributes.binary(values[rows], cut)

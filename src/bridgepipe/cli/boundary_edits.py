@@ -1,0 +1,243 @@
+"""Verbs of edits across boundaries: strips of edited images, and what they are measured by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bridgepipe import artifacts
+from bridgepipe.cli.boundary import SPACES, chosen, open_model, space_of, values_and_cut
+from bridgepipe.cli.common import (
+    RUNTIME,
+    Config,
+    File,
+    Runtime,
+    Threads,
+    fields_of,
+    load_extractor,
+    read_runtime,
+)
+from bridgepipe.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bridgepipe.evaluation.classifier import SmallClassifier
+    from bridgepipe.evaluation.edits import Judge, Strips
+    from bridgepipe.methods.boundary_edit import Editing, Source
+    from bridgepipe.methods.boundary_latents import Latents
+    from bridgepipe.methods.gaussian import Model
+    from bridgepipe.networks.hspace import HSpace
+    from bridgepipe.store import ImageStore
+
+app = typer.Typer()
+DRAW = "boundary edit"  # purpose of the noise of edits
+
+
+def editing_of(settings: dict[str, Any]) -> Editing:
+    from bridgepipe.methods.boundary_edit import Editing
+
+    return Editing(**fields_of(Editing, settings))
+
+
+@app.command()
+def strips(
+    config: Config,
+    train_config: File,
+    model: File,
+    boundary: Annotated[Path, typer.Option(help="folder of the boundaries")],
+    latents: Annotated[Path, typer.Option(help="folder of the latents")],
+    edited: File,
+    plain: Annotated[Path, typer.Option(help="the same images, not edited")],
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """Edit test images, or samples, at every distance; and decode them without an edit."""
+    import numpy as np
+
+    from bridgepipe import running
+    from bridgepipe.methods import boundary_edit
+    from bridgepipe.methods.boundary import load_both
+    from bridgepipe.pixels import to_uint8
+    from bridgepipe.rng import ItemNoise
+    from bridgepipe.store import ImageStore, writer
+
+    speed, settings = read_runtime(runtime, threads), artifacts.read_json(config)["edit"]
+    network, z = open_model(model, train_config, speed), ImageStore(latents / "test-z.lmdb")
+    made = z.card["made_by"]
+    pair = load_both(boundary, network.digest, made["t"])
+    how, h_space = editing_of(settings), space_of(network, settings["variant"])
+    distances = np.linspace(settings["start"], settings["end"], settings["n"])
+    count = settings["images"]
+    rows = np.unique(np.linspace(0, len(z) - 1, min(count, len(z))).round().astype(int))
+    items = rows if settings["source"] == "images" else np.arange(count)
+    h = ImageStore(latents / "test-h.lmdb")
+
+    def run(piece: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        if settings["source"] == "images":
+            at = _stored(z, h, piece, made["t"], network)
+        else:
+            at = _sampled(h_space, network, piece, made["t"], settings)
+
+        def noise(k: int = 0) -> Source:
+            return ItemNoise(settings["seed"], DRAW, piece, network.device)
+
+        images = boundary_edit.strip(h_space, network.process, at, pair, distances.tolist(), how, noise)
+        back = boundary_edit.reconstruct(h_space, network.process, at, how, noise())
+        return to_uint8(images.flatten(0, 1)), to_uint8(back)
+
+    about = {"settings": {**made["settings"], **settings}, "model": network.digest, "data": made["data"]}
+    about |= {"boundaries": _digests(boundary), "source": settings["source"], "cut": made["cut"]}
+    with (
+        writer(edited, {"images": "edited", **about}) as out,
+        writer(plain, {"images": "plain", **about}) as un,
+    ):
+        for images, back in running.in_batches(run, items.tolist(), network.batch_size, "editing"):
+            for store, found in ((out, images), (un, back)):
+                for image in found:
+                    store.put(image)
+        out.set_array("distance", np.tile(distances, len(items)))
+        if settings["source"] == "images":
+            un.set_array("item", z.array("item")[rows])
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {s: artifacts.load_card(folder / f"{s}.safetensors")[artifacts.CONTENT] for s in SPACES}
+
+
+def _stored(z: ImageStore, h: ImageStore, rows: Sequence[int], t: int, network: Model) -> Latents:
+    from bridgepipe.methods.boundary_latents import Latents
+
+    return Latents(z.batch(rows).to(network.device), h.batch(rows).to(network.device), t)
+
+
+def _sampled(
+    h_space: HSpace, network: Model, items: Sequence[int], t: int, settings: dict[str, Any]
+) -> Latents:
+    from bridgepipe.methods.boundary_latents import generate
+    from bridgepipe.rng import ItemNoise
+
+    noise = ItemNoise(settings["seed"], "boundary sample", items, network.device)
+    start = noise.normal(network.diffusion.shape)
+    return generate(h_space, network.process, start, t, settings["generate"], settings["variant"])
+
+
+@app.command()
+def judge(
+    config: Config, train: File, output: File, runtime: Runtime = RUNTIME, threads: Threads = None
+) -> None:
+    """Train a small classifier of the attribute on images: it judges edits where nothing else can."""
+    from bridgepipe.evaluation import classifier
+    from bridgepipe.store import ImageStore
+
+    read_runtime(runtime, threads)
+    settings, images = artifacts.read_json(config), ImageStore(train)
+    values, cut = values_and_cut(images, settings)
+    items = chosen(images, values, cut, settings, None)
+    recipe = {key: settings[key] for key in ("steps", "batch_size", "lr", "seed")}
+    pictures = [images[i] for i in items]
+    trained = classifier.train_classifier(pictures, (values[items] > cut).astype("int64"), **recipe)
+    trained.save(output, {"config": settings, "data": images.digest})
+
+
+@app.command()
+def evaluate(
+    config: Config,
+    edited: File,
+    plain: File,
+    data: Annotated[Path, typer.Option(help="split that the edited images come from")],
+    train: Annotated[Path, typer.Option(help="real images")],
+    classifier: Annotated[Path, typer.Option(help="weights of what knows the classes, or the attribute")],
+    extractor: File,
+    weights: File,
+    output: File,
+    csv: File,
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """What the edits flip against the distance, what they keep, and how evenly they change."""
+    from bridgepipe import tables
+    from bridgepipe.evaluation import edits, protocol
+    from bridgepipe.evaluation.classifier import SmallClassifier
+    from bridgepipe.evaluation.features import describe
+    from bridgepipe.store import ImageStore
+
+    speed, settings = read_runtime(runtime, threads), artifacts.read_json(config)
+    store, real, known = ImageStore(edited), ImageStore(train), SmallClassifier.load(classifier)
+    made = store.card["made_by"]
+    values, cut = values_and_cut(real, {**settings, "threshold": made["cut"]})
+    strips = open_strips(store, ImageStore(plain), ImageStore(data))
+    judge = _judge(settings, real, known, values, cut)
+    found, rows = edits.measure(strips, judge, _keepers(settings, real, known), known)
+    features = load_extractor(extractor, weights, speed)
+    found |= edits.distances_to_real(strips, judge, found["best_distance"], real, values > cut, features)
+    artifacts.write_text(csv, tables.table(rows).to_csv(index=False, float_format="%.6g"))
+    shared = protocol.protocol(
+        "edits that the judge calls flipped, of those that can flip",
+        n=len(strips.images),
+        extractor=describe(features),
+        reference_digest=real.digest,
+        judge=judge.name,
+        attribute=settings["attribute"],
+        against=settings["against"],
+    )
+    made_with = {key: made[key] for key in ("settings", "model", "data", "boundaries")}
+    artifacts.write_json(output, {**protocol.metric(found, shared, made_with), "curve": rows})
+
+
+def open_strips(edited: ImageStore, plain: ImageStore, data: ImageStore) -> Strips:
+    import numpy as np
+
+    from bridgepipe.evaluation.edits import Strips
+
+    n = len(plain)
+    images = np.stack([edited[i] for i in range(len(edited))])
+    distances = edited.array("distance")[: len(edited) // n]
+    originals = None
+    if "item" in plain.card["arrays"]:
+        originals = np.stack([data[i] for i in plain.array("item")])
+    untouched = np.stack([plain[i] for i in range(n)])
+    return Strips(images.reshape(n, len(distances), *images.shape[1:]), distances, untouched, originals)
+
+
+def _judge(
+    settings: dict[str, Any], real: ImageStore, known: SmallClassifier, values: np.ndarray, cut: float
+) -> Judge:
+    """What tells the attribute of an edited image: a measure, the classes, or a classifier of its own.
+
+    Raises:
+        UserError: the classifier knows the classes, and the attribute does not follow from them.
+    """
+    import numpy as np
+
+    from bridgepipe.datasets import attributes
+    from bridgepipe.evaluation.edits import ByClass, Measured
+
+    name = settings["attribute"]
+    if name in attributes.MEASURES and name in attributes.names(real):
+        # stored values may be those of images of another size: cut where as many lie below
+        measure = attributes.MEASURES[name]
+        found = [measure(real[i]) for i in range(len(real))]
+        return Measured(measure, float(np.quantile(found, (values <= cut).mean())), f"{name}, measured")
+    if settings["classifier"] is None:
+        return ByClass(known, np.array([0, 1]) > 0, np.array([1, 0]) > 0, "classifier of the attribute")
+    has = attributes.with_it(real.classes, name)
+    if has is None:
+        mend = "set it to null, so that a judge is trained"
+        raise UserError(f"the classes don't tell {name}", "evaluate.classifier", mend)
+    against = attributes.with_it(real.classes, settings["against"] or "")
+    return ByClass(known, has, ~has if against is None else against, "classifier of the classes")
+
+
+def _keepers(settings: dict[str, Any], real: ImageStore, known: SmallClassifier) -> dict[str, Judge]:
+    """Judges of the other attributes that edits should keep."""
+    found = {}
+    for name in settings["kept"]:
+        other = {**settings, "attribute": name, "against": None, "threshold": None}
+        if settings["classifier"] is None:
+            raise UserError(f"no classifier for {name}", "evaluate.kept", "name evaluate.classifier")
+        found[name] = _judge(other, real, known, *values_and_cut(real, other))
+    return found

@@ -1,0 +1,42 @@
+"""Verbs that draw edits across boundaries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from bridgepipe import artifacts
+from bridgepipe.cli.common import File
+
+app = typer.Typer()
+ROWS = 10
+
+
+@app.command()
+def figure_strip(edited: File, plain: File, data: File, output: File, title: str = "") -> None:
+    """Some images, as they are decoded without an edit, and edited at every distance."""
+    from bridgepipe import figures_boundary
+    from bridgepipe.cli.boundary_edits import open_strips
+    from bridgepipe.store import ImageStore
+
+    strips = open_strips(ImageStore(edited), ImageStore(plain), ImageStore(data))
+    beside = {} if strips.originals is None else {"image": strips.originals[:ROWS]}
+    beside |= {"no edit": strips.plain[:ROWS]}
+    figures_boundary.strip_grid(output, strips.images[:ROWS], strips.distances.tolist(), beside, title)
+
+
+@app.command()
+def figure_flips(
+    csv: Path = typer.Option(...),
+    metric: Path = typer.Option(...),
+    output: Path = typer.Option(...),
+    title: str = "",
+) -> None:
+    """What edits flip and keep against the distance."""
+    import pandas as pd
+
+    from bridgepipe import figures_boundary
+
+    best = artifacts.read_json(metric)["values"]["best_distance"]
+    figures_boundary.flips_against_distance(output, pd.read_csv(csv), best, title)

@@ -1,0 +1,185 @@
+"""Verbs of colour transfer between two photographs, and the tables of everything about points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from bridgepipe import artifacts
+from bridgepipe.cli.common import RUNTIME, Config, File, Runtime, Threads, fields_of, read_runtime
+from bridgepipe.cli.models import load_model
+
+if TYPE_CHECKING:
+    import numpy as np
+
+app = typer.Typer()
+BETWEEN = " as "  # photograph as photograph: method
+
+
+@app.command()
+def color_transfer(
+    config: Config,
+    source: File,
+    source_config: File,
+    target: File,
+    target_config: File,
+    source_pixels: File,
+    target_pixels: File,
+    output: File,
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """Give each of two photographs the colours of the other, by DDIB and by optimal transport."""
+    import torch
+
+    from bridgepipe.datasets.points import Points
+    from bridgepipe.methods import color
+    from bridgepipe.methods.ddib_points import Walk
+
+    speed, how = read_runtime(runtime, threads), artifacts.read_json(config)
+    models = [load_model(source, source_config, speed), load_model(target, target_config, speed)]
+    clouds = [Points(source_pixels), Points(target_pixels)]
+    walk = Walk(**fields_of(Walk, how["translate"]))
+    tensors: dict[str, torch.Tensor] = {}
+    for i, j in ((0, 1), (1, 0)):
+        a, b = clouds[i].points, clouds[j].points
+        found = color.transfer(models[i], models[j], a, b, walk, how["plan"], how["sinkhorn"], how["seed"])
+        way = f"{_photograph(clouds[i])}{BETWEEN}{_photograph(clouds[j])}"
+        tensors |= {f"{way}: {method}": torch.from_numpy(points) for method, points in found.items()}
+    made_by = {"settings": how, "models": {"source": models[0].digest, "target": models[1].digest}}
+    artifacts.save_tensors(output, tensors, {"kind": "colors", "made_by": made_by})
+
+
+@app.command()
+def evaluate_color(
+    transferred: File, source_pixels: File, target_pixels: File, metrics: File, figure: File, title: str = ""
+) -> None:
+    """Mean squared errors to optimal transport, distances of the palettes, and both transfers as pictures."""
+    from bridgepipe import figures_points
+    from bridgepipe.evaluation import protocol
+    from bridgepipe.methods import color
+
+    tensors, card = artifacts.load_tensors(transferred)
+    clouds, seed = _clouds(source_pixels, target_pixels), card["made_by"]["settings"]["seed"]
+    values: dict[str, float] = {}
+    rows, errors = [], []
+    for a, b in (list(clouds), list(clouds)[::-1]):
+        points = {method: tensors[f"{a}{BETWEEN}{b}: {method}"].numpy() for method in color.METHODS}
+        images = {method: _picture(p, clouds[a], clouds[b]) for method, p in points.items()}
+        own = [_picture(clouds[name].points, clouds[name], clouds[name]) for name in (a, b)]
+        found = color.measures(points, images, clouds[a].points, clouds[b].points, seed)
+        values |= {f"{a}{BETWEEN}{b}: {k}": v for k, v in found.items()}
+        rows.append({"Photograph": own[0], "Colours of": own[1], **images})
+        errors.append(found)
+    shared = protocol.protocol(
+        "colour transfer: MSE of pictures in [-1, 1]",
+        n=sum(len(cloud) for cloud in clouds.values()),
+        quantisation="uint8, rounded",
+        references={name: cloud.digest for name, cloud in clouds.items()},
+    )
+    protocol.write_metric(metrics, values, shared, card["made_by"])
+    under = {m: [f"MSE to DDIB {e[f'mse_{m.lower()}']:.4f}" for e in errors] for m in color.METHODS[1:]}
+    figures_points.color_transfer(figure, rows, under, title)
+
+
+@app.command()
+def color_picture(transferred: File, source_pixels: File, target_pixels: File, output: File) -> None:
+    """One picture of a transfer by DDIB; the name of OUTPUT, ``A-as-B.png``, says which."""
+    from PIL import Image
+
+    from bridgepipe.methods import color
+
+    clouds = _clouds(source_pixels, target_pixels)
+    a, _, b = output.stem.partition("-as-")
+    tensors, _ = artifacts.load_tensors(transferred)
+    picture = _picture(tensors[f"{a}{BETWEEN}{b}: {color.DDIB}"].numpy(), clouds[a], clouds[b])
+    with artifacts.atomic(output) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")
+
+
+def _clouds(*files: Path) -> dict[str, Any]:
+    """Files of pixels by the name of their photograph."""
+    from bridgepipe.datasets.points import Points
+
+    return {_photograph(cloud): cloud for cloud in map(Points, files)}
+
+
+def _photograph(cloud: Any) -> str:
+    return Path(cloud.card["made_by"]["image"]).stem
+
+
+def _picture(points: np.ndarray, of: Any, palette: Any) -> np.ndarray:
+    """Points on the scale of ``palette`` as a picture of the size of ``of``."""
+    from bridgepipe.datasets.colors import Scaling
+
+    height, width = of.card["made_by"]["size"]
+    return Scaling.of(palette.card).to_image(points, (height, width))
+
+
+# tables
+
+# number of a metric file -> column
+COLUMNS = {
+    "sliced_w2": "sliced W2",
+    "sliced_w2_floor": "floor",
+    "exact_cost": "W2 squared",
+    "exact_cost_floor": "floor of W2 squared",
+    "entropic_cost": "entropic",
+    "entropic_cost_floor": "floor of entropic",
+    "mse_ot": "MSE to OT",
+    "mse_sinkhorn": "MSE to Sinkhorn",
+    "sliced_w2_ddib": "sliced W2, DDIB",
+    "sliced_w2_ot": "sliced W2, OT",
+    "sliced_w2_sinkhorn": "sliced W2, Sinkhorn",
+    "sliced_w2_untouched": "sliced W2, untouched",
+    "cost": "cost of the map",
+    "cost_optimal": "optimal",
+    "latent_sliced_w2": "latents to normal",
+    "latent_sliced_w2_floor": "floor of latents",
+}
+
+
+@app.command()
+def point_table(metrics: list[Path], csv: File, markdown: File) -> None:
+    """A row per experiment, or per way of one that goes both ways."""
+    rows = []
+    for file in metrics:
+        for way, values in _by_way(artifacts.read_json(file)["values"]).items():
+            row = {title: values[key] for key, title in COLUMNS.items() if key in values}
+            rows.append({"experiment": " ".join([file.parent.name, *way]), **row})
+    _write(csv, markdown, rows)
+
+
+def _by_way(values: dict[str, Any]) -> dict[tuple[str, ...], dict[str, Any]]:
+    """``china as flower: cost`` is the cost of one way of two; ``cost`` that of the only one."""
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for key, value in values.items():
+        *way, name = key.split(": ")
+        found.setdefault(tuple(way), {})[name] = value
+    return found
+
+
+@app.command()
+def cycle_table(metrics: list[Path], csv: File, markdown: File) -> None:
+    """Mean and largest error of every walk's cycle, a row per pair, and the range that the paper reports."""
+    rows = [{"experiment": f.parent.name, **_errors(artifacts.read_json(f)["values"])} for f in metrics]
+    _write(csv, markdown, [{**row, "published, DDIM, 4000": _published()} for row in rows])
+
+
+def _errors(values: dict[str, Any]) -> dict[str, Any]:
+    return {k.replace(":", ","): v for k, v in values.items() if k.endswith((": mean", ": max"))}
+
+
+def _published() -> str:
+    from bridgepipe.published_numbers import load_published
+
+    found = [p.value for p in load_published() if (p.system, p.experiment) == ("ddib", "cycle")]
+    return f"{min(found)} to {max(found)}"
+
+
+def _write(csv: Path, markdown: Path, rows: list[dict[str, Any]]) -> None:
+    from bridgepipe import tables
+
+    tables.write_table(csv, markdown, tables.table(rows))

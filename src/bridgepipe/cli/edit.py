@@ -1,0 +1,149 @@
+"""Verbs for people: edit an image along boundaries, take in published boundaries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from bridgepipe import artifacts
+from bridgepipe.cli.boundary import SPACES, open_model, space_of
+from bridgepipe.cli.boundary_edits import DRAW, editing_of
+from bridgepipe.cli.common import RUNTIME, Runtime, Threads, read_runtime
+from bridgepipe.errors import UserError
+from bridgepipe.params.boundary import Edit, Inversion
+
+if TYPE_CHECKING:
+    from bridgepipe.methods.boundary import About, Boundaries
+    from bridgepipe.methods.boundary_edit import Move
+    from bridgepipe.methods.gaussian import Model
+
+app = typer.Typer()
+boundary_app = typer.Typer()
+
+
+@app.command()
+def edit(
+    photo: Annotated[Path, typer.Argument(help="an image of any size; it is brought to the network's")],
+    boundary: Annotated[list[Path], typer.Option(help="folder of a boundary; several are taken in turn")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="picture of the strip")],
+    distances: Annotated[
+        str, typer.Option(help="START:END:N along the last boundary, or one number")
+    ] = "-3:3:7",
+    at: Annotated[list[float] | None, typer.Option(help="distance along each boundary but the last")] = None,
+    model: Annotated[Path | None, typer.Option(help="folder of the network; default: the boundary's")] = None,
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """Edit an image at every distance along a boundary: a strip beside the image and its reconstruction."""
+    import numpy as np
+
+    from bridgepipe import figures_boundary
+    from bridgepipe.datasets import images
+    from bridgepipe.methods import boundary_edit
+    from bridgepipe.methods import boundary_latents as bl
+    from bridgepipe.pixels import to_uint8
+    from bridgepipe.rng import ItemNoise
+
+    fixed, along = at or [], _distances(distances)
+    if len(fixed) != len(boundary) - 1:
+        what = f"{len(boundary)} boundaries, {len(fixed)} fixed distances"
+        raise UserError(what, "edit --at", "give one --at for every boundary but the last")
+    pixels = np.array(images.decode(photo))
+    folder = model or _model_of(boundary[0])
+    speed = read_runtime(runtime, threads)
+    network = open_model(folder / "model.safetensors", folder / "config/train.json", speed)
+    pairs, about = _boundaries(boundary, network)
+    settings, inversion = _settings(boundary[-1], about)
+    how, h_space = editing_of(settings), space_of(network, settings["variant"])
+    _, height, width = network.diffusion.shape
+    x0 = bl.photo(pixels, (height, width)).to(network.device)
+    latents = bl.invert(h_space, network.process, x0, bl.Inversion(t=about.t, **inversion))
+
+    def noise() -> ItemNoise:  # the same for every edit, so that only the distance differs
+        return ItemNoise(settings["seed"], DRAW, [0], network.device)
+
+    before = [boundary_edit.Move(pair, d) for pair, d in zip(pairs, fixed, strict=False)]
+    plain = boundary_edit.reconstruct(h_space, network.process, latents, how, noise())
+
+    def edited(d: float) -> np.ndarray:
+        moves: list[Move] = [*before, boundary_edit.Move(pairs[-1], d)]
+        return to_uint8(boundary_edit.edit(h_space, network.process, latents, moves, how, noise()))[0]
+
+    strip = np.stack([edited(d) for d in along])
+    beside = {"image": to_uint8(x0), "no edit": to_uint8(plain)}
+    figures_boundary.strip_grid(output, strip[None], along, beside, about.attribute)
+    print(output)
+
+
+def _distances(text: str) -> list[float]:
+    """START:END:N or one number, as distances.
+
+    Raises:
+        UserError: neither.
+    """
+    import numpy as np
+
+    try:
+        if ":" not in text:
+            return [float(text)]
+        start, end, n = text.split(":")
+        if int(n) < 1:
+            raise ValueError
+        return np.linspace(float(start), float(end), int(n)).tolist()
+    except ValueError:
+        raise UserError(
+            f"distances {text!r}", "edit --distances", "give START:END:N, such as -3:3:7"
+        ) from None
+
+
+def _model_of(folder: Path) -> Path:
+    """Folder of the network that a boundary of the workflow was made with: beside it in the results."""
+    name = artifacts.read_json(folder / "config/latents.json")["model"]
+    return folder.resolve().parents[1] / "model" / name
+
+
+def _boundaries(folders: Sequence[Path], network: Model) -> tuple[list[Boundaries], About]:
+    """The boundaries of all folders, refused when they are not of this network or not of one step."""
+    from bridgepipe.methods.boundary import load, load_both
+
+    about = load(folders[-1] / "h.safetensors", network.digest)[1]
+    return [load_both(folder, network.digest, about.t) for folder in folders], about
+
+
+def _settings(folder: Path, about: About) -> tuple[dict[str, Any], dict[str, Any]]:
+    """How a boundary's images are edited and inverted: as in its experiment, or as published."""
+    if (folder / "config/edit.json").exists():
+        inversion = artifacts.read_json(folder / "config/latents.json")["inversion"]
+        return artifacts.read_json(folder / "config/edit.json")["edit"], inversion
+    if about.variant == "published":
+        published = Edit(variant="published", eta=1.0, relative=False)
+        return published.model_dump(), Inversion(variant="published").model_dump()
+    return Edit().model_dump(), Inversion().model_dump()
+
+
+@boundary_app.command("import")
+def import_boundary(
+    file: Annotated[Path, typer.Argument(help="a .sav file of BoundaryDiffusion")],
+    space: Annotated[str, typer.Option(help="z or h; the name of the file tells")],
+    model: Annotated[Path, typer.Option(help="folder of the network that it belongs to")],
+    attribute: str = typer.Option(...),
+    output: Annotated[Path, typer.Option(help="folder of the boundary")] = ...,  # type: ignore[assignment]
+    t: Annotated[int, typer.Option(help="step of its latents")] = 500,
+    variant: Annotated[str, typer.Option(help="published, or exact: timing of h")] = "published",
+) -> None:
+    """Take in a published boundary. Nothing in the file is run."""
+    from bridgepipe.methods import boundary
+    from bridgepipe.methods.boundary_sav import read_sav
+
+    if space not in SPACES or variant not in ("published", "exact"):
+        raise UserError(f"space {space}, variant {variant}", "boundary import", "see --help")
+    digest = artifacts.load_card(model / "model.safetensors")[artifacts.CONTENT]
+    kind: Literal["z", "h"] = "z" if space == "z" else "h"
+    timing: Literal["published", "exact"] = "exact" if variant == "exact" else "published"
+    about = boundary.About(attribute, kind, t, digest, timing)
+    found = read_sav(file)
+    boundary.save(output / f"{space}.safetensors", found, about, imported_sha256=artifacts.digest_file(file))
+    print(output / f"{space}.safetensors")

@@ -1,0 +1,206 @@
+"""Metrics and the picture of translations between classes of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bridgepipe import artifacts
+from bridgepipe.cli.common import RUNTIME, Config, File, Runtime, Threads, load_extractor, read_runtime
+from bridgepipe.cli.evaluate import metric_app
+from bridgepipe.cli.figure import app as figure_app
+from bridgepipe.cli.translate import items_of_class
+
+if TYPE_CHECKING:
+    from bridgepipe.evaluation.translation import Chosen
+    from bridgepipe.store import ImageStore
+
+ROWS = 8
+
+
+@metric_app.command("translation-fid")
+def translation_fid(
+    config: Config,
+    translated: File,
+    reference: File,
+    extractor: File,
+    weights: File,
+    output: File,
+    source: Annotated[Path | None, typer.Option(help="source images, where target ones lie too")] = None,
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """FID and KID of translations to real images of the target class.
+
+    Beside them, of one dataset, those of the untranslated images and of other real ones: ceiling and floor.
+    """
+    from bridgepipe.evaluation import fid, protocol
+    from bridgepipe.evaluation.features import Images, describe
+    from bridgepipe.evaluation.translation import Chosen
+    from bridgepipe.store import ImageStore
+
+    speed, settings = read_runtime(runtime, threads), artifacts.read_json(config)
+    network = load_extractor(extractor, weights, speed)
+    images, real = ImageStore(translated), ImageStore(reference)
+    label = images.card["made_by"]["target_label"]
+    wanted = Chosen(real, items_of_class(real, label))
+    sets: dict[str, Images] = {"": images}
+    if source is not None:
+        sets |= _beside(images, ImageStore(source), label, held_out=ImageStore(source).digest != real.digest)
+    against = fid.statistics(network, wanted, speed.batch_size)
+    values: dict[str, Any] = {}
+    for suffix, some in sets.items():
+        found = fid.statistics(network, some, speed.batch_size)
+        values[f"fid{suffix}"] = fid.fid(found, against)
+        if settings["kid"]:
+            values[f"kid{suffix}"] = fid.kernel_distance(found, against)
+    shared = protocol.protocol(
+        "fid: float64, unbiased covariance; reference: images of the target class only",
+        n=len(images),
+        extractor=describe(network),
+        reference=settings["reference"],
+        reference_digest=real.digest,
+        reference_n=len(wanted),
+        label=label,
+    )
+    protocol.write_metric(output, values, shared, _made_with(images))
+
+
+def _beside(images: ImageStore, store: ImageStore, label: int | None, held_out: bool) -> dict[str, Chosen]:
+    """The untranslated images, and as many real ones of the target class if they are not the reference."""
+    from bridgepipe.evaluation.translation import Chosen
+
+    found = {"_source": Chosen(store, images.array("item"))}
+    if held_out:
+        found["_real"] = Chosen(store, items_of_class(store, label, len(images)))
+    return found
+
+
+@metric_app.command("target-accuracy")
+def target_accuracy(
+    config: Config,
+    translated: File,
+    extractor: File,
+    weights: File,
+    output: File,
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """Share of translations that an independent classifier takes for the target class."""
+    from bridgepipe.errors import UserError
+    from bridgepipe.evaluation import protocol
+    from bridgepipe.evaluation.accuracy import classifier_accuracy
+    from bridgepipe.evaluation.features import describe
+    from bridgepipe.store import ImageStore
+
+    speed, settings = read_runtime(runtime, threads), artifacts.read_json(config)
+    network, images = load_extractor(extractor, weights, speed), ImageStore(translated)
+    label = settings["label"] if settings["label"] is not None else images.card["made_by"]["target_label"]
+    if label is None:
+        raise UserError("no target class", "evaluate.label", "give its number in the classifier's data")
+    found = classifier_accuracy(network, images, [label] * len(images), speed.batch_size)
+    values = {"accuracy": found.accuracy, "low": found.low, "high": found.high}
+    shared = protocol.protocol(
+        "share taken for the target class", n=len(images), extractor=describe(network), label=label
+    )
+    protocol.write_metric(output, values, shared, _made_with(images))
+
+
+@metric_app.command("kept")
+def kept_metric(
+    translated: File,
+    source: File,
+    extractor: File,
+    weights: File,
+    output: File,
+    real: Annotated[bool, typer.Option(help="the source's store holds real images of the target too")] = True,
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """How near translations are to their sources: PSNR, SSIM, distance of features.
+
+    Beside them the same for a translation of another image, and for a random real image of the target class.
+    """
+    from bridgepipe.evaluation import protocol
+    from bridgepipe.evaluation.features import describe
+    from bridgepipe.evaluation.translation import Chosen, likeness, others, partners
+    from bridgepipe.store import ImageStore
+
+    speed = read_runtime(runtime, threads)
+    network = load_extractor(extractor, weights, speed)
+    images, store = ImageStore(translated), ImageStore(source)
+    sources = Chosen(store, images.array("item"))
+    floors: dict[str, Chosen] = {"_other": Chosen(images, others(len(images)))}
+    if real:
+        targets = items_of_class(store, images.card["made_by"]["target_label"])
+        floors["_random"] = Chosen(Chosen(store, targets), partners(len(images), len(targets)))
+    found = likeness(images, sources, network, speed.batch_size)
+    values = found.means()
+    for suffix, some in floors.items():
+        floor = likeness(some, sources, network, speed.batch_size)
+        values |= {**floor.means(suffix), **found.gains(floor, suffix)}
+    shared = protocol.protocol(
+        "psnr, ssim on uint8, Euclidean distance of features, to the source: mean; gains with standard error",
+        n=len(images),
+        extractor=describe(network),
+        reference_digest=store.digest,
+    )
+    protocol.write_metric(output, values, shared, _made_with(images))
+
+
+@metric_app.command("cycle-of-images")
+def cycle_of_images(back: File, output: File) -> None:
+    """Distance of images to where they return to: from the pair of states, the image, its 8 bits alone."""
+    from bridgepipe.evaluation import protocol
+    from bridgepipe.store import ImageStore
+
+    images = ImageStore(back)
+    values: dict[str, Any] = {}
+    for name in ("pair", "image", "uint8"):
+        if f"l2_{name}" in images.attributes:
+            found = images.array(f"l2_{name}")
+            values |= {f"{name}_mean": float(found.mean()), f"{name}_max": float(found.max())}
+    shared = protocol.protocol(
+        "L2 over all pixels of an image in [-1, 1], mean and largest", n=len(images), quantisation="none"
+    )
+    protocol.write_metric(output, values, shared, _made_with(images))
+
+
+@figure_app.command("translations")
+def translations(
+    source: File, latents: File, translated: File, back: File, output: File, title: str = ""
+) -> None:
+    """Source, latent, translation and the way back of some images."""
+    import numpy as np
+
+    from bridgepipe import figures
+    from bridgepipe.pixels import to_uint8
+    from bridgepipe.store import ImageStore
+
+    images, noise, returned, store = (ImageStore(p) for p in (translated, latents, back, source))
+    rows = range(min(ROWS, len(images), len(returned)))
+    items = images.array("item")
+    latent = store_to_tensor(noise, rows) / 3
+    columns = {
+        "source": np.stack([store[int(items[i])] for i in rows]),
+        "latent": to_uint8(latent),
+        "translation": np.stack([images[i] for i in rows]),
+        "back": np.stack([returned[i] for i in rows]),
+    }
+    figures.comparison_grid(output, columns, None, title)
+
+
+def store_to_tensor(states: ImageStore, items: range) -> Any:
+    """First state of every item, float32 ``[B, C, H, W]``."""
+    import numpy as np
+    import torch
+
+    return torch.from_numpy(np.stack([states[i][0] for i in items])).float()
+
+
+def _made_with(images: Any) -> dict[str, Any]:
+    """What one value was made with and another may differ in."""
+    made_by = images.card["made_by"]
+    return {key: made_by[key] for key in ("settings", "model", "target_model", "guide", "data")}

@@ -1,0 +1,145 @@
+"""The verb that translates a folder of images, in one process or, through `accelerate launch`, in several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bridgepipe import artifacts
+from bridgepipe.cli.common import RUNTIME, Runtime, Threads, read_runtime
+from bridgepipe.cli.translate import GuideFolder, ModelFolder, OtherModel, load_translator
+from bridgepipe.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bridgepipe.methods.ddib import Translator
+
+app = typer.Typer()
+SETTINGS = "translation.json"
+BESIDE = "side-by-side"
+
+
+@app.command()
+def translate(
+    input: Annotated[Path, typer.Option(help="folder of images, searched to any depth", show_default=False)],
+    output: Annotated[Path, typer.Option(help="folder of the translations", show_default=False)],
+    model: ModelFolder,
+    class_a: Annotated[str | None, typer.Option(help="class of the images, by name or number")] = None,
+    class_b: Annotated[str | None, typer.Option(help="class that they are translated to")] = None,
+    target_model: OtherModel = None,
+    guide: GuideFolder = None,
+    scale: Annotated[float, typer.Option(help="of the guide, or without one of the null class; 0: none")] = 0,
+    respace_type: Annotated[str, typer.Option(help="uniform, quad, log_snr, …")] = "uniform",
+    steps: Annotated[int, typer.Option(min=2, help="visited times")] = 100,
+    solver: str = "ddim",
+    grid: Annotated[str, typer.Option(help="dmi or ddib, as published, or exact")] = "dmi",
+    clip: Annotated[bool, typer.Option(help="clamp predictions of the clean image, both ways")] = True,
+    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    side_by_side: Annotated[bool, typer.Option(help=f"also write {BESIDE}/: before and after")] = False,
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """Translate every image of a folder from one class to another; finished ones are skipped.
+
+    Each process takes whole batches, so the results do not depend on how many there are.
+    """
+    from bridgepipe.datasets import images
+
+    speed = read_runtime(runtime, threads).model_copy(update={"batch_size": batch_size})
+    if guide is not None and not scale:
+        raise UserError("a guide of scale 0 guides nothing", "--scale", "give it a scale above 0")
+    guidance = "none" if not scale else "free" if guide is None else "classifier"
+    sample: dict[str, Any] = {"respacing": f"{respace_type} {steps}", "solver": solver, "grid": grid}
+    sample |= {"clip_encode": clip, "clip_decode": clip, "guidance": guidance, "scale_decode": scale}
+    settings = {"source": class_a, "target": class_b, "sample": sample}
+    translator = load_translator(settings, model, target_model, guide, speed)
+    _same_as_before(output / SETTINGS, settings, translator)
+    places = _places(input, output)
+    rank, world = _process()
+    batches = [list(places)[i : i + batch_size] for i in range(0, len(places), batch_size)]
+    for batch in batches[rank::world]:
+        beside = [output / BESIDE / places[name].relative_to(output) for name in batch]
+        if all(file.exists() for file in [*(places[n] for n in batch), *(beside if side_by_side else ())]):
+            continue
+        before, after = _translated(translator, [input / name for name in batch])
+        for name, there, x, y in zip(batch, beside, before, after, strict=True):
+            if side_by_side:
+                images.write_png(there, _joined(x, y))
+            images.write_png(places[name], y)
+    _end()
+
+
+def _translated(translator: Translator, files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """The images as the network sees them, and their translations, uint8 ``[B, H, W, 3]``."""
+    import numpy as np
+
+    from bridgepipe.pixels import from_uint8, to_uint8
+
+    size = translator.source.diffusion.shape[1:]
+    before = np.stack([_image(file, (size[0], size[1])) for file in files])
+    x = from_uint8(before)
+    after = [to_uint8(done.image.x) for done in translator.there(lambda piece: x[list(piece)], range(len(x)))]
+    return before, np.concatenate(after)
+
+
+def _image(file: Path, size: tuple[int, int]) -> np.ndarray:
+    from bridgepipe.datasets import images
+
+    try:
+        return images.fit(images.decode(file), size)
+    except Exception as e:  # decoders raise anything
+        raise UserError(f"cannot be read: {e}", file, "mend it or take it out of the folder") from e
+
+
+def _joined(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    return np.concatenate([before, after], axis=1)
+
+
+def _places(source: Path, output: Path) -> dict[str, Path]:
+    """Where the translation of every image goes: the same name as PNG.
+
+    Raises:
+        UserError: two images would go to one place.
+    """
+    from bridgepipe.datasets.folder import image_names
+
+    places = {name: (output / name).with_suffix(".png") for name in image_names(source)}
+    twice = [name for name, place in places.items() if list(places.values()).count(place) > 1]
+    if twice:
+        raise UserError(f"{' and '.join(twice[:2])} have one name", source, "rename one of them")
+    return places
+
+
+def _same_as_before(file: Path, settings: dict[str, Any], translator: Translator) -> None:
+    """A folder holds translations of one kind.
+
+    Raises:
+        UserError: it was begun under other settings.
+    """
+    used = (translator.source, translator.target, translator.guide)
+    now = {**settings, "models": [None if model is None else model.digest for model in used]}
+    if not file.exists():
+        artifacts.write_json(file, now)
+    elif artifacts.read_json(file) != now:
+        raise UserError("translations under other settings", file.parent, "give another folder to --output")
+
+
+def _process() -> tuple[int, int]:
+    """Number of this process and how many there are."""
+    from accelerate import PartialState
+
+    state = PartialState()
+    return state.process_index, state.num_processes
+
+
+def _end() -> None:
+    from accelerate import PartialState
+
+    PartialState().wait_for_everyone()
+    PartialState().destroy_process_group()

@@ -1,0 +1,242 @@
+"""Verbs of DDIB between points: samples, translations, cycles, colour transfer, and their tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bridgepipe import artifacts
+from bridgepipe.cli.common import RUNTIME, Config, File, Runtime, Threads, fields_of, read_runtime
+from bridgepipe.cli.models import load_model, published_model
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from bridgepipe.methods.ddib_points import Walk
+    from bridgepipe.methods.gaussian import Model
+
+app = typer.Typer()
+Source = Annotated[Path, typer.Option(help="weights of the model of the source")]
+Target = Annotated[Path, typer.Option(help="weights of the model of the target")]
+SIGNIFICANT = "%.8g"
+
+
+@app.command()
+def sample_points(
+    config: Config,
+    model: File,
+    train_config: File,
+    data: File,
+    output: File,
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """Draw points from a model, and encode points of DATA to see whether its latents are normal."""
+    from bridgepipe.methods import ddib_points
+
+    speed, how = read_runtime(runtime, threads), artifacts.read_json(config)
+    network, walk = load_model(model, train_config, speed), _walk(how)
+    _, known = _chosen(data, how["latents"], how["seed"])
+    drawn = ddib_points.sample(network, range(how["count"]), walk, how["seed"])
+    (latents,) = ddib_points.over(
+        known, network.device, lambda x: [ddib_points.encode(network, x, walk).x], "encoding"
+    )
+    _save(output, {"points": drawn, "latents": latents}, {"sample": how, "model": network.digest})
+
+
+@app.command()
+def evaluate_samples(
+    samples: File, truth: File, another: File, metrics: File, figure: File, title: str = "", exact: int = 2000
+) -> None:
+    """Distances of samples to true points beside the noise floor, normality of latents, and a picture."""
+    from dataclasses import asdict
+
+    from bridgepipe import figures_points
+    from bridgepipe.datasets.points import Points
+    from bridgepipe.evaluation import protocol, transport
+
+    tensors, card = artifacts.load_tensors(samples)
+    found, true, other = tensors["points"].numpy(), Points(truth), Points(another)
+    n = min(len(found), len(true), len(other))
+    compared = transport.compare(found[:n], true.points, other.points, exact)
+    normal = {f"latent_{k}": v for k, v in asdict(transport.normality(tensors["latents"].numpy())).items()}
+    values = {**compared.values(), **_flat(normal)}
+    shared = _protocol("distances of samples to the true points", n, true)
+    protocol.write_metric(metrics, values, shared, card["made_by"])
+    figures_points.samples_and_truth(figure, found, true.points, title)
+
+
+@app.command()
+def translate_points(
+    config: Config,
+    data: File,
+    source: Source,
+    source_config: File,
+    target: Target,
+    target_config: File,
+    output: File,
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """Take points of DATA from one model's domain to the other's, and back again."""
+    from bridgepipe.methods import ddib_points
+
+    speed, how = read_runtime(runtime, threads), artifacts.read_json(config)
+    a, b = load_model(source, source_config, speed), load_model(target, target_config, speed)
+    walk = _walk(how["translate"])
+    items, points = _chosen(data, how["count"], how["seed"])
+
+    def run(x: Tensor) -> list[Tensor]:
+        there = ddib_points.translate(a, b, x, walk)
+        return [there.latent.x, there.target.x, ddib_points.back(a, b, there, walk).x]
+
+    latent, moved, again = ddib_points.over(points, a.device, run, "translation")
+    tensors = {"items": items, "source": points, "latent": latent, "points": moved, "back": again}
+    _save(output, tensors, {"settings": how, **_ends(a, b)})
+
+
+@app.command()
+def cycle_points(
+    config: Config,
+    data: File,
+    truth: File,
+    source: Source,
+    source_config: File,
+    target: Target,
+    target_config: File,
+    output: File,
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """How far a cycle through the other domain takes points of DATA, for every walk."""
+    from bridgepipe.datasets.points import Points
+    from bridgepipe.evaluation import protocol
+
+    speed, how = read_runtime(runtime, threads), artifacts.read_json(config)
+    a, b = load_model(source, source_config, speed), load_model(target, target_config, speed)
+    _, points = _chosen(data, how["count"], how["seed"])
+    true = Points(truth)
+    values: dict[str, Any] = {}
+    for name, section in how["cycle"].items():
+        values |= {f"{name}: {k}": v for k, v in _cycle(a, b, points, true.points, section).items()}
+    shared = _protocol("distance of points to themselves after a cycle", len(points), true)
+    protocol.write_metric(output, values, shared, {"settings": how, **_ends(a, b)})
+
+
+def _cycle(
+    a: Model, b: Model, points: Tensor, true: np.ndarray, section: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Numbers of one walk."""
+    from bridgepipe.evaluation import transport
+    from bridgepipe.methods import ddib_points
+
+    done = ddib_points.cycle(a, b, points, _walk(section), section["keep"])
+    return {
+        "calls": done.calls,
+        "mean": float(done.error.mean()),
+        "max": float(done.error.max()),
+        "sliced_w2": transport.sliced_w2(done.target.numpy(), true),
+    }
+
+
+@app.command()
+def evaluate_translation(
+    config: Config, translated: File, truth: File, another: File, metrics: File, figure: File, title: str = ""
+) -> None:
+    """Distances of translated points to the true target, the cost of the map, and the picture of the map."""
+    from dataclasses import asdict
+
+    from bridgepipe import figures_points
+    from bridgepipe.datasets.points import Points
+    from bridgepipe.evaluation import protocol, transport
+
+    how = artifacts.read_json(config)
+    tensors, card = artifacts.load_tensors(translated)
+    found = {k: v.numpy() for k, v in tensors.items() if k != "items"}
+    true, n, seed = Points(truth), how["exact"], how["seed"]
+    compared = transport.compare(found["points"], true.points, Points(another).points, n, seed)
+    moved = transport.coupling(found["source"], found["points"], n, seed)
+    normal = {f"latent_{k}": v for k, v in asdict(transport.normality(found["latent"], seed)).items()}
+    cost = {"cost": moved.cost, "cost_optimal": moved.optimal, "excess": moved.excess}
+    shared = _protocol("distances of translated points to the true target", len(found["points"]), true)
+    values = {**compared.values(), **cost, **_flat(normal)}
+    protocol.write_metric(metrics, values, shared, card["made_by"])
+    panels = {"Source": "source", "Latent": "latent", "Target": "points", "Back": "back"}
+    figures_points.scatter_map(figure, {head: found[key] for head, key in panels.items()}, title)
+
+
+@app.command()
+def import_points(weights: Path, config: Config, domain: str, output: File) -> None:
+    """Turn published weights of a domain of the plane into a model: the file of the most steps, not EMA."""
+    from bridgepipe.networks import plain
+
+    settings, file = artifacts.read_json(config), _published_file(weights, domain)
+    checked = published_model(settings, plain.read_weights(file), (2,), file)
+    card = {"kind": settings["method"], "config": settings, "imported_sha256": artifacts.digest_file(file)}
+    artifacts.save_tensors(output, checked, {**card, "shape": [2]})
+
+
+def _published_file(folder: Path, domain: str) -> Path:
+    """``model<steps>.pt`` of the most steps, in the folder that ends in the domain's number."""
+    from bridgepipe.datasets.points import DOMAINS
+    from bridgepipe.errors import UserError
+
+    number = list(DOMAINS).index(domain)
+    files = (f for f in folder.rglob("model*.pt") if f.stem[5:].isdigit())
+    found = [f for f in files if f.parent.name.endswith(str(number))]
+    if not found:
+        mend = "keep the published folders of the six domains, log2D0 to log2D5"
+        raise UserError(f"no model*.pt in a folder of number {number}", folder, mend)
+    return max(found, key=lambda f: int(f.stem[5:]))
+
+
+# shared
+
+
+def _walk(section: Mapping[str, Any]) -> Walk:
+    from bridgepipe.methods.ddib_points import Walk
+
+    return Walk(**fields_of(Walk, dict(section)))
+
+
+def _chosen(data: Path, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """At most ``count`` points of a file, in its order: their numbers, and the points float32 ``[n, D]``.
+
+    The files are in order along curves, so their beginning is no sample of them.
+    """
+    import numpy as np
+    import torch
+
+    from bridgepipe.datasets.points import Points
+    from bridgepipe.evaluation import transport
+
+    source = Points(data)
+    items = torch.from_numpy(transport.subsample(np.arange(len(source)), count, seed, "translation"))
+    return items, source.batch(items)
+
+
+def _save(path: Path, tensors: dict[str, Tensor], made_by: dict[str, Any]) -> None:
+    """A file of points that `datasets.points.Points` reads, with other tensors beside them."""
+    count, dim = tensors["points"].shape
+    artifacts.save_tensors(path, tensors, {"kind": "points", "count": count, "dim": dim, "made_by": made_by})
+
+
+def _ends(a: Model, b: Model) -> dict[str, Any]:
+    return {"models": {"source": a.digest, "target": b.digest}}
+
+
+def _protocol(metric: str, n: int, true: Any) -> dict[str, Any]:
+    from bridgepipe.evaluation import protocol
+
+    return protocol.protocol(metric, n=n, reference_digest=true.digest, quantisation="none")
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, float]:
+    """Numbers of every axis as numbers of their own; `protocol` keeps no lists."""
+    axes = {k: v for k, v in values.items() if isinstance(v, tuple)}
+    single = {k: v for k, v in values.items() if k not in axes}
+    return single | {f"{k}_{i}": v for k, along in axes.items() for i, v in enumerate(along)}

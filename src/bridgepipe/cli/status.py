@@ -1,0 +1,20 @@
+"""What runs, what ran, and where it writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def status(folder: Path = Path()) -> None:
+    """The last job of every command that was run in this folder: rule, experiment, job number, state, log."""
+    from bridgepipe import cluster
+
+    if not cluster.present():
+        print("no Slurm here: states are those of Snakemake's log\n")
+    jobs = cluster.last_jobs(folder)
+    print(cluster.table(jobs) if jobs else "nothing was run here yet")

@@ -1,0 +1,194 @@
+"""Verbs of image translation: classes of images, the way back, and folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bridgepipe import artifacts, params
+from bridgepipe.cli.common import RUNTIME, Config, File, Runtime, Threads, fields_of, read_runtime
+from bridgepipe.cli.models import load_model
+from bridgepipe.config_errors import nearest
+from bridgepipe.errors import UserError
+
+if TYPE_CHECKING:
+    from bridgepipe.methods.ddib import Translator
+    from bridgepipe.methods.gaussian import Model
+    from bridgepipe.store import ImageStore
+
+app = typer.Typer()
+ModelFolder = Annotated[Path, typer.Option(help="results folder of a trained model", show_default=False)]
+OtherModel = Annotated[Path | None, typer.Option(help="that of the target; default: the source's model")]
+GuideFolder = Annotated[Path | None, typer.Option(help="results folder of a trained guide")]
+
+
+@app.command()
+def translate_classes(
+    config: Config,
+    source_model: ModelFolder,
+    data: File,
+    translated: File,
+    latents: File,
+    states: File,
+    target_model: OtherModel = None,
+    guide: GuideFolder = None,
+    part: int = 0,
+    parts: int = 1,
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """Translate one part of the images of a class; keep the latents, and what the way back starts from."""
+    from bridgepipe.methods import ddib
+    from bridgepipe.pixels import to_uint8
+    from bridgepipe.store import ImageStore, writer
+
+    speed, settings, images = read_runtime(runtime, threads), artifacts.read_json(config), ImageStore(data)
+    translator = load_translator(settings, source_model, target_model, guide, speed)
+    chosen = items_of_class(images, settings["source"], settings["sample"]["count"])
+    items = chosen[len(chosen) * part // parts : len(chosen) * (part + 1) // parts]
+    first = len(chosen) * part // parts
+    made_by = _made_by(settings, translator, images)
+    with (
+        writer(translated, {"images": "translations", **made_by}, first=first) as out,
+        writer(latents, {"images": "latents", **made_by}, first=first) as up,
+        writer(states, {"images": "states", **made_by}, first=first) as down,
+    ):
+        names = iter(_names(settings, images, items))
+        for batch in translator.there(images.batch, items):
+            made_by["settings"]["sample"]["nfe"] = batch.calls
+            for image in to_uint8(batch.image.x):
+                out.put(image, next(names))
+            for store, end in ((up, batch.latent), (down, batch.image)):
+                for state in ddib.kept_states(end):
+                    store.put(state)
+        out.set_array("item", items)
+
+
+@app.command()
+def translate_back(
+    config: Config,
+    source_model: ModelFolder,
+    data: File,
+    translated: File,
+    states: File,
+    output: File,
+    target_model: OtherModel = None,
+    guide: GuideFolder = None,
+    part: int = 0,
+    parts: int = 1,
+    runtime: Runtime = RUNTIME,
+    threads: Threads = None,
+) -> None:
+    """Take translations back: from obelm's pair of states, from the image alone, from its 8 bits alone.
+
+    The store holds the images of the first of these that there is, and the distance of each to its source.
+    """
+    import numpy as np
+    import torch
+
+    from bridgepipe.methods import ddib
+    from bridgepipe.pixels import to_uint8
+    from bridgepipe.store import ImageStore, writer
+
+    speed, settings, images = read_runtime(runtime, threads), artifacts.read_json(config), ImageStore(data)
+    translator = load_translator(settings, source_model, target_model, guide, speed)
+    seen, kept = ImageStore(translated), ImageStore(states)
+    count = min(len(seen), settings["count"] or len(seen))
+    items = range(count * part // parts, count * (part + 1) // parts)
+    sources = seen.array("item")
+
+    def start(piece: Sequence[int], alone: bool) -> Any:
+        found = np.stack([kept[k] for k in piece])
+        return torch.from_numpy(found[:, 0]).float() if alone else ddib.restart(found)
+
+    starts = {"image": lambda piece: start(piece, alone=True), "uint8": seen.batch}
+    if len(kept) and kept[0].shape[0] == 2:
+        starts = {"pair": lambda piece: start(piece, alone=False), **starts}
+    made_by = {**seen.card["made_by"], "images": "the way back", "settings": settings}
+    distances: dict[str, list[float]] = {name: [] for name in starts}
+    with writer(output, made_by, first=items.start) as out:
+        for name, begin in starts.items():
+            done = items.start
+            for batch in translator.back(begin, items):
+                x = batch.image.x.cpu()
+                source = images.batch(sources[done : done + len(x)])
+                distances[name] += (x - source).flatten(1).norm(dim=1).tolist()
+                done += len(x)
+                for image in to_uint8(x) if name == next(iter(starts)) else ():
+                    out.put(image)
+        for name, found in distances.items():
+            out.set_array(f"l2_{name}", np.asarray(found))
+
+
+def load_translator(
+    settings: dict[str, Any], source: Path, target: Path | None, guide: Path | None, speed: params.Runtime
+) -> Translator:
+    """The models at work, and the classes as they number them."""
+    from bridgepipe.methods.ddib import Translation, Translator
+
+    target = target or source
+    a = _load(source, speed)
+    b = a if target == source else _load(target, speed)
+    labels = number_of(settings["source"], _classes(source)), number_of(settings["target"], _classes(target))
+    how = Translation(**fields_of(Translation, settings["sample"]))
+    return Translator(a, b, labels, how, None if guide is None else _load(guide, speed))
+
+
+def _load(folder: Path, speed: params.Runtime) -> Model:
+    return load_model(folder / "model.safetensors", folder / "config/train.json", speed)
+
+
+def _classes(folder: Path) -> list[str] | None:
+    return artifacts.load_card(folder / "model.safetensors").get("class_names")
+
+
+def number_of(label: int | str | None, names: Sequence[str] | None) -> int | None:
+    """Number of a class that is given by its name or, where it has none, by its number.
+
+    Raises:
+        UserError: no class is called so.
+    """
+    if label is None or isinstance(label, int):
+        return label
+    if names and label in names:
+        return list(names).index(label)
+    if not label.isdigit():
+        raise UserError(f"no class '{label}'", "translation", nearest(label, names or ["its number"]))
+    return int(label)
+
+
+def items_of_class(images: ImageStore, label: int | str | None, count: int | None = None) -> list[int]:
+    """Items of a class of a store; all of a store without classes, or without a label.
+
+    Raises:
+        UserError: the class is empty.
+    """
+    import numpy as np
+
+    labels, number = images.labels, number_of(label, images.classes)
+    everything = labels is None or number is None
+    found = range(len(images)) if everything else np.flatnonzero(labels == number).tolist()
+    if not len(found):
+        raise UserError(f"no images of class '{label}'", images.path, "take another class or split")
+    return list(found[:count])
+
+
+def _names(settings: dict[str, Any], images: ImageStore, items: Sequence[int]) -> list[str]:
+    """``source-to-target/image`` of every item."""
+    ends, names = f"{settings['source']}-to-{settings['target']}", images.names
+    return [f"{ends}/{names[i] if names else f'{i:08d}'}" for i in items]
+
+
+def _made_by(settings: dict[str, Any], translator: Translator, images: ImageStore) -> dict[str, Any]:
+    guide = None if translator.guide is None else translator.guide.digest
+    return {
+        "settings": {**settings, "dataset": images.path.parent.name, "sample": dict(settings["sample"])},
+        "model": translator.source.digest,
+        "target_model": translator.target.digest,
+        "guide": guide,
+        "target_label": translator.labels[1],
+        "data": images.digest,
+    }

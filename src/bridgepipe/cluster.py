@@ -1,0 +1,275 @@
+"""Slurm: what the profile needs to know, the jobs of a folder, and jobs that go on in another job.
+
+Runs before the workflow is read, so it imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bridgepipe import artifacts
+from bridgepipe.errors import UserError
+
+ANSWER_SECONDS = 10  # of sacct, squeue and scontrol; a database that is away would keep them waiting
+REMEMBERED_SECONDS = 60  # squeue must know of an ended job at least as long as it is asked about it
+PROFILE = "profiles/slurm/config.yaml"
+ACTIVE = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "REQUEUED")
+
+
+# what the profile asks
+
+
+def status_command(accounting: str = "auto") -> str:
+    """The command that Snakemake asks for the states of jobs: ``sacct`` or ``squeue``.
+
+    Snakemake would wait for ever for an accounting database that is not there.
+
+    Args:
+        accounting: ``sacct``, ``squeue``, or ``auto``: sacct where the accounting database answers.
+
+    Raises:
+        UserError: the one that is asked for cannot work on this cluster.
+    """
+    if accounting not in ("auto", "sacct", "squeue"):
+        raise UserError(f"accounting is '{accounting}'", PROFILE, "use auto, sacct or squeue")
+    if shutil.which("sbatch") is None:  # dry runs need no Slurm
+        return "squeue"
+    trouble = None if accounting == "squeue" else _accounting_trouble()
+    if accounting == "sacct" and trouble is not None:
+        raise UserError(
+            f"the accounting database does not answer: {trouble}",
+            "sacct",
+            f"set accounting: auto in {PROFILE}",
+        )
+    if accounting == "squeue" or trouble is not None:
+        _check_squeue()
+        return "squeue"
+    return "sacct"
+
+
+def gpu_rules(folder: str | Path) -> list[str]:
+    """Names of the rules of a folder of .smk files that ask for a GPU."""
+    text = "\n".join(f.read_text(encoding="utf8") for f in sorted(Path(folder).glob("*.smk")))
+    head = r"^(?:use )?rule (\w+)(?: as (\w+) with)?:\n"
+    found: set[str] = set()
+    for rule in re.finditer(head + r"((?:[ \t].*\n|\n)*)", text, re.MULTILINE):
+        base, heir, body = rule.groups()
+        if re.search(r"^\s+gpu=", body, re.MULTILINE) or base in found:
+            found.add(heir or base)
+    return sorted(found)
+
+
+def _accounting_trouble() -> str | None:
+    """Why sacct is of no use here; None when it answers."""
+    try:
+        done = _run("sacct", "-X", "--noheader", "--name=bridgepipe")
+    except (OSError, subprocess.TimeoutExpired) as e:
+        return f"no answer in {ANSWER_SECONDS} s" if isinstance(e, subprocess.TimeoutExpired) else str(e)
+    return None if done.returncode == 0 else done.stderr.strip()
+
+
+def _check_squeue() -> None:
+    configuration = _ask("scontrol", "show", "config")
+    age = re.search(r"MinJobAge\s*=\s*(\d+)", configuration)
+    if age and int(age[1]) < REMEMBERED_SECONDS:
+        raise UserError(
+            f"without an accounting database Slurm forgets ended jobs after {age[1]} s",
+            "MinJobAge of slurm.conf",
+            f"ask your administrator for an accounting database or MinJobAge of {REMEMBERED_SECONDS} or more",
+        )
+
+
+# jobs of a folder
+
+
+@dataclass(frozen=True)
+class Job:
+    """The last run of one command of the workflow.
+
+    Attributes:
+        rule: its rule, or the verb that it ran.
+        subject: the experiment or the dataset.
+        number: Slurm's, or ``#n`` of Snakemake when it ran without Slurm.
+        state: Slurm's word for it.
+        log: where the command writes.
+    """
+
+    rule: str
+    subject: str
+    number: str
+    state: str
+    log: str
+
+
+def present() -> bool:
+    """Whether Slurm's commands are here."""
+    return shutil.which("squeue") is not None
+
+
+def last_jobs(folder: Path) -> list[Job]:
+    """The last job of every command that was run in a folder, oldest first.
+
+    Raises:
+        UserError: Slurm is here but does not answer.
+    """
+    jobs: dict[str, Job] = {}
+    logs = sorted((folder / ".snakemake/log").glob("*.snakemake.log"))
+    for log in logs:
+        open_state = "RUNNING" if log == logs[-1] and _at_work(folder) else "STOPPED"
+        for command, job in _read_log(log.read_text(encoding="utf8", errors="replace"), open_state).items():
+            jobs.pop(command, None)
+            jobs[command] = job
+    states = _slurm_states() if present() else {}
+    return [replace(j, state=states.get(j.number, j.state)) for j in jobs.values()]
+
+
+def table(jobs: Sequence[Job]) -> str:
+    """Jobs as aligned columns under their names."""
+    rows = [("rule", "experiment", "job", "state", "log")]
+    rows += [(j.rule, j.subject, j.number, j.state, j.log) for j in jobs]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    lines = ("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _read_log(text: str, open_state: str) -> dict[str, Job]:
+    """Jobs by command, of one run of Snakemake, from its log; of a retried job the last try."""
+    commands: dict[str, str] = {}
+    jobs: dict[str, Job] = {}
+    number = ""
+
+    def change(**values: str) -> None:
+        if number in commands:
+            jobs[commands[number]] = replace(jobs[commands[number]], **values)
+
+    for line in text.splitlines():
+        if m := re.match(r"Job (\d+): |    jobid: (\d+)$", line):
+            number = m[1] or m[2]
+            if m[2]:
+                change(state="FAILED")
+        elif m := re.match(r"Shell command: (bridgepipe .*)", line):
+            commands[number] = m[1]
+            jobs.pop(m[1], None)  # a retry comes last
+            jobs[m[1]] = Job(*_said_by(m[1]), f"#{number}", open_state, _log_of(m[1]))
+        elif m := re.match(r"Job (\d+) has been submitted with SLURM jobid (\d+) .*/rule_(\w+)/", line):
+            number = m[1]
+            change(number=m[2], rule=m[3])
+        elif m := re.match(r"Finished jobid: (\d+)", line):
+            number = m[1]
+            change(state="COMPLETED")
+    return jobs
+
+
+def _said_by(command: str) -> tuple[str, str]:
+    """Verb and experiment (or dataset) of a command."""
+    verb = re.match(r"bridgepipe ((?:[a-z][a-z-]* ?)+)", command)
+    found = re.search(r"results/(?!logs/|benchmarks/)([^/ ]+/[^/ ]+)/|data/[a-z]+/([^/ .]+)", command)
+    return (verb[1].strip() if verb else ""), ((found[1] or found[2]) if found else "")
+
+
+def _log_of(command: str) -> str:
+    found = re.search(r"> (\S+) 2>&1$", command)
+    return found[1] if found else ""
+
+
+def _at_work(folder: Path) -> bool:
+    """Whether a run holds the folder's lock."""
+    try:
+        with artifacts.exclusive(folder / ".snakemake/bridgepipe.lock"):
+            return False
+    except UserError:
+        return True
+
+
+def _slurm_states() -> dict[str, str]:
+    """States of this user's jobs by number: the accounting database's, then the controller's."""
+    states: dict[str, str] = {}
+    with suppress(subprocess.TimeoutExpired):
+        past = _run(
+            "sacct", "-X", "--parsable2", "--noheader", "--starttime=now-7days", "--format=JobIDRaw,State"
+        )
+        states = dict(line.split("|", 1) for line in past.stdout.splitlines() if past.returncode == 0)
+    for number, state, reason, *_ in _queue():
+        states[number] = f"{state} ({reason})" if state == "PENDING" else state
+    return states
+
+
+def _queue() -> list[list[str]]:
+    """Number, state, reason, folder and comment of this user's jobs that the controller knows."""
+    queue = _ask("squeue", "--me", "--noheader", "--states=all", "--format=%i|%T|%r|%Z|%k")
+    return [line.split("|", 4) for line in queue.splitlines()]
+
+
+def cancel_orphans(folder: Path) -> list[str]:
+    """Cancel the jobs that a killed Snakemake left in a folder and wait until they are gone.
+
+    To be called only by the one run that is at work in the folder: what Slurm still
+    runs there belongs to nobody. A training that is cancelled goes on from its last state.
+
+    Returns:
+        Numbers of the jobs.
+    """
+    left = _orphans(folder) if present() else []
+    if left:
+        print(f"bridgepipe: cancelling jobs of a killed run: {' '.join(left)}", file=sys.stderr, flush=True)
+        _run("scancel", *left)
+        deadline = time.monotonic() + 60  # what does not end by itself Slurm kills after KillWait
+        while set(_orphans(folder)) & set(left) and time.monotonic() < deadline:
+            time.sleep(0.5)
+    return left
+
+
+def _orphans(folder: Path) -> list[str]:
+    here = folder.resolve()
+    return [
+        number
+        for number, state, _, where, comment in _queue()
+        if state in ACTIVE and comment.startswith("rule_") and Path(where).resolve() == here
+    ]
+
+
+# jobs that go on in another job
+
+
+def requeue() -> bool:
+    """Put the running Slurm job of this process back into the queue, where it waits for its next turn.
+
+    Snakemake goes on waiting for it and counts no failure.
+
+    Returns:
+        False outside Slurm, when the job is being ended anyway, or when Slurm refuses.
+    """
+    number = os.environ.get("SLURM_JOB_ID")
+    if number is None or not present():
+        return False
+    state = _run("squeue", "--noheader", f"--job={number}", "--format=%T").stdout.strip()
+    return state == "RUNNING" and _run("scontrol", "requeue", number).returncode == 0
+
+
+def _ask(*command: str) -> str:
+    """What a command of Slurm prints.
+
+    Raises:
+        UserError: Slurm does not answer.
+    """
+    try:
+        done = _run(*command)
+        trouble = done.stderr.strip() if done.returncode != 0 else None
+    except subprocess.TimeoutExpired:
+        trouble = f"no answer in {ANSWER_SECONDS} s"
+    if trouble is not None:
+        raise UserError(f"Slurm does not answer: {trouble}", command[0], "try again when `sinfo` works")
+    return done.stdout
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)

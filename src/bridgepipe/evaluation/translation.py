@@ -1,0 +1,88 @@
+"""What a translation keeps of its source, beside what any other image would keep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+import torch
+
+from bridgepipe.errors import UserError
+from bridgepipe.evaluation.features import Extractor, Images, batches
+from bridgepipe.evaluation.restoration import quality
+from bridgepipe.rng import generator
+
+
+class Chosen:
+    """The ``items`` of ``images``, in their order."""
+
+    def __init__(self, images: Images, items: Sequence[int] | np.ndarray) -> None:
+        self._images, self._items = images, [int(item) for item in items]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self._images[self._items[index]]
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How near images are to others, one number per pair of images.
+
+    Attributes:
+        psnr: dB.
+        ssim: structural similarity.
+        distance: Euclidean, between the features of an extractor.
+    """
+
+    psnr: np.ndarray
+    ssim: np.ndarray
+    distance: np.ndarray
+
+    def means(self, suffix: str = "") -> dict[str, float]:
+        return {f"{name}{suffix}": float(value.mean()) for name, value in vars(self).items()}
+
+    def gains(self, other: Likeness, suffix: str) -> dict[str, float]:
+        """Mean of how much nearer than ``other``, and its standard error, pair by pair."""
+        found: dict[str, float] = {}
+        for name, value in vars(self).items():
+            gain = (getattr(other, name) - value) if name == "distance" else value - getattr(other, name)
+            found[f"{name}_gain{suffix}"] = float(gain.mean())
+            found[f"{name}_gain{suffix}_error"] = float(gain.std(ddof=1) / sqrt(len(gain)))
+        return found
+
+
+def likeness(images: Images, sources: Images, extractor: Extractor, batch_size: int = 64) -> Likeness:
+    """Each of ``images`` against the one of ``sources`` with its number, as many of both."""
+    found = quality(images, sources, "translations")
+    a, b = (_features(extractor, x, batch_size) for x in (images, sources))
+    distance = (a - b).norm(dim=1).cpu().numpy().astype(np.float64)
+    return Likeness(np.array(found.psnr), np.array(found.ssim), distance)
+
+
+def others(count: int, seed: int = 0) -> np.ndarray:
+    """For each of ``count`` items another one, all of them in turn.
+
+    Raises:
+        UserError: fewer than 2 items.
+    """
+    if count < 2:
+        raise UserError(f"{count} translations", "likeness", "translate 2 images or more")
+    order = generator(seed, "others").permutation(count)
+    partner = np.empty(count, np.int64)
+    partner[order] = np.roll(order, 1)
+    return partner
+
+
+def partners(count: int, among: int, seed: int = 0) -> np.ndarray:
+    """``count`` draws of ``among`` images, each before any comes again."""
+    rng = generator(seed, "partners")
+    rounds = [rng.permutation(among) for _ in range(-(-count // among))]
+    return np.concatenate(rounds)[:count]
+
+
+def _features(extractor: Extractor, images: Images, batch_size: int) -> torch.Tensor:
+    return torch.cat([extractor.features(batch) for _, batch in batches(images, batch_size, "features")])

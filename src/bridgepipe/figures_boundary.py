@@ -1,0 +1,121 @@
+"""Pictures of boundaries: where images mix, edits side by side, what flips and what stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from bridgepipe.canvas import INK, Cell, Images, canvas, mosaic
+from bridgepipe.figures import COLOURS
+
+EQUAL = 60.0  # dB: images that are the same leave the scale to the others
+
+
+def mixing_curve(path: str | Path, table: pd.DataFrame, t: int, title: str = "") -> None:
+    """Distance of the latents to the Gaussian shell, and accuracy of boundaries, against the step.
+
+    Args:
+        path: PNG to write.
+        table: rows of `boundary_mixing.MixingRow`.
+        t: the chosen step, drawn as a line.
+        title: printed above.
+    """
+    with canvas(path, 6.8, 2.9) as figure:
+        shell, separable = (_panel(figure, k) for k in (1, 2))
+        for n, (name, words) in enumerate(
+            (("radius", r"radius $|z|/\sqrt{D}$"), ("spread", r"spread $|z-z'|/\sqrt{2D}$"))
+        ):
+            shell.plot(table["t"], table[name], color=COLOURS[n], marker="o", label=words)
+        shell.axhline(1, color=INK, linewidth=0.6, linestyle=":")
+        shell.set(xlabel="Step t", ylabel="Relative to the Gaussian shell")
+        for n, (space, words) in enumerate((("z", "latent z"), ("h", "bottleneck h"))):
+            _with_interval(separable, table["t"], table, space, COLOURS[n], words)
+        separable.set(xlabel="Step t", ylabel="Accuracy of the boundary")
+        separable.yaxis.set_major_formatter(PercentFormatter(1.0))
+        for axes in (shell, separable):
+            axes.axvline(t, color=INK, linewidth=0.8, linestyle="--", label=f"mixing step {t}")
+            axes.legend(loc="best")
+        figure.suptitle(title, weight="bold", fontsize=9)
+
+
+def _panel(figure: Figure, place: int) -> Axes:
+    axes = figure.add_subplot(1, 2, place)
+    axes.grid(True)
+    axes.set_axisbelow(True)
+    return axes
+
+
+def _with_interval(axes: Axes, x: pd.Series, table: pd.DataFrame, name: str, colour: str, words: str) -> None:
+    axes.plot(x, table[f"{name}_accuracy"], color=colour, marker="o", label=words)
+    axes.fill_between(x, table[f"{name}_low"], table[f"{name}_high"], color=colour, alpha=0.15, linewidth=0)
+
+
+def strip_grid(
+    path: str | Path,
+    strips: Images,
+    distances: Sequence[float],
+    beside: dict[str, Images],
+    title: str = "",
+    captions: Sequence[Sequence[str]] | None = None,
+) -> None:
+    """A row per image: itself, then edited at every distance.
+
+    Args:
+        path: PNG to write.
+        strips: uint8 ``[N, K, H, W, C]``.
+        distances: ``[K]``, the headings.
+        beside: what stands left of the strips, by heading: uint8 ``[N, H, W, C]``.
+        title: printed above.
+        captions: a text under every edited image, ``[N][K]``; None: none.
+    """
+    cells = [
+        Cell(image, row, column)
+        for column, images in enumerate(beside.values())
+        for row, image in enumerate(images)
+    ]
+    for row, strip in enumerate(strips):
+        for k, image in enumerate(strip):
+            words = "" if captions is None else captions[row][k]
+            cells.append(Cell(image, row, len(beside) + k, words))
+    heads = [*beside, *(f"${d:+g}$" if d else "$0$" for d in np.round(distances, 3))]
+    mosaic(path, cells, heads, [], title)
+
+
+def flips_against_distance(path: str | Path, table: pd.DataFrame, best: float, title: str = "") -> None:
+    """Share of flipped edits with its interval, and what they keep, against the distance.
+
+    Args:
+        path: PNG to write.
+        table: rows of `evaluation.edits.measure`.
+        best: size of the best edit, drawn as lines on both sides.
+        title: printed above.
+    """
+    with canvas(path, 6.8, 2.9) as figure:
+        flipped, like = (_panel(figure, k) for k in (1, 2))
+        known = table.dropna(subset=["flipped"])
+        flipped.plot(known["distance"], known["flipped"], color=COLOURS[0], marker="o", label="flipped")
+        flipped.fill_between(
+            known["distance"], known["low"], known["high"], color=COLOURS[0], alpha=0.15, linewidth=0
+        )
+        names = [name for name in table.columns if str(name).startswith("kept_")]
+        for n, name in enumerate(names, start=1):
+            words = f"kept: {str(name).removeprefix('kept_')}"
+            flipped.plot(table["distance"], table[name], color=COLOURS[n], label=words)
+        flipped.set(xlabel="Distance of the edit", ylabel="Share of images", ylim=(-0.03, 1.03))
+        flipped.yaxis.set_major_formatter(PercentFormatter(1.0))
+        columns = {"psnr": "image decoded without an edit", "psnr_original": "original"}
+        for n, (name, words) in enumerate((k, w) for k, w in columns.items() if k in table):
+            known = table[table[name] < EQUAL]
+            like.plot(known["distance"], known[name], color=COLOURS[n], marker="o", label=f"to the {words}")
+        like.set(xlabel="Distance of the edit", ylabel="PSNR in dB")
+        for axes in (flipped, like):
+            for side in (-best, best):
+                axes.axvline(side, color=INK, linewidth=0.6, linestyle=":")
+            axes.legend(loc="best")
+        figure.suptitle(title, weight="bold", fontsize=9)

@@ -1,0 +1,149 @@
+"""One command as several processes of this machine: started, stopped and ended together.
+
+A launcher for several machines may have started them instead (docs/several-processes.md).
+Imports nothing heavy: the process that only waits for the others stays small.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+from bridgepipe.errors import UserError
+
+CHILD = "BRIDGEPIPE_CHILD"  # set in the processes that `start` started
+PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+GRACE = 5.0  # seconds for the others to end when one process has failed, and again after SIGTERM
+
+Processes = Sequence[subprocess.Popen[bytes]]
+
+
+def start(processes: int, threads: int = 1) -> None:
+    """Go on as one of ``processes``; a command that nobody launched starts them and ends with them.
+
+    The exit code of the command is that of the first process that failed, 0 when none did.
+
+    Args:
+        processes: how many there must be.
+        threads: CPU threads of each.
+
+    Raises:
+        UserError: a launcher started another number.
+        SystemExit: the processes that were started here have ended.
+    """
+    launched = os.environ.get("WORLD_SIZE")
+    if launched is None:
+        _started_once()
+        if processes > 1:
+            raise SystemExit(_run(processes, threads))
+    elif int(launched) != processes:
+        raise UserError(
+            f"{launched} processes were started where {processes} are wanted",
+            "runtime.processes",
+            f"start {processes}, or give --processes {launched}",
+        )
+    if CHILD in os.environ:
+        _end_with_the_launcher()
+
+
+def here() -> int:
+    """How many processes of this command share this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
+def _started_once() -> None:
+    """srun starts a command once per task; each would do all of the work."""
+    copies = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
+    if copies > 1:
+        raise UserError(
+            f"srun started this command {copies} times, each for itself",
+            "processes",
+            f"start it once (srun --ntasks=1) with --processes {copies}",
+        )
+
+
+def _run(processes: int, threads: int) -> int:
+    started: list[subprocess.Popen[bytes]] = []
+    command = [sys.executable, "-m", "bridgepipe", *sys.argv[1:]]
+    with _signals_passed_on(started), _port() as port:
+        for rank in range(processes):
+            environment = {
+                **os.environ,
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(processes),
+                "LOCAL_WORLD_SIZE": str(processes),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+                "OMP_NUM_THREADS": str(threads),
+                CHILD: "1",
+            }
+            # the pipe is never written to: a child reads its end when the launcher is gone
+            started.append(subprocess.Popen(command, env=environment, stdin=subprocess.PIPE))
+        return _wait(started)
+
+
+@contextmanager
+def _port() -> Iterator[int]:
+    """A free port, kept from other programs until the first process listens on it."""
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved.getsockname()[1]
+
+
+@contextmanager
+def _signals_passed_on(processes: Processes) -> Iterator[None]:
+    def pass_on(number: int, _: FrameType | None) -> None:
+        for process in processes:
+            process.send_signal(number)
+
+    before = {s: signal.signal(s, pass_on) for s in PASSED_ON}
+    try:
+        yield
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)
+
+
+def _wait(processes: Processes) -> int:
+    """Wait for all; when one fails the others, which wait for it, are ended."""
+    while all(p.poll() in (None, 0) for p in processes):
+        if all(p.returncode == 0 for p in processes):
+            return 0
+        time.sleep(0.05)
+    rank, code = next((k, p.returncode) for k, p in enumerate(processes) if p.returncode not in (None, 0))
+    _end([p for p in processes if p.returncode is None])
+    print(f"bridgepipe: process {rank} of {len(processes)} ended first, with code {code}", file=sys.stderr)
+    return code if code > 0 else 128 - code
+
+
+def _end(processes: Processes) -> None:
+    # most find out by themselves that one is missing
+    for end in (subprocess.Popen.terminate, subprocess.Popen.kill):
+        deadline = time.monotonic() + GRACE
+        while any(p.poll() is None for p in processes) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for process in processes:
+            end(process)
+    for process in processes:
+        process.wait()
+
+
+def _end_with_the_launcher() -> None:
+    # SIGTERM raises, so that files under temporary names are removed
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    threading.Thread(target=_watch, daemon=True).start()
+
+
+def _watch() -> None:
+    os.read(0, 1)
+    os._exit(1)

@@ -1,0 +1,189 @@
+"""Dual diffusion implicit bridges between sets of points (Su et al. 2023, section 4.1).
+
+Two models trained apart: the source's ODE takes a point to its latent, the target's takes the latent on.
+A cycle goes on, back through the target's ODE and the source's; its ends would meet if no step had a length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from bridgepipe import running, samplers
+from bridgepipe.errors import UserError
+from bridgepipe.methods.gaussian import Model
+from bridgepipe.processes.gaussian import Gaussian
+from bridgepipe.rng import BlockNoise
+from bridgepipe.samplers.gaussian_loops import Grid, Grids, Sample
+from bridgepipe.samplers.solvers import Pair
+from bridgepipe.samplers.steps import Spacing, decode_steps, kept
+
+Solver = Literal["ddim", "heun", "multistep2", "multistep3", "obelm"]
+Start = Tensor | Pair
+T = TypeVar("T")
+
+BATCH = 4096  # points per network call; an image's batch would be too small to keep a core busy
+
+
+@dataclass(frozen=True)
+class Walk:
+    """How the ODE is solved, in either direction.
+
+    Args:
+        solver: a name of `samplers.SOLVERS`.
+        nfe: network calls per direction, at most; None: every step of the process.
+        spacing: where the calls lie, see `samplers.steps`.
+        grid: ``exact`` goes and comes along the same steps, ``ddib`` as published.
+    """
+
+    solver: Solver = "obelm"
+    nfe: int | None = 50
+    spacing: Spacing = "log_snr"
+    grid: Grids = "exact"
+
+    def steps(self, process: Gaussian) -> Grid:
+        """Steps of both directions.
+
+        Raises:
+            UserError: too few calls for the solver, or more than the process has steps.
+        """
+        if self.nfe is None:
+            return samplers.grid(self.grid, range(process.T), process.T)
+        count = self._indices(self.nfe)
+        if count < (3 if self.solver == "obelm" else 2):
+            raise UserError(f"nfe is {self.nfe} with {self.solver}", "walk", "take more network calls")
+        return samplers.grid(self.grid, kept(process, min(count, process.T), self.spacing), process.T)
+
+    def _indices(self, nfe: int) -> int:
+        """Indices that ``nfe`` calls reach: an interval of the exact grid costs one call, heun's two."""
+        more = 1 if self.grid == "exact" else 0  # the published ways have as many steps as indices
+        return {"heun": nfe // 2 + more, "multistep3": nfe - 1 + more, "obelm": nfe}.get(
+            self.solver, nfe + more
+        )
+
+
+# All steps of the process, and the two ways that differ by one step.
+PUBLISHED = Walk("ddim", None, "uniform", "ddib")
+
+
+@dataclass(frozen=True)
+class Translation:
+    """Both ends of a batch of paths.
+
+    Attributes:
+        latent: where the source's ODE ended.
+        target: where the target's ODE ended.
+    """
+
+    latent: Sample
+    target: Sample
+
+    @property
+    def calls(self) -> int:
+        """Network calls per point in the dearer direction."""
+        return max(self.latent.calls, self.target.calls)
+
+
+def encode(model: Model, x: Start, walk: Walk) -> Sample:
+    """Points ``[B, D]`` to latents; from a pair along the exact path that made it."""
+    steps = walk.steps(model.process).encode
+    return samplers.encode(model.denoiser(), x, steps, process=model.process, solver=walk.solver)
+
+
+def decode(model: Model, x: Start, walk: Walk) -> Sample:
+    """Latents ``[B, D]`` to points, `encode` reversed."""
+    steps = walk.steps(model.process).decode
+    return samplers.decode(model.denoiser(), x, steps, process=model.process, solver=walk.solver)
+
+
+def translate(source: Model, target: Model, x: Start, walk: Walk) -> Translation:
+    """One batch from the source's domain to the target's.
+
+    Raises:
+        UserError: the models' noise is not the same, so that a latent of one means nothing to the other.
+    """
+    if source.diffusion.shape != target.diffusion.shape or source.process.T != target.process.T:
+        mend = "train both on points of one dimension with one schedule"
+        raise UserError("the models have different latents", "translation", mend)
+    latent = encode(source, x, walk)
+    return Translation(latent, decode(target, start_of(latent), walk))
+
+
+def back(source: Model, target: Model, translation: Translation, walk: Walk, keep: bool = True) -> Sample:
+    """The points of a translation back in the source's domain.
+
+    Args:
+        keep: go back from the pair that an exactly invertible solver left; else from the points alone,
+            as anyone must who was given no more.
+    """
+    end = translation.target
+    return translate(target, source, start_of(end) if keep else end.x, walk).target
+
+
+def start_of(sample: Sample) -> Start:
+    """What a path that goes on from here starts from."""
+    return sample.x if sample.pair is None else sample.pair
+
+
+def sample(model: Model, items: Sequence[int], walk: Walk, seed: int) -> Tensor:
+    """Generated points ``[n, D]``; each depends on its number and the seed only."""
+    steps = decode_steps(model.process, walk.solver, walk.nfe or model.process.T, walk.spacing)
+
+    def run(piece: Sequence[int]) -> Tensor:
+        start = BlockNoise(seed, "generation", piece, model.device).normal(model.diffusion.shape)
+        return samplers.decode(
+            model.denoiser(), start, steps, process=model.process, solver=walk.solver
+        ).x.cpu()
+
+    return torch.cat(in_batches(run, items, "sampling"))
+
+
+def over(
+    points: Tensor, device: torch.device, run: Callable[[Tensor], Iterable[Tensor]], label: str
+) -> list[Tensor]:
+    """Results of ``run`` on batches of points ``[N, D]``, joined, on the CPU."""
+    batches = in_batches(
+        lambda piece: [r.cpu() for r in run(points[list(piece)].to(device))], range(len(points)), label
+    )
+    return [torch.cat(list(parts)) for parts in zip(*batches, strict=True)]
+
+
+def in_batches(run: Callable[[Sequence[int]], T], items: Sequence[int], label: str) -> list[T]:
+    """`running.in_batches` with as many points as keep a core busy."""
+    return list(running.in_batches(run, items, BATCH, label))
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """A cycle a -> b -> a of points.
+
+    Attributes:
+        target: the points on their way, in b, ``[N, D]``.
+        error: distance of every point to itself after the cycle, ``[N]`` float64.
+        calls: network calls per direction and point.
+    """
+
+    target: Tensor
+    error: Tensor
+    calls: int
+
+
+def cycle(source: Model, target: Model, points: Tensor, walk: Walk, keep: bool = True) -> Cycle:
+    """How far a cycle takes points ``[N, D]`` from where they were; ``keep`` as of `back`."""
+    calls = 0
+
+    def run(x: Tensor) -> list[Tensor]:
+        nonlocal calls
+        there = translate(source, target, x, walk)
+        calls = there.calls
+        again = back(source, target, there, walk, keep)
+        # the pair holds the state in float64; x is that in the network's precision
+        end = again.x if again.pair is None else again.pair.x
+        return [there.target.x, (end.double() - x.double()).norm(dim=1)]
+
+    moved, error = over(points, source.device, run, "cycle")
+    return Cycle(moved, error, calls)

@@ -1,0 +1,124 @@
+"""Sections of params.yaml about DDIB between classes of images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from bridgepipe.params.common import Split, Strict
+from bridgepipe.params.experiments import Distribution
+from bridgepipe.params.gaussian import Guide, Model
+
+Label = int | str | None
+SPELLINGS = r"^(|\d+(,\d+)*|ddim\d+|(log_snr|quad|uniform(-leading|-trailing|-linspace)?) \d+)$"
+
+
+class TranslateImages(Strict):
+    """Which images are translated, and how."""
+
+    dataset: str | None = Field(None, description="where the images come from; null: the source model's data")
+    split: Split = "test"
+    count: int | None = Field(None, ge=2, description="only the first images of the class; null: all")
+    solver: Literal["ddim", "heun", "multistep2", "multistep3", "obelm"] = "obelm"
+    grid: Literal["exact", "ddib", "dmi"] = Field(
+        "exact", description="same steps both ways, or as published by either of two"
+    )
+    respacing: str = Field("log_snr 50", pattern=SPELLINGS, description="visited times; empty: all")
+    clip_encode: bool = False
+    clip_decode: bool = False
+    guidance: Literal["none", "classifier", "free"] = "none"
+    scale_encode: float = Field(0.0, ge=0, description="0: unguided")
+    scale_decode: float = Field(1.0, ge=0, description="0: unguided")
+
+    @model_validator(mode="after")
+    def _possible(self) -> TranslateImages:
+        if self.solver == "obelm" and self.grid != "exact":
+            raise ValueError("grid must be exact with obelm, whose rule ends before pure noise")
+        return self
+
+
+class EvaluateTranslation(Distribution):
+    classifier: str = Field(description="says whether a translation is of the target class")
+    label: int | None = Field(
+        None, ge=0, description="target's number there; null: that of the target's network"
+    )
+
+
+class ClassTranslation(Strict):
+    """DDIB from one class of images to another, with one conditional network or with two of any kind."""
+
+    source: Label = Field(None, description="class of the images, by name or number; null: all images")
+    target: Label = Field(None, description="class that they are translated to; null: none is told")
+    source_model: str = Field(description="a name of experiments.model")
+    target_model: str | None = Field(None, description="null: the source model")
+    guide: str | None = Field(None, description="a name of experiments.guide, of the target's classes")
+    sample: TranslateImages = TranslateImages()
+    cycle: int | None = Field(None, ge=1, description="images that are also taken back; null: all")
+    evaluate: EvaluateTranslation
+
+    @property
+    def models(self) -> tuple[str, str]:
+        """Experiments of the source's and the target's model."""
+        return f"model/{self.source_model}", f"model/{self.target_model or self.source_model}"
+
+    def references(self) -> dict[str, tuple[str, str]]:
+        dataset = {} if self.sample.dataset is None else {"sample.dataset": ("datasets", self.sample.dataset)}
+        guide = {} if self.guide is None else {"guide": ("guide", self.guide)}
+        return {
+            "source_model": ("model", self.source_model),
+            "target_model": ("model", self.target_model or self.source_model),
+            "evaluate.extractor": ("extractors", self.evaluate.extractor),
+            "evaluate.classifier": ("extractors", self.evaluate.classifier),
+            **dataset,
+            **guide,
+        }
+
+    def splits(self) -> dict[str, tuple[str | None, str]]:
+        source, target = self.models
+        return {
+            "sample.split": (self.sample.dataset or source, self.sample.split),
+            "evaluate.reference": (target, self.evaluate.reference),
+        }
+
+    def stages(self) -> dict[str, dict[str, Any]]:
+        e = self.model_dump(mode="json")
+        kept = ("source", "target", "source_model", "target_model", "guide", "sample")
+        sample = {"method": "ddib/classes", **{k: e[k] for k in kept}}
+        return {
+            "sample": sample,
+            "cycle": {**sample, "count": e["cycle"]},
+            "evaluate": e["evaluate"],
+        }
+
+    def contradiction(self, resolved: Mapping[str, Any]) -> str | None:
+        """What does not go together between this and the models that it names; None: nothing."""
+        source, target = (resolved[name] for name in self.models)
+        guide = None if self.guide is None else resolved[f"guide/{self.guide}"]
+        if len({_diffusion(m) for m in (source, target, guide) if m is not None}) > 1:
+            return "models and guide have different processes"
+        for side, model, label, scale in (
+            ("source", source, self.source, self.sample.scale_encode),
+            ("target", target, self.target, self.sample.scale_decode),
+        ):
+            if label is None and model.conditional and not model.drop_labels:
+                return f"no {side} class, but its model was always told one"
+            if scale and self.sample.guidance == "free" and not model.drop_labels:
+                return f"guidance is free, but the {side} model was trained without drop_labels"
+        return None
+
+    @model_validator(mode="after")
+    def _possible(self) -> ClassTranslation:
+        guided = self.sample.guidance == "classifier"
+        if guided and (self.guide is None or self.target is None):
+            raise ValueError("guidance: classifier needs a guide and a target class")
+        if guided and self.sample.scale_encode and (self.source is None or len(set(self.models)) == 2):
+            raise ValueError("a guide on the way up needs one model for both classes")
+        return self
+
+
+def _diffusion(model: Model | Guide) -> tuple[Any, ...]:
+    p = model.process
+    spectrum = (p.c1, p.c2, p.m, p.variant) if p.schedule == "shortest_path" else ()
+    return p.schedule, p.T, *spectrum

@@ -1,0 +1,165 @@
+"""Sections of params.yaml about DDIB between sets of points: domains of the plane, colours of photographs."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from bridgepipe.params.common import Strict
+from bridgepipe.params.experiments import Recipe
+from bridgepipe.params.gaussian import PointNetwork, Process, Spacing
+
+Solver = Literal["ddim", "heun", "multistep2", "multistep3", "obelm"]
+
+
+class PointWalk(Strict):
+    """How the ODE is solved, in either direction."""
+
+    solver: Solver = "obelm"
+    nfe: int | None = Field(50, ge=3, description="network calls per direction, at most; null: all steps")
+    spacing: Spacing = "log_snr"
+    grid: Literal["exact", "ddib"] = Field("exact", description="same steps both ways, or as published")
+
+    @model_validator(mode="after")
+    def _possible(self) -> PointWalk:
+        if self.solver == "obelm" and self.grid == "ddib":
+            raise ValueError("grid must be exact with obelm, whose rule ends before pure noise")
+        return self
+
+
+class CycleWalk(PointWalk):
+    """A way to go a -> b -> a."""
+
+    keep: bool = Field(True, description="back from obelm's pair of states; false: from the points alone")
+
+
+FULL = CycleWalk(solver="ddim", nfe=None, spacing="uniform", grid="ddib")
+
+
+def _cycles() -> dict[str, CycleWalk]:
+    return {
+        **{f"DDIM {n}": FULL.model_copy(update={"nfe": n}) for n in (50, 100, 250)},
+        "multistep2 50": CycleWalk(solver="multistep2"),
+        "multistep3 50": CycleWalk(solver="multistep3"),
+        "O-BELM 50, points alone": CycleWalk(keep=False),
+        "O-BELM 50, pair kept": CycleWalk(),
+    }
+
+
+class Generated(Strict):
+    """How points are drawn from a model, and how many are encoded to test its latents."""
+
+    solver: Solver = "multistep3"
+    nfe: int = Field(50, ge=3, description="network calls per point, at most")
+    spacing: Spacing = "log_snr"
+    count: int = Field(80_000, ge=100, description="samples")
+    latents: int = Field(10_000, ge=100, description="test points that are encoded")
+    seed: int = Field(0, ge=0)
+
+
+class PointModel(Strict):
+    """A Gaussian diffusion model of points."""
+
+    dataset: str
+    process: Process = Process()
+    network: PointNetwork = PointNetwork()
+    train: Recipe
+
+    @classmethod
+    def named(cls, name: str) -> dict[str, Any]:
+        """The dataset of the same name."""
+        return {"dataset": name}
+
+    def references(self) -> dict[str, tuple[str, str]]:
+        return {"dataset": ("datasets", self.dataset)}
+
+    def splits(self) -> dict[str, tuple[str | None, str]]:
+        return {"dataset": (self.dataset, "test")}
+
+    def stages(self) -> dict[str, dict[str, Any]]:
+        e = self.model_dump(mode="json", include={"dataset", "process", "network", "train"})
+        return {"train": {"method": "points", **e}}
+
+    @model_validator(mode="after")
+    def _possible(self) -> PointModel:
+        if self.process.schedule == "shortest_path" or self.process.variance.startswith("learned"):
+            raise ValueError("points need a schedule without frequencies and a fixed variance")
+        return self
+
+
+class Domain(PointModel):
+    """A domain of the plane: its model, and samples of it."""
+
+    sample: Generated = Generated()
+
+    def stages(self) -> dict[str, dict[str, Any]]:
+        return {**super().stages(), "sample": self.sample.model_dump(mode="json")}
+
+
+class Ends(Strict):
+    """What leads from one model to another."""
+
+    source: str
+    target: str
+
+    def between(self, section: str) -> dict[str, tuple[str, str]]:
+        return {"source": (section, self.source), "target": (section, self.target)}
+
+    @model_validator(mode="after")
+    def _two(self) -> Ends:
+        if self.source == self.target:
+            raise ValueError("source and target must differ")
+        return self
+
+
+class PointTranslation(Ends):
+    """DDIB from one domain of the plane to another; the name ``a-b`` says which when they are left out."""
+
+    translate: PointWalk = PointWalk()
+    count: int = Field(10_000, ge=100, description="translated points of the source's test split")
+    exact: int = Field(2000, ge=10, description="points of the exact plans, whose time grows with their cube")
+    cycle: dict[str, CycleWalk] = Field(_cycles(), description="columns of the table of cycles")
+    full: bool = Field(False, description="also a cycle as published: DDIM, all steps, grid ddib")
+    cycle_count: int = Field(500, ge=10, description="points that go in a cycle")
+    seed: int = Field(0, ge=0, description="of the choice of points")
+
+    @classmethod
+    def named(cls, name: str) -> dict[str, Any]:
+        """What follows from the experiment's name."""
+        source, _, target = name.partition("-")
+        return {"source": source, "target": target}
+
+    def references(self) -> dict[str, tuple[str, str]]:
+        return self.between("ddib/sample")
+
+    def splits(self) -> dict[str, tuple[str | None, str]]:
+        return {}
+
+    def stages(self) -> dict[str, dict[str, Any]]:
+        e = self.model_dump(mode="json")
+        ends = {k: e[k] for k in ("source", "target", "seed")}
+        walks = e["cycle"] | ({"DDIM, all steps": FULL.model_dump(mode="json")} if self.full else {})
+        return {
+            "translate": {**ends, "translate": e["translate"], "count": e["count"]},
+            "cycle": {**ends, "cycle": walks, "count": e["cycle_count"]},
+            "evaluate": {"exact": e["exact"], "seed": e["seed"]},
+        }
+
+
+class ColorTransfer(Ends):
+    """DDIB between the colours of two photographs, both ways, beside optimal transport."""
+
+    translate: PointWalk = PointWalk()
+    plan: int = Field(1000, ge=10, description="colours of the plans of optimal transport")
+    sinkhorn: float = Field(0.05, gt=0, description="entropic regularisation, in units of the mean cost")
+    seed: int = Field(0, ge=0, description="of the plans' colours")
+
+    def references(self) -> dict[str, tuple[str, str]]:
+        return self.between("ddib/cloud")
+
+    def splits(self) -> dict[str, tuple[str | None, str]]:
+        return {}
+
+    def stages(self) -> dict[str, dict[str, Any]]:
+        return {"translate": self.model_dump(mode="json")}

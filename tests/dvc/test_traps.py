@@ -1,0 +1,137 @@
+"""Nine ways in which DVC and Snakemake together have recorded wrong results; here each gives the right ones.
+
+Every result is compared with what plain Snakemake makes of the same parameters from nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from repository import Repository, Truth
+
+pytestmark = pytest.mark.dvc
+
+SAMPLED = {f"{stage}-i2sb@jpeg-5" for stage in ("sample", "evaluate")} | {"report"}
+PLANNED = {"plan", "inputs"}
+TRAINED = {f"{stage}-i2sb@jpeg-5" for stage in ("train", "study")} | SAMPLED
+
+
+def set_nfe(repository: Repository, nfe: int) -> None:
+    repository.set("sample", nfe=nfe)
+
+
+@pytest.fixture
+def clone(recorded: Repository, tmp_path: Path) -> Repository:
+    """A fresh clone with the recorded data, as Snakemake should see it."""
+    fresh = recorded.clone(tmp_path / "clone")
+    fresh.sync()
+    return fresh
+
+
+def test_a_fresh_clone_has_nothing_to_do(recorded: Repository, clone: Repository, truth: Truth) -> None:
+    assert clone.pending() == set()
+    assert clone.repro() == set()
+    assert clone.files() == recorded.files() == truth(recorded)
+    clone.set("sample", nfe=3)
+    assert "train" not in clone.pending()
+
+
+def test_a_seed_in_a_clone_that_was_only_pulled(recorded: Repository, tmp_path: Path, truth: Truth) -> None:
+    fresh = recorded.clone(tmp_path / "clone")
+    fresh.run("dvc", "pull", "-q")
+    fresh.set("train", seed=7)
+    assert fresh.repro() == PLANNED | TRAINED
+    assert fresh.files() == truth(fresh)
+
+
+def test_nfe_there_and_back(recorded: Repository, clone: Repository, truth: Truth) -> None:
+    set_nfe(clone, 3)
+    assert clone.repro() == PLANNED | SAMPLED
+    clone.commit("three calls")
+    three = clone.files()
+    assert three == truth(clone)
+    clone.run("git", "checkout", "-q", "HEAD~1")
+    clone.run("dvc", "checkout", "-q")
+    assert clone.repro() == set()
+    assert clone.files() == recorded.files()
+    set_nfe(clone, 3)
+    assert clone.repro() <= PLANNED | SAMPLED
+    assert clone.files() == three
+
+
+def test_an_experiment_in_a_temporary_folder(recorded: Repository, clone: Repository, truth: Truth) -> None:
+    before = clone.files()
+    clone.run("dvc", "exp", "run", "--temp", "--name", "three", "-S", "scales.demo.i2sb.sample.nfe=3")
+    assert clone.files() == before
+    clone.run("dvc", "exp", "apply", "three")
+    assert clone.settings()["nfe"] == 3
+    assert clone.files() == truth(clone)
+
+
+def test_two_workers_of_the_queue(clone: Repository, truth: Truth) -> None:
+    for nfe in (3, 4):
+        clone.run(
+            "dvc",
+            "exp",
+            "run",
+            "--queue",
+            "--name",
+            f"calls-{nfe}",
+            "-S",
+            f"scales.demo.i2sb.sample.nfe={nfe}",
+        )
+    clone.run("dvc", "queue", "start", "--jobs", "2")
+    clone.wait_for_queue()
+    clone.run("dvc", "exp", "apply", "calls-3")
+    assert clone.settings()["nfe"] == 3
+    assert clone.files() == truth(clone)
+    clone.run("dvc", "exp", "apply", "calls-4")
+    assert clone.settings()["nfe"] == 4
+
+
+def test_code_of_one_stage(recorded: Repository, clone: Repository) -> None:
+    append(clone, "src/bridgepipe/evaluation/fid.py", "# a comment\n")
+    assert clone.repro() == {"evaluate-i2sb@jpeg-5", "study-i2sb@jpeg-5"}
+    assert clone.files() == recorded.files()
+
+
+def test_a_comment_in_the_parameters(recorded: Repository, clone: Repository) -> None:
+    append(clone, "params.yaml", "# a comment\n")
+    assert clone.repro() == set()
+    assert clone.pending() == set()
+    assert clone.files() == recorded.files()
+
+
+def test_snakemake_alone_then_commit(clone: Repository, truth: Truth) -> None:
+    set_nfe(clone, 3)
+    clone.run("snakemake")
+    clone.run("bridgepipe", "verify")
+    clone.run("dvc", "commit", "-f", "-q")
+    assert clone.run("dvc", "status", "-q") == ""
+    assert clone.repro() == set()
+    assert clone.files() == truth(clone)
+
+
+def test_a_branch_and_back(recorded: Repository, clone: Repository, truth: Truth) -> None:
+    clone.run("git", "checkout", "-q", "-b", "other")
+    clone.set("train", seed=7)
+    assert clone.repro() == PLANNED | TRAINED
+    clone.commit("another seed")
+    assert clone.files() == truth(clone)
+    other = clone.files()
+    clone.run("git", "checkout", "-q", "main")
+    clone.sync()
+    assert clone.pending() == set()
+    assert clone.files() == recorded.files()
+    clone.run("git", "checkout", "-q", "other")
+    clone.sync()
+    assert clone.files() == other
+    clone.set("sample", nfe=3)
+    assert "train" not in clone.pending()
+    assert "sample" in clone.pending()
+
+
+def append(repository: Repository, name: str, text: str) -> None:
+    path = repository.folder / name
+    path.write_text(path.read_text() + text)

@@ -1,0 +1,159 @@
+"""What can be told of Slurm without one: commands that pretend, and logs as Snakemake writes them."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from bridgepipe import cluster
+from bridgepipe.errors import UserError
+
+CONFIG = 'echo "MinJobAge               = {age} sec"'
+LOG = """\
+Job 1: Training i2sb/jpeg-5
+Shell command: bridgepipe train --config results/i2sb/jpeg-5/config/train.json > results/i2sb/jpeg-5/logs/train.log 2>&1
+Job 1 has been submitted with SLURM jobid 17 (log: /p/.snakemake/slurm_logs/rule_train/i2sb_jpeg-5/17.log).
+Job 2: Preparing the images of digits
+Shell command: bridgepipe prepare --config data/prepared/digits/config.json > results/logs/prepare-digits.log 2>&1
+Finished jobid: 2 (Rule: prepare)
+Error in rule train:
+    message: SLURM-job '17' failed, SLURM status is: 'TIMEOUT'.
+    jobid: 1
+Trying to restart job 1.
+Job 1: Training i2sb/jpeg-5
+Shell command: bridgepipe train --config results/i2sb/jpeg-5/config/train.json > results/i2sb/jpeg-5/logs/train.log 2>&1
+Job 1 has been submitted with SLURM jobid 18 (log: /p/.snakemake/slurm_logs/rule_train/i2sb_jpeg-5/18.log).
+Job 3: FID of jpeg-5
+Shell command: bridgepipe evaluate fid --config results/i2sb/jpeg-5/config/evaluate.json > results/i2sb/jpeg-5/logs/fid.log 2>&1
+Error in rule fid:
+    jobid: 3
+"""  # noqa: E501
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of commands, the only ones besides the system's."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/bin")
+    monkeypatch.setattr(cluster, "ANSWER_SECONDS", 0.5)
+    return folder
+
+
+def pretend(folder: Path, **scripts: str) -> None:
+    for name, script in {"sbatch": "true", "squeue": "true", **scripts}.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+
+
+def test_sacct_where_the_database_answers(commands: Path) -> None:
+    pretend(commands, sacct="exit 0", scontrol=CONFIG.format(age=300))
+    assert cluster.status_command("auto") == "sacct"
+    assert cluster.status_command("sacct") == "sacct"
+    assert cluster.status_command("squeue") == "squeue"
+
+
+@pytest.mark.parametrize("sacct", ["echo Slurm accounting storage is disabled >&2; exit 1", "exec sleep 60"])
+def test_squeue_where_it_does_not(commands: Path, sacct: str) -> None:
+    pretend(commands, sacct=sacct, scontrol=CONFIG.format(age=300))
+    before = time.monotonic()
+    assert cluster.status_command("auto") == "squeue"
+    with pytest.raises(UserError, match="the accounting database does not answer"):
+        cluster.status_command("sacct")
+    assert time.monotonic() - before < 5
+
+
+def test_neither_is_told(commands: Path) -> None:
+    pretend(commands, sacct="exit 1", scontrol=CONFIG.format(age=2))
+    with pytest.raises(UserError, match="forgets ended jobs after 2 s"):
+        cluster.status_command("auto")
+
+
+def test_a_controller_that_is_away_is_told(commands: Path) -> None:
+    pretend(commands, sacct="exit 1", scontrol="echo slurm_load_ctl_conf error >&2; exit 1")
+    with pytest.raises(UserError, match="Slurm does not answer: slurm_load_ctl_conf error"):
+        cluster.status_command("auto")
+
+
+def test_a_misspelt_setting_is_told() -> None:
+    with pytest.raises(UserError, match="use auto, sacct or squeue"):
+        cluster.status_command("saact")
+
+
+def test_gpu_rules_are_those_that_ask_for_one_and_their_heirs(tmp_path: Path) -> None:
+    (tmp_path / "a.smk").write_text(
+        "rule train:\n    resources:\n        gpu=1,\n    shell:\n        'x'\n\n\n"
+        "rule gather:\n    shell:\n        'y'\n\n\n"
+        "use rule train as tune with:\n    output:\n        'z'\n"
+    )
+    assert cluster.gpu_rules(tmp_path) == ["train", "tune"]
+
+
+def test_gpu_rules_of_the_workflow() -> None:
+    assert {"train", "sample", "study"} <= set(
+        cluster.gpu_rules(Path(__file__).parents[2] / "workflow/rules")
+    )
+
+
+def test_jobs_of_a_folder_without_slurm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bridgepipe.cli.status import status
+
+    monkeypatch.setenv("PATH", "")
+    (tmp_path / ".snakemake/log").mkdir(parents=True)
+    (tmp_path / ".snakemake/log/1.snakemake.log").write_text(LOG)
+    status(tmp_path)
+    assert capsys.readouterr().out.splitlines() == [
+        "no Slurm here: states are those of Snakemake's log",
+        "",
+        "rule          experiment   job  state      log",
+        "prepare       digits       #2   COMPLETED  results/logs/prepare-digits.log",
+        "train         i2sb/jpeg-5  18   STOPPED    results/i2sb/jpeg-5/logs/train.log",
+        "evaluate fid  i2sb/jpeg-5  #3   FAILED     results/i2sb/jpeg-5/logs/fid.log",
+    ]
+
+
+def test_slurm_has_the_last_word(commands: Path, tmp_path: Path) -> None:
+    pretend(
+        commands, sacct="exit 1", squeue="echo '18|PENDING|Resources|/p|rule_train_wildcards_i2sb_jpeg-5'"
+    )
+    (tmp_path / ".snakemake/log").mkdir(parents=True)
+    (tmp_path / ".snakemake/log/1.snakemake.log").write_text(LOG)
+    states = {job.number: job.state for job in cluster.last_jobs(tmp_path)}
+    assert states == {"#2": "COMPLETED", "18": "PENDING (Resources)", "#3": "FAILED"}
+
+
+def test_orphans_of_this_folder_are_cancelled(commands: Path, tmp_path: Path) -> None:
+    here, said = tmp_path / "project", tmp_path / "cancelled"
+    here.mkdir()
+    queue = [
+        f"7|RUNNING|None|{here}|rule_train",
+        "8|RUNNING|None|/elsewhere|rule_train",
+        f"9|PENDING|None|{here}|mine",
+    ]
+    listed = " ".join(f"'{line}'" for line in queue)
+    pretend(
+        commands,
+        squeue=f"[ -e {said} ] || printf '%s\\n' {listed}",
+        scancel=f'echo "$@" > {said}',
+    )
+    assert cluster.cancel_orphans(here) == ["7"]
+    assert said.read_text() == "7\n"
+
+
+def test_requeue_only_a_running_job_of_slurm(
+    commands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = tmp_path / "said"
+    pretend(commands, squeue="echo RUNNING", scontrol=f'echo "$@" > {said}')
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert not cluster.requeue()
+    monkeypatch.setenv("SLURM_JOB_ID", "5")
+    assert cluster.requeue()
+    assert said.read_text() == "requeue 5\n"
+    pretend(commands, squeue="echo COMPLETING")
+    assert not cluster.requeue()

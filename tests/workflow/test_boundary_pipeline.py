@@ -1,0 +1,185 @@
+"""Boundaries from end to end on a tiny project: latents, search, edits, their measures; one photograph."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+from project import ROOT, Project
+from sklearn.svm import SVC
+
+from bridgepipe import artifacts, config
+from bridgepipe.methods import boundary
+from bridgepipe.store import ImageStore
+
+LOOP = "results/boundary/loop"
+EXPERIMENTS = {
+    "model": {"ddpm": {}, "other": {"train": {"seed": 1}}},
+    "boundary": {
+        "loop": {"scales": ["demo"], "attribute": "loop", "evaluate": {"kept": ["even", "ink"]}},
+        # two classes of a dataset, a judge trained for them, samples instead of images, a given step
+        "seven": {
+            "scales": ["demo"],
+            "attribute": "7",
+            "against": "3",
+            "search": {"t": 300, "images": 60},
+            "edit": {"source": "samples", "images": 8, "generate": 6},
+            "evaluate": {"classifier": None, "judge": {"steps": 20}},
+        },
+    },
+}
+
+
+def tiny(values: dict[str, Any]) -> None:
+    values["experiments"] = EXPERIMENTS
+    values["extractors"]["digits-16-classifier"]["steps"] = 20
+    values["runtime"] |= {"threads": 1, "save_every": 5}
+    demo = values["scales"]["demo"]
+    demo["model"]["network"] |= {"channel_mult": [1], "attention_resolutions": []}
+    demo["model"]["train"] |= {"steps": 10, "batch_size": 8}
+    own = demo["boundary"]
+    own["inversion"]["count"] = 4
+    own["mixing"] |= {"count": 5, "every": 2, "images": 40}
+    own["search"]["images"] = 80
+    own["edit"] |= {"start": -4, "end": 4, "n": 5, "images": 12, "count": 4}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project.create(tmp_path_factory.mktemp("boundary") / "project")
+    project.edit(tiny)
+    project.snakemake("-c2", "--", "all", "results/model/other/model.safetensors")
+    return project
+
+
+def bridgepipe(project: Project, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("bridgepipe")), *words]
+    done = subprocess.run(command, **project.context(), check=False)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def test_everything_is_there_and_a_second_run_does_nothing(made: Project) -> None:
+    for name in ("mixing", "strip", "flips"):
+        assert (made.folder / LOOP / f"figures/{name}.png").stat().st_size > 1000
+    assert made.planned("all", "results/model/other/model.safetensors") == set()
+    assert made.leftovers() == []
+
+
+def test_mixing_step_is_one_of_the_curve_and_that_of_the_boundary(made: Project) -> None:
+    rows = pd.read_csv(made.folder / LOOP / "mixing.csv")
+    t = artifacts.read_json(made.folder / LOOP / "mixing.json")["t"]
+    assert t in rows["t"].tolist()
+    assert rows["t"].tolist() == [0, 480, 960]
+    for space in ("z", "h"):
+        card = artifacts.read_json(made.folder / LOOP / f"{space}.json")
+        assert (card["attribute"], card["space"], card["t"]) == ("loop", space, t)
+        assert card["test"]["low"] <= card["accuracy"] <= card["test"]["high"]
+        assert (card["images"], card["with"]) == (80, 40)
+    assert artifacts.read_json(made.folder / "results/boundary/seven/z.json")["t"] == 300
+
+
+def test_latents_know_their_images(made: Project) -> None:
+    z, h = (ImageStore(made.folder / LOOP / f"latents/train-{space}.lmdb") for space in ("z", "h"))
+    data = ImageStore(made.folder / "data/prepared/digits-16/train.lmdb")
+    assert z.card["shape"] == [3, 16, 16]
+    assert h.card["shape"] == [32, 16, 16]
+    item = z.array("item")
+    assert np.array_equal(z.array("value"), np.isin(data.labels[item], (0, 6, 8, 9)))
+    assert np.array_equal(item, h.array("item"))
+    seven = ImageStore(made.folder / "results/boundary/seven/latents/train-z.lmdb")
+    assert set(data.labels[seven.array("item")]) == {3, 7}
+    assert seven.array("value").sum() == 30
+
+
+def test_measures_of_edits(made: Project) -> None:
+    metric = artifacts.read_json(made.folder / LOOP / "edit.json")
+    values, curve = metric["values"], metric["curve"]
+    assert [row["distance"] for row in curve] == [-4, -2, 0, 2, 4]
+    assert curve[2]["flipped"] == 0
+    assert values["psnr_zero"] == pytest.approx(values["psnr_plain"], abs=1e-6)
+    assert values["best_distance"] in (2, 4)
+    assert metric["protocol"]["judge"] == "classifier of the classes"
+    assert {"kept_even", "kept_ink", "kept_class"} <= set(curve[0])
+    assert {"boundaries", "model", "settings"} <= set(metric["made_with"])
+    samples = artifacts.read_json(made.folder / "results/boundary/seven/edit.json")
+    assert "psnr_plain" not in samples["values"]
+    assert samples["protocol"]["judge"] == "classifier of the attribute"
+    table = pd.read_csv(made.folder / "results/boundary/table.csv")
+    assert table["experiment"].tolist() == ["boundary/loop", "boundary/seven"]
+
+
+def test_edits_rerun_what_they_touch(made: Project, tmp_path: Path) -> None:
+    project = made.copy(tmp_path / "project")
+    own = f"{LOOP}/edit.json", f"{LOOP}/accuracy.json", f"{LOOP}/figures/strip.png"
+    project.edit(lambda v: v["scales"]["demo"]["boundary"]["edit"].update(end=5))
+    assert project.planned(*own) == {"boundary_strips", "boundary_evaluate", "boundary_figure_strip"}
+    project.edit(lambda v: v["scales"]["demo"]["boundary"]["edit"].update(end=4))
+    project.edit(lambda v: v["scales"]["demo"]["boundary"]["search"].update(C=0.5))
+    assert "boundary_search" in project.planned(*own)
+    assert "train" not in project.planned(*own)
+
+
+def test_one_photograph(made: Project, tmp_path: Path) -> None:
+    photo, strip = tmp_path / "photo.png", tmp_path / "strip.png"
+    Image.fromarray(np.arange(40 * 30 * 3, dtype=np.uint8).reshape(40, 30, 3)).save(photo)
+    bridgepipe(made, "edit", str(photo), "--boundary", LOOP, "--distances", "-3:3:7", "-o", str(strip))
+    assert Image.open(strip).size[0] > 9 * 16 * 8
+    two = ["--boundary", LOOP, "--at", "2", "--boundary", LOOP, "--distances", "0:1:2"]
+    bridgepipe(made, "edit", str(photo), *two, "-o", str(tmp_path / "two.png"))
+    refused = bridgepipe(made, "edit", str(photo), *two[:2], *two[4:], "-o", "x.png", check=False)
+    assert "give one --at for every boundary but the last" in refused.stderr
+    other = ["--boundary", LOOP, "--model", "results/model/other"]
+    refused = bridgepipe(made, "edit", str(photo), *other, "-o", "x.png", check=False)
+    assert refused.returncode == 2
+    assert "this boundary is for network" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    refused = bridgepipe(
+        made, "edit", str(photo), *other, "--distances", "1:2", "-o", "x.png", check=False
+    )
+    assert "give START:END:N" in refused.stderr
+
+
+def test_published_boundaries(made: Project, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    widths = {"z": 3 * 16 * 16, "h": 32 * 16 * 16}
+    folder, model = tmp_path / "published", "results/model/ddpm"
+    for space, width in widths.items():
+        latents = rng.standard_normal((20, width))
+        file = tmp_path / f"x_loop_{space}.sav"
+        file.write_bytes(pickle.dumps(SVC(kernel="linear").fit(latents, np.arange(20) % 2)))
+        words = ["boundary", "import", str(file), "--space", space, "--model", model, "--t", "500"]
+        bridgepipe(made, *words, "--attribute", "loop", "--output", str(folder))
+    pair = boundary.load_both(folder, t=500)
+    assert pair.h is not None
+    assert math.isnan(pair.h.accuracy)
+    photo = tmp_path / "photo.png"
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(photo)
+    words = ["edit", str(photo), "--boundary", str(folder), "--model", model, "--distances", "-5:5:2"]
+    bridgepipe(made, *words, "-o", str(tmp_path / "strip.png"))
+
+
+def test_paper_scale_dry_runs_with_published_weights(tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "project")
+    values = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"scale": "paper"}
+    project.write(values)
+    planned = project.planned("results/boundary/smiling/edit.json", "results/boundary/dog/edit.json")
+    assert {"fetch", "import_published", "prepare", "prepare_train_val", "boundary_judge"} <= planned
+    assert {"train", "train_classifier"}.isdisjoint(planned)
+    e = config.Resolved(values).experiment("boundary/smiling")
+    assert (e.edit.variant, e.edit.eta, e.edit.relative, e.search.t, e.inversion.count) == (
+        "published",
+        1,
+        False,
+        500,
+        40,
+    )

@@ -1,0 +1,276 @@
+"""Translation between classes: the verbs from end to end, the folder variant, and data that nobody needs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from project import ROOT, Project
+
+from bridgepipe import artifacts, cli, config
+from bridgepipe.cli import models
+from bridgepipe.datasets import digits
+from bridgepipe.evaluation.classifier import train_classifier
+from bridgepipe.methods import gaussian
+from bridgepipe.store import ImageStore
+
+NETWORK = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": [1], "attention_resolutions": []}
+
+
+def run(*words: object) -> None:
+    """A verb in this process."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
+        patch.setattr(sys, "argv", ["bridgepipe", *map(str, words)])
+        cli.main()
+    assert not end.value.code
+
+
+def small(values: dict[str, Any]) -> dict[str, Any]:
+    """The real parameters with networks and paths that take no time."""
+    scale = values["scales"]["demo"]
+    scale["model"]["network"] = {"kind": "adm", **NETWORK}
+    scale["guide"]["network"] = {**NETWORK, "attention_resolutions": [1]}
+    scale["ddib/classes"]["sample"] |= {"respacing": "log_snr 4", "count": 6}
+    values["extractors"]["digits-16-classifier"]["steps"] = 20
+    values["runtime"] |= {"threads": 1, "partitions": 1}
+    return values
+
+
+PARAMS = small(yaml.safe_load((ROOT / "params.yaml").read_text()))
+RESOLVED = config.Resolved(PARAMS)
+
+
+def model(results: Path, name: str, classes: list[str], seed: int = 0) -> Path:
+    """Folder of an experiment whose network is random: what training leaves."""
+    settings = RESOLVED.stages(name)["train"]
+    diffusion = models.diffusion_of(settings, (3, 16, 16), {})
+    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in settings["network"].items()}
+    if settings["method"] == "guide":
+        network: Any = gaussian.classifier(diffusion, 10, seed, pool=settings["pool"], **arguments)
+    else:
+        network = gaussian.network(arguments.pop("kind"), diffusion, len(classes) + 1, seed, **arguments)
+    for parameter in network.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.02)
+    card = {"config": settings, "shape": [3, 16, 16], "class_names": classes}
+    artifacts.write_json(results / name / "config/train.json", settings)
+    artifacts.save_tensors(results / name / "model.safetensors", network.state_dict(), card)
+    return results / name
+
+
+TEN = [str(digit) for digit in range(10)]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with models, digits and their classifier, without a workflow."""
+    folder = tmp_path_factory.mktemp("made")
+    model(folder / "results", "model/conditional", TEN)
+    model(folder / "results", "guide/digits", TEN)
+    digits.prepare(folder / "digits", size=16, progress=False)
+    images = ImageStore(folder / "digits/train.lmdb")
+    train_classifier(images, images.labels, steps=20).save(folder / "classifier.safetensors", {})
+    artifacts.write_json(folder / "classifier.json", {"kind": "classifier"})
+    return folder
+
+
+def stage(folder: Path, name: str, stage: str) -> Path:
+    artifacts.write_json(folder / f"{stage}.json", RESOLVED.stages(f"ddib/classes/{name}")[stage])
+    return folder / f"{stage}.json"
+
+
+def translate(made: Path, out: Path, name: str, parts: int) -> None:
+    """Everything of an experiment, verb by verb."""
+    results, test = made / "results", made / "digits/test.lmdb"
+    ends: list[object] = ["--source-model", results / "model/conditional", "--data", test]
+    if RESOLVED.experiment(f"ddib/classes/{name}").sample.guidance == "classifier":
+        ends += ["--guide", results / "guide/digits"]
+    for verb, config_of, kinds in (
+        ("translate-classes", "sample", ("translated", "latents", "states")),
+        ("translate-back", "cycle", ("back",)),
+    ):
+        for part in range(parts):
+            names = [out / f"{kind}-{part}.lmdb" for kind in kinds]
+            options = ["--output"] if kinds == ("back",) else [f"--{kind}" for kind in kinds]
+            written = [word for pair in zip(options, names, strict=True) for word in pair]
+            if kinds == ("back",):
+                written += ["--translated", out / "translated.lmdb", "--states", out / "states.lmdb"]
+            share = ["--part", part, "--parts", parts]
+            run(verb, "--config", stage(out, name, config_of), *ends, *share, *written)
+        for kind in kinds:
+            run("gather", *(out / f"{kind}-{p}.lmdb" for p in range(parts)), "--output", out / f"{kind}.lmdb")
+    extractor = ["--extractor", made / "classifier.json", "--weights", made / "classifier.safetensors"]
+    common = ["--translated", out / "translated.lmdb", *extractor]
+    settings = ["--config", stage(out, name, "evaluate")]
+    real = ["--reference", made / "digits/train.lmdb", "--source", test]
+    run("evaluate", "translation-fid", *settings, *common, *real, "--output", out / "fid.json")
+    run("evaluate", "target-accuracy", *settings, *common, "--output", out / "accuracy.json")
+    run("evaluate", "kept", *common, "--source", test, "--output", out / "kept.json")
+    run("evaluate", "cycle-of-images", "--back", out / "back.lmdb", "--output", out / "cycle.json")
+    stores = [w for k in ("latents", "translated", "back") for w in (f"--{k}", out / f"{k}.lmdb")]
+    run("figure", "translations", "--source", test, *stores, "--output", out / "grid.png")
+
+
+@pytest.fixture(scope="module")
+def translated(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("translated")
+    translate(made, out, "3-8", parts=2)
+    return out
+
+
+def values(file: Path) -> dict[str, float]:
+    return artifacts.read_json(file)["values"]
+
+
+def test_names_say_source_target_and_image(made: Path, translated: Path) -> None:
+    images, test = ImageStore(translated / "translated.lmdb"), ImageStore(made / "digits/test.lmdb")
+    items = images.array("item")
+    assert test.labels is not None
+    assert test.names is not None
+    assert images.names == [f"3-to-8/{test.names[i]}" for i in items]
+    assert (test.labels[items] == 3).all()
+    assert len(images) == 6
+    assert images.card["made_by"]["settings"]["sample"]["nfe"] == 4 + 2
+
+
+def test_back_from_the_pair_is_exact(translated: Path) -> None:
+    found = values(translated / "cycle.json")
+    assert found["pair_max"] < 1e-3 < found["uint8_mean"]
+    assert found["pair_mean"] <= found["image_mean"] <= found["uint8_mean"]
+
+
+def test_metrics(translated: Path) -> None:
+    assert {"fid", "kid", "fid_source", "fid_real", "kid_real"} <= set(values(translated / "fid.json"))
+    assert 0 <= values(translated / "accuracy.json")["accuracy"] <= 1
+    kept = values(translated / "kept.json")
+    assert kept["psnr_gain_random"] == pytest.approx(kept["psnr"] - kept["psnr_random"], abs=1e-6)
+    assert "distance_gain_other_error" in kept
+    table = translated / "table.csv"
+    metrics = [translated / f"{name}.json" for name in ("fid", "accuracy", "kept", "cycle")]
+    run("table", *metrics, "--csv", table, "--markdown", translated / "table.md")
+    assert "ddib/classes/" in table.read_text()
+    assert (translated / "grid.png").stat().st_size > 1000
+
+
+def test_published_translation_keeps_no_pair(made: Path, tmp_path: Path) -> None:
+    translate(made, tmp_path, "3-8-published", parts=1)
+    assert "pair_mean" not in values(tmp_path / "cycle.json")
+    assert ImageStore(tmp_path / "states.lmdb")[0].shape == (1, 3, 16, 16)
+
+
+# folders
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Five images of several sizes and kinds, two folders deep."""
+    rng = np.random.default_rng(0)
+    for i, name in enumerate(["a.png", "b.jpg", "in/c.png", "in/d.bmp", "in/deep/e.png"]):
+        pixels = rng.integers(0, 256, (20 + i, 16 + 3 * i, 3), dtype=np.uint8)
+        file = tmp_path / "photos" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(file)
+    return tmp_path / "photos"
+
+
+def words(made: Path, photos: Path, output: Path, *more: object) -> list[str]:
+    fixed = ["--input", photos, "--output", output, "--model", made / "results/model/conditional"]
+    ends = ["--class-a", "3", "--class-b", "8", "--steps", "4", "--batch-size", "2", "--threads", "1"]
+    return [str(word) for word in ("translate", *fixed, *ends, *more)]
+
+
+def pictures(folder: Path) -> dict[str, bytes]:
+    return {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.rglob("*.png")}
+
+
+NAMES = {"a.png", "b.png", "in/c.png", "in/d.png", "in/deep/e.png"}
+
+
+def test_folder_in_one_process_and_in_two(made: Path, photos: Path, tmp_path: Path) -> None:
+    run(*words(made, photos, tmp_path / "one", "--side-by-side"))
+    alone = pictures(tmp_path / "one")
+    assert set(alone) == NAMES | {f"side-by-side/{name}" for name in NAMES}
+    assert Image.open(tmp_path / "one/side-by-side/a.png").size == (32, 16)
+    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    verb = [
+        str(Path(sys.executable).parent / "bridgepipe"),
+        *words(made, photos, tmp_path / "two", "--side-by-side"),
+    ]
+    context = Project(tmp_path).context()
+    context["env"]["ACCELERATE_USE_CPU"] = "true"
+    done = subprocess.run([sys.executable, "-m", *launch, *verb], check=False, **context)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert pictures(tmp_path / "two") == alone
+
+
+def test_folder_goes_on_where_it_stopped(made: Path, photos: Path, tmp_path: Path) -> None:
+    run(*words(made, photos, tmp_path / "out"))
+    before = pictures(tmp_path / "out")
+    times = {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in before}
+    (tmp_path / "out/in/deep/e.png").unlink()
+    run(*words(made, photos, tmp_path / "out"))
+    assert pictures(tmp_path / "out") == before
+    changed = [n for n, time in times.items() if (tmp_path / "out" / n).stat().st_mtime_ns != time]
+    assert changed == ["in/deep/e.png"]
+
+
+@pytest.mark.parametrize(
+    "spelling", ["uniform", "uniform-leading", "uniform-trailing", "uniform-linspace", "quad"]
+)
+def test_every_spelling(made: Path, photos: Path, tmp_path: Path, spelling: str) -> None:
+    run(*words(made, photos, tmp_path / "out", "--respace-type", spelling))
+    assert set(pictures(tmp_path / "out")) == NAMES
+
+
+def refusal(capsys: pytest.CaptureFixture[str], line: list[str]) -> str:
+    with pytest.raises(AssertionError):
+        run(*line)
+    return capsys.readouterr().err
+
+
+def test_folder_refusals(
+    made: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    run(*words(made, photos, out))
+    assert "under other settings" in refusal(capsys, words(made, photos, out, "--scale", "1"))
+    unknown = words(made, photos, tmp_path / "x", "--class-b", "cat")
+    assert "no class 'cat'" in refusal(capsys, unknown)
+    guided = words(made, photos, tmp_path / "x", "--guide", made / "results/guide/digits")
+    assert "guides nothing" in refusal(capsys, guided)
+    (photos / "a.jpg").write_bytes((photos / "b.jpg").read_bytes())
+    assert "a.jpg and a.png have one name" in refusal(capsys, words(made, photos, tmp_path / "x"))
+    (photos / "a.jpg").unlink()
+    (photos / "b.jpg").write_bytes(b"no image")
+    assert "cannot be read" in refusal(capsys, words(made, photos, tmp_path / "y"))
+
+
+# two networks
+
+
+def test_translation_needs_no_data_of_the_target(tmp_path: Path) -> None:
+    """Both models are there; the target's images are nowhere, and nothing makes them."""
+    project = Project.create(tmp_path / "project")
+    project.write(PARAMS)
+    for name, classes in (("digits-low", TEN[:5]), ("digits-high", TEN[5:])):
+        model(project.folder / "results", f"model/{name}", classes, seed=int(classes[0]))
+    target = "results/ddib/classes/3-8-separate/translated.lmdb"
+    project.snakemake("--", target)
+    images = ImageStore(project.folder / target)
+    assert images.card["made_by"]["target_label"] == 3  # 8 is the fourth class of its network
+    assert len(images) == 6
+    data = project.folder / "data/prepared"
+    assert sorted(f.parent.name for f in data.rglob("*.lmdb")) == ["digits-16-low"] * 3
+    log = (project.folder / "results/ddib/classes/3-8-separate/config/sample.json").read_text()
+    assert json.loads(log)["target_model"] == "digits-high"
+    planned = project.planned(target.replace("translated.lmdb", "fid.json"))
+    assert {"prepare", "train_classifier", "translation_fid"} <= planned
+    assert not planned & {"train", "translate", "translate_back"}

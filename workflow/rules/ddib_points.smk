@@ -1,0 +1,291 @@
+# DDIB between points: six domains of the plane, and the colours of two photographs.
+
+
+ruleorder: import_points > import_published
+ruleorder: table_of_samples > table
+ruleorder: table_of_points > table
+ruleorder: table_of_colors > table
+
+
+rule import_points:
+    input:
+        config="results/{name}/config/train.json",
+        weights=lambda w: P.published_weights(w.name),
+    output:
+        model="results/{name}/model.safetensors",
+    log:
+        "results/{name}/logs/import.log",
+    wildcard_constraints:
+        name=P.one_of(P.imported_points()),
+    params:
+        domain=lambda w: P.datasets[P.experiment(w.name).dataset].domain,
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    message:
+        "Importing the published weights of {wildcards.name}"
+    shell:
+        "bridgepipe import-points {input.weights} --config {input.config} --domain {params.domain}"
+        " --output {output.model} > {log} 2>&1"
+
+
+rule sample_points:
+    input:
+        config="results/ddib/sample/{experiment}/config/sample.json",
+        model="results/ddib/sample/{experiment}/model.safetensors",
+        train="results/ddib/sample/{experiment}/config/train.json",
+        data=lambda w: P.test_points(f"ddib/sample/{w.experiment}"),
+    output:
+        "results/ddib/sample/{experiment}/samples.safetensors",
+    log:
+        "results/ddib/sample/{experiment}/logs/sample.log",
+    benchmark:
+        "results/ddib/sample/{experiment}/benchmarks/sample.tsv"
+    threads: P.runtime.threads
+    resources:
+        gpu=1,
+        mem_mb=4000,
+        runtime=480,
+    message:
+        "Sampling {wildcards.experiment}"
+    shell:
+        "bridgepipe sample-points --config {input.config} --model {input.model} --train-config {input.train}"
+        " --data {input.data} --output {output} > {log} 2>&1"
+
+
+rule evaluate_samples:
+    input:
+        samples="results/ddib/sample/{experiment}/samples.safetensors",
+        truth=lambda w: P.test_points(f"ddib/sample/{w.experiment}"),
+        another=lambda w: P.train_store(f"ddib/sample/{w.experiment}"),
+        code=P.code("evaluation/transport.py", "figures_points.py", "canvas.py"),
+    output:
+        metrics="results/ddib/sample/{experiment}/metrics.json",
+        figure=report(
+            "results/ddib/sample/{experiment}/figures/scatter.png",
+            caption="../report/points-sample.rst",
+            category="DDIB, points",
+        ),
+    log:
+        "results/ddib/sample/{experiment}/logs/evaluate.log",
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    message:
+        "Measuring and drawing the samples of {wildcards.experiment}"
+    shell:
+        "bridgepipe evaluate-samples --samples {input.samples} --truth {input.truth} --another {input.another}"
+        " --metrics {output.metrics} --figure {output.figure} --title {wildcards.experiment} > {log} 2>&1"
+
+
+rule translate_points:
+    input:
+        unpack(lambda w: P.ends(f"ddib/points/{w.experiment}")),
+        config="results/ddib/points/{experiment}/config/translate.json",
+    output:
+        "results/ddib/points/{experiment}/translated.safetensors",
+    log:
+        "results/ddib/points/{experiment}/logs/translate.log",
+    benchmark:
+        "results/ddib/points/{experiment}/benchmarks/translate.tsv"
+    resources:
+        gpu=1,
+        mem_mb=4000,
+        runtime=240,
+    message:
+        "Translating {wildcards.experiment}"
+    shell:
+        "bridgepipe translate-points --config {input.config} --data {input.data}"
+        " --source {input.source} --source-config {input.source_config}"
+        " --target {input.target} --target-config {input.target_config} --threads {threads} --output {output} > {log} 2>&1"
+
+
+rule cycle_points:
+    input:
+        unpack(lambda w: P.ends(f"ddib/points/{w.experiment}")),
+        config="results/ddib/points/{experiment}/config/cycle.json",
+        truth=lambda w: P.end_data(f"ddib/points/{w.experiment}", "target", "test"),
+    output:
+        "results/ddib/points/{experiment}/cycle.json",
+    log:
+        "results/ddib/points/{experiment}/logs/cycle.log",
+    benchmark:
+        "results/ddib/points/{experiment}/benchmarks/cycle.tsv"
+    resources:
+        gpu=1,
+        mem_mb=4000,
+        runtime=480,
+    message:
+        "Cycles of {wildcards.experiment}"
+    shell:
+        "bridgepipe cycle-points --config {input.config} --data {input.data} --truth {input.truth}"
+        " --source {input.source} --source-config {input.source_config}"
+        " --target {input.target} --target-config {input.target_config} --threads {threads} --output {output} > {log} 2>&1"
+
+
+rule evaluate_translation:
+    input:
+        config="results/ddib/points/{experiment}/config/evaluate.json",
+        translated="results/ddib/points/{experiment}/translated.safetensors",
+        truth=lambda w: P.end_data(f"ddib/points/{w.experiment}", "target", "test"),
+        another=lambda w: P.end_data(f"ddib/points/{w.experiment}", "target", "train"),
+        code=P.code("evaluation/transport.py", "figures_points.py", "canvas.py"),
+    output:
+        metrics="results/ddib/points/{experiment}/transport.json",
+        figure=report(
+            "results/ddib/points/{experiment}/figures/map.png",
+            caption="../report/points-translation.rst",
+            category="DDIB, points",
+        ),
+    log:
+        "results/ddib/points/{experiment}/logs/evaluate.log",
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    message:
+        "Measuring and drawing the map of {wildcards.experiment}"
+    shell:
+        "bridgepipe evaluate-translation --config {input.config} --translated {input.translated}"
+        " --truth {input.truth} --another {input.another}"
+        " --metrics {output.metrics} --figure {output.figure} --title {wildcards.experiment} > {log} 2>&1"
+
+
+rule color_transfer:
+    input:
+        unpack(lambda w: P.ends(f"ddib/color/{w.experiment}")),
+        config="results/ddib/color/{experiment}/config/translate.json",
+        truth=lambda w: P.end_data(f"ddib/color/{w.experiment}", "target", "test"),
+    output:
+        "results/ddib/color/{experiment}/transferred.safetensors",
+    log:
+        "results/ddib/color/{experiment}/logs/transfer.log",
+    benchmark:
+        "results/ddib/color/{experiment}/benchmarks/transfer.tsv"
+    threads: P.runtime.threads
+    resources:
+        gpu=1,
+        mem_mb=4000,
+        runtime=240,
+    message:
+        "Colour transfer {wildcards.experiment}"
+    shell:
+        "bridgepipe color-transfer --config {input.config}"
+        " --source {input.source} --source-config {input.source_config} --source-pixels {input.data}"
+        " --target {input.target} --target-config {input.target_config} --target-pixels {input.truth}"
+        " --output {output} > {log} 2>&1"
+
+
+rule evaluate_color:
+    input:
+        transferred="results/ddib/color/{experiment}/transferred.safetensors",
+        source=lambda w: P.end_data(f"ddib/color/{w.experiment}", "source", "test"),
+        target=lambda w: P.end_data(f"ddib/color/{w.experiment}", "target", "test"),
+        code=P.code("evaluation/transport.py", "figures_points.py", "canvas.py"),
+    output:
+        metrics="results/ddib/color/{experiment}/transfer.json",
+        figure=report(
+            "results/ddib/color/{experiment}/figures/transfer.png",
+            caption="../report/color.rst",
+            category="DDIB, colours",
+        ),
+    log:
+        "results/ddib/color/{experiment}/logs/evaluate.log",
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    message:
+        "Measuring and drawing the colour transfer {wildcards.experiment}"
+    shell:
+        "bridgepipe evaluate-color --transferred {input.transferred}"
+        " --source-pixels {input.source} --target-pixels {input.target}"
+        " --metrics {output.metrics} --figure {output.figure} --title {wildcards.experiment} > {log} 2>&1"
+
+
+rule color_picture:
+    input:
+        transferred="results/ddib/color/{experiment}/transferred.safetensors",
+        source=lambda w: P.end_data(f"ddib/color/{w.experiment}", "source", "test"),
+        target=lambda w: P.end_data(f"ddib/color/{w.experiment}", "target", "test"),
+    output:
+        "results/ddib/color/{experiment}/{picture}.png",
+    log:
+        "results/ddib/color/{experiment}/logs/{picture}.log",
+    wildcard_constraints:
+        picture=P.one_of(P.pictures()),
+    message:
+        "Picture of {wildcards.experiment}: {wildcards.picture}"
+    shell:
+        "bridgepipe color-picture --transferred {input.transferred}"
+        " --source-pixels {input.source} --target-pixels {input.target} --output {output} > {log} 2>&1"
+
+
+rule table_of_samples:
+    input:
+        metrics=P.point_results("ddib/sample", "metrics.json"),
+        code=P.code("tables.py"),
+    output:
+        csv="results/ddib/sample/table.csv",
+        md=report(
+            "results/ddib/sample/table.md",
+            caption="../report/points-sample.rst",
+            category="Tables",
+        ),
+    log:
+        "results/logs/table-ddib-sample.log",
+    message:
+        "Table of the six domains"
+    shell:
+        "bridgepipe point-table {input.metrics} --csv {output.csv} --markdown {output.md} > {log} 2>&1"
+
+
+use rule table_of_samples as table_of_points with:
+    input:
+        metrics=P.point_results("ddib/points", "transport.json"),
+        code=P.code("tables.py"),
+    output:
+        csv="results/ddib/points/table.csv",
+        md=report(
+            "results/ddib/points/table.md",
+            caption="../report/points-translation.rst",
+            category="Tables",
+        ),
+    log:
+        "results/logs/table-ddib-points.log",
+    message:
+        "Table of the translations of points"
+
+
+use rule table_of_samples as table_of_colors with:
+    input:
+        metrics=P.point_results("ddib/color", "transfer.json"),
+        code=P.code("tables.py"),
+    output:
+        csv="results/ddib/color/table.csv",
+        md=report(
+            "results/ddib/color/table.md",
+            caption="../report/color.rst",
+            category="Tables",
+        ),
+    log:
+        "results/logs/table-ddib-color.log",
+    message:
+        "Table of the colour transfers"
+
+
+rule table_of_cycles:
+    input:
+        metrics=P.point_results("ddib/points", "cycle.json"),
+        code=P.code("tables.py", "published.yaml"),
+    output:
+        csv="results/ddib/points/cycle.csv",
+        md=report(
+            "results/ddib/points/cycle.md",
+            caption="../report/cycle.rst",
+            category="Tables",
+        ),
+    log:
+        "results/logs/table-ddib-cycle.log",
+    message:
+        "Table of the cycles"
+    shell:
+        "bridgepipe cycle-table {input.metrics} --csv {output.csv} --markdown {output.md} > {log} 2>&1"

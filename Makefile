@@ -1,5 +1,5 @@
 # make demo: the main job on embedded real data.   make test: the tests.   Each sets up what it needs.
-.PHONY: setup demo test lint bench report schema sync faults clean
+.PHONY: setup demo test lint bench report schema sync faults cluster-setup clean
 SHELL := /bin/bash
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 BIN := .venv/bin
@@ -43,6 +43,11 @@ sync: setup
 	set -o pipefail; bridgepipe recorded small | xargs -r snakemake --quiet all \
 	  --allowed-rules statistics train_classifier spectrum fetch table figure_nfe --
 	set -o pipefail; bridgepipe recorded results | xargs -r snakemake --quiet all --touch --forceall --
+
+# the tests of the cluster start a Slurm of their own where these are installed, and skip themselves elsewhere
+cluster-setup:
+	apt-get update -qq
+	apt-get install -y -qq --no-install-recommends slurmctld slurmd munge slurm-client
 
 faults: setup
 	python -m benchmarks.faults

@@ -6,6 +6,7 @@ Runs every time that the workflow is read, so it imports nothing heavy.
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from bridgepipe import artifacts, config, params
+from bridgepipe import artifacts, cluster, config, params
 from bridgepipe.config_errors import nearest
 from bridgepipe.errors import UserError
 
@@ -342,6 +343,7 @@ class Pipeline:
         self._lock = ExitStack()  # held until this process ends
         try:
             self._lock.enter_context(artifacts.exclusive(".snakemake/bridgepipe.lock"))
+            cluster.cancel_orphans(Path())
         except UserError as e:
             _stop(e)
 
@@ -362,6 +364,8 @@ def open_params(values: Mapping[str, Any], files: Sequence[Any]) -> Pipeline:
 
     Prints one line and exits with code 2 when the configuration is wrong.
     """
+    # Slurm's warning before a time limit reaches every process of a job; only a training knows what to do
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
         resolved = config.Resolved(values, str(files[0]) if files else "params.yaml")
         for path, content in resolved.stage_files().items():

@@ -32,7 +32,7 @@ LAYERS = {
     },
     "params": set(),
     "config": {"params", "config_errors"},
-    "workflow": {"config", "config_errors", "params", "artifacts"},
+    "workflow": {"config", "config_errors", "params", "artifacts", "cluster"},
 }
 STANDARD = set(sys.stdlib_module_names)
 

@@ -31,6 +31,7 @@ from bridgepipe.cli import (
     plan,
     points,
     sample,
+    status,
     study,
     train,
     translate,
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 for module in (
     people,
+    status,
     edit,
     data,
     train,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bridgepipe import artifacts
+from bridgepipe import artifacts, cluster
 from bridgepipe.cli.common import (
     RUNTIME,
     Config,
@@ -62,7 +62,8 @@ def train(
         )
     except training.Interrupted as e:
         if is_main():
-            print(f"bridgepipe: {e}", file=sys.stderr)
+            requeued = cluster.requeue()
+            print(f"bridgepipe: {e}{'; back in the queue' if requeued else ''}", file=sys.stderr)
         raise SystemExit(training.RESUME_ME) from None
     if not is_main():
         return

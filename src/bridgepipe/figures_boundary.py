@@ -37,10 +37,10 @@ def mixing_curve(path: str | Path, table: pd.DataFrame, t: int, title: str = "")
         for n, (space, words) in enumerate((("z", "latent z"), ("h", "bottleneck h"))):
             _with_interval(separable, table["t"], table, space, COLOURS[n], words)
         separable.set(xlabel="Step t", ylabel="Accuracy of the boundary")
-        separable.yaxis.set_major_formatter(PercentFormatter(1.0))
+        separable.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         for axes in (shell, separable):
             axes.axvline(t, color=INK, linewidth=0.8, linestyle="--", label=f"mixing step {t}")
-            axes.legend(loc="best")
+            axes.legend(loc="best", frameon=True, framealpha=0.85, edgecolor="none")
         figure.suptitle(title, weight="bold", fontsize=9)
 
 
@@ -108,7 +108,7 @@ def flips_against_distance(path: str | Path, table: pd.DataFrame, best: float, t
             words = f"kept: {str(name).removeprefix('kept_')}"
             flipped.plot(table["distance"], table[name], color=COLOURS[n], label=words)
         flipped.set(xlabel="Distance of the edit", ylabel="Share of images", ylim=(-0.03, 1.03))
-        flipped.yaxis.set_major_formatter(PercentFormatter(1.0))
+        flipped.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         columns = {"psnr": "image decoded without an edit", "psnr_original": "original"}
         for n, (name, words) in enumerate((k, w) for k, w in columns.items() if k in table):
             known = table[table[name] < EQUAL]
@@ -117,5 +117,5 @@ def flips_against_distance(path: str | Path, table: pd.DataFrame, best: float, t
         for axes in (flipped, like):
             for side in (-best, best):
                 axes.axvline(side, color=INK, linewidth=0.6, linestyle=":")
-            axes.legend(loc="best")
+            axes.legend(loc="best", frameon=True, framealpha=0.85, edgecolor="none")
         figure.suptitle(title, weight="bold", fontsize=9)

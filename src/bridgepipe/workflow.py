@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import signal
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
@@ -83,6 +83,10 @@ class Pipeline:
         """Experiments ``method/name`` with published weights."""
         found = self._resolved.experiments.items()
         return [n for n, e in found if hasattr(e, "train") and e.train.published is not None]
+
+    def grows(self, first: int) -> Callable[..., int]:
+        """A resource that a job gets more of every time that it is sent again."""
+        return lambda wildcards, attempt: first * attempt
 
     # names of files
 

@@ -122,6 +122,18 @@ def test_sections_merge_and_values_replace() -> None:
     assert config.merge(defaults, own) == {"a": 1, "b": 5, "train": {"lr": 3, "steps": 2}, "list": [4]}
 
 
+def test_an_experiment_exists_at_the_scales_that_it_names() -> None:
+    own = {"corruption": "jpeg-5", "beta_max": 0.3, "scales": ["paper"]}
+    values = edited(lambda v: v["experiments"]["i2sb"].update(only=own))
+    assert "i2sb/only" not in config.Resolved(values).experiments
+    at_paper = config.Resolved({**values, "scale": "paper"})
+    assert at_paper.experiment("i2sb/only").corruption == "jpeg-5"
+    unknown = refusal(lambda v: v["experiments"]["i2sb"]["jpeg-5"].update(scales=["papers"]))
+    assert "experiments.i2sb.jpeg-5.scales" in unknown
+    assert "did you mean 'paper'" in unknown
+    assert "jpeg-5.scales" in refusal(lambda v: v["experiments"]["i2sb"]["jpeg-5"].update(scales=[]))
+
+
 E = "results/i2sb/jpeg-5/config"
 EDITS: dict[str, tuple[Edit, set[str]]] = {
     "nfe": (lambda v: demo(v)["sample"].update(nfe=7), {f"{E}/sample.json"}),

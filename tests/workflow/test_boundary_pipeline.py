@@ -143,9 +143,7 @@ def test_one_photograph(made: Project, tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert "this boundary is for network" in refused.stderr
     assert refused.stderr.count("\n") == 1
-    refused = bridgepipe(
-        made, "edit", str(photo), *other, "--distances", "1:2", "-o", "x.png", check=False
-    )
+    refused = bridgepipe(made, "edit", str(photo), *other, "--distances", "1:2", "-o", "x.png", check=False)
     assert "give START:END:N" in refused.stderr
 
 

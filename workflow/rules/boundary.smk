@@ -21,8 +21,8 @@ rule boundary_mixing:
     threads: P.runtime.threads
     resources:
         gpu=1,
-        mem_mb=16000,
-        runtime=240,
+        mem_mb=P.grows(16000),
+        runtime=P.grows(240),
     message:
         "Mixing step of {wildcards.experiment}"
     shell:
@@ -50,8 +50,8 @@ rule boundary_latents:
     threads: P.runtime.threads
     resources:
         gpu=1,
-        mem_mb=8000,
-        runtime=480,
+        mem_mb=P.grows(8000),
+        runtime=P.grows(480),
     params:
         mixing=lambda w, input: f"--mixing {input.mixing}" if input.mixing else "",
     message:
@@ -77,8 +77,8 @@ rule boundary_search:
         "results/boundary/{experiment}/benchmarks/search.tsv"
     threads: P.runtime.threads
     resources:
-        mem_mb=16000,
-        runtime=120,
+        mem_mb=P.grows(16000),
+        runtime=P.grows(120),
     message:
         "Searching the boundary of {wildcards.experiment}"
     shell:
@@ -108,8 +108,8 @@ rule boundary_strips:
     threads: P.runtime.threads
     resources:
         gpu=1,
-        mem_mb=8000,
-        runtime=480,
+        mem_mb=P.grows(8000),
+        runtime=P.grows(480),
     message:
         "Edits across the boundary of {wildcards.experiment}"
     shell:
@@ -130,8 +130,8 @@ rule boundary_judge:
         "results/boundary/{experiment}/benchmarks/judge.tsv"
     threads: P.runtime.threads
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=P.grows(8000),
+        runtime=P.grows(120),
     message:
         "Training a classifier of the attribute of {wildcards.experiment}"
     shell:
@@ -147,7 +147,9 @@ rule boundary_evaluate:
         judge=lambda w: P.judge(f"boundary/{w.experiment}"),
         weights=lambda w: P.extractor_weights(f"boundary/{w.experiment}"),
         extractor=lambda w: P.extractor(f"boundary/{w.experiment}"),
-        code=P.code("evaluation/edits.py", "evaluation/fid.py", "evaluation/protocol.py"),
+        code=P.code(
+            "evaluation/edits.py", "evaluation/fid.py", "evaluation/protocol.py"
+        ),
     output:
         json="results/boundary/{experiment}/edit.json",
         csv="results/boundary/{experiment}/edit.csv",
@@ -156,8 +158,8 @@ rule boundary_evaluate:
     benchmark:
         "results/boundary/{experiment}/benchmarks/evaluate.tsv"
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=P.grows(8000),
+        runtime=P.grows(120),
     message:
         "What the edits of {wildcards.experiment} flip and keep"
     shell:

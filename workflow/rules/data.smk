@@ -17,8 +17,8 @@ rule prepare:
     wildcard_constraints:
         dataset=P.one_of(P.with_stores("train", "val", "test")),
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=P.grows(4000),
+        runtime=P.grows(240),
     message:
         "Preparing the images of {wildcards.dataset}"
     shell:
@@ -52,8 +52,8 @@ rule prepare_points:
     wildcard_constraints:
         dataset=P.one_of(P.point_sets()),
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=P.grows(2000),
+        runtime=P.grows(30),
     message:
         "Drawing the points of {wildcards.dataset}"
     shell:
@@ -90,8 +90,8 @@ rule fetch:
     wildcard_constraints:
         published=P.one_of(P.published_files()),
     resources:
-        mem_mb=1000,
-        runtime=240,
+        mem_mb=P.grows(1000),
+        runtime=P.grows(240),
     params:
         name=lambda w: P.published_files()[w.published],
     message:
@@ -113,8 +113,8 @@ rule statistics:
         "results/benchmarks/statistics-{dataset}-{split}-{extractor}.tsv"
     resources:
         gpu=P.runtime.processes,
-        mem_mb=4000 * P.runtime.processes,
-        runtime=240,
+        mem_mb=P.grows(4000 * P.runtime.processes),
+        runtime=P.grows(240),
     message:
         "Reference statistics of {wildcards.dataset}/{wildcards.split} under {wildcards.extractor}"
     shell:

@@ -21,8 +21,8 @@ rule translate:
         "results/ddib/classes/{experiment}/benchmarks/translate-{part}-of-{parts}.tsv"
     resources:
         gpu=1,
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=lambda wildcards, attempt: 240 * attempt,
+        mem_mb=P.grows(6000),
+        runtime=P.grows(240),
     params:
         models=lambda w: P.translation_options(f"ddib/classes/{w.experiment}"),
     message:
@@ -47,8 +47,8 @@ rule translate_back:
         "results/ddib/classes/{experiment}/benchmarks/back-{part}-of-{parts}.tsv"
     resources:
         gpu=1,
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=lambda wildcards, attempt: 480 * attempt,
+        mem_mb=P.grows(6000),
+        runtime=P.grows(480),
     params:
         models=lambda w: P.translation_options(f"ddib/classes/{w.experiment}"),
     message:
@@ -88,8 +88,8 @@ rule translation_fid:
     benchmark:
         "results/ddib/classes/{experiment}/benchmarks/fid.tsv"
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=P.grows(4000),
+        runtime=P.grows(120),
     params:
         source=lambda w, input: f"--source {input.source}" if input.source else "",
     message:
@@ -118,8 +118,8 @@ rule target_accuracy:
     benchmark:
         "results/ddib/classes/{experiment}/benchmarks/accuracy.tsv"
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=P.grows(4000),
+        runtime=P.grows(120),
     message:
         "Share of {wildcards.experiment} that is of the target class"
     shell:
@@ -141,8 +141,8 @@ rule kept:
     benchmark:
         "results/ddib/classes/{experiment}/benchmarks/kept.tsv"
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=P.grows(4000),
+        runtime=P.grows(120),
     params:
         real=lambda w: (
             "--real" if P.same_data(f"ddib/classes/{w.experiment}") else "--no-real"
@@ -162,8 +162,8 @@ rule cycle_of_images:
     log:
         "results/ddib/classes/{experiment}/logs/cycle.log",
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=P.grows(1000),
+        runtime=P.grows(10),
     message:
         "Cycle error of {wildcards.experiment}"
     shell:

@@ -17,11 +17,11 @@ rule import_points:
         "results/{name}/logs/import.log",
     wildcard_constraints:
         name=P.one_of(P.imported_points()),
+    resources:
+        mem_mb=P.grows(2000),
+        runtime=P.grows(30),
     params:
         domain=lambda w: P.datasets[P.experiment(w.name).dataset].domain,
-    resources:
-        mem_mb=2000,
-        runtime=30,
     message:
         "Importing the published weights of {wildcards.name}"
     shell:
@@ -44,8 +44,8 @@ rule sample_points:
     threads: P.runtime.threads
     resources:
         gpu=1,
-        mem_mb=4000,
-        runtime=480,
+        mem_mb=P.grows(4000),
+        runtime=P.grows(480),
     message:
         "Sampling {wildcards.experiment}"
     shell:
@@ -69,8 +69,8 @@ rule evaluate_samples:
     log:
         "results/ddib/sample/{experiment}/logs/evaluate.log",
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=P.grows(4000),
+        runtime=P.grows(60),
     message:
         "Measuring and drawing the samples of {wildcards.experiment}"
     shell:
@@ -90,8 +90,8 @@ rule translate_points:
         "results/ddib/points/{experiment}/benchmarks/translate.tsv"
     resources:
         gpu=1,
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=P.grows(4000),
+        runtime=P.grows(240),
     message:
         "Translating {wildcards.experiment}"
     shell:
@@ -113,8 +113,8 @@ rule cycle_points:
         "results/ddib/points/{experiment}/benchmarks/cycle.tsv"
     resources:
         gpu=1,
-        mem_mb=4000,
-        runtime=480,
+        mem_mb=P.grows(4000),
+        runtime=P.grows(480),
     message:
         "Cycles of {wildcards.experiment}"
     shell:
@@ -140,8 +140,8 @@ rule evaluate_translation:
     log:
         "results/ddib/points/{experiment}/logs/evaluate.log",
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=P.grows(4000),
+        runtime=P.grows(60),
     message:
         "Measuring and drawing the map of {wildcards.experiment}"
     shell:
@@ -164,8 +164,8 @@ rule color_transfer:
     threads: P.runtime.threads
     resources:
         gpu=1,
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=P.grows(4000),
+        runtime=P.grows(240),
     message:
         "Colour transfer {wildcards.experiment}"
     shell:
@@ -191,8 +191,8 @@ rule evaluate_color:
     log:
         "results/ddib/color/{experiment}/logs/evaluate.log",
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=P.grows(4000),
+        runtime=P.grows(60),
     message:
         "Measuring and drawing the colour transfer {wildcards.experiment}"
     shell:

@@ -24,8 +24,8 @@ rule fid:
         "results/i2sb/{experiment}/benchmarks/fid.tsv"
     resources:
         gpu=P.runtime.processes,
-        mem_mb=4000 * P.runtime.processes,
-        runtime=120,
+        mem_mb=P.grows(4000 * P.runtime.processes),
+        runtime=P.grows(120),
     params:
         corrupted=lambda w, input: f"--corrupted {input.corrupted}",
     message:
@@ -61,8 +61,8 @@ rule accuracy:
         "results/i2sb/{experiment}/benchmarks/accuracy.tsv"
     resources:
         gpu=P.runtime.processes,
-        mem_mb=4000 * P.runtime.processes,
-        runtime=120,
+        mem_mb=P.grows(4000 * P.runtime.processes),
+        runtime=P.grows(120),
     message:
         "Classifier accuracy of {wildcards.experiment}"
     shell:
@@ -83,8 +83,8 @@ rule restoration:
     benchmark:
         "results/i2sb/{experiment}/benchmarks/restoration.tsv"
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=P.grows(4000),
+        runtime=P.grows(120),
     message:
         "PSNR and SSIM of {wildcards.experiment}"
     shell:

@@ -20,8 +20,8 @@ rule sample:
         "results/i2sb/{experiment}/benchmarks/sample-{part}-of-{parts}.tsv"
     resources:
         gpu=P.runtime.processes,
-        mem_mb=lambda wildcards, attempt: 6000 * attempt * P.runtime.processes,
-        runtime=240,
+        mem_mb=P.grows(6000 * P.runtime.processes),
+        runtime=P.grows(240),
     params:
         sources=lambda w, input: f"--sources {input.sources}" if input.sources else "",
     message:
@@ -42,8 +42,8 @@ rule gather:
     wildcard_constraints:
         kind="restored|corrupted",
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=P.grows(1000),
+        runtime=P.grows(30),
     message:
         "Joining the {wildcards.kind} images of {wildcards.experiment}"
     shell:
@@ -73,8 +73,8 @@ rule study:
     threads: P.runtime.threads
     resources:
         gpu=1,
-        mem_mb=6000,
-        runtime=480,
+        mem_mb=P.grows(6000),
+        runtime=P.grows(480),
     params:
         sources=lambda w, input: f"--sources {input.sources}" if input.sources else "",
     message:

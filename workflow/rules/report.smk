@@ -81,8 +81,8 @@ rule table:
     log:
         "results/logs/table-{method}.log",
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=P.grows(1000),
+        runtime=P.grows(10),
     message:
         "Table of {wildcards.method}"
     shell:

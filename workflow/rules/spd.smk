@@ -14,8 +14,8 @@ rule spectrum:
     log:
         "results/logs/spectrum-{dataset}.log",
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=P.grows(4000),
+        runtime=P.grows(120),
     message:
         "Power spectrum of {wildcards.dataset}"
     shell:
@@ -35,8 +35,8 @@ rule generate:
         "results/spd/{experiment}/benchmarks/generate-{part}-of-{parts}.tsv"
     resources:
         gpu=P.runtime.processes,
-        mem_mb=lambda wildcards, attempt: 6000 * attempt * P.runtime.processes,
-        runtime=lambda wildcards, attempt: 240 * attempt,
+        mem_mb=P.grows(6000 * P.runtime.processes),
+        runtime=P.grows(240),
     message:
         "Sampling {wildcards.experiment}, part {wildcards.part} of {wildcards.parts}"
     shell:
@@ -63,8 +63,8 @@ rule export:
     log:
         "results/spd/{experiment}/logs/export.log",
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=P.grows(4000),
+        runtime=P.grows(30),
     message:
         "Samples of {wildcards.experiment} in ADM's layout"
     shell:
@@ -107,8 +107,8 @@ rule study_samples:
     threads: P.runtime.threads
     resources:
         gpu=1,
-        mem_mb=6000,
-        runtime=480,
+        mem_mb=P.grows(6000),
+        runtime=P.grows(480),
     message:
         "FID against network calls of {wildcards.experiment}"
     shell:

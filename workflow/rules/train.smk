@@ -21,8 +21,8 @@ rule train:
     threads: P.runtime.threads
     resources:
         gpu=P.runtime.processes,
-        mem_mb=lambda wildcards, attempt: 8000 * attempt * P.runtime.processes,
-        runtime=lambda wildcards, attempt: 1440,
+        mem_mb=P.grows(8000 * P.runtime.processes),
+        runtime=1440,
     params:
         sources=lambda w, input: f"--sources {input.sources}" if input.sources else "",
         spectrum=lambda w, input: (
@@ -46,8 +46,8 @@ rule import_published:
     wildcard_constraints:
         name=P.one_of(P.imported()),
     resources:
-        mem_mb=16000,
-        runtime=30,
+        mem_mb=P.grows(16000),
+        runtime=P.grows(30),
     params:
         size=lambda w: f"--size {P.size(w.name)}" if P.size(w.name) else "",
     message:
@@ -69,8 +69,8 @@ rule train_classifier:
         "results/benchmarks/train-{extractor}.tsv"
     threads: P.runtime.threads
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=P.grows(4000),
+        runtime=P.grows(60),
     message:
         "Training the feature extractor {wildcards.extractor}"
     shell:

@@ -1,4 +1,4 @@
-"""The verb that translates a folder of images, in one process or, through `accelerate launch`, in several."""
+"""The verb that translates a folder of images, in one process or in several."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe import artifacts
-from bridgepipe.cli.common import RUNTIME, Runtime, Threads, read_runtime
+from bridgepipe.cli.common import RUNTIME, Processes, Runtime, Threads, read_shared_runtime
 from bridgepipe.cli.translate import GuideFolder, ModelFolder, OtherModel, load_translator
 from bridgepipe.errors import UserError
 
@@ -42,14 +42,16 @@ def translate(
     side_by_side: Annotated[bool, typer.Option(help=f"also write {BESIDE}/: before and after")] = False,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
+    processes: Processes = None,
 ) -> None:
     """Translate every image of a folder from one class to another; finished ones are skipped.
 
     Each process takes whole batches, so the results do not depend on how many there are.
     """
+    speed = read_shared_runtime(runtime, threads, processes).model_copy(update={"batch_size": batch_size})
+    from bridgepipe import running
     from bridgepipe.datasets import images
 
-    speed = read_runtime(runtime, threads).model_copy(update={"batch_size": batch_size})
     if guide is not None and not scale:
         raise UserError("a guide of scale 0 guides nothing", "--scale", "give it a scale above 0")
     guidance = "none" if not scale else "free" if guide is None else "classifier"
@@ -59,7 +61,7 @@ def translate(
     translator = load_translator(settings, model, target_model, guide, speed)
     _same_as_before(output / SETTINGS, settings, translator)
     places = _places(input, output)
-    rank, world = _process()
+    rank, world = running.place()
     batches = [list(places)[i : i + batch_size] for i in range(0, len(places), batch_size)]
     for batch in batches[rank::world]:
         beside = [output / BESIDE / places[name].relative_to(output) for name in batch]
@@ -70,7 +72,6 @@ def translate(
             if side_by_side:
                 images.write_png(there, _joined(x, y))
             images.write_png(places[name], y)
-    _end()
 
 
 def _translated(translator: Translator, files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
@@ -128,18 +129,3 @@ def _same_as_before(file: Path, settings: dict[str, Any], translator: Translator
         artifacts.write_json(file, now)
     elif artifacts.read_json(file) != now:
         raise UserError("translations under other settings", file.parent, "give another folder to --output")
-
-
-def _process() -> tuple[int, int]:
-    """Number of this process and how many there are."""
-    from accelerate import PartialState
-
-    state = PartialState()
-    return state.process_index, state.num_processes
-
-
-def _end() -> None:
-    from accelerate import PartialState
-
-    PartialState().wait_for_everyone()
-    PartialState().destroy_process_group()

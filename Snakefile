@@ -33,6 +33,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/spd.smk"
 include: "workflow/rules/ddib_points.smk"
 include: "workflow/rules/ddib.smk"
+include: "workflow/rules/ddib_evaluate.smk"
 include: "workflow/rules/boundary.smk"
 include: "workflow/rules/report.smk"
 

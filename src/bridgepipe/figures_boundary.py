@@ -26,7 +26,7 @@ def mixing_curve(path: str | Path, table: pd.DataFrame, t: int, title: str = "")
         t: the chosen step, drawn as a line.
         title: printed above.
     """
-    with canvas(path, 6.8, 2.9) as figure:
+    with canvas(path, 6.8, 3.4) as figure:
         shell, separable = (_panel(figure, k) for k in (1, 2))
         for n, (name, words) in enumerate(
             (("radius", r"radius $|z|/\sqrt{D}$"), ("spread", r"spread $|z-z'|/\sqrt{2D}$"))
@@ -40,7 +40,7 @@ def mixing_curve(path: str | Path, table: pd.DataFrame, t: int, title: str = "")
         separable.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         for axes in (shell, separable):
             axes.axvline(t, color=INK, linewidth=0.8, linestyle="--", label=f"mixing step {t}")
-            axes.legend(loc="best", frameon=True, framealpha=0.85, edgecolor="none")
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
         figure.suptitle(title, weight="bold", fontsize=9)
 
 
@@ -96,7 +96,7 @@ def flips_against_distance(path: str | Path, table: pd.DataFrame, best: float, t
         best: size of the best edit, drawn as lines on both sides.
         title: printed above.
     """
-    with canvas(path, 6.8, 2.9) as figure:
+    with canvas(path, 6.8, 3.4) as figure:
         flipped, like = (_panel(figure, k) for k in (1, 2))
         known = table.dropna(subset=["flipped"])
         flipped.plot(known["distance"], known["flipped"], color=COLOURS[0], marker="o", label="flipped")
@@ -111,11 +111,16 @@ def flips_against_distance(path: str | Path, table: pd.DataFrame, best: float, t
         flipped.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         columns = {"psnr": "image decoded without an edit", "psnr_original": "original"}
         for n, (name, words) in enumerate((k, w) for k, w in columns.items() if k in table):
-            known = table[table[name] < EQUAL]
-            like.plot(known["distance"], known[name], color=COLOURS[n], marker="o", label=f"to the {words}")
+            like.plot(
+                table["distance"],
+                table[name].where(table[name] < EQUAL),
+                color=COLOURS[n],
+                marker="o",
+                label=f"to the {words}",
+            )
         like.set(xlabel="Distance of the edit", ylabel="PSNR in dB")
         for axes in (flipped, like):
             for side in (-best, best):
                 axes.axvline(side, color=INK, linewidth=0.6, linestyle=":")
-            axes.legend(loc="best", frameon=True, framealpha=0.85, edgecolor="none")
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
         figure.suptitle(title, weight="bold", fontsize=9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from slurm import PROFILE
 
 pytestmark = pytest.mark.cluster
 
+TRAINING = "results/i2sb/jpeg-5/train"
 RESTORED = "results/i2sb/jpeg-5/restored.lmdb"
 SCRIPT = Path(__file__).parents[1] / "unit/two_processes.py"
 # a line of docs/several-processes.md, with tasks in the place of nodes, of which there is one
@@ -40,7 +42,9 @@ def test_jobs_of_two_processes_have_two_gpus_and_the_results_of_one(
 ) -> None:
     project.edit(lambda v: v["runtime"].update(processes=2, partitions=1, threads=2))
     assert project.planned(MODEL) == set()
-    project.snakemake(*PROFILE, "--forcerun", "train", "--", RESTORED)
+    shutil.rmtree(project.folder / TRAINING)
+    (project.folder / MODEL).unlink()
+    project.snakemake(*PROFILE, "--", RESTORED)
     for rule in ("train", "sample"):
         assert slurm.jobs_of(project.folder, rule)[-1]["TresPerJob"] == "gres:gpu:2"
     one, two = (artifacts.load_tensors(p.folder / MODEL)[0] for p in (finished, project))
@@ -58,9 +62,7 @@ def test_two_nodes_of_one_job(tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(["sbatch", *options, script], env=environment, check=False, timeout=240)
     assert done.returncode == 0, (tmp_path / "job.log").read_text()
-    main, other = (
-        artifacts.load_tensors(tmp_path / f"{rank}-of-2/odd.safetensors")[0] for rank in (0, 1)
-    )
+    main, other = (artifacts.load_tensors(tmp_path / f"{rank}-of-2/odd.safetensors")[0] for rank in (0, 1))
     assert all(torch.equal(main[key], other[key]) for key in main)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import edits
-from bridgepipe.evaluation.edits import ByClass, Measured, Strips
+from bridgepipe.evaluation.edits import ByClass, Measured, Some, Strips
 from bridgepipe.methods import gaussian
 from bridgepipe.methods.boundary_latents import bottleneck, space
 
@@ -112,12 +112,12 @@ def test_monotonicity_of_known_strips() -> None:
 
 def test_distance_to_real_images_of_the_target_kind() -> None:
     real = flat(np.linspace(0, 255, 40))
-    has = np.linspace(0, 255, 40) > 128
-    found = edits.distances_to_real(brightening(), BRIGHT, 2.0, real, has, Brightness())
+    sides = {"with": Some(real, np.arange(20, 40)), "without": Some(real, np.arange(20))}
+    found = edits.distances_to_real(brightening(), BRIGHT, 2.0, sides, Brightness())
     assert set(found) == {"fid_with", "fid_without", "fid_with_plain", "fid_without_plain"}
-    blurred = edits.distances_to_real(brightening(10), BRIGHT, 2.0, real, has, Brightness())
+    blurred = edits.distances_to_real(brightening(10), BRIGHT, 2.0, sides, Brightness())
     assert found["fid_with"] < blurred["fid_with"]
-    alone = edits.distances_to_real(brightening(), BRIGHT, 3.0, real, has, Brightness())
+    alone = edits.distances_to_real(brightening(), BRIGHT, 3.0, sides, Brightness())
     assert set(alone) == {"fid_with_plain", "fid_without_plain"}
 
 

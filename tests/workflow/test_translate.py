@@ -39,6 +39,7 @@ def small(values: dict[str, Any]) -> dict[str, Any]:
     scale["model"]["network"] = {"kind": "adm", **NETWORK}
     scale["guide"]["network"] = {**NETWORK, "attention_resolutions": [1]}
     scale["ddib/classes"]["sample"] |= {"respacing": "log_snr 4", "count": 6}
+    values["experiments"]["ddib/classes"]["3-8-published"]["sample"]["respacing"] = "4"
     values["extractors"]["digits-16-classifier"]["steps"] = 20
     values["runtime"] |= {"threads": 1, "partitions": 1}
     return values

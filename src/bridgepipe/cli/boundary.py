@@ -219,14 +219,15 @@ def search(
 
     speed, settings = read_runtime(runtime, threads), artifacts.read_json(config)
     device = running.accelerator(speed.device).device
-    how = {key: settings[key] for key in ("C", "solver", "balance", "seed")}
+    how = {key: settings[key] for key in ("solver", "balance", "seed")}
+    costs = {"z": settings["C_z"] or settings["C"], "h": settings["C"]}
     values: dict[str, Any] = {}
     for space in SPACES:
         train, test = (ImageStore(latents / f"{role}-{space}.lmdb") for role in ("train", "test"))
         made = train.card["made_by"]
         cut = made["cut"] if settings["threshold"] is None else settings["threshold"]
         known, held_out = (_classes(store, cut, settings["middle"]) for store in (train, test))
-        found = boundary.fit(*known, **how, test=held_out, device=device)
+        found = boundary.fit(*known, **how, C=costs[space], test=held_out, device=device)
         tested = boundary.measure(found, *held_out)
         everything = boundary.measure(found, *_classes(test, cut, 0.0))
         about = boundary.About(settings["attribute"], space, made["t"], made["model"], _variant(made))

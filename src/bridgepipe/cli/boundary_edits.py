@@ -61,28 +61,29 @@ def strips(
     from bridgepipe import running
     from bridgepipe.methods import boundary_edit
     from bridgepipe.methods.boundary import load_both
+    from bridgepipe.methods.boundary_latents import Latents
     from bridgepipe.pixels import to_uint8
     from bridgepipe.rng import ItemNoise
     from bridgepipe.store import ImageStore, writer
 
     speed, settings = read_runtime(runtime, threads), artifacts.read_json(config)["edit"]
-    network, z = open_model(model, train_config, speed), ImageStore(latents / "test-z.lmdb")
-    made = z.card["made_by"]
+    network = open_model(model, train_config, speed)
+    stores = [ImageStore(latents / f"test-{space}.lmdb") for space in SPACES]
+    made = stores[0].card["made_by"]
     pair = load_both(boundary, network.digest, made["t"])
     how, h_space = editing_of(settings), space_of(network, settings["variant"])
-    distances = np.linspace(settings["start"], settings["end"], settings["n"])
-    count = settings["images"]
-    rows = np.unique(np.linspace(0, len(z) - 1, min(count, len(z))).round().astype(int))
-    items = rows if settings["source"] == "images" else np.arange(count)
-    h = ImageStore(latents / "test-h.lmdb")
+    distances = np.linspace(settings["start"], settings["end"], settings["n"]).round(9)
+    real = settings["source"] == "images"
+    items = _spread(len(stores[0]), settings["images"]) if real else np.arange(settings["images"])
 
     def run(piece: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        if settings["source"] == "images":
-            at = _stored(z, h, piece, made["t"], network)
+        if real:
+            z, h = (store.batch(piece).to(network.device) for store in stores)
+            at = Latents(z, h, made["t"])
         else:
             at = _sampled(h_space, network, piece, made["t"], settings)
 
-        def noise(k: int = 0) -> Source:
+        def noise(k: int = 0) -> Source:  # the same at every distance
             return ItemNoise(settings["seed"], DRAW, piece, network.device)
 
         images = boundary_edit.strip(h_space, network.process, at, pair, distances.tolist(), how, noise)
@@ -92,26 +93,27 @@ def strips(
     about = {"settings": {**made["settings"], **settings}, "model": network.digest, "data": made["data"]}
     about |= {"boundaries": _digests(boundary), "source": settings["source"], "cut": made["cut"]}
     with (
-        writer(edited, {"images": "edited", **about}) as out,
-        writer(plain, {"images": "plain", **about}) as un,
+        writer(edited, {"images": "edited", **about}) as strips_out,
+        writer(plain, {"images": "plain", **about}) as plain_out,
     ):
-        for images, back in running.in_batches(run, items.tolist(), network.batch_size, "editing"):
-            for store, found in ((out, images), (un, back)):
-                for image in found:
+        for batch in running.in_batches(run, items.tolist(), network.batch_size, "editing"):
+            for store, images in zip((strips_out, plain_out), batch, strict=True):
+                for image in images:
                     store.put(image)
-        out.set_array("distance", np.tile(distances, len(items)))
-        if settings["source"] == "images":
-            un.set_array("item", z.array("item")[rows])
+        strips_out.set_array("distance", np.tile(distances, len(items)))
+        if real:
+            plain_out.set_array("item", stores[0].array("item")[items])
+
+
+def _spread(n: int, count: int) -> np.ndarray:
+    """``count`` of n indices, evenly spread: images of one kind may lie together."""
+    import numpy as np
+
+    return np.unique(np.linspace(0, n - 1, min(count, n)).round().astype(int))
 
 
 def _digests(folder: Path) -> dict[str, str]:
     return {s: artifacts.load_card(folder / f"{s}.safetensors")[artifacts.CONTENT] for s in SPACES}
-
-
-def _stored(z: ImageStore, h: ImageStore, rows: Sequence[int], t: int, network: Model) -> Latents:
-    from bridgepipe.methods.boundary_latents import Latents
-
-    return Latents(z.batch(rows).to(network.device), h.batch(rows).to(network.device), t)
 
 
 def _sampled(
@@ -131,6 +133,7 @@ def judge(
 ) -> None:
     """Train a small classifier of the attribute on images: it judges edits where nothing else can."""
     from bridgepipe.evaluation import classifier
+    from bridgepipe.evaluation.edits import Some
     from bridgepipe.store import ImageStore
 
     read_runtime(runtime, threads)
@@ -138,8 +141,9 @@ def judge(
     values, cut = values_and_cut(images, settings)
     items = chosen(images, values, cut, settings, None)
     recipe = {key: settings[key] for key in ("steps", "batch_size", "lr", "seed")}
-    pictures = [images[i] for i in items]
-    trained = classifier.train_classifier(pictures, (values[items] > cut).astype("int64"), **recipe)
+    trained = classifier.train_classifier(
+        Some(images, items), (values[items] > cut).astype("int64"), **recipe
+    )
     trained.save(output, {"config": settings, "data": images.digest})
 
 
@@ -159,6 +163,8 @@ def evaluate(
     threads: Threads = None,
 ) -> None:
     """What the edits flip against the distance, what they keep, and how evenly they change."""
+    import numpy as np
+
     from bridgepipe import tables
     from bridgepipe.evaluation import edits, protocol
     from bridgepipe.evaluation.classifier import SmallClassifier
@@ -173,7 +179,9 @@ def evaluate(
     judge = _judge(settings, real, known, values, cut)
     found, rows = edits.measure(strips, judge, _keepers(settings, real, known), known)
     features = load_extractor(extractor, weights, speed)
-    found |= edits.distances_to_real(strips, judge, found["best_distance"], real, values > cut, features)
+    sides = {"with": edits.Some(real, np.flatnonzero(values > cut))}
+    sides["without"] = edits.Some(real, np.flatnonzero(values <= cut))
+    found |= edits.distances_to_real(strips, judge, found["best_distance"], sides, features)
     artifacts.write_text(csv, tables.table(rows).to_csv(index=False, float_format="%.6g"))
     shared = protocol.protocol(
         "edits that the judge calls flipped, of those that can flip",

@@ -248,14 +248,27 @@ def _unedited(strips: Strips, rows: Sequence[Mapping[str, Any]]) -> dict[str, fl
     return found | ({"psnr_zero": zero[0]} if zero else {})
 
 
+class Some:
+    """Some of many images, read when they are asked for."""
+
+    def __init__(self, images: Images, items: np.ndarray) -> None:
+        self._images, self._items = images, items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._images[int(self._items[index])]
+
+
 def distances_to_real(
-    strips: Strips, judge: Judge, size: float, real: Images, has: np.ndarray, extractor: Extractor
+    strips: Strips, judge: Judge, size: float, real: Mapping[str, Images], extractor: Extractor
 ) -> dict[str, float]:
     """FID of edited images to the real ones of the kind that they were edited to be.
 
     Args:
         size: of the edits.
-        real: images, of which ``has`` tells the attribute, bool ``[R]``.
+        real: images ``with`` and ``without`` the attribute.
 
     Returns:
         ``fid_with`` and ``fid_without``; beside them, ending in ``_plain``, those of the images that were
@@ -263,15 +276,15 @@ def distances_to_real(
     """
     before = judge.score(strips.plain) > judge.cut
     found: dict[str, float] = {}
-    for name, side, kind in (("with", size, has), ("without", -size, ~has)):
-        reference = [real[int(i)] for i in np.flatnonzero(kind)]
-        at = np.flatnonzero(strips.distances == side)
-        sets = {f"fid_{name}_plain": strips.plain[~flippable(before, side)]}
+    for name, side in (("with", size), ("without", -size)):
+        able, at = flippable(before, side), np.flatnonzero(strips.distances == side)
+        sets = {f"fid_{name}_plain": strips.plain[~able]}
         if len(at):
-            sets[f"fid_{name}"] = strips.images[flippable(before, side), at[0]]
-        for key, images in sets.items():
-            if min(len(images), len(reference)) > 1:
-                found[key] = fid.fid(fid.statistics(extractor, images), fid.statistics(extractor, reference))
+            sets[f"fid_{name}"] = strips.images[able, at[0]]
+        sets = {key: images for key, images in sets.items() if min(len(images), len(real[name])) > 1}
+        if sets:
+            reference = fid.statistics(extractor, real[name])
+            found |= {key: fid.fid(fid.statistics(extractor, x), reference) for key, x in sets.items()}
     return found
 
 

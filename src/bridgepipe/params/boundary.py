@@ -39,6 +39,7 @@ class Search(Strict):
     images: int | None = Field(None, ge=2, description="so many images of each split, by chance; null: all")
     seed: int = Field(0, ge=0, description="of their choice")
     C: float = Field(1.0, gt=0, description="cost of an image on the wrong side")
+    C_z: float | None = Field(None, gt=0, description="the same in z; null: as C. Small: edits change more")
     solver: Literal["gram", "svc"] = Field("gram", description="svc: as published; gram: the same, faster")
     balance: Literal["none", "weights", "subsample"] = "none"
     threshold: float | None = Field(None, description="above it lies the attribute; null: the median")
@@ -82,7 +83,7 @@ class Judge(Strict):
     seed: int = Field(0, ge=0)
 
 
-class Evaluate(Strict):
+class EditMeasures(Strict):
     """What edits are measured by."""
 
     extractor: str = Field(description="features of the FID")
@@ -104,7 +105,7 @@ class BoundarySearch(Strict):
     mixing: Mixing = Mixing()
     search: Search = Search()
     edit: Edit = Edit()
-    evaluate: Evaluate
+    evaluate: EditMeasures
 
     @property
     def t(self) -> int | None:
@@ -138,7 +139,7 @@ class BoundarySearch(Strict):
         return {
             "mixing": {**of, **kind, **cut, "seed": s["seed"], "C": s["C"], "mixing": e["mixing"]},
             "latents": {**of, **kind, **chosen, "t": s["t"], "inversion": e["inversion"]},
-            "search": {**kind, **cut, **{key: s[key] for key in ("C", "solver", "balance", "seed")}},
+            "search": {**kind, **cut, **{key: s[key] for key in ("C", "C_z", "solver", "balance", "seed")}},
             "edit": {"edit": edit},
             "evaluate": {**of, **kind, **{key: judged[key] for key in ("extractor", "classifier", "kept")}},
             **({"judge": judge} if judge else {}),

@@ -1,0 +1,122 @@
+# Metrics and the picture of translations between classes of images.
+
+
+rule translation_fid:
+    input:
+        config="results/ddib/classes/{experiment}/config/evaluate.json",
+        translated="results/ddib/classes/{experiment}/translated.lmdb",
+        reference=lambda w: P.target_store(f"ddib/classes/{w.experiment}"),
+        source=lambda w: P.same_data(f"ddib/classes/{w.experiment}"),
+        weights=lambda w: P.extractor_weights(f"ddib/classes/{w.experiment}"),
+        extractor=lambda w: P.extractor(f"ddib/classes/{w.experiment}"),
+        code=P.code("evaluation/fid.py", "evaluation/features.py"),
+    output:
+        "results/ddib/classes/{experiment}/fid.json",
+    log:
+        "results/ddib/classes/{experiment}/logs/fid.log",
+    benchmark:
+        "results/ddib/classes/{experiment}/benchmarks/fid.tsv"
+    resources:
+        mem_mb=P.grows(4000),
+        runtime=P.grows(120),
+    params:
+        source=lambda w, input: f"--source {input.source}" if input.source else "",
+    message:
+        "FID of {wildcards.experiment} to real images of the target"
+    shell:
+        "bridgepipe evaluate translation-fid --config {input.config} --translated {input.translated}"
+        " --reference {input.reference} {params.source} --extractor {input.extractor}"
+        " --weights {input.weights} --output {output} > {log} 2>&1"
+
+
+rule target_accuracy:
+    input:
+        config="results/ddib/classes/{experiment}/config/evaluate.json",
+        translated="results/ddib/classes/{experiment}/translated.lmdb",
+        weights=lambda w: P.extractor_file(
+            P.experiment(f"ddib/classes/{w.experiment}").evaluate.classifier
+        ),
+        extractor=lambda w: P.extractor_config(
+            P.experiment(f"ddib/classes/{w.experiment}").evaluate.classifier
+        ),
+        code=P.code("evaluation/accuracy.py", "evaluation/features.py"),
+    output:
+        "results/ddib/classes/{experiment}/accuracy.json",
+    log:
+        "results/ddib/classes/{experiment}/logs/accuracy.log",
+    benchmark:
+        "results/ddib/classes/{experiment}/benchmarks/accuracy.tsv"
+    resources:
+        mem_mb=P.grows(4000),
+        runtime=P.grows(120),
+    message:
+        "Share of {wildcards.experiment} that is of the target class"
+    shell:
+        "bridgepipe evaluate target-accuracy --config {input.config} --translated {input.translated}"
+        " --extractor {input.extractor} --weights {input.weights} --output {output} > {log} 2>&1"
+
+
+rule kept:
+    input:
+        translated="results/ddib/classes/{experiment}/translated.lmdb",
+        source=lambda w: P.translated_store(f"ddib/classes/{w.experiment}"),
+        weights=lambda w: P.extractor_weights(f"ddib/classes/{w.experiment}"),
+        extractor=lambda w: P.extractor(f"ddib/classes/{w.experiment}"),
+        code=P.code("evaluation/translation.py", "evaluation/restoration.py"),
+    output:
+        "results/ddib/classes/{experiment}/kept.json",
+    log:
+        "results/ddib/classes/{experiment}/logs/kept.log",
+    benchmark:
+        "results/ddib/classes/{experiment}/benchmarks/kept.tsv"
+    resources:
+        mem_mb=P.grows(4000),
+        runtime=P.grows(120),
+    params:
+        real=lambda w: (
+            "--real" if P.same_data(f"ddib/classes/{w.experiment}") else "--no-real"
+        ),
+    message:
+        "What {wildcards.experiment} keeps of the source"
+    shell:
+        "bridgepipe evaluate kept --translated {input.translated} --source {input.source} {params.real}"
+        " --extractor {input.extractor} --weights {input.weights} --output {output} > {log} 2>&1"
+
+
+rule cycle_of_images:
+    input:
+        "results/ddib/classes/{experiment}/back.lmdb",
+    output:
+        "results/ddib/classes/{experiment}/cycle.json",
+    log:
+        "results/ddib/classes/{experiment}/logs/cycle.log",
+    resources:
+        mem_mb=P.grows(1000),
+        runtime=P.grows(10),
+    message:
+        "Cycle error of {wildcards.experiment}"
+    shell:
+        "bridgepipe evaluate cycle-of-images --back {input} --output {output} > {log} 2>&1"
+
+
+rule figure_translations:
+    input:
+        source=lambda w: P.translated_store(f"ddib/classes/{w.experiment}"),
+        latents="results/ddib/classes/{experiment}/latents.lmdb",
+        translated="results/ddib/classes/{experiment}/translated.lmdb",
+        back="results/ddib/classes/{experiment}/back.lmdb",
+        code=P.code("figures.py", "canvas.py"),
+    output:
+        report(
+            "results/ddib/classes/{experiment}/figures/grid.png",
+            caption="../report/translations.rst",
+            category="DDIB",
+        ),
+    log:
+        "results/ddib/classes/{experiment}/logs/figure-grid.log",
+    message:
+        "Figure: {wildcards.experiment}, there and back"
+    shell:
+        "bridgepipe figure translations --source {input.source} --latents {input.latents}"
+        " --translated {input.translated} --back {input.back} --title {wildcards.experiment}"
+        " --output {output} > {log} 2>&1"

@@ -43,7 +43,8 @@ def test_jobs_of_two_processes_have_two_gpus_and_the_results_of_one(
     project.edit(lambda v: v["runtime"].update(processes=2, partitions=1, threads=2))
     assert project.planned(MODEL) == set()
     shutil.rmtree(project.folder / TRAINING)
-    (project.folder / MODEL).unlink()
+    for name in (MODEL, RESTORED):
+        (project.folder / name).unlink()
     project.snakemake(*PROFILE, "--", RESTORED)
     for rule in ("train", "sample"):
         assert slurm.jobs_of(project.folder, rule)[-1]["TresPerJob"] == "gres:gpu:2"

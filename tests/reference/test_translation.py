@@ -1,9 +1,15 @@
 """Both published DDIBs of images, as methods.ddib carries them out."""
 
-import pytest
-from recorded import network, wrapped
-from vectors import assert_close, case, names
+from pathlib import Path
 
+import pytest
+import torch
+from recorded import network, wrapped
+from vectors import assert_close, case, names, shapes
+
+from bridgepipe import config
+from bridgepipe.cli import models
+from bridgepipe.methods import gaussian
 from bridgepipe.methods.ddib import PUBLISHED, Translation, Way, translate
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
@@ -42,3 +48,18 @@ def test_translation_of_a_folder(name):
     assert abs(done.latent.x - c.tensor("out.inv_samples")[-1:]).max() <= c.atol["out.inv_samples"]
     assert abs(done.image.x - c.tensor("out.samples")[-1:]).max() <= c.atol["out.samples"]
     assert done.calls == 2 * len(c.tensor("out.sample_t")) - 1
+
+
+@pytest.mark.parametrize("kind", ["model", "guide"])
+def test_published_weights_fit_the_parameters(kind):
+    values = config.read_yaml(Path(__file__).parents[2] / "params.yaml") | {"scale": "paper"}
+    settings = config.Resolved(values).stages(f"{kind}/imagenet256")["train"]
+    diffusion = models.diffusion_of(settings, (3, 256, 256), {})
+    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in settings["network"].items()}
+    with torch.device("meta"):
+        if kind == "model":
+            built = gaussian.network(arguments.pop("kind"), diffusion, 1000, **arguments)
+        else:
+            built = gaussian.classifier(diffusion, 1000, pool=settings["pool"], **arguments)
+    published = shapes("adm_256x256_diffusion" if kind == "model" else "adm_256x256_classifier")
+    assert {name: list(value.shape) for name, value in built.state_dict().items()} == published

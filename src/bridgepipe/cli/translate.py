@@ -15,7 +15,9 @@ from bridgepipe.config_errors import nearest
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
-    from bridgepipe.methods.ddib import Translator
+    import numpy as np
+
+    from bridgepipe.methods.ddib import Start, Translator
     from bridgepipe.methods.gaussian import Model
     from bridgepipe.store import ImageStore
 
@@ -87,40 +89,45 @@ def translate_back(
     The store holds the images of the first of these that there is, and the distance of each to its source.
     """
     import numpy as np
-    import torch
 
-    from bridgepipe.methods import ddib
     from bridgepipe.pixels import to_uint8
     from bridgepipe.store import ImageStore, writer
 
     speed, settings, images = read_runtime(runtime, threads), artifacts.read_json(config), ImageStore(data)
     translator = load_translator(settings, source_model, target_model, guide, speed)
-    seen, kept = ImageStore(translated), ImageStore(states)
+    seen = ImageStore(translated)
     count = min(len(seen), settings["count"] or len(seen))
     items = range(count * part // parts, count * (part + 1) // parts)
-    sources = seen.array("item")
-
-    def start(piece: Sequence[int], alone: bool) -> Any:
-        found = np.stack([kept[k] for k in piece])
-        return torch.from_numpy(found[:, 0]).float() if alone else ddib.restart(found)
-
-    starts = {"image": lambda piece: start(piece, alone=True), "uint8": seen.batch}
-    if len(kept) and kept[0].shape[0] == 2:
-        starts = {"pair": lambda piece: start(piece, alone=False), **starts}
-    made_by = {**seen.card["made_by"], "images": "the way back", "settings": settings}
-    distances: dict[str, list[float]] = {name: [] for name in starts}
+    sources, starts = seen.array("item"), _starts(seen, ImageStore(states))
+    made_by = {**seen.card["made_by"], "images": "the way back"}
     with writer(output, made_by, first=items.start) as out:
-        for name, begin in starts.items():
-            done = items.start
-            for batch in translator.back(begin, items):
-                x = batch.image.x.cpu()
+        for name, start in starts.items():
+            distances: list[float] = []
+            for batch in translator.back(start, items):
+                x, done = batch.image.x.cpu(), items.start + len(distances)
                 source = images.batch(sources[done : done + len(x)])
-                distances[name] += (x - source).flatten(1).norm(dim=1).tolist()
-                done += len(x)
+                distances += (x - source).flatten(1).norm(dim=1).tolist()
                 for image in to_uint8(x) if name == next(iter(starts)) else ():
                     out.put(image)
-        for name, found in distances.items():
-            out.set_array(f"l2_{name}", np.asarray(found))
+            out.set_array(f"l2_{name}", np.asarray(distances))
+
+
+def _starts(seen: ImageStore, kept: ImageStore) -> dict[str, Start]:
+    """What the way back starts from: the pair if there is one, the float image, the 8-bit image."""
+    import numpy as np
+    import torch
+
+    from bridgepipe.methods import ddib
+
+    def states(piece: Sequence[int]) -> np.ndarray:
+        return np.stack([kept[k] for k in piece])
+
+    alone: dict[str, Start] = {
+        "image": lambda piece: torch.from_numpy(states(piece)[:, 0]).float(),
+        "uint8": seen.batch,
+    }
+    pairs = len(kept) > 0 and len(kept[0]) == 2
+    return {"pair": lambda piece: ddib.restart(states(piece)), **alone} if pairs else alone
 
 
 def load_translator(

@@ -24,6 +24,8 @@ from bridgepipe.samplers.solvers import Pair
 
 Solver = Literal["ddim", "heun", "multistep2", "multistep3", "obelm"]
 Guidance = Literal["none", "classifier", "free"]
+# images of a batch of items, or their pairs of states
+Start = Callable[[Sequence[int]], Tensor | Pair]
 
 
 @dataclass(frozen=True)
@@ -190,21 +192,15 @@ class Translator:
         source, target = self.labels
         return way(self.source, source, count, *up), way(self.target, target, count, *down)
 
-    def there(
-        self, start: Callable[[Sequence[int]], Tensor | Pair], items: Sequence[int]
-    ) -> Iterator[Translated]:
+    def there(self, start: Start, items: Sequence[int]) -> Iterator[Translated]:
         """Translate items in batches; ``start`` gives the images of a batch."""
         return self._run(start, items, back=False, label="translation")
 
-    def back(
-        self, start: Callable[[Sequence[int]], Tensor | Pair], items: Sequence[int]
-    ) -> Iterator[Translated]:
+    def back(self, start: Start, items: Sequence[int]) -> Iterator[Translated]:
         """The inverse map: up the way that led down before, guided as it was, and down the other."""
         return self._run(start, items, back=True, label="the way back")
 
-    def _run(
-        self, start: Callable[[Sequence[int]], Tensor | Pair], items: Sequence[int], back: bool, label: str
-    ) -> Iterator[Translated]:
+    def _run(self, start: Start, items: Sequence[int], back: bool, label: str) -> Iterator[Translated]:
         def run(piece: Sequence[int]) -> Translated:
             up, down = self.ways(len(piece))[:: -1 if back else 1]
             return translate(up, down, _moved(start(piece), self.source.device), self.how)

@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 BIN := .venv/bin
+STAGES := python workflow/dvc_stages.py
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 setup: .venv/.ready
@@ -38,11 +39,14 @@ report: setup
 # after a clone or a checkout: fetch what DVC recorded at these parameters, and tell Snakemake that it is current
 sync: setup
 	dvc pull
-	@dvc status --quiet $$(bridgepipe recorded stages) || { dvc status $$(bridgepipe recorded stages); \
+	@dvc status --quiet $$($(STAGES) --recorded stages) || { dvc status $$($(STAGES) --recorded stages); \
 	  echo "not what dvc.lock recorded: commit or undo the edits, or run dvc repro" >&2; exit 1; }
-	set -o pipefail; bridgepipe recorded small | xargs -r snakemake --quiet all \
-	  --allowed-rules statistics train_classifier spectrum fetch table figure_nfe --
-	set -o pipefail; bridgepipe recorded results | xargs -r snakemake --quiet all --touch --forceall --
+	set -o pipefail; $(STAGES) --recorded files | xargs -r snakemake --quiet all --touch --forceall --
+
+# after an edit of params.yaml that adds experiments, or changes which files they read
+.PHONY: dvc.yaml
+dvc.yaml: setup
+	$(STAGES)
 
 # the tests of the cluster start a Slurm of their own where these are installed, and skip themselves elsewhere
 cluster-setup:
@@ -50,7 +54,7 @@ cluster-setup:
 	apt-get install -y -qq --no-install-recommends slurmctld slurmd munge slurm-client
 
 faults: setup
-	python -m benchmarks.faults
+	python tests/faults/campaign.py
 
 schema: setup
 	bridgepipe schema

@@ -109,7 +109,7 @@ def flips_against_distance(path: str | Path, table: pd.DataFrame, best: float, t
             flipped.plot(table["distance"], table[name], color=COLOURS[n], label=words)
         flipped.set(xlabel="Distance of the edit", ylabel="Share of images", ylim=(-0.03, 1.03))
         flipped.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        columns = {"psnr": "image decoded without an edit", "psnr_original": "original"}
+        columns = {"psnr": "unedited image", "psnr_original": "original"}
         for n, (name, words) in enumerate((k, w) for k, w in columns.items() if k in table):
             like.plot(
                 table["distance"],

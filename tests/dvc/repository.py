@@ -28,7 +28,7 @@ FINAL = [
     f"{EXPERIMENT}/corrupted.lmdb",
     f"{EXPERIMENT}/table.md",
 ]
-SHARED = ("Snakefile", "dvc.yaml", ".dvcignore", ".gitignore", "params.yaml", "Makefile")
+SHARED = ("Snakefile", ".dvcignore", ".gitignore", "params.yaml", "Makefile")
 FOLDERS = ("workflow", "profiles", "src")
 
 
@@ -54,6 +54,7 @@ class Repository:
         repository = cls(folder)
         repository.run("git", "init", "-q", "-b", "main")
         repository.edit(_tiny)
+        repository.run("python", "workflow/dvc_stages.py")
         repository.run("dvc", "remote", "add", "-q", "--default", "storage", str(remote))
         repository.commit("start")
         return repository
@@ -64,10 +65,13 @@ class Repository:
 
     def run(self, *command: str) -> str:
         """Standard output and error of a command that succeeds."""
-        done = subprocess.run(command, cwd=self.folder, env=environment(), capture_output=True, text=True)
+        done = self.attempt(*command)
         output = done.stdout + done.stderr
         assert done.returncode == 0, f"{' '.join(command)} failed:\n{output[-6000:]}"
         return output
+
+    def attempt(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=self.folder, env=environment(), capture_output=True, text=True)
 
     def commit(self, message: str) -> None:
         self.run("git", "add", "-A")
@@ -148,18 +152,11 @@ def environment() -> dict[str, str]:
 
 
 def _tiny(values: dict[str, Any]) -> None:
-    """One small bridge; methods without experiments keep their place in params.yaml."""
+    """One small bridge."""
     demo = values["scales"]["demo"]["i2sb"]
-    values["experiments"] = {method: {} for method in values["experiments"]}
-    values["experiments"]["i2sb"] = {"jpeg-5": {"corruption": "jpeg-5", "beta_max": 0.3}}
-    values["datasets"] = {"digits": values["datasets"]["digits"]}
-    values["extractors"] = {"digits-classifier": values["extractors"]["digits-classifier"] | {"steps": 20}}
-    values["scales"] = {"demo": values["scales"]["demo"]}
+    values["experiments"] = {"i2sb": {"jpeg-5": {"corruption": "jpeg-5", "beta_max": 0.3}}}
+    values["extractors"]["digits-classifier"]["steps"] = 20
     values["runtime"] |= {"threads": 1, "save_every": 5, "partitions": 1}
     demo["network"] |= {"channel_mult": [1], "attention_resolutions": []}
     demo["train"] |= {"steps": 20, "batch_size": 8}
     demo["sample"] |= {"nfe": 2, "count": 40}
-    # one dataset, so that one model and its data are everything
-    for settings in values["scales"]["demo"].values():
-        if "dataset" in settings:
-            settings["dataset"] = "digits"

@@ -133,7 +133,8 @@ def test_one_photograph(made: Project, tmp_path: Path) -> None:
     photo, strip = tmp_path / "photo.png", tmp_path / "strip.png"
     Image.fromarray(np.arange(40 * 30 * 3, dtype=np.uint8).reshape(40, 30, 3)).save(photo)
     bridgepipe(made, "edit", str(photo), "--boundary", LOOP, "--distances", "-3:3:7", "-o", str(strip))
-    assert Image.open(strip).size[0] > 9 * 16 * 8
+    with Image.open(strip) as picture:
+        assert picture.size[0] > 9 * 16 * 8
     two = ["--boundary", LOOP, "--at", "2", "--boundary", LOOP, "--distances", "0:1:2"]
     bridgepipe(made, "edit", str(photo), *two, "-o", str(tmp_path / "two.png"))
     refused = bridgepipe(made, "edit", str(photo), *two[:2], *two[4:], "-o", "x.png", check=False)

@@ -196,14 +196,15 @@ NAMES = {"a.png", "b.png", "in/c.png", "in/d.png", "in/deep/e.png"}
 
 
 def test_folder_in_one_process_and_in_two(made: Path, photos: Path, tmp_path: Path) -> None:
-    run(*words(made, photos, tmp_path / "one", "--side-by-side"))
+    verb, context = str(Path(sys.executable).parent / "bridgepipe"), Project(tmp_path).context()
+    for name, count in (("one", 1), ("two", 2)):
+        line = words(made, photos, tmp_path / name, "--side-by-side", "--processes", count)
+        done = subprocess.run([verb, *line], check=False, **context)
+        assert done.returncode == 0, done.stderr[-3000:]
     alone = pictures(tmp_path / "one")
     assert set(alone) == NAMES | {f"side-by-side/{name}" for name in NAMES}
-    assert Image.open(tmp_path / "one/side-by-side/a.png").size == (32, 16)
-    verb = [str(Path(sys.executable).parent / "bridgepipe"), *words(made, photos, tmp_path / "two")]
-    context = Project(tmp_path).context()
-    done = subprocess.run([*verb, "--side-by-side", "--processes", "2"], check=False, **context)
-    assert done.returncode == 0, done.stderr[-3000:]
+    with Image.open(tmp_path / "one/side-by-side/a.png") as both:
+        assert both.size == (32, 16)
     assert pictures(tmp_path / "two") == alone
 
 

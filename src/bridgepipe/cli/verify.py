@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,10 @@ from bridgepipe.errors import UserError
 
 app = typer.Typer()
 MEND = "delete it (verify --delete) and make it again"
+SEEN = Path(".snakemake/bridgepipe.seen.json")
+SKIPPED = {"raw", "logs", "benchmarks"}
 Settings = Mapping[str, Any] | None
+Stamp = list[Any]
 
 
 @app.command()
@@ -28,16 +32,18 @@ def verify(
         bool, typer.Option("--delete", help="delete them: the next run makes them again")
     ] = False,
     params: File = Path("params.yaml"),
+    seen: Annotated[Path, typer.Option(help="digests of the files as they were found sound")] = SEEN,
 ) -> None:
     """Read every artefact; name those that are damaged, and results of other parameters than params.yaml's.
 
     Exit code 1 when there are any.
     """
-    resolved = configuration.load(params)
+    resolved, known = configuration.load(params), _known(seen)
     files = list(artefacts(paths or [Path("data"), Path("results")]))
-    bad = [file for file in files if not is_sound(file, resolved)]
+    bad = [file for file in files if not is_sound(file, resolved, known)]
     for file in bad if delete else []:
         file.unlink()
+    artifacts.write_json(seen, known)
     print(f"{len(files)} files checked, {len(bad)} bad{' and deleted' if bad and delete else ''}")
     raise SystemExit(1 if bad else 0)
 
@@ -46,26 +52,46 @@ def artefacts(paths: list[Path]) -> Iterator[Path]:
     """Files that can be checked; what was published (data/raw) has no digest of ours."""
     for path in paths:
         found = [path] if path.is_file() else sorted(path.rglob("*"))
-        yield from (f for f in found if f.suffix in CHECKS and f.is_file() and "raw" not in f.parts)
+        yield from (f for f in found if f.suffix in CHECKS and f.is_file() and not SKIPPED & {*f.parts})
 
 
-def is_sound(file: Path, resolved: configuration.Resolved) -> bool:
-    """Whether a file is what was written, under today's parameters; says on standard error when it isn't."""
+def is_sound(file: Path, resolved: configuration.Resolved, known: dict[str, Stamp]) -> bool:
+    """Whether a file is what was written, under today's parameters; says on standard error when it isn't.
+
+    ``known`` has the time, size and digest of files that were sound; it is brought up to date.
+    """
     try:
+        _same_bytes(file, known)
         stage, made_with = CHECKS[file.suffix](file)
         _same_parameters(file, stage, made_with, resolved)
-    except UserError as e:
-        print(f"bridgepipe: {e}", file=sys.stderr)
+    except Exception as e:  # damaged bytes can fail in any way
+        reason = e if isinstance(e, UserError) else UserError(f"damaged file: {e!r}", file, MEND)
+        print(f"bridgepipe: {reason}", file=sys.stderr)
+        known.pop(str(file), None)
         return False
     return True
+
+
+def _known(path: Path) -> dict[str, Stamp]:
+    with suppress(UserError):  # none yet, or damaged itself
+        return artifacts.read_json(path)
+    return {}
+
+
+def _same_bytes(file: Path, known: dict[str, Stamp]) -> None:
+    """A file that is written gets a new time; other bytes under the old time are damage."""
+    time, *now = stamp = [file.stat().st_mtime_ns, file.stat().st_size, artifacts.digest_file(file)]
+    then = known.setdefault(str(file), stamp)
+    if then[0] == time and then[1:] != now:
+        raise UserError("damaged file: its content has changed since it was written", file, MEND)
+    known[str(file)] = stamp
 
 
 def _same_parameters(file: Path, stage: str, made_with: Settings, resolved: configuration.Resolved) -> None:
     name = file.parent.as_posix().rpartition("results/")[2]
     if made_with is None or name not in resolved.experiments:
         return
-    wanted = resolved.stages(name)[stage]
-    for key, value in wanted.items():
+    for key, value in resolved.stages(name).get(stage, {}).items():
         if artifacts.canonical(made_with.get(key)) != artifacts.canonical(value):
             raise UserError(f"made under another configuration: {key} differs", file, MEND)
 
@@ -75,12 +101,13 @@ def _store(file: Path) -> tuple[str, Settings]:
 
     store = ImageStore(file)
     store.verify()
-    return "sample", store.card["made_by"].get("settings")
+    made_by = store.card["made_by"]
+    return "sample", made_by.get("settings") if isinstance(made_by, dict) else None
 
 
 def _tensors(file: Path) -> tuple[str, Settings]:
     _, card = artifacts.load_tensors(file)
-    return "train", card.get("config")
+    return ("train", card.get("config")) if file.name == "model.safetensors" else ("", None)
 
 
 def _json(file: Path) -> tuple[str, Settings]:
@@ -103,10 +130,17 @@ def _image(file: Path) -> tuple[str, Settings]:
     return "", None
 
 
-# each reads a file whole, and tells the stage and the settings that made it, where it knows them
+def _text(file: Path) -> tuple[str, Settings]:
+    return "", None
+
+
+# each reads a file whole, and tells the stage and the settings that made it, where the file knows them
 CHECKS: dict[str, Callable[[Path], tuple[str, Settings]]] = {
     ".lmdb": _store,
     ".safetensors": _tensors,
     ".json": _json,
     ".png": _image,
+    ".csv": _text,
+    ".md": _text,
+    ".npz": _text,
 }

@@ -22,6 +22,7 @@ from bridgepipe.errors import UserError
 ANSWER_SECONDS = 10  # of sacct, squeue and scontrol; a database that is away would keep them waiting
 REMEMBERED_SECONDS = 60  # squeue must know of an ended job at least as long as it is asked about it
 PROFILE = "profiles/slurm/config.yaml"
+LOGS = ".snakemake/slurm_logs"  # where Snakemake keeps the logs of the jobs that it sent from a folder
 ACTIVE = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "REQUEUED")
 
 
@@ -218,7 +219,8 @@ def cancel_orphans(folder: Path) -> list[str]:
     Returns:
         Numbers of the jobs.
     """
-    left = _orphans(folder) if present() else []
+    sent = (folder / LOGS).exists()  # elsewhere Slurm is not asked: it may be installed and no cluster there
+    left = _orphans(folder) if sent and present() else []
     if left:
         print(f"bridgepipe: cancelling jobs of a killed run: {' '.join(left)}", file=sys.stderr, flush=True)
         _run("scancel", *left)

@@ -19,7 +19,6 @@ from bridgepipe.config_errors import nearest, validated
 from bridgepipe.errors import UserError
 from bridgepipe.params import I2SB, METHODS, ClassTranslation, Params, Strict, is_paired, splits_of
 
-
 ONLY = "scales"  # the one key of an experiment that is not of its method: the scales at which it exists
 
 

@@ -135,9 +135,7 @@ def quality_against_calls(path: str | Path, table: pd.DataFrame, title: str = ""
                 known = rows.dropna(subset=[metric]).sort_values("nfe")
                 colour, marker = COLOURS[n % len(COLOURS)], MARKERS[n % len(MARKERS)]
                 line = "--" if n >= len(COLOURS) else "-"  # the colours begin again
-                axes.plot(
-                    known["nfe"], known[metric], line, color=colour, marker=marker, label=str(sampler)
-                )
+                axes.plot(known["nfe"], known[metric], line, color=colour, marker=marker, label=str(sampler))
             _calls_axis(axes, sorted(table["nfe"].unique()))
             axes.set_ylabel(LABELS.get(str(metric), str(metric)))
             _log_if_wide(axes, table[metric].dropna())

@@ -141,6 +141,8 @@ def test_orphans_of_this_folder_are_cancelled(commands: Path, tmp_path: Path) ->
         squeue=f"[ -e {said} ] || printf '%s\\n' {listed}",
         scancel=f'echo "$@" > {said}',
     )
+    assert cluster.cancel_orphans(here) == []
+    (here / cluster.LOGS).mkdir(parents=True)
     assert cluster.cancel_orphans(here) == ["7"]
     assert said.read_text() == "7\n"
 

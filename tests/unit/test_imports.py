@@ -89,7 +89,11 @@ def test_nothing_imports_the_engines() -> None:
 
 def test_only_the_command_line_and_the_workflow_see_the_configuration() -> None:
     for file in PACKAGE.rglob("*.py"):
-        if file.parent.name not in ("cli", "params") and file.stem not in ("config", "config_errors", "workflow"):
+        if file.parent.name not in ("cli", "params") and file.stem not in (
+            "config",
+            "config_errors",
+            "workflow",
+        ):
             assert not own_layers(file) & {"config", "params"}, file
 
 

@@ -69,8 +69,8 @@ class Params(Strict):
 __all__ = [
     "I2SB",
     "METHODS",
-    "ClassTranslation",
     "SOURCES",
+    "ClassTranslation",
     "Experiment",
     "Model",
     "Params",

@@ -64,6 +64,7 @@ def model(results: Path, name: str, classes: list[str], seed: int = 0) -> Path:
     card = {"config": settings, "shape": [3, 16, 16], "class_names": classes}
     artifacts.write_json(results / name / "config/train.json", settings)
     artifacts.save_tensors(results / name / "model.safetensors", network.state_dict(), card)
+    artifacts.write_text(results / name / "train.csv", "step,loss\n")
     return results / name
 
 
@@ -257,6 +258,8 @@ def test_translation_needs_no_data_of_the_target(tmp_path: Path) -> None:
     """Both models are there; the target's images are nowhere, and nothing makes them."""
     project = Project.create(tmp_path / "project")
     project.write(PARAMS)
+    for path, content in RESOLVED.stage_files().items():  # which is older than what was made from it
+        artifacts.write_json(project.folder / path, content)
     for name, classes in (("digits-low", TEN[:5]), ("digits-high", TEN[5:])):
         model(project.folder / "results", f"model/{name}", classes, seed=int(classes[0]))
     target = "results/ddib/classes/3-8-separate/translated.lmdb"

@@ -99,7 +99,7 @@ def test_a_translation_needs_no_data_of_the_target(made: Project, tmp_path: Path
     (project.folder / PAIR / "translated.safetensors").unlink()
     for split in ("train", "test"):
         (project.folder / f"data/points/checkerboard/{split}.safetensors").unlink()
-    project.snakemake("-c1", "--", f"{PAIR}/translated.safetensors", "--allowed-rules", "translate_points")
+    project.snakemake("-c1", "--allowed-rules", "translate_points", "--", f"{PAIR}/translated.safetensors")
     assert project.read(f"{PAIR}/translated.safetensors") == before
 
 

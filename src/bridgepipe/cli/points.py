@@ -170,7 +170,12 @@ def evaluate_translation(
 
 
 @app.command()
-def import_points(weights: Path, config: Config, domain: str, output: File) -> None:
+def import_points(
+    weights: Path,
+    config: Config,
+    domain: Annotated[str, typer.Option(help="which of the six the file is of")],
+    output: File,
+) -> None:
     """Turn published weights of a domain of the plane into a model: the file of the most steps, not EMA."""
     from bridgepipe.networks import plain
 

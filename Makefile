@@ -1,5 +1,5 @@
 # make demo: the main job on embedded real data.   make test: the tests.   Each sets up what it needs.
-.PHONY: setup demo test lint bench report schema sync faults cluster-setup clean
+.PHONY: setup demo test test-engines lint bench report schema sync faults cluster-setup clean
 SHELL := /bin/bash
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 BIN := .venv/bin
@@ -21,6 +21,10 @@ demo: setup
 
 test: setup
 	@pytest
+
+# DVC, injected faults and, after make cluster-setup, a real Slurm: half an hour
+test-engines: setup
+	@pytest tests/dvc tests/faults tests/cluster
 
 lint: setup
 	ruff check .

@@ -132,6 +132,14 @@ class Pipeline:
     def test_points(self, name: str) -> str:
         return self.data(self.experiment(name).dataset, "test")
 
+    def on_points(self, name: str) -> bool:
+        return params.is_points(self.datasets[self.experiment(name).dataset])
+
+    def threads(self, name: str) -> int:
+        """CPU threads of a training. Two networks of points beside each other are twice as fast as one
+        on two cores, which its matrices are too small for."""
+        return 1 if self.on_points(name) else self.runtime.threads
+
     def spectrum(self, name: str) -> list[str]:
         """Spectrum of the training data, when the experiment's is fitted to it."""
         e = self.experiment(name)

@@ -18,12 +18,13 @@ rule train:
         "results/{name}/benchmarks/train.tsv"
     wildcard_constraints:
         name=P.one_of(P.trained()),
-    threads: P.runtime.threads
+    threads: lambda w: P.threads(w.name)
     resources:
         gpu=P.runtime.processes,
         mem_mb=P.grows(8000 * P.runtime.processes),
         runtime=1440,
     params:
+        threads=lambda w: "--threads 1" if P.on_points(w.name) else "",
         sources=lambda w, input: f"--sources {input.sources}" if input.sources else "",
         spectrum=lambda w, input: (
             f"--spectrum {input.spectrum}" if input.spectrum else ""
@@ -31,7 +32,7 @@ rule train:
     message:
         "Training {wildcards.name}"
     shell:
-        "bridgepipe train --config {input.config} --data {input.store} {params.sources} {params.spectrum} --folder results/{wildcards.name}/train"
+        "bridgepipe train --config {input.config} --data {input.store} {params.sources} {params.spectrum} {params.threads} --folder results/{wildcards.name}/train"
         " --output {output.model} --csv {output.log} > {log} 2>&1"
 
 

@@ -1,0 +1,70 @@
+# DDIB between the colours of two photographs, both ways.
+
+
+rule color_transfer:
+    input:
+        unpack(lambda w: P.ends(f"ddib/color/{w.experiment}")),
+        config="results/ddib/color/{experiment}/config/translate.json",
+        truth=lambda w: P.end_data(f"ddib/color/{w.experiment}", "target", "test"),
+    output:
+        "results/ddib/color/{experiment}/transferred.safetensors",
+    log:
+        "results/ddib/color/{experiment}/logs/transfer.log",
+    benchmark:
+        "results/ddib/color/{experiment}/benchmarks/transfer.tsv"
+    threads: P.runtime.threads
+    resources:
+        gpu=1,
+        mem_mb=P.grows(4000),
+        runtime=P.grows(240),
+    message:
+        "Colour transfer {wildcards.experiment}"
+    shell:
+        "bridgepipe color-transfer --config {input.config}"
+        " --source {input.source} --source-config {input.source_config} --source-pixels {input.data}"
+        " --target {input.target} --target-config {input.target_config} --target-pixels {input.truth}"
+        " --output {output} > {log} 2>&1"
+
+
+rule evaluate_color:
+    input:
+        transferred="results/ddib/color/{experiment}/transferred.safetensors",
+        source=lambda w: P.end_data(f"ddib/color/{w.experiment}", "source", "test"),
+        target=lambda w: P.end_data(f"ddib/color/{w.experiment}", "target", "test"),
+        code=P.code("evaluation/transport.py", "figures_points.py", "canvas.py"),
+    output:
+        metrics="results/ddib/color/{experiment}/transfer.json",
+        figure=report(
+            "results/ddib/color/{experiment}/figures/transfer.png",
+            caption="../report/color.rst",
+            category="DDIB, colours",
+        ),
+    log:
+        "results/ddib/color/{experiment}/logs/evaluate.log",
+    resources:
+        mem_mb=P.grows(4000),
+        runtime=P.grows(60),
+    message:
+        "Measuring and drawing the colour transfer {wildcards.experiment}"
+    shell:
+        "bridgepipe evaluate-color --transferred {input.transferred}"
+        " --source-pixels {input.source} --target-pixels {input.target}"
+        " --metrics {output.metrics} --figure {output.figure} --title {wildcards.experiment} > {log} 2>&1"
+
+
+rule color_picture:
+    input:
+        transferred="results/ddib/color/{experiment}/transferred.safetensors",
+        source=lambda w: P.end_data(f"ddib/color/{w.experiment}", "source", "test"),
+        target=lambda w: P.end_data(f"ddib/color/{w.experiment}", "target", "test"),
+    output:
+        "results/ddib/color/{experiment}/{picture}.png",
+    log:
+        "results/ddib/color/{experiment}/logs/{picture}.log",
+    wildcard_constraints:
+        picture=P.one_of(P.pictures()),
+    message:
+        "Picture of {wildcards.experiment}: {wildcards.picture}"
+    shell:
+        "bridgepipe color-picture --transferred {input.transferred}"
+        " --source-pixels {input.source} --target-pixels {input.target} --output {output} > {log} 2>&1"

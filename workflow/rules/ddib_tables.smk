@@ -1,0 +1,78 @@
+# Tables of everything about points; the rule `table` would take them for those of images.
+
+
+ruleorder: table_of_samples > table
+ruleorder: table_of_points > table
+ruleorder: table_of_colors > table
+
+
+rule table_of_samples:
+    input:
+        metrics=P.point_results("ddib/sample", "metrics.json"),
+        code=P.code("tables.py"),
+    output:
+        csv="results/ddib/sample/table.csv",
+        md=report(
+            "results/ddib/sample/table.md",
+            caption="../report/points-sample.rst",
+            category="Tables",
+        ),
+    log:
+        "results/logs/table-ddib-sample.log",
+    message:
+        "Table of the six domains"
+    shell:
+        "bridgepipe point-table {input.metrics} --csv {output.csv} --markdown {output.md} > {log} 2>&1"
+
+
+use rule table_of_samples as table_of_points with:
+    input:
+        metrics=P.point_results("ddib/points", "transport.json"),
+        code=P.code("tables.py"),
+    output:
+        csv="results/ddib/points/table.csv",
+        md=report(
+            "results/ddib/points/table.md",
+            caption="../report/points-translation.rst",
+            category="Tables",
+        ),
+    log:
+        "results/logs/table-ddib-points.log",
+    message:
+        "Table of the translations of points"
+
+
+use rule table_of_samples as table_of_colors with:
+    input:
+        metrics=P.point_results("ddib/color", "transfer.json"),
+        code=P.code("tables.py"),
+    output:
+        csv="results/ddib/color/table.csv",
+        md=report(
+            "results/ddib/color/table.md",
+            caption="../report/color.rst",
+            category="Tables",
+        ),
+    log:
+        "results/logs/table-ddib-color.log",
+    message:
+        "Table of the colour transfers"
+
+
+rule table_of_cycles:
+    input:
+        metrics=P.point_results("ddib/points", "cycle.json"),
+        code=P.code("tables.py", "published.yaml"),
+    output:
+        csv="results/ddib/points/cycle.csv",
+        md=report(
+            "results/ddib/points/cycle.md",
+            caption="../report/cycle.rst",
+            category="Tables",
+        ),
+    log:
+        "results/logs/table-ddib-cycle.log",
+    message:
+        "Table of the cycles"
+    shell:
+        "bridgepipe cycle-table {input.metrics} --csv {output.csv} --markdown {output.md} > {log} 2>&1"

@@ -147,6 +147,14 @@ def helps(results: Iterator[Any]) -> bool:
     return True
 
 
+def together(work: Callable[[Sequence[int]], Iterable[T]], items: Sequence[int], batch_size: int) -> list[T]:
+    """All results of `shared` in every process, where each needs them to go on."""
+    results = [list(shared(work, items, batch_size))]
+    if place()[1] > 1:
+        distributed.broadcast_object_list(results)
+    return results[0]
+
+
 def gather(value: T) -> list[T]:
     """The value of every process, by number, in every process."""
     world = place()[1]

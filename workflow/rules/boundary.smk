@@ -20,8 +20,8 @@ rule boundary_mixing:
         "results/boundary/{experiment}/benchmarks/mixing.tsv"
     threads: P.runtime.threads
     resources:
-        gpu=1,
-        mem_mb=P.grows(16000),
+        gpu=P.runtime.processes,
+        mem_mb=P.grows(16000 * P.runtime.processes),
         runtime=P.grows(240),
     message:
         "Mixing step of {wildcards.experiment}"
@@ -49,8 +49,8 @@ rule boundary_latents:
         "results/boundary/{experiment}/benchmarks/latents.tsv"
     threads: P.runtime.threads
     resources:
-        gpu=1,
-        mem_mb=P.grows(8000),
+        gpu=P.runtime.processes,
+        mem_mb=P.grows(8000 * P.runtime.processes),
         runtime=P.grows(480),
     params:
         mixing=lambda w, input: f"--mixing {input.mixing}" if input.mixing else "",
@@ -107,8 +107,8 @@ rule boundary_strips:
         "results/boundary/{experiment}/benchmarks/strips.tsv"
     threads: P.runtime.threads
     resources:
-        gpu=1,
-        mem_mb=P.grows(8000),
+        gpu=P.runtime.processes,
+        mem_mb=P.grows(8000 * P.runtime.processes),
         runtime=P.grows(480),
     message:
         "Edits across the boundary of {wildcards.experiment}"
@@ -158,7 +158,8 @@ rule boundary_evaluate:
     benchmark:
         "results/boundary/{experiment}/benchmarks/evaluate.tsv"
     resources:
-        mem_mb=P.grows(8000),
+        gpu=P.runtime.processes,
+        mem_mb=P.grows(8000 * P.runtime.processes),
         runtime=P.grows(120),
     message:
         "What the edits of {wildcards.experiment} flip and keep"

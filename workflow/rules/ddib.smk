@@ -20,8 +20,8 @@ rule translate:
     benchmark:
         "results/ddib/classes/{experiment}/benchmarks/translate-{part}-of-{parts}.tsv"
     resources:
-        gpu=1,
-        mem_mb=P.grows(6000),
+        gpu=P.runtime.processes,
+        mem_mb=P.grows(6000 * P.runtime.processes),
         runtime=P.grows(240),
     params:
         models=lambda w: P.translation_options(f"ddib/classes/{w.experiment}"),
@@ -46,8 +46,8 @@ rule translate_back:
     benchmark:
         "results/ddib/classes/{experiment}/benchmarks/back-{part}-of-{parts}.tsv"
     resources:
-        gpu=1,
-        mem_mb=P.grows(6000),
+        gpu=P.runtime.processes,
+        mem_mb=P.grows(6000 * P.runtime.processes),
         runtime=P.grows(480),
     params:
         models=lambda w: P.translation_options(f"ddib/classes/{w.experiment}"),

@@ -17,7 +17,8 @@ rule translation_fid:
     benchmark:
         "results/ddib/classes/{experiment}/benchmarks/fid.tsv"
     resources:
-        mem_mb=P.grows(4000),
+        gpu=P.runtime.processes,
+        mem_mb=P.grows(4000 * P.runtime.processes),
         runtime=P.grows(120),
     params:
         source=lambda w, input: f"--source {input.source}" if input.source else "",
@@ -47,7 +48,8 @@ rule target_accuracy:
     benchmark:
         "results/ddib/classes/{experiment}/benchmarks/accuracy.tsv"
     resources:
-        mem_mb=P.grows(4000),
+        gpu=P.runtime.processes,
+        mem_mb=P.grows(4000 * P.runtime.processes),
         runtime=P.grows(120),
     message:
         "Share of {wildcards.experiment} that is of the target class"
@@ -70,7 +72,8 @@ rule kept:
     benchmark:
         "results/ddib/classes/{experiment}/benchmarks/kept.tsv"
     resources:
-        mem_mb=P.grows(4000),
+        gpu=P.runtime.processes,
+        mem_mb=P.grows(4000 * P.runtime.processes),
         runtime=P.grows(120),
     params:
         real=lambda w: (

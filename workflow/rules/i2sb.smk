@@ -72,8 +72,8 @@ rule study:
         "results/i2sb/{experiment}/benchmarks/study.tsv"
     threads: P.runtime.threads
     resources:
-        gpu=1,
-        mem_mb=P.grows(6000),
+        gpu=P.runtime.processes,
+        mem_mb=P.grows(6000 * P.runtime.processes),
         runtime=P.grows(480),
     params:
         sources=lambda w, input: f"--sources {input.sources}" if input.sources else "",

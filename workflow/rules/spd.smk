@@ -106,8 +106,8 @@ rule study_samples:
         "results/spd/{experiment}/benchmarks/study.tsv"
     threads: P.runtime.threads
     resources:
-        gpu=1,
-        mem_mb=P.grows(6000),
+        gpu=P.runtime.processes,
+        mem_mb=P.grows(6000 * P.runtime.processes),
         runtime=P.grows(480),
     message:
         "FID against network calls of {wildcards.experiment}"

@@ -13,9 +13,11 @@ from bridgepipe.cli.common import (
     RUNTIME,
     Config,
     File,
+    Processes,
     Runtime,
     Threads,
     read_runtime,
+    read_shared_runtime,
 )
 from bridgepipe.cli.models import load_model
 from bridgepipe.errors import UserError
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from bridgepipe.methods.boundary_latents import Latents
+    from bridgepipe.methods.boundary_latents import Inversion, Latents
     from bridgepipe.methods.gaussian import Model
     from bridgepipe.networks.hspace import Bottlenecked, HSpace
     from bridgepipe.store import ImageStore
@@ -57,17 +59,21 @@ def mixing(
     title: str = "",
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
+    processes: Processes = None,
 ) -> None:
     """Shape and separability of the latents at many steps, and the step to edit at."""
-    from bridgepipe import figures_boundary, tables
+    speed = read_shared_runtime(runtime, threads, processes)
+    from bridgepipe import figures_boundary, running, tables
     from bridgepipe.methods import boundary_mixing
     from bridgepipe.store import ImageStore
 
-    speed, settings, images = read_runtime(runtime, threads), artifacts.read_json(config), ImageStore(data)
+    settings, images = artifacts.read_json(config), ImageStore(data)
     plan, network = settings["mixing"], open_model(model, train_config, speed)
     values, cut = values_and_cut(images, settings)
     items = chosen(images, values, cut, settings, plan["images"])
     walk = list(_walk(network, images, items.tolist(), plan))
+    if not running.is_main():
+        return
     how = {"tolerance": plan["tolerance"], "C": settings["C"], "folds": plan["folds"]}
     found = boundary_mixing.mixing(walk, values[items] > cut, **how)
     frame = tables.table([row.row() for row in found.rows])
@@ -80,7 +86,7 @@ def mixing(
 def _walk(
     network: Model, images: ImageStore, items: Sequence[int], plan: dict[str, Any]
 ) -> Iterator[Latents]:
-    """Latents of all items at every measured step."""
+    """Latents of all items at every measured step, on the main process."""
     import torch
 
     from bridgepipe import running
@@ -94,7 +100,10 @@ def _walk(
         walk = trajectory(h_space, network.process, x0, steps, plan["every"])
         return [Latents(one.z.cpu(), one.h.cpu(), one.t) for one in walk]
 
-    pieces = running.in_batches(run, items, network.batch_size, "mixing step")
+    def work(share: Sequence[int]) -> Iterator[list[Latents]]:
+        return running.in_batches(run, share, network.batch_size, "mixing step")
+
+    pieces = running.shared(work, items, network.batch_size)
     for parts in zip(*pieces, strict=True):
         yield Latents(torch.cat([p.z for p in parts]), torch.cat([p.h for p in parts]), parts[0].t)
 
@@ -151,12 +160,13 @@ def latents(
     mixing: Annotated[Path | None, typer.Option(help="the chosen step, for t: auto")] = None,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
+    processes: Processes = None,
 ) -> None:
     """Invert training and test images: stores of z and h with the attribute's values."""
-    from bridgepipe.methods.boundary_latents import Inversion, invert_all
-    from bridgepipe.store import ImageStore, writer
+    speed, settings = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
+    from bridgepipe.methods.boundary_latents import Inversion
+    from bridgepipe.store import ImageStore
 
-    speed, settings = read_runtime(runtime, threads), artifacts.read_json(config)
     network = open_model(model, train_config, speed)
     how = Inversion(t=_step(settings["t"], mixing), **settings["inversion"])
     h_space, fitted = space_of(network, how.variant), ImageStore(train)
@@ -166,19 +176,48 @@ def latents(
         items = chosen(images, values, cut, settings, settings["images"])
         made_by = {"images": "latents", "settings": settings, "t": how.t, "cut": cut}
         made_by |= {"model": network.digest, "data": images.digest}
-        with (
-            writer(output / f"{role}-z.lmdb", {**made_by, "space": "z"}) as zs,
-            writer(output / f"{role}-h.lmdb", {**made_by, "space": "h"}) as hs,
-        ):
-            for batch in invert_all(
-                h_space, network.process, images, items.tolist(), how, network.batch_size, network.device
-            ):
-                for store, rows in ((zs, batch.z), (hs, batch.h)):
-                    for row in rows.float().numpy():
-                        store.put(row)
-            for store in (zs, hs):
-                store.set_array("item", items)
-                store.set_array("value", values[items])
+        batches = _inverted(network, h_space, images, items.tolist(), how)
+        arrays = {"item": items, "value": values[items]}
+        _write_latents(output, role, made_by, batches, arrays)
+
+
+def _inverted(
+    network: Model, h_space: HSpace, images: ImageStore, items: Sequence[int], how: Inversion
+) -> Iterator[Latents]:
+    from bridgepipe import running
+    from bridgepipe.methods.boundary_latents import invert_all
+
+    def work(share: Sequence[int]) -> Iterator[Latents]:
+        size, device = network.batch_size, network.device
+        return invert_all(h_space, network.process, images, share, how, size, device)
+
+    return running.shared(work, items, network.batch_size)
+
+
+def _write_latents(
+    folder: Path,
+    role: str,
+    made_by: dict[str, Any],
+    batches: Iterator[Latents],
+    arrays: dict[str, np.ndarray],
+) -> None:
+    """Stores of z and of h, with the same arrays; other processes than the main one help to make them."""
+    from bridgepipe import running
+    from bridgepipe.store import writer
+
+    if running.helps(batches):
+        return
+    with (
+        writer(folder / f"{role}-z.lmdb", {**made_by, "space": "z"}) as zs,
+        writer(folder / f"{role}-h.lmdb", {**made_by, "space": "h"}) as hs,
+    ):
+        for batch in batches:
+            for store, rows in ((zs, batch.z), (hs, batch.h)):
+                for row in rows.float().numpy():
+                    store.put(row)
+        for store in (zs, hs):
+            for name, values in arrays.items():
+                store.set_array(name, values)
 
 
 def _step(t: int | str, mixing: Path | None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,11 +14,13 @@ from bridgepipe.cli.common import (
     RUNTIME,
     Config,
     File,
+    Processes,
     Runtime,
     Threads,
     fields_of,
     load_extractor,
     read_runtime,
+    read_shared_runtime,
 )
 from bridgepipe.errors import UserError
 
@@ -54,8 +56,10 @@ def strips(
     plain: Annotated[Path, typer.Option(help="the same images, not edited")],
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
+    processes: Processes = None,
 ) -> None:
     """Edit test images, or samples, at every distance; and decode them without an edit."""
+    speed, settings = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)["edit"]
     import numpy as np
 
     from bridgepipe import running
@@ -66,7 +70,6 @@ def strips(
     from bridgepipe.rng import ItemNoise
     from bridgepipe.store import ImageStore, writer
 
-    speed, settings = read_runtime(runtime, threads), artifacts.read_json(config)["edit"]
     network = open_model(model, train_config, speed)
     stores = [ImageStore(latents / f"test-{space}.lmdb") for space in SPACES]
     made = stores[0].card["made_by"]
@@ -90,13 +93,19 @@ def strips(
         back = boundary_edit.reconstruct(h_space, network.process, at, how, noise())
         return to_uint8(images.flatten(0, 1)), to_uint8(back)
 
+    def work(share: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        return running.in_batches(run, share, network.batch_size, "editing")
+
+    batches = running.shared(work, items.tolist(), network.batch_size)
+    if running.helps(batches):
+        return
     about = {"settings": {**made["settings"], **settings}, "model": network.digest, "data": made["data"]}
     about |= {"boundaries": _digests(boundary), "source": settings["source"], "cut": made["cut"]}
     with (
         writer(edited, {"images": "edited", **about}) as strips_out,
         writer(plain, {"images": "plain", **about}) as plain_out,
     ):
-        for batch in running.in_batches(run, items.tolist(), network.batch_size, "editing"):
+        for batch in batches:
             for store, images in zip((strips_out, plain_out), batch, strict=True):
                 for image in images:
                     store.put(image)
@@ -161,27 +170,30 @@ def evaluate(
     csv: File,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
+    processes: Processes = None,
 ) -> None:
     """What the edits flip against the distance, what they keep, and how evenly they change."""
+    speed, settings = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
     import numpy as np
 
-    from bridgepipe import tables
+    from bridgepipe import running, tables
     from bridgepipe.evaluation import edits, protocol
     from bridgepipe.evaluation.classifier import SmallClassifier
     from bridgepipe.evaluation.features import describe
     from bridgepipe.store import ImageStore
 
-    speed, settings = read_runtime(runtime, threads), artifacts.read_json(config)
+    features = load_extractor(extractor, weights, speed)
     store, real, known = ImageStore(edited), ImageStore(train), SmallClassifier.load(classifier)
     made = store.card["made_by"]
     values, cut = values_and_cut(real, {**settings, "threshold": made["cut"]})
     strips = open_strips(store, ImageStore(plain), ImageStore(data))
     judge = _judge(settings, real, known, values, cut)
     found, rows = edits.measure(strips, judge, _keepers(settings, real, known), known)
-    features = load_extractor(extractor, weights, speed)
     sides = {"with": edits.Some(real, np.flatnonzero(values > cut))}
     sides["without"] = edits.Some(real, np.flatnonzero(values <= cut))
     found |= edits.distances_to_real(strips, judge, found["best_distance"], sides, features)
+    if not running.is_main():
+        return
     artifacts.write_text(csv, tables.table(rows).to_csv(index=False, float_format="%.6g"))
     shared = protocol.protocol(
         "edits that the judge calls flipped, of those that can flip",

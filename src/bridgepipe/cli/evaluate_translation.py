@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe import artifacts
-from bridgepipe.cli.common import RUNTIME, Config, File, Runtime, Threads, load_extractor, read_runtime
+from bridgepipe.cli.common import (
+    RUNTIME,
+    Config,
+    File,
+    Processes,
+    Runtime,
+    Threads,
+    load_extractor,
+    read_shared_runtime,
+)
 from bridgepipe.cli.evaluate import metric_app
 from bridgepipe.cli.figure import app as figure_app
 from bridgepipe.cli.translate import items_of_class
@@ -31,17 +40,19 @@ def translation_fid(
     source: Annotated[Path | None, typer.Option(help="source images, where target ones lie too")] = None,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
+    processes: Processes = None,
 ) -> None:
     """FID and KID of translations to real images of the target class.
 
     Beside them, of one dataset, those of the untranslated images and of other real ones: ceiling and floor.
     """
+    speed, settings = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
+    from bridgepipe import running
     from bridgepipe.evaluation import fid, protocol
     from bridgepipe.evaluation.features import Images, describe
     from bridgepipe.evaluation.translation import Chosen
     from bridgepipe.store import ImageStore
 
-    speed, settings = read_runtime(runtime, threads), artifacts.read_json(config)
     network = load_extractor(extractor, weights, speed)
     images, real = ImageStore(translated), ImageStore(reference)
     label = images.card["made_by"]["target_label"]
@@ -50,9 +61,11 @@ def translation_fid(
     if source is not None:
         sets |= _beside(images, ImageStore(source), label, held_out=ImageStore(source).digest != real.digest)
     against = fid.statistics(network, wanted, speed.batch_size)
+    measured = {suffix: fid.statistics(network, some, speed.batch_size) for suffix, some in sets.items()}
+    if not running.is_main():
+        return
     values: dict[str, Any] = {}
-    for suffix, some in sets.items():
-        found = fid.statistics(network, some, speed.batch_size)
+    for suffix, found in measured.items():
         values[f"fid{suffix}"] = fid.fid(found, against)
         if settings["kid"]:
             values[f"kid{suffix}"] = fid.kernel_distance(found, against)
@@ -87,20 +100,24 @@ def target_accuracy(
     output: File,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
+    processes: Processes = None,
 ) -> None:
     """Share of translations that an independent classifier takes for the target class."""
+    speed, settings = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
+    from bridgepipe import running
     from bridgepipe.errors import UserError
     from bridgepipe.evaluation import protocol
     from bridgepipe.evaluation.accuracy import classifier_accuracy
     from bridgepipe.evaluation.features import describe
     from bridgepipe.store import ImageStore
 
-    speed, settings = read_runtime(runtime, threads), artifacts.read_json(config)
     network, images = load_extractor(extractor, weights, speed), ImageStore(translated)
     label = settings["label"] if settings["label"] is not None else images.card["made_by"]["target_label"]
     if label is None:
         raise UserError("no target class", "evaluate.label", "give its number in the classifier's data")
     found = classifier_accuracy(network, images, [label] * len(images), speed.batch_size)
+    if not running.is_main():
+        return
     values = {"accuracy": found.accuracy, "low": found.low, "high": found.high}
     shared = protocol.protocol(
         "share taken for the target class", n=len(images), extractor=describe(network), label=label
@@ -118,17 +135,19 @@ def kept_metric(
     real: Annotated[bool, typer.Option(help="the source's store holds real images of the target too")] = True,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
+    processes: Processes = None,
 ) -> None:
     """How near translations are to their sources: PSNR, SSIM, distance of features.
 
     Beside them the same for a translation of another image, and for a random real image of the target class.
     """
+    speed = read_shared_runtime(runtime, threads, processes)
+    from bridgepipe import running
     from bridgepipe.evaluation import protocol
     from bridgepipe.evaluation.features import describe
     from bridgepipe.evaluation.translation import Chosen, likeness, others, partners
     from bridgepipe.store import ImageStore
 
-    speed = read_runtime(runtime, threads)
     network = load_extractor(extractor, weights, speed)
     images, store = ImageStore(translated), ImageStore(source)
     sources = Chosen(store, images.array("item"))
@@ -141,6 +160,8 @@ def kept_metric(
     for suffix, some in floors.items():
         floor = likeness(some, sources, network, speed.batch_size)
         values |= {**floor.means(suffix), **found.gains(floor, suffix)}
+    if not running.is_main():
+        return
     shared = protocol.protocol(
         "psnr, ssim on uint8, Euclidean distance of features, to the source: mean; gains with standard error",
         n=len(images),

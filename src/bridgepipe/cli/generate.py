@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ from bridgepipe.cli.common import (
     Threads,
     fields_of,
     load_extractor,
-    read_runtime,
     read_shared_runtime,
 )
 from bridgepipe.cli.models import load_model
@@ -91,26 +91,29 @@ def study_samples(
     output: File,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
+    processes: Processes = None,
 ) -> None:
     """FID of the samples of every walk at every number of calls, as CSV."""
+    speed, plan = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
     import numpy as np
 
-    from bridgepipe import tables
+    from bridgepipe import running, tables
     from bridgepipe.evaluation import fid
     from bridgepipe.evaluation.features import describe
     from bridgepipe.methods import spd
 
-    speed, plan = read_runtime(runtime, threads), artifacts.read_json(config)
     network, features = load_model(model, train_config, speed), load_extractor(extractor, weights, speed)
     reference = fid.Statistics.load(statistics, {"extractor": describe(features)})
 
     def row(walk: str, how: Generation) -> dict[str, Any]:
-        images = np.concatenate(list(spd.images(network, range(plan["count"]), how)))
+        work = partial(spd.images, network, how=how)
+        images = np.concatenate(running.together(work, range(plan["count"]), speed.batch_size))
         found = fid.statistics(features, images, speed.batch_size)
         return {"sampler": walk, "nfe": how.nfe, "FID": fid.fid(found, reference)}
 
     frame = tables.table([row(walk, how) for walk, how in _walks(plan)])
-    artifacts.write_text(output, frame.to_csv(index=False, float_format="%.6g"))
+    if running.is_main():
+        artifacts.write_text(output, frame.to_csv(index=False, float_format="%.6g"))
 
 
 def _walks(plan: dict[str, Any]) -> Iterator[tuple[str, Generation]]:

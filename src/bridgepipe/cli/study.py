@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from bridgepipe.cli.common import (
     RUNTIME,
     Config,
     File,
+    Processes,
     Runtime,
     Sources,
     Threads,
@@ -20,7 +21,7 @@ from bridgepipe.cli.common import (
     load_restorer,
     open_sources,
     problem_of,
-    read_runtime,
+    read_shared_runtime,
     sampling_of,
 )
 
@@ -45,16 +46,17 @@ def study(
     sources: Sources = None,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
+    processes: Processes = None,
 ) -> None:
     """PSNR, FID to the same originals, and accuracy of every walk at every number of calls, as CSV."""
+    speed, plan = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
     import numpy as np
 
-    from bridgepipe import tables
+    from bridgepipe import running, tables
     from bridgepipe.evaluation import fid, restoration
     from bridgepipe.evaluation.accuracy import classifier_accuracy
     from bridgepipe.store import ImageStore
 
-    speed, plan = read_runtime(runtime, threads), artifacts.read_json(config)
     settings, images = artifacts.read_json(sample_config), ImageStore(data)
     restorer = load_restorer(model, train_config, problem_of(settings, images.image_size), speed)
     network = load_extractor(extractor, weights, speed)
@@ -64,7 +66,12 @@ def study(
     reference = fid.statistics(network, originals, speed.batch_size)
 
     def restored(how: Sampling) -> np.ndarray:
-        return np.concatenate([r.image for r in restorer.restore(images, items, how, open_sources(sources))])
+        source = open_sources(sources)
+
+        def work(share: Sequence[int]) -> Iterator[np.ndarray]:
+            return (r.image for r in restorer.restore(images, share, how, source))
+
+        return np.concatenate(running.together(work, items, speed.batch_size))
 
     def row(walk: str, how: Sampling) -> dict[str, Any]:
         found = restored(how)
@@ -80,7 +87,8 @@ def study(
         return values
 
     frame = tables.table([row(walk, how) for walk, how in _walks(plan, settings["sample"])])
-    artifacts.write_text(output, frame.to_csv(index=False, float_format="%.6g"))
+    if running.is_main():
+        artifacts.write_text(output, frame.to_csv(index=False, float_format="%.6g"))
 
 
 def _walks(plan: dict[str, Any], sample: dict[str, Any]) -> Iterator[tuple[str, Sampling]]:

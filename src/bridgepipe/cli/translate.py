@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bridgepipe import artifacts, params
-from bridgepipe.cli.common import RUNTIME, Config, File, Runtime, Threads, fields_of, read_runtime
+from bridgepipe.cli.common import (
+    RUNTIME,
+    Config,
+    File,
+    Processes,
+    Runtime,
+    Threads,
+    fields_of,
+    read_shared_runtime,
+)
 from bridgepipe.cli.models import load_model
 from bridgepipe.config_errors import nearest
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
     from bridgepipe.methods.ddib import Start, Translator
     from bridgepipe.methods.gaussian import Model
@@ -41,32 +52,47 @@ def translate_classes(
     parts: int = 1,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
+    processes: Processes = None,
 ) -> None:
     """Translate one part of the images of a class; keep the latents, and what the way back starts from."""
-    from bridgepipe.methods import ddib
-    from bridgepipe.pixels import to_uint8
+    speed = read_shared_runtime(runtime, threads, processes)
+    from bridgepipe import running
     from bridgepipe.store import ImageStore, writer
 
-    speed, settings, images = read_runtime(runtime, threads), artifacts.read_json(config), ImageStore(data)
+    settings, images = artifacts.read_json(config), ImageStore(data)
     translator = load_translator(settings, source_model, target_model, guide, speed)
     chosen = items_of_class(images, settings["source"], settings["sample"]["count"])
     items = chosen[len(chosen) * part // parts : len(chosen) * (part + 1) // parts]
     first = len(chosen) * part // parts
     made_by = _made_by(settings, translator, images)
+    batches = running.shared(lambda share: _there(translator, images, share), items, translator.batch_size)
+    if running.helps(batches):
+        return
     with (
         writer(translated, {"images": "translations", **made_by}, first=first) as out,
         writer(latents, {"images": "latents", **made_by}, first=first) as up,
         writer(states, {"images": "states", **made_by}, first=first) as down,
     ):
         names = iter(_names(settings, images, items))
-        for batch in translator.there(images.batch, items):
-            made_by["settings"]["sample"]["nfe"] = batch.calls
-            for image in to_uint8(batch.image.x):
+        for calls, pictures, *ends in batches:
+            made_by["settings"]["sample"]["nfe"] = calls
+            for image in pictures:
                 out.put(image, next(names))
-            for store, end in ((up, batch.latent), (down, batch.image)):
-                for state in ddib.kept_states(end):
+            for store, end in zip((up, down), ends, strict=True):
+                for state in end:
                     store.put(state)
         out.set_array("item", items)
+
+
+def _there(
+    translator: Translator, images: ImageStore, items: Sequence[int]
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+    """Calls, translations as uint8, and the states of latents and of translations, batch by batch."""
+    from bridgepipe.methods.ddib import kept_states
+    from bridgepipe.pixels import to_uint8
+
+    for done in translator.there(images.batch, items):
+        yield done.calls, to_uint8(done.image.x), kept_states(done.latent), kept_states(done.image)
 
 
 @app.command()
@@ -83,28 +109,41 @@ def translate_back(
     parts: int = 1,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
+    processes: Processes = None,
 ) -> None:
     """Take translations back: from obelm's pair of states, from the image alone, from its 8 bits alone.
 
     The store holds the images of the first of these that there is, and the distance of each to its source.
     """
+    speed = read_shared_runtime(runtime, threads, processes)
     import numpy as np
 
+    from bridgepipe import running
     from bridgepipe.pixels import to_uint8
     from bridgepipe.store import ImageStore, writer
 
-    speed, settings, images = read_runtime(runtime, threads), artifacts.read_json(config), ImageStore(data)
+    settings, images = artifacts.read_json(config), ImageStore(data)
     translator = load_translator(settings, source_model, target_model, guide, speed)
     seen = ImageStore(translated)
     count = min(len(seen), settings["count"] or len(seen))
     items = range(count * part // parts, count * (part + 1) // parts)
     sources, starts = seen.array("item"), _starts(seen, ImageStore(states))
     made_by = {**seen.card["made_by"], "images": "the way back"}
+
+    def returned(start: Start) -> Iterator[Tensor]:
+        def work(share: Sequence[int]) -> Iterator[Tensor]:
+            return (done.image.x.cpu() for done in translator.back(start, share))
+
+        return running.shared(work, items, translator.batch_size)
+
+    ways = {name: returned(start) for name, start in starts.items()}
+    if running.helps(chain.from_iterable(ways.values())):
+        return
     with writer(output, made_by, first=items.start) as out:
-        for name, start in starts.items():
+        for name, batches in ways.items():
             distances: list[float] = []
-            for batch in translator.back(start, items):
-                x, done = batch.image.x.cpu(), items.start + len(distances)
+            for x in batches:
+                done = items.start + len(distances)
                 source = images.batch(sources[done : done + len(x)])
                 distances += (x - source).flatten(1).norm(dim=1).tolist()
                 for image in to_uint8(x) if name == next(iter(starts)) else ():

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import fid
 from bridgepipe.evaluation.accuracy import wilson
-from bridgepipe.evaluation.features import Extractor, Images, batches
+from bridgepipe.evaluation.features import Extractor, Images, per_image
 from bridgepipe.evaluation.restoration import quality
 
 Floats = NDArray[np.float64]
@@ -84,8 +84,8 @@ def probabilities(classifier: Extractor, images: Images, batch_size: int = 64) -
     if not hasattr(classifier, "logits"):
         mend = "choose one of kind classifier, or null"
         raise UserError(f"{classifier.name} knows no classes", "evaluate.classifier", mend)
-    logits = [classifier.logits(b).double().softmax(1).cpu() for _, b in batches(images, batch_size, "judge")]
-    return np.concatenate([p.numpy() for p in logits])
+    logits = per_image(classifier.logits, images, batch_size, "judge")
+    return logits.double().softmax(1).numpy()
 
 
 @dataclass(frozen=True)

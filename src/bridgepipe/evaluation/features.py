@@ -181,6 +181,17 @@ def batches(images: Images, batch_size: int, label: str) -> Iterator[tuple[int, 
         yield start, [_checked(images[i], f"{label}, number {i}") for i in indices]
 
 
+def per_image(call: Callable[[Batch], Tensor], images: Images, batch_size: int, label: str) -> Tensor:
+    """What ``call`` makes of all images, one row each, on the CPU and in every process.
+
+    Raises:
+        UserError: as `batches`.
+    """
+    mine = {start: call(batch).cpu() for start, batch in batches(images, batch_size, label)}
+    every = {start: made for share in running.gather(mine) for start, made in share.items()}
+    return torch.cat([every[start] for start in sorted(every)])
+
+
 def data_digest(images: Images) -> str:
     """Digest of the images: a store's own, or one of all shapes and bytes, 16 hex digits."""
     digest = getattr(images, "digest", None)

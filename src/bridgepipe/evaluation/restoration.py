@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from bridgepipe import running
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.features import Images
 
@@ -17,6 +18,7 @@ from bridgepipe.evaluation.features import Images
 PSNR_OF_EQUAL_IMAGES = 100.0
 # SSIM's Gaussian window is 11 pixels wide, and borders are padded by reflection.
 SMALLEST_SIDE = 6
+BATCH = 64  # images that a process takes at a time
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ def restoration(restored: Images, corrupted: Images, originals: Images) -> Resto
 def quality(images: Images, originals: Images, label: str = "images") -> Quality:
     """PSNR and SSIM of each of ``images``, on uint8 values (data range 255), sizes may vary.
 
+    Several processes share the images, and each returns the whole.
+
     Args:
         images: restored or corrupted images, uint8 HWC arrays of at least 6 pixels a side.
         originals: the images that they should be, in the same order.
@@ -77,12 +81,16 @@ def quality(images: Images, originals: Images, label: str = "images") -> Quality
         raise UserError(
             f"{len(images)} images against {len(originals)} originals", label, "give every image its original"
         )
-    psnr, ssim = [], []
-    for i in tqdm(range(len(images)), desc=label, disable=None):
-        x, y = _pair(images[i], originals[i], f"{label}, number {i}")
-        psnr.append(_psnr(x, y))
-        ssim.append(_ssim(x, y))
-    return Quality(psnr, ssim)
+
+    def run(piece: Sequence[int]) -> list[tuple[float, float]]:
+        pairs = (_pair(images[i], originals[i], f"{label}, number {i}") for i in piece)
+        return [(_psnr(x, y), _ssim(x, y)) for x, y in pairs]
+
+    def work(share: Sequence[int]) -> Iterator[list[tuple[float, float]]]:
+        return running.in_batches(run, share, BATCH, label)
+
+    found = [one for batch in running.together(work, range(len(images)), BATCH) for one in batch]
+    return Quality([psnr for psnr, _ in found], [ssim for _, ssim in found])
 
 
 def _psnr(x: Tensor, y: Tensor) -> float:

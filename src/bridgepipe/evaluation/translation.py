@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
-import torch
 
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation.features import Extractor, Images, batches
+from bridgepipe.evaluation.features import Extractor, Images, per_image
 from bridgepipe.evaluation.restoration import quality
 from bridgepipe.rng import generator
 
@@ -58,8 +57,8 @@ class Likeness:
 def likeness(images: Images, sources: Images, extractor: Extractor, batch_size: int = 64) -> Likeness:
     """Each of ``images`` against the one of ``sources`` with its number, as many of both."""
     found = quality(images, sources, "translations")
-    a, b = (_features(extractor, x, batch_size) for x in (images, sources))
-    distance = (a - b).norm(dim=1).cpu().numpy().astype(np.float64)
+    a, b = (per_image(extractor.features, x, batch_size, "features") for x in (images, sources))
+    distance = (a - b).norm(dim=1).numpy().astype(np.float64)
     return Likeness(np.array(found.psnr), np.array(found.ssim), distance)
 
 
@@ -82,7 +81,3 @@ def partners(count: int, among: int, seed: int = 0) -> np.ndarray:
     rng = generator(seed, "partners")
     rounds = [rng.permutation(among) for _ in range(-(-count // among))]
     return np.concatenate(rounds)[:count]
-
-
-def _features(extractor: Extractor, images: Images, batch_size: int) -> torch.Tensor:
-    return torch.cat([extractor.features(batch) for _, batch in batches(images, batch_size, "features")])

@@ -184,6 +184,11 @@ class Translator:
     how: Translation
     guide: Model | None = None
 
+    @property
+    def batch_size(self) -> int:
+        """Images per call of a network: as many as both take."""
+        return min(self.source.batch_size, self.target.batch_size)
+
     def ways(self, count: int) -> tuple[Way, Way]:
         """The ways of ``count`` images: up, and down."""
         how = self.how
@@ -205,8 +210,7 @@ class Translator:
             up, down = self.ways(len(piece))[:: -1 if back else 1]
             return translate(up, down, _moved(start(piece), self.source.device), self.how)
 
-        size = min(self.source.batch_size, self.target.batch_size)
-        return running.in_batches(run, items, size, label)
+        return running.in_batches(run, items, self.batch_size, label)
 
 
 def kept_states(end: Sample) -> np.ndarray:

@@ -1,0 +1,203 @@
+"""Verbs that share their work: two processes (gloo, on the CPU) write what one does."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import shared_verbs
+import torch
+from torch import nn
+
+from bridgepipe import artifacts, params
+from bridgepipe.cli import models
+from bridgepipe.evaluation.classifier import train_classifier
+from bridgepipe.methods import gaussian, i2sb
+from bridgepipe.store import ImageStore, writer
+
+NETWORK = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1,), "attention_resolutions": ()}
+STEPS = {"steps": 1}
+EVALUATE = {"extractor": "small", "classifier": "small"}
+STORES = [
+    *(
+        f"{kind}{end}"
+        for kind in ("translated", "latents", "states", "back", "back-part")
+        for end in ("", "-published")
+    ),
+    *(f"{role}-{space}" for role in ("train", "test") for space in ("z", "h")),
+    *(f"{edit}{end}" for edit in ("edit", "edit-samples") for end in ("", "-plain")),
+]
+TABLES = ["mixing.csv", "edit.csv", "samples.csv", "restored.csv"]
+METRICS = ["fid.json", "accuracy.json", "kept.json", "edit.json"]
+
+
+def shaken(network: nn.Module) -> nn.Module:
+    """With weights that are nowhere zero: an untrained network puts out nothing."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.05)
+    return network
+
+
+def save(folder: Path, settings: dict[str, Any], network: nn.Module, **card: Any) -> None:
+    artifacts.write_json(folder / "config/train.json", settings)
+    card |= {"config": artifacts.read_json(folder / "config/train.json")}
+    artifacts.save_tensors(folder / "model.safetensors", shaken(network).state_dict(), card)
+
+
+def save_model(folder: Path, classes: list[str] | None) -> None:
+    network = {"kind": "adm", **NETWORK}
+    told = {"dataset": "noise", "conditional": bool(classes), "network": network, "train": STEPS}
+    settings = params.Model.model_validate(told).stages()["train"]
+    diffusion = models.diffusion_of(settings, (3, 16, 16), {})
+    arguments = {k: models.tuples(v) for k, v in settings["network"].items() if k != "kind"}
+    made = gaussian.network("adm", diffusion, len(classes) if classes else None, **arguments)
+    save(folder, settings, made, shape=[3, 16, 16], class_names=classes)
+
+
+def translations(folder: Path) -> None:
+    ends = {"source": "dark", "target": "light", "source_model": "conditional", "evaluate": EVALUATE}
+    published = {"solver": "ddim", "grid": "ddib", "respacing": "4", "clip_decode": True}
+    for name, sample in {"": {"respacing": "log_snr 4"}, "-published": published}.items():
+        e = params.ClassTranslation.model_validate({**ends, "sample": sample, "cycle": 8})
+        artifacts.write_json(folder / f"translate{name}.json", e.stages()["sample"])
+        artifacts.write_json(folder / f"cycle{name}.json", e.stages()["cycle"])
+        artifacts.write_json(folder / "evaluate-translation.json", e.stages()["evaluate"])
+
+
+def boundaries(folder: Path) -> None:
+    edit = {"n": 3, "images": 8, "count": 4, "generate": 5}
+    told: dict[str, Any] = {
+        "model": "plain",
+        "dataset": "noise",
+        "attribute": "light",
+        "inversion": {"count": 4},
+        "mixing": {"count": 5, "every": 2, "images": 16, "folds": 2},
+        "search": {"images": 14},
+        "evaluate": {"extractor": "small"},
+    }
+    e = params.BoundarySearch.model_validate({**told, "edit": edit})
+    samples = params.BoundarySearch.model_validate(
+        {**told, "edit": {**edit, "source": "samples", "eta": 1.0}}
+    )
+    for stage, settings in e.stages().items():
+        name = "evaluate-edits" if stage == "evaluate" else stage
+        artifacts.write_json(folder / f"{name}.json", settings)
+    artifacts.write_json(folder / "edit-samples.json", samples.stages()["edit"])
+
+
+def studies(folder: Path) -> None:
+    study = {"nfe": (3,), "count": 8}
+    e = params.I2SB.model_validate(
+        {
+            "dataset": "noise",
+            "corruption": "jpeg-5",
+            "network": NETWORK,
+            "train": STEPS,
+            "sample": {"nfe": 2},
+            "evaluate": EVALUATE,
+            "study": study,
+        }
+    )
+    network = i2sb.network((16, 16), False, 0, **e.network.model_dump())
+    save(folder / "bridge", e.stages()["train"], network)
+    artifacts.write_json(folder / "config/restore.json", e.stages()["sample"])
+    artifacts.write_json(folder / "config/study.json", e.stages()["study"])
+    samples = params.Generation.model_validate(
+        {"model": "plain", "evaluate": {"extractor": "small"}, "study": study}
+    )
+    artifacts.write_json(folder / "config/study-samples.json", samples.stages()["study"])
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def run(folder: Path, *outs: str) -> None:
+    """All verbs by one process for each folder of results, as if a launcher had started them."""
+    world = {"WORLD_SIZE": str(len(outs)), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    started = []
+    for rank, out in enumerate(outs):
+        (folder / out).mkdir()
+        own = {**world, "RANK": str(rank), "LOCAL_RANK": str(rank)} if len(outs) > 1 else {}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **own}
+        command = [sys.executable, shared_verbs.__file__, out]
+        started.append(
+            subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+        )
+    errors = [p.communicate(timeout=240)[1] for p in started]
+    assert [p.returncode for p in started] == [0] * len(outs), "\n".join(errors)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two classes of images and random models, with the results of one process and of two."""
+    folder = tmp_path_factory.mktemp("made")
+    labels = np.arange(22) % 2
+    pixels = np.random.default_rng(0).integers(0, 128, (22, 16, 16, 3), dtype=np.uint8)
+    with writer(folder / "images.lmdb", {}, classes=["dark", "light"]) as store:
+        for image, label in zip(pixels, labels, strict=True):
+            store.put(image + np.uint8(label * 100))
+        store.set_labels(labels)
+    images = ImageStore(folder / "images.lmdb")
+    train_classifier(images, labels, steps=2, batch_size=8).save(folder / "classifier.safetensors", {})
+    artifacts.write_json(folder / "extractor.json", {"kind": "classifier"})
+    # 22 images, or 11 of a class, in batches of 3: some processes have nothing to do at the end
+    artifacts.write_json(folder / "runtime.json", {"device": "cpu", "threads": 1, "batch_size": 3})
+    save_model(folder / "conditional", ["dark", "light"])
+    save_model(folder / "plain", None)
+    translations(folder / "config")
+    boundaries(folder / "config")
+    studies(folder)
+    run(folder, "one")
+    run(folder, "two", "other")
+    return folder
+
+
+def test_main_process_alone_writes(made: Path) -> None:
+    assert {f.name for f in (made / "one").iterdir()} > {f.name for f in (made / "two").iterdir()}
+    assert not list((made / "other").iterdir())
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_stores_have_the_same_bytes(made: Path, name: str) -> None:
+    one, two = (made / out / f"{name}.lmdb" for out in ("one", "two"))
+    assert len(ImageStore(one)) > 3
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_translations_are_all_there(made: Path) -> None:
+    images = ImageStore(made / "two/translated.lmdb")
+    assert images.array("item").tolist() == list(range(0, 22, 2))
+    assert images.card["made_by"]["settings"]["sample"]["nfe"] > 0
+    back = ImageStore(made / "two/back.lmdb")
+    assert len(back) == len(back.array("l2_pair")) == len(back.array("l2_uint8")) == 8
+
+
+def test_mixing_step_is_the_same(made: Path) -> None:
+    one, two = ((made / out / "mixing.json").read_bytes() for out in ("one", "two"))
+    assert one == two
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_are_the_same(made: Path, name: str) -> None:
+    one, two = (pd.read_csv(made / out / name) for out in ("one", "two"))
+    assert len(one)
+    pd.testing.assert_frame_equal(one, two, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metrics_are_the_same(made: Path, name: str) -> None:
+    one, two = (artifacts.read_json(made / out / name)["values"] for out in ("one", "two"))
+    assert one
+    assert two == pytest.approx(one, rel=1e-6, abs=1e-9)

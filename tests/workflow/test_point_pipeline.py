@@ -44,7 +44,7 @@ def tiny(values: dict[str, Any]) -> None:
             "network": {"model_channels": 64, "num_res_blocks": 1},
             "train": {"steps": 10, "batch_size": 64},
         }
-    demo["ddib/sample"]["sample"] = {"count": 300, "latents": 200, "nfe": 5}
+    demo["ddib/sample"]["sample"] = {"count": 5000, "latents": 200, "nfe": 5}
     demo["ddib/points"] = {"count": 300, "exact": 100, "cycle": WALKS, "cycle_count": 100}
     demo["ddib/points"]["translate"] = {"nfe": 5}
     demo["ddib/color"] = {"translate": {"nfe": 5}, "plan": 50}
@@ -69,7 +69,7 @@ def test_everything_is_there_and_a_second_run_does_nothing(made: Project) -> Non
 
 def test_samples_are_measured_beside_the_noise_floor(made: Project) -> None:
     values = artifacts.read_json(made.folder / "results/ddib/sample/moons/metrics.json")["values"]
-    assert len(Points(made.folder / "results/ddib/sample/moons/samples.safetensors")) == 300
+    assert len(Points(made.folder / "results/ddib/sample/moons/samples.safetensors")) == 5000
     assert values["sliced_w2"] > values["sliced_w2_floor"] > 0
     assert values["exact_cost"] > 0
     assert 0 <= values["latent_ks_p_0"] <= 1
@@ -145,3 +145,19 @@ def test_published_weights_are_found_by_number_and_steps(tmp_path: Path) -> None
     assert project.planned(model) == {"import_points"}
     project.snakemake("-c1", "--", model)
     assert artifacts.load_tensors(project.folder / model)[0]["out.2.bias"].tolist() == [1, 1]
+
+
+def test_two_processes_make_the_same(made: Project, tmp_path: Path) -> None:
+    files = [
+        "results/ddib/sample/moons/samples.safetensors",  # in two batches
+        f"{PAIR}/translated.safetensors",
+        f"{PAIR}/cycle.json",
+        f"{COLOR}/transferred.safetensors",
+    ]
+    project = made.copy(tmp_path / "project")
+    project.edit(lambda v: v["runtime"].update(processes=2))
+    assert project.planned() == set()
+    for file in files:
+        (project.folder / file).unlink()
+    project.snakemake("-c1", "--", *files)
+    assert project.read(*files) == made.read(*files)

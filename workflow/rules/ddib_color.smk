@@ -14,8 +14,8 @@ rule color_transfer:
         "results/ddib/color/{experiment}/benchmarks/transfer.tsv"
     threads: P.runtime.threads
     resources:
-        gpu=1,
-        mem_mb=P.grows(4000),
+        gpu=P.runtime.processes,
+        mem_mb=P.grows(4000 * P.runtime.processes),
         runtime=P.grows(240),
     message:
         "Colour transfer {wildcards.experiment}"

@@ -40,8 +40,8 @@ rule sample_points:
         "results/ddib/sample/{experiment}/benchmarks/sample.tsv"
     threads: P.runtime.threads
     resources:
-        gpu=1,
-        mem_mb=P.grows(4000),
+        gpu=P.runtime.processes,
+        mem_mb=P.grows(4000 * P.runtime.processes),
         runtime=P.grows(480),
     message:
         "Sampling {wildcards.experiment}"
@@ -86,8 +86,8 @@ rule translate_points:
     benchmark:
         "results/ddib/points/{experiment}/benchmarks/translate.tsv"
     resources:
-        gpu=1,
-        mem_mb=P.grows(4000),
+        gpu=P.runtime.processes,
+        mem_mb=P.grows(4000 * P.runtime.processes),
         runtime=P.grows(240),
     message:
         "Translating {wildcards.experiment}"
@@ -109,8 +109,8 @@ rule cycle_points:
     benchmark:
         "results/ddib/points/{experiment}/benchmarks/cycle.tsv"
     resources:
-        gpu=1,
-        mem_mb=P.grows(4000),
+        gpu=P.runtime.processes,
+        mem_mb=P.grows(4000 * P.runtime.processes),
         runtime=P.grows(480),
     message:
         "Cycles of {wildcards.experiment}"

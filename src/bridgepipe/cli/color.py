@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bridgepipe import artifacts
-from bridgepipe.cli.common import RUNTIME, Config, File, Runtime, Threads, fields_of, read_runtime
+from bridgepipe.cli.common import (
+    RUNTIME,
+    Config,
+    File,
+    Processes,
+    Runtime,
+    Threads,
+    fields_of,
+    read_shared_runtime,
+)
 from bridgepipe.cli.models import load_model
 
 if TYPE_CHECKING:
@@ -30,15 +39,17 @@ def color_transfer(
     output: File,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
+    processes: Processes = None,
 ) -> None:
     """Give each of two photographs the colours of the other, by DDIB and by optimal transport."""
+    speed, how = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
     import torch
 
+    from bridgepipe import running
     from bridgepipe.datasets.points import Points
     from bridgepipe.methods import color
     from bridgepipe.methods.ddib_points import Walk
 
-    speed, how = read_runtime(runtime, threads), artifacts.read_json(config)
     models = [load_model(source, source_config, speed), load_model(target, target_config, speed)]
     clouds = [Points(source_pixels), Points(target_pixels)]
     walk = Walk(**fields_of(Walk, how["translate"]))
@@ -49,7 +60,8 @@ def color_transfer(
         way = f"{_photograph(clouds[i])}{BETWEEN}{_photograph(clouds[j])}"
         tensors |= {f"{way}: {method}": torch.from_numpy(points) for method, points in found.items()}
     made_by = {"settings": how, "models": {"source": models[0].digest, "target": models[1].digest}}
-    artifacts.save_tensors(output, tensors, {"kind": "colors", "made_by": made_by})
+    if running.is_main():
+        artifacts.save_tensors(output, tensors, {"kind": "colors", "made_by": made_by})
 
 
 @app.command()

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe import artifacts
-from bridgepipe.cli.common import RUNTIME, Config, File, Runtime, Threads, fields_of, read_runtime
+from bridgepipe.cli.common import (
+    RUNTIME,
+    Config,
+    File,
+    Processes,
+    Runtime,
+    Threads,
+    fields_of,
+    read_shared_runtime,
+)
 from bridgepipe.cli.models import load_model, published_model
 
 if TYPE_CHECKING:
@@ -34,11 +43,12 @@ def sample_points(
     output: File,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
+    processes: Processes = None,
 ) -> None:
     """Draw points from a model, and encode points of DATA to see whether its latents are normal."""
+    speed, how = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
     from bridgepipe.methods import ddib_points
 
-    speed, how = read_runtime(runtime, threads), artifacts.read_json(config)
     network, walk = load_model(model, train_config, speed), _walk(how)
     _, known = _chosen(data, how["latents"], how["seed"])
     drawn = ddib_points.sample(network, range(how["count"]), walk, how["seed"])
@@ -81,11 +91,12 @@ def translate_points(
     output: File,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
+    processes: Processes = None,
 ) -> None:
     """Take points of DATA from one model's domain to the other's, and back again."""
+    speed, how = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
     from bridgepipe.methods import ddib_points
 
-    speed, how = read_runtime(runtime, threads), artifacts.read_json(config)
     a, b = load_model(source, source_config, speed), load_model(target, target_config, speed)
     walk = _walk(how["translate"])
     items, points = _chosen(data, how["count"], how["seed"])
@@ -111,12 +122,14 @@ def cycle_points(
     output: File,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
+    processes: Processes = None,
 ) -> None:
     """How far a cycle through the other domain takes points of DATA, for every walk."""
+    speed, how = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
+    from bridgepipe import running
     from bridgepipe.datasets.points import Points
     from bridgepipe.evaluation import protocol
 
-    speed, how = read_runtime(runtime, threads), artifacts.read_json(config)
     a, b = load_model(source, source_config, speed), load_model(target, target_config, speed)
     _, points = _chosen(data, how["count"], how["seed"])
     true = Points(truth)
@@ -124,7 +137,8 @@ def cycle_points(
     for name, section in how["cycle"].items():
         values |= {f"{name}: {k}": v for k, v in _cycle(a, b, points, true.points, section).items()}
     shared = _protocol("distance of points to themselves after a cycle", len(points), true)
-    protocol.write_metric(output, values, shared, {"settings": how, **_ends(a, b)})
+    if running.is_main():
+        protocol.write_metric(output, values, shared, {"settings": how, **_ends(a, b)})
 
 
 def _cycle(
@@ -225,7 +239,14 @@ def _chosen(data: Path, count: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def _save(path: Path, tensors: dict[str, Tensor], made_by: dict[str, Any]) -> None:
-    """A file of points that `datasets.points.Points` reads, with other tensors beside them."""
+    """A file of points that `datasets.points.Points` reads, with other tensors beside them.
+
+    Every process has them; the main one writes.
+    """
+    from bridgepipe import running
+
+    if not running.is_main():
+        return
     count, dim = tensors["points"].shape
     artifacts.save_tensors(path, tensors, {"kind": "points", "count": count, "dim": dim, "made_by": made_by})
 

@@ -145,7 +145,7 @@ def sample(model: Model, items: Sequence[int], walk: Walk, seed: int) -> Tensor:
 def over(
     points: Tensor, device: torch.device, run: Callable[[Tensor], Iterable[Tensor]], label: str
 ) -> list[Tensor]:
-    """Results of ``run`` on batches of points ``[N, D]``, joined, on the CPU."""
+    """Results of ``run`` on batches of points ``[N, D]``, joined, on the CPU and in every process."""
     batches = in_batches(
         lambda piece: [r.cpu() for r in run(points[list(piece)].to(device))], range(len(points)), label
     )
@@ -153,8 +153,8 @@ def over(
 
 
 def in_batches(run: Callable[[Sequence[int]], T], items: Sequence[int], label: str) -> list[T]:
-    """`running.in_batches` with as many points as keep a core busy."""
-    return list(running.in_batches(run, items, BATCH, label))
+    """`running.in_batches` with as many points as keep a core busy, shared by all processes."""
+    return running.together(lambda share: running.in_batches(run, share, BATCH, label), items, BATCH)
 
 
 @dataclass(frozen=True)
@@ -174,16 +174,14 @@ class Cycle:
 
 def cycle(source: Model, target: Model, points: Tensor, walk: Walk, keep: bool = True) -> Cycle:
     """How far a cycle takes points ``[N, D]`` from where they were; ``keep`` as of `back`."""
-    calls = 0
 
     def run(x: Tensor) -> list[Tensor]:
-        nonlocal calls
         there = translate(source, target, x, walk)
-        calls = there.calls
         again = back(source, target, there, walk, keep)
         # the pair holds the state in float64; x is that in the network's precision
         end = again.x if again.pair is None else again.pair.x
-        return [there.target.x, (end.double() - x.double()).norm(dim=1)]
+        calls = torch.full((len(x),), there.calls)
+        return [there.target.x, (end.double() - x.double()).norm(dim=1), calls]
 
-    moved, error = over(points, source.device, run, "cycle")
-    return Cycle(moved, error, calls)
+    moved, error, calls = over(points, source.device, run, "cycle")
+    return Cycle(moved, error, int(calls[0]))

@@ -89,8 +89,9 @@ def test_cycle_closes_with_the_pair_only(made: Project) -> None:
     assert values["kept: mean"] < 1e-5 < values["alone: mean"]
     assert values["DDIM, all steps: calls"] == 50
     table = pd.read_csv(made.folder / "results/ddib/points/cycle.csv")
-    assert table["published, DDIM, 4000"].tolist() == ["0.0065 to 0.0143"]
-    assert table["kept, mean"].tolist() == [values["kept: mean"]]
+    assert table["experiment"].tolist() == ["moons-checkerboard", "worst"]
+    assert table["published, DDIM, 4000"].tolist() == ["0.0065 to 0.0143"] * 2
+    assert table["kept, mean"].tolist() == [values["kept: mean"]] * 2
 
 
 def test_a_translation_needs_no_data_of_the_target(made: Project, tmp_path: Path) -> None:

@@ -175,9 +175,15 @@ def _by_way(values: dict[str, Any]) -> dict[tuple[str, ...], dict[str, Any]]:
 
 @app.command()
 def cycle_table(metrics: list[Path], csv: File, markdown: File) -> None:
-    """Mean and largest error of every walk's cycle, a row per pair, and the range that the paper reports."""
-    rows = [{"experiment": f.parent.name, **_errors(artifacts.read_json(f)["values"])} for f in metrics]
-    _write(csv, markdown, [{**row, "published, DDIM, 4000": _published()} for row in rows])
+    """Mean and largest error of every walk's cycle, a row per pair, then the worst of all pairs.
+
+    Beside them the range that the paper reports.
+    """
+    errors = {f.parent.name: _errors(artifacts.read_json(f)["values"]) for f in metrics}
+    columns = [column for of_pair in errors.values() for column in of_pair]
+    errors["worst"] = {c: max(of_pair.get(c, 0.0) for of_pair in errors.values()) for c in columns}
+    published = {"published, DDIM, 4000": _published()}
+    _write(csv, markdown, [{"experiment": name, **found, **published} for name, found in errors.items()])
 
 
 def _errors(values: dict[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,7 @@ include: "workflow/rules/ddib_tables.smk"
 include: "workflow/rules/ddib.smk"
 include: "workflow/rules/ddib_evaluate.smk"
 include: "workflow/rules/boundary.smk"
+include: "workflow/rules/boundary_edit.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -1,0 +1,125 @@
+# BoundaryDiffusion: edits across a boundary, what flips and what is kept, and the pictures.
+
+
+rule boundary_strips:
+    input:
+        unpack(lambda w: P.model(f"boundary/{w.experiment}")),
+        config="results/boundary/{experiment}/config/edit.json",
+        boundary=[
+            f"results/boundary/{{experiment}}/{space}.safetensors"
+            for space in ("z", "h")
+        ],
+        latents=[
+            f"results/boundary/{{experiment}}/latents/test-{space}.lmdb"
+            for space in ("z", "h")
+        ],
+    output:
+        edited="results/boundary/{experiment}/edited.lmdb",
+        plain="results/boundary/{experiment}/plain.lmdb",
+    log:
+        "results/boundary/{experiment}/logs/strips.log",
+    benchmark:
+        "results/boundary/{experiment}/benchmarks/strips.tsv"
+    threads: P.runtime.threads
+    resources:
+        gpu=P.runtime.processes,
+        mem_mb=P.grows(8000 * P.runtime.processes),
+        runtime=P.grows(480),
+    message:
+        "Edits across the boundary of {wildcards.experiment}"
+    shell:
+        "bridgepipe boundary strips --config {input.config} --model {input.model} --train-config {input.train}"
+        " --boundary results/boundary/{wildcards.experiment} --latents results/boundary/{wildcards.experiment}/latents"
+        " --edited {output.edited} --plain {output.plain} > {log} 2>&1"
+
+
+rule boundary_judge:
+    input:
+        config="results/boundary/{experiment}/config/judge.json",
+        store=lambda w: P.latents_data(f"boundary/{w.experiment}")["fit"],
+    output:
+        "results/boundary/{experiment}/judge.safetensors",
+    log:
+        "results/boundary/{experiment}/logs/judge.log",
+    benchmark:
+        "results/boundary/{experiment}/benchmarks/judge.tsv"
+    threads: P.runtime.threads
+    resources:
+        mem_mb=P.grows(8000),
+        runtime=P.grows(120),
+    message:
+        "Training a classifier of the attribute of {wildcards.experiment}"
+    shell:
+        "bridgepipe boundary judge --config {input.config} --train {input.store} --output {output} > {log} 2>&1"
+
+
+rule boundary_evaluate:
+    input:
+        unpack(lambda w: P.latents_data(f"boundary/{w.experiment}")),
+        config="results/boundary/{experiment}/config/evaluate.json",
+        edited="results/boundary/{experiment}/edited.lmdb",
+        plain="results/boundary/{experiment}/plain.lmdb",
+        judge=lambda w: P.judge(f"boundary/{w.experiment}"),
+        weights=lambda w: P.extractor_weights(f"boundary/{w.experiment}"),
+        extractor=lambda w: P.extractor(f"boundary/{w.experiment}"),
+        code=P.code(
+            "evaluation/edits.py", "evaluation/fid.py", "evaluation/protocol.py"
+        ),
+    output:
+        json="results/boundary/{experiment}/edit.json",
+        csv="results/boundary/{experiment}/edit.csv",
+    log:
+        "results/boundary/{experiment}/logs/evaluate.log",
+    benchmark:
+        "results/boundary/{experiment}/benchmarks/evaluate.tsv"
+    resources:
+        gpu=P.runtime.processes,
+        mem_mb=P.grows(8000 * P.runtime.processes),
+        runtime=P.grows(120),
+    message:
+        "What the edits of {wildcards.experiment} flip and keep"
+    shell:
+        "bridgepipe boundary evaluate --config {input.config} --edited {input.edited} --plain {input.plain}"
+        " --data {input.held_out} --train {input.fit} --classifier {input.judge} --extractor {input.extractor}"
+        " --weights {input.weights} --output {output.json} --csv {output.csv} > {log} 2>&1"
+
+
+rule boundary_figure_strip:
+    input:
+        unpack(lambda w: P.latents_data(f"boundary/{w.experiment}")),
+        edited="results/boundary/{experiment}/edited.lmdb",
+        plain="results/boundary/{experiment}/plain.lmdb",
+        code=P.code("figures_boundary.py", "canvas.py"),
+    output:
+        report(
+            "results/boundary/{experiment}/figures/strip.png",
+            caption="../report/boundary-strip.rst",
+            category="Boundaries",
+        ),
+    log:
+        "results/boundary/{experiment}/logs/figure-strip.log",
+    message:
+        "Figure: edits of {wildcards.experiment}"
+    shell:
+        "bridgepipe boundary figure-strip --edited {input.edited} --plain {input.plain} --data {input.held_out}"
+        " --title {wildcards.experiment} --output {output} > {log} 2>&1"
+
+
+rule boundary_figure_flips:
+    input:
+        csv="results/boundary/{experiment}/edit.csv",
+        metric="results/boundary/{experiment}/edit.json",
+        code=P.code("figures_boundary.py", "canvas.py"),
+    output:
+        report(
+            "results/boundary/{experiment}/figures/flips.png",
+            caption="../report/boundary-flips.rst",
+            category="Boundaries",
+        ),
+    log:
+        "results/boundary/{experiment}/logs/figure-flips.log",
+    message:
+        "Figure: what edits of {wildcards.experiment} flip"
+    shell:
+        "bridgepipe boundary figure-flips --csv {input.csv} --metric {input.metric}"
+        " --title {wildcards.experiment} --output {output} > {log} 2>&1"

@@ -33,7 +33,12 @@ REPORT = ["tables.py", "published.yaml"]
 # numbers, recorded in git
 METRICS = {f"{name}.json" for names in pipeline.METRICS.values() for name in names}
 METRICS |= {name for names in pipeline.POINTS.values() for name in names if name.endswith(".json")}
-PLOTS = {"train.csv": ("step", "loss"), "nfe.csv": ("nfe", "FID")}
+PLOTS = {
+    "train.csv": ("step", "loss"),
+    "nfe.csv": ("nfe", "FID"),
+    "mixing.csv": ("t", "gap"),
+    "edit.csv": ("distance", "flipped"),
+}
 Job = Any
 
 

@@ -29,3 +29,26 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     repository.commit("results")
     repository.run("dvc", "push", "-q")
     return repository
+
+
+@pytest.fixture(scope="session")
+def synced(recorded: Repository, tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """A fresh clone with the recorded data, as Snakemake should see it. Copy it, never change it."""
+    clone = recorded.clone(tmp_path_factory.mktemp("synced") / "clone")
+    clone.sync()
+    return clone
+
+
+@pytest.fixture
+def clone(synced: Repository, tmp_path: Path) -> Repository:
+    """A synced clone of this test alone."""
+    return synced.copy(tmp_path / "clone")
+
+
+@pytest.fixture(scope="session")
+def edited(synced: Repository, tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """A synced clone after an edit of nfe, from 2 to 3, and `dvc repro`. Copy it, never change it."""
+    clone = synced.copy(tmp_path_factory.mktemp("edited") / "clone")
+    clone.set("sample", nfe=3)
+    clone.repro()
+    return clone

@@ -63,6 +63,11 @@ class Repository:
         self.run("git", "clone", "-q", str(self.folder), str(folder))
         return Repository(folder)
 
+    def copy(self, folder: Path) -> Repository:
+        """A copy with equal file times, as if nothing had happened in between."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Repository(folder)
+
     def run(self, *command: str) -> str:
         """Standard output and error of a command that succeeds."""
         done = self.attempt(*command)
@@ -80,6 +85,10 @@ class Repository:
     def repro(self) -> set[str]:
         """Stages that `dvc repro` ran or took from its run cache."""
         return stages_in(self.run("dvc", "repro"))
+
+    def diff(self, what: str) -> Any:
+        """What `dvc metrics|params|plots diff` says of the edits since the last commit."""
+        return json.loads(self.attempt("dvc", what, "diff", "--json").stdout)
 
     def pending(self) -> set[str]:
         """Rules that bare `snakemake` would run."""

@@ -25,14 +25,6 @@ def set_nfe(repository: Repository, nfe: int) -> None:
     repository.set("sample", nfe=nfe)
 
 
-@pytest.fixture
-def clone(recorded: Repository, tmp_path: Path) -> Repository:
-    """A fresh clone with the recorded data, as Snakemake should see it."""
-    fresh = recorded.clone(tmp_path / "clone")
-    fresh.sync()
-    return fresh
-
-
 def test_a_fresh_clone_has_nothing_to_do(recorded: Repository, clone: Repository, truth: Truth) -> None:
     assert clone.pending() == set()
     assert clone.repro() == set()
@@ -50,9 +42,8 @@ def test_a_seed_in_a_clone_that_was_only_pulled(recorded: Repository, tmp_path: 
     assert fresh.files() == truth(fresh)
 
 
-def test_nfe_there_and_back(recorded: Repository, clone: Repository, truth: Truth) -> None:
-    set_nfe(clone, 3)
-    assert clone.repro() == SAMPLED
+def test_nfe_there_and_back(recorded: Repository, edited: Repository, tmp_path: Path, truth: Truth) -> None:
+    clone = edited.copy(tmp_path / "clone")
     clone.commit("three calls")
     three = clone.files()
     assert three == truth(clone)

@@ -1,4 +1,4 @@
-"""Slurm: what the profile needs to know, the jobs of a folder, and jobs that go on in another job.
+"""Clusters: what the profiles need to know; of Slurm the jobs of a folder, and jobs that go on in another job.
 
 Runs before the workflow is read, so it imports nothing heavy.
 """
@@ -26,7 +26,7 @@ LOGS = ".snakemake/slurm_logs"  # where Snakemake keeps the logs of the jobs tha
 ACTIVE = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "REQUEUED")
 
 
-# what the profile asks
+# what the profiles ask
 
 
 def status_command(accounting: str = "auto") -> str:
@@ -67,6 +67,21 @@ def gpu_rules(folder: str | Path) -> list[str]:
         if re.search(r"^\s+gpu=", body, re.MULTILINE) or base in found:
             found.add(heir or base)
     return sorted(found)
+
+
+def one_volume(spec: str) -> list[str]:
+    """The volume of the Kubernetes profile, ``claim:path``, told to Snakemake as one that every pod mounts.
+
+    Its executor takes for granted that pods share no files. It would copy every file through
+    an object storage, and a training would not find the state of the job before it.
+    """
+    with suppress(ImportError):  # Snakemake says what to install
+        from snakemake_executor_plugin_kubernetes import common_settings
+
+        common_settings.implies_no_shared_fs = False
+        common_settings.job_deploy_sources = False
+        common_settings.auto_deploy_default_storage_provider = False
+    return [spec]
 
 
 def _accounting_trouble() -> str | None:

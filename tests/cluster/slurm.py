@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,6 +126,7 @@ def stop() -> None:
         until(lambda: not _output("squeue", "--noheader"), seconds=15)
     for daemon in reversed(DAEMONS):
         _end(daemon)
+    _kill_survivors()
     for name in FILES:
         if _ours(ETC / name):
             (ETC / name).unlink()
@@ -227,6 +229,14 @@ def _end(daemon: str) -> None:
         os.kill(pid, 15)
         if not until(lambda: _pid(daemon) is None, seconds=10):
             os.kill(pid, 9)
+
+
+def _kill_survivors() -> None:
+    """What jobs left running: without cgroups Slurm loses sight of a process whose parent has ended."""
+    for proc in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if b"SLURM_CLUSTER_NAME=bridgepipe" in (proc / "environ").read_bytes().split(b"\0"):
+                os.kill(int(proc.name), 9)
 
 
 def _pid(daemon: str) -> int | None:

@@ -74,6 +74,13 @@ class Run:
                 found.append(int(proc.name))
         return found
 
+    def kill(self) -> None:
+        """kill -9 of Snakemake; its jobs go on."""
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
     def rest(self) -> str:
         """What Snakemake printed, after its end, which comes by force when it does not come."""
         try:
@@ -155,8 +162,7 @@ def test_killed_snakemake_and_drained_node(finished: Project, project: Project) 
     forget_training(project)
     run = Run(project)
     orphan = run.held(resumed=False)
-    run.process.kill()
-    run.process.wait()
+    run.kill()
     slurm.control("update", f"NodeName={slurm.node()}", "State=DRAIN", "Reason=test")
     again = Run(project)
     assert slurm.until(lambda: len(slurm.jobs_of(project.folder, "train")) == 2), again.rest()

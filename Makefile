@@ -1,5 +1,5 @@
 # make demo: the main job on embedded real data.   make test: the tests.   Each sets up what it needs.
-.PHONY: setup demo test test-engines lint bench report schema sync faults cluster-setup clean
+.PHONY: setup demo test test-engines lint bench report schema sync faults system-setup clean
 SHELL := /bin/bash
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 BIN := .venv/bin
@@ -22,9 +22,9 @@ demo: setup
 test: setup
 	@pytest
 
-# DVC, injected faults and, after make cluster-setup, a real Slurm: half an hour
+# DVC, injected faults, the report in a browser and a real Slurm; the last two after make system-setup
 test-engines: setup
-	@pytest tests/dvc tests/faults tests/cluster
+	@pytest tests/dvc tests/faults tests/browser tests/cluster
 
 lint: setup
 	ruff check .
@@ -52,10 +52,11 @@ sync: setup
 dvc.yaml: setup
 	$(STAGES)
 
-# the tests of the cluster start a Slurm of their own where these are installed, and skip themselves elsewhere
-cluster-setup:
-	apt-get update -qq
-	apt-get install -y -qq --no-install-recommends slurmctld slurmd munge slurm-client
+# Slurm, Chromium and Graphviz for make test-engines, on Debian and Ubuntu, as root; without them those tests skip themselves
+system-setup:
+	@for tool in slurmctld slurmd munged sbatch chromium dot; do command -v $$tool > /dev/null || { \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	    slurmctld slurmd munge slurm-client chromium fonts-dejavu-core graphviz; exit; }; done
 
 faults: setup
 	python tests/faults/campaign.py

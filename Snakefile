@@ -9,6 +9,10 @@ configfile: "params.yaml"
 container: "docker://bridgepipe:0.1.0"
 
 
+# first page of `snakemake --report`
+report: "workflow/report/workflow.rst"
+
+
 P = pipeline.open_params(config, workflow.configfiles)
 
 

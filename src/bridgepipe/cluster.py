@@ -1,4 +1,4 @@
-"""Clusters: what the profiles need to know; of Slurm the jobs of a folder, and jobs that go on in another job.
+"""Clusters: what the profiles need to know; Slurm: jobs of a folder, and jobs that go on in another job.
 
 Runs before the workflow is read, so it imports nothing heavy.
 """

@@ -97,7 +97,7 @@ def unusable() -> str | None:
     """Why Slurm cannot be started here; None when it can."""
     missing = [name for name in (*DAEMONS, "sbatch", "srun") if shutil.which(name) is None]
     if missing:
-        return f"needs Slurm: {', '.join(missing)} not here (make cluster-setup installs it)"
+        return f"needs Slurm: {', '.join(missing)} not here (make system-setup installs it)"
     if os.geteuid() != 0:
         return "needs root: a Slurm of its own cannot be started"
     if foreign := [f for f in FILES if (ETC / f).exists() and not _ours(ETC / f)]:

@@ -22,9 +22,9 @@ demo: setup
 test: setup
 	@pytest
 
-# DVC, injected faults, the report in a browser and a real Slurm; the last two after make system-setup
+# DVC, injected faults, the report in a browser and a real Slurm, the last two after make system-setup: 10 minutes
 test-engines: setup
-	@pytest tests/dvc tests/faults tests/browser tests/cluster
+	@pytest -n 2 --dist loadgroup tests/dvc tests/faults tests/browser tests/cluster
 
 lint: setup
 	ruff check .

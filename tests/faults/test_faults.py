@@ -17,9 +17,9 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
     return Campaign(tmp_path_factory.mktemp("faults"), seed=0)
 
 
-@pytest.mark.parametrize("victim", ["job", "snakemake"])
-def test_kills_lose_nothing(campaign: Campaign, victim: str) -> None:
-    campaign.kills(victim, 3)
+@pytest.mark.parametrize(("victim", "kills"), [("job", 3), ("snakemake", 3), ("dvc", 2)])
+def test_kills_lose_nothing(campaign: Campaign, victim: str, kills: int) -> None:
+    campaign.kills(victim, kills)
     assert campaign.tally.injected[victim] >= 1
     assert campaign.tally.lost == []
 

@@ -24,7 +24,7 @@ test: setup
 
 # DVC, injected faults, the report in a browser and a real Slurm, the last two after make system-setup: 10 minutes
 test-engines: setup
-	@pytest -n 2 --dist loadgroup tests/dvc tests/faults tests/browser tests/cluster
+	@pytest -n 2 tests/dvc tests/faults tests/browser tests/cluster
 
 lint: setup
 	ruff check .

@@ -168,6 +168,22 @@ def test_point_network_refuses_to_be_blind() -> None:
         mlp.PointNet(model_channels=32)
 
 
+def test_frequencies_of_points_learn_thin_stripes() -> None:
+    def error(frequencies: int) -> float:
+        torch.manual_seed(0)
+        network = mlp.PointNet(model_channels=64, num_res_blocks=1, frequencies=frequencies)
+        optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+        for _ in range(80):
+            x, t = 4 * torch.rand(256, 2) - 2, torch.zeros(256)
+            loss = (network(x, t) - torch.sin(4 * torch.pi * x)).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return float(loss.detach())
+
+    assert error(4) < 0.1 < 0.4 < error(0)
+
+
 @pytest.mark.parametrize("build", [unet, ddpm_unet])
 @torch.no_grad()
 def test_own_bottleneck_put_back_changes_nothing(build: Any) -> None:

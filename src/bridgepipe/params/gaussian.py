@@ -65,6 +65,7 @@ class PointNetwork(Strict):
     model_channels: int = Field(256, ge=64, multiple_of=32)
     num_res_blocks: int = Field(3, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
+    frequencies: int = Field(0, ge=0, le=8, description="octaves of sines of the coordinates; 0 as published")
 
 
 class Model(Strict):

@@ -22,7 +22,7 @@ demo: setup
 test: setup
 	@pytest
 
-# DVC, injected faults, the report in a browser and a real Slurm, the last two after make system-setup: 10 minutes
+# DVC, injected faults, the report in a browser and a real Slurm, the last two after make system-setup: a quarter of an hour
 test-engines: setup
 	@pytest -n 2 tests/dvc tests/faults tests/browser tests/cluster
 

@@ -173,14 +173,11 @@ def test_guide_learns_and_points_uphill() -> None:
     m = Model(network, diffusion, "digest", device="cpu")
     clean = torch.zeros(64, dtype=torch.int64)
     assert m.denoiser()(images, clean).argmax(dim=1).tolist() == labels.tolist()
-    x, t = (
-        torch.randn(1, 3, 8, 8),
-        torch.tensor([10]),
-    )  # a flat image has no scale to normalise
+    # a flat image has no scale to normalise
+    x, t = torch.randn(1, 3, 8, 8), torch.tensor([10])
     slope = m.guidance(torch.tensor([1]), 2.0)(x, t)
-    lower, higher = (
-        m.denoiser()(x + s * slope / slope.norm(), t).log_softmax(1)[0, 1] for s in (-0.01, 0.01)
-    )
+    up = 0.01 * slope / slope.norm()
+    lower, higher = (m.denoiser()(x + step, t).log_softmax(1)[0, 1] for step in (-up, up))
     assert higher > lower
     torch.testing.assert_close((higher - lower) / 0.02, slope.norm() / 2, rtol=0.1, atol=0)
 

@@ -68,7 +68,7 @@ def strips(
     from bridgepipe.methods.boundary_latents import Latents
     from bridgepipe.pixels import to_uint8
     from bridgepipe.rng import ItemNoise
-    from bridgepipe.store import ImageStore, writer
+    from bridgepipe.store import ImageStore
 
     network = open_model(model, train_config, speed)
     stores = [ImageStore(latents / f"test-{space}.lmdb") for space in SPACES]
@@ -101,6 +101,21 @@ def strips(
         return
     about = {"settings": {**made["settings"], **settings}, "model": network.digest, "data": made["data"]}
     about |= {"boundaries": _digests(boundary), "source": settings["source"], "cut": made["cut"]}
+    arrays = {"item": stores[0].array("item")[items]} if real else {}
+    _write_strips(edited, plain, batches, about, np.tile(distances, len(items)), arrays)
+
+
+def _write_strips(
+    edited: Path,
+    plain: Path,
+    batches: Iterator[tuple[np.ndarray, np.ndarray]],
+    about: dict[str, Any],
+    distances: np.ndarray,
+    arrays: dict[str, np.ndarray],
+) -> None:
+    """Stores of the edited images, with the distance of each, and of the plain ones with their arrays."""
+    from bridgepipe.store import writer
+
     with (
         writer(edited, {"images": "edited", **about}) as strips_out,
         writer(plain, {"images": "plain", **about}) as plain_out,
@@ -109,9 +124,9 @@ def strips(
             for store, images in zip((strips_out, plain_out), batch, strict=True):
                 for image in images:
                     store.put(image)
-        strips_out.set_array("distance", np.tile(distances, len(items)))
-        if real:
-            plain_out.set_array("item", stores[0].array("item")[items])
+        strips_out.set_array("distance", distances)
+        for name, values in arrays.items():
+            plain_out.set_array(name, values)
 
 
 def _spread(n: int, count: int) -> np.ndarray:

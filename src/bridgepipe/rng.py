@@ -7,13 +7,18 @@ partitions, device and number of processes therefore never change a result.
 
 from __future__ import annotations
 
+import math
 import zlib
+from collections import deque
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+
+MANY = 2**20  # draws that take longer than starting threads for them
 
 
 class Noise(Protocol):
@@ -59,7 +64,12 @@ class ItemNoise:
         self._device = device
 
     def normal(self, shape: Sequence[int]) -> Tensor:
-        return self._stack(g.standard_normal(shape, dtype=np.float32) for g in self._streams)
+        if len(self._streams) * math.prod(shape) < MANY:
+            return self._stack(g.standard_normal(shape, dtype=np.float32) for g in self._streams)
+        draws = np.empty((len(self._streams), *shape), np.float32)
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # drawing lets other threads run
+            deque(pool.map(lambda g, out: g.standard_normal(out=out, dtype=np.float32), self._streams, draws))
+        return torch.from_numpy(draws).to(self._device)
 
     def uniform(self, shape: Sequence[int] = ()) -> Tensor:
         return self._stack(g.random(shape, dtype=np.float32) for g in self._streams)

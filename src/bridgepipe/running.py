@@ -7,25 +7,33 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
-from torch import distributed
+from torch import distributed, nn
 from tqdm import tqdm
 
 from bridgepipe import launch
 from bridgepipe.errors import UserError
+from bridgepipe.names import Precision
 
 T = TypeVar("T")
+Layout = Literal["auto"] | bool
 # how long a process waits for the others, which may be at a batch of thousands of network calls
 PATIENCE = timedelta(hours=2)
 
 
-def accelerator(device: str = "auto", precision: str = "fp32") -> Accelerator:
+def accelerator(device: str = "auto", precision: Precision | None = None) -> Accelerator:
     """Device and precision of this process, joined with the others that a launcher started.
+
+    Args:
+        device: a name of `params.Runtime.device`.
+        precision: of the networks called under ``autocast``, and of the convolutions of a GPU; None: as
+            it is.
 
     Raises:
         UserError: the device is not there, or not as often as there are processes.
@@ -45,8 +53,10 @@ def accelerator(device: str = "auto", precision: str = "fp32") -> Accelerator:
             "runtime.processes",
             "start one per GPU",
         )
+    if precision is not None:
+        torch.backends.cudnn.allow_tf32 = precision != "fp32"
     made = Accelerator(
-        mixed_precision="no" if precision == "fp32" else precision,
+        mixed_precision="no" if precision in ("fp32", "tf32") else precision,
         cpu=cpu,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
@@ -58,6 +68,33 @@ def accelerator(device: str = "auto", precision: str = "fp32") -> Accelerator:
         )
     atexit.register(_leave)
     return made
+
+
+@contextmanager
+def exactly() -> Iterator[None]:
+    """Convolutions of a GPU in full fp32, whatever the precision of this process: for what measures."""
+    before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
+def prepare(
+    network: nn.Module, device: torch.device, channels_last: Layout = "auto", compile: bool = False
+) -> None:
+    """Put a network on the device, in the memory layout that is faster there, compiled when asked for.
+
+    Args:
+        channels_last: ``auto`` is True on a CPU; on a GPU group normalisation loses more than the
+            convolutions win. A network of points has no layout.
+    """
+    last = channels_last is True or (channels_last == "auto" and device.type == "cpu")
+    image = any(p.dim() == 4 for p in network.parameters())
+    layout = torch.channels_last if image and last else torch.contiguous_format
+    network.to(device, memory_format=layout)  # type: ignore[call-overload]
+    if compile:
+        network.compile()
 
 
 def _leave() -> None:

@@ -22,8 +22,9 @@ from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from bridgepipe import artifacts, training_log, training_state
 from bridgepipe.errors import UserError
+from bridgepipe.names import Precision
 from bridgepipe.rng import BlockNoise, ItemNoise, Noise, generator
-from bridgepipe.running import accelerator, gather
+from bridgepipe.running import Layout, accelerator, gather, prepare
 from bridgepipe.training_state import Row, State
 
 RESUME_ME = 75  # EX_TEMPFAIL: the state is saved, the same command goes on from it
@@ -61,9 +62,9 @@ class Running:
     """What decides only the speed."""
 
     device: str = "auto"
-    precision: str = "fp32"
+    precision: Precision = "fp32"
     compile: bool = False
-    channels_last: bool = False
+    channels_last: Layout = "auto"
     microbatch: int | None = None
     save_every: int = 100
     tensorboard: bool = False
@@ -185,11 +186,8 @@ class _Run:
         self.folder, self.identity, self.noise = folder, dict(identity), noise
         self.tensorboard = training_log.tensorboard() if running.tensorboard else None
         self.accelerator = accelerator(running.device, running.precision)
-        image = any(p.dim() == 4 for p in network.parameters())
-        layout = torch.channels_last if image and running.channels_last else torch.contiguous_format
-        self.network = network.to(self.accelerator.device, memory_format=layout).train()  # type: ignore[call-overload]
-        if running.compile:
-            self.network.compile()
+        self.network = network.train()
+        prepare(self.network, self.accelerator.device, running.channels_last, running.compile)
         adamw = torch.optim.AdamW(self.network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
         self.optimizer = self.accelerator.prepare_optimizer(adamw)
         self.ema = {k: v.detach().clone() for k, v in self.network.state_dict().items()}

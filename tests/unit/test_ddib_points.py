@@ -41,7 +41,7 @@ def ends() -> Ends:
     return model(A), model(B)
 
 
-@pytest.mark.parametrize("solver", ["ddim", "heun", "multistep2", "multistep3", "obelm"])
+@pytest.mark.parametrize("solver", ["ddim", "heun", "multistep2", "multistep3", "unipc3", "obelm"])
 @pytest.mark.parametrize("grid", ["exact", "ddib"])
 def test_no_direction_calls_more_often_than_asked(ends: Ends, solver: str, grid: str) -> None:
     if solver == "obelm" and grid == "ddib":

@@ -101,7 +101,7 @@ def test_constant_spectrum_makes_spd_ddpm(dtype):
     def everything(process):
         draws = [images(*shape, seed=2 + i, dtype=dtype) for i in range(T)]
         yield encode(denoiser, x, steps.encode, process=process).x
-        for solver in ("ddim", "heun", "multistep2", "multistep3"):
+        for solver in ("ddim", "heun", "multistep2", "multistep3", "unipc3"):
             yield decode(denoiser, eps, steps.decode, process=process, solver=solver, clip=True).x
         yield decode(denoiser, eps, list(range(T - 1, -1, -3)), process=process, solver="obelm").x
         yield ancestral(denoiser, eps, steps.decode, draws, process=process).x

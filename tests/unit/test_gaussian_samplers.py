@@ -15,7 +15,7 @@ from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.rng import ItemNoise
 from bridgepipe.samplers import ancestral, decode, encode, grid
 
-ORDERS = {"ddim": 1, "heun": 2, "multistep2": 2, "multistep3": 3, "obelm": 2}
+ORDERS = {"ddim": 1, "heun": 2, "multistep2": 2, "multistep3": 3, "unipc3": 3, "obelm": 2}
 FINE = 1280
 
 
@@ -176,13 +176,13 @@ def test_encoding_to_pure_noise_ends_at_the_last_prediction(linear):
     )
 
 
-@pytest.mark.parametrize("solver", ["ddim", "heun", "multistep2", "multistep3"])
+@pytest.mark.parametrize("solver", ["ddim", "heun", "multistep2", "multistep3", "unipc3"])
 def test_every_other_solver_walks_the_published_grids(solver, linear):
     steps = grid("ddib", schedules.timesteps(1000, "10"), 1000)
     latent = encode(A.denoiser(linear), A.sample(4), steps.encode, process=linear, solver=solver)
     image = decode(A.denoiser(linear), latent.x, steps.decode, process=linear, solver=solver)
     assert bool(torch.isfinite(image.x).all())
-    assert image.calls == {"ddim": 10, "heun": 19, "multistep2": 10, "multistep3": 11}[solver]
+    assert image.calls == {"ddim": 10, "heun": 19, "multistep2": 10, "multistep3": 11, "unipc3": 10}[solver]
 
 
 def test_classifier_guidance_moves_towards_the_class(linear):

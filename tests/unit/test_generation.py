@@ -23,7 +23,7 @@ SHAPE = (3, 16, 16)
 ARGUMENTS = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1, 1), "attention_resolutions": ()}
 PIXEL = Diffusion(SHAPE, T=50)
 FOURIER = Diffusion(SHAPE, "shortest_path", 50, c1=1.6, c2=0.01, m=2.0, rescale_timesteps=True)
-SAMPLERS = ("ancestral", "ddim", "heun", "multistep2", "multistep3", "obelm")
+SAMPLERS = ("ancestral", "ddim", "heun", "multistep2", "multistep3", "unipc3", "obelm")
 
 
 def model(diffusion: Diffusion, told: int | None = None, **meaning: int) -> Model:

@@ -130,7 +130,7 @@ class Jpeg:
     def _quantise(self, plane: Tensor, steps: Tensor) -> Tensor:
         dct = self._dct.to(plane.device)
         spectrum = torch.einsum("ui,bcyixj,vj->bcyuxv", dct, _blocks(plane), dct)
-        return (spectrum / steps.to(plane.device)[:, None]).round().view(plane.shape)
+        return (spectrum / steps.to(plane.device)[:, None]).round().reshape(plane.shape)
 
     def _restore(self, coefficients: Tensor, steps: Tensor) -> Tensor:
         dct = self._dct.to(coefficients.device)

@@ -187,7 +187,8 @@ def per_image(call: Callable[[Batch], Tensor], images: Images, batch_size: int, 
     Raises:
         UserError: as `batches`.
     """
-    mine = {start: call(batch).cpu() for start, batch in batches(images, batch_size, label)}
+    with running.exactly():
+        mine = {start: call(batch).cpu() for start, batch in batches(images, batch_size, label)}
     every = {start: made for share in running.gather(mine) for start, made in share.items()}
     return torch.cat([every[start] for start in sorted(every)])
 

@@ -17,12 +17,12 @@ from torch import Tensor
 from bridgepipe import running, samplers
 from bridgepipe.errors import UserError
 from bridgepipe.methods.gaussian import Model
+from bridgepipe.names import Solver
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.samplers.gaussian_loops import Denoiser, Gradient, Grid, Grids, Sample
 from bridgepipe.samplers.solvers import Pair
 
-Solver = Literal["ddim", "heun", "multistep2", "multistep3", "obelm"]
 Guidance = Literal["none", "classifier", "free"]
 # images of a batch of items, or their pairs of states
 Start = Callable[[Sequence[int]], Tensor | Pair]

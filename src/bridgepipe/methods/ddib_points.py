@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -16,13 +16,13 @@ from torch import Tensor
 from bridgepipe import running, samplers
 from bridgepipe.errors import UserError
 from bridgepipe.methods.gaussian import Model
+from bridgepipe.names import Solver, Spacing
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.rng import BlockNoise
 from bridgepipe.samplers.gaussian_loops import Grid, Grids, Sample
 from bridgepipe.samplers.solvers import Pair
-from bridgepipe.samplers.steps import Spacing, decode_steps, kept
+from bridgepipe.samplers.steps import decode_steps, kept
 
-Solver = Literal["ddim", "heun", "multistep2", "multistep3", "obelm"]
 Start = Tensor | Pair
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ class Walk:
     def _indices(self, nfe: int) -> int:
         """Indices that ``nfe`` calls reach: an interval of the exact grid costs one call, heun's two."""
         more = 1 if self.grid == "exact" else 0  # the published ways have as many steps as indices
-        return {"heun": nfe // 2 + more, "multistep3": nfe - 1 + more, "obelm": nfe}.get(
+        return {"heun": nfe // 2 + more, "multistep3": nfe - 1 + more, "unipc3": nfe, "obelm": nfe}.get(
             self.solver, nfe + more
         )
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bridgepipe import running, samplers
 from bridgepipe.errors import UserError
+from bridgepipe.names import Times
 from bridgepipe.networks import adm, ddpm, mlp
 from bridgepipe.processes import losses, schedules
 from bridgepipe.processes.gaussian import Gaussian, Output, Variance
@@ -40,7 +41,7 @@ class Diffusion:
         variance: of the ancestral sampler.
         rescale_timesteps: the network is told t 1000/T instead of t.
         loss: a kind of `processes.losses.gaussian`.
-        times: how training draws them, by `losses.Uniform` or `losses.LossAware`.
+        times: how training draws them, a name of `losses.TIMES`.
     """
 
     shape: tuple[int, ...]
@@ -54,7 +55,7 @@ class Diffusion:
     variance: Variance = "fixed_large"
     rescale_timesteps: bool = False
     loss: losses.Kind = "mse"
-    times: Literal["uniform", "loss_aware"] = "uniform"
+    times: Times = "uniform"
 
     @cached_property
     def process(self) -> Gaussian:
@@ -120,9 +121,7 @@ class Denoising:
         self, diffusion: Diffusion, labels: np.ndarray | None = None, null: int = 0, drop: float = 0.0
     ) -> None:
         self._diffusion, self._labels, self._null, self._drop = diffusion, labels, null, drop
-        self._times: losses.Uniform | losses.LossAware = (
-            losses.Uniform if diffusion.times == "uniform" else losses.LossAware
-        )(diffusion.T)
+        self._times = losses.TIMES[diffusion.times](diffusion.T)
         self._seen: list[tuple[Tensor, Tensor]] = []
 
     def __call__(self, network: nn.Module, batch: Batch) -> Tensor:
@@ -200,12 +199,10 @@ class Model:
         self._accelerator = running.accelerator(
             runtime.get("device", "auto"), runtime.get("precision", "fp32")
         )
-        image = len(diffusion.shape) == 3
-        layout = torch.channels_last if image and runtime.get("channels_last") else torch.contiguous_format
         self.network = network.eval().requires_grad_(False)
-        self.network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
-        if runtime.get("compile"):
-            self.network.compile()
+        running.prepare(
+            self.network, self.device, runtime.get("channels_last", "auto"), runtime.get("compile", False)
+        )
 
     @property
     def process(self) -> Gaussian:

@@ -185,11 +185,13 @@ class Restorer:
         self._accelerator = running.accelerator(
             runtime.get("device", "auto"), runtime.get("precision", "fp32")
         )
-        layout = torch.channels_last if runtime.get("channels_last") else torch.contiguous_format
         self._network = network.eval().requires_grad_(False)
-        self._network.to(self._accelerator.device, memory_format=layout)  # type: ignore[call-overload]
-        if runtime.get("compile"):
-            self._network.compile()
+        running.prepare(
+            self._network,
+            self._accelerator.device,
+            runtime.get("channels_last", "auto"),
+            runtime.get("compile", False),
+        )
 
     def restore(
         self, images: Images, items: Sequence[int], how: Sampling, sources: Images | None = None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,11 +14,10 @@ from torch import Tensor
 
 from bridgepipe import running, samplers
 from bridgepipe.methods.gaussian import Model
+from bridgepipe.names import Sampler, Spacing
 from bridgepipe.pixels import to_uint8
 from bridgepipe.rng import ItemNoise
-from bridgepipe.samplers.steps import Spacing, decode_steps
-
-Sampler = Literal["ancestral", "ddim", "heun", "multistep2", "multistep3", "obelm"]
+from bridgepipe.samplers.steps import decode_steps
 
 
 @dataclass(frozen=True)

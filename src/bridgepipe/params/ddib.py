@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from bridgepipe.names import Solver
 from bridgepipe.params.common import Split, Strict
 from bridgepipe.params.experiments import Distribution
 from bridgepipe.params.gaussian import Guide, Model
@@ -21,7 +22,7 @@ class TranslateImages(Strict):
     dataset: str | None = Field(None, description="where the images come from; null: the source model's data")
     split: Split = "test"
     count: int | None = Field(None, ge=2, description="only the first images of the class; null: all")
-    solver: Literal["ddim", "heun", "multistep2", "multistep3", "obelm"] = "obelm"
+    solver: Solver = "obelm"
     grid: Literal["exact", "ddib", "dmi"] = Field(
         "exact", description="same steps both ways, or as published by either of two"
     )

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from bridgepipe.names import Precision
 from bridgepipe.params.common import Split, Strict, Variant
 
 
@@ -13,9 +14,9 @@ class Runtime(Strict):
     """How things run. Changes speed, never results: an edit re-runs nothing."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Precision = Field("tf32", description="tf32: as PyTorch on a GPU; fp32: exact there too")
     compile: bool = Field(False, description="torch.compile the network")
-    channels_last: bool = False
+    channels_last: Literal["auto"] | bool = Field("auto", description="memory layout; auto: on a CPU")
     threads: int = Field(2, ge=1, description="CPU threads of a compute job")
     processes: int = Field(
         1, ge=1, description="processes, one GPU each, that share a job of training, sampling or features"

@@ -6,11 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from bridgepipe.names import Sampler, Spacing, Times
 from bridgepipe.params.common import Strict, Variant
 from bridgepipe.params.experiments import Distribution, Network, Recipe
-
-Sampler = Literal["ancestral", "ddim", "heun", "multistep2", "multistep3", "obelm"]
-Spacing = Literal["uniform", "leading", "trailing", "quad", "log_snr"]
 
 
 class Process(Strict):
@@ -26,7 +24,7 @@ class Process(Strict):
     variance: Literal["fixed_large", "fixed_small", "learned", "learned_range"] = "fixed_large"
     rescale_timesteps: bool = Field(False, description="the network is told t 1000/T")
     loss: Literal["mse", "rescaled_mse", "kl", "rescaled_kl"] = "mse"
-    times: Literal["uniform", "loss_aware"] = Field("uniform", description="how training draws them")
+    times: Times = Field("uniform", description="how training draws them")
 
     @property
     def fitted(self) -> bool:

@@ -6,11 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from bridgepipe.names import Solver, Spacing
 from bridgepipe.params.common import Strict
 from bridgepipe.params.experiments import Recipe
-from bridgepipe.params.gaussian import PointNetwork, Process, Spacing
-
-Solver = Literal["ddim", "heun", "multistep2", "multistep3", "obelm"]
+from bridgepipe.params.gaussian import PointNetwork, Process
 
 
 class PointWalk(Strict):
@@ -40,8 +39,8 @@ FULL = CycleWalk(solver="ddim", nfe=None, spacing="uniform", grid="ddib")
 def _cycles() -> dict[str, CycleWalk]:
     return {
         **{f"DDIM {n}": FULL.model_copy(update={"nfe": n}) for n in (50, 100, 250)},
-        "multistep2 50": CycleWalk(solver="multistep2"),
         "multistep3 50": CycleWalk(solver="multistep3"),
+        "UniPC-3 50": CycleWalk(solver="unipc3"),
         "O-BELM 50, points alone": CycleWalk(keep=False),
         "O-BELM 50, pair kept": CycleWalk(),
     }
@@ -50,7 +49,7 @@ def _cycles() -> dict[str, CycleWalk]:
 class Generated(Strict):
     """How points are drawn from a model, and how many are encoded to test its latents."""
 
-    solver: Solver = "multistep3"
+    solver: Solver = "unipc3"
     nfe: int = Field(50, ge=3, description="network calls per point, at most")
     spacing: Spacing = "log_snr"
     count: int = Field(80_000, ge=100, description="samples")

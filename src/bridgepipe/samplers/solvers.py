@@ -10,16 +10,20 @@ and docs/gaussian-samplers.md derives every rule here from it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bridgepipe.errors import UserError
 from bridgepipe.processes.gaussian import Gaussian, Prediction
 from bridgepipe.rng import Noise
+
+QUADRATURE = np.polynomial.legendre.leggauss(16)  # places in [-1, 1] and weights
 
 
 @dataclass(frozen=True)
@@ -108,26 +112,44 @@ class Multistep:
 
     Towards the data x0 is extrapolated in the clock log(a/s), towards noise eps in the clock log(s/a):
     each is the direction in which errors shrink, and exchanging (a, x0) with (s, eps) turns one into the
-    other. Order 1 is DDIM. Order 3 takes one more call, as its first step is of second order; the step
-    to the data or to pure noise, where the clock is infinite, is DDIM's.
+    other. Order 1 is DDIM. The step to the data or to pure noise, where the clock is infinite, is DDIM's.
+
+    Args:
+        order: how many predictions a step uses. Order 3 takes one more call, as its first step is of
+            second order.
+        corrected: the prediction at the end of a step also improves that step, one order higher, before
+            it serves the next (UniPC, Zhao et al. 2023); the end of the path takes one more call.
     """
 
     order: int
+    corrected: bool = False
 
     def __call__(self, problem: Problem, x: Tensor, steps: Sequence[int]) -> Iterator[State]:
-        history: list[tuple[Tensor, Tensor]] = []  # (clock, prediction), newest first
+        history: list[Node] = []  # newest first
+        ahead: Prediction | None = None
         to_data = steps[-1] < steps[0]
         for t, s in pairwise(steps):
-            p = problem.predict(x, t)
-            f, clock = (p.x0 if to_data else p.eps), _clock(problem, t, x, to_data)
-            history = [(clock, f), *history][: self.order]
+            p, ahead = ahead or problem.predict(x, t), None
+            history = [_node(problem, p, t, x, to_data), *history][: self.order]
             if not problem.is_inner(s):
                 x = problem.process.move(p, t, s)
+            elif self.corrected:
+                guess = _exponential_step(problem, x, history, t, s)
+                ahead = problem.predict(guess, s)
+                x = _exponential_step(problem, x, [_node(problem, ahead, s, x, to_data), *history], t, s)
             elif self.order == 3 and len(history) == 1:
                 x = heun_step(problem, x, p, t, s)
             else:
-                x = _exponential_step(problem, x, history, t, s, to_data)
+                x = _exponential_step(problem, x, history, t, s)
             yield State(x, s, p)
+
+
+# Clock and prediction at an index.
+Node = tuple[Tensor, Tensor]
+
+
+def _node(problem: Problem, p: Prediction, t: int, x: Tensor, to_data: bool) -> Node:
+    return _clock(problem, t, x, to_data), p.x0 if to_data else p.eps
 
 
 def _clock(problem: Problem, t: int, x: Tensor, to_data: bool) -> Tensor:
@@ -135,34 +157,31 @@ def _clock(problem: Problem, t: int, x: Tensor, to_data: bool) -> Tensor:
     return (a / s).log() if to_data else (s / a).log()
 
 
-def _exponential_step(
-    problem: Problem, x: Tensor, history: list[tuple[Tensor, Tensor]], t: int, s: int, to_data: bool
-) -> Tensor:
+def _exponential_step(problem: Problem, x: Tensor, nodes: Sequence[Node], t: int, s: int) -> Tensor:
+    to_data = s < t
     (a_t, s_t), (a_s, s_s) = problem.scales(t, x), problem.scales(s, x)
     kept, gained = (s_s / s_t, a_s) if to_data else (a_s / a_t, s_s)
-    clocks = [clock for clock, _ in history]
-    weights = exponential_weights(clocks, _clock(problem, s, x, to_data))
-    terms = [(gained * w, f) for w, (_, f) in zip(weights, history, strict=True)]
+    start, end = (_clock(problem, i, x, to_data) for i in (t, s))
+    weights = exponential_weights([clock for clock, _ in nodes], start, end)
+    terms = [(gained * w, f) for w, (_, f) in zip(weights, nodes, strict=True)]
     return problem.process.mix((kept, x), *terms)
 
 
-def exponential_weights(clocks: Sequence[Tensor], end: Tensor) -> list[Tensor]:
-    """Integral of e^(u - end) l_i(u) du from clocks[0] to ``end``, l_i the Lagrange basis at the clocks.
+def exponential_weights(clocks: Sequence[Tensor], start: Tensor, end: Tensor) -> list[Tensor]:
+    """Integral of e^(u - end) l_i(u) du from ``start`` to ``end``, l_i the Lagrange basis at the clocks.
 
-    Args:
-        clocks: one to three, newest first.
+    By Gauss-Legendre quadrature, exact to rounding on steps of any length that is used.
     """
-    g = end - clocks[0]
-    m0 = -torch.expm1(-g)  # m_i: the integral of e^(u - end) (u - clocks[0])^i
-    m1 = g - m0
-    if len(clocks) == 1:
-        return [m0]
-    d1 = clocks[0] - clocks[1]
-    if len(clocks) == 2:
-        return [m0 + m1 / d1, -m1 / d1]
-    d2 = clocks[1] - clocks[2]
-    q = (g**2 - 2 * m1 + d1 * m1) / (d1 + d2)  # weight of the second divided difference
-    return [m0 + m1 / d1 + q / d1, -m1 / d1 - q / d1 - q / d2, q / d2]
+    places, weights = (start.new_tensor(q).view(-1, *[1] * start.dim()) for q in QUADRATURE)
+    half = (end - start) / 2
+    u = start + half * (1 + places)
+    density = half * weights * (u - end).exp()
+
+    def basis(i: int) -> Tensor:
+        others = [(u - c) / (clocks[i] - c) for j, c in enumerate(clocks) if j != i]
+        return math.prod(others, start=torch.ones_like(u))
+
+    return [(density * basis(i)).sum(dim=0) for i in range(len(clocks))]
 
 
 def obelm(problem: Problem, x: Tensor, steps: Sequence[int], pair: Pair | None = None) -> Iterator[State]:
@@ -216,5 +235,6 @@ SOLVERS: dict[str, Solver] = {
     "heun": heun,
     "multistep2": Multistep(2),
     "multistep3": Multistep(3),
+    "unipc3": Multistep(3, corrected=True),
     "obelm": obelm,
 }

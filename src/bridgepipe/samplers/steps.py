@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from bridgepipe.errors import UserError
+from bridgepipe.names import Spacing
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import CLEAN, Gaussian
 
-Spacing = Literal["uniform", "leading", "trailing", "quad", "log_snr"]
 SPELLINGS = {"uniform": "{}", "leading": "uniform {}", "trailing": "uniform-trailing {}", "quad": "quad {}"}
 
 

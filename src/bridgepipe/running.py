@@ -53,6 +53,7 @@ def accelerator(device: str = "auto", precision: Precision | None = None) -> Acc
             "runtime.processes",
             "start one per GPU",
         )
+    torch.backends.cudnn.deterministic = True  # trained twice, the same bytes
     if precision is not None:
         torch.backends.cudnn.allow_tf32 = precision != "fp32"
     made = Accelerator(

@@ -18,11 +18,10 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from vectors import Case, assert_close, case, recipe
 
-from bridgepipe import training
+from bridgepipe import running, training
 from bridgepipe.errors import UserError
 from bridgepipe.methods import gaussian, i2sb
 from bridgepipe.methods.ddib import Translation, Translator
-from bridgepipe.names import Solver
 from bridgepipe.networks import adm
 from bridgepipe.pixels import from_uint8
 from bridgepipe.training import Interrupted, Recipe, Running
@@ -33,7 +32,7 @@ pytestmark = [
 ]
 RECIPES = [name for name in vectors.names("01_adm/") if name.endswith("_recipe")]
 SMALL = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1, 2), "attention_resolutions": (2,)}
-DIFFUSION = gaussian.Diffusion((3, 16, 16))
+DIFFUSION = gaussian.Diffusion((3, 16, 16), prediction="v")
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), np.uint8)
 
 
@@ -47,12 +46,12 @@ class Photos:
         return from_uint8(PIXELS[list(indices)])
 
 
-def filled(network: nn.Module, std: float = 0.05) -> nn.Module:
+def filled(network: nn.Module) -> nn.Module:
     """Layers that start at zero would hide what the others do."""
     torch.manual_seed(1)
     for parameter in network.parameters():
         if not parameter.any():
-            nn.init.normal_(parameter, std=std)
+            nn.init.normal_(parameter, std=0.05)
     return network
 
 
@@ -110,7 +109,8 @@ class TestRecordedVectors:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             x = x.contiguous(memory_format=torch.channels_last)
         labels = [c.tensor("in.y").cuda()] if "in.y" in c.arrays else []
-        assert_close(c, "y", network(x, c.tensor("in.t").cuda(), *labels))
+        with running.exactly():
+            assert_close(c, "y", network(x, c.tensor("in.t").cuda(), *labels))
 
     @staticmethod
     def network(c: Case) -> nn.Module:
@@ -122,8 +122,6 @@ class TestRecordedVectors:
 
 
 def test_tf32_is_near_and_turned_off_where_results_are_measured() -> None:
-    from bridgepipe import running
-
     convolution, x = nn.Conv2d(64, 64, 3, padding=1).cuda(), torch.randn(8, 64, 32, 32, device="cuda")
     exact = convolution.double()(x.double())
     convolution.float()
@@ -157,27 +155,28 @@ class TestRestoration:
 
 
 class TestTranslation:
-    def translator(self, device: str, solver: Solver = "obelm", **runtime: object) -> Translator:
+    def translator(self, device: str, **runtime: object) -> Translator:
         AcceleratorState._reset_state(reset_partial_state=True)
-        network = filled(gaussian.network("adm", DIFFUSION, 11, seed=0, **SMALL), std=0.005)
+        network = filled(gaussian.network("adm", DIFFUSION, 11, seed=0, **SMALL))
         model = gaussian.Model(network, DIFFUSION, "digest", 10, 10, device=device, **runtime)
-        return Translator(model, model, (3, 8), Translation(solver, respacing="log_snr 20"))
+        return Translator(model, model, (3, 8), Translation(respacing="log_snr 20"))
 
     def test_is_the_one_of_the_cpu(self) -> None:
         ends = [
-            [t.image.x.cpu() for t in self.translator(device, "ddim").there(Photos().batch, range(6))]
+            [t.image.x.cpu() for t in self.translator(device).there(Photos().batch, range(6))]
             for device in ("cpu", "cuda")
         ]
-        torch.testing.assert_close(*(torch.cat(end) for end in ends), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(*(torch.cat(end) for end in ends), rtol=0, atol=1e-3)
 
     @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "fp16"])
-    def test_way_back_is_exact_in_every_precision(self, precision: str) -> None:
+    def test_way_back_is_exact_but_for_tf32(self, precision: str) -> None:
         translator = self.translator("cuda", precision=precision)
         (there,) = translator.there(Photos().batch, range(6))
         assert there.image.pair is not None
         (back,) = translator.back(lambda _: there.image.pair, range(6))  # type: ignore[arg-type,return-value]
-        # a network that has learned nothing lets rounding errors grow
-        assert (back.image.x.cpu() - Photos().batch(range(6))).abs().max() < 1e-4
+        # convolutions that round their inputs make more of the last bit of a state
+        limit = 1e-2 if precision == "tf32" else 1e-5
+        assert (back.image.x.cpu() - Photos().batch(range(6))).abs().max() < limit
 
 
 class TestTraining:
@@ -243,7 +242,7 @@ class TestShortOfMemory:
 
 
 def test_more_processes_than_devices_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bridgepipe import launch, running
+    from bridgepipe import launch
 
     monkeypatch.setattr(launch, "here", lambda: torch.cuda.device_count() + 1)
     with pytest.raises(UserError, match="start one per GPU"):

@@ -156,7 +156,7 @@ def test_two_processes_make_the_same(made: Project, tmp_path: Path) -> None:
         f"{COLOR}/transferred.safetensors",
     ]
     project = made.copy(tmp_path / "project")
-    project.edit(lambda v: v["runtime"].update(processes=2))
+    project.edit(lambda v: v["runtime"].update(processes=2, device="cpu"))
     assert project.planned() == set()
     for file in files:
         (project.folder / file).unlink()

@@ -13,7 +13,7 @@ MADE = [*STORES, METRICS[0]]
 
 def remade(project: Project, processes: int) -> dict[str, bytes]:
     """Images and FID, made again in several batches."""
-    project.edit(lambda v: v["runtime"].update(processes=processes, partitions=1, batch_size=8))
+    project.edit(lambda v: v["runtime"].update(device="cpu", processes=processes, partitions=1, batch_size=8))
     assert project.planned() == set()
     for name in [*MADE, STATISTICS]:
         (project.folder / name).unlink()

@@ -274,6 +274,13 @@ def test_uniform_times():
     assert bool((weights == 1).all())
 
 
+def test_quadratic_times_are_squares_of_uniform_ones():
+    t, weights = losses.Quadratic(10_000).sample(ItemNoise(0, "time", range(4000)))
+    assert 0 <= int(t.min()) < int(t.max()) < 10_000
+    assert stats.kstest(((t + 0.5) / 10_000).sqrt(), "uniform").statistic < 0.03
+    assert bool((weights == 1).all())
+
+
 def test_respaced_process_is_the_same_process():
     full, kept = Gaussian(schedules.linear(100)), [0, 30, 60, 99]
     short = full.respace(kept)

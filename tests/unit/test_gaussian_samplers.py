@@ -106,6 +106,36 @@ def test_invertible_translation_is_close_to_the_ode():
     assert obelm <= ddim / 20
 
 
+def test_correction_closes_a_cycle_closer_for_the_same_calls(linear):
+    to, back = grid("exact", schedules.uniform_log_snr(linear.alpha_bar, 101), linear.T).__dict__.values()
+    a, b, x = A.denoiser(linear), B.denoiser(linear), A.sample(64)
+
+    def cycle(solver):
+        ends = [samplers.Sample(x, 0)]
+        for denoiser, way in ((a, to), (b, back), (b, to), (a, back)):
+            walk = encode if way is to else decode
+            ends.append(walk(denoiser, ends[-1].x, way, process=linear, solver=solver))
+        return float((ends[-1].x - x).norm(dim=1).mean()), [end.calls for end in ends]
+
+    (plain, calls), (corrected, as_many) = cycle("multistep3"), cycle("unipc3")
+    assert calls == as_many
+    assert corrected < plain / 4
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize("length", [1e-3, 0.2, 4.0])
+def test_weights_integrate_polynomials_exactly(count, length):
+    end = torch.tensor(length, dtype=torch.float64)
+    start, clocks = torch.zeros_like(end), [end * (0.9 - i) for i in range(count)]
+    weights = samplers.solvers.exponential_weights(clocks, start, end)
+    for power in range(count):  # the integral of e^(u - length) u^power from 0 to length, by parts
+        exact = -math.expm1(-length)
+        for i in range(1, power + 1):
+            exact = length**i - i * exact
+        found = float(sum(w * c**power for w, c in zip(weights, clocks, strict=True)))
+        assert found == pytest.approx(exact, rel=1e-8, abs=1e-15)
+
+
 def test_first_order_multistep_is_ddim(linear):
     one, x = samplers.solvers.Multistep(1), A.sample(8)
     for steps in (list(range(0, 1000, 99)), list(range(990, -1, -99))):

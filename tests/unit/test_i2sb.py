@@ -10,6 +10,7 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import Tensor
 
+from bridgepipe import rng, running
 from bridgepipe.methods import i2sb
 from bridgepipe.methods.i2sb import Problem, Restorer, Sampling
 from bridgepipe.networks.adm import UNet
@@ -86,7 +87,9 @@ def test_samplers_run_by_name_and_seed_matters(sampler: dict[str, object]) -> No
     assert not np.array_equal(one, other)
 
 
-@pytest.mark.parametrize("runtime", [{"precision": "bf16"}, {"channels_last": True}])
+@pytest.mark.parametrize(
+    "runtime", [{"precision": "bf16"}, {"channels_last": True}, {"channels_last": False}]
+)
 def test_speed_settings_change_little(runtime: dict[str, object]) -> None:
     problem = PROBLEMS["jpeg"]
     expected = restored(problem, range(4)).astype(int)
@@ -94,6 +97,25 @@ def test_speed_settings_change_little(runtime: dict[str, object]) -> None:
     restorer = Restorer(network(problem), problem, "digest", device="cpu", **runtime)
     found = np.concatenate([r.image for r in restorer.restore(Photos(), range(4), Sampling(nfe=3))])
     assert np.abs(found.astype(int) - expected).mean() < 1.5
+
+
+def test_what_measures_may_follow_a_network_in_low_precision() -> None:
+    Restorer(network(PROBLEMS["jpeg"]), PROBLEMS["jpeg"], "digest", device="cpu", precision="bf16")
+    assert running.accelerator("cpu").mixed_precision == "bf16"
+    before = torch.backends.cudnn.allow_tf32
+    with running.exactly():
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
+def test_large_noise_is_the_same_on_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = ItemNoise(0, "noise", range(3)).normal((3, 16, 16))
+    monkeypatch.setattr(rng, "MANY", 100)
+    assert torch.equal(ItemNoise(0, "noise", range(3)).normal((3, 16, 16)), whole)
+    streams = ItemNoise(0, "noise", [2])
+    assert torch.equal(streams.normal((3, 16, 16)), whole[2:])
+    monkeypatch.undo()
+    assert not torch.equal(streams.normal((3, 16, 16)), whole[2:])  # the stream went on
 
 
 def test_known_pixels_of_a_hole_are_kept_without_noise() -> None:

@@ -19,8 +19,9 @@ demo: setup
 	@echo; cat results/i2sb/jpeg-5/table.md; echo
 	@echo "pictures: results/i2sb/jpeg-5/figures/"; ls results/i2sb/jpeg-5/figures/*.png
 
+# the small networks of the tests gain nothing from threads, so two processes share two cores
 test: setup
-	@pytest
+	@OMP_NUM_THREADS=1 pytest -n 2
 
 # DVC, injected faults, the report in a browser and a real Slurm, the last two after make system-setup: a quarter of an hour
 test-engines: setup

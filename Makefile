@@ -21,7 +21,7 @@ demo: setup
 
 # the small networks of the tests gain nothing from threads, so two processes share two cores
 test: setup
-	@OMP_NUM_THREADS=1 pytest -n 2
+	@OMP_NUM_THREADS=1 pytest -n 2 --no-loadscope-reorder
 
 # DVC, injected faults, the report in a browser and a real Slurm, the last two after make system-setup: a quarter of an hour
 test-engines: setup

@@ -5,17 +5,21 @@ from typing import Any
 
 import pytest
 
+# folders whose tests share what is made once
+SHARED = ("tests/dvc/", "tests/faults/", "tests/browser/", "tests/cluster/")
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `pytest -n 2` the tests of a folder stay in one process: they share what is made once."""
+    """With `pytest -n 2` the tests of a file stay in one process, and those of a shared folder."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByFolder(LoadScopeScheduling):
+    class Together(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return nodeid.partition("::")[0].rpartition("/")[0]
+            file = nodeid.partition("::")[0]
+            return file.rpartition("/")[0] if file.startswith(SHARED) else file
 
-    return ByFolder(config, log)
+    return Together(config, log)
 
 
 @pytest.fixture(autouse=True)

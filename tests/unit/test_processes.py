@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import two_processes
+from started import PATIENCE, all_succeed, free_port
 from typer.testing import CliRunner
 
 from bridgepipe import artifacts, cli, launch, params, training
@@ -28,12 +28,6 @@ SCRIPT = Path(two_processes.__file__)
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of one process, and of two that two launchers started as if on two machines."""
@@ -43,8 +37,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
     commands = [[*torchrun, f"--node-rank={rank}", str(SCRIPT), str(folder)] for rank in (0, 1)]
     commands.append([sys.executable, str(SCRIPT), str(folder)])
     started = [subprocess.Popen(c, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) for c in commands]
-    errors = [p.communicate(timeout=240)[1] for p in started]
-    assert [p.returncode for p in started] == [0, 0, 0], "\n".join(errors)
+    all_succeed(started)
     return folder
 
 
@@ -189,7 +182,7 @@ def eventually_gone(pids: list[int]) -> None:
 
 
 def ended(run: subprocess.Popen[str]) -> tuple[int, str]:
-    errors = run.communicate(timeout=100)[1]
+    errors = run.communicate(timeout=PATIENCE)[1]
     return run.returncode, errors
 
 

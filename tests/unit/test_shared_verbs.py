@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import pandas as pd
 import pytest
 import shared_verbs
 import torch
+from started import all_succeed, free_port
 from torch import nn
 
 from bridgepipe import artifacts, params
@@ -117,12 +117,6 @@ def studies(folder: Path) -> None:
     artifacts.write_json(folder / "config/study-samples.json", samples.stages()["study"])
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 def run(folder: Path, *outs: str) -> None:
     """All verbs by one process for each folder of results, as if a launcher had started them."""
     world = {"WORLD_SIZE": str(len(outs)), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
@@ -135,8 +129,7 @@ def run(folder: Path, *outs: str) -> None:
         started.append(
             subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
         )
-    errors = [p.communicate(timeout=240)[1] for p in started]
-    assert [p.returncode for p in started] == [0] * len(outs), "\n".join(errors)
+    all_succeed(started)
 
 
 @pytest.fixture(scope="module")

@@ -197,6 +197,7 @@ NAMES = {"a.png", "b.png", "in/c.png", "in/d.png", "in/deep/e.png"}
 
 def test_folder_in_one_process_and_in_two(made: Path, photos: Path, tmp_path: Path) -> None:
     verb, context = str(Path(sys.executable).parent / "bridgepipe"), Project(tmp_path).context()
+    context["env"]["CUDA_VISIBLE_DEVICES"] = ""  # two processes take two GPUs or none
     for name, count in (("one", 1), ("two", 2)):
         line = words(made, photos, tmp_path / name, "--side-by-side", "--processes", count)
         done = subprocess.run([verb, *line], check=False, **context)

@@ -300,6 +300,29 @@ def test_wilson_interval_of_textbook_counts() -> None:
     assert wilson(50, 100) == pytest.approx((0.40383, 0.59617), abs=1e-5)
 
 
+def test_every_measure_computes_exactly_whatever_the_precision_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    rounded: list[bool] = []
+
+    class Watching:
+        name = digest = resize = "watching"
+
+        def features(self, images: features.Batch) -> torch.Tensor:
+            rounded.append(torch.backends.cudnn.allow_tf32)
+            return torch.zeros(len(images), 2)
+
+        logits = features
+
+    images = np.zeros((4, 8, 8, 3), np.uint8)
+    statistics(Watching(), images, 2)
+    classifier_accuracy(Watching(), images, np.zeros(4, int), 2)
+    features.per_image(Watching().features, images, 2, "features")
+    assert rounded == [False] * 6
+    assert torch.backends.cudnn.allow_tf32
+
+
 def test_accuracy_counts_over_batches() -> None:
     network = ConvNet(4, 8)
     classifier = SmallClassifier(network, (16, 16))

@@ -169,16 +169,18 @@ def describe(extractor: Extractor) -> dict[str, str]:
 def batches(images: Images, batch_size: int, label: str) -> Iterator[tuple[int, list[np.ndarray]]]:
     """Index of the first image and the images of each batch in order, under a progress bar.
 
-    Several processes take the batches in turn: each sees its own only.
+    Several processes take the batches in turn: each sees its own only. What a network makes of them while
+    they come is exact (`running.exactly`), as every measure goes through here.
 
     Raises:
         UserError: an image is not uint8 with 3 channels.
     """
     rank, world = running.place()
     mine = range(0, len(images), batch_size)[rank::world]
-    for start in tqdm(mine, desc=label, disable=True if rank else None):
-        indices = range(start, min(start + batch_size, len(images)))
-        yield start, [_checked(images[i], f"{label}, number {i}") for i in indices]
+    with running.exactly():
+        for start in tqdm(mine, desc=label, disable=True if rank else None):
+            indices = range(start, min(start + batch_size, len(images)))
+            yield start, [_checked(images[i], f"{label}, number {i}") for i in indices]
 
 
 def per_image(call: Callable[[Batch], Tensor], images: Images, batch_size: int, label: str) -> Tensor:
@@ -187,8 +189,7 @@ def per_image(call: Callable[[Batch], Tensor], images: Images, batch_size: int, 
     Raises:
         UserError: as `batches`.
     """
-    with running.exactly():
-        mine = {start: call(batch).cpu() for start, batch in batches(images, batch_size, label)}
+    mine = {start: call(batch).cpu() for start, batch in batches(images, batch_size, label)}
     every = {start: made for share in running.gather(mine) for start, made in share.items()}
     return torch.cat([every[start] for start in sorted(every)])
 

@@ -170,7 +170,8 @@ def _exponential_step(problem: Problem, x: Tensor, nodes: Sequence[Node], t: int
 def exponential_weights(clocks: Sequence[Tensor], start: Tensor, end: Tensor) -> list[Tensor]:
     """Integral of e^(u - end) l_i(u) du from ``start`` to ``end``, l_i the Lagrange basis at the clocks.
 
-    By Gauss-Legendre quadrature, exact to rounding on steps of any length that is used.
+    Eq. 4 of docs/gaussian-samplers.md, by Gauss-Legendre quadrature: exact to rounding on steps of any
+    length that is used.
     """
     places, weights = (start.new_tensor(q).view(-1, *[1] * start.dim()) for q in QUADRATURE)
     half = (end - start) / 2

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from vectors import assert_close, case
 
-from bridgepipe import datasets
+from bridgepipe import datasets, ilsvrc
 from bridgepipe.datasets import digits, i2sb_lmdb, items, photos
 from bridgepipe.datasets.images import decode, fit
 from bridgepipe.datasets.items import Item, divide
@@ -507,11 +507,51 @@ def fill_imagenet(root: Path) -> Path:
 def test_imagenet(tmp_path):
     stores = prepare("imagenet", tmp_path / "out", path=fill_imagenet(tmp_path / "in"), size=16)
     assert {k: len(s) for k, s in stores.items()} == {"train": 9, "val": 6}
-    assert stores["val"].classes == WNIDS
+    assert stores["val"].classes == ilsvrc.classes()
     assert stores["val"].labels is not None
     assert stores["val"].labels.tolist() == [0, 0, 1, 1, 2, 2]
     with Image.open(tmp_path / "in/val" / WNIDS[1] / "ILSVRC2012_val_00000003.JPEG") as image:
         assert np.array_equal(stores["val"][3], fit(image.convert("RGB"), 16, "torchvision"))
+
+
+FOUR = {"n01440764": 0, "n01443537": 1, "n02085620": 151, "n02088364": 162}
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_a_part_of_imagenet_is_numbered_as_ilsvrc_does(tmp_path, flat):
+    root = tmp_path / "in"
+    first = {
+        n: next(k for k in range(1, 50001) if ilsvrc.validation_labels()[k - 1] == n) for n in FOUR.values()
+    }
+    for wnid, number in FOUR.items():
+        put(root / "train" / wnid / f"{wnid}_1.JPEG", picture(number, 20, 20))
+        folder = root / "val" if flat else root / "val" / wnid
+        put(folder / f"ILSVRC2012_val_{first[number]:08d}.JPEG", picture(number, 20, 20))
+    for store in prepare("imagenet", tmp_path / "out", path=root, size=8).values():
+        assert store.labels is not None
+        assert store.labels.tolist() == [0, 1, 151, 162]
+        assert store.classes == ilsvrc.classes()
+        assert [name.split("/")[0] for name in store.names or []] == list(FOUR)
+
+
+def test_a_folder_that_is_no_class_of_ilsvrc(tmp_path):
+    put(fill_imagenet(tmp_path / "in") / "train/dogs/1.JPEG", picture(0, 20, 20))
+    assert "1 folder: dogs: no class of ILSVRC2012" in refusal(
+        "imagenet", tmp_path / "o", path=tmp_path / "in"
+    )
+
+
+def test_published_labels_of_imagenet():
+    labels, classes = ilsvrc.validation_labels(), ilsvrc.classes()
+    assert np.bincount(labels).tolist() == [50] * 1000
+    assert classes == sorted(classes)
+    assert ilsvrc.names()[151] == "Chihuahua"
+    # Lines that are printed in other places: I2SB's list of the 10,000, and the labels of Slim.
+    for number, wnid in {1: "n01751748", 293: "n01440764", 39905: "n01440764", 50000: "n02437616"}.items():
+        assert ilsvrc.validation_class(f"ILSVRC2012_val_{number:08d}.JPEG") == wnid
+    assert labels[:10].tolist() == [65, 970, 230, 809, 516, 57, 334, 415, 674, 332]
+    for file in ("ILSVRC2012_val_00000000.JPEG", "ILSVRC2012_val_00050001.JPEG", "n01440764_1.JPEG"):
+        assert ilsvrc.validation_class(file) is None
 
 
 LIST = f"""/fast/imagenet/val/{WNIDS[2]}/ILSVRC2012_val_00000005.JPEG
@@ -528,7 +568,8 @@ def test_imagenet_subset_keeps_the_order_of_the_list(tmp_path, flat):
             file.rename(root / "val" / file.name)
         for folder in (root / "val").glob("n*"):
             folder.rmdir()
-        assert "class unknown in val: 6 images" in refusal("imagenet", tmp_path / "out", path=root, size=8)
+        # Number 0 is no published validation image, so nothing tells its class.
+        assert "class unknown in val: 1 image" in refusal("imagenet", tmp_path / "out", path=root, size=8)
     (tmp_path / "list.txt").write_text(LIST)
     stores = prepare(
         "imagenet", tmp_path / "o", path=root, size=8, subset=tmp_path / "list.txt", splits=["val"]
@@ -635,7 +676,7 @@ def test_import_of_a_plain_list(tmp_path, published):
     assert [label for _, label in samples] == [0, 0, 1, 1, 2, 2]
     torch.save(samples, published / "val_faster_imagefolder.lmdb.pt")
     stores = prepare("i2sb-lmdb", tmp_path / "o", path=published, size=16, splits=["val"])
-    assert stores["val"].classes == WNIDS
+    assert stores["val"].classes == ilsvrc.classes()
 
 
 def test_import_names_images_that_are_not_in_the_lmdb(tmp_path, published):

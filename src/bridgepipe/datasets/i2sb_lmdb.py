@@ -19,6 +19,8 @@ from typing import Any, BinaryIO
 import lmdb
 import numpy as np
 
+from bridgepipe import ilsvrc
+from bridgepipe.classes import brief
 from bridgepipe.datasets.imagenet import card, choose, load_plain, read_subset
 from bridgepipe.datasets.images import Size
 from bridgepipe.datasets.items import Item, Splits, write_splits
@@ -57,6 +59,10 @@ def prepare(
         for split, listing in listings.items()
     }
     classes = next(iter(listings.values())).classes
+    for split, listing in listings.items():
+        if listing.classes != classes:
+            what = f"{split} has the classes {brief(listing.classes)}, {splits[0]} has {brief(classes)}"
+            raise UserError(what, root, "make both files from folders with the same classes")
     if subset is not None and "val" in items:
         items["val"] = choose(items["val"], read_subset(subset), classes, str(subset))
     write_splits(Path(out_dir), items, card(size, crop), classes, codec, skip_bad, progress)
@@ -128,7 +134,17 @@ def _listing(content: Any) -> Listing:
         raise ValueError("no list of (path, label)")
     names = {label: PurePosixPath(path).parent.name for path, label in samples}
     classes = state.get("classes") or [names.get(label, str(label)) for label in range(max(names) + 1)]
-    return Listing([(path, label) for path, label in samples], [str(name) for name in classes])
+    return _by_ilsvrc(Listing([(path, label) for path, label in samples], [str(name) for name in classes]))
+
+
+def _by_ilsvrc(listing: Listing) -> Listing:
+    """Numbered as ILSVRC does, which a folder of some of its classes is not; other lists stay as they are."""
+    known = ilsvrc.classes()
+    number = {name: index for index, name in enumerate(known)}
+    used = {listing.classes[label] for _, label in listing.samples}
+    if not used <= set(known):
+        return listing
+    return Listing([(path, number[listing.classes[label]]) for path, label in listing.samples], known)
 
 
 def _is_sample(sample: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -11,7 +10,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from bridgepipe.datasets.folder import image_names, items_of
+from bridgepipe import ilsvrc
+from bridgepipe.datasets.folder import Load, image_names, items_of
 from bridgepipe.datasets.images import Size, decode_plain, fit, height_width
 from bridgepipe.datasets.items import Item, Splits, some, write_splits
 from bridgepipe.errors import UserError
@@ -34,11 +34,11 @@ def prepare(
     skip_bad: bool = False,
     progress: bool | None = None,
 ) -> None:
-    """Write train and val, by I2SB's rule: RGB, Resize, CenterCrop.
+    """Write train and val, by I2SB's rule: RGB, Resize, CenterCrop. Classes are numbered as ILSVRC does.
 
     Args:
-        path: folder with ``train`` and ``val``, each with one sub-folder per class; ``val``
-            may be flat when ``subset`` tells the classes.
+        path: folder with ``train`` and ``val``, each with one sub-folder per class, named by its WordNet id;
+            all or some of the 1,000. ``val`` may be flat: the published labels tell the classes.
         size: side of the square, or (height, width).
         crop: one of `bridgepipe.datasets.images.CROPS`.
         subset: text file with one validation image a line, in the order in which they are used:
@@ -50,18 +50,38 @@ def prepare(
     """
     root = Path(path)
     lines = read_subset(subset) if subset else None
-    classes = _class_names([root / "train", root / "val"], lines)
+    classes = ilsvrc.classes()
     load = partial(load_plain, size=size, crop=crop)
     items: Splits = {}
     for split in splits:
         if not (root / split).is_dir():
             raise UserError(f"no ImageNet {split} images", root / split, ARRANGE)
-        # Without sizes, so that an import of I2SB's LMDB gives the same bytes.
-        items[split] = items_of(image_names(root / split), root / split, load, classes, sizes=False)
+        items[split] = _items(root / split, load, classes)
     if lines is not None and "val" in items:
         items["val"] = choose(items["val"], lines, classes, str(subset))
     check_labels(items, root)
     write_splits(Path(out_dir), items, card(size, crop), classes, codec, skip_bad, progress)
+
+
+def _items(root: Path, load: Load, classes: Sequence[str]) -> list[Item]:
+    """Images of a split, named ``class/file`` also where a flat folder leaves the class to the file's number.
+
+    Raises:
+        UserError: a sub-folder that is no class of ILSVRC2012.
+    """
+    names = image_names(root)
+    if others := sorted({name.partition("/")[0] for name in names if "/" in name} - set(classes)):
+        what = f"{some(others, 'folder')}: no class of ILSVRC2012"
+        raise UserError(what, root, "name folders by WordNet ids such as n01440764, or take source: folder")
+    # Without sizes, so that an import of I2SB's LMDB gives the same bytes.
+    items = items_of(names, root, load, classes, sizes=False)
+    number = {name: index for index, name in enumerate(classes)}
+    found = [ilsvrc.validation_class(item.name) for item in items]
+    named = [
+        item if wnid is None else replace(item, name=f"{wnid}/{item.name}", label=number[wnid])
+        for item, wnid in zip(items, found, strict=True)
+    ]
+    return sorted(named, key=lambda item: item.name)
 
 
 def card(size: Size, crop: str) -> dict[str, object]:
@@ -129,11 +149,5 @@ def check_labels(splits: Splits, where: Path) -> None:
             raise UserError(
                 f"class unknown in {split}: {some(unknown)}",
                 where,
-                "arrange them in one folder per class, or give dataset.subset with lines 'class/file'",
+                "arrange them in one folder per class, keep their published names, or give dataset.subset",
             )
-
-
-def _class_names(roots: Sequence[Path], lines: Sequence[Line] | None) -> list[str]:
-    """Sub-folders of train and val; when there are none, the folders that the list names."""
-    folders = {entry.name for root in roots if root.is_dir() for entry in os.scandir(root) if entry.is_dir()}
-    return sorted(folders or {image.parent.name for image, _ in lines or () if image.parent.name})

@@ -188,10 +188,10 @@ def _reason(error: Exception) -> str:
     return "not an image" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
 
 
-def some(names: Sequence[str]) -> str:
+def some(names: Sequence[str], what: str = "image") -> str:
     """A count and the first names, short enough for one line."""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"{len(names)} image{'s' if len(names) > 1 else ''}: {', '.join(names[:LISTED])}{more}"
+    return f"{len(names)} {what}{'s' if len(names) > 1 else ''}: {', '.join(names[:LISTED])}{more}"
 
 
 def _with_reasons(bad: Mapping[str, str]) -> str:

@@ -1,0 +1,76 @@
+"""Class lists: a number means a class only beside the list of names that numbers it.
+
+Stores, trained classifiers and networks that are told the class carry their list in their cards. Wherever
+labels of one meet numbers of another, the lists are compared here by name.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from bridgepipe.errors import UserError
+
+SHOWN = 5
+Label = int | str | None
+
+
+def brief(names: Sequence[str]) -> str:
+    """A list of names, short enough for one line."""
+    more = f", … ({len(names)} classes)" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def numbers_in(known: Sequence[str], classes: Sequence[str] | None, who: str, where: Any) -> list[int]:
+    """Number in ``known`` of each of ``classes``, by its name; ``known`` may hold more.
+
+    Args:
+        known: classes of what predicts or is told a class.
+        classes: those of the labelled images; None: the images have none.
+        who: what ``known`` belongs to, for the message.
+        where: what ``classes`` belong to.
+
+    Raises:
+        UserError: no classes, or one that ``known`` lacks.
+    """
+    if not classes:
+        mend = f"take data with classes, or set what uses the {who} to null"
+        raise UserError(f"these images have no classes, the {who} knows {brief(known)}", where, mend)
+    number = {name: index for index, name in enumerate(known)}
+    if missing := [name for name in classes if name not in number]:
+        what = (
+            f"the images' classes are {brief(classes)}; the {who} knows {brief(known)}, not {brief(missing)}"
+        )
+        raise UserError(what, where, f"take a {who} of these classes, or null where it may be left out")
+    return [number[name] for name in classes]
+
+
+def number_of(label: Label, names: Sequence[str] | None, where: Any = "translation") -> int | None:
+    """Number of a class that is given by its name or, where none is called so, by its number.
+
+    Args:
+        label: name or number; None: no class.
+        names: the class list; None: there is none, and only a number says anything.
+
+    Raises:
+        UserError: no class is called so or has this number.
+    """
+    if label is None:
+        return None
+    if names is not None and str(label) in names:
+        return list(names).index(str(label))
+    if str(label).isdecimal() and (names is None or int(label) < len(names)):
+        return int(label)
+    if names is None:
+        raise UserError(f"no class '{label}'", where, "give its number")
+    close = difflib.get_close_matches(str(label), names, n=1, cutoff=0.5)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    mend = f"{hint}give one of {brief(names)} or a number from 0 to {len(names) - 1}"
+    raise UserError(f"no class '{label}'", where, mend)
+
+
+def name_of(label: Label, names: Sequence[str] | None, where: Any = "translation") -> str | None:
+    """Name of a class that is given by name or number; the number as text where there is no list."""
+    number = number_of(label, names, where)
+    return None if number is None else str(number) if names is None else names[number]

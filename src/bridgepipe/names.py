@@ -14,3 +14,24 @@ Sampler = Literal["ancestral", "ddim", "heun", "multistep2", "multistep3", "unip
 Spacing = Literal["uniform", "leading", "trailing", "quad", "log_snr"]
 # how training draws times, see processes.losses
 Times = Literal["uniform", "quadratic", "loss_aware"]
+
+# Classes of the datasets whose publisher numbers them, in the order of the numbers.
+DIGITS = tuple("0123456789")
+PHOTOS = ("china", "flower")
+ANIMALS = ("cat", "dog", "wild")
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+IMAGENET_CLASSES = 1000
+
+# What is known of every digit: of its label, of its pixels, as its store has it.
+DIGIT_LABELS = ("loop", "even")
+DIGIT_MEASURES = ("ink", "slant")
+DIGIT_STORED = ("even", "has_loop", "ink", "slant")
+# The columns of CelebAMask-HQ-attribute-anno.txt.
+_CELEBA = (
+    "5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair "
+    "Blond_Hair Blurry Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair "
+    "Heavy_Makeup High_Cheekbones Male Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard Oval_Face "
+    "Pale_Skin Pointy_Nose Receding_Hairline Rosy_Cheeks Sideburns Smiling Straight_Hair Wavy_Hair "
+    "Wearing_Earrings Wearing_Hat Wearing_Lipstick Wearing_Necklace Wearing_Necktie Young"
+)
+CELEBA_ATTRIBUTES = tuple(_CELEBA.split())

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import TypeAdapter
 
-from bridgepipe import config
+from bridgepipe import config, params
 from bridgepipe.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -179,3 +180,26 @@ def test_schema_accepts_params_and_refuses_a_typo() -> None:
     typo = edited(lambda v: demo(v)["train"].update(stepz=3))
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(typo, config.schema())
+
+
+def of(source: str, **values: Any) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+    """Classes and attributes of a dataset, as far as params.yaml tells them."""
+    dataset = TypeAdapter(params.Dataset).validate_python({"source": source, **values})
+    return params.classes_of(dataset), params.attributes_of(dataset)
+
+
+def test_classes_that_the_source_tells() -> None:
+    assert of("digits") == (tuple("0123456789"), ("loop", "even", "has_loop", "ink", "slant", *"0123456789"))
+    assert of("digit-classes", classes=(7, 2)) == (("7", "2"), ("even", "has_loop", "ink", "slant", "7", "2"))
+    assert of("photos")[0] == ("china", "flower")
+    assert of("afhq") == (("cat", "dog", "wild"),) * 2
+    assert of("afhq", domain="dog") == of("lsun", path="x", category="tower") == ((), ())
+    classes, attributes = of("celebahq")
+    assert classes == ()
+    assert attributes is not None
+    assert len(attributes) == 40
+    assert {"Smiling", "Young", "5_o_Clock_Shadow"} <= set(attributes)
+    classes, _ = of("imagenet", path="x")
+    assert classes is not None
+    assert len(classes) == 1000
+    assert of("folder", path="x") == of("pairs", path="x") == (None, None)

@@ -11,9 +11,9 @@ from bridgepipe.datasets.folder import is_image
 from bridgepipe.datasets.images import Size, height_width
 from bridgepipe.datasets.items import Item, write_splits
 from bridgepipe.errors import UserError
+from bridgepipe.names import ANIMALS
 from bridgepipe.store import Codec
 
-DOMAINS = ("cat", "dog", "wild")
 GET = "run `bridgepipe fetch afhq/archive`, or correct the dataset's path"
 
 
@@ -33,7 +33,7 @@ def prepare(
     Args:
         path: the published zip archive, or a folder with ``train/{cat,dog,wild}`` and ``val/...``,
             at any depth. AFHQ v2 calls its held-out images test; they become val as well.
-        domain: one of `DOMAINS`; None: all three, with labels.
+        domain: one of `ANIMALS`; None: all three, with labels.
         size: side of the square, or (height, width).
         crop: one of `bridgepipe.datasets.images.CROPS`.
         skip_bad: leave unreadable images out, instead of stopping with their list.
@@ -41,14 +41,14 @@ def prepare(
     Raises:
         UserError: nothing there, a folder of a domain is missing, unreadable images.
     """
-    domains = DOMAINS if domain is None else (domain,)
+    domains = ANIMALS if domain is None else (domain,)
     made_by = {"source": "afhq", "domain": domain, "size": list(height_width(size)), "crop": crop}
     with open_files(Path(path), GET) as files:
         splits = {
             "train": _items(files, "train", domains, size, crop),
             "val": _items(files, _held_out(files), domains, size, crop),
         }
-        classes = None if domain else DOMAINS
+        classes = None if domain else ANIMALS
         write_splits(Path(out_dir), splits, made_by, classes, codec, skip_bad, progress)
 
 
@@ -60,7 +60,7 @@ def _place(name: str) -> tuple[str, ...]:
 def _held_out(files: Files) -> str:
     """What the held-out images are called: val or test."""
     places = {_place(name) for name in files.sizes}
-    found = [split for split in ("val", "test") if any((split, domain) in places for domain in DOMAINS)]
+    found = [split for split in ("val", "test") if any((split, domain) in places for domain in ANIMALS)]
     if len(found) != 1:
         what = "both val and test" if found else "neither val nor test"
         raise UserError(f"{what} beside train", files.where, "give AFHQ or AFHQ v2 as published")

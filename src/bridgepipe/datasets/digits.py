@@ -12,9 +12,10 @@ from PIL import Image
 
 from bridgepipe.datasets.images import Size, height_width
 from bridgepipe.datasets.items import FRACTIONS, Item, divide, write_splits
+from bridgepipe.names import DIGITS
 
 HAS_LOOP = {0, 6, 8, 9}
-CLASSES = [str(digit) for digit in range(10)]
+CLASSES = list(DIGITS)
 
 
 def prepare(

@@ -10,8 +10,8 @@ import numpy as np
 
 from bridgepipe.datasets.items import Item, Splits, write_splits
 from bridgepipe.errors import UserError
+from bridgepipe.names import PHOTOS
 
-PHOTOS = ["china", "flower"]
 # Fractions (top, bottom, left, right) of a photograph: no pixel belongs to two splits.
 REGIONS = {"train": (0, 1, 0, 0.7), "val": (0, 0.5, 0.7, 1), "test": (0.5, 1, 0.7, 1)}
 EDGE_GAIN = 1.5

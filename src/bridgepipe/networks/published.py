@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from bridgepipe.errors import UserError
+from bridgepipe.names import IMAGENET_CLASSES
 from bridgepipe.networks import adm, ddpm, mlp
 from bridgepipe.networks.plain import as_weights, read_checkpoint, read_options
 
 I2SB_PREFIX = "diffusion_model."
-IMAGENET_CLASSES = 1000
 # guided-diffusion's multipliers where the file says '' and gives the image size only
 CHANNEL_MULT: dict[int, tuple[float, ...]] = {
     512: (0.5, 1, 1, 2, 2, 4, 4),

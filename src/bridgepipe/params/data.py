@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from bridgepipe import names
 from bridgepipe.params.common import Size, Strict, Variant
 
 
@@ -185,6 +186,38 @@ def splits_of(dataset: Strict) -> tuple[str, ...]:
     if isinstance(dataset, Cifar10) or is_points(dataset):
         return "train", "test"
     return "train", "val", "test"
+
+
+def classes_of(dataset: Strict) -> tuple[str, ...] | None:
+    """Classes of a dataset's labels by number; () where images have none, None where only data can tell.
+
+    ImageNet's are given as their numbers in ILSVRC.
+    """
+    if isinstance(dataset, Folder | Pairs):
+        return None
+    if isinstance(dataset, DigitClasses):
+        return tuple(str(digit) for digit in dataset.classes)
+    if isinstance(dataset, ImageNet):
+        return tuple(str(number) for number in range(names.IMAGENET_CLASSES))
+    if isinstance(dataset, AFHQ):
+        return names.ANIMALS if dataset.domain is None else ()
+    known: dict[type[Strict], tuple[str, ...]] = {
+        Digits: names.DIGITS,
+        Photos: names.PHOTOS,
+        Cifar10: names.CIFAR10,
+    }
+    return known.get(type(dataset), ())
+
+
+def attributes_of(dataset: Strict) -> tuple[str, ...] | None:
+    """What a boundary can be searched for in a dataset, its classes among it; None: only data can tell."""
+    classes = classes_of(dataset)
+    if classes is None:
+        return None
+    if isinstance(dataset, Digits | DigitClasses):
+        computed = names.DIGIT_LABELS if isinstance(dataset, Digits) else ()
+        return tuple(dict.fromkeys((*computed, *names.DIGIT_STORED, *classes)))
+    return names.CELEBA_ATTRIBUTES if isinstance(dataset, CelebAHQ) else classes
 
 
 def is_points(dataset: Strict) -> bool:

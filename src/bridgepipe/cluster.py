@@ -20,6 +20,8 @@ from bridgepipe import artifacts
 from bridgepipe.errors import UserError
 
 ANSWER_SECONDS = 10  # of sacct, squeue and scontrol; a database that is away would keep them waiting
+# of squeue and of scontrol, when a job is put back into the queue: half of what is left after Slurm's warning
+REQUEUE_SECONDS = 45
 REMEMBERED_SECONDS = 60  # squeue must know of an ended job at least as long as it is asked about it
 PROFILE = "profiles/slurm/config.yaml"
 LOGS = ".snakemake/slurm_logs"  # where Snakemake keeps the logs of the jobs that it sent from a folder
@@ -263,13 +265,20 @@ def requeue() -> bool:
     Snakemake goes on waiting for it and counts no failure.
 
     Returns:
-        False outside Slurm, when the job is being ended anyway, or when Slurm refuses.
+        False outside Slurm, when the job is being ended anyway, or when Slurm refuses or does not answer.
     """
     number = os.environ.get("SLURM_JOB_ID")
     if number is None or not present():
         return False
-    state = _run("squeue", "--noheader", f"--job={number}", "--format=%T").stdout.strip()
-    return state == "RUNNING" and _run("scontrol", "requeue", number).returncode == 0
+    try:
+        ask = ("squeue", "--noheader", f"--job={number}", "--format=%T")
+        state = _run(*ask, seconds=REQUEUE_SECONDS).stdout.strip()
+        return (
+            state == "RUNNING"
+            and _run("scontrol", "requeue", number, seconds=REQUEUE_SECONDS).returncode == 0
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
 
 
 def _ask(*command: str) -> str:
@@ -288,5 +297,6 @@ def _ask(*command: str) -> str:
     return done.stdout
 
 
-def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)
+def _run(*command: str, seconds: float | None = None) -> subprocess.CompletedProcess[str]:
+    wait = ANSWER_SECONDS if seconds is None else seconds
+    return subprocess.run(command, capture_output=True, text=True, timeout=wait, check=False)

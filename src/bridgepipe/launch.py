@@ -17,11 +17,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
+from bridgepipe import interruption
 from bridgepipe.errors import UserError
 
 CHILD = "BRIDGEPIPE_CHILD"  # set in the processes that `start` started
-PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 GRACE = 5.0  # seconds for the others to end when one process has failed, and again after SIGTERM
+REQUEUEING = 100.0  # seconds that the main process may need to put its job back into Slurm's queue
 
 Processes = Sequence[subprocess.Popen[bytes]]
 
@@ -59,6 +60,11 @@ def here() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
 
+def is_main() -> bool:
+    """Whether this is the process that speaks for all of its command."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _started_once() -> None:
     """srun starts a command once per task; each would do all of the work."""
     copies = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
@@ -74,20 +80,23 @@ def _run(processes: int, threads: int) -> int:
     started: list[subprocess.Popen[bytes]] = []
     command = [sys.executable, "-m", "bridgepipe", *sys.argv[1:]]
     with _signals_passed_on(started), _port() as port:
-        for rank in range(processes):
-            environment = {
-                **os.environ,
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": str(processes),
-                "LOCAL_WORLD_SIZE": str(processes),
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port),
-                "OMP_NUM_THREADS": str(threads),
-                CHILD: "1",
-            }
-            # the pipe is never written to: a child reads its end when the launcher is gone
-            started.append(subprocess.Popen(command, env=environment, stdin=subprocess.PIPE))
+        with interruption.held_back():
+            for number in interruption.received():  # before there was anyone to pass it on to
+                os.kill(os.getpid(), number)
+            for rank in range(processes):
+                environment = {
+                    **os.environ,
+                    "RANK": str(rank),
+                    "LOCAL_RANK": str(rank),
+                    "WORLD_SIZE": str(processes),
+                    "LOCAL_WORLD_SIZE": str(processes),
+                    "MASTER_ADDR": "127.0.0.1",
+                    "MASTER_PORT": str(port),
+                    "OMP_NUM_THREADS": str(threads),
+                    CHILD: "1",
+                }
+                # the pipe is never written to: a child reads its end when the launcher is gone
+                started.append(subprocess.Popen(command, env=environment, stdin=subprocess.PIPE))
         return _wait(started)
 
 
@@ -106,7 +115,7 @@ def _signals_passed_on(processes: Processes) -> Iterator[None]:
         for process in processes:
             process.send_signal(number)
 
-    before = {s: signal.signal(s, pass_on) for s in PASSED_ON}
+    before = {s: signal.signal(s, pass_on) for s in interruption.SIGNALS}
     try:
         yield
     finally:
@@ -121,15 +130,19 @@ def _wait(processes: Processes) -> int:
             return 0
         time.sleep(0.05)
     rank, code = next((k, p.returncode) for k, p in enumerate(processes) if p.returncode not in (None, 0))
-    _end([p for p in processes if p.returncode is None])
-    print(f"bridgepipe: process {rank} of {len(processes)} ended first, with code {code}", file=sys.stderr)
+    resumed = code == interruption.RESUME_ME
+    _end([p for p in processes if p.returncode is None], REQUEUEING if resumed else GRACE)
+    if not resumed:
+        print(
+            f"bridgepipe: process {rank} of {len(processes)} ended first, with code {code}", file=sys.stderr
+        )
     return code if code > 0 else 128 - code
 
 
-def _end(processes: Processes) -> None:
+def _end(processes: Processes, patience: float) -> None:
     # most find out by themselves that one is missing
-    for end in (subprocess.Popen.terminate, subprocess.Popen.kill):
-        deadline = time.monotonic() + GRACE
+    for end, seconds in ((subprocess.Popen.terminate, patience), (subprocess.Popen.kill, GRACE)):
+        deadline = time.monotonic() + seconds
         while any(p.poll() is None for p in processes) and time.monotonic() < deadline:
             time.sleep(0.05)
         for process in processes:

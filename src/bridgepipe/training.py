@@ -22,12 +22,11 @@ from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from bridgepipe import artifacts, training_log, training_state
 from bridgepipe.errors import UserError
+from bridgepipe.interruption import Interrupted, noted
 from bridgepipe.names import Precision
 from bridgepipe.rng import BlockNoise, ItemNoise, Noise, generator
 from bridgepipe.running import Layout, accelerator, gather, prepare
 from bridgepipe.training_state import Row, State
-
-RESUME_ME = 75  # EX_TEMPFAIL: the state is saved, the same command goes on from it
 
 
 class Images(Protocol):
@@ -112,10 +111,6 @@ class Learning(Protocol):
     def load_state_dict(self, state: dict[str, Tensor]) -> None: ...
 
 
-class Interrupted(Exception):
-    """Training was asked to stop; its state is saved and the same command resumes it."""
-
-
 def train(
     network: nn.Module,
     objective: Objective,
@@ -146,7 +141,7 @@ def train(
         UserError: the loss is not finite; the last good state is kept.
     """
     run = _Run(network, objective, data, recipe, running, folder, identity, noise)
-    with run.alone(), training_log.stop_signals() as stop:
+    with run.alone(), noted() as stop:
         return run.to_the_end(stop)
 
 

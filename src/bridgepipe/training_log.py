@@ -1,12 +1,10 @@
-"""What a person sees of a training run, and how it is asked to stop."""
+"""What a person sees of a training run."""
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -80,16 +78,3 @@ def write_tensorboard(writer_of: Any, folder: Path, rows: Sequence[Row]) -> None
             for name in COLUMNS[1:]:
                 if row[name] is not None:
                     writer.add_scalar(name, row[name], row["step"])
-
-
-@contextmanager
-def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Turn SIGTERM, SIGINT and SIGUSR1 into a flag that is read between steps."""
-    received: list[int] = []
-    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-    before = {s: signal.signal(s, lambda number, _: received.append(number)) for s in signals}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for s, handler in before.items():
-            signal.signal(s, handler)

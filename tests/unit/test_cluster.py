@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bridgepipe import cluster
+from bridgepipe import cluster, launch
 from bridgepipe.errors import UserError
 
 CONFIG = 'echo "MinJobAge               = {age} sec"'
@@ -159,3 +159,23 @@ def test_requeue_only_a_running_job_of_slurm(
     assert said.read_text() == "requeue 5\n"
     pretend(commands, squeue="echo COMPLETING")
     assert not cluster.requeue()
+
+
+@pytest.mark.parametrize("slow", ["squeue", "scontrol"])
+def test_requeue_waits_for_a_busy_slurm(
+    commands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "5")
+    said = tmp_path / "said"
+    answers = {"squeue": "echo RUNNING", "scontrol": f'echo "$@" > {said}'}
+    pretend(commands, **{**answers, slow: f"sleep 0.8; {answers[slow]}"})  # other questions give up at 0.5
+    assert cluster.requeue()
+    assert said.read_text() == "requeue 5\n"
+    monkeypatch.setattr(cluster, "REQUEUE_SECONDS", 0.2)
+    assert not cluster.requeue()
+
+
+def test_requeue_has_the_time_that_the_warning_leaves() -> None:
+    profile = (Path(__file__).parents[2] / cluster.PROFILE).read_text()
+    assert "--signal=USR1@120" in profile
+    assert 2 * cluster.REQUEUE_SECONDS <= launch.REQUEUEING < 120

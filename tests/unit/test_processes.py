@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,10 @@ import two_processes
 from started import PATIENCE, all_succeed, free_port
 from typer.testing import CliRunner
 
-from bridgepipe import artifacts, cli, launch, params, training
+from bridgepipe import artifacts, cli, interruption, launch, params
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import fid
+from bridgepipe.interruption import RESUME_ME
 from bridgepipe.methods import i2sb
 from bridgepipe.store import writer
 
@@ -150,16 +151,19 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def bridgepipe(stage: Path, verb: str, *options: str) -> subprocess.Popen[str]:
+def bridgepipe(
+    stage: Path, verb: str, *options: str, environment: Mapping[str, str] = ENVIRONMENT
+) -> subprocess.Popen[str]:
     options += ("--config", f"{verb}.json", "--data", "images.lmdb", "--runtime", "runtime.json")
     command = [sys.executable, "-m", "bridgepipe", verb, *options]
-    return subprocess.Popen(command, cwd=stage, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=stage, env=environment, stderr=subprocess.PIPE, text=True)
 
 
-def train(stage: Path, *options: str) -> subprocess.Popen[str]:
-    return bridgepipe(
-        stage, "train", "--folder", "train", "--output", "trained.safetensors", "--csv", "t.csv", *options
-    )
+def train(
+    stage: Path, *options: str, folder: str = "train", environment: Mapping[str, str] = ENVIRONMENT
+) -> subprocess.Popen[str]:
+    files = ("--folder", folder, "--output", "trained.safetensors", "--csv", "t.csv")
+    return bridgepipe(stage, "train", *files, *options, environment=environment)
 
 
 def eventually(condition: Callable[[], object], run: subprocess.Popen[str]) -> None:
@@ -196,7 +200,7 @@ def test_command_is_stopped_killed_and_goes_on(stage: Path, monkeypatch: pytest.
     run = train(stage)
     eventually(saved_again(state), run)
     run.send_signal(signal.SIGUSR1)
-    assert ended(run)[0] == training.RESUME_ME
+    assert ended(run)[0] == RESUME_ME
 
     run = train(stage)
     eventually(saved_again(state), run)
@@ -217,6 +221,35 @@ def test_command_is_stopped_killed_and_goes_on(stage: Path, monkeypatch: pytest.
     # a bias before a normalisation has no gradient but rounding, which Adam makes as large as any other
     for key in (k for k in one if not k.endswith("bias")):
         torch.testing.assert_close(two[key], one[key], atol=2e-3, rtol=1e-3)
+
+
+def test_warning_does_not_kill_what_is_still_starting(stage: Path) -> None:
+    with interruption.held_back():
+        run = bridgepipe(stage, "no-such-verb")
+    run.send_signal(signal.SIGUSR1)  # long before Python runs
+    code, errors = ended(run)
+    assert (code, "No such command 'no-such-verb'" in errors) == (2, True)
+
+
+def test_training_that_is_warned_while_it_starts_goes_back_into_the_queue(
+    stage: Path, tmp_path: Path
+) -> None:
+    for name, script in {
+        "squeue": "sleep 7; echo RUNNING",
+        "scontrol": f'echo "$@" >> {tmp_path}/said',
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    queue = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "SLURM_JOB_ID": "5"}
+    with interruption.held_back():
+        run = train(stage, folder="warned", environment={**ENVIRONMENT, **queue})
+    run.send_signal(signal.SIGUSR1)
+    code, errors = ended(run)
+    assert (code, "stopped after step 1: run the same command to go on; back in the queue" in errors) == (
+        RESUME_ME,
+        True,
+    ), errors
+    assert (tmp_path / "said").read_text() == "requeue 5\n"
 
 
 def test_failing_process_fails_the_command_and_leaves_nothing(stage: Path) -> None:

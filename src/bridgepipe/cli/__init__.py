@@ -9,12 +9,17 @@ from __future__ import annotations
 import os
 import sys
 
-import typer
+from bridgepipe import interruption
+
+interruption.expect_warning()  # before the imports that take long
 
 # Threads that wait must sleep: jobs that share cores are many times slower when they spin.
 # Read by OpenMP when torch is first imported, which no verb does before it runs.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import typer
+
+from bridgepipe import cluster, launch
 from bridgepipe.cli import (
     boundary,
     boundary_edits,
@@ -78,3 +83,8 @@ def main() -> None:
     except UserError as e:
         print(f"bridgepipe: {e}", file=sys.stderr)
         raise SystemExit(2) from None
+    except interruption.Interrupted as e:
+        if launch.is_main():
+            requeued = cluster.requeue()
+            print(f"bridgepipe: {e}{'; back in the queue' if requeued else ''}", file=sys.stderr)
+        raise SystemExit(interruption.RESUME_ME) from None

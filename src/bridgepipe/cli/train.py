@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bridgepipe import artifacts, cluster
+from bridgepipe import artifacts
 from bridgepipe.cli.common import (
     RUNTIME,
     Config,
@@ -56,15 +55,7 @@ def train(
     code = artifacts.digest_code(*CODE)
     identity = {"config": settings, "data": items.digest, "code": code, **task.card}
     noise = rng.ItemNoise if data.suffix == ".lmdb" else rng.BlockNoise
-    try:
-        weights = training.train(
-            task.network, task.objective, items, recipe, running, folder, identity, noise
-        )
-    except training.Interrupted as e:
-        if is_main():
-            requeued = cluster.requeue()
-            print(f"bridgepipe: {e}{'; back in the queue' if requeued else ''}", file=sys.stderr)
-        raise SystemExit(training.RESUME_ME) from None
+    weights = training.train(task.network, task.objective, items, recipe, running, folder, identity, noise)
     if not is_main():
         return
     artifacts.save_tensors(output, weights, {"kind": settings["method"], **identity, "step": recipe.steps})

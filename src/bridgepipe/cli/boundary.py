@@ -91,7 +91,7 @@ def _walk(
 
     from bridgepipe import running
     from bridgepipe.methods.boundary_latents import Latents, trajectory
-    from bridgepipe.processes.schedules import truncated
+    from bridgepipe.timesteps import truncated
 
     h_space, steps = space_of(network), truncated(plan["last"], plan["count"])
 

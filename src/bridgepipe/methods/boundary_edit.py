@@ -20,10 +20,10 @@ from bridgepipe.methods.boundary import Boundaries, Boundary
 from bridgepipe.methods.boundary_latents import Latents, Variant
 from bridgepipe.networks.hspace import HSpace
 from bridgepipe.processes.gaussian import Gaussian
-from bridgepipe.processes.schedules import truncated
 from bridgepipe.rng import Noise
 from bridgepipe.samplers.gaussian_loops import Denoiser
 from bridgepipe.samplers.solvers import State
+from bridgepipe.timesteps import truncated
 
 Source = Noise | Sequence[Tensor]
 

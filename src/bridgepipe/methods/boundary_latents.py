@@ -17,9 +17,9 @@ from bridgepipe.networks import adm
 from bridgepipe.networks.hspace import Bottlenecked, HSpace
 from bridgepipe.pixels import from_uint8
 from bridgepipe.processes.gaussian import Gaussian
-from bridgepipe.processes.schedules import truncated
 from bridgepipe.samplers.gaussian_loops import Denoiser
 from bridgepipe.samplers.solvers import State
+from bridgepipe.timesteps import truncated
 from bridgepipe.training import Images
 
 Variant = Literal["published", "exact"]

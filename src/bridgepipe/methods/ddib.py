@@ -22,6 +22,7 @@ from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.samplers.gaussian_loops import Denoiser, Gradient, Grid, Grids, Sample
 from bridgepipe.samplers.solvers import Pair
+from bridgepipe.timesteps import timesteps
 
 Guidance = Literal["none", "classifier", "free"]
 # images of a batch of items, or their pairs of states
@@ -35,7 +36,7 @@ class Translation:
     Args:
         solver: of the ODE, both ways; ``obelm`` is exactly invertible on the grid ``exact``.
         grid: where both ways begin and end, see `samplers.grid`; published are ``ddib`` and ``dmi``.
-        respacing: the times that are visited: ``log_snr N``, or a spelling of `schedules.timesteps`.
+        respacing: the times that are visited: ``log_snr N``, or a spelling of `bridgepipe.timesteps`.
         clip_encode, clip_decode: clamp every prediction of x0 to [-1, 1].
         guidance: by a ``classifier`` of noisy images, or classifier-``free`` by the network's null class.
         scale_encode, scale_decode: strength of the guidance; 0 guides nothing, and the classifier-free
@@ -61,7 +62,7 @@ class Translation:
         if spacing == "log_snr" and count.isdigit():
             kept = schedules.uniform_log_snr(process.alpha_bar, int(count))
         else:
-            kept = schedules.timesteps(process.T, self.respacing)
+            kept = timesteps(process.T, self.respacing)
         return samplers.grid(self.grid, kept, process.T)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bridgepipe.errors import UserError
+from bridgepipe.timesteps import space_indices as space_indices
+from bridgepipe.timesteps import timesteps as timesteps
+from bridgepipe.timesteps import truncated as truncated
 
 Table = NDArray[np.float64]
 MAX_BETA = 0.999
@@ -38,25 +40,6 @@ def i2sb(interval: int = 1000, beta_max: float = 0.3) -> Table:
     line = np.linspace(np.sqrt(1e-4), np.sqrt(beta_max / interval), interval) ** 2
     rising = line[: interval // 2]
     return np.concatenate([rising, rising[::-1]])
-
-
-def space_indices(length: int, count: int) -> list[int]:
-    """``count`` indices spread evenly over ``range(length)``, both ends included.
-
-    The stride is added up in floating point and rounded half to even, as published: the accumulated
-    rounding error decides some of the ties. One index means the first.
-
-    Raises:
-        UserError: fewer than one index, or more than ``length``, are asked for.
-    """
-    if not 1 <= count <= length:
-        raise UserError(f"{count} of {length} steps asked for", "space_indices", f"take 1 to {length}")
-    stride = (length - 1) / (count - 1) if count > 1 else 1.0
-    position, indices = 0.0, []
-    for _ in range(count):
-        indices.append(round(position))
-        position += stride
-    return indices
 
 
 def linear(T: int = 1000) -> Table:
@@ -152,54 +135,6 @@ def respace(alpha_bar: Table, steps: str | int) -> Respaced:
     return Respaced(alpha_bar[kept], np.asarray(kept))
 
 
-def timesteps(T: int, steps: str | int) -> list[int]:
-    """Ascending times of 0 .. T-1, in one of the published spellings.
-
-    ======================  ======================================================================
-    ``""``                  all
-    ``250``, ``"250"``      250, both ends included, strides rounded as published
-    ``"10,15,20"``          10 of the first third, 15 of the second, 20 of the last
-    ``"ddim25"``            25 from 0 at an integer stride
-    ``"uniform 25"``        from 0 at stride T // 25; more than 25 when 25 does not divide T
-    ``"uniform-trailing 25"``  down from T-1 at stride T // 25
-    ``"uniform-linspace 25"``  25 truncated points between both ends
-    ``"quad 25"``           squares of 25 points up to sqrt(0.8 T)
-    ======================  ======================================================================
-
-    Raises:
-        UserError: the spelling is unknown, or there are not so many times.
-    """
-    text = str(steps).strip()
-    spacing, _, number = text.rpartition(" ")
-    try:
-        if not text:
-            return list(range(T))
-        if spacing:
-            return _check_times(SPACINGS[spacing](T, int(number)), T)
-        if text.startswith("ddim"):
-            return _ddim_times(T, int(text[4:]))
-        return _sections(T, [int(count) for count in text.split(",")])
-    except (KeyError, ValueError, ZeroDivisionError) as error:
-        known = ", ".join(f"'{name} N'" for name in SPACINGS)
-        raise UserError(
-            f"steps {text!r} of {T}", "respacing", f"take N, 'N,N,N', 'ddimN', {known}"
-        ) from error
-
-
-SPACINGS = {
-    "uniform": lambda T, n: range(0, T, T // n),
-    "uniform-leading": lambda T, n: range(0, T, T // n),
-    "uniform-trailing": lambda T, n: range(T - 1, -1, -(T // n))[::-1],
-    "uniform-linspace": lambda T, n: np.linspace(0, T - 1, n).astype(int),
-    "quad": lambda T, n: (np.linspace(0, np.sqrt(0.8 * T), n) ** 2).astype(int),
-}
-
-
-def truncated(last: int, count: int) -> list[int]:
-    """``count`` times from 0 to ``last``, both included, truncated to integers (BoundaryDiffusion)."""
-    return [int(u * last) for u in np.linspace(0, 1, count)]
-
-
 def uniform_log_snr(alpha_bar: Table, count: int, last: int | None = None) -> list[int]:
     """``count`` distinct times from 0 to ``last`` (T-1), as uniform in log SNR as integers can be.
 
@@ -219,30 +154,6 @@ def uniform_log_snr(alpha_bar: Table, count: int, last: int | None = None) -> li
         candidates = np.arange(times[-1] + 1, last - left + 2)
         times.append(int(candidates[np.abs(log_snr[candidates] - wanted).argmin()]))
     return times
-
-
-def _sections(T: int, counts: list[int]) -> list[int]:
-    """Every one of ``len(counts)`` nearly equal parts of 0 .. T-1 gives its count of times."""
-    times, start = [], 0
-    for i, count in enumerate(counts):
-        length = T // len(counts) + (i < T % len(counts))
-        times += [start + k for k in space_indices(length, count)]
-        start += length
-    return times
-
-
-def _ddim_times(T: int, count: int) -> list[int]:
-    times = next((range(0, T, stride) for stride in range(1, T) if len(range(0, T, stride)) == count), None)
-    if times is None:
-        raise UserError(f"'ddim{count}' of {T}", "respacing", "take a count that an integer stride gives")
-    return list(times)
-
-
-def _check_times(times: Any, T: int) -> list[int]:
-    distinct = [int(t) for t in times]
-    if not distinct or any(a >= b for a, b in pairwise(distinct)) or distinct[-1] >= T:
-        raise ValueError("not so many times")
-    return distinct
 
 
 def _alpha_bar(betas: NDArray[Any]) -> Table:

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from bridgepipe.errors import UserError
 from bridgepipe.processes.bridge import Bridge
-from bridgepipe.processes.schedules import space_indices
 from bridgepipe.rng import Noise, as_noise
+from bridgepipe.timesteps import space_indices
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 

@@ -8,6 +8,7 @@ from bridgepipe.errors import UserError
 from bridgepipe.names import Spacing
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import CLEAN, Gaussian
+from bridgepipe.timesteps import timesteps
 
 SPELLINGS = {"uniform": "{}", "leading": "uniform {}", "trailing": "uniform-trailing {}", "quad": "quad {}"}
 
@@ -25,7 +26,7 @@ def kept(process: Gaussian, count: int, spacing: Spacing = "uniform") -> list[in
     """
     if spacing == "log_snr":
         return schedules.uniform_log_snr(process.alpha_bar, count)
-    return schedules.timesteps(process.T, SPELLINGS[spacing].format(count))
+    return timesteps(process.T, SPELLINGS[spacing].format(count))
 
 
 def indices_for(solver: str, nfe: int) -> int:

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from pydantic import Field
 
+from bridgepipe import config_checks
 from bridgepipe.config_errors import nearest, validated
 from bridgepipe.errors import UserError
-from bridgepipe.params import I2SB, METHODS, ClassTranslation, Params, Strict, is_paired, splits_of
+from bridgepipe.params import METHODS, Params, Strict, splits_of
 
 ONLY = "scales"  # the one key of an experiment that is not of its method: the scales at which it exists
 
@@ -48,12 +49,14 @@ class Resolved:
         self.experiments: dict[str, Any] = {}
         for scale in self.params.scales:
             resolved = self._merged(scale)
-            self._check(resolved)
+            self._check(resolved, scale)
             if scale == self.params.scale:
                 self.experiments = resolved
         for name, extractor in self.params.extractors.items():
             if extractor.dataset is not None:
                 self._known(f"extractors.{name}.dataset", extractor.dataset, self.params.datasets)
+            for problem in config_checks.extractor_problems(extractor, self.params.datasets):
+                self._refuse(problem, f"{self._where}: extractors.{name}.{problem.key}")
 
     def _merged(self, scale: str) -> dict[str, Any]:
         """Every experiment at one scale; all scales are checked, one is used."""
@@ -83,7 +86,7 @@ class Resolved:
             self._known(".".join((*path, ONLY)), name, self.params.scales)
         return only
 
-    def _check(self, resolved: Mapping[str, Any]) -> None:
+    def _check(self, resolved: Mapping[str, Any], scale: str) -> None:
         """Every name that an experiment mentions is defined, and goes with the others."""
         for full, experiment in resolved.items():
             method, name = full.rsplit("/", 1)
@@ -94,21 +97,24 @@ class Resolved:
                 of = dataset or f"model/{experiment.model}"
                 of = resolved[of].dataset if of in resolved else of
                 self._known(f"{key}.{place}", split, splits_of(self.params.datasets[of]))
-            if isinstance(experiment, I2SB):
-                self._check_pairs(key, experiment)
-            if isinstance(experiment, ClassTranslation) and (what := experiment.contradiction(resolved)):
-                raise UserError(what, f"{self._where}: {key}", "make them agree, or name another model")
+        defined = config_checks.Defined(
+            self.params.datasets, self.params.extractors, resolved, scale == self.params.scale
+        )
+        for full, experiment in resolved.items():
+            method, name = full.rsplit("/", 1)
+            own = self.params.experiments[method][name]
+            for problem in config_checks.problems(full, experiment, own, defined):
+                key = ".".join(part for part in ("experiments", method, name, problem.key) if part)
+                self._refuse(problem, f"{self._where}: {key}")
 
     def _defined(self, section: str, resolved: Mapping[str, Any]) -> Iterable[str]:
         if section in METHODS:
             return [full.rsplit("/", 1)[1] for full in resolved if full.rsplit("/", 1)[0] == section]
         return getattr(self.params, section)
 
-    def _check_pairs(self, key: str, experiment: I2SB) -> None:
-        dataset = self.params.datasets[experiment.dataset]
-        if is_paired(dataset) != (experiment.corruption == "paired"):
-            mend = "corruption: paired goes with a dataset of pairs (pairs, photo-edges), and only with one"
-            raise UserError(f"corruption is '{experiment.corruption}'", f"{self._where}: {key}", mend)
+    def _refuse(self, problem: config_checks.Problem, where: str) -> NoReturn:
+        mend = nearest(problem.value, problem.names) if problem.names else problem.mend
+        raise UserError(problem.what, where, mend)
 
     def _known(self, key: str, name: str, valid: Iterable[str]) -> None:
         if name not in set(valid):

@@ -9,4 +9,5 @@ class UserError(Exception):
     """
 
     def __init__(self, what: str, where: object, mend: str) -> None:
+        self.what, self.mend = what, mend
         super().__init__(f"{what} ({where}): {mend}")

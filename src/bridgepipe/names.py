@@ -13,7 +13,7 @@ Sampler = Literal["ancestral", "ddim", "heun", "multistep2", "multistep3", "unip
 # where the calls of a Gaussian process lie, see samplers.steps
 Spacing = Literal["uniform", "leading", "trailing", "quad", "log_snr"]
 # how training draws times, see processes.losses
-Times = Literal["uniform", "quadratic", "loss_aware"]
+Drawn = Literal["uniform", "quadratic", "loss_aware"]
 
 # Classes of the datasets whose publisher numbers them, in the order of the numbers.
 DIGITS = tuple("0123456789")
@@ -35,3 +35,40 @@ _CELEBA = (
     "Wearing_Earrings Wearing_Hat Wearing_Lipstick Wearing_Necklace Wearing_Necktie Young"
 )
 CELEBA_ATTRIBUTES = tuple(_CELEBA.split())
+
+# What restoration starts from, in the order in which the published mixture numbers it; see corruptions.
+MIXTURE = (
+    "jpeg-5",
+    "jpeg-10",
+    "blur-uni",
+    "blur-gauss",
+    "sr4x-pool",
+    "sr4x-bicubic",
+    "inpaint-center",
+    "inpaint-freeform1020",
+    "inpaint-freeform2030",
+)
+CORRUPTIONS = (*MIXTURE, "inpaint-freeform3040", "mixture")
+JPEG = "jpeg-([1-9][0-9]?|100)"  # of any quality
+PAIRED = "paired"  # nothing is degraded: the data are pairs
+
+# Images of every digit in its splits, whatever the seed: 1,258, 180 and 359.
+DIGIT_COUNTS = {
+    "train": (124, 128, 124, 128, 127, 127, 127, 125, 122, 126),
+    "val": (18,) * 10,
+    "test": (36, 36, 35, 37, 36, 37, 36, 36, 34, 36),
+}
+# source, split -> images as published; an own folder or a part of it may have fewer
+PUBLISHED_COUNTS = {
+    ("cifar10", "train"): 50_000,
+    ("cifar10", "test"): 10_000,
+    ("imagenet", "train"): 1_281_167,
+    ("imagenet", "val"): 50_000,
+    ("i2sb-lmdb", "train"): 1_281_167,
+    ("i2sb-lmdb", "val"): 50_000,
+    ("celebahq", "train"): 21_000,
+    ("celebahq", "val"): 3_000,
+    ("celebahq", "test"): 6_000,
+    ("afhq", "train"): 14_630,
+    ("afhq", "val"): 1_500,
+}

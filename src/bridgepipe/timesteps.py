@@ -55,6 +55,50 @@ SPACINGS: dict[str, Callable[[int, int], Iterable[int]]] = {
 }
 
 
+# where a sampler's calls lie, by the name in params.yaml; log_snr asks the process
+SPELLINGS = {"uniform": "{}", "leading": "uniform {}", "trailing": "uniform-trailing {}", "quad": "quad {}"}
+
+
+def spaced(T: int, count: int, spacing: str) -> list[int]:
+    """``count`` times, or more of an integer stride that does not divide T.
+
+    Raises:
+        UserError: there are not so many.
+    """
+    return timesteps(T, SPELLINGS[spacing].format(count))
+
+
+def indices_for(solver: str, nfe: int) -> int:
+    """How many indices a solver visits with ``nfe`` calls of the network on its way to the data.
+
+    Raises:
+        UserError: too few calls for the solver.
+    """
+    count = {"heun": (nfe + 1) // 2, "multistep3": nfe - 1}.get(solver, nfe)
+    return _enough(count, 3 if solver == "obelm" else 1, solver, nfe)
+
+
+def indices_between(solver: str, nfe: int, matched: bool) -> int:
+    """How many indices ``nfe`` calls reach on the way to noise or back.
+
+    Args:
+        matched: both ways take the same steps; one costs a call, heun's two. The published ways have as
+            many steps as indices.
+
+    Raises:
+        UserError: too few calls for the solver.
+    """
+    more = 1 if matched else 0
+    known = {"heun": nfe // 2 + more, "multistep3": nfe - 1 + more, "unipc3": nfe, "obelm": nfe}
+    return _enough(known.get(solver, nfe + more), 3 if solver == "obelm" else 2, solver, nfe)
+
+
+def _enough(count: int, least: int, solver: str, nfe: int) -> int:
+    if count < least:
+        raise UserError(f"nfe is {nfe} with {solver}", "sampler", "take more network calls")
+    return count
+
+
 def space_indices(length: int, count: int) -> list[int]:
     """``count`` indices spread evenly over ``range(length)``, both ends included.
 

@@ -134,9 +134,10 @@ def test_thirty_pairs_and_their_published_recipe() -> None:
 def test_published_weights_are_found_by_number_and_steps(tmp_path: Path) -> None:
     project = Project.create(tmp_path / "project")
     project.edit(tiny)
-    how = {"train": {"published": "ddib/synthetic"}}
-    project.edit(lambda v: v["experiments"]["ddib/sample"].update(moons=how))
-    network = mlp.PointNet(model_channels=64, num_res_blocks=1)
+    how = {"process": {"T": 4000, "prediction": "eps"}, "train": {"published": "ddib/synthetic"}}
+    how["network"] = {"model_channels": 256, "num_res_blocks": 3}
+    project.edit(lambda v: v["experiments"].update({"ddib/sample": {"moons": how}, "ddib/points": {}}))
+    network = mlp.PointNet(model_channels=256, num_res_blocks=3)
     folder = project.folder / "data/checkpoints/ddib/synthetic/log2D0"
     folder.mkdir(parents=True)
     for steps in ("009000", "010000"):

@@ -21,24 +21,13 @@ from bridgepipe.corruptions import blur, inpaint
 from bridgepipe.corruptions.jpeg import Jpeg
 from bridgepipe.corruptions.superresolution import SuperResolution
 from bridgepipe.errors import UserError
+from bridgepipe.names import CORRUPTIONS, MIXTURE
 from bridgepipe.rng import Noise, as_noise
 
 Variant = Literal["published", "exact"]
 Size = tuple[int, int]
 
-# The published mixture numbers its corruptions in this order.
-MIXTURE = (
-    "jpeg-5",
-    "jpeg-10",
-    "blur-uni",
-    "blur-gauss",
-    "sr4x-pool",
-    "sr4x-bicubic",
-    "inpaint-center",
-    "inpaint-freeform1020",
-    "inpaint-freeform2030",
-)
-NAMES = (*MIXTURE, "inpaint-freeform3040", "mixture")
+NAMES = CORRUPTIONS
 KERNELS = {"blur-uni": blur.uniform_kernel, "blur-gauss": blur.gaussian_kernel}
 
 

@@ -22,6 +22,7 @@ from bridgepipe.rng import BlockNoise
 from bridgepipe.samplers.gaussian_loops import Grid, Grids, Sample
 from bridgepipe.samplers.solvers import Pair
 from bridgepipe.samplers.steps import decode_steps, kept
+from bridgepipe.timesteps import indices_between
 
 Start = Tensor | Pair
 T = TypeVar("T")
@@ -53,17 +54,8 @@ class Walk:
         """
         if self.nfe is None:
             return samplers.grid(self.grid, range(process.T), process.T)
-        count = self._indices(self.nfe)
-        if count < (3 if self.solver == "obelm" else 2):
-            raise UserError(f"nfe is {self.nfe} with {self.solver}", "walk", "take more network calls")
+        count = indices_between(self.solver, self.nfe, self.grid == "exact")
         return samplers.grid(self.grid, kept(process, min(count, process.T), self.spacing), process.T)
-
-    def _indices(self, nfe: int) -> int:
-        """Indices that ``nfe`` calls reach: an interval of the exact grid costs one call, heun's two."""
-        more = 1 if self.grid == "exact" else 0  # the published ways have as many steps as indices
-        return {"heun": nfe // 2 + more, "multistep3": nfe - 1 + more, "unipc3": nfe, "obelm": nfe}.get(
-            self.solver, nfe + more
-        )
 
 
 # All steps of the process, and the two ways that differ by one step.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bridgepipe import running, samplers
 from bridgepipe.errors import UserError
-from bridgepipe.names import Times
+from bridgepipe.names import Drawn
 from bridgepipe.networks import adm, ddpm, mlp
 from bridgepipe.processes import losses, schedules
 from bridgepipe.processes.gaussian import Gaussian, Output, Variance
@@ -55,7 +55,7 @@ class Diffusion:
     variance: Variance = "fixed_large"
     rescale_timesteps: bool = False
     loss: losses.Kind = "mse"
-    times: Times = "uniform"
+    times: Drawn = "uniform"
 
     @cached_property
     def process(self) -> Gaussian:

@@ -18,41 +18,9 @@ from bridgepipe.errors import UserError
 from bridgepipe.names import IMAGENET_CLASSES
 from bridgepipe.networks import adm, ddpm, mlp
 from bridgepipe.networks.plain import as_weights, read_checkpoint, read_options
+from bridgepipe.released import ADM_256, CHANNEL_MULT, CLASSIFIER_256, DDPM_256, IDDPM_256
 
 I2SB_PREFIX = "diffusion_model."
-# guided-diffusion's multipliers where the file says '' and gives the image size only
-CHANNEL_MULT: dict[int, tuple[float, ...]] = {
-    512: (0.5, 1, 1, 2, 2, 4, 4),
-    256: (1, 1, 2, 2, 4, 4),
-    128: (1, 1, 2, 3, 4),
-    64: (1, 2, 3, 4),
-}
-
-ADM_256: dict[str, Any] = {
-    "image_size": 256,
-    "in_channels": 3,
-    "model_channels": 256,
-    "out_channels": 6,
-    "num_res_blocks": 2,
-    "attention_resolutions": (8, 16, 32),
-    "channel_mult": CHANNEL_MULT[256],
-    "num_heads": 4,
-    "num_head_channels": 64,
-    "use_scale_shift_norm": True,
-    "resblock_updown": True,
-}
-IDDPM_256 = ADM_256 | {"model_channels": 128, "num_res_blocks": 1, "attention_resolutions": (16,)}
-CLASSIFIER_256 = ADM_256 | {"model_channels": 128, "out_channels": IMAGENET_CLASSES}
-DDPM_256: dict[str, Any] = {
-    "image_size": 256,
-    "in_channels": 3,
-    "ch": 128,
-    "out_ch": 3,
-    "num_res_blocks": 2,
-    "attn_resolutions": (16,),
-    "ch_mult": (1, 1, 2, 2, 4, 4),
-}
-
 ARCHITECTURES: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "adm_256x256_diffusion": (adm.UNet, ADM_256 | {"num_classes": IMAGENET_CLASSES}),
     "adm_256x256_diffusion_uncond": (adm.UNet, ADM_256),

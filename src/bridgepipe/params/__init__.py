@@ -14,7 +14,9 @@ from bridgepipe.params.data import (
     classes_of,
     is_paired,
     is_points,
+    most_of,
     paths_of,
+    size_of,
     splits_of,
     stores_of,
 )
@@ -82,7 +84,9 @@ __all__ = [
     "classes_of",
     "is_paired",
     "is_points",
+    "most_of",
     "paths_of",
+    "size_of",
     "splits_of",
     "stores_of",
 ]

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from bridgepipe.params.common import Split, Strict, Variant
+from bridgepipe.params.common import (
+    Batch,
+    Cost,
+    Distinct,
+    Items,
+    Noise,
+    Rate,
+    Seed,
+    Several,
+    Split,
+    Steps,
+    Strict,
+    Times,
+    Variant,
+)
+from bridgepipe.timesteps import truncated
 
 Solver = Literal["ddim", "heun", "multistep2", "multistep3"]
+Step = Annotated[int, Field(ge=1, le=100_000)]
+Distance = Annotated[float, Field(ge=-1e6, le=1e6)]
+Attribute = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Inversion(Strict):
     """How images become latents."""
 
-    count: int = Field(40, ge=2, description="indices on the way, both ends included")
+    count: Times = Field(40, description="indices on the way, both ends included")
     variant: Variant = Field("exact", description="published: h is that of the call before")
     solver: Solver = "ddim"
 
@@ -22,48 +40,72 @@ class Inversion(Strict):
 class Mixing(Strict):
     """The curve on which the mixing step is found."""
 
-    last: int = Field(960, ge=1, description="index at which it ends")
-    count: int = Field(25, ge=2, description="indices of the inversion")
-    every: int = Field(4, ge=1, description="one in so many of them is measured")
-    images: int = Field(200, ge=2)
+    last: Step = Field(960, description="index at which it ends")
+    count: Times = Field(25, description="indices of the inversion")
+    every: Step = Field(4, description="one in so many of them is measured")
+    images: Several = 200
     tolerance: float = Field(0.1, gt=0, lt=1, description="distance to the shell that counts as settled")
-    folds: int = Field(5, ge=2, description="of the cross-validation")
+    folds: int = Field(5, ge=2, le=1000, description="of the cross-validation")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Mixing:
+        if self.count > self.last + 1:
+            raise ValueError(f"count is {self.count}, but there are {self.last + 1} indices up to last")
+        if self.every >= self.count:
+            raise ValueError(f"every is {self.every} of {self.count} indices: none above 0 is measured")
+        if self.images < 2 * self.folds:
+            raise ValueError(f"{self.folds} folds need {2 * self.folds} images, images is {self.images}")
+        return self
+
+    @property
+    def measured(self) -> list[int]:
+        """Steps of the curve above 0."""
+        steps = truncated(self.last, self.count)
+        return [t for k, t in enumerate(steps) if t > 0 and (k % self.every == 0 or k == len(steps) - 1)]
 
 
 class Search(Strict):
     """Images of both kinds, and the classifier between their latents."""
 
-    t: Literal["auto"] | int = Field("auto", description="step of the latents; auto: the mixing step")
+    t: Literal["auto"] | Step = Field("auto", description="step of the latents; auto: the mixing step")
     split: Split = "train"
     test: Split = Field("test", description="split on which the accuracy is measured and edits are made")
-    images: int | None = Field(None, ge=2, description="so many images of each split, by chance; null: all")
-    seed: int = Field(0, ge=0, description="of their choice")
-    C: float = Field(1.0, gt=0, description="cost of an image on the wrong side")
-    C_z: float | None = Field(None, gt=0, description="the same in z; null: as C. Small: edits change more")
+    images: Several | None = Field(None, description="so many images of each split, by chance; null: all")
+    seed: Seed = Field(0, description="of their choice")
+    C: Cost = Field(1.0, description="cost of an image on the wrong side")
+    C_z: Cost | None = Field(None, description="the same in z; null: as C. Small: edits change more")
     solver: Literal["gram", "svc"] = Field("gram", description="svc: as published; gram: the same, faster")
     balance: Literal["none", "weights", "subsample"] = "none"
     threshold: float | None = Field(None, description="above it lies the attribute; null: the median")
     middle: float = Field(0.0, ge=0, lt=1, description="share of unclear images that is left out")
 
+    @model_validator(mode="after")
+    def _possible(self) -> Search:
+        if self.split == self.test:
+            raise ValueError(
+                f"split and test are both {self.test}: test on images that the search has not seen"
+            )
+        return self
+
 
 class Edit(Strict):
     """Strips of edited images."""
 
-    start: float = -3.0
-    end: float = 3.0
-    n: int = Field(7, ge=1, description="distances from start to end")
+    start: Distance = -3.0
+    end: Distance = 3.0
+    n: int = Field(7, ge=1, le=1000, description="distances from start to end")
     source: Literal["images", "samples"] = "images"
-    images: int = Field(64, ge=1, description="how many are edited")
-    count: int = Field(40, ge=2, description="indices on the way back, both ends included")
+    images: Items = Field(64, description="how many are edited")
+    count: Times = Field(40, description="indices on the way back, both ends included")
     variant: Variant = Field("exact", description="published: h lags one step behind")
     kind: Literal["ddim", "ddpm"] = "ddim"
-    eta: float = Field(0.0, ge=0, description="noise of ddim; published: 1")
+    eta: Noise = Field(0.0, description="noise of ddim; published: 1")
     relative: bool = Field(True, description="distances are moved by, not to; published: false")
-    h_steps: int = Field(1, ge=1, description="steps at which h is displaced")
+    h_steps: Step = Field(1, description="steps at which h is displaced")
     raw_h: bool = Field(False, description="h moves along the coefficients, as in the published samples")
     solver: Solver = "ddim"
-    generate: int = Field(100, ge=2, description="indices of the way from noise to t, of samples")
-    seed: int = Field(0, ge=0)
+    generate: Times = Field(100, description="indices of the way from noise to t, of samples")
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _possible(self) -> Edit:
@@ -71,16 +113,18 @@ class Edit(Strict):
             raise ValueError("the published edit needs relative: false, h_steps: 1 and solver: ddim")
         if self.start >= self.end and self.n > 1:
             raise ValueError("start must be below end")
+        if self.h_steps >= self.count:
+            raise ValueError(f"h_steps is {self.h_steps}, but there are {self.count - 1} steps back")
         return self
 
 
 class Judge(Strict):
     """A small classifier of the attribute, trained on the images where no other knows it."""
 
-    steps: int = Field(400, ge=1)
-    batch_size: int = Field(64, ge=1)
-    lr: float = Field(5e-3, gt=0)
-    seed: int = Field(0, ge=0)
+    steps: Steps = Field(400, ge=2)
+    batch_size: Batch = 64
+    lr: Rate = 5e-3
+    seed: Seed = 0
 
 
 class EditMeasures(Strict):
@@ -91,7 +135,9 @@ class EditMeasures(Strict):
         None, description="extractor that tells the attribute by the class; null: a judge is trained"
     )
     judge: Judge = Judge()
-    kept: tuple[str, ...] = Field((), description="other attributes, known by the classifier or by measuring")
+    kept: Annotated[tuple[Attribute, ...], Distinct] = Field(
+        (), description="other attributes, known by the classifier or by measuring"
+    )
 
 
 class BoundarySearch(Strict):
@@ -99,8 +145,8 @@ class BoundarySearch(Strict):
 
     model: str = Field(description="a name of experiments.model")
     dataset: str
-    attribute: str = Field(description="name of an attribute, or of a class")
-    against: str | None = Field(None, description="class of the images without; null: all others")
+    attribute: Attribute = Field(description="name of an attribute, or of a class")
+    against: Attribute | None = Field(None, description="class of the images without; null: all others")
     inversion: Inversion = Inversion()
     mixing: Mixing = Mixing()
     search: Search = Search()
@@ -149,4 +195,10 @@ class BoundarySearch(Strict):
     def _possible(self) -> BoundarySearch:
         if self.edit.raw_h and self.edit.source == "images":
             raise ValueError("edit.raw_h is of edit.source: samples")
+        if self.against == self.attribute:
+            raise ValueError("attribute and against must differ")
+        if self.attribute in self.evaluate.kept:
+            raise ValueError("evaluate.kept names the attribute that is edited")
+        if self.evaluate.kept and self.evaluate.classifier is None:
+            raise ValueError("evaluate.kept needs evaluate.classifier")
         return self

@@ -1,21 +1,91 @@
-"""What every section of params.yaml shares."""
+"""What every section of params.yaml shares: the kinds of values, each with its limits."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import difflib
+import re
+from collections.abc import Hashable
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$")]
+from bridgepipe import names
+
+T = TypeVar("T", bound=Hashable)
+
+
+def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
+    twice = [value for i, value in enumerate(values) if value in values[:i]]
+    if twice:
+        raise ValueError(f"{twice[0]!r} comes twice")
+    return values
+
+
+def _corruption(name: str) -> str:
+    valid = (*names.CORRUPTIONS, names.PAIRED)
+    if name not in valid and not re.fullmatch(names.JPEG, name):
+        near = difflib.get_close_matches(name[:60], valid, n=3, cutoff=0.0)
+        raise ValueError(f"did you mean '{near[0]}'? nearest: {', '.join(near)}; jpeg takes 1 to 100")
+    return name
+
+
+def _path(path: str) -> str:
+    if not path.strip() or not path.isprintable():
+        raise ValueError("a path is text of visible characters")
+    return path
+
+
+Distinct = AfterValidator(_distinct)
+
+# A folder or a file is called so, hence no slash, no leading dot, no space.
+Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", max_length=100)]
+# What a figure, a table and a metric call something; they set it off by colons and bars.
+Label = Annotated[
+    str, Field(pattern=r"^[^\s:|/\\\x00-\x1f]([^:|/\\\x00-\x1f]*[^\s:|/\\\x00-\x1f])?$", max_length=60)
+]
+FilePath = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_path)]
+Corruption = Annotated[
+    str,
+    AfterValidator(_corruption),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": [*names.CORRUPTIONS, names.PAIRED]},
+                {"type": "string", "pattern": f"^{names.JPEG}$"},
+            ]
+        }
+    ),
+]
 Size = Annotated[int, Field(ge=8, le=4096)]
 Split = Literal["train", "val", "test"]
 Variant = Literal["published", "exact"]
 
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Times = Annotated[int, Field(ge=2, le=100_000)]  # of a process, or some of them
+Calls = Annotated[int, Field(ge=1, le=100_000)]  # of a network, per item
+Items = Annotated[int, Field(ge=1, le=100_000_000)]  # images or points
+Several = Annotated[int, Field(ge=2, le=100_000_000)]
+Batch = Annotated[int, Field(ge=1, le=1_000_000)]
+Steps = Annotated[int, Field(ge=1, le=1_000_000_000)]  # of a training
+Rate = Annotated[float, Field(gt=0, le=1)]
+Cost = Annotated[float, Field(gt=0, le=1e9)]
+Noise = Annotated[float, Field(ge=0, le=10)]  # eta of a sampler
+Strength = Annotated[float, Field(ge=0, le=1000)]  # of guidance
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+Blocks = Annotated[int, Field(ge=1, le=16)]
+Width = Annotated[int, Field(ge=32, le=2048, multiple_of=32)]  # group normalisation has 32 groups
+Multipliers = Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1, max_length=9)]
+
 
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @classmethod
     def named(cls, name: str) -> dict[str, Any]:
         """Values of an experiment that follow from its name, where none are written."""
         return {}
+
+    def unread(self, keys: set[str], why: str) -> None:
+        """Raise ValueError when one of the keys is written here, where nothing reads it."""
+        if written := sorted(keys & self.model_fields_set):
+            raise ValueError(f"{written[0]} is not read: {why}")

@@ -6,8 +6,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from bridgepipe import names
-from bridgepipe.params.common import Size, Strict, Variant
+from bridgepipe import ilsvrc, names
+from bridgepipe.params.common import (
+    Batch,
+    Distinct,
+    FilePath,
+    Items,
+    Rate,
+    Seed,
+    Size,
+    Steps,
+    Strict,
+    Variant,
+)
 
 
 class Digits(Strict):
@@ -15,16 +26,16 @@ class Digits(Strict):
 
     source: Literal["digits"]
     size: Size = 32
-    seed: int = Field(0, ge=0, description="of the split")
+    seed: Seed = Field(0, description="of the split")
 
 
 class DigitClasses(Strict):
     """Some classes of the digits, divided as all of them are: a dataset of its own."""
 
     source: Literal["digit-classes"]
-    classes: tuple[Annotated[int, Field(ge=0, le=9)], ...] = Field(min_length=1)
+    classes: Annotated[tuple[Annotated[int, Field(ge=0, le=9)], ...], Distinct] = Field(min_length=1)
     size: Size = 32
-    seed: int = Field(0, ge=0, description="of the split")
+    seed: Seed = Field(0, description="of the split")
 
 
 class Photos(Strict):
@@ -38,10 +49,10 @@ class Folder(Strict):
     """A folder of images, one sub-folder per class or none."""
 
     source: Literal["folder"]
-    path: str
+    path: FilePath
     size: Size | tuple[Size, Size] = Field(256, description="pixels, or [height, width]")
     crop: Literal["adm", "torchvision", "stretch"] = "adm"
-    seed: int = Field(0, ge=0, description="of the split")
+    seed: Seed = Field(0, description="of the split")
     skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
 
 
@@ -49,12 +60,12 @@ class Pairs(Strict):
     """Two folders A/ and B/ matched by name, or images side by side; B (right) is restored from A (left)."""
 
     source: Literal["pairs"]
-    path: str
+    path: FilePath
     layout: Literal["folders", "side-by-side"] = "folders"
     reverse: bool = False
     size: Size | tuple[Size, Size] = Field(256, description="pixels, or [height, width]")
     crop: Literal["adm", "torchvision", "stretch"] = "adm"
-    seed: int = Field(0, ge=0, description="of the split")
+    seed: Seed = Field(0, description="of the split")
     skip_bad: bool = Field(False, description="skip unreadable pairs instead of stopping")
 
 
@@ -62,18 +73,24 @@ class ImageNet(Strict):
     """ImageNet folders train/ and val/, or I2SB's LMDB files of them."""
 
     source: Literal["imagenet", "i2sb-lmdb"]
-    path: str
+    path: FilePath
     size: Size = 256
-    subset: str | None = Field(None, description="file with names of validation images, one a line")
-    splits: tuple[Literal["train", "val"], ...] = ("train", "val")
+    subset: FilePath | None = Field(None, description="file with names of validation images, one a line")
+    splits: Annotated[tuple[Literal["train", "val"], ...], Distinct] = Field(("train", "val"), min_length=1)
     skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
+
+    @model_validator(mode="after")
+    def _possible(self) -> ImageNet:
+        if self.subset is not None and "val" not in self.splits:
+            raise ValueError("subset chooses validation images, and splits has no val")
+        return self
 
 
 class Cifar10(Strict):
     """CIFAR-10 from its published archive, or from the folder in it."""
 
     source: Literal["cifar10"]
-    path: str = Field("data/raw/cifar-10-python.tar.gz", description="fetched when it is this one")
+    path: FilePath = Field("data/raw/cifar-10-python.tar.gz", description="fetched when it is this one")
     size: Size = 32
 
 
@@ -81,10 +98,10 @@ class CelebAHQ(Strict):
     """CelebA-HQ with 40 attributes: CelebAMask-HQ's archive, or a folder of images and the annotation."""
 
     source: Literal["celebahq"]
-    path: str = Field("data/raw/CelebAMask-HQ.zip", description="fetched when it is this one")
+    path: FilePath = Field("data/raw/CelebAMask-HQ.zip", description="fetched when it is this one")
     size: Size = 256
     crop: Literal["adm", "torchvision", "stretch"] = "adm"
-    seed: int = Field(0, ge=0, description="of the split")
+    seed: Seed = Field(0, description="of the split")
     skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
 
 
@@ -92,7 +109,7 @@ class AFHQ(Strict):
     """Animal faces: the published archive, or folders train/{cat,dog,wild} and val/ (v2: test/)."""
 
     source: Literal["afhq"]
-    path: str = Field("data/raw/afhq.zip", description="fetched when it is this one")
+    path: FilePath = Field("data/raw/afhq.zip", description="fetched when it is this one")
     domain: Literal["cat", "dog", "wild"] | None = Field(None, description="null: all three, with labels")
     size: Size = 256
     crop: Literal["adm", "torchvision", "stretch"] = "adm"
@@ -103,7 +120,7 @@ class LSUN(Strict):
     """A scene category of LSUN: a folder with its unzipped LMDB folders."""
 
     source: Literal["lsun"]
-    path: str = Field(description="holds CATEGORY_train_lmdb and CATEGORY_val_lmdb")
+    path: FilePath = Field(description="holds CATEGORY_train_lmdb and CATEGORY_val_lmdb")
     category: Literal[
         "bedroom",
         "bridge",
@@ -117,7 +134,7 @@ class LSUN(Strict):
         "tower",
     ]
     size: Size = 256
-    limit: int | None = Field(None, ge=1, description="only the first images of each split; null: all")
+    limit: Items | None = Field(None, description="only the first images of each split; null: all")
     crop: Literal["adm", "torchvision", "stretch"] = "adm"
     skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
 
@@ -129,19 +146,19 @@ class PointSet(Strict):
     domain: Literal[
         "moons", "checkerboard", "concentric_rings", "concentric_squares", "olympic_rings", "olympic_squares"
     ]
-    count: int = Field(100_000, ge=2, description="points of each split")
+    count: int = Field(100_000, ge=12, le=100_000_000, description="points of each split")
     variant: Variant = "published"
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
 
 
 class ColorCloud(Strict):
     """The colours of a photograph as points in a cube."""
 
     source: Literal["colors"]
-    image: str = Field(description="china, flower (embedded) or a file")
+    image: FilePath = Field(description="china, flower (embedded) or a file")
     space: Literal["rgb", "lab"] = "rgb"
-    size: int | None = Field(None, ge=1, description="long side in pixels; null: as it is")
-    seed: int = Field(0, ge=0)
+    size: int | None = Field(None, ge=2, le=65536, description="long side in pixels; null: as it is")
+    seed: Seed = 0
 
 
 SOURCES: dict[str, type[Strict]] = {
@@ -189,16 +206,13 @@ def splits_of(dataset: Strict) -> tuple[str, ...]:
 
 
 def classes_of(dataset: Strict) -> tuple[str, ...] | None:
-    """Classes of a dataset's labels by number; () where images have none, None where only data can tell.
-
-    ImageNet's are given as their numbers in ILSVRC.
-    """
+    """Classes of a dataset's labels by number; () where images have none, None where only data can tell."""
     if isinstance(dataset, Folder | Pairs):
         return None
     if isinstance(dataset, DigitClasses):
         return tuple(str(digit) for digit in dataset.classes)
     if isinstance(dataset, ImageNet):
-        return tuple(str(number) for number in range(names.IMAGENET_CLASSES))
+        return tuple(ilsvrc.classes())
     if isinstance(dataset, AFHQ):
         return names.ANIMALS if dataset.domain is None else ()
     known: dict[type[Strict], tuple[str, ...]] = {
@@ -218,6 +232,24 @@ def attributes_of(dataset: Strict) -> tuple[str, ...] | None:
         computed = names.DIGIT_LABELS if isinstance(dataset, Digits) else ()
         return tuple(dict.fromkeys((*computed, *names.DIGIT_STORED, *classes)))
     return names.CELEBA_ATTRIBUTES if isinstance(dataset, CelebAHQ) else classes
+
+
+def size_of(dataset: Strict) -> tuple[int, int] | None:
+    """Height and width of a dataset's images; None of points."""
+    size = getattr(dataset, "size", None)
+    if is_points(dataset) or size is None:
+        return None
+    return (size, size) if isinstance(size, int) else size
+
+
+def most_of(dataset: Strict, split: str) -> int | None:
+    """How many items a split has, or at most; None where only data can tell."""
+    if isinstance(dataset, PointSet):
+        return dataset.count
+    if isinstance(dataset, Digits | DigitClasses):
+        digits = range(10) if isinstance(dataset, Digits) else dataset.classes
+        return sum(names.DIGIT_COUNTS[split][digit] for digit in digits)
+    return names.PUBLISHED_COUNTS.get((dataset.model_dump()["source"], split))
 
 
 def is_points(dataset: Strict) -> bool:
@@ -251,13 +283,15 @@ class Extractor(Strict):
 
     kind: Literal["classifier", "inception", "resnet50"]
     dataset: str | None = Field(None, description="data that a classifier is trained on")
-    steps: int = Field(400, ge=1)
-    batch_size: int = Field(64, ge=1)
-    lr: float = Field(5e-3, gt=0)
-    seed: int = Field(0, ge=0)
+    steps: Steps = Field(400, ge=2)
+    batch_size: Batch = 64
+    lr: Rate = 5e-3
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _dataset_where_needed(self) -> Extractor:
         if (self.kind == "classifier") != (self.dataset is not None):
             raise ValueError("dataset is needed by kind: classifier, and by no other kind")
+        if self.kind != "classifier":
+            self.unread({"steps", "batch_size", "lr", "seed"}, f"{self.kind} is published, not trained")
         return self

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from bridgepipe.names import Solver
-from bridgepipe.params.common import Split, Strict
+from bridgepipe.params.common import Items, Several, Split, Strength, Strict
 from bridgepipe.params.experiments import Distribution
 from bridgepipe.params.gaussian import Guide, Model
 
-Label = int | str | None
-SPELLINGS = r"^(|\d+(,\d+)*|ddim\d+|(log_snr|quad|uniform(-leading|-trailing|-linspace)?) \d+)$"
+Label = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1, max_length=200)] | None
+N = "[1-9][0-9]{0,5}"
+SPELLINGS = rf"^(|{N}(,{N})*|ddim{N}|(log_snr|quad|uniform(-leading|-trailing|-linspace)?) {N})$"
 
 
 class TranslateImages(Strict):
@@ -21,17 +22,19 @@ class TranslateImages(Strict):
 
     dataset: str | None = Field(None, description="where the images come from; null: the source model's data")
     split: Split = "test"
-    count: int | None = Field(None, ge=2, description="only the first images of the class; null: all")
+    count: Several | None = Field(None, description="only the first images of the class; null: all")
     solver: Solver = "obelm"
     grid: Literal["exact", "ddib", "dmi"] = Field(
         "exact", description="same steps both ways, or as published by either of two"
     )
-    respacing: str = Field("log_snr 50", pattern=SPELLINGS, description="visited times; empty: all")
+    respacing: str = Field(
+        "log_snr 50", pattern=SPELLINGS, max_length=200, description="visited times; empty: all"
+    )
     clip_encode: bool = False
     clip_decode: bool = False
     guidance: Literal["none", "classifier", "free"] = "none"
-    scale_encode: float = Field(0.0, ge=0, description="0: unguided")
-    scale_decode: float = Field(1.0, ge=0, description="0: unguided")
+    scale_encode: Strength = Field(0.0, description="0: unguided")
+    scale_decode: Strength = Field(1.0, description="0: unguided")
 
     @model_validator(mode="after")
     def _possible(self) -> TranslateImages:
@@ -43,7 +46,7 @@ class TranslateImages(Strict):
 class EvaluateTranslation(Distribution):
     classifier: str = Field(description="says whether a translation is of the target class")
     label: int | None = Field(
-        None, ge=0, description="target's number there; null: that of the target's network"
+        None, ge=0, le=1_000_000, description="target's number there; null: that of the target's network"
     )
 
 
@@ -56,7 +59,7 @@ class ClassTranslation(Strict):
     target_model: str | None = Field(None, description="null: the source model")
     guide: str | None = Field(None, description="a name of experiments.guide, of the target's classes")
     sample: TranslateImages = TranslateImages()
-    cycle: int | None = Field(None, ge=1, description="images that are also taken back; null: all")
+    cycle: Items | None = Field(None, description="images that are also taken back; null: all")
     evaluate: EvaluateTranslation
 
     @property
@@ -116,6 +119,8 @@ class ClassTranslation(Strict):
             raise ValueError("guidance: classifier needs a guide and a target class")
         if guided and self.sample.scale_encode and (self.source is None or len(set(self.models)) == 2):
             raise ValueError("a guide on the way up needs one model for both classes")
+        if self.cycle and self.sample.count and self.cycle > self.sample.count:
+            raise ValueError(f"cycle takes {self.cycle} images back, sample.count is {self.sample.count}")
         return self
 
 

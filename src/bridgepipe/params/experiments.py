@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from bridgepipe.names import Precision
-from bridgepipe.params.common import Split, Strict, Variant
+from bridgepipe.params.common import (
+    Batch,
+    Blocks,
+    Calls,
+    Corruption,
+    Distinct,
+    Dropout,
+    FilePath,
+    Items,
+    Label,
+    Multipliers,
+    Noise,
+    Rate,
+    Seed,
+    Several,
+    Split,
+    Steps,
+    Strict,
+    Times,
+    Variant,
+    Width,
+)
 
 
 class Runtime(Strict):
@@ -17,45 +39,74 @@ class Runtime(Strict):
     precision: Precision = Field("tf32", description="tf32: as PyTorch on a GPU; fp32: exact there too")
     compile: bool = Field(False, description="torch.compile the network")
     channels_last: Literal["auto"] | bool = Field("auto", description="memory layout; auto: on a CPU")
-    threads: int = Field(2, ge=1, description="CPU threads of a compute job")
+    threads: int = Field(2, ge=1, le=1024, description="CPU threads of a compute job")
     processes: int = Field(
-        1, ge=1, description="processes, one GPU each, that share a job of training, sampling or features"
+        1,
+        ge=1,
+        le=1024,
+        description="processes, one GPU each, that share a job of training, sampling or features",
     )
-    batch_size: int = Field(64, ge=1, description="images per network call when sampling or evaluating")
-    microbatch: int | None = Field(None, ge=1, description="images per call in training; null: whole batch")
+    batch_size: Batch = Field(64, description="images per network call when sampling or evaluating")
+    microbatch: Batch | None = Field(None, description="images per call in training; null: whole batch")
     partitions: int = Field(1, ge=1, le=9999, description="parallel sampling jobs")
-    save_every: int = Field(100, ge=1, description="training steps between saved states")
+    save_every: Steps = Field(100, description="training steps between saved states")
     tensorboard: bool = False
 
 
 class Network(Strict):
     """ADM U-Net, in the words of its constructor."""
 
-    model_channels: int = Field(32, ge=32, multiple_of=32)
-    num_res_blocks: int = Field(1, ge=1)
-    channel_mult: tuple[int, ...] = (1, 2, 2)
-    attention_resolutions: tuple[int, ...] = Field((4,), description="downsampling rates with attention")
-    num_heads: int = Field(4, ge=1)
-    num_head_channels: int = -1
+    model_channels: Width = 32
+    num_res_blocks: Blocks = 1
+    channel_mult: Multipliers = (1, 2, 2)
+    attention_resolutions: Annotated[tuple[int, ...], Distinct] = Field(
+        (4,), description="downsampling rates with attention"
+    )
+    num_heads: int = Field(4, ge=1, le=1024)
+    num_head_channels: int = Field(-1, ge=-1, le=1024, description="instead of num_heads; -1: by num_heads")
     use_scale_shift_norm: bool = True
     resblock_updown: bool = True
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: Dropout = 0.0
+
+    def contradiction(self, size: tuple[int, int]) -> tuple[str, str] | None:
+        """The key that does not go with images of a size, or with the other keys, and why; None: all do."""
+        levels = len(self.channel_mult)
+        if what := too_small(size, levels):
+            return "channel_mult", what
+        rates = [2**level for level in range(levels)]
+        if none := [rate for rate in self.attention_resolutions if rate not in rates]:
+            return (
+                "attention_resolutions",
+                f"no level has the rate {none[0]}; the levels have {listed(rates)}",
+            )
+        return self._heads()
+
+    def _heads(self) -> tuple[str, str] | None:
+        by_size = self.num_head_channels != -1
+        key, divisor = (
+            ("num_head_channels", self.num_head_channels) if by_size else ("num_heads", self.num_heads)
+        )
+        attending = [m for level, m in enumerate(self.channel_mult) if 2**level in self.attention_resolutions]
+        for channels in sorted(self.model_channels * m for m in (*attending, self.channel_mult[-1])):
+            if divisor < 1 or channels % divisor:
+                return key, f"the {channels} channels of a level with attention do not divide by {divisor}"
+        return None
 
 
 class Recipe(Strict):
     """How a network is trained."""
 
-    steps: int = Field(ge=1)
-    batch_size: int = Field(64, ge=1, description="images per optimiser step, over all processes")
-    lr: float = Field(5e-5, gt=0)
+    steps: Steps
+    batch_size: Batch = Field(64, description="images per optimiser step, over all processes")
+    lr: Rate = 5e-5
     lr_gamma: float = Field(1.0, gt=0, le=1, description="factor of the step decay")
-    lr_step: int = Field(1000, ge=1, description="steps between decays")
-    weight_decay: float = Field(0.0, ge=0)
+    lr_step: Steps = Field(1000, description="steps between decays")
+    weight_decay: float = Field(0.0, ge=0, le=10)
     ema: float = Field(0.99, ge=0, lt=1)
-    grad_clip: float | None = Field(None, gt=0)
+    grad_clip: float | None = Field(None, gt=0, le=1e6)
     flip: bool = Field(False, description="random horizontal flips")
-    seed: int = Field(0, ge=0)
-    log_every: int = Field(10, ge=1)
+    seed: Seed = 0
+    log_every: Steps = 10
     published: str | None = Field(
         None, description="a name of sources.yaml: import these weights, don't train"
     )
@@ -64,7 +115,7 @@ class Recipe(Strict):
 class Train(Recipe):
     """Training of I2SB."""
 
-    init: str | None = Field(None, description="published ADM weights to start from; null: random")
+    init: FilePath | None = Field(None, description="published ADM weights to start from; null: random")
     new_channels: Literal["zero", "published"] = Field(
         "zero", description="start of cond_x1's input channels"
     )
@@ -74,16 +125,16 @@ class Sample(Strict):
     dataset: str | None = Field(None, description="restore this dataset's split instead of the experiment's")
     whole: bool = Field(False, description="ignore sample.dataset: restore the experiment's own whole split")
     split: Split = "test"
-    count: int | None = Field(None, ge=1, description="only the first images; null: all")
-    nfe: int = Field(10, ge=1, description="network calls per image")
+    count: Items | None = Field(None, description="only the first images; null: all")
+    nfe: Calls = Field(10, description="network calls per image")
     clip: bool = Field(False, description="clamp predictions to [-1, 1]")
     sampler: Literal["ancestral", "implicit"] = Field(
         "ancestral", description="ancestral is the published one"
     )
-    eta: float = Field(1.0, ge=0, description="noise of the implicit sampler; 0: drawn once")
+    eta: Noise = Field(1.0, description="noise of the implicit sampler; 0: drawn once")
     order: Literal[1, 2] = Field(2, description="order of the implicit sampler")
     spacing: Literal["uniform", "angle", "log_snr"] = Field("uniform", description="where the calls lie")
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
 
 
 class Distribution(Strict):
@@ -102,30 +153,38 @@ class Walk(Strict):
     """One sampler of a study."""
 
     sampler: Literal["ancestral", "implicit"] = "ancestral"
-    eta: float = Field(1.0, ge=0)
+    eta: Noise = 1.0
     order: Literal[1, 2] = 2
     spacing: Literal["uniform", "angle", "log_snr"] = "uniform"
+
+    @model_validator(mode="after")
+    def _possible(self) -> Walk:
+        if self.sampler != "implicit":
+            self.unread({"eta", "order"}, "they are of the implicit sampler")
+        return self
 
 
 class Study(Strict):
     """Quality against network calls."""
 
-    nfe: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 3, 5, 10, 20, 50, 100)
-    count: int = Field(128, ge=2, description="images that are restored for every point")
-    walks: dict[str, Walk] = Field({"ancestral": Walk()}, description="samplers by the name in the figure")
+    nfe: Annotated[tuple[Calls, ...], Distinct] = Field((1, 2, 3, 5, 10, 20, 50, 100), min_length=1)
+    count: Several = Field(128, description="images that are restored for every point")
+    walks: dict[Label, Walk] = Field(
+        {"ancestral": Walk()}, min_length=1, description="samplers by the name in the figure"
+    )
 
 
 class I2SB(Strict):
     """Image-to-image Schrödinger bridge (Liu et al. 2023)."""
 
     dataset: str
-    corruption: str = Field(description="a name of bridgepipe.corruptions, or paired")
+    corruption: Corruption = Field(description="a name of bridgepipe.corruptions, or paired")
     variant: Variant = "published"
-    mask_file: str | None = Field(None, description="published freeform masks; null: masks are drawn")
-    interval: int = Field(1000, ge=2, multiple_of=2)
-    beta_max: float = Field(0.3, gt=0)
-    t0: float = Field(1e-4, gt=0)
-    T: float = Field(1.0, gt=0)
+    mask_file: FilePath | None = Field(None, description="published freeform masks; null: masks are drawn")
+    interval: Times = Field(1000, multiple_of=2)
+    beta_max: float = Field(0.3, gt=0, le=100)
+    t0: float = Field(1e-4, gt=0, le=100)
+    T: float = Field(1.0, gt=0, le=100)
     ot_ode: bool = False
     cond_x1: bool = False
     add_x1_noise: bool = False
@@ -161,6 +220,7 @@ class I2SB(Strict):
         e = self.model_dump(mode="json")
         sections = ("train", "sample", "evaluate", "network", "study")
         problem = {"method": "i2sb"} | {k: v for k, v in e.items() if k not in sections}
+        problem["mask_file"] = e["mask_file"] if self.masked else None
         return {
             "train": {**problem, "network": e["network"], "train": e["train"]},
             "sample": {**problem, "sample": e["sample"]},
@@ -168,10 +228,59 @@ class I2SB(Strict):
             **({"study": e["study"]} if e["study"] is not None else {}),
         }
 
+    @property
+    def masked(self) -> bool:
+        """Whether the corruption takes masks from ``mask_file``."""
+        return self.corruption == "mixture" or self.corruption.startswith("inpaint-freeform")
+
     @model_validator(mode="after")
     def _possible(self) -> I2SB:
-        if self.ot_ode and self.sample.sampler == "implicit" and self.sample.eta:
-            raise ValueError("sample.eta must be 0 with ot_ode, whose bridge has no noise")
+        if self.t0 >= self.T:
+            raise ValueError(f"t0 must be below T ({self.T:g}), is {self.t0:g}")
         if self.sample.nfe >= self.interval:
             raise ValueError(f"sample.nfe must be below interval ({self.interval}), is {self.sample.nfe}")
+        if what := self._knobs(self.sample):
+            raise ValueError(f"sample.{what}")
+        for name, walk in self.study.walks.items() if self.study else ():
+            if what := self._knobs(walk):
+                raise ValueError(f"study.walks.{name}.{what}")
+        if self.study and max(self.study.nfe) >= self.interval:
+            raise ValueError(f"study.nfe must stay below interval ({self.interval})")
         return self
+
+    def _knobs(self, how: Sample | Walk) -> str | None:
+        """What is wrong with the settings of the implicit sampler."""
+        if how.sampler != "implicit":
+            return None
+        if self.ot_ode and how.eta:
+            return "eta must be 0 with ot_ode, whose bridge has no noise"
+        return "eta must be 0 or 1 at order 2" if how.order == 2 and how.eta not in (0, 1) else None
+
+    def contradiction(self, size: tuple[int, int]) -> tuple[str, str] | None:
+        """The key that does not go with images of a size, and why; None: all do."""
+        pixels = f"{size[0]} x {size[1]} pixels"
+        jpeg = self.corruption == "mixture" or self.corruption.startswith("jpeg-")
+        if jpeg and self.variant == "published" and any(side % 16 for side in size):
+            return "corruption", f"published JPEG takes multiples of 16 pixels, not {pixels}"
+        quartered = self.corruption == "mixture" or self.corruption.startswith("sr4x-")
+        if quartered and any(side % 4 for side in size):
+            return "corruption", f"{pixels} cannot be reduced by 4"
+        if self.mask_file is not None and self.masked and size != MASKS:
+            return "mask_file", f"its masks are of {MASKS[0]} x {MASKS[1]} pixels, the images of {pixels}"
+        found = self.network.contradiction(size)
+        return found and (f"network.{found[0]}", found[1])
+
+
+MASKS = (256, 256)  # published freeform ones
+
+
+def too_small(size: tuple[int, int], levels: int) -> str | None:
+    """Why images of a size cannot be halved so often; None: they can."""
+    factor = 2 ** (levels - 1)
+    if any(side % factor for side in size):
+        return f"{levels} levels need sides that divide by {factor}, not {size[0]} x {size[1]} pixels"
+    return None
+
+
+def listed(values: Iterable[Any]) -> str:
+    return ", ".join(map(str, values))

@@ -6,25 +6,37 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from bridgepipe.names import Sampler, Spacing, Times
-from bridgepipe.params.common import Strict, Variant
-from bridgepipe.params.experiments import Distribution, Network, Recipe
+from bridgepipe.names import Drawn, Sampler, Spacing
+from bridgepipe.params.common import (
+    Blocks,
+    Calls,
+    Distinct,
+    Dropout,
+    Label,
+    Multipliers,
+    Noise,
+    Seed,
+    Several,
+    Strict,
+    Times,
+    Variant,
+    Width,
+)
+from bridgepipe.params.experiments import Distribution, Network, Recipe, listed, too_small
+
+Constant = Annotated[float, Field(gt=0, le=1e6)]
 
 
-class Process(Strict):
-    """How data become noise, and what the network predicts."""
+class Noising(Strict):
+    """How data become noise."""
 
     schedule: Literal["linear", "cosine", "scaled_linear", "shortest_path"] = "linear"
-    T: int = Field(1000, ge=2)
-    c1: float | None = Field(None, gt=0, description="of shortest_path's c1 / (c2 + k)^m; null: fitted")
-    c2: float | None = Field(None, gt=0)
-    m: float | None = Field(None, gt=0)
+    T: Times = 1000
+    c1: Constant | None = Field(None, description="of shortest_path's c1 / (c2 + k)^m; null: fitted")
+    c2: Constant | None = None
+    m: Constant | None = None
     variant: Variant = "published"
-    prediction: Literal["eps", "x0", "v"] = "eps"
-    variance: Literal["fixed_large", "fixed_small", "learned", "learned_range"] = "fixed_large"
     rescale_timesteps: bool = Field(False, description="the network is told t 1000/T")
-    loss: Literal["mse", "rescaled_mse", "kl", "rescaled_kl"] = "mse"
-    times: Times = Field("uniform", description="how training draws them")
 
     @property
     def fitted(self) -> bool:
@@ -32,10 +44,30 @@ class Process(Strict):
         return self.schedule == "shortest_path" and self.c1 is None
 
     @model_validator(mode="after")
-    def _possible(self) -> Process:
+    def _schedule(self) -> Noising:
         given = [v is not None for v in (self.c1, self.c2, self.m)]
         if any(given) and not all(given):
             raise ValueError("c1, c2 and m go together")
+        check_betas(self.schedule, self.T)
+        return self
+
+
+def check_betas(schedule: str, T: int) -> None:
+    """Raise ValueError when the largest beta of a schedule reaches 1."""
+    if schedule == "linear" and T <= 20:
+        raise ValueError(f"T must be above 20 with schedule: linear, whose betas reach 20 / T; it is {T}")
+
+
+class Process(Noising):
+    """How data become noise, and what the network predicts."""
+
+    prediction: Literal["eps", "x0", "v"] = "eps"
+    variance: Literal["fixed_large", "fixed_small", "learned", "learned_range"] = "fixed_large"
+    loss: Literal["mse", "rescaled_mse", "kl", "rescaled_kl"] = "mse"
+    times: Drawn = Field("uniform", description="how training draws them")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Process:
         if self.schedule == "shortest_path" and (self.variance.startswith("learned") or "kl" in self.loss):
             raise ValueError("shortest_path needs a fixed variance and an mse loss")
         return self
@@ -49,20 +81,31 @@ class DdpmNetwork(Strict):
     """U-Net of DDPM, in the words of its constructor."""
 
     kind: Literal["ddpm"]
-    ch: int = Field(128, ge=32, multiple_of=32)
-    num_res_blocks: int = Field(2, ge=1)
-    attn_resolutions: tuple[int, ...] = Field((16,), description="sizes in pixels with attention")
-    ch_mult: tuple[int, ...] = (1, 1, 2, 2, 4, 4)
-    dropout: float = Field(0.0, ge=0, lt=1)
+    ch: Width = 128
+    num_res_blocks: Blocks = 2
+    attn_resolutions: Annotated[tuple[int, ...], Distinct] = Field(
+        (16,), description="sizes in pixels with attention"
+    )
+    ch_mult: Multipliers = (1, 1, 2, 2, 4, 4)
+    dropout: Dropout = 0.0
+
+    def contradiction(self, size: tuple[int, int]) -> tuple[str, str] | None:
+        """The key that does not go with images of a size, and why; None: all do."""
+        if what := too_small(size, len(self.ch_mult)):
+            return "ch_mult", what
+        sizes = [max(size) // 2**level for level in range(len(self.ch_mult))]
+        if none := [side for side in self.attn_resolutions if side not in sizes]:
+            return "attn_resolutions", f"no level has {none[0]} pixels; they have {listed(sizes)}"
+        return None
 
 
 class PointNetwork(Strict):
     """DDIB's network of points."""
 
     kind: Literal["points"] = "points"
-    model_channels: int = Field(256, ge=64, multiple_of=32)
-    num_res_blocks: int = Field(3, ge=1)
-    dropout: float = Field(0.0, ge=0, lt=1)
+    model_channels: Width = Field(256, ge=64)
+    num_res_blocks: Blocks = 3
+    dropout: Dropout = 0.0
     frequencies: int = Field(0, ge=0, le=8, description="octaves of sines of the coordinates; 0 as published")
 
 
@@ -98,7 +141,7 @@ class Guide(Strict):
     """A classifier of noisy images, which guides a model of the same process."""
 
     dataset: str
-    process: Process = Process()
+    process: Noising = Noising()
     network: Network = Network()
     pool: Literal["attention", "adaptive"] = "attention"
     train: Recipe
@@ -117,12 +160,12 @@ class Generate(Strict):
     """How samples are drawn."""
 
     sampler: Sampler = "ancestral"
-    nfe: int = Field(100, ge=1, description="network calls per sample, at most")
-    eta: float = Field(0.0, ge=0, description="noise of the sampler ddim")
+    nfe: Calls = Field(100, description="network calls per sample, at most")
+    eta: Noise = Field(0.0, description="noise of the sampler ddim")
     spacing: Spacing = "uniform"
     clip: bool = Field(True, description="clamp predictions of the clean image to [-1, 1]")
-    count: int = Field(256, ge=2, description="samples")
-    seed: int = Field(0, ge=0)
+    count: Several = Field(256, description="samples")
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _possible(self) -> Generate:
@@ -135,18 +178,26 @@ class GaussianWalk(Strict):
     """One sampler of a study."""
 
     sampler: Sampler = "ddim"
-    eta: float = Field(0.0, ge=0)
+    eta: Noise = 0.0
     spacing: Spacing = "uniform"
     clip: bool = True
+
+    @model_validator(mode="after")
+    def _possible(self) -> GaussianWalk:
+        if self.sampler != "ddim":
+            self.unread({"eta"}, "it is of the sampler ddim")
+        return self
 
 
 class GaussianStudy(Strict):
     """FID against network calls."""
 
-    nfe: tuple[Annotated[int, Field(ge=3)], ...] = (5, 10, 20, 50, 100)
-    count: int = Field(256, ge=2, description="samples of every point")
-    walks: dict[str, GaussianWalk] = Field(
-        {"ddim": GaussianWalk()}, description="samplers by the name in the figure"
+    nfe: Annotated[tuple[Annotated[Calls, Field(ge=3)], ...], Distinct] = Field(
+        (5, 10, 20, 50, 100), min_length=1
+    )
+    count: Several = Field(256, description="samples of every point")
+    walks: dict[Label, GaussianWalk] = Field(
+        {"ddim": GaussianWalk()}, min_length=1, description="samplers by the name in the figure"
     )
 
 

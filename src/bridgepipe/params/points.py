@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from bridgepipe.names import Solver, Spacing
-from bridgepipe.params.common import Strict
+from bridgepipe.names import Drawn, Solver, Spacing
+from bridgepipe.params.common import Calls, Items, Label, Seed, Strict, Times
 from bridgepipe.params.experiments import Recipe
-from bridgepipe.params.gaussian import PointNetwork, Process
+from bridgepipe.params.gaussian import PointNetwork, check_betas
+
+
+class PointProcess(Strict):
+    """How points become noise, and what the network predicts."""
+
+    schedule: Literal["linear", "cosine", "scaled_linear"] = "linear"
+    T: Times = 1000
+    rescale_timesteps: bool = Field(False, description="the network is told t 1000/T")
+    prediction: Literal["eps", "x0", "v"] = "eps"
+    times: Drawn = Field("uniform", description="how training draws them")
+
+    @model_validator(mode="after")
+    def _possible(self) -> PointProcess:
+        check_betas(self.schedule, self.T)
+        return self
 
 
 class PointWalk(Strict):
     """How the ODE is solved, in either direction."""
 
     solver: Solver = "obelm"
-    nfe: int | None = Field(50, ge=3, description="network calls per direction, at most; null: all steps")
+    nfe: Annotated[Calls, Field(ge=3)] | None = Field(
+        50, description="network calls per direction, at most; null: all steps"
+    )
     spacing: Spacing = "log_snr"
     grid: Literal["exact", "ddib"] = Field("exact", description="same steps both ways, or as published")
 
@@ -32,13 +49,26 @@ class CycleWalk(PointWalk):
 
     keep: bool = Field(True, description="back from obelm's pair of states; false: from the points alone")
 
+    @model_validator(mode="after")
+    def _read(self) -> CycleWalk:
+        if self.solver != "obelm":
+            self.unread({"keep"}, "only obelm has a pair of states")
+        if self.nfe is None:
+            self.unread({"spacing"}, "every step is taken")
+        return self
 
-FULL = CycleWalk(solver="ddim", nfe=None, spacing="uniform", grid="ddib")
+
+# of every step; nothing reads the spacing
+FULL = CycleWalk.model_construct(solver="ddim", nfe=None, spacing="uniform", grid="ddib", keep=True)
+ALL_STEPS = "DDIM, all steps"
 
 
 def _cycles() -> dict[str, CycleWalk]:
     return {
-        **{f"DDIM {n}": FULL.model_copy(update={"nfe": n}) for n in (50, 100, 250)},
+        **{
+            f"DDIM {n}": CycleWalk(solver="ddim", nfe=n, spacing="uniform", grid="ddib")
+            for n in (50, 100, 250)
+        },
         "multistep3 50": CycleWalk(solver="multistep3"),
         "UniPC-3 50": CycleWalk(solver="unipc3"),
         "O-BELM 50, points alone": CycleWalk(keep=False),
@@ -50,18 +80,18 @@ class Generated(Strict):
     """How points are drawn from a model, and how many are encoded to test its latents."""
 
     solver: Solver = "unipc3"
-    nfe: int = Field(50, ge=3, description="network calls per point, at most")
+    nfe: Calls = Field(50, ge=3, description="network calls per point, at most")
     spacing: Spacing = "log_snr"
-    count: int = Field(80_000, ge=100, description="samples")
-    latents: int = Field(10_000, ge=100, description="test points that are encoded")
-    seed: int = Field(0, ge=0)
+    count: Items = Field(80_000, ge=100, description="samples")
+    latents: Items = Field(10_000, ge=100, description="test points that are encoded")
+    seed: Seed = 0
 
 
 class PointModel(Strict):
     """A Gaussian diffusion model of points."""
 
     dataset: str
-    process: Process = Process()
+    process: PointProcess = PointProcess()
     network: PointNetwork = PointNetwork()
     train: Recipe
 
@@ -79,12 +109,6 @@ class PointModel(Strict):
     def stages(self) -> dict[str, dict[str, Any]]:
         e = self.model_dump(mode="json", include={"dataset", "process", "network", "train"})
         return {"train": {"method": "points", **e}}
-
-    @model_validator(mode="after")
-    def _possible(self) -> PointModel:
-        if self.process.schedule == "shortest_path" or self.process.variance.startswith("learned"):
-            raise ValueError("points need a schedule without frequencies and a fixed variance")
-        return self
 
 
 class Domain(PointModel):
@@ -116,12 +140,16 @@ class PointTranslation(Ends):
     """DDIB from one domain of the plane to another; the name ``a-b`` says which when they are left out."""
 
     translate: PointWalk = PointWalk()
-    count: int = Field(10_000, ge=100, description="translated points of the source's test split")
-    exact: int = Field(2000, ge=10, description="points of the exact plans, whose time grows with their cube")
-    cycle: dict[str, CycleWalk] = Field(_cycles(), description="columns of the table of cycles")
+    count: Items = Field(10_000, ge=100, description="translated points of the source's test split")
+    exact: int = Field(
+        2000, ge=10, le=50_000, description="points of the exact plans, whose time grows with their cube"
+    )
+    cycle: dict[Label, CycleWalk] = Field(
+        _cycles(), min_length=1, description="columns of the table of cycles"
+    )
     full: bool = Field(False, description="also a cycle as published: DDIM, all steps, grid ddib")
-    cycle_count: int = Field(500, ge=10, description="points that go in a cycle")
-    seed: int = Field(0, ge=0, description="of the choice of points")
+    cycle_count: Items = Field(500, ge=10, description="points that go in a cycle")
+    seed: Seed = Field(0, description="of the choice of points")
 
     @classmethod
     def named(cls, name: str) -> dict[str, Any]:
@@ -135,10 +163,16 @@ class PointTranslation(Ends):
     def splits(self) -> dict[str, tuple[str | None, str]]:
         return {}
 
+    @model_validator(mode="after")
+    def _columns(self) -> PointTranslation:
+        if self.full and ALL_STEPS in self.cycle:
+            raise ValueError(f"cycle has a column '{ALL_STEPS}', which full: true adds")
+        return self
+
     def stages(self) -> dict[str, dict[str, Any]]:
         e = self.model_dump(mode="json")
         ends = {k: e[k] for k in ("source", "target", "seed")}
-        walks = e["cycle"] | ({"DDIM, all steps": FULL.model_dump(mode="json")} if self.full else {})
+        walks = e["cycle"] | ({ALL_STEPS: FULL.model_dump(mode="json")} if self.full else {})
         return {
             "translate": {**ends, "translate": e["translate"], "count": e["count"]},
             "cycle": {**ends, "cycle": walks, "count": e["cycle_count"]},
@@ -150,9 +184,11 @@ class ColorTransfer(Ends):
     """DDIB between the colours of two photographs, both ways, beside optimal transport."""
 
     translate: PointWalk = PointWalk()
-    plan: int = Field(1000, ge=10, description="colours of the plans of optimal transport")
-    sinkhorn: float = Field(0.05, gt=0, description="entropic regularisation, in units of the mean cost")
-    seed: int = Field(0, ge=0, description="of the plans' colours")
+    plan: int = Field(1000, ge=10, le=50_000, description="colours of the plans of optimal transport")
+    sinkhorn: float = Field(
+        0.05, ge=1e-3, le=100, description="entropic regularisation, in units of the mean cost"
+    )
+    seed: Seed = Field(0, description="of the plans' colours")
 
     def references(self) -> dict[str, tuple[str, str]]:
         return self.between("ddib/cloud")

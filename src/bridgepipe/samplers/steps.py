@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bridgepipe.errors import UserError
 from bridgepipe.names import Spacing
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import CLEAN, Gaussian
-from bridgepipe.timesteps import timesteps
-
-SPELLINGS = {"uniform": "{}", "leading": "uniform {}", "trailing": "uniform-trailing {}", "quad": "quad {}"}
+from bridgepipe.timesteps import indices_for, spaced
 
 
 def kept(process: Gaussian, count: int, spacing: Spacing = "uniform") -> list[int]:
@@ -26,20 +23,7 @@ def kept(process: Gaussian, count: int, spacing: Spacing = "uniform") -> list[in
     """
     if spacing == "log_snr":
         return schedules.uniform_log_snr(process.alpha_bar, count)
-    return timesteps(process.T, SPELLINGS[spacing].format(count))
-
-
-def indices_for(solver: str, nfe: int) -> int:
-    """How many indices a solver visits with ``nfe`` calls of the network on its way to the data.
-
-    Raises:
-        UserError: too few calls for the solver.
-    """
-    count = {"heun": (nfe + 1) // 2, "multistep3": nfe - 1}.get(solver, nfe)
-    least = 3 if solver == "obelm" else 1
-    if count < least:
-        raise UserError(f"nfe is {nfe} with {solver}", "sampler", "take more network calls")
-    return count
+    return spaced(process.T, count, spacing)
 
 
 def decode_steps(process: Gaussian, solver: str, nfe: int, spacing: Spacing = "uniform") -> list[int]:

@@ -1,0 +1,559 @@
+"""What does not go together in params.yaml: experiments with the data, models and extractors that they name.
+
+The limits of single values stand in `bridgepipe.params`; here is what takes two sections to see. What only
+data can tell, such as the classes of an own folder, is left to the jobs that read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bridgepipe import classes, names, params
+from bridgepipe.errors import UserError
+from bridgepipe.params import ClassTranslation, Strict
+from bridgepipe.params.boundary import BoundarySearch
+from bridgepipe.params.data import ColorCloud, DigitClasses, Digits
+from bridgepipe.params.experiments import I2SB
+from bridgepipe.params.gaussian import Generation, Guide, Model
+from bridgepipe.params.points import ColorTransfer, Domain, PointModel, PointTranslation, PointWalk
+from bridgepipe.released import WEIGHTS
+from bridgepipe.timesteps import indices_between, indices_for, spaced, timesteps, truncated
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What does not go together.
+
+    Attributes:
+        key: dotted key of the experiment or the extractor.
+        what: is wrong with it.
+        mend: how to put it right.
+        value, names: an unknown name and the valid ones, in place of ``mend``.
+    """
+
+    key: str
+    what: str
+    mend: str = ""
+    value: str = ""
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Defined:
+    """What experiments can name at one scale.
+
+    Attributes:
+        datasets, extractors: by their names.
+        experiments: by ``method/name``.
+        in_use: whether it is the scale in use. Numbers of items are compared there only: data are
+            shared by the scales, and made smaller for the one in use.
+    """
+
+    datasets: Mapping[str, Strict]
+    extractors: Mapping[str, Any]
+    experiments: Mapping[str, Any]
+    in_use: bool = True
+
+    def dataset_of(self, experiment: Any) -> Strict:
+        """The dataset of an experiment, or of its model."""
+        name = getattr(experiment, "dataset", None) or self.experiments[f"model/{experiment.model}"].dataset
+        return self.datasets[name]
+
+
+Problems = Iterator[Problem]
+Label = int | str | None
+
+
+def problems(full: str, e: Any, own: Mapping[str, Any], defined: Defined) -> Problems:
+    """Everything that does not go together in an experiment whose names are all defined.
+
+    Args:
+        full: ``method/name``.
+        e: the merged experiment.
+        own: what is written in the experiment itself, without what it inherits.
+    """
+    yield from _unread(e, own)
+    yield from _kinds(e, defined)
+    for kind, check in CHECKS.items():
+        if isinstance(e, kind):
+            yield from check(e, defined)
+    if getattr(e, "train", None) is not None and e.train.published is not None:
+        yield from _released(full, e, defined)
+
+
+def extractor_problems(extractor: Any, datasets: Mapping[str, Strict]) -> Problems:
+    """What a trained extractor asks of its dataset."""
+    if extractor.dataset is None:
+        return
+    dataset = datasets[extractor.dataset]
+    known = params.classes_of(dataset)
+    if params.is_points(dataset):
+        yield Problem("dataset", f"{extractor.dataset} is points", "name a dataset of images")
+    elif known is not None and len(known) < 2:
+        mend = "name a dataset with at least two classes"
+        yield Problem("dataset", f"{extractor.dataset} has {len(known) or 'no'} classes", mend)
+    elif missing := {"train", "val"} - set(params.splits_of(dataset)):
+        mend = "a classifier is trained on train and tested on val"
+        yield Problem("dataset", f"{extractor.dataset} has no split {min(missing)}", mend)
+
+
+# values that nothing reads: key -> whether this experiment reads it, and why not
+
+Rule = tuple[Callable[[Any], bool], str]
+PUBLISHED: Rule = (lambda e: e.train.published is None, "the weights are imported, not trained")
+TRAINING = ("steps", "batch_size", "lr", "lr_gamma", "lr_step", "weight_decay", "ema", "grad_clip")
+TRAINED = {f"train.{key}": PUBLISHED for key in (*TRAINING, "flip", "seed", "log_every")}
+HEADS: Rule = (lambda e: getattr(e.network, "num_head_channels", -1) == -1, "num_head_channels decides")
+SPECTRAL: Rule = (lambda e: e.process.schedule == "shortest_path", "it is of schedule: shortest_path")
+SPECTRUM = {f"process.{key}": SPECTRAL for key in ("c1", "c2", "m", "variant")}
+IMPLICIT: Rule = (lambda e: e.sample.sampler == "implicit", "it is of the implicit sampler")
+GUIDED: Rule = (lambda e: e.sample.guidance != "none", "sample.guidance is none")
+SAMPLED: Rule = (lambda e: e.edit.source == "samples", "it is of edit.source: samples")
+JUDGED: Rule = (lambda e: e.evaluate.classifier is None, "evaluate.classifier tells the attribute")
+ALL_STEPS: Rule = (lambda e: e.translate.nfe is not None, "every step is taken")
+READ: dict[type[Strict], dict[str, Rule]] = {
+    I2SB: {
+        "mask_file": (lambda e: e.masked, "only freeform holes take masks from a file"),
+        "sample.eta": IMPLICIT,
+        "sample.order": IMPLICIT,
+        "sample.dataset": (lambda e: not e.sample.whole, "sample.whole is true"),
+        "train.init": PUBLISHED,
+        "train.new_channels": (
+            lambda e: e.cond_x1 and e.train.init is not None,
+            "it is of cond_x1 with train.init",
+        ),
+        "network.num_heads": HEADS,
+        **TRAINED,
+    },
+    Model: {"network.num_heads": HEADS, **SPECTRUM, **TRAINED},
+    Guide: {"network.num_heads": HEADS, **SPECTRUM, **TRAINED},
+    PointModel: TRAINED,
+    Generation: {"sample.eta": (lambda e: e.sample.sampler == "ddim", "it is of the sampler ddim")},
+    ClassTranslation: {
+        "guide": (lambda e: e.sample.guidance == "classifier", "sample.guidance is not classifier"),
+        "sample.scale_encode": GUIDED,
+        "sample.scale_decode": GUIDED,
+    },
+    PointTranslation: {"translate.spacing": ALL_STEPS},
+    ColorTransfer: {"translate.spacing": ALL_STEPS},
+    BoundarySearch: {
+        "edit.generate": SAMPLED,
+        "edit.raw_h": SAMPLED,
+        "edit.eta": (lambda e: e.edit.kind == "ddim", "it is of edit.kind: ddim"),
+        "edit.solver": (
+            lambda e: e.edit.kind == "ddim" and not e.edit.eta,
+            "it is of the way back without noise",
+        ),
+        **{f"evaluate.judge.{key}": JUDGED for key in ("steps", "batch_size", "lr", "seed")},
+    },
+}
+
+
+def _unread(e: Any, own: Mapping[str, Any]) -> Problems:
+    for kind, rules in READ.items():
+        for key, (read, why) in rules.items() if isinstance(e, kind) else ():
+            if _written(own, key.split(".")) and not read(e):
+                yield Problem(key, f"nothing reads it: {why}", "remove it")
+
+
+def _written(own: Any, keys: list[str]) -> bool:
+    """Whether a value, other than null, is written."""
+    for key in keys:
+        own = own.get(key) if isinstance(own, Mapping) else None
+    return own is not None and own is not False
+
+
+# data
+
+
+def _kinds(e: Any, defined: Defined) -> Problems:
+    """Datasets of the wrong kind: images, points of the plane, or colours."""
+    wanted = "colors" if type(e) is PointModel else "points" if isinstance(e, Domain) else "images"
+    for key, (section, name) in e.references().items():
+        if section != "datasets":
+            continue
+        dataset = defined.datasets[name]
+        found = dataset.model_dump()["source"] if params.is_points(dataset) else "images"
+        if found != wanted:
+            yield Problem(key, f"{name} is {found}, not {wanted}", f"name a dataset of {wanted}")
+
+
+def _size(key: str, dataset: str, wanted: tuple[int, int] | None, defined: Defined) -> Problems:
+    """A dataset whose images have another size."""
+    size = params.size_of(defined.datasets[dataset])
+    if size is not None and wanted is not None and size != wanted:
+        what = f"images of {dataset} have {_pixels(size)}, not {_pixels(wanted)}"
+        yield Problem(key, what, "name data of one size")
+
+
+def _pixels(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]} pixels"
+
+
+def _at_most(
+    key: str, count: int | None, dataset: Strict, split: str, defined: Defined, label: Label = None
+) -> Problems:
+    """More items than a split, or a class of it, has."""
+    most = _most(label, dataset, split)
+    if defined.in_use and count is not None and most is not None and count > most:
+        yield Problem(key, f"{count} of the {most} items of split {split}", f"take at most {most}")
+
+
+def _most(label: Label, dataset: Strict, split: str) -> int | None:
+    if label is None or not isinstance(dataset, Digits | DigitClasses):
+        return params.most_of(dataset, split)
+    digit = classes.name_of(label, params.classes_of(dataset))
+    return names.DIGIT_COUNTS[split][int(digit or 0)]
+
+
+def _extractors(e: Any, dataset: Strict, defined: Defined) -> Problems:
+    """Extractors that were made for images of another size, or that know no classes."""
+    size = params.size_of(dataset)
+    for key in ("extractor", "classifier"):
+        name = getattr(e.evaluate, key, None)
+        extractor = None if name is None else defined.extractors[name]
+        if extractor is None:
+            continue
+        if key == "classifier" and extractor.kind == "inception":
+            yield Problem(f"evaluate.{key}", "inception tells no classes", "name a classifier, or resnet50")
+        if extractor.dataset is not None:
+            trained = params.size_of(defined.datasets[extractor.dataset])
+            if trained and size and trained != size:
+                what = f"{name} was trained on {_pixels(trained)}, the images have {_pixels(size)}"
+                yield Problem(f"evaluate.{key}", what, "name one that was trained on images of this size")
+
+
+def _labelled(key: str, name: str, defined: Defined) -> Problems:
+    known = params.classes_of(defined.datasets[name])
+    if known is not None and len(known) < 2:
+        yield Problem(key, f"{name} has {len(known) or 'no'} classes", "name a dataset with classes")
+
+
+def _trained_size(e: Any, dataset: str, defined: Defined) -> Problems:
+    """A network that images of this size don't fit."""
+    size = params.size_of(defined.datasets[dataset])
+    if size is None:
+        return
+    if getattr(e.network, "kind", "") == "ddpm" and size[0] != size[1]:
+        yield Problem("network.kind", f"ddpm takes square images, not {_pixels(size)}", "take kind: adm")
+    if found := e.network.contradiction(size):
+        yield Problem(f"network.{found[0]}", found[1], "change one of them")
+
+
+# methods
+
+
+def _i2sb(e: I2SB, defined: Defined) -> Problems:
+    dataset, sampled = defined.datasets[e.dataset], defined.datasets[e.sampled]
+    if params.is_paired(dataset) != (e.corruption == names.PAIRED):
+        mend = "corruption: paired goes with a dataset of pairs (pairs, photo-edges), and only with one"
+        yield Problem("corruption", f"corruption is '{e.corruption}'", mend)
+    if params.is_paired(dataset) != params.is_paired(sampled):
+        yield Problem("sample.dataset", "one dataset is pairs, the other is not", "name two of one kind")
+    size = params.size_of(dataset)
+    if size is not None and (found := e.contradiction(size)):
+        yield Problem(found[0], found[1], "take images of another size, or change it")
+    yield from _size("sample.dataset", e.sampled, size, defined)
+    yield from _at_most("sample.count", e.sample.count, sampled, e.sample.split, defined)
+    if e.study is not None:
+        yield from _at_most("study.count", e.study.count, sampled, e.sample.split, defined)
+    yield from _extractors(e, dataset, defined)
+
+
+def _model(e: Model | Guide, defined: Defined) -> Problems:
+    yield from _trained_size(e, e.dataset, defined)
+    if isinstance(e, Guide) or e.conditional:
+        yield from _labelled("dataset", e.dataset, defined)
+
+
+def _generation(e: Generation, defined: Defined) -> Problems:
+    T = defined.experiments[f"model/{e.model}"].process.T
+    yield from _calls("sample.nfe", T, e.sample.sampler, e.sample.nfe, e.sample.spacing)
+    for how in e.study.walks.values() if e.study else ():
+        for nfe in e.study.nfe if e.study else ():
+            yield from _calls("study.nfe", T, how.sampler, nfe, how.spacing)
+    yield from _extractors(e, defined.dataset_of(e), defined)
+
+
+def _calls(key: str, T: int, solver: str, nfe: int, spacing: str) -> Problems:
+    """A number of calls that the process, the solver and the spacing don't give."""
+    try:
+        yield from _indices(key, T, indices_for(solver, nfe), nfe, spacing)
+    except UserError as error:
+        yield Problem(key, error.what, error.mend)
+
+
+def _indices(key: str, T: int, count: int, nfe: int, spacing: str) -> Problems:
+    if count > T:
+        yield Problem(key, f"nfe is {nfe}, the process has {T} steps", "take fewer network calls")
+    elif spacing == "log_snr":
+        if count < 2:
+            yield Problem(key, f"nfe is {nfe} with spacing log_snr", "take more network calls")
+    elif len(times := spaced(T, count, spacing)) != count:
+        what = f"spacing {spacing} makes {len(times)} calls of {count}, which does not divide {T}"
+        yield Problem(key, what, "take a divisor, or another spacing")
+    elif times[-1] == 0:
+        yield Problem(key, f"nfe is {nfe}: only the step next to the data", "take more network calls")
+
+
+def _translation(e: ClassTranslation, defined: Defined) -> Problems:
+    source, target = (defined.experiments[name] for name in e.models)
+    images = e.sample.dataset or source.dataset
+    size = params.size_of(defined.datasets[images])
+    if what := e.contradiction(defined.experiments):
+        yield Problem("", what, "make them agree, or name another model")
+    yield from _size("source_model", source.dataset, size, defined)
+    yield from _size("target_model", target.dataset, size, defined)
+    guide = None if e.guide is None else defined.experiments[f"guide/{e.guide}"]
+    yield from _class_of("source", e.source, images, defined)
+    if source.conditional:
+        yield from _class_of("source", e.source, source.dataset, defined)
+    yield from _class_of("target", e.target, target.dataset, defined)
+    if source.conditional:
+        yield from _same_class("source", e.source, images, source.dataset, defined)
+    if guide is not None and e.sample.guidance == "classifier":
+        yield from _size("guide", guide.dataset, size, defined)
+        a, b = (params.classes_of(defined.datasets[name]) for name in (guide.dataset, target.dataset))
+        if a is not None and b is not None and a != b:
+            what = f"{guide.dataset} has other classes than {target.dataset} of the target's model"
+            yield Problem("guide", what, "name a guide of the same classes")
+    yield from _label(e, defined)
+    yield from _respacing(e, source.process.T)
+    dataset, split = defined.datasets[images], e.sample.split
+    yield from _at_most("sample.count", e.sample.count, dataset, split, defined, e.source)
+    yield from _extractors(e, defined.datasets[target.dataset], defined)
+
+
+def _class_of(key: str, label: Label, dataset: str, defined: Defined) -> Problems:
+    """A class that a dataset does not have, by its name or its number."""
+    known = params.classes_of(defined.datasets[dataset])
+    if label is None or known is None:
+        return
+    if not known:
+        yield Problem(key, f"{dataset} has no classes, and {key} is {label!r}", f"set {key} to null")
+        return
+    try:
+        classes.number_of(label, known)
+    except UserError as error:
+        yield Problem(key, f"{error.what} in {dataset}", error.mend)
+
+
+def _same_class(key: str, label: Label, images: str, trained: str, defined: Defined) -> Problems:
+    """A number that means one class of the images and another of the model."""
+    a, b = (params.classes_of(defined.datasets[name]) for name in (images, trained))
+    if label is not None and a and b and classes.name_of(label, a) != classes.name_of(label, b):
+        yield Problem(key, f"class {label} is not the same in {images} and {trained}", "give it by its name")
+
+
+def _label(e: ClassTranslation, defined: Defined) -> Problems:
+    """The target's class as the classifier numbers it, where it is given."""
+    name = e.evaluate.classifier
+    extractor = None if name is None else defined.extractors[name]
+    if extractor is not None and extractor.dataset is not None:
+        yield from _class_of("evaluate.label", e.evaluate.label, extractor.dataset, defined)
+    elif extractor is not None and (e.evaluate.label or 0) >= names.IMAGENET_CLASSES:
+        what = f"{name} knows {names.IMAGENET_CLASSES} classes, label is {e.evaluate.label}"
+        yield Problem("evaluate.label", what, f"take 0 to {names.IMAGENET_CLASSES - 1}")
+
+
+def _respacing(e: ClassTranslation, T: int) -> Problems:
+    spacing, _, count = e.sample.respacing.rpartition(" ")
+    try:
+        kept = int(count) if spacing == "log_snr" else len(timesteps(T, e.sample.respacing))
+    except UserError as error:
+        yield Problem("sample.respacing", error.what, error.mend)
+        return
+    least = 3 if e.sample.solver == "obelm" else 2
+    if not least <= kept <= T:
+        what = f"{kept} of the {T} steps of the process with {e.sample.solver}"
+        yield Problem("sample.respacing", what, f"take {least} to {T}")
+
+
+def _boundary(e: BoundarySearch, defined: Defined) -> Problems:
+    model, dataset = defined.experiments[f"model/{e.model}"], defined.datasets[e.dataset]
+    if model.conditional:
+        yield Problem("model", f"model {e.model} is conditional", "name one with conditional: false")
+    yield from _size("dataset", e.dataset, params.size_of(defined.datasets[model.dataset]), defined)
+    yield from _attributes(e, dataset)
+    yield from _steps(e, model.process.T)
+    train, test = e.search.split, e.search.test
+    yield from _at_most("mixing.images", e.mixing.images, dataset, train, defined)
+    yield from _at_most("search.images", e.search.images, dataset, train, defined)
+    if e.edit.source == "images":
+        yield from _at_most("edit.images", e.edit.images, dataset, test, defined)
+    yield from _extractors(e, dataset, defined)
+
+
+def _attributes(e: BoundarySearch, dataset: Strict) -> Problems:
+    """Attributes that the data don't have, or that nothing can tell of an edited image."""
+    known, of_labels = params.attributes_of(dataset), params.classes_of(dataset)
+    if known is None or of_labels is None:
+        return
+    written = {"attribute": e.attribute, "evaluate.kept": e.evaluate.kept}
+    against = tuple(name for name in known if name not in names.DIGIT_MEASURES)
+    if not known:
+        yield Problem("dataset", f"{e.dataset} has neither attributes nor classes", "name another dataset")
+        return
+    for key, named in written.items():
+        for name in (named,) if isinstance(named, str) else named:
+            if name not in known:
+                yield Problem(key, f"{e.dataset} has no attribute '{name}'", value=name, names=known)
+    if e.against is not None and e.against not in against:
+        yield Problem(
+            "against", f"{e.dataset} has no class '{e.against}'", value=e.against, names=of_labels or against
+        )
+    measures = names.DIGIT_MEASURES if set(names.DIGIT_MEASURES) <= set(known) else ()
+    computed = names.DIGIT_LABELS if isinstance(dataset, Digits) else ()
+    told = (*measures, *computed, *of_labels)
+    if e.evaluate.classifier is not None:
+        for key, name in (
+            ("evaluate.classifier", e.attribute),
+            *(("evaluate.kept", n) for n in e.evaluate.kept),
+        ):
+            if name in known and name not in told:
+                mend = "set evaluate.classifier to null, so that a judge is trained"
+                yield Problem(key, f"the classes don't tell {name}", mend)
+    if e.attribute in known and e.attribute not in names.DIGIT_MEASURES:
+        if e.search.threshold is not None:
+            yield Problem("search.threshold", f"{e.attribute} is either there or not", "set it to null")
+        if e.search.middle:
+            yield Problem("search.middle", f"{e.attribute} is either there or not", "set it to 0")
+
+
+def _steps(e: BoundarySearch, T: int) -> Problems:
+    """Indices that the process, or the way to the edited step, does not have."""
+    if e.mixing.last >= T:
+        yield Problem("mixing.last", f"{e.mixing.last} of a process of {T} steps", f"take 1 to {T - 1}")
+        return
+    last = T - 2 if e.edit.source == "samples" else T - 1
+    if e.t is not None and e.t > last:
+        yield Problem("search.t", f"{e.t} of a process of {T} steps", f"take 1 to {last}")
+        return
+    edited = [e.t] if e.t is not None else e.mixing.measured
+    for key, count in (("inversion.count", e.inversion.count), ("edit.count", e.edit.count)):
+        if count > min(edited) + 1:
+            may = "is" if e.t is not None else "may be"
+            what = f"{count} indices from 0 to the edited step, which {may} {min(edited)}"
+            yield Problem(key, what, f"take at most {min(edited) + 1}")
+    if e.edit.source == "samples":
+        yield from _visited(e, T, edited)
+
+
+def _visited(e: BoundarySearch, T: int, edited: list[int]) -> Problems:
+    if e.edit.generate > T:
+        yield Problem("edit.generate", f"{e.edit.generate} indices of {T}", f"take at most {T}")
+        return
+    visited = set(truncated(T - 1, e.edit.generate))
+    missed = [t for t in edited if t not in visited]
+    if e.edit.variant == "published" and missed:
+        near = min(visited, key=lambda t: abs(t - missed[0]))
+        what = f"the published way from noise in {e.edit.generate} indices does not visit step {missed[0]}"
+        yield Problem("edit.generate", what, f"take another number, or search.t: {near}, or variant: exact")
+
+
+def _points(e: PointModel, defined: Defined) -> Problems:
+    if isinstance(e, Domain):
+        yield from _calls("sample.nfe", e.process.T, e.sample.solver, e.sample.nfe, e.sample.spacing)
+        yield from _at_most("sample.latents", e.sample.latents, defined.datasets[e.dataset], "test", defined)
+
+
+def _between(e: PointTranslation | ColorTransfer, defined: Defined) -> Problems:
+    section = e.references()["source"][0]
+    source, target = (defined.experiments[f"{section}/{name}"] for name in (e.source, e.target))
+    if (source.process.schedule, source.process.T) != (target.process.schedule, target.process.T):
+        yield Problem("target", "both models have different processes", "train both with one schedule and T")
+        return
+    yield from _walk("translate.nfe", e.translate, source.process.T)
+    a, b = (defined.datasets[model.dataset] for model in (source, target))
+    if isinstance(e, PointTranslation):
+        for name, walk in e.cycle.items():
+            yield from _walk(f"cycle.{name}.nfe", walk, source.process.T)
+        yield from _at_most("count", e.count, a, "test", defined)
+        yield from _at_most("cycle_count", e.cycle_count, a, "test", defined)
+    elif isinstance(a, ColorCloud) and isinstance(b, ColorCloud):
+        if a.space != b.space:
+            yield Problem("target", f"colours of {a.space} and of {b.space}", "take one space for both")
+        if _stem(a.image) == _stem(b.image):
+            yield Problem("target", f"two photographs called {_stem(a.image)}", "rename one of them")
+
+
+def _stem(path: str) -> str:
+    return path.rpartition("/")[2].rpartition(".")[0] or path
+
+
+def _walk(key: str, walk: PointWalk, T: int) -> Problems:
+    if walk.nfe is None:
+        return
+    try:
+        count = indices_between(walk.solver, walk.nfe, walk.grid == "exact")
+        yield from _indices(key, T, count, walk.nfe, walk.spacing)
+    except UserError as error:
+        yield Problem(key, error.what, error.mend)
+
+
+CHECKS: dict[Any, Callable[[Any, Defined], Problems]] = {
+    I2SB: _i2sb,
+    Model: _model,
+    Guide: _model,
+    Generation: _generation,
+    ClassTranslation: _translation,
+    BoundarySearch: _boundary,
+    PointModel: _points,
+    PointTranslation: _between,
+    ColorTransfer: _between,
+}
+
+
+# published weights
+
+
+def _released(full: str, e: Any, defined: Defined) -> Problems:
+    """Weights of another method, another network, or data of another size or number of classes."""
+    key, name, method = "train.published", e.train.published, full.rsplit("/", 1)[0]
+    weights = WEIGHTS.get(name)
+    if weights is None or weights.method != method:
+        fitting = tuple(n for n, w in WEIGHTS.items() if w.method == method)
+        what = f"unknown source '{name}'" if weights is None else f"{name} is of {weights.method}"
+        if not fitting:
+            yield Problem(key, what, f"there are no published weights of {method}: set it to null")
+        else:
+            yield Problem(key, what, value=name, names=fitting)
+        return
+    for setting, expected in weights.settings.items():
+        found = _value(e, setting)
+        if not _agrees(found, expected):
+            what = f"{name} has {setting} {_shown(expected)}, the experiment {_shown(found)}"
+            yield Problem(setting, what, f"set it to {_shown(expected)}, or import other weights")
+    dataset = defined.datasets[e.dataset]
+    size, known = params.size_of(dataset), params.classes_of(dataset)
+    if weights.size is not None and size not in (None, (weights.size, weights.size)):
+        what = (
+            f"{name} is of {weights.size} x {weights.size} pixels, {e.dataset} of {_pixels(size or (0, 0))}"
+        )
+        yield Problem("dataset", what, "name a dataset of that size, or other weights")
+    if weights.classes is not None and known is not None and len(known) != weights.classes:
+        what = f"{name} has {weights.classes} classes, {e.dataset} {len(known)}"
+        yield Problem("dataset", what, "name the dataset that it was trained on, or other weights")
+
+
+def _value(e: Any, key: str) -> Any:
+    for part in key.split("."):
+        e = getattr(e, part, None)
+    return e
+
+
+def _agrees(found: Any, expected: Any) -> bool:
+    if isinstance(expected, tuple) and isinstance(found, str):
+        return found in expected
+    if isinstance(expected, tuple) and isinstance(found, Iterable):
+        return list(found) == list(expected)
+    return found == expected
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        texts = all(isinstance(part, str) for part in value)
+        return " or ".join(value) if texts and value else f"[{', '.join(map(str, value))}]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,108 @@
+"""The published networks: their architectures, and what an experiment that imports their weights must say.
+
+Free of torch, so that params.yaml is compared with them before anything runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bridgepipe.names import IMAGENET_CLASSES, MIXTURE
+
+SIZE = 256
+# guided-diffusion's multipliers where the file says '' and gives the image size only
+CHANNEL_MULT: dict[int, tuple[float, ...]] = {
+    512: (0.5, 1, 1, 2, 2, 4, 4),
+    256: (1, 1, 2, 2, 4, 4),
+    128: (1, 1, 2, 3, 4),
+    64: (1, 2, 3, 4),
+}
+ADM_256: dict[str, Any] = {
+    "image_size": SIZE,
+    "in_channels": 3,
+    "model_channels": 256,
+    "out_channels": 6,
+    "num_res_blocks": 2,
+    "attention_resolutions": (8, 16, 32),
+    "channel_mult": CHANNEL_MULT[256],
+    "num_heads": 4,
+    "num_head_channels": 64,
+    "use_scale_shift_norm": True,
+    "resblock_updown": True,
+}
+IDDPM_256 = ADM_256 | {"model_channels": 128, "num_res_blocks": 1, "attention_resolutions": (16,)}
+CLASSIFIER_256 = ADM_256 | {"model_channels": 128, "out_channels": IMAGENET_CLASSES}
+DDPM_256: dict[str, Any] = {
+    "image_size": SIZE,
+    "in_channels": 3,
+    "ch": 128,
+    "out_ch": 3,
+    "num_res_blocks": 2,
+    "attn_resolutions": (16,),
+    "ch_mult": (1, 1, 2, 2, 4, 4),
+}
+POINTS_2D: dict[str, Any] = {"model_channels": 256, "num_res_blocks": 3, "frequencies": 0}
+# decided by the data and the process, or by another key
+IMPLIED = ("image_size", "in_channels", "out_channels", "out_ch", "num_heads")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What an experiment must say to import a file of sources.yaml.
+
+    Attributes:
+        method: folder of its results.
+        network: arguments of the network's constructor.
+        says: other keys and their values.
+        size: of the images; None of points.
+        classes: number of classes of the data; None: any.
+    """
+
+    method: str
+    network: Mapping[str, Any]
+    says: Mapping[str, Any] = field(default_factory=dict)
+    size: int | None = SIZE
+    classes: int | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Dotted keys of the experiment and their values."""
+        network = {f"network.{k}": v for k, v in self.network.items() if k not in IMPLIED}
+        return {**self.says, **network}
+
+
+def _gaussian(learned: bool, **more: Any) -> dict[str, Any]:
+    variance = "learned_range" if learned else ("fixed_small", "fixed_large")
+    process = {"schedule": "linear", "T": 1000, "prediction": "eps", "variance": variance}
+    return {**{f"process.{k}": v for k, v in process.items()}, **more}
+
+
+# name in sources.yaml -> what goes with it; a tuple of texts: one of them
+WEIGHTS: dict[str, Weights] = {
+    **{f"i2sb/{name}": Weights("i2sb", ADM_256, {"corruption": name, "interval": 1000}) for name in MIXTURE},
+    "adm/256x256_diffusion": Weights(
+        "model", {"kind": "adm", **ADM_256}, _gaussian(True, conditional=True), classes=IMAGENET_CLASSES
+    ),
+    "adm/256x256_diffusion_uncond": Weights(
+        "model", {"kind": "adm", **ADM_256}, _gaussian(True, conditional=False)
+    ),
+    "adm/256x256_classifier": Weights(
+        "guide",
+        CLASSIFIER_256,
+        {"process.schedule": "linear", "process.T": 1000, "pool": "attention"},
+        classes=IMAGENET_CLASSES,
+    ),
+    "ilvr/afhq-dog": Weights("model", {"kind": "adm", **IDDPM_256}, _gaussian(True, conditional=False)),
+    **{
+        f"sdedit/{name}": Weights("model", {"kind": "ddpm", **DDPM_256}, _gaussian(False))
+        for name in ("celebahq", "bedroom", "church")
+    },
+    "ddib/synthetic": Weights(
+        "ddib/sample",
+        POINTS_2D,
+        {"process.schedule": "linear", "process.T": 4000, "process.prediction": "eps"},
+        size=None,
+    ),
+}

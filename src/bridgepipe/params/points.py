@@ -21,6 +21,11 @@ class PointProcess(Strict):
     prediction: Literal["eps", "x0", "v"] = "eps"
     times: Drawn = Field("uniform", description="how training draws them")
 
+    @property
+    def fitted(self) -> bool:
+        """Points have no spectrum."""
+        return False
+
     @model_validator(mode="after")
     def _possible(self) -> PointProcess:
         check_betas(self.schedule, self.T)

@@ -18,7 +18,7 @@ from torch import distributed, nn
 from tqdm import tqdm
 
 from bridgepipe import launch
-from bridgepipe.errors import UserError
+from bridgepipe.errors import UserError, is_out_of_memory
 from bridgepipe.names import Precision
 
 T = TypeVar("T")
@@ -119,7 +119,9 @@ def in_batches(
             piece = items[start : start + batch_size]
             try:
                 result = run(piece)
-            except torch.OutOfMemoryError:
+            except Exception as e:
+                if not is_out_of_memory(e):
+                    raise
                 if batch_size == 1:
                     raise UserError(
                         "out of memory with one image", label, "use a smaller image size"

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from bridgepipe import artifacts, training_log, training_state
-from bridgepipe.errors import UserError
+from bridgepipe.errors import UserError, is_out_of_memory
 from bridgepipe.interruption import Interrupted, noted
 from bridgepipe.names import Precision
 from bridgepipe.rng import BlockNoise, ItemNoise, Noise, generator
@@ -242,7 +242,9 @@ class _Run:
             try:
                 total = sum(self._piece(places) for places in self._pieces())
                 break
-            except torch.OutOfMemoryError:
+            except Exception as e:
+                if not is_out_of_memory(e):
+                    raise
                 if self.microbatch == 1:
                     raise UserError(
                         "out of memory with one image at a time",

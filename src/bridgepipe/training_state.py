@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from bridgepipe import artifacts
-from bridgepipe.errors import UserError
+from bridgepipe.errors import UserError, is_out_of_memory
 
 Row = dict[str, float | None]
 
@@ -51,6 +51,8 @@ def load(path: Path, identity: Mapping[str, Any], say: Callable[[str], None]) ->
     try:
         tensors, card = artifacts.load_tensors(path, {"identity": dict(identity)})
     except UserError as reason:
+        if is_out_of_memory(reason):
+            raise
         kept = path.with_name(f"{path.stem}-{artifacts.digest_file(path)[:12]}{path.suffix}")
         os.replace(path, kept)
         say(f"not resumed, kept as {kept.name}: {reason}")

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -123,10 +124,18 @@ def test_pieces_change_only_the_rounding(tmp_path: Path, microbatch: int) -> Non
         torch.testing.assert_close(pieces[key], whole[key], atol=1e-6, rtol=1e-5)
 
 
-def test_out_of_memory_halves_the_pieces_and_says_so_once(tmp_path: Path, capsys) -> None:
+def gpu_is_full() -> None:
+    raise torch.OutOfMemoryError("no memory left")
+
+
+SHORTAGES = {"gpu": gpu_is_full, "cpu": lambda: torch.empty(2**50), "numpy": lambda: np.empty(2**50)}
+
+
+@pytest.mark.parametrize("shortage", SHORTAGES)
+def test_out_of_memory_halves_the_pieces_and_says_so_once(tmp_path: Path, capsys, shortage: str) -> None:
     def hungry(network: nn.Module, batch: Batch) -> Tensor:
         if len(batch.images) > 4:
-            raise torch.OutOfMemoryError("no memory left")
+            SHORTAGES[shortage]()
         return objective(network, batch)
 
     assert all(torch.isfinite(v).all() for v in run(tmp_path, loss=hungry).values())

@@ -42,7 +42,7 @@ from bridgepipe.cli import (
     translate,
     verify,
 )
-from bridgepipe.errors import UserError
+from bridgepipe.errors import UserError, is_out_of_memory, out_of_memory
 
 app = typer.Typer(
     add_completion=False,
@@ -80,11 +80,15 @@ def main() -> None:
     """Run the command line. Exit codes: 2 for bad input (one line says what), 75 for "run me again"."""
     try:
         app()
-    except UserError as e:
-        print(f"bridgepipe: {e}", file=sys.stderr)
-        raise SystemExit(2) from None
     except interruption.Interrupted as e:
         if launch.is_main():
             requeued = cluster.requeue()
             print(f"bridgepipe: {e}{'; back in the queue' if requeued else ''}", file=sys.stderr)
         raise SystemExit(interruption.RESUME_ME) from None
+    except Exception as e:
+        if is_out_of_memory(e):  # also where a reader took it for a damaged file
+            e = out_of_memory(e, " ".join(sys.argv[1:2]))
+        if not isinstance(e, UserError):
+            raise
+        print(f"bridgepipe: {e}", file=sys.stderr)
+        raise SystemExit(2) from None

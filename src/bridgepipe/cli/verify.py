@@ -13,7 +13,7 @@ import typer
 from bridgepipe import artifacts
 from bridgepipe import config as configuration
 from bridgepipe.cli.common import File
-from bridgepipe.errors import UserError
+from bridgepipe.errors import UserError, is_out_of_memory
 
 app = typer.Typer()
 MEND = "delete it (verify --delete) and make it again"
@@ -65,6 +65,8 @@ def is_sound(file: Path, resolved: configuration.Resolved, known: dict[str, Stam
         stage, made_with = CHECKS[file.suffix](file)
         _same_parameters(file, stage, made_with, resolved)
     except Exception as e:  # damaged bytes can fail in any way
+        if is_out_of_memory(e):
+            raise
         reason = e if isinstance(e, UserError) else UserError(f"damaged file: {e!r}", file, MEND)
         print(f"bridgepipe: {reason}", file=sys.stderr)
         known.pop(str(file), None)

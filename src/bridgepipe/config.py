@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import yaml
 from pydantic import Field
@@ -19,12 +19,18 @@ from bridgepipe import config_checks
 from bridgepipe.config_errors import nearest, validated
 from bridgepipe.errors import UserError
 from bridgepipe.params import METHODS, Params, Strict, splits_of
+from bridgepipe.params.common import Distinct
 
 ONLY = "scales"  # the one key of an experiment that is not of its method: the scales at which it exists
 
+# files of a method, beside the folders of its experiments
+TABLES = {f"{table}.{ending}" for table in ("table", "cycle", "nfe") for ending in ("csv", "md", "png")}
+
 
 class Scales(Strict):
-    scales: tuple[str, ...] = Field(min_length=1, description="scales at which it exists; all by default")
+    scales: Annotated[tuple[str, ...], Distinct] = Field(
+        min_length=1, description="scales at which it exists; all by default"
+    )
 
 
 class Resolved:
@@ -46,17 +52,35 @@ class Resolved:
             for method in section:
                 where_to = "experiments" if section is self.params.experiments else "scales"
                 self._known(f"{where_to}.{method}", method, METHODS)
+        self._check_parts()
+        for name, extractor in self.params.extractors.items():
+            if extractor.dataset is not None:
+                self._known(f"extractors.{name}.dataset", extractor.dataset, self.params.datasets)
+            for problem in config_checks.extractor_problems(extractor, self.params.datasets):
+                self._refuse(problem, f"{self._where}: extractors.{name}.{problem.key}")
         self.experiments: dict[str, Any] = {}
         for scale in self.params.scales:
             resolved = self._merged(scale)
             self._check(resolved, scale)
             if scale == self.params.scale:
                 self.experiments = resolved
-        for name, extractor in self.params.extractors.items():
-            if extractor.dataset is not None:
-                self._known(f"extractors.{name}.dataset", extractor.dataset, self.params.datasets)
-            for problem in config_checks.extractor_problems(extractor, self.params.datasets):
-                self._refuse(problem, f"{self._where}: extractors.{name}.{problem.key}")
+
+    def _check_parts(self) -> None:
+        """Every section for itself, since nothing may inherit it; what it lacks is asked for once merged."""
+        for scale, methods in self.params.scales.items():
+            for method, defaults in methods.items():
+                validated(METHODS[method], defaults, self._where, ("scales", scale, method), part=True)
+        for method, experiments in self.params.experiments.items():
+            for name, written in experiments.items():
+                path = ("experiments", method, name)
+                own = {key: value for key, value in written.items() if key != ONLY}
+                validated(METHODS[method], own, self._where, path, part=True)
+                self._scales_of(path, written.get(ONLY))
+                if name in TABLES:
+                    mend = "give the experiment another name"
+                    raise UserError(
+                        f"{name} is a file beside the experiments", f"{self._where}: {'.'.join(path)}", mend
+                    )
 
     def _merged(self, scale: str) -> dict[str, Any]:
         """Every experiment at one scale; all scales are checked, one is used."""

@@ -334,6 +334,10 @@ def _class_of(key: str, label: Label, dataset: str, defined: Defined) -> Problem
     if not known:
         yield Problem(key, f"{dataset} has no classes, and {key} is {label!r}", f"set {key} to null")
         return
+    if str(label) not in known and str(label).isdecimal() and any(name.isdecimal() for name in known):
+        # a number would be taken for the place in a list of other numbers
+        yield Problem(key, f"no class '{label}' in {dataset}", value=str(label), names=known)
+        return
     try:
         classes.number_of(label, known)
     except UserError as error:

@@ -28,17 +28,29 @@ def validated(
     path: tuple[str, ...],
     defaults_path: tuple[str, ...] = (),
     own: Mapping[str, Any] | None = None,
+    part: bool = False,
 ) -> Any:
-    """The model, or one line that names the key where the person wrote it: in ``own`` or the defaults."""
+    """The model, or one line that names the key where the person wrote it: in ``own`` or the defaults.
+
+    With ``part`` keys may be missing or not go together, and None stands for such a model.
+    """
     try:
         # through JSON, so that YAML lists are accepted for tuples while numbers stay strict
         return model.model_validate_json(json.dumps(values))
     except TypeError as e:
         raise UserError(f"not a plain value: {e}", where, "write dates and such in quotes") from e
     except ValidationError as e:
-        location = e.errors(include_url=False)[0]["loc"]
-        written_in_defaults = own is not None and not _contains(own, location)
-        raise _one_line(e, model, where, defaults_path if written_in_defaults else path) from None
+        wrong = [error for error in e.errors(include_url=False) if not (part and _of_a_part(error))]
+        if not wrong:
+            return None
+        written_in_defaults = own is not None and not _contains(own, wrong[0]["loc"])
+        raise _one_line(wrong[0], model, where, defaults_path if written_in_defaults else path) from None
+
+
+def _of_a_part(error: Any) -> bool:
+    """Whether something is missing, or keys don't go together, which others may mend."""
+    together = error["type"] == "value_error" and isinstance(error["input"], dict)
+    return together or error["type"] in ("missing", "union_tag_not_found")
 
 
 def _contains(values: Any, location: tuple[Any, ...]) -> bool:
@@ -49,8 +61,7 @@ def _contains(values: Any, location: tuple[Any, ...]) -> bool:
     return True
 
 
-def _one_line(error: ValidationError, model: type[Any], where: str, path: tuple[str, ...]) -> UserError:
-    first = error.errors(include_url=False)[0]
+def _one_line(first: Any, model: type[Any], where: str, path: tuple[str, ...]) -> UserError:
     location = [str(p) for p in first["loc"] if not _is_type_tag(p)]
     if location[:1] == ["datasets"] and len(location) > 2:
         model = SOURCES[location.pop(2)]  # the tag of the source is no key that a person wrote

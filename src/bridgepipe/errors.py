@@ -27,7 +27,9 @@ class UserError(Exception):
 
     def __init__(self, what: str, where: object, mend: str) -> None:
         self.what, self.mend = what, mend
-        super().__init__(f"{what} ({where}): {mend}")
+        line = f"{what} ({where}): {mend}"
+        # names and values of others may hold line breaks and signs that a terminal obeys
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -13,6 +13,7 @@ from bridgepipe.params.common import (
     Items,
     Noise,
     Rate,
+    Reference,
     Seed,
     Several,
     Split,
@@ -121,7 +122,7 @@ class Edit(Strict):
 class Judge(Strict):
     """A small classifier of the attribute, trained on the images where no other knows it."""
 
-    steps: Steps = Field(400, ge=2)
+    steps: Annotated[Steps, Field(ge=2)] = 400
     batch_size: Batch = 64
     lr: Rate = 5e-3
     seed: Seed = 0
@@ -130,8 +131,8 @@ class Judge(Strict):
 class EditMeasures(Strict):
     """What edits are measured by."""
 
-    extractor: str = Field(description="features of the FID")
-    classifier: str | None = Field(
+    extractor: Reference = Field(description="features of the FID")
+    classifier: Reference | None = Field(
         None, description="extractor that tells the attribute by the class; null: a judge is trained"
     )
     judge: Judge = Judge()
@@ -143,8 +144,8 @@ class EditMeasures(Strict):
 class BoundarySearch(Strict):
     """A boundary between images with and without an attribute, and edits across it."""
 
-    model: str = Field(description="a name of experiments.model")
-    dataset: str
+    model: Reference = Field(description="a name of experiments.model")
+    dataset: Reference
     attribute: Attribute = Field(description="name of an attribute, or of a class")
     against: Attribute | None = Field(None, description="class of the images without; null: all others")
     inversion: Inversion = Inversion()

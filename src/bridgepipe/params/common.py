@@ -43,6 +43,7 @@ Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", max_length=
 Label = Annotated[
     str, Field(pattern=r"^[^\s:|/\\\x00-\x1f]([^:|/\\\x00-\x1f]*[^\s:|/\\\x00-\x1f])?$", max_length=60)
 ]
+Reference = Annotated[str, Field(min_length=1, max_length=100)]  # a name that is defined elsewhere
 FilePath = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_path)]
 Corruption = Annotated[
     str,

@@ -13,6 +13,7 @@ from bridgepipe.params.common import (
     FilePath,
     Items,
     Rate,
+    Reference,
     Seed,
     Size,
     Steps,
@@ -282,8 +283,8 @@ class Extractor(Strict):
     """What turns images into features and classes for the metrics."""
 
     kind: Literal["classifier", "inception", "resnet50"]
-    dataset: str | None = Field(None, description="data that a classifier is trained on")
-    steps: Steps = Field(400, ge=2)
+    dataset: Reference | None = Field(None, description="data that a classifier is trained on")
+    steps: Annotated[Steps, Field(ge=2)] = 400
     batch_size: Batch = 64
     lr: Rate = 5e-3
     seed: Seed = 0

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from bridgepipe.names import Solver
-from bridgepipe.params.common import Items, Several, Split, Strength, Strict
+from bridgepipe.params.common import Items, Reference, Several, Split, Strength, Strict
 from bridgepipe.params.experiments import Distribution
 from bridgepipe.params.gaussian import Guide, Model
 
@@ -20,7 +20,9 @@ SPELLINGS = rf"^(|{N}(,{N})*|ddim{N}|(log_snr|quad|uniform(-leading|-trailing|-l
 class TranslateImages(Strict):
     """Which images are translated, and how."""
 
-    dataset: str | None = Field(None, description="where the images come from; null: the source model's data")
+    dataset: Reference | None = Field(
+        None, description="where the images come from; null: the source model's data"
+    )
     split: Split = "test"
     count: Several | None = Field(None, description="only the first images of the class; null: all")
     solver: Solver = "obelm"
@@ -44,7 +46,7 @@ class TranslateImages(Strict):
 
 
 class EvaluateTranslation(Distribution):
-    classifier: str = Field(description="says whether a translation is of the target class")
+    classifier: Reference = Field(description="says whether a translation is of the target class")
     label: int | None = Field(
         None, ge=0, le=1_000_000, description="target's number there; null: that of the target's network"
     )
@@ -55,9 +57,9 @@ class ClassTranslation(Strict):
 
     source: Label = Field(None, description="class of the images, by name or number; null: all images")
     target: Label = Field(None, description="class that they are translated to; null: none is told")
-    source_model: str = Field(description="a name of experiments.model")
-    target_model: str | None = Field(None, description="null: the source model")
-    guide: str | None = Field(None, description="a name of experiments.guide, of the target's classes")
+    source_model: Reference = Field(description="a name of experiments.model")
+    target_model: Reference | None = Field(None, description="null: the source model")
+    guide: Reference | None = Field(None, description="a name of experiments.guide, of the target's classes")
     sample: TranslateImages = TranslateImages()
     cycle: Items | None = Field(None, description="images that are also taken back; null: all")
     evaluate: EvaluateTranslation

@@ -21,6 +21,7 @@ from bridgepipe.params.common import (
     Multipliers,
     Noise,
     Rate,
+    Reference,
     Seed,
     Several,
     Split,
@@ -48,9 +49,19 @@ class Runtime(Strict):
     )
     batch_size: Batch = Field(64, description="images per network call when sampling or evaluating")
     microbatch: Batch | None = Field(None, description="images per call in training; null: whole batch")
-    partitions: int = Field(1, ge=1, le=9999, description="parallel sampling jobs")
+    partitions: int = Field(
+        1, ge=1, le=200, description="parallel sampling jobs; planning takes time with each"
+    )
     save_every: Steps = Field(100, description="training steps between saved states")
     tensorboard: bool = False
+
+    @model_validator(mode="after")
+    def _possible(self) -> Runtime:
+        if self.device == "cpu" and self.precision == "fp16":
+            raise ValueError("precision fp16 is of GPUs; a CPU takes fp32 or bf16")
+        if self.device == "mps" and self.processes > 1:
+            raise ValueError("processes share GPUs of CUDA or a CPU, not mps")
+        return self
 
 
 class Network(Strict):
@@ -107,7 +118,7 @@ class Recipe(Strict):
     flip: bool = Field(False, description="random horizontal flips")
     seed: Seed = 0
     log_every: Steps = 10
-    published: str | None = Field(
+    published: Reference | None = Field(
         None, description="a name of sources.yaml: import these weights, don't train"
     )
 
@@ -122,7 +133,9 @@ class Train(Recipe):
 
 
 class Sample(Strict):
-    dataset: str | None = Field(None, description="restore this dataset's split instead of the experiment's")
+    dataset: Reference | None = Field(
+        None, description="restore this dataset's split instead of the experiment's"
+    )
     whole: bool = Field(False, description="ignore sample.dataset: restore the experiment's own whole split")
     split: Split = "test"
     count: Items | None = Field(None, description="only the first images; null: all")
@@ -140,13 +153,13 @@ class Sample(Strict):
 class Distribution(Strict):
     """Comparison of a set of images with a set of real ones."""
 
-    extractor: str = Field(description="features of the FID and KID")
+    extractor: Reference = Field(description="features of the FID and KID")
     reference: Split = Field("test", description="split of the real images")
     kid: bool = True
 
 
 class Evaluate(Distribution):
-    classifier: str = Field(description="classes of the accuracy")
+    classifier: Reference = Field(description="classes of the accuracy")
 
 
 class Walk(Strict):
@@ -177,7 +190,7 @@ class Study(Strict):
 class I2SB(Strict):
     """Image-to-image Schrödinger bridge (Liu et al. 2023)."""
 
-    dataset: str
+    dataset: Reference
     corruption: Corruption = Field(description="a name of bridgepipe.corruptions, or paired")
     variant: Variant = "published"
     mask_file: FilePath | None = Field(None, description="published freeform masks; null: masks are drawn")

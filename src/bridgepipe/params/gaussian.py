@@ -15,6 +15,7 @@ from bridgepipe.params.common import (
     Label,
     Multipliers,
     Noise,
+    Reference,
     Seed,
     Several,
     Strict,
@@ -55,7 +56,7 @@ class Noising(Strict):
 def check_betas(schedule: str, T: int) -> None:
     """Raise ValueError when the largest beta of a schedule reaches 1."""
     if schedule == "linear" and T <= 20:
-        raise ValueError(f"T must be above 20 with schedule: linear, whose betas reach 20 / T; it is {T}")
+        raise ValueError(f"schedule: linear needs T above 20, as its betas reach 20 / T; T is {T}")
 
 
 class Process(Noising):
@@ -103,7 +104,7 @@ class PointNetwork(Strict):
     """DDIB's network of points."""
 
     kind: Literal["points"] = "points"
-    model_channels: Width = Field(256, ge=64)
+    model_channels: Annotated[Width, Field(ge=64)] = 256
     num_res_blocks: Blocks = 3
     dropout: Dropout = 0.0
     frequencies: int = Field(0, ge=0, le=8, description="octaves of sines of the coordinates; 0 as published")
@@ -112,7 +113,7 @@ class PointNetwork(Strict):
 class Model(Strict):
     """A Gaussian diffusion model of images, trained once and used by every experiment that names it."""
 
-    dataset: str
+    dataset: Reference
     conditional: bool = Field(False, description="the network is told the class")
     drop_labels: float = Field(0.0, ge=0, lt=1, description="share of labels hidden in training")
     process: Process = Process()
@@ -140,7 +141,7 @@ class Model(Strict):
 class Guide(Strict):
     """A classifier of noisy images, which guides a model of the same process."""
 
-    dataset: str
+    dataset: Reference
     process: Noising = Noising()
     network: Network = Network()
     pool: Literal["attention", "adaptive"] = "attention"
@@ -204,7 +205,7 @@ class GaussianStudy(Strict):
 class Generation(Strict):
     """Samples of a model: DDPM, DDIM and Shortest-Path Diffusion."""
 
-    model: str = Field(description="a name of experiments.model")
+    model: Reference = Field(description="a name of experiments.model")
     sample: Generate = Generate()
     evaluate: Distribution
     study: GaussianStudy | None = None

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from bridgepipe.names import Drawn, Solver, Spacing
-from bridgepipe.params.common import Calls, Items, Label, Seed, Strict, Times
+from bridgepipe.params.common import Calls, Items, Label, Reference, Seed, Strict, Times
 from bridgepipe.params.experiments import Recipe
 from bridgepipe.params.gaussian import PointNetwork, check_betas
 
@@ -85,17 +85,17 @@ class Generated(Strict):
     """How points are drawn from a model, and how many are encoded to test its latents."""
 
     solver: Solver = "unipc3"
-    nfe: Calls = Field(50, ge=3, description="network calls per point, at most")
+    nfe: Annotated[Calls, Field(ge=3)] = Field(50, description="network calls per point, at most")
     spacing: Spacing = "log_snr"
-    count: Items = Field(80_000, ge=100, description="samples")
-    latents: Items = Field(10_000, ge=100, description="test points that are encoded")
+    count: Annotated[Items, Field(ge=100)] = Field(80_000, description="samples")
+    latents: Annotated[Items, Field(ge=100)] = Field(10_000, description="test points that are encoded")
     seed: Seed = 0
 
 
 class PointModel(Strict):
     """A Gaussian diffusion model of points."""
 
-    dataset: str
+    dataset: Reference
     process: PointProcess = PointProcess()
     network: PointNetwork = PointNetwork()
     train: Recipe
@@ -128,8 +128,8 @@ class Domain(PointModel):
 class Ends(Strict):
     """What leads from one model to another."""
 
-    source: str
-    target: str
+    source: Reference
+    target: Reference
 
     def between(self, section: str) -> dict[str, tuple[str, str]]:
         return {"source": (section, self.source), "target": (section, self.target)}
@@ -145,7 +145,9 @@ class PointTranslation(Ends):
     """DDIB from one domain of the plane to another; the name ``a-b`` says which when they are left out."""
 
     translate: PointWalk = PointWalk()
-    count: Items = Field(10_000, ge=100, description="translated points of the source's test split")
+    count: Annotated[Items, Field(ge=100)] = Field(
+        10_000, description="translated points of the source's test split"
+    )
     exact: int = Field(
         2000, ge=10, le=50_000, description="points of the exact plans, whose time grows with their cube"
     )
@@ -153,7 +155,7 @@ class PointTranslation(Ends):
         _cycles(), min_length=1, description="columns of the table of cycles"
     )
     full: bool = Field(False, description="also a cycle as published: DDIM, all steps, grid ddib")
-    cycle_count: Items = Field(500, ge=10, description="points that go in a cycle")
+    cycle_count: Annotated[Items, Field(ge=10)] = Field(500, description="points that go in a cycle")
     seed: Seed = Field(0, description="of the choice of points")
 
     @classmethod

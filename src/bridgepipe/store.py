@@ -4,8 +4,11 @@ Datasets, samples, translations and latents all live in such files. A file is
 written under a temporary name and renamed when complete, never changed after
 that, and read without locks, so any number of processes and machines may share it.
 
-Keys are 8-digit indices; ``__card__`` is JSON that says what the file is, ``array/NAME``
-holds one row per item, ``__names__`` the names of the items.
+Keys are 12-digit indices; ``__card__`` is JSON that says what the file is, ``array/NAME``
+holds one row per item, ``__names__`` the names of the items. Every value ends in a checksum
+that each read compares, and behind LMDB's pages lies a seal of its index (`bridgepipe.lmdbfile`).
+Stores of format 1 (8-digit keys, no checksums) are read as they are; `ImageStore.verify` finds
+damage in both.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,10 +30,38 @@ from torch import Tensor
 
 from bridgepipe.artifacts import Card, canonical
 from bridgepipe.errors import UserError
-from bridgepipe.lmdbfile import REMAKE, open_readonly
-from bridgepipe.storewriter import ARRAY, CARD, FORMAT, NAMES, Codec, Writer, hash_entry, key_of, writer
+from bridgepipe.lmdbfile import REMAKE, has_seal, open_readonly
+from bridgepipe.storewriter import (
+    ARRAY,
+    CARD,
+    CHECKSUM_BYTES,
+    FORMAT,
+    KEYS,
+    NAMES,
+    Codec,
+    Writer,
+    hash_entry,
+    key_of,
+    without_checksum,
+    writer,
+)
 
 __all__ = ["Codec", "ImageStore", "Writer", "gather", "info", "writer"]
+
+# what the card of every store holds
+CARD_TYPES: dict[str, type | tuple[type, ...]] = {
+    "format": int,
+    "count": int,
+    "first": int,
+    "shape": (list, type(None)),
+    "dtype": (str, type(None)),
+    "codec": str,
+    "classes": (list, type(None)),
+    "attributes": list,
+    "arrays": dict,
+    "made_by": dict,
+    "digest": str,
+}
 
 
 class ImageStore:
@@ -39,13 +72,18 @@ class ImageStore:
         card: what the file is: count, shape, dtype, codec, classes, arrays, made_by, digest.
 
     Raises:
-        UserError: no such file, truncated, or not a store.
+        UserError: no such file, truncated, damaged, or not a store.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._env: lmdb.Environment | None = None
         self.card: Card = self._read_card()
+        self._format: int = self.card["format"]
+        try:
+            self._item_bytes = _item_bytes(self.card)
+        except (TypeError, ValueError) as e:
+            raise self._damaged(f"its card tells no shape and dtype: {e}") from e
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_env": None}
@@ -55,10 +93,8 @@ class ImageStore:
 
     def __getitem__(self, index: int) -> np.ndarray:
         """Item ``index`` of this file: uint8 ``[H, W, C]`` for images, else as it was put."""
-        try:
-            return _decode(self.encoded(index), self.card)
-        except (ValueError, OSError) as e:
-            raise self._damaged(f"item {index} cannot be read: {e}") from e
+        with self._reading() as txn:
+            return self._item(txn, index)
 
     @property
     def classes(self) -> list[str] | None:
@@ -95,7 +131,10 @@ class ImageStore:
     @property
     def names(self) -> list[str] | None:
         """Names of the items, or None."""
-        return json.loads(self._get(NAMES)) or None
+        try:
+            return json.loads(self._get(NAMES)) or None
+        except ValueError as e:
+            raise self._damaged(f"its names cannot be read: {e}") from e
 
     def array(self, name: str) -> np.ndarray:
         """The named array ``[N, ...]``.
@@ -106,20 +145,23 @@ class ImageStore:
         if name not in self.card["arrays"]:
             has = ", ".join(self.card["arrays"]) or "none"
             raise UserError(f"no array {name!r} in the store", self.path, f"it has: {has}")
-        return np.load(io.BytesIO(self._get(ARRAY + name.encode())), allow_pickle=False)
+        try:
+            return np.load(io.BytesIO(self._get(ARRAY + name.encode())), allow_pickle=False)
+        except (ValueError, EOFError) as e:
+            raise self._damaged(f"its array {name} cannot be read: {e}") from e
 
     def encoded(self, index: int) -> bytes:
-        """The stored bytes of an item."""
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"item {index} of a store of {len(self)}")
-        return self._get(key_of(self.first + int(index) % len(self)))
+        """The stored bytes of an item, without their checksum."""
+        with self._reading() as txn:
+            return bytes(self._value(txn, self._key(index), self._item_bytes))
 
     def batch(self, indices: Sequence[int] | Tensor | np.ndarray) -> Tensor:
         """Items as one float32 tensor.
 
         uint8 images become ``[B, C, H, W]`` in [-1, 1] (x / 127.5 - 1); other arrays are stacked as they are.
         """
-        items = torch.from_numpy(np.stack([self[int(i)] for i in indices]))
+        with self._reading() as txn:
+            items = torch.from_numpy(np.stack([self._item(txn, int(i)) for i in indices]))
         if items.dtype != torch.uint8:
             return items.float()
         # Moving bytes and widening after that is three times faster than the reverse.
@@ -133,7 +175,7 @@ class ImageStore:
         """
         digest = hashlib.sha256()
         for index in range(len(self)):
-            hash_entry(digest, key_of(self.first + index), self.encoded(index))
+            hash_entry(digest, self._key(index), self.encoded(index))
         card = {k: v for k, v in self.card.items() if k != "digest"}
         hash_entry(digest, CARD, canonical(card).encode())
         for key in [NAMES, *(ARRAY + name.encode() for name in card["arrays"])]:
@@ -141,18 +183,42 @@ class ImageStore:
         if digest.hexdigest() != self.digest:
             raise self._damaged("content differs from its digest")
 
-    def _get(self, key: bytes) -> bytes:
-        value = self._find(key)
-        if value is None:
-            raise self._damaged(f"entry {key.decode()} is missing")
-        return value
-
-    def _find(self, key: bytes) -> bytes | None:
+    def _item(self, txn: lmdb.Transaction, index: int) -> np.ndarray:
+        data = self._value(txn, self._key(index), self._item_bytes)
         try:
-            with self._environment().begin() as txn:
-                return txn.get(key)
-        except lmdb.Error as e:
-            raise self._damaged(str(e)) from e
+            return _decode(data, self.card)
+        except (ValueError, OSError) as e:
+            raise self._damaged(f"item {index} cannot be read: {e}") from e
+
+    def _key(self, index: int) -> bytes:
+        count = self.card["count"]
+        if not -count <= index < count:
+            raise IndexError(f"item {index} of a store of {count}")
+        return key_of(self.card["first"] + index % count, self._format)
+
+    def _get(self, key: bytes) -> bytes:
+        with self._reading() as txn:
+            return bytes(self._value(txn, key))
+
+    def _reading(self) -> lmdb.Transaction:
+        """A transaction whose values are views of the file."""
+        return self._environment().begin(buffers=True)
+
+    def _value(self, txn: lmdb.Transaction, key: bytes, expected_bytes: int | None = None) -> memoryview:
+        """The data of an entry, its checksum compared.
+
+        Args:
+            expected_bytes: of the value; a flipped bit in its length would lead beyond the end of the file.
+        """
+        try:
+            value: Any = txn.get(key)
+            if value is None:
+                raise ValueError("is missing")
+            if expected_bytes is not None and len(value) != expected_bytes:
+                raise ValueError(f"has {len(value)} bytes of {expected_bytes}")
+            return value if self._format == 1 else without_checksum(key, value)
+        except (ValueError, lmdb.Error) as e:
+            raise self._damaged(f"entry {key.decode()}: {e}") from e
 
     def _environment(self) -> lmdb.Environment:
         if self._env is None:
@@ -160,21 +226,55 @@ class ImageStore:
         return self._env
 
     def _read_card(self) -> Card:
-        text = self._find(CARD)
-        if text is None:
-            raise UserError(
-                "not an image store: it has no card", self.path, "give a store made by bridgepipe"
-            )
-        card = json.loads(text)
-        if card["format"] != FORMAT:
-            raise self._damaged(f"format {card['format']}, this version reads {FORMAT}")
+        try:
+            with self._environment().begin() as txn:
+                value = txn.get(CARD)
+        except lmdb.Error as e:
+            raise self._damaged(str(e)) from e
+        if value is None:
+            raise self._foreign("it has no card")
+        card = self._parsed(value)
         entries = self._environment().stat()["entries"]
         if entries != card["count"] + len(card["arrays"]) + 2:
             raise self._damaged(f"{entries} entries for {card['count']} items")
         return card
 
+    def _parsed(self, value: bytes) -> Card:
+        try:
+            text, checked = bytes(without_checksum(CARD, memoryview(value))), True
+        except ValueError:
+            text, checked = value, False  # stores of format 1 have no checksums
+        try:
+            card = json.loads(text)
+        except (ValueError, RecursionError) as e:
+            raise self._foreign("its card cannot be read") from e
+        if not isinstance(card, dict) or not isinstance(card.get("format"), int):
+            raise self._foreign("its card tells no format")
+        if card["format"] not in KEYS:
+            mend = "install the version of bridgepipe that wrote it"
+            raise UserError(f"store of format {card['format']}, this version reads {FORMAT}", self.path, mend)
+        if wrong := [key for key, kind in CARD_TYPES.items() if not isinstance(card.get(key, ...), kind)]:
+            raise self._foreign(f"its card tells no {wrong[0]}")
+        if card["format"] != 1 and not checked:
+            raise self._damaged("its card differs from its checksum")
+        if checked and not has_seal(self.path):
+            raise self._damaged("its end is missing")
+        return card
+
+    def _foreign(self, what: str) -> UserError:
+        mend = "give a store made by bridgepipe; if this was one, copy or make it again"
+        return UserError(f"not an image store: {what}", self.path, mend)
+
     def _damaged(self, what: str) -> UserError:
         return UserError(f"damaged image store: {what}", self.path, REMAKE)
+
+
+def _item_bytes(card: Card) -> int | None:
+    """Bytes of the value of every item, where all have the same."""
+    if card["codec"] != "raw" or card["shape"] is None:
+        return None
+    data = math.prod(map(operator.index, card["shape"])) * np.dtype(card["dtype"]).itemsize
+    return data if card["format"] == 1 else data + CHECKSUM_BYTES
 
 
 def info(path: str | Path) -> dict[str, Any]:
@@ -247,9 +347,9 @@ def _one_kind(parts: Sequence[ImageStore], out: str | Path) -> None:
                 )
 
 
-def _decode(data: bytes, card: Card) -> np.ndarray:
+def _decode(data: memoryview, card: Card) -> np.ndarray:
     if card["codec"] == "raw":
-        # frombuffer is read-only; the copy belongs to the caller.
+        # The view ends with its transaction; the copy belongs to the caller.
         return np.frombuffer(data, card["dtype"]).reshape(card["shape"]).copy()
     image = Image.open(io.BytesIO(data))
     if card["codec"] == "png":

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import shutil
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,15 +14,20 @@ from typing import Any, Literal
 
 import lmdb
 import numpy as np
+import xxhash
 from PIL import Image
 from tqdm import tqdm
 
 from bridgepipe.artifacts import Card, atomic, canonical
 from bridgepipe.errors import UserError
-from bridgepipe.lmdbfile import whole_bytes
+from bridgepipe.lmdbfile import seal, whole_bytes
 
 Codec = Literal["raw", "png", "source"]
-FORMAT = 1
+FORMAT = 2
+CHECKSUM_BYTES = 8
+# By format, the key of an item and the first index that has none. In sorted order items come before the
+# card, the names and the arrays.
+KEYS = {1: (b"%08d", 10**8), 2: (b"%012d", 10**12)}
 CARD, NAMES, ARRAY = b"__card__", b"__names__", b"array/"
 FIRST_MAP_BYTES = 64 << 20
 # One transaction a batch of this size: fast, and small enough to be repeated when the map was full.
@@ -97,8 +103,9 @@ class Writer:
 
     def _append(self, data: bytes) -> int:
         index = self._first + self._count
-        hash_entry(self._digest, key_of(index), data)
-        self._pending.append((key_of(index), data))
+        key = key_of(index)
+        hash_entry(self._digest, key, data)
+        self._pending.append((key, with_checksum(key, data)))
         self._pending_bytes += len(data)
         if self._pending_bytes >= COMMIT_BYTES:
             self._commit()
@@ -138,7 +145,7 @@ class Writer:
         for key, value in sorted(entries.items()):
             hash_entry(self._digest, key, value)
         entries[CARD] = canonical({**card, "digest": self._digest.hexdigest()}).encode()
-        self._pending += sorted(entries.items())
+        self._pending += [(key, with_checksum(key, value)) for key, value in sorted(entries.items())]
         self._commit()
         self._finished = True
 
@@ -204,6 +211,7 @@ def writer(
         with open(temporary, "r+b") as f:
             # LMDB need not write its last page if that is free; then the length would not prove completeness.
             f.truncate(max(temporary.stat().st_size, whole_bytes(temporary)))
+        seal(temporary)
 
 
 @contextmanager
@@ -220,9 +228,37 @@ def _disk_errors(path: Path) -> Iterator[None]:
         ) from e
 
 
-def key_of(index: int) -> bytes:
-    """The key of an item; in sorted order items come first, then card, names and arrays."""
-    return b"%08d" % index
+def key_of(index: int, form: int = FORMAT) -> bytes:
+    """The key of the item with a global index, in a store of a format.
+
+    Raises:
+        ValueError: the index has more digits than keys have; longer keys would lose their order.
+    """
+    key, limit = KEYS[form]
+    if not 0 <= index < limit:
+        raise ValueError(f"item {index}: a store has keys for indices below {limit}")
+    return key % index
+
+
+def with_checksum(key: bytes, data: bytes) -> bytes:
+    """The value of an entry: its data and 8 bytes that depend on the data and on the key."""
+    return data + _checksum(key, data)
+
+
+def without_checksum(key: bytes, value: memoryview) -> memoryview:
+    """The data of an entry.
+
+    Raises:
+        ValueError: the data, its checksum or the key is not what was written.
+    """
+    data = value[:-CHECKSUM_BYTES]
+    if value[-CHECKSUM_BYTES:] != _checksum(key, data):
+        raise ValueError("differs from its checksum")
+    return data
+
+
+def _checksum(key: bytes, data: bytes | memoryview) -> bytes:
+    return xxhash.xxh3_64_digest(data, zlib.crc32(key))
 
 
 def hash_entry(digest: hashlib._Hash, key: bytes, value: bytes) -> None:

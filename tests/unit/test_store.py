@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import multiprocessing
 import os
 import pickle
@@ -18,9 +20,10 @@ import numpy as np
 import pytest
 import torch
 
-from bridgepipe import store, storewriter
+from bridgepipe import lmdbfile, store, storewriter
 from bridgepipe.errors import UserError
 from bridgepipe.store import ImageStore
+from bridgepipe.storewriter import key_of
 
 MADE_BY = {"source": "test", "seed": 3}
 
@@ -37,6 +40,15 @@ def write(path: Path, items: np.ndarray, first: int = 0, **keywords) -> Path:
         w.set_array("ink", items.mean((1, 2, 3)) if len(items) else np.zeros(0))
         w.set_array("mask", items[..., :1] > 128)
     return path
+
+
+def edit(path: Path, change) -> None:
+    """Change a store behind the back of its checksums of pages."""
+    with lmdb.open(str(path), subdir=False, lock=False) as env, env.begin(write=True) as txn:
+        change(txn)
+    with open(path, "r+b") as f:
+        f.truncate(lmdbfile.whole_bytes(path))
+    lmdbfile.seal(path)
 
 
 def line_of(error: pytest.ExceptionInfo[UserError]) -> str:
@@ -216,6 +228,11 @@ def test_truncated_at_any_length_is_one_line(tmp_path):
         with pytest.raises(UserError) as error:
             ImageStore(cut)
         assert str(cut) in line_of(error)
+    sealed = len(whole) - len(whole[whole.rindex(lmdbfile.SEAL) :])
+    for length in (sealed, sealed + 5, sealed + 20, sealed + 35):
+        (tmp_path / "a.lmdb").write_bytes(whole[:length])
+        with pytest.raises(UserError, match="its end is missing"):
+            ImageStore(tmp_path / "a.lmdb")
     longer = tmp_path / "longer.lmdb"
     longer.write_bytes(whole + bytes(100))
     ImageStore(longer).verify()
@@ -235,6 +252,7 @@ def test_foreign_files(tmp_path, content):
     with pytest.raises(UserError) as error:
         ImageStore(tmp_path / "a.lmdb")
     assert "not an image store" in line_of(error)
+    assert "delete" not in str(error.value)
 
 
 def test_foreign_lmdb_folder_and_missing_file(tmp_path):
@@ -246,7 +264,7 @@ def test_foreign_lmdb_folder_and_missing_file(tmp_path):
     for path, expected in [
         (tmp_path / "other.lmdb", "no card"),
         (tmp_path / "none.lmdb", "no such file"),
-        (tmp_path, "no such file"),
+        (tmp_path, "not a file"),
     ]:
         with pytest.raises(UserError, match=expected):
             ImageStore(path)
@@ -254,17 +272,178 @@ def test_foreign_lmdb_folder_and_missing_file(tmp_path):
 
 def test_lost_and_changed_content(tmp_path):
     path = write(tmp_path / "a.lmdb", images(20, 40, 40, 3))
-    with lmdb.open(str(path), subdir=False, lock=False) as env, env.begin(write=True) as txn:
-        txn.delete(b"00000003")
+    edit(path, lambda txn: txn.delete(key_of(3)))
     with pytest.raises(UserError, match="entries"):
         ImageStore(path)
-    with lmdb.open(str(path), subdir=False, lock=False) as env, env.begin(write=True) as txn:
-        txn.put(b"00000003", b"short")
+    edit(path, lambda txn: txn.put(key_of(3), b"short"))
     s = ImageStore(path)
-    with pytest.raises(UserError, match="item 3 cannot be read"):
+    with pytest.raises(UserError, match="entry 000000000003: has 5 bytes of 4808"):
         s[3]
-    with pytest.raises(UserError, match="differs from its digest"):
+    with pytest.raises(UserError, match="entry 000000000003"):
         s.verify()
+
+
+def test_a_flipped_bit_is_never_used(tmp_path):
+    items = images(60, 32, 32, 3)
+    whole = write(tmp_path / "a.lmdb", items).read_bytes()
+    flips = np.random.default_rng(0).integers(0, len(whole) * 8, 100)
+    noticed = 0
+    for n, flip in enumerate(flips.tolist()):
+        data = bytearray(whole)
+        data[flip // 8] ^= 1 << flip % 8
+        path = tmp_path / f"{n}.lmdb"
+        path.write_bytes(data)
+        noticed += _damage_is_an_error(path, items)
+        path.unlink()
+    assert noticed >= 60  # the others lie in the quarter of the pages that holds nothing
+
+
+def _damage_is_an_error(path: Path, items: np.ndarray) -> bool:
+    """Whether reading everything raised; what was read without an error must be what was put."""
+    try:
+        s = ImageStore(path)
+    except UserError:
+        return True
+    raised = False
+    for index, item in enumerate(items):
+        try:
+            assert np.array_equal(s[index], item)
+        except UserError:
+            raised = True
+    try:
+        assert s.labels is not None
+        assert s.labels.tolist() == [i % 3 for i in range(len(items))]
+        assert np.array_equal(s.array("mask"), items[..., :1] > 128)
+        assert s.names == [f"item-{i}" for i in range(len(items))]
+    except UserError:
+        raised = True
+    return raised
+
+
+@pytest.mark.parametrize(("side", "codec"), [(32, "raw"), (8, "raw"), (32, "png")])
+def test_flipped_bits_of_the_index_are_refused_before_the_library_sees_them(tmp_path, side, codec):
+    """The lengths of values and the numbers of pages, where LMDB itself would end the process."""
+    with store.writer(tmp_path / "a.lmdb", {}, codec) as w:
+        for image in images(60, side, side, 3):
+            w.put(image)
+    whole = (tmp_path / "a.lmdb").read_bytes()
+    key = whole.index(key_of(17))
+    for flip in range(8 * (key - 8), 8 * (key + 20)):  # length, flags, length of the key, key, page
+        data = bytearray(whole)
+        data[flip // 8] ^= 1 << flip % 8
+        (tmp_path / "b.lmdb").unlink(missing_ok=True)
+        (tmp_path / "b.lmdb").write_bytes(data)
+        with pytest.raises(UserError, match="its index differs from its checksum"):
+            ImageStore(tmp_path / "b.lmdb")
+
+
+def test_items_that_changed_places_are_damage(tmp_path):
+    path = write(tmp_path / "a.lmdb", images(4, 40, 40, 3))
+
+    def swap(txn: lmdb.Transaction) -> None:
+        first, second = txn.get(key_of(1)), txn.get(key_of(2))
+        txn.put(key_of(1), second)
+        txn.put(key_of(2), first)
+
+    edit(path, swap)
+    s = ImageStore(path)
+    for index in (1, 2):
+        with pytest.raises(UserError, match=f"entry 00000000000{index}: differs from its checksum"):
+            s[index]
+        with pytest.raises(UserError, match="differs from its checksum"):
+            s.batch([0, index])
+
+
+def test_indices_of_nine_digits_keep_their_order_and_the_last_key_is_a_limit(tmp_path):
+    items = images(4, 8, 8, 3)
+    s = ImageStore(write(tmp_path / "a.lmdb", items, first=99_999_998))
+    assert all(np.array_equal(s[i], items[i]) for i in range(4))
+    assert s.names == [f"item-{i}" for i in range(99_999_998, 100_000_002)]
+    s.verify()
+    with pytest.raises(ValueError, match="indices below 1000000000000"):
+        write(tmp_path / "b.lmdb", items, first=10**12 - 2)
+    assert [f.name for f in tmp_path.iterdir()] == ["a.lmdb"]
+
+
+def old_store(path: Path, items: np.ndarray, **changes) -> Path:
+    """A store of format 1: keys of 8 digits, no checksums."""
+    kind = {"shape": [8, 8, 3], "dtype": "|u1", "codec": "raw", "classes": None}
+    card = {
+        "format": 1,
+        "count": len(items),
+        "first": 0,
+        "attributes": [],
+        "arrays": {},
+        "made_by": {},
+        **kind,
+    }
+    entries = {b"%08d" % i: item.tobytes() for i, item in enumerate(items)}
+    entries |= {
+        b"__card__": json.dumps(card, sort_keys=True, separators=(",", ":")).encode(),
+        b"__names__": b"[]",
+    }
+    digest = hashlib.sha256()
+    for key, value in sorted(entries.items()):
+        digest.update(b"%s %d " % (key, len(value)) + value)
+    entries[b"__card__"] = json.dumps({**card, "digest": digest.hexdigest(), **changes}).encode()
+    with lmdb.open(str(path), subdir=False, lock=False) as env, env.begin(write=True) as txn:
+        for key, value in entries.items():
+            txn.put(key, value)
+    return path
+
+
+def test_stores_of_format_1_are_read_and_gathered(tmp_path):
+    items = images(5, 8, 8, 3)
+    s = ImageStore(old_store(tmp_path / "a.lmdb", items))
+    assert all(np.array_equal(s[i], items[i]) for i in range(5))
+    s.verify()
+    store.gather([tmp_path / "a.lmdb"], tmp_path / "b.lmdb", progress=False)
+    assert store.info(tmp_path / "b.lmdb")["format"] == 2
+    assert np.array_equal(ImageStore(tmp_path / "b.lmdb")[4], items[4])
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"format": 3}, "store of format 3, this version reads 2"),
+        ({"format": "1"}, "its card tells no format"),
+        ({"count": "5"}, "its card tells no count"),
+        ({"arrays": ["labels"]}, "its card tells no arrays"),
+        ({"digest": None}, "its card tells no digest"),
+        ({"format": 2}, "its card differs from its checksum"),
+        ({"dtype": "nonsense"}, "its card tells no shape and dtype"),
+        ({"shape": ["x"]}, "its card tells no shape and dtype"),
+        ({"count": 6}, "7 entries for 6 items"),
+    ],
+)
+def test_cards_that_cannot_be_right(tmp_path, changes, expected):
+    with pytest.raises(UserError) as error:
+        ImageStore(old_store(tmp_path / "a.lmdb", images(5, 8, 8, 3), **changes))
+    assert expected in line_of(error)
+
+
+@pytest.mark.parametrize("card", [b"", b"no JSON", b"\xff\xfe", b"[" * 100_000, b"[]", b"null", b"{}"])
+def test_a_foreign_lmdb_is_never_to_be_deleted(tmp_path, card):
+    path = tmp_path / "other.lmdb"
+    with lmdb.open(str(path), subdir=False, lock=False) as env, env.begin(write=True) as txn:
+        txn.put(b"__card__", card)
+    with pytest.raises(UserError) as error:
+        ImageStore(path)
+    assert "not an image store: its card" in line_of(error)
+    assert "delete" not in str(error.value)
+
+
+def test_a_store_that_cannot_be_mapped_is_not_called_damaged(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.lmdb", images(3, 8, 8, 3))
+
+    def full(*_: object, **__: object) -> None:
+        raise lmdb.MemoryError(f"{path}: Cannot allocate memory")
+
+    monkeypatch.setattr(lmdb, "open", full)
+    with pytest.raises(UserError) as error:
+        ImageStore(path)
+    assert "cannot be opened" in line_of(error)
+    assert "delete" not in str(error.value)
 
 
 def test_wiped_pages_are_an_error_and_not_a_crash(tmp_path):

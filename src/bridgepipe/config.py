@@ -47,15 +47,17 @@ class Resolved:
     def __init__(self, values: Mapping[str, Any], where: str = "params.yaml") -> None:
         self._where = where
         self.params = validated(Params, values, where, ())
-        self._known("scale", self.params.scale, self.params.scales)
+        self._known(f"{self._where}: scale", self.params.scale, self.params.scales)
         for section in (self.params.experiments, *self.params.scales.values()):
             for method in section:
                 where_to = "experiments" if section is self.params.experiments else "scales"
-                self._known(f"{where_to}.{method}", method, METHODS)
+                self._known(f"{self._where}: {where_to}.{method}", method, METHODS)
         self._check_parts()
         for name, extractor in self.params.extractors.items():
             if extractor.dataset is not None:
-                self._known(f"extractors.{name}.dataset", extractor.dataset, self.params.datasets)
+                self._known(
+                    f"{self._where}: extractors.{name}.dataset", extractor.dataset, self.params.datasets
+                )
             for problem in config_checks.extractor_problems(extractor, self.params.datasets):
                 self._refuse(problem, f"{self._where}: extractors.{name}.{problem.key}")
         self.experiments: dict[str, Any] = {}
@@ -64,6 +66,24 @@ class Resolved:
             self._check(resolved, scale)
             if scale == self.params.scale:
                 self.experiments = resolved
+
+    def at(self, full: str, key: str = "", scale: str | None = None) -> str:
+        """Where a key of an experiment is written, for messages: in the experiment or in its scale.
+
+        Args:
+            full: ``method/name``.
+            key: key inside it, ``section.key``; empty: the experiment itself.
+            scale: scale at which it is looked at; None: the one in use.
+        """
+        method, name = full.rsplit("/", 1)
+        inherited: Any = self.params.scales[scale or self.params.scale].get(method, {})
+        written: Any = self.params.experiments[method][name]
+        for part in key.split("."):
+            written = written.get(part) if isinstance(written, Mapping) else None
+            inherited = inherited.get(part) if isinstance(inherited, Mapping) else None
+        own = written is not None or inherited is None
+        place = ("experiments", method, name) if own else ("scales", scale or self.params.scale, method)
+        return f"{self._where}: {'.'.join((*place, *key.split('.'))).rstrip('.')}"
 
     def _check_parts(self) -> None:
         """Every section for itself, since nothing may inherit it; what it lacks is asked for once merged."""
@@ -107,20 +127,18 @@ class Resolved:
         if only is None:
             return self.params.scales
         for name in validated(Scales, {ONLY: only}, self._where, path).scales:
-            self._known(".".join((*path, ONLY)), name, self.params.scales)
+            self._known(f"{self._where}: {'.'.join((*path, ONLY))}", name, self.params.scales)
         return only
 
     def _check(self, resolved: Mapping[str, Any], scale: str) -> None:
         """Every name that an experiment mentions is defined, and goes with the others."""
         for full, experiment in resolved.items():
-            method, name = full.rsplit("/", 1)
-            key = f"experiments.{method}.{name}"
             for place, (section, used) in experiment.references().items():
-                self._known(f"{key}.{place}", used, self._defined(section, resolved))
+                self._known(self.at(full, place, scale), used, self._defined(section, resolved))
             for place, (dataset, split) in experiment.splits().items():
                 of = dataset or f"model/{experiment.model}"
                 of = resolved[of].dataset if of in resolved else of
-                self._known(f"{key}.{place}", split, splits_of(self.params.datasets[of]))
+                self._known(self.at(full, place, scale), split, splits_of(self.params.datasets[of]))
         defined = config_checks.Defined(
             self.params.datasets, self.params.extractors, resolved, scale == self.params.scale
         )
@@ -128,8 +146,7 @@ class Resolved:
             method, name = full.rsplit("/", 1)
             own = self.params.experiments[method][name]
             for problem in config_checks.problems(full, experiment, own, defined):
-                key = ".".join(part for part in ("experiments", method, name, problem.key) if part)
-                self._refuse(problem, f"{self._where}: {key}")
+                self._refuse(problem, self.at(full, problem.key, scale))
 
     def _defined(self, section: str, resolved: Mapping[str, Any]) -> Iterable[str]:
         if section in METHODS:
@@ -140,9 +157,9 @@ class Resolved:
         mend = nearest(problem.value, problem.names) if problem.names else problem.mend
         raise UserError(problem.what, where, mend)
 
-    def _known(self, key: str, name: str, valid: Iterable[str]) -> None:
+    def _known(self, where: str, name: str, valid: Iterable[str]) -> None:
         if name not in set(valid):
-            raise UserError(f"unknown name '{name}'", f"{self._where}: {key}", nearest(name, valid))
+            raise UserError(f"unknown name '{name}'", where, nearest(name, valid))
 
     def experiment(self, name: str) -> Any:
         """The merged experiment ``method/name``.

@@ -5,6 +5,7 @@ Runs every time that the workflow is read, so it imports nothing heavy.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
@@ -106,15 +107,29 @@ class Pipeline:
 
     def start_files(self, name: str) -> list[str]:
         """What training starts from besides the data: published weights, published masks."""
-        e = self.experiment(name)
-        if not isinstance(e, params.I2SB):
-            return []
-        freeform = e.corruption == "mixture" or e.corruption.startswith("inpaint-freeform")
-        return [f for f in (e.train.init, e.mask_file if freeform else None) if f is not None]
+        return list(self._named_files(name).values())
 
     def mask_files(self, name: str) -> list[str]:
+        return [file for key, file in self._named_files(name).items() if key == "mask_file"]
+
+    def _named_files(self, name: str) -> dict[str, str]:
+        """Key -> file that an experiment names. Stops the run when one is missing and cannot be made."""
         e = self.experiment(name)
-        return [f for f in self.start_files(name) if f == e.mask_file]
+        named = e.files() if isinstance(e, params.I2SB) else {}
+        for key, file in named.items():
+            if not self._can_be_had(file):
+                mend = "put it there, or correct the path; `bridgepipe fetch` lists what can be downloaded"
+                _stop(UserError(f"no such file: {file}", self._resolved.at(name, key), mend))
+        return named
+
+    def _can_be_had(self, path: str) -> bool:
+        """Whether a named file is there, or a rule fetches or makes it.
+
+        A finished result must not stand on an input that is gone: Snakemake would call it up to date.
+        """
+        fetched = {f"data/{file}" for file in self.published_files()}
+        made = {f"results/{name}/model.safetensors" for name in (*self.trained(), *self.imported())}
+        return os.path.normpath(path) in fetched | made or Path(path).exists()
 
     def code(self, *files: str) -> list[str]:
         """Source files whose edit makes a cheap result stale."""
@@ -340,14 +355,11 @@ class Pipeline:
         """
         entry = self.datasets[dataset]
         wanted = params.paths_of(entry)
-        fetched = {f"data/{path}" for path in self.published_files()}
         for path in wanted:
-            if path not in fetched and not Path(path).exists():
-                _stop(
-                    UserError(
-                        f"dataset '{dataset}' is missing", path, _how_to_get(dataset, entry.source, path)
-                    )
-                )
+            if not self._can_be_had(path):
+                key = next((k for k in ("subset", "image") if getattr(entry, k, None) == path), "path")
+                mend = _how_to_get(f"datasets.{dataset}.{key}", entry.source, path)
+                _stop(UserError(f"dataset '{dataset}' is missing", path, mend))
         return wanted
 
     def work_alone(self) -> None:
@@ -402,13 +414,13 @@ def _value(path: Path) -> str | None:
         return None
 
 
-def _how_to_get(name: str, source: str, path: str) -> str:
-    if source == "imagenet":
+def _how_to_get(key: str, source: str, path: str) -> str:
+    if source == "imagenet" and key.endswith("path"):
         return (
             f"put the ImageNet folders train/ and val/ (one sub-folder per class) into {path},"
-            f" or correct datasets.{name}, or use scale: demo"
+            f" or correct {key}, or use scale: demo"
         )
-    return "put the images there, or correct the dataset's path in params.yaml"
+    return f"put it there, or correct {key}"
 
 
 def _stop(error: UserError) -> NoReturn:

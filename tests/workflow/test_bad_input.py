@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from project import MODEL, Project, demo
 
-from bridgepipe import artifacts, cli, store
+from bridgepipe import artifacts, cli, config, store, workflow
 
 EXPERIMENT = "results/i2sb/jpeg-5"
 TEST_STORE = "data/prepared/digits/test.lmdb"
@@ -216,3 +216,63 @@ def test_a_failing_job_shows_its_line_and_fails_the_run(project: Project) -> Non
     assert done.returncode != 0
     # the damaged store is newer than what was made from it; whichever job reads it says so
     assert re.search(r"bridgepipe: .*test\.lmdb", done.stderr + done.stdout)
+
+
+NAMED: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "train.init": (
+        lambda v: v["experiments"]["i2sb"]["jpeg-5"].update(train={"init": "typo.pt"}),
+        r"no such file: typo.pt \(params.yaml.*experiments.i2sb.jpeg-5.train.init",
+    ),
+    "mask_file": (
+        lambda v: (
+            v["datasets"]["digits"].update(size=256),
+            v["experiments"]["i2sb"].update(
+                other={"corruption": "inpaint-freeform1020", "mask_file": "typo.npz"}
+            ),
+        ),
+        r"no such file: typo.npz \(params.yaml.*experiments.i2sb.other.mask_file",
+    ),
+    "path": (
+        lambda v: v["datasets"].update(digits={"source": "folder", "path": "typo", "size": 32}),
+        r"dataset 'digits' is missing \(typo\): .*datasets.digits.path",
+    ),
+    "subset": (
+        lambda v: v["datasets"].update(
+            mine={"source": "imagenet", "path": ".", "size": 32, "subset": "typo.txt"}
+        ),
+        r"dataset 'mine' is missing \(typo.txt\): .*datasets.mine.subset",
+    ),
+    "image": (
+        lambda v: v["datasets"].update({"china-rgb": {"source": "colors", "image": "typo.jpg"}}),
+        r"dataset 'china-rgb' is missing \(typo.jpg\): .*datasets.china-rgb.image",
+    ),
+}
+
+
+@pytest.mark.parametrize("key", NAMED)
+def test_a_named_file_that_nothing_makes_stops_what_reads_it(
+    key: str, project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also when the result is finished: Snakemake takes a missing input without a rule for no input."""
+    edit, expected = NAMED[key]
+    project.edit(edit)
+    monkeypatch.chdir(project.folder)
+    resolved = config.load("params.yaml")
+    pipeline = workflow.Pipeline(resolved)
+    asked = {
+        "train.init": lambda: pipeline.start_files("i2sb/jpeg-5"),
+        "mask_file": lambda: pipeline.mask_files("i2sb/other"),
+        "image": lambda: pipeline.source_of("china-rgb"),
+        "subset": lambda: pipeline.source_of("mine"),
+    }.get(key, lambda: pipeline.source_of("digits"))
+    with pytest.raises(SystemExit):
+        asked()
+    assert re.search(expected, capsys.readouterr().err)
+
+
+def test_a_missing_start_stops_a_dry_run_of_a_finished_experiment_and_no_other(project: Project) -> None:
+    start = {"corruption": "jpeg-10", "train": {"init": "typo.pt"}}
+    project.edit(lambda v: v["experiments"]["i2sb"].update(other=start))
+    assert project.planned(f"{EXPERIMENT}/fid.json") == set()
+    project.edit(lambda v: v["experiments"]["i2sb"]["jpeg-5"].update(train={"init": "typo.pt"}))
+    assert "no such file: typo.pt" in stopped(project, "-n", "--", f"{EXPERIMENT}/fid.json")

@@ -241,6 +241,14 @@ class I2SB(Strict):
             **({"study": e["study"]} if e["study"] is not None else {}),
         }
 
+    def files(self) -> dict[str, str]:
+        """Key -> path of every file that a person names and that is read."""
+        named = {
+            "train.init": self.train.init if self.train.published is None else None,
+            "mask_file": self.mask_file if self.masked else None,
+        }
+        return {key: path for key, path in named.items() if path is not None}
+
     @property
     def masked(self) -> bool:
         """Whether the corruption takes masks from ``mask_file``."""

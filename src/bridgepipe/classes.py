@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bridgepipe.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SHOWN = 5
 Label = int | str | None
@@ -71,6 +74,30 @@ def number_of(label: Label, names: Sequence[str] | None, where: Any = "translati
 
 
 def name_of(label: Label, names: Sequence[str] | None, where: Any = "translation") -> str | None:
-    """Name of a class that is given by name or number; the number as text where there is no list."""
+    """Name of a class that is given by name or number; as it was given where there is no list."""
+    if label is None or names is None:
+        return None if label is None else str(label)
     number = number_of(label, names, where)
-    return None if number is None else str(number) if names is None else names[number]
+    return None if number is None else names[number]
+
+
+def trained_classes(labels: np.ndarray, names: Sequence[str] | None, where: Any) -> list[str]:
+    """The classes that a network learns from these labels: the whole list, each with training images.
+
+    Args:
+        labels: int64 ``[N]``, 0 and up.
+        names: the class list; None: there is none, and the numbers are the names.
+
+    Raises:
+        UserError: a class without images, or a label beyond the list.
+    """
+    names = list(names or map(str, range(int(labels.max()) + 1)))
+    present = set(labels.tolist())
+    if beyond := sorted(present - set(range(len(names)))):
+        raise UserError(
+            f"label {beyond[0]} in a list of {len(names)} classes", where, "prepare the data again"
+        )
+    if missing := [name for index, name in enumerate(names) if index not in present]:
+        what = f"no training images of {brief(missing)}"
+        raise UserError(what, where, "add some, or prepare a dataset of the other classes alone")
+    return names

@@ -220,7 +220,14 @@ def some(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class TestClasses:
     @pytest.mark.parametrize(
         ("label", "names", "number"),
-        [("8", ["5", "8"], 1), ("8", None, 8), ("cat", ["cat"], 0), (3, ["5", "8"], 3), (None, None, None)],
+        [
+            ("8", ["5", "8"], 1),
+            (8, ["5", "8"], 1),
+            ("8", None, 8),
+            ("cat", ["cat"], 0),
+            (1, ["5", "8"], 1),
+            (None,) * 3,
+        ],
     )
     def test_name_before_number(self, label: Any, names: list[str] | None, number: int | None) -> None:
         assert number_of(label, names) == number
@@ -228,6 +235,10 @@ class TestClasses:
     def test_unknown_name(self) -> None:
         with pytest.raises(UserError, match="did you mean 'cat'"):
             number_of("cta", ["cat", "dog"])
+
+    def test_number_beyond_the_list(self) -> None:
+        with pytest.raises(UserError, match=r"no class '3'.*one of 5, 8 or a number from 0 to 1"):
+            number_of(3, ["5", "8"])
 
     def test_digit_classes_keep_their_split(self, some: Path) -> None:
         for split in ("train", "val", "test"):
@@ -245,6 +256,8 @@ class TestClasses:
         store = ImageStore(some / "some/test.lmdb")
         assert items_of_class(store, None) == list(range(len(store)))
         assert len(items_of_class(store, "8", 4)) == 4
+        with pytest.raises(UserError, match="no images of class '0'"):  # a name, and not the number of 5
+            items_of_class(store, "0")
         with pytest.raises(UserError, match="no images of class '7'"):
             items_of_class(store, 7)
 

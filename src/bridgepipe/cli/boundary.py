@@ -263,6 +263,7 @@ def search(
     values: dict[str, Any] = {}
     for space in SPACES:
         train, test = (ImageStore(latents / f"{role}-{space}.lmdb") for role in ("train", "test"))
+        _one_run(train, test, settings)
         made = train.card["made_by"]
         cut = made["cut"] if settings["threshold"] is None else settings["threshold"]
         known, held_out = (_classes(store, cut, settings["middle"]) for store in (train, test))
@@ -285,6 +286,18 @@ def search(
     )
     made_with = {"settings": {**made["settings"], **settings}, "images": counts["images"]}
     protocol.write_metric(accuracy, values, shared, {**made_with, "model": made["model"]})
+
+
+def _one_run(train: ImageStore, test: ImageStore, settings: dict[str, Any]) -> None:
+    """Refuse latents of training and test images that one job did not make, or of another attribute."""
+    a, b = train.card["made_by"], test.card["made_by"]
+    if {**a, "data": None} != {**b, "data": None}:
+        mend = "make the latents of both splits again"
+        raise UserError(f"it does not belong to {train.path.name}", test.path, mend)
+    for key in ("attribute", "against"):
+        if a["settings"][key] != settings[key]:
+            what = f"latents of the {key} {a['settings'][key]}, the configuration says {settings[key]}"
+            raise UserError(what, train.path, "give the latents of this experiment")
 
 
 def _variant(made_by: dict[str, Any]) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe import artifacts
+from bridgepipe.classes import numbers_in
 from bridgepipe.cli.boundary import SPACES, chosen, open_model, space_of, values_and_cut
 from bridgepipe.cli.common import (
     RUNTIME,
@@ -27,7 +28,6 @@ from bridgepipe.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
-    from bridgepipe.evaluation.classifier import SmallClassifier
     from bridgepipe.evaluation.edits import Judge, Strips
     from bridgepipe.methods.boundary_edit import Editing, Source
     from bridgepipe.methods.boundary_latents import Latents
@@ -62,7 +62,7 @@ def strips(
     speed, settings = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)["edit"]
     import numpy as np
 
-    from bridgepipe import running
+    from bridgepipe import lineage, running
     from bridgepipe.methods import boundary_edit
     from bridgepipe.methods.boundary import load_both
     from bridgepipe.methods.boundary_latents import Latents
@@ -72,7 +72,10 @@ def strips(
 
     network = open_model(model, train_config, speed)
     stores = [ImageStore(latents / f"test-{space}.lmdb") for space in SPACES]
+    lineage.made_together(*stores)
     made = stores[0].card["made_by"]
+    if made["model"] != network.digest:
+        raise UserError("latents of another model", stores[0].path, "give the model that made them")
     pair = load_both(boundary, network.digest, made["t"])
     how, h_space = editing_of(settings), space_of(network, settings["variant"])
     distances = np.linspace(settings["start"], settings["end"], settings["n"]).round(9)
@@ -165,9 +168,9 @@ def judge(
     values, cut = values_and_cut(images, settings)
     items = chosen(images, values, cut, settings, None)
     recipe = {key: settings[key] for key in ("steps", "batch_size", "lr", "seed")}
-    trained = classifier.train_classifier(
-        Some(images, items), (values[items] > cut).astype("int64"), **recipe
-    )
+    sides = ["without", "with"]
+    having = (values[items] > cut).astype("int64")
+    trained = classifier.train_classifier(Some(images, items), having, **recipe, classes=sides)
     trained.save(output, {"config": settings, "data": images.digest})
 
 
@@ -191,19 +194,23 @@ def evaluate(
     speed, settings = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
     import numpy as np
 
-    from bridgepipe import running, tables
+    from bridgepipe import lineage, running, tables
     from bridgepipe.evaluation import edits, protocol
-    from bridgepipe.evaluation.classifier import SmallClassifier
-    from bridgepipe.evaluation.features import describe
+    from bridgepipe.evaluation.features import check_fits, describe
     from bridgepipe.store import ImageStore
 
     features = load_extractor(extractor, weights, speed)
-    store, real, known = ImageStore(edited), ImageStore(train), SmallClassifier.load(classifier)
+    store, real, undone = ImageStore(edited), ImageStore(train), ImageStore(plain)
+    lineage.made_together(store, undone)
+    lineage.made_from(store, ImageStore(data), "source images")
+    check_fits(features, real)
+    known = load_judge(settings, classifier, real, speed)
     made = store.card["made_by"]
     values, cut = values_and_cut(real, {**settings, "threshold": made["cut"]})
-    strips = open_strips(store, ImageStore(plain), ImageStore(data))
-    judge = _judge(settings, real, known, values, cut)
-    found, rows = edits.measure(strips, judge, _keepers(settings, real, known), known)
+    strips = open_strips(store, undone, ImageStore(data))
+    judge = _judge_of_the_edit(settings, real, known, values, cut)
+    named = None if settings["classifier"] is None else known
+    found, rows = edits.measure(strips, judge, _keepers(settings, real, known), named)
     sides = {"with": edits.Some(real, np.flatnonzero(values > cut))}
     sides["without"] = edits.Some(real, np.flatnonzero(values <= cut))
     found |= edits.distances_to_real(strips, judge, found["best_distance"], sides, features)
@@ -238,10 +245,37 @@ def open_strips(edited: ImageStore, plain: ImageStore, data: ImageStore) -> Stri
     return Strips(images.reshape(n, len(distances), *images.shape[1:]), distances, untouched, originals)
 
 
+def load_judge(settings: dict[str, Any], weights: Path, real: ImageStore, speed: Any) -> Any:
+    """What knows the classes of the images, or a classifier of the attribute that was trained on them.
+
+    Raises:
+        UserError: it knows other classes, or judges another attribute, or was trained on other images.
+    """
+    from bridgepipe import running
+    from bridgepipe.evaluation.accuracy import classes_of
+    from bridgepipe.evaluation.features import load_extractor
+
+    kind = "classifier" if weights.suffix == ".safetensors" else "resnet50"
+    known: Any = load_extractor(kind, weights, device=running.accelerator(speed.device).device)
+    if settings["classifier"] is not None:
+        numbers_in(classes_of(known), real.classes, known.name, real.path)
+        return known
+    told = known.card.get("config", settings)
+    for key in ("attribute", "against"):
+        if told[key] != settings[key]:
+            what = f"a judge of the {key} {told[key]}, the configuration says {settings[key]}"
+            raise UserError(what, weights, "train the judge of this experiment")
+    if known.card.get("data", real.digest) != real.digest:
+        raise UserError("the judge was trained on other images", weights, f"train it on {real.path}")
+    return known
+
+
 def _judge(
-    settings: dict[str, Any], real: ImageStore, known: SmallClassifier, values: np.ndarray, cut: float
-) -> Judge:
+    settings: dict[str, Any], real: ImageStore, known: Any, values: np.ndarray, cut: float
+) -> Judge | None:
     """What tells the attribute of an edited image: a measure, the classes, or a classifier of its own.
+
+    None for an attribute that only classes tell, where no classifier of them is configured.
 
     Raises:
         UserError: the classifier knows the classes, and the attribute does not follow from them.
@@ -258,21 +292,36 @@ def _judge(
         found = [measure(real[i]) for i in range(len(real))]
         return Measured(measure, float(np.quantile(found, (values <= cut).mean())), f"{name}, measured")
     if settings["classifier"] is None:
-        return ByClass(known, np.array([0, 1]) > 0, np.array([1, 0]) > 0, "classifier of the attribute")
-    has = attributes.with_it(real.classes, name)
+        return None
+    has = attributes.with_it(known.classes, name)
     if has is None:
         mend = "set it to null, so that a judge is trained"
         raise UserError(f"the classes don't tell {name}", "evaluate.classifier", mend)
-    against = attributes.with_it(real.classes, settings["against"] or "")
-    return ByClass(known, has, ~has if against is None else against, "classifier of the classes")
+    against = attributes.with_it(known.classes, settings["against"] or "")
+    here = np.isin(known.classes, real.classes or [])
+    return ByClass(
+        known, has & here, (~has if against is None else against) & here, "classifier of the classes"
+    )
 
 
-def _keepers(settings: dict[str, Any], real: ImageStore, known: SmallClassifier) -> dict[str, Judge]:
-    """Judges of the other attributes that edits should keep."""
+def _judge_of_the_edit(
+    settings: dict[str, Any], real: ImageStore, known: Any, values: np.ndarray, cut: float
+) -> Judge:
+    """The judge of the edited attribute: `_judge`, or the classifier that was trained for it."""
+    import numpy as np
+
+    from bridgepipe.evaluation.edits import ByClass
+
+    found = _judge(settings, real, known, values, cut)
+    trained = "classifier of the attribute"
+    return found or ByClass(known, np.array([False, True]), np.array([True, False]), trained)
+
+
+def _keepers(settings: dict[str, Any], real: ImageStore, known: Any) -> dict[str, Judge]:
+    """Judges of the other attributes that edits should keep; those that nothing tells are left out."""
     found = {}
     for name in settings["kept"]:
         other = {**settings, "attribute": name, "against": None, "threshold": None}
-        if settings["classifier"] is None:
-            raise UserError(f"no classifier for {name}", "evaluate.kept", "name evaluate.classifier")
-        found[name] = _judge(other, real, known, *values_and_cut(real, other))
+        if (judge := _judge(other, real, known, *values_and_cut(real, other))) is not None:
+            found[name] = judge
     return found

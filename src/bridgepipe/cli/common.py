@@ -96,10 +96,21 @@ def sampling_of(section: dict[str, Any]) -> Sampling:
     return Sampling(**fields_of(Sampling, section))
 
 
-def open_sources(path: Path | None) -> ImageStore | None:
+def open_sources(path: Path | None, images: Any) -> ImageStore | None:
+    """The store of the source images of pairs; None without a path.
+
+    Raises:
+        UserError: they are not the other halves of ``images``.
+    """
+    from bridgepipe import lineage
     from bridgepipe.store import ImageStore
 
-    return None if path is None else ImageStore(path)
+    if path is None:
+        return None
+    sources = ImageStore(path)
+    lineage.made_together(images, sources)
+    same_count(images=images, sources=sources)
+    return sources
 
 
 def load_restorer(model: Path, train_config: Path, problem: Problem, runtime: params.Runtime) -> Restorer:
@@ -127,8 +138,9 @@ def load_extractor(configuration: Path, weights: Path, runtime: params.Runtime) 
     from bridgepipe import running
     from bridgepipe.evaluation import features
 
-    kind = artifacts.read_json(configuration)["kind"]
-    return features.load_extractor(kind, weights, device=running.accelerator(runtime.device).device)
+    config = artifacts.read_json(configuration)
+    device = running.accelerator(runtime.device).device
+    return features.load_extractor(config["kind"], weights, device=device, config=config)
 
 
 def same_count(**stores: Any) -> None:

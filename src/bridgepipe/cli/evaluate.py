@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +20,11 @@ from bridgepipe.cli.common import (
     read_shared_runtime,
     same_count,
 )
+from bridgepipe.errors import UserError
+
+if TYPE_CHECKING:
+    from bridgepipe.evaluation.fid import Statistics
+    from bridgepipe.store import ImageStore
 
 app = typer.Typer()
 metric_app = typer.Typer(no_args_is_help=True, help="Metrics of restored images, each with its protocol.")
@@ -36,12 +42,13 @@ def statistics(
 ) -> None:
     """Mean and covariance of the features of a split: the reference of the FID."""
     speed = read_shared_runtime(runtime, threads, processes)
-    from bridgepipe import running
-    from bridgepipe.evaluation import fid
+    from bridgepipe import lineage, running
+    from bridgepipe.evaluation import features, fid
     from bridgepipe.store import ImageStore
 
-    network = load_extractor(extractor, weights, speed)
-    found = fid.statistics(network, ImageStore(data), speed.batch_size)
+    network, images = load_extractor(extractor, weights, speed), ImageStore(data)
+    features.check_fits(network, images)
+    found = replace(fid.statistics(network, images, speed.batch_size), origin=lineage.origin(images))
     if running.is_main():
         found.save(output)
 
@@ -61,16 +68,19 @@ def fid_metric(
 ) -> None:
     """FID and KID of images, and of what they were made from, against real ones."""
     speed = read_shared_runtime(runtime, threads, processes)
-    from bridgepipe import running
+    from bridgepipe import lineage, running
     from bridgepipe.evaluation import fid, protocol
-    from bridgepipe.evaluation.features import describe
+    from bridgepipe.evaluation.features import check_fits, describe
     from bridgepipe.store import ImageStore
 
     settings, network = artifacts.read_json(config), load_extractor(extractor, weights, speed)
     reference = fid.Statistics.load(statistics, {"extractor": describe(network)})
     stores = {"": ImageStore(images)}
+    check_fits(network, stores[""])
+    _check_reference(reference, stores[""], settings["reference"], statistics)
     if corrupted is not None:
         stores["_corrupted"] = ImageStore(corrupted)
+        lineage.made_together(*stores.values())
     measured = {suffix: fid.statistics(network, s, speed.batch_size) for suffix, s in stores.items()}
     if not running.is_main():
         return
@@ -85,6 +95,7 @@ def fid_metric(
         extractor=describe(network),
         reference=settings["reference"],
         reference_digest=reference.data,
+        reference_origin=reference.origin,
     )
     protocol.write_metric(output, values, shared, _made_with(stores[""]))
 
@@ -104,19 +115,22 @@ def accuracy_metric(
     """Share of restored, corrupted and original images that a classifier names rightly."""
     speed = read_shared_runtime(runtime, threads, processes)
     from bridgepipe import running
+    from bridgepipe.classes import numbers_in
     from bridgepipe.evaluation import protocol
-    from bridgepipe.evaluation.accuracy import classifier_accuracy
+    from bridgepipe.evaluation.accuracy import classes_of, classifier_accuracy
     from bridgepipe.evaluation.features import First, Images, describe
-    from bridgepipe.store import ImageStore
 
-    network, truth = load_extractor(extractor, weights, speed), ImageStore(originals)
-    stores = {"": ImageStore(restored), "_corrupted": ImageStore(corrupted)}
+    network = load_extractor(extractor, weights, speed)
+    *degraded, truth = _restored_stores(restored, corrupted, originals)
+    stores = dict(zip(("", "_corrupted"), degraded, strict=True))
+    known = truth.classes if truth.labels is not None else None
+    numbers_in(classes_of(network), known, network.name, truth.path)
     n = len(stores[""])
     labels = None if truth.labels is None else truth.labels[:n]
     values: dict[str, Any] = {}
     sets: dict[str, Images] = {**stores, "_originals": First(truth, n)}
     for suffix, images in sets.items():
-        found = classifier_accuracy(network, images, labels, speed.batch_size)
+        found = classifier_accuracy(network, images, labels, speed.batch_size, known)
         values |= {
             f"accuracy{suffix}": found.accuracy,
             f"low{suffix}": found.low,
@@ -136,10 +150,8 @@ def restoration_metric(restored: File, corrupted: File, originals: File, output:
     from bridgepipe.evaluation import protocol
     from bridgepipe.evaluation.features import First
     from bridgepipe.evaluation.restoration import restoration
-    from bridgepipe.store import ImageStore
 
-    images, seen, truth = ImageStore(restored), ImageStore(corrupted), ImageStore(originals)
-    same_count(restored=images, corrupted=seen)
+    images, seen, truth = _restored_stores(restored, corrupted, originals)
     found = restoration(images, seen, First(truth, len(images)))
     shared = protocol.protocol(
         "psnr, ssim: per image on uint8, mean", n=len(images), reference_digest=truth.digest
@@ -156,7 +168,44 @@ def table(metrics: list[Path], csv: File, markdown: File) -> None:
     tables.write_table(csv, markdown, summary.collect(metrics))
 
 
-def _made_with(images: Any) -> dict[str, Any]:
+def _made_with(images: ImageStore) -> dict[str, Any]:
     """What one value was made with and another may differ in."""
     made_by = images.card["made_by"]
-    return {"settings": made_by["settings"], "model": made_by["model"], "data": made_by["data"]}
+    return {key: made_by[key] for key in ("settings", "model", "data", "origin") if key in made_by}
+
+
+def _restored_stores(*paths: Path) -> tuple[ImageStore, ImageStore, ImageStore]:
+    """Restored and corrupted images of one run, and the originals that they were made from.
+
+    Raises:
+        UserError: they do not belong together.
+    """
+    from bridgepipe import lineage
+    from bridgepipe.store import ImageStore
+
+    images, seen, truth = (ImageStore(path) for path in paths)
+    lineage.made_together(images, seen)
+    lineage.made_from(images, truth, "originals")
+    same_count(restored=images, corrupted=seen)
+    return images, seen, truth
+
+
+def _check_reference(found: Statistics, images: ImageStore, split: str, where: Path) -> None:
+    """Refuse reference statistics of another source or split, or of images of another size.
+
+    Raises:
+        UserError: they are, as far as their card tells.
+    """
+    from bridgepipe.lineage import kind_of
+
+    about, made = found.origin, images.card["made_by"].get("origin", {})
+    size, kinds = about.get("size"), {kind_of(o["source"]) for o in (about, made) if "source" in o}
+    if len(kinds) > 1:
+        what = f"statistics of {about['name']}, the images were made from {made['name']}"
+        raise UserError(what, where, "give those of the images' own dataset")
+    if about.get("split", split) != split:
+        mend = "give those of the configured split"
+        raise UserError(f"statistics of {about['name']}, evaluate.reference is {split}", where, mend)
+    if size is not None and list(images.image_size) != list(size):
+        what = f"statistics of {size[0]}x{size[1]} pixels, the images have {images.image_size}"
+        raise UserError(what, where, "give those of images of the same size")

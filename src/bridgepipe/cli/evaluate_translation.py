@@ -47,18 +47,20 @@ def translation_fid(
     Beside them, of one dataset, those of the untranslated images and of other real ones: ceiling and floor.
     """
     speed, settings = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
-    from bridgepipe import running
+    from bridgepipe import lineage, running
     from bridgepipe.evaluation import fid, protocol
-    from bridgepipe.evaluation.features import Images, describe
+    from bridgepipe.evaluation.features import Images, check_fits, describe
     from bridgepipe.evaluation.translation import Chosen
     from bridgepipe.store import ImageStore
 
     network = load_extractor(extractor, weights, speed)
     images, real = ImageStore(translated), ImageStore(reference)
-    label = images.card["made_by"]["target_label"]
+    check_fits(network, real)
+    label = _target(images)
     wanted = Chosen(real, items_of_class(real, label))
     sets: dict[str, Images] = {"": images}
     if source is not None:
+        lineage.made_from(images, ImageStore(source), "source images")
         sets |= _beside(images, ImageStore(source), label, held_out=ImageStore(source).digest != real.digest)
     against = fid.statistics(network, wanted, speed.batch_size)
     measured = {suffix: fid.statistics(network, some, speed.batch_size) for suffix, some in sets.items()}
@@ -75,13 +77,19 @@ def translation_fid(
         extractor=describe(network),
         reference=settings["reference"],
         reference_digest=real.digest,
+        reference_origin=lineage.origin(real),
         reference_n=len(wanted),
         label=label,
     )
     protocol.write_metric(output, values, shared, _made_with(images))
 
 
-def _beside(images: ImageStore, store: ImageStore, label: int | None, held_out: bool) -> dict[str, Chosen]:
+def _target(images: ImageStore) -> str | None:
+    """Name of the class that images were translated to."""
+    return images.card["made_by"]["target_class"]
+
+
+def _beside(images: ImageStore, store: ImageStore, label: str | None, held_out: bool) -> dict[str, Chosen]:
     """The untranslated images, and as many real ones of the target class if they are not the reference."""
     from bridgepipe.evaluation.translation import Chosen
 
@@ -104,23 +112,31 @@ def target_accuracy(
 ) -> None:
     """Share of translations that an independent classifier takes for the target class."""
     speed, settings = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
+    import numpy as np
+
     from bridgepipe import running
+    from bridgepipe.classes import number_of, numbers_in
     from bridgepipe.errors import UserError
     from bridgepipe.evaluation import protocol
-    from bridgepipe.evaluation.accuracy import classifier_accuracy
+    from bridgepipe.evaluation.accuracy import classes_of, classifier_accuracy
     from bridgepipe.evaluation.features import describe
     from bridgepipe.store import ImageStore
 
     network, images = load_extractor(extractor, weights, speed), ImageStore(translated)
-    label = settings["label"] if settings["label"] is not None else images.card["made_by"]["target_label"]
-    if label is None:
-        raise UserError("no target class", "evaluate.label", "give its number in the classifier's data")
-    found = classifier_accuracy(network, images, [label] * len(images), speed.batch_size)
+    known, target = classes_of(network), _target(images)
+    if settings["label"] is None and target is None:
+        mend = "give its name in the classifier's data, or set evaluate.classifier to null"
+        raise UserError("no target class", "evaluate.label", mend)
+    if settings["label"] is not None:
+        number = number_of(settings["label"], known, "evaluate.label")
+    else:
+        number = numbers_in(known, [str(target)], network.name, translated)[0]
+    found = classifier_accuracy(network, images, np.full(len(images), number), speed.batch_size)
     if not running.is_main():
         return
     values = {"accuracy": found.accuracy, "low": found.low, "high": found.high}
     shared = protocol.protocol(
-        "share taken for the target class", n=len(images), extractor=describe(network), label=label
+        "share taken for the target class", n=len(images), extractor=describe(network), label=number
     )
     protocol.write_metric(output, values, shared, _made_with(images))
 
@@ -142,18 +158,20 @@ def kept_metric(
     Beside them the same for a translation of another image, and for a random real image of the target class.
     """
     speed = read_shared_runtime(runtime, threads, processes)
-    from bridgepipe import running
+    from bridgepipe import lineage, running
     from bridgepipe.evaluation import protocol
-    from bridgepipe.evaluation.features import describe
+    from bridgepipe.evaluation.features import check_fits, describe
     from bridgepipe.evaluation.translation import Chosen, likeness, others, partners
     from bridgepipe.store import ImageStore
 
     network = load_extractor(extractor, weights, speed)
     images, store = ImageStore(translated), ImageStore(source)
+    lineage.made_from(images, store, "source images")
+    check_fits(network, store)
     sources = Chosen(store, images.array("item"))
     floors: dict[str, Chosen] = {"_other": Chosen(images, others(len(images)))}
     if real:
-        targets = items_of_class(store, images.card["made_by"]["target_label"])
+        targets = items_of_class(store, _target(images))
         floors["_random"] = Chosen(Chosen(store, targets), partners(len(images), len(targets)))
     found = likeness(images, sources, network, speed.batch_size)
     values = found.means()
@@ -196,11 +214,13 @@ def translations(
     """Source, latent, translation and the way back of some images."""
     import numpy as np
 
-    from bridgepipe import figures
+    from bridgepipe import figures, lineage
     from bridgepipe.pixels import to_uint8
     from bridgepipe.store import ImageStore
 
     images, noise, returned, store = (ImageStore(p) for p in (translated, latents, back, source))
+    lineage.made_together(images, noise, returned)
+    lineage.made_from(images, store, "source images")
     rows = range(min(ROWS, len(images), len(returned)))
     items = images.array("item")
     latent = store_to_tensor(noise, rows) / 3
@@ -224,4 +244,5 @@ def store_to_tensor(states: ImageStore, items: range) -> Any:
 def _made_with(images: Any) -> dict[str, Any]:
     """What one value was made with and another may differ in."""
     made_by = images.card["made_by"]
-    return {key: made_by[key] for key in ("settings", "model", "target_model", "guide", "data")}
+    kept = ("settings", "model", "target_model", "guide", "data", "origin")
+    return {key: made_by[key] for key in kept if key in made_by}

@@ -30,7 +30,7 @@ def grid(restored: File, corrupted: File, originals: File, output: File, title: 
     """Original, corrupted and restored images with the PSNR of each."""
     import numpy as np
 
-    from bridgepipe import figures
+    from bridgepipe import figures, lineage
     from bridgepipe.evaluation.restoration import quality
     from bridgepipe.store import ImageStore
 
@@ -39,6 +39,8 @@ def grid(restored: File, corrupted: File, originals: File, output: File, title: 
         "corrupted": ImageStore(corrupted),
         "restored": ImageStore(restored),
     }
+    lineage.made_together(stores["restored"], stores["corrupted"])
+    lineage.made_from(stores["restored"], stores["original"], "originals")
     columns = {
         name: np.stack([s[i] for i in range(min(ROWS, len(stores["restored"])))])
         for name, s in stores.items()
@@ -80,7 +82,7 @@ def path(
     settings, images = artifacts.read_json(config), ImageStore(data)
     how = sampling_of(settings["sample"])
     restorer = load_restorer(model, train_config, problem_of(settings, images.image_size), speed)
-    result = next(restorer.restore(images, range(4), how, open_sources(sources)))
+    result = next(restorer.restore(images, range(4), how, open_sources(sources, images)))
     figures.path_grid(output, result.corrupted, result.states, result.predictions, result.steps, title)
 
 

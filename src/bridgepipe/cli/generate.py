@@ -58,7 +58,7 @@ def generate(
     batches = running.shared(lambda share: spd.images(network, share, how), items, speed.batch_size)
     if running.helps(batches):
         return
-    with writer(output, made_by, first=items.start) as out:
+    with writer(output, made_by, classes=network.class_names, first=items.start) as out:
         for batch in batches:
             for image in batch:
                 out.put(image)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridgepipe import artifacts, params
+from bridgepipe import artifacts, ilsvrc, params
+from bridgepipe.classes import trained_classes
 from bridgepipe.cli.common import fields_of, open_sources, problem_of, tuples
 from bridgepipe.errors import UserError
 
@@ -42,10 +43,22 @@ def task_of(settings: dict[str, Any], data: Images, sources: Path | None, spectr
     """
     if settings["method"] == "i2sb":
         return _restoration(settings, data, sources)
-    fitted = {} if spectrum is None else {"spectrum": artifacts.read_json(spectrum)}
+    fitted = {} if spectrum is None else {"spectrum": _spectrum_of(spectrum, data)}
     diffusion = diffusion_of(settings, shape_of(data), fitted.get("spectrum", {}))
     card = {"shape": list(diffusion.shape), **fitted}
     return (_classifier if settings["method"] == "guide" else _denoiser)(settings, data, diffusion, card)
+
+
+def _spectrum_of(file: Path, data: Any) -> dict[str, Any]:
+    """A fitted spectrum.
+
+    Raises:
+        UserError: it was fitted to other data.
+    """
+    found = artifacts.read_json(file)
+    if found.get("data") != data.digest:
+        raise UserError("the spectrum was fitted to other data", file, f"fit it to {data.path}")
+    return found
 
 
 def _restoration(settings: dict[str, Any], data: Any, sources: Path | None) -> Task:
@@ -54,7 +67,7 @@ def _restoration(settings: dict[str, Any], data: Any, sources: Path | None) -> T
     problem, seed = problem_of(settings, data.image_size), settings["train"]["seed"]
     network = i2sb.network(problem.image_size, problem.cond_x1, seed, **_arguments(settings))
     _initialise(network, settings)
-    return Task(network, i2sb.objective(problem, open_sources(sources)), {})
+    return Task(network, i2sb.objective(problem, open_sources(sources, data)), {})
 
 
 def _denoiser(settings: dict[str, Any], data: Any, diffusion: Diffusion, card: dict[str, Any]) -> Task:
@@ -62,9 +75,8 @@ def _denoiser(settings: dict[str, Any], data: Any, diffusion: Diffusion, card: d
 
     labels, classes, drop = None, None, settings.get("drop_labels", 0.0)
     if settings.get("conditional"):
-        labels = _labels(data)
-        classes = int(labels.max()) + 1
-        card = {**card, "class_names": data.classes}
+        labels, names = _labels(data)
+        classes, card = len(names), {**card, "class_names": names}
     told = None if classes is None else classes + (drop > 0)
     kind, seed = settings["network"]["kind"], settings["train"]["seed"]
     network = gaussian.network(kind, diffusion, told, seed, **_arguments(settings))
@@ -74,16 +86,21 @@ def _denoiser(settings: dict[str, Any], data: Any, diffusion: Diffusion, card: d
 def _classifier(settings: dict[str, Any], data: Any, diffusion: Diffusion, card: dict[str, Any]) -> Task:
     from bridgepipe.methods import gaussian
 
-    labels = _labels(data)
-    classes, seed = int(labels.max()) + 1, settings["train"]["seed"]
-    network = gaussian.classifier(diffusion, classes, seed, pool=settings["pool"], **_arguments(settings))
-    return Task(network, gaussian.classifier_objective(diffusion, labels), {**card, "classes": classes})
+    labels, names = _labels(data)
+    pool, seed = settings["pool"], settings["train"]["seed"]
+    network = gaussian.classifier(diffusion, len(names), seed, pool=pool, **_arguments(settings))
+    return Task(network, gaussian.classifier_objective(diffusion, labels), {**card, "class_names": names})
 
 
-def _labels(data: Any) -> np.ndarray:
+def _labels(data: Any) -> tuple[np.ndarray, list[str]]:
+    """Labels and names of the classes.
+
+    Raises:
+        UserError: no labels, or a class without training images.
+    """
     if data.labels is None:
         raise UserError("no labels", data.path, "take a dataset with classes, or conditional: false")
-    return data.labels
+    return data.labels, trained_classes(data.labels, data.classes, data.path)
 
 
 def _initialise(network: nn.Module, settings: dict[str, Any]) -> None:
@@ -141,6 +158,7 @@ def load_model(model: Path, train_config: Path, runtime: params.Runtime) -> Mode
     weights, card = artifacts.load_tensors(model, {"config": settings})
     diffusion = diffusion_of(settings, tuple(card["shape"]), card.get("spectrum", {}))
     classes = null = None
+    names = card.get("class_names")
     if settings["method"] == "guide":
         network: nn.Module = gaussian.classifier(
             diffusion, _answers(weights), pool=settings["pool"], **_arguments(settings)
@@ -152,7 +170,7 @@ def load_model(model: Path, train_config: Path, runtime: params.Runtime) -> Mode
         network = gaussian.network(settings["network"]["kind"], diffusion, told, **_arguments(settings))
     network.load_state_dict(weights)
     speed = {name: getattr(runtime, name) for name in SPEED}
-    return gaussian.Model(network, diffusion, card[artifacts.CONTENT], classes, null, **speed)
+    return gaussian.Model(network, diffusion, card[artifacts.CONTENT], classes, null, names, **speed)
 
 
 def _told(weights: Mapping[str, Tensor]) -> int | None:
@@ -163,6 +181,12 @@ def _told(weights: Mapping[str, Tensor]) -> int | None:
 def _answers(weights: Mapping[str, Tensor]) -> int:
     """Number of classes that a classifier tells apart."""
     return next(weights[name].shape[0] for name in ("out.2.c_proj.bias", "out.3.bias") if name in weights)
+
+
+def imported_classes(settings: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Card entry with the classes of published weights that are told or tell classes: those of ILSVRC."""
+    told = settings["method"] == "guide" or settings.get("conditional", False)
+    return {"class_names": ilsvrc.classes()} if told else {}
 
 
 def published_model(

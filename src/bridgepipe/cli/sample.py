@@ -46,7 +46,7 @@ def sample(
 ) -> None:
     """Corrupt and restore one part of a split."""
     speed = read_shared_runtime(runtime, threads, processes)
-    from bridgepipe import running
+    from bridgepipe import lineage, running
     from bridgepipe.store import ImageStore, writer
 
     settings, images = artifacts.read_json(config), ImageStore(data)
@@ -55,7 +55,8 @@ def sample(
     count = min(len(images), count or len(images))
     items = range(count * part // parts, count * (part + 1) // parts)
     made_by = {"settings": settings, "model": restorer.digest, "data": images.digest}
-    source = open_sources(sources)
+    made_by |= {"origin": lineage.origin(images)}
+    source = open_sources(sources, images)
 
     def restore(share: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         return ((r.image, r.corrupted) for r in restorer.restore(images, share, how, source))

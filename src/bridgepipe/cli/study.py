@@ -55,18 +55,21 @@ def study(
     from bridgepipe import running, tables
     from bridgepipe.evaluation import fid, restoration
     from bridgepipe.evaluation.accuracy import classifier_accuracy
+    from bridgepipe.evaluation.features import check_fits
     from bridgepipe.store import ImageStore
 
     settings, images = artifacts.read_json(sample_config), ImageStore(data)
     restorer = load_restorer(model, train_config, problem_of(settings, images.image_size), speed)
     network = load_extractor(extractor, weights, speed)
+    check_fits(network, images)
+    named = images.labels is not None and set(images.classes or ()) <= set(getattr(network, "classes", ()))
     items = range(min(plan["count"], len(images)))
     originals = np.stack([images[i] for i in items])
     # the originals of the same images: a study of few images would otherwise measure their number
     reference = fid.statistics(network, originals, speed.batch_size)
 
     def restored(how: Sampling) -> np.ndarray:
-        source = open_sources(sources)
+        source = open_sources(sources, images)
 
         def work(share: Sequence[int]) -> Iterator[np.ndarray]:
             return (r.image for r in restorer.restore(images, share, how, source))
@@ -81,9 +84,10 @@ def study(
             "PSNR": restoration.quality(found, originals).mean_psnr,
             "FID": fid.fid(fid.statistics(network, found, speed.batch_size), reference),
         }
-        if images.labels is not None and hasattr(network, "logits"):
+        if images.labels is not None and named:
             labels = images.labels[: len(items)]
-            values["accuracy %"] = 100 * classifier_accuracy(network, found, labels).accuracy
+            measured = classifier_accuracy(network, found, labels, speed.batch_size, images.classes)
+            values["accuracy %"] = 100 * measured.accuracy
         return values
 
     frame = tables.table([row(walk, how) for walk, how in _walks(plan, settings["sample"])])

@@ -22,7 +22,7 @@ from bridgepipe.cli.common import (
     read_shared_runtime,
     write_provenance,
 )
-from bridgepipe.cli.models import open_data, published_model, task_of
+from bridgepipe.cli.models import imported_classes, open_data, published_model, task_of
 
 app = typer.Typer()
 # a state of training is resumed only by the same code
@@ -77,6 +77,7 @@ def import_weights(
     file = weights / "latest.pt" if weights.is_dir() else weights
     card = {"kind": settings["method"], "config": settings, "imported_sha256": artifacts.digest_file(file)}
     if settings["method"] != "i2sb":
+        card |= imported_classes(settings)
         checked = published_model(settings, plain.read_weights(file), (3, size, size), file)
         artifacts.save_tensors(output, checked, {**card, "shape": [3, size, size]})
         return
@@ -99,6 +100,6 @@ def train_classifier(
     settings, images, held_out = artifacts.read_json(config), ImageStore(train), ImageStore(val)
     recipe = {key: settings[key] for key in ("steps", "batch_size", "lr", "seed")}
     trained = classifier.train_classifier(images, images.labels, **recipe)
-    accuracy = classifier_accuracy(trained, held_out, held_out.labels)
+    accuracy = classifier_accuracy(trained, held_out, held_out.labels, classes=held_out.classes)
     print(f"accuracy on {accuracy.n} held-out images: {accuracy.accuracy:.4f}")
     trained.save(output, {"config": settings, "data": images.digest, "held_out_accuracy": accuracy.accuracy})

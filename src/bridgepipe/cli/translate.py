@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe import artifacts, params
+from bridgepipe.classes import Label, brief, name_of, number_of, numbers_in
 from bridgepipe.cli.common import (
     RUNTIME,
     Config,
@@ -21,7 +22,6 @@ from bridgepipe.cli.common import (
     read_shared_runtime,
 )
 from bridgepipe.cli.models import load_model
-from bridgepipe.config_errors import nearest
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def translate_classes(
 
     settings, images = artifacts.read_json(config), ImageStore(data)
     translator = load_translator(settings, source_model, target_model, guide, speed)
-    chosen = items_of_class(images, settings["source"], settings["sample"]["count"])
+    source = class_of(settings["source"], translator.source, images)
+    chosen = items_of_class(images, source, settings["sample"]["count"])
     items = chosen[len(chosen) * part // parts : len(chosen) * (part + 1) // parts]
     first = len(chosen) * part // parts
     made_by = _made_by(settings, translator, images)
@@ -118,16 +119,19 @@ def translate_back(
     speed = read_shared_runtime(runtime, threads, processes)
     import numpy as np
 
-    from bridgepipe import running
+    from bridgepipe import lineage, running
     from bridgepipe.pixels import to_uint8
     from bridgepipe.store import ImageStore, writer
 
     settings, images = artifacts.read_json(config), ImageStore(data)
+    seen, kept = ImageStore(translated), ImageStore(states)
+    lineage.made_together(seen, kept)
+    lineage.made_from(seen, images, "source images")
     translator = load_translator(settings, source_model, target_model, guide, speed)
-    seen = ImageStore(translated)
+    _same_models(seen, translator)
     count = min(len(seen), settings["count"] or len(seen))
     items = range(count * part // parts, count * (part + 1) // parts)
-    sources, starts = seen.array("item"), _starts(seen, ImageStore(states))
+    sources, starts = seen.array("item"), _starts(seen, kept)
     made_by = {**seen.card["made_by"], "images": "the way back"}
 
     def returned(start: Start) -> Iterator[Tensor]:
@@ -178,48 +182,85 @@ def load_translator(
     target = target or source
     a = _load(source, speed)
     b = a if target == source else _load(target, speed)
-    labels = number_of(settings["source"], _classes(source)), number_of(settings["target"], _classes(target))
+    labels = tuple(
+        None if model.classes is None else number_of(settings[side], model.class_names)
+        for side, model in (("source", a), ("target", b))
+    )
     how = Translation(**fields_of(Translation, settings["sample"]))
-    return Translator(a, b, labels, how, None if guide is None else _load(guide, speed))
+    classifier = None if guide is None else _load(guide, speed)
+    _same_images(a, b, classifier)
+    up = guided_class(settings["source"] if how.scale_encode else None, a, classifier)
+    down = guided_class(settings["target"] if how.scale_decode else None, b, classifier)
+    return Translator(a, b, (labels[0], labels[1]), how, classifier, (up, down))
+
+
+def _same_images(*used: Model | None) -> None:
+    """Refuse models and guides of images of different sizes, or of different processes."""
+    import numpy as np
+
+    source, *others = [model for model in used if model is not None]
+    for other in others:
+        if other.diffusion.shape != source.diffusion.shape:
+            what = f"a model of images {source.diffusion.shape} and one of {other.diffusion.shape}"
+            raise UserError(what, "translation", "take models and guides of one size")
+        if not np.array_equal(other.process.alpha_bar, source.process.alpha_bar):
+            what = "the models and the guide denoise different processes"
+            raise UserError(what, "translation", "take models with the same schedule and T")
+
+
+def guided_class(label: Label, model: Model, guide: Model | None) -> int | None:
+    """Number that the guide gives to the class of a model: the same name, not the same number.
+
+    Raises:
+        UserError: the guide has no such class.
+    """
+    if guide is None or label is None:
+        return None
+    name = name_of(label, model.class_names)
+    if model.class_names is None or guide.class_names is None:
+        return number_of(name, guide.class_names, "guide")
+    return numbers_in(guide.class_names, [str(name)], "guide", "translation")[0]
+
+
+def class_of(label: Label, model: Model, images: ImageStore) -> str | None:
+    """Name of a class: in the list of the model, or of the images where the model is told none."""
+    return name_of(label, model.class_names or images.classes)
 
 
 def _load(folder: Path, speed: params.Runtime) -> Model:
     return load_model(folder / "model.safetensors", folder / "config/train.json", speed)
 
 
-def _classes(folder: Path) -> list[str] | None:
-    return artifacts.load_card(folder / "model.safetensors").get("class_names")
+def _same_models(made: ImageStore, translator: Translator) -> None:
+    """Refuse to take translations back by other models than those that made them."""
+    made_by, now = made.card["made_by"], _models(translator)
+    for key, digest in now.items():
+        if made_by[key] != digest:
+            mend = "give the models that made the translations, or translate again"
+            raise UserError(f"the translations are of another {key.replace('_', ' ')}", made.path, mend)
 
 
-def number_of(label: int | str | None, names: Sequence[str] | None) -> int | None:
-    """Number of a class that is given by its name or, where it has none, by its number.
-
-    Raises:
-        UserError: no class is called so.
-    """
-    if label is None or isinstance(label, int):
-        return label
-    if names and label in names:
-        return list(names).index(label)
-    if not label.isdigit():
-        raise UserError(f"no class '{label}'", "translation", nearest(label, names or ["its number"]))
-    return int(label)
-
-
-def items_of_class(images: ImageStore, label: int | str | None, count: int | None = None) -> list[int]:
+def items_of_class(images: ImageStore, label: Label, count: int | None = None) -> list[int]:
     """Items of a class of a store; all of a store without classes, or without a label.
 
+    Args:
+        label: the name of the class; a number counts in the list of the store, if no class is called so.
+
     Raises:
-        UserError: the class is empty.
+        UserError: the class is empty, or none of the store's.
     """
     import numpy as np
 
-    labels, number = images.labels, number_of(label, images.classes)
-    everything = labels is None or number is None
-    found = range(len(images)) if everything else np.flatnonzero(labels == number).tolist()
-    if not len(found):
-        raise UserError(f"no images of class '{label}'", images.path, "take another class or split")
-    return list(found[:count])
+    if images.labels is None or label is None:
+        return list(range(len(images)))[:count]
+    names = images.classes
+    listed = names is None or str(label) in names or (isinstance(label, int) and label < len(names))
+    number = number_of(label, names, images.path) if listed else None
+    found = [] if number is None else np.flatnonzero(images.labels == number).tolist()
+    if not found:
+        has = f" (it has {brief(names)})" if names else ""
+        raise UserError(f"no images of class '{label}'{has}", images.path, "take another class or split")
+    return found[:count]
 
 
 def _names(settings: dict[str, Any], images: ImageStore, items: Sequence[int]) -> list[str]:
@@ -229,12 +270,18 @@ def _names(settings: dict[str, Any], images: ImageStore, items: Sequence[int]) -
 
 
 def _made_by(settings: dict[str, Any], translator: Translator, images: ImageStore) -> dict[str, Any]:
-    guide = None if translator.guide is None else translator.guide.digest
+    from bridgepipe import lineage
+
     return {
         "settings": {**settings, "dataset": images.path.parent.name, "sample": dict(settings["sample"])},
-        "model": translator.source.digest,
-        "target_model": translator.target.digest,
-        "guide": guide,
+        **_models(translator),
+        "target_class": name_of(settings["target"], translator.target.class_names),
         "target_label": translator.labels[1],
         "data": images.digest,
+        "origin": lineage.origin(images),
     }
+
+
+def _models(translator: Translator) -> dict[str, str | None]:
+    guide = None if translator.guide is None else translator.guide.digest
+    return {"model": translator.source.digest, "target_model": translator.target.digest, "guide": guide}

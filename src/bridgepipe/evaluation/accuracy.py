@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 import numpy as np
 
 from bridgepipe import running
+from bridgepipe.classes import numbers_in
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation.features import Extractor, Images, batches
+from bridgepipe.evaluation.features import Images, outputs
 
 Z95 = 1.959963984540054  # two-sided 95 % point of the normal distribution
 
@@ -26,7 +28,11 @@ class Accuracy:
 
 
 def classifier_accuracy(
-    classifier: Extractor, images: Images, labels: Sequence[int] | np.ndarray | None, batch_size: int = 64
+    classifier: Any,
+    images: Images,
+    labels: Sequence[int] | np.ndarray | None,
+    batch_size: int = 64,
+    classes: Sequence[str] | None = None,
 ) -> Accuracy:
     """Accuracy of ``classifier`` on ``images``.
 
@@ -35,23 +41,33 @@ def classifier_accuracy(
         images: uint8 HWC arrays.
         labels: class of every image.
         batch_size: images per call of the classifier.
+        classes: names of the labels, which the classifier must know; None: labels are its own numbers.
 
     Raises:
-        UserError: no labels, another number of them, no images, or an extractor without classes.
+        UserError: no labels, another number of them, no images, an extractor without classes or with others.
     """
     truth = _checked(images, labels)
-    if not hasattr(classifier, "logits"):
-        raise UserError(
-            f"{classifier.name} knows no classes",
-            "evaluate.classifier",
-            "choose one of kind classifier or resnet50",
-        )
+    names = classes_of(classifier)
+    if classes is not None:
+        truth = np.asarray(numbers_in(names, classes, classifier.name, "accuracy"))[truth]
     correct = 0
-    for start, batch in batches(images, batch_size, "accuracy"):
-        predicted = classifier.logits(batch).argmax(dim=1).cpu().numpy()
+    for start, logits in outputs(classifier.logits, images, batch_size, "accuracy"):
+        predicted = logits.argmax(dim=1).cpu().numpy()
         correct += int((predicted == truth[start : start + len(predicted)]).sum())
     correct = sum(running.gather(correct))
     return Accuracy(correct / len(truth), *wilson(correct, len(truth)), n=len(truth))
+
+
+def classes_of(classifier: Any) -> Sequence[str]:
+    """Names of the classes that an extractor tells apart.
+
+    Raises:
+        UserError: it tells none.
+    """
+    if not hasattr(classifier, "logits"):
+        mend = "choose one of kind classifier or resnet50, or null"
+        raise UserError(f"{classifier.name} knows no classes", "evaluate.classifier", mend)
+    return classifier.classes if hasattr(classifier, "classes") else ()
 
 
 def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float]:

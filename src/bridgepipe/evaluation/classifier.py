@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import trange
 
-from bridgepipe.artifacts import load_tensors, save_tensors
+from bridgepipe.artifacts import load_card, load_tensors, save_tensors
+from bridgepipe.classes import trained_classes
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.features import Batch, Images, digest_tensors
 from bridgepipe.pixels import from_uint8
@@ -62,16 +63,26 @@ class SmallClassifier:
         network: the trained network.
         image_size: height and width of the images that it was trained on; it refuses others.
         device: where it runs.
+        classes: names of the classes, by number; their numbers when None.
+
+    Attributes:
+        card: what its file tells; {} before there is one.
     """
 
     name = "small classifier trained by bridgepipe"
 
     def __init__(
-        self, network: ConvNet, image_size: Sequence[int], device: torch.device | str = "cpu"
+        self,
+        network: ConvNet,
+        image_size: Sequence[int],
+        device: torch.device | str = "cpu",
+        classes: Sequence[str] | None = None,
     ) -> None:
         self.network = network.to(device).eval().requires_grad_(False)
         self.image_size = (int(image_size[0]), int(image_size[1]))
         self.digest = digest_tensors(network.state_dict())
+        self.classes = list(classes or map(str, range(network.head.out_features)))
+        self.card: dict[str, Any] = {}
         self.resize = f"none, {self.image_size[0]}x{self.image_size[1]}"
 
     @torch.no_grad()
@@ -92,19 +103,31 @@ class SmallClassifier:
         """Write the weights with ``card`` and what `load` needs to build the network."""
         width, classes = self.network.head.in_features, self.network.head.out_features
         shape = {"image_size": list(self.image_size), "classes": classes, "width": width}
-        save_tensors(path, self.network.state_dict(), {**card, "kind": KIND, "network": shape})
+        about = {"kind": KIND, "network": shape, "class_names": self.classes}
+        save_tensors(path, self.network.state_dict(), {**card, **about})
 
     @classmethod
-    def load(cls, path: str | Path, device: torch.device | str = "cpu") -> SmallClassifier:
+    def load(
+        cls,
+        path: str | Path,
+        device: torch.device | str = "cpu",
+        config: Mapping[str, Any] | None = None,
+    ) -> SmallClassifier:
         """Read a file of `save`.
 
+        Args:
+            config: under which it must have been trained; None: any.
+
         Raises:
-            UserError: missing, damaged, or not a classifier.
+            UserError: missing, damaged, not a classifier, or trained under another configuration.
         """
-        weights, card = load_tensors(path, {"kind": KIND})
+        told = {"config": config} if config is not None and "config" in load_card(path) else {}
+        weights, card = load_tensors(path, {"kind": KIND, **told})
         network = ConvNet(card["network"]["classes"], card["network"]["width"])
         network.load_state_dict(weights)
-        return cls(network, card["network"]["image_size"], device)
+        found = cls(network, card["network"]["image_size"], device, card.get("class_names"))
+        found.card = card
+        return found
 
     def _input(self, images: Batch) -> Tensor:
         for image in images:
@@ -129,6 +152,7 @@ def train_classifier(
     shift: int = 2,
     flip: bool = False,
     width: int = 64,
+    classes: Sequence[str] | None = None,
 ) -> SmallClassifier:
     """Train on all images: AdamW, one-cycle learning rate, cross-entropy.
 
@@ -144,13 +168,15 @@ def train_classifier(
         shift: images are moved by up to so many pixels each way, borders repeated.
         flip: mirror half of them (wrong for digits and letters).
         width: number of features.
+        classes: names of the classes; those of ``images`` where it is a store.
 
     Raises:
-        UserError: no labels or not one per image, or images of several sizes.
+        UserError: no labels or not one per image, a class without images, or images of several sizes.
     """
     truth = _checked_labels(images, labels)
+    classes = trained_classes(truth, classes or getattr(images, "classes", None), "classifier")
     image_size = images[0].shape[:2]
-    network = _initial(int(truth.max()) + 1, width, seed)
+    network = _initial(len(classes), width, seed)
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
     order = _order(len(images), steps * batch_size, seed).reshape(steps, batch_size)
@@ -163,7 +189,7 @@ def train_classifier(
             optimizer.step()
             schedule.step()
             bar.set_postfix(loss=f"{loss.item():.3f}")
-    return SmallClassifier(network, image_size)
+    return SmallClassifier(network, image_size, classes=classes)
 
 
 @contextmanager

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from bridgepipe import running
+from bridgepipe import ilsvrc, running
 from bridgepipe.artifacts import digest_file
+from bridgepipe.classes import numbers_in
 from bridgepipe.errors import UserError
 
 Batch = Sequence[np.ndarray] | np.ndarray
@@ -55,7 +56,7 @@ class First:
 class Extractor(Protocol):
     """What the metrics need of a network.
 
-    One that knows classes also has ``logits(images) -> [B, classes]``.
+    One that knows classes also has ``logits(images) -> [B, classes]`` and their names, ``classes``.
 
     Attributes:
         name: what it is.
@@ -124,6 +125,7 @@ class ResNet50:
 
     name = "resnet50 torchvision"
     resize = RESNET_INPUT
+    classes = tuple(ilsvrc.classes())
 
     def __init__(
         self, weights: str | Path, sha256: str | None = None, device: torch.device | str = "cpu"
@@ -146,9 +148,16 @@ class ResNet50:
 
 
 def load_extractor(
-    kind: str, weights: str | Path, sha256: str | None = None, device: torch.device | str = "cpu"
+    kind: str,
+    weights: str | Path,
+    sha256: str | None = None,
+    device: torch.device | str = "cpu",
+    config: Mapping[str, Any] | None = None,
 ) -> Extractor:
     """The extractor of one of the kinds of params.yaml: classifier, inception, resnet50.
+
+    Args:
+        config: under which a classifier must have been trained; None: any.
 
     Raises:
         UserError: as the classes of the kinds.
@@ -157,8 +166,31 @@ def load_extractor(
 
     published: dict[str, Callable[..., Extractor]] = {"inception": Inception, "resnet50": ResNet50}
     if kind == "classifier":
-        return SmallClassifier.load(weights, device=device)
+        return SmallClassifier.load(weights, device, config)
     return published[kind](weights, sha256=sha256, device=device)
+
+
+def check_fits(extractor: Extractor, images: Any) -> None:
+    """Refuse a classifier's features for images that it knows nothing of.
+
+    The published networks know photographs of any kind. A classifier that was trained here knows its own
+    classes and size alone, and the distance of other images in its features means nothing.
+
+    Args:
+        images: a store; classes that its card does not tell are not compared.
+
+    Raises:
+        UserError: images of other classes, or of another size.
+    """
+    size = getattr(extractor, "image_size", None)
+    if size is None:
+        return
+    if tuple(images.image_size) != tuple(size):
+        what = f"{extractor.name} takes images of {size[0]}x{size[1]}, these are {images.image_size}"
+        raise UserError(what, images.path, "train it on data of this size, or take another extractor")
+    made = images.card["made_by"]
+    if images.classes or "source" in made:  # prepared data, or made from such
+        numbers_in(getattr(extractor, "classes", ()), images.classes, extractor.name, images.path)
 
 
 def describe(extractor: Extractor) -> dict[str, str]:
@@ -183,13 +215,29 @@ def batches(images: Images, batch_size: int, label: str) -> Iterator[tuple[int, 
             yield start, [_checked(images[i], f"{label}, number {i}") for i in indices]
 
 
+def outputs(
+    call: Callable[[Batch], Tensor], images: Images, batch_size: int, label: str
+) -> Iterator[tuple[int, Tensor]]:
+    """Index of the first image and what ``call`` makes of each batch, one row an image; see `batches`.
+
+    Raises:
+        UserError: a row is not finite: the image is named by its index; or as `batches`.
+    """
+    for start, batch in batches(images, batch_size, label):
+        rows = call(batch)
+        if bad := (~rows.isfinite().flatten(1).all(dim=1)).nonzero().flatten().tolist():
+            mend = "look at the image and at the weights: neither may hold values that are not finite"
+            raise UserError(f"the features of image {start + bad[0]} are not finite", label, mend)
+        yield start, rows
+
+
 def per_image(call: Callable[[Batch], Tensor], images: Images, batch_size: int, label: str) -> Tensor:
     """What ``call`` makes of all images, one row each, on the CPU and in every process.
 
     Raises:
-        UserError: as `batches`.
+        UserError: as `outputs`.
     """
-    mine = {start: call(batch).cpu() for start, batch in batches(images, batch_size, label)}
+    mine = {start: rows.cpu() for start, rows in outputs(call, images, batch_size, label)}
     every = {start: made for share in running.gather(mine) for start, made in share.items()}
     return torch.cat([every[start] for start in sorted(every)])
 

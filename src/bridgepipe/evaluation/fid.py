@@ -8,7 +8,7 @@ themselves, uses a bounded sample kept beside them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from bridgepipe import running
 from bridgepipe.artifacts import load_tensors, save_tensors
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation.features import Extractor, Images, batches, data_digest, describe
+from bridgepipe.evaluation.features import Extractor, Images, data_digest, describe, outputs
 from bridgepipe.rng import generator
 
 Array = Tensor | np.ndarray
@@ -76,6 +76,7 @@ class Statistics:
         sample: features of up to ``keep`` images, float32 ``[k, d]``, for the kernel distance.
         extractor: name, digest and resize rule of what made the features.
         data: digest of the images.
+        origin: what the images are (`lineage.origin`); {} where they are no store.
     """
 
     mu: Tensor
@@ -84,12 +85,13 @@ class Statistics:
     sample: Tensor
     extractor: dict[str, Any]
     data: str
+    origin: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: str | Path) -> None:
         """Write as safetensors with a card; the same statistics give the same bytes."""
         tensors = {"mu": self.mu, "sigma": self.sigma, "sample": self.sample}
         card = {"kind": "statistics", "n": self.n, "extractor": self.extractor, "data": self.data}
-        save_tensors(path, tensors, card)
+        save_tensors(path, tensors, {**card, "origin": self.origin})
 
     @classmethod
     def load(cls, path: str | Path, expect: Mapping[str, Any] | None = None) -> Statistics:
@@ -103,7 +105,9 @@ class Statistics:
             UserError: missing, damaged, no statistics, or made with something else than expected.
         """
         tensors, card = load_tensors(path, {"kind": "statistics", **(expect or {})})
-        return cls(n=card["n"], extractor=card["extractor"], data=card["data"], **tensors)
+        told = {"n": card["n"], "extractor": card["extractor"], "data": card["data"]}
+        known: dict[str, Any] = {**tensors, **told, "origin": card.get("origin", {})}
+        return cls(**known)
 
 
 def statistics(
@@ -121,7 +125,7 @@ def statistics(
         label: what the progress bar says.
 
     Raises:
-        UserError: fewer than 2 images.
+        UserError: fewer than 2 images, or features that are not finite.
     """
     if len(images) < 2:
         raise UserError(
@@ -131,8 +135,8 @@ def statistics(
         )
     kept = set(generator(0, "kernel distance sample").permutation(len(images))[:keep].tolist())
     mine, rows = None, {}
-    for start, batch in batches(images, batch_size, label):
-        features = extractor.features(batch).cpu()
+    for start, found in outputs(extractor.features, images, batch_size, label):
+        features = found.cpu()
         mine = mine or Moments(features.shape[1])
         mine.update(features)
         rows[start] = features[[i for i in range(len(features)) if start + i in kept]]

@@ -38,6 +38,7 @@ def protocol(
     extractor: Mapping[str, Any] | None = None,
     reference: str | None = None,
     reference_digest: str | None = None,
+    reference_origin: Mapping[str, Any] | None = None,
     quantisation: str = TRUNCATION,
     **details: Any,
 ) -> dict[str, Any]:
@@ -49,13 +50,18 @@ def protocol(
         extractor: name, digest and resize rule (`features.describe`), where one is used.
         reference: name of the real images, such as "digits/test".
         reference_digest: digest of the real images.
+        reference_origin: what they are (`lineage.origin`), where that is known.
         quantisation: how samples became uint8.
         details: further keys of this metric.
     """
     return {
         "metric": metric,
         "extractor": dict(extractor) if extractor is not None else None,
-        "reference": {"name": reference, "digest": reference_digest},
+        "reference": {
+            "name": reference,
+            "digest": reference_digest,
+            **({"origin": dict(reference_origin)} if reference_origin else {}),
+        },
         "n": n,
         "quantisation": quantisation,
         **details,

@@ -146,6 +146,7 @@ def way(
     scale: float = 0.0,
     clip: bool = False,
     guide: Model | None = None,
+    guided: int | None = None,
 ) -> Way:
     """The way of ``count`` images of the class ``label``.
 
@@ -153,17 +154,19 @@ def way(
         model: told the class where it is told any; where it is not, or for None, its null class.
         guidance, scale: see `Translation`.
         clip: clamp every prediction of x0.
-        guide: classifier of noisy images, which numbers the classes as the model does.
+        guide: classifier of noisy images.
+        guided: number of the class in its list; None: as the model numbers it.
 
     Raises:
         UserError: the model or the guide has no such class.
     """
     gradient = None
     if scale and guidance == "classifier":
-        if guide is None or label is None:
+        guided = label if guided is None else guided
+        if guide is None or guided is None:
             mend = "give a guide and a class, or guidance: none"
             raise UserError("nothing guides the translation", "classifier guidance", mend)
-        gradient = guide.guidance(torch.full((count,), label), scale)
+        gradient = guide.guidance(torch.full((count,), guided), scale)
     weight = 1 + scale if scale and guidance == "free" else None
     return Way(model.process, model.denoiser(_told(model, label, count), weight), gradient, clip)
 
@@ -177,6 +180,7 @@ class Translator:
         labels: numbers of the source's and the target's class, see `way`.
         how: see `Translation`.
         guide: classifier of noisy images, for the guidance ``classifier``.
+        guided: numbers of the two classes in the list of the guide; None: as the models number them.
     """
 
     source: Model
@@ -184,6 +188,7 @@ class Translator:
     labels: tuple[int | None, int | None]
     how: Translation
     guide: Model | None = None
+    guided: tuple[int | None, int | None] = (None, None)
 
     @property
     def batch_size(self) -> int:
@@ -193,8 +198,8 @@ class Translator:
     def ways(self, count: int) -> tuple[Way, Way]:
         """The ways of ``count`` images: up, and down."""
         how = self.how
-        up = (how.guidance, how.scale_encode, how.clip_encode, self.guide)
-        down = (how.guidance, how.scale_decode, how.clip_decode, self.guide)
+        up = (how.guidance, how.scale_encode, how.clip_encode, self.guide, self.guided[0])
+        down = (how.guidance, how.scale_decode, how.clip_decode, self.guide, self.guided[1])
         source, target = self.labels
         return way(self.source, source, count, *up), way(self.target, target, count, *down)
 

@@ -5,7 +5,7 @@ DDPM, improved DDPM, ADM, the point networks of DDIB and Shortest-Path Diffusion
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -182,6 +182,7 @@ class Model:
         digest: of its weights.
         classes: number of real classes it is told; None: it is told none.
         null: the class that stands for none, of a network trained for classifier-free guidance.
+        class_names: of the classes that it is told or tells apart, in their order.
         runtime: device, precision, batch_size, channels_last, compile; speed only.
     """
 
@@ -192,9 +193,11 @@ class Model:
         digest: str,
         classes: int | None = None,
         null: int | None = None,
+        class_names: Sequence[str] | None = None,
         **runtime: Any,
     ) -> None:
         self.diffusion, self.digest, self.classes, self.null = diffusion, digest, classes, null
+        self.class_names = class_names
         self.batch_size: int = runtime.get("batch_size", 64)
         self._accelerator = running.accelerator(
             runtime.get("device", "auto"), runtime.get("precision", "fp32")

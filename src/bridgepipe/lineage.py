@@ -1,0 +1,84 @@
+"""What was made from what: artefacts that are compared item by item prove that they belong together.
+
+The card of a store tells in ``made_by`` the digest of the data and of the model that it was made from.
+Another store of the same size would be compared without a complaint, and give wrong numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from bridgepipe.errors import UserError
+
+ROLES = ("images", "space")  # entries of made_by in which stores of one job differ
+
+
+class Made(Protocol):
+    """An `ImageStore`, or anything else with a card."""
+
+    card: dict[str, Any]
+    path: Path
+
+
+def made_from(made: Made, source: Any, what: str, key: str = "data") -> None:
+    """Check that ``made`` was made from ``source``.
+
+    Args:
+        made: restored images, translations, latents, edits, ...
+        source: what has the digest that ``made`` names; its ``path`` stands in the message.
+        what: what ``source`` is called, such as "originals".
+        key: entry of ``made_by`` that holds the digest.
+
+    Raises:
+        UserError: it was made from something else, or does not tell.
+    """
+    told = made.card["made_by"].get(key)
+    if told != source.digest:
+        other = "does not tell what it was made from" if told is None else f"was made from {_short(told)}"
+        where = getattr(source, "path", made.path)
+        raise UserError(
+            f"{what} of other images: {made.path} {other}, this is {_short(source.digest)}",
+            where,
+            f"give the {what} that it was made from, or make it again from these",
+        )
+
+
+def made_together(first: Made, *others: Made) -> None:
+    """Check that one job made all of these stores: the same settings, model and data, and as many items.
+
+    Raises:
+        UserError: one differs; the first entry that does is named.
+    """
+    for other in others:
+        if (entry := _difference(_how(first), _how(other))) is not None:
+            what = f"it does not belong to {first.path}: {entry} differs"
+            raise UserError(what, other.path, "give stores of one run, or make both again")
+
+
+def origin(store: Made) -> dict[str, Any]:
+    """What data a store is, in words that later comparisons need: its name, and how it was prepared."""
+    made_by = {key: value for key, value in store.card["made_by"].items() if key != "skipped"}
+    return {"name": f"{store.path.parent.name}/{store.path.stem}", **made_by}
+
+
+def kind_of(source: str) -> str:
+    """The source of the pictures, which several kinds of datasets share."""
+    return {"digit-classes": "digits", "photo-edges": "photos"}.get(source, source)
+
+
+def _how(store: Made) -> dict[str, Any]:
+    return {key: value for key, value in store.card["made_by"].items() if key not in ROLES}
+
+
+def _difference(a: Any, b: Any, at: str = "made_by") -> str | None:
+    """The first entry in which two JSON values differ, as a dotted key."""
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        deeper = (_difference(a.get(key), b.get(key), f"{at}.{key}") for key in sorted({*a, *b}))
+        return next((found for found in deeper if found is not None), None)
+    return None if a == b else at
+
+
+def _short(digest: Any) -> str:
+    return str(digest)[:12]

@@ -7,17 +7,21 @@ job never leaves something that looks like a result. Model files carry a card
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import hashlib
 import json
 import os
-import sys
+import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridgepipe.errors import UserError
+from bridgepipe.errors import UserError, errno_of, reading, refused, writing
+from bridgepipe.locks import exclusive, is_left_over, temporary_name
+
+__all__ = ["exclusive"]
 
 if TYPE_CHECKING:  # the workflow writes its small files through this module and needs no torch
     from torch import Tensor
@@ -26,6 +30,8 @@ Card = dict[str, Any]
 # One metadata key only: safetensors writes several in an arbitrary order.
 CARD = "bridgepipe"
 CONTENT = "content_sha256"
+AGAIN = ", then run the same command again"
+REMAKE = "if it was damaged, make it again; otherwise give a file made by bridgepipe"
 
 
 @contextmanager
@@ -33,63 +39,56 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """A temporary name beside ``path``; renamed to it on success, removed on failure.
 
     Raises:
-        UserError: the folder cannot be written or the disk is full.
+        UserError: the folder cannot be written, the disk is full, or another limit was met.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(temporary_name(path.name))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
-        yield temporary
-        with open(temporary, "rb") as f:
-            os.fsync(f.fileno())
-        os.replace(temporary, path)
-    except OSError as e:
-        raise UserError(
-            f"cannot write: {e.strerror or e}",
-            path,
-            "free some space or make the folder writable, then run the same command again",
-        ) from e
+        with writing(path, again=AGAIN):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(path.parent.absolute())
+        with _about(path, temporary):
+            yield temporary
+            sync(temporary)
+            os.replace(temporary, path)
+            sync(path.parent)
     finally:
         with suppress(OSError):  # a read-only file system refuses even this
             temporary.unlink(missing_ok=True)
 
 
-def _sweep(path: Path) -> None:
-    """Remove what killed processes of this machine left under temporary names of ``path``."""
-    for left in path.parent.glob(f".{path.name}.*.tmp"):
-        pid = left.name.split(".")[-2]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
-            left.unlink(missing_ok=True)
-
-
 @contextmanager
-def exclusive(path: str | Path, wait: bool = False) -> Iterator[None]:
-    """Hold a lock file; the system lets go of it when this process ends, however it ends.
-
-    Args:
-        path: lock file, made when missing and left behind.
-        wait: wait until the other process is done, saying so once.
-
-    Raises:
-        UserError: another process holds it and ``wait`` is false.
-    """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as f:
-        try:
-            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not wait:
-                raise UserError(
-                    "another run is at work here",
-                    path,
-                    "wait until it is done or stop it, then repeat the command",
-                ) from None
-            print(
-                f"bridgepipe: waiting for another process at work here ({path})", file=sys.stderr, flush=True
-            )
-            fcntl.flock(f, fcntl.LOCK_EX)
+def _about(path: Path, temporary: Path) -> Iterator[None]:
+    """`writing`, where a person knows nothing of temporary names."""
+    try:
         yield
+    except Exception as e:
+        if errno_of(e) in (None, errno.ENOMEM):  # with less memory the work may go on in smaller pieces
+            raise
+        if str(getattr(e, "filename", None)) in (str(temporary), str(temporary.parent)):
+            e.filename = None  # type: ignore[attr-defined]
+        raise refused(e, path, "write", AGAIN) from e
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk: they outlive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as e:
+        if e.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems cannot do this for folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@cache
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes of this machine left; once in a process, as large folders list slowly."""
+    for left in os.scandir(folder):
+        if is_left_over(left.name):
+            with suppress(OSError):
+                shutil.rmtree(left.path) if left.is_dir() else os.unlink(left.path)
 
 
 def canonical(value: Any) -> str:
@@ -134,14 +133,10 @@ def read_json(path: str | Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        UserError: the file is missing or is not JSON.
+        UserError: the file is missing, cannot be read, or is not JSON.
     """
-    try:
+    with reading(path, "a JSON file", "give a JSON file; if it was one, make it again"):
         return json.loads(Path(path).read_text(encoding="utf8"))
-    except FileNotFoundError as e:
-        raise UserError("no such file", path, "make it first, or give another path") from e
-    except ValueError as e:
-        raise UserError(f"not a JSON file: {e}", path, "delete it and make it again") from e
 
 
 def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], card: Card) -> None:
@@ -156,8 +151,23 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], card: Card) ->
 
     on_cpu = {k: v.detach().to("cpu").contiguous() for k, v in tensors.items()}
     signed = {**card, CONTENT: _content(on_cpu)}
-    with atomic(path) as temporary:
-        save_file(on_cpu, temporary, metadata={CARD: canonical(signed)})
+    with atomic(path) as temporary, _scratch(temporary) as folder:
+        save_file(on_cpu, folder / "tensors", metadata={CARD: canonical(signed)})
+        temporary.touch()
+        shutil.copymode(temporary, folder / "tensors")
+        os.replace(folder / "tensors", temporary)
+
+
+@contextmanager
+def _scratch(temporary: Path) -> Iterator[Path]:
+    """A folder for safetensors, which writes under a temporary name of its own that nothing would sweep,
+    and makes files that nobody else can read."""
+    folder = temporary.with_name(temporary_name("safetensors"))
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _content(tensors: Mapping[str, Tensor]) -> str:
@@ -179,11 +189,14 @@ def load_card(path: str | Path) -> Card:
     """
     from safetensors import safe_open
 
-    with _readable(path), safe_open(path, framework="pt") as f:
+    with _readable(path), open(path, "rb"), safe_open(path, framework="pt") as f:
         metadata = f.metadata() or {}
     if CARD not in metadata:
-        raise UserError("not a bridgepipe file: it has no card", path, "give a file made by bridgepipe")
-    return json.loads(metadata[CARD])
+        raise UserError(
+            "not a bridgepipe file: it has no card", path, "give a file made by bridgepipe (import-weights)"
+        )
+    with _readable(path):
+        return dict(json.loads(metadata[CARD]))
 
 
 def load_tensors(path: str | Path, expect: Mapping[str, Any] | None = None) -> tuple[dict[str, Tensor], Card]:
@@ -207,14 +220,12 @@ def load_tensors(path: str | Path, expect: Mapping[str, Any] | None = None) -> t
             raise UserError(
                 f"made under another configuration: its {key} is {_brief(card.get(key), value)}",
                 path,
-                "delete it to make it again, or restore the configuration that it was made under",
+                "run the workflow to make it again, or restore the configuration that it was made under",
             )
     with _readable(path):
         tensors = load_file(path)
     if _content(tensors) != card.get(CONTENT):
-        raise UserError(
-            "damaged file: its content does not match its digest", path, "delete it and make it again"
-        )
+        raise UserError("damaged file: its content does not match its digest", path, REMAKE)
     return tensors, card
 
 
@@ -227,13 +238,5 @@ def _brief(found: Any, wanted: Any) -> str:
     return f"{found!r}, expected {wanted!r}"
 
 
-@contextmanager
-def _readable(path: str | Path) -> Iterator[None]:
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except FileNotFoundError as e:
-        raise UserError("no such file", path, "make it first, or give another path") from e
-    except (SafetensorError, OSError) as e:
-        raise UserError(f"damaged or foreign file: {e}", path, "delete it and make it again") from e
+def _readable(path: str | Path) -> AbstractContextManager[None]:
+    return reading(path, "a bridgepipe file", REMAKE)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bridgepipe import artifacts
+from bridgepipe import locks
 from bridgepipe.errors import UserError
 
 ANSWER_SECONDS = 10  # of sacct, squeue and scontrol; a database that is away would keep them waiting
@@ -25,6 +25,7 @@ REQUEUE_SECONDS = 45
 REMEMBERED_SECONDS = 60  # squeue must know of an ended job at least as long as it is asked about it
 PROFILE = "profiles/slurm/config.yaml"
 LOGS = ".snakemake/slurm_logs"  # where Snakemake keeps the logs of the jobs that it sent from a folder
+LOCK = ".snakemake/bridgepipe.lock"  # held by the run that is at work in a folder
 ACTIVE = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "REQUEUED")
 
 
@@ -201,11 +202,7 @@ def _log_of(command: str) -> str:
 
 def _at_work(folder: Path) -> bool:
     """Whether a run holds the folder's lock."""
-    try:
-        with artifacts.exclusive(folder / ".snakemake/bridgepipe.lock"):
-            return False
-    except UserError:
-        return True
+    return locks.held(folder / LOCK) is not None
 
 
 def _slurm_states() -> dict[str, str]:
@@ -227,23 +224,38 @@ def _queue() -> list[list[str]]:
     return [line.split("|", 4) for line in queue.splitlines()]
 
 
-def cancel_orphans(folder: Path) -> list[str]:
+def cancel_orphans(folder: Path, killed: locks.Owner | None) -> list[str]:
     """Cancel the jobs that a killed Snakemake left in a folder and wait until they are gone.
 
-    To be called only by the one run that is at work in the folder: what Slurm still
-    runs there belongs to nobody. A training that is cancelled goes on from its last state.
+    A training that is cancelled goes on from its last state.
+
+    Args:
+        folder: where the one run of this call is at work.
+        killed: the run that held the folder's lock before and did not give it back.
 
     Returns:
         Numbers of the jobs.
+
+    Raises:
+        UserError: there are jobs, and nothing proves that their run has ended: it was on another machine,
+            whose lock may not be seen here, or left no record.
     """
     sent = (folder / LOGS).exists()  # elsewhere Slurm is not asked: it may be installed and no cluster there
     left = _orphans(folder) if sent and present() else []
-    if left:
-        print(f"bridgepipe: cancelling jobs of a killed run: {' '.join(left)}", file=sys.stderr, flush=True)
-        _run("scancel", *left)
-        deadline = time.monotonic() + 60  # what does not end by itself Slurm kills after KillWait
-        while set(_orphans(folder)) & set(left) and time.monotonic() < deadline:
-            time.sleep(0.5)
+    if not left:
+        return []
+    if killed is None or not killed.here:
+        whose = f"of {killed}" if killed else "of an unknown run"
+        raise UserError(
+            f"jobs {whose} are still in Slurm's queue: {' '.join(left)}",
+            folder.resolve(),
+            f"go on there, wait until they have ended, or cancel them: scancel {' '.join(left)}",
+        )
+    print(f"bridgepipe: cancelling jobs of a killed run: {' '.join(left)}", file=sys.stderr, flush=True)
+    _run("scancel", *left)
+    deadline = time.monotonic() + 60  # what does not end by itself Slurm kills after KillWait
+    while set(_orphans(folder)) & set(left) and time.monotonic() < deadline:
+        time.sleep(0.5)
     return left
 
 

@@ -1,10 +1,14 @@
-"""The one exception that a person reads, and the one condition that is nobody's mistake: no memory left."""
+"""What a person reads when something is wrong: one exception, and what a disk or the memory can refuse."""
 
 from __future__ import annotations
 
 import errno
+import os
+import re
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 # how allocators say it that have no exception of their own
 # (PyTorch on a CPU, cuBLAS and cuDNN, C++, the loader of shared libraries)
@@ -16,6 +20,28 @@ NO_MEMORY = (
     "failed to map segment from shared object",
     "can't start new thread",
 )
+FOREIGN = ("lmdb", "safetensors")  # libraries in C and Rust that tell the system's error in their text only
+# errno -> (what, how to mend it)
+REFUSED: dict[int, tuple[str, str]] = {
+    errno.ENOSPC: ("the disk is full", "free some space"),
+    errno.EDQUOT: ("the disk quota is used up", "remove files of yours, or ask for a larger quota"),
+    errno.EROFS: ("Read-only file system", "make the folder writable, or give another one"),
+    errno.EACCES: ("Permission denied", "make it writable and readable for you, or give another path"),
+    errno.EPERM: ("Operation not permitted", "make it writable and readable for you, or give another path"),
+    errno.ENAMETOOLONG: ("the name is too long for the file system", "give a shorter name"),
+    errno.EMFILE: ("too many open files in this process", "raise the limit (ulimit -n)"),
+    errno.ENFILE: ("too many open files on this machine", "close other programs"),
+    errno.EFBIG: ("larger than a file may become here", "raise the limit (ulimit -f), or take another disk"),
+    errno.EIO: ("Input/output error of the disk", "look at the system's log, or take another disk"),
+    errno.ESTALE: ("the network file system has lost the file", "mount it again"),
+    errno.ENOMEM: ("not enough memory", "use smaller batches, or a machine (or ulimit -v) with more memory"),
+    errno.ENOENT: ("no such file", "make it first, or give another path"),
+    errno.EISDIR: ("no such file: a folder is here", "give a file"),
+    errno.ENOTDIR: ("a file stands where a folder should be", "give another path"),
+    errno.ELOOP: ("its links lead in a circle", "mend the links, or give another path"),
+    errno.EEXIST: ("a file stands where a folder should be", "give another path"),
+    errno.ENXIO: ("not a regular file", "give a file"),
+}
 
 
 class UserError(Exception):
@@ -68,3 +94,68 @@ def _no_memory(error: BaseException) -> bool:
         isinstance(error, RuntimeError | OSError | ImportError)
         and any(text in str(error).lower() for text in NO_MEMORY)
     )
+
+
+def errno_of(error: BaseException) -> int | None:
+    """The system's error number behind an exception; None when it has none.
+
+    LMDB and safetensors raise exceptions of their own, which hold it as text.
+    """
+    if _no_memory(error):
+        return errno.ENOMEM
+    if isinstance(error, OSError):
+        return error.errno
+    if not type(error).__module__.startswith(FOREIGN):
+        return None
+    if numbered := re.search(r"os error (\d+)", str(error)):
+        return int(numbered[1])
+    return next((number for number in REFUSED if os.strerror(number) in str(error)), None)
+
+
+def refused(error: BaseException, where: object, verb: str, again: str = "") -> UserError:
+    """What the system refused, in one line; the file that the system names goes before ``where``."""
+    number = errno_of(error) or 0
+    named = getattr(error, "filename", None)
+    if number not in REFUSED:
+        text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return UserError(f"cannot {verb}: {' '.join(text.split())}", named or where, f"mend that{again}")
+    what, mend = REFUSED[number]
+    absent = verb == "read" and number in (errno.ENOENT, errno.EISDIR)
+    return UserError(what if absent else f"cannot {verb}: {what}", named or where, mend + again)
+
+
+@contextmanager
+def writing(path: str | Path, verb: str = "write", again: str = "") -> Iterator[None]:
+    """Whatever the system refuses becomes one line that says which limit was met.
+
+    The rest passes, and also running out of memory, after which the work may go on in smaller pieces.
+    """
+    try:
+        yield
+    except Exception as e:
+        if errno_of(e) in (None, errno.ENOMEM):
+            raise
+        raise refused(e, path, verb, again) from e
+
+
+@contextmanager
+def reading(path: str | Path, kind: str, mend: str, missing: str = "") -> Iterator[None]:
+    """Whatever goes wrong while a file is read becomes one line: what is there is not of this kind.
+
+    Args:
+        path: the file.
+        kind: what it should be, such as "a JSON file".
+        mend: how to mend it when it is something else. It must hold for a sound file of another kind, too.
+        missing: how to mend it when nothing is there.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except FileNotFoundError as e:
+        raise UserError("no such file", path, missing or REFUSED[errno.ENOENT][1]) from e
+    except Exception as e:  # readers of damaged bytes raise anything
+        if errno_of(e) is not None:
+            raise refused(e, path, "read") from e
+        reason = next(iter(str(e).splitlines()), "") or type(e).__name__
+        raise UserError(f"not {kind}: {reason}", path, mend) from e

@@ -25,7 +25,7 @@ PAGE_BYTES = [1 << n for n in range(9, 17)]
 OVERFLOW = 0x04  # flag of the first page of a large value
 SEAL = b"bridgepipe seal\n"
 SEAL_BYTES = len(SEAL) + 16  # then the number of pages and the checksum
-REMAKE = "copy it again, or delete it and make it again"
+REMAKE = "if it was a store, copy or make it again; otherwise give one"
 
 _opened: WeakValueDictionary[tuple[int, int], lmdb.Environment] = WeakValueDictionary()
 _opening = threading.Lock()

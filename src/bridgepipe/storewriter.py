@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import shutil
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +18,6 @@ from PIL import Image
 from tqdm import tqdm
 
 from bridgepipe.artifacts import Card, atomic, canonical
-from bridgepipe.errors import UserError
 from bridgepipe.lmdbfile import seal, whole_bytes
 
 Codec = Literal["raw", "png", "source"]
@@ -32,6 +30,7 @@ CARD, NAMES, ARRAY = b"__card__", b"__names__", b"array/"
 FIRST_MAP_BYTES = 64 << 20
 # One transaction a batch of this size: fast, and small enough to be repeated when the map was full.
 COMMIT_BYTES = 32 << 20
+ZEROS = bytes(1 << 20)
 
 
 class Writer:
@@ -197,11 +196,9 @@ def writer(
     hidden = None if progress is None else not progress
     with (
         atomic(path) as temporary,
-        _disk_errors(path),
+        _disk_errors(temporary),
         tqdm(total=total, desc=path.name, unit="image", disable=hidden) as bar,
     ):
-        # A killed process with our number may have left its own beginning under this name.
-        temporary.unlink(missing_ok=True)
         w = Writer(temporary, made_by, codec, classes, first, bar)
         try:
             yield w
@@ -215,17 +212,19 @@ def writer(
 
 
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def _disk_errors(temporary: Path) -> Iterator[None]:
+    """LMDB calls every short write an input/output error: the file itself tells which limit was met.
+
+    Raises:
+        OSError: that limit.
+    """
     try:
         yield
-    except lmdb.Error as e:
-        # LMDB calls a short write an input/output error.
-        full = shutil.disk_usage(path.parent).free < COMMIT_BYTES
-        raise UserError(
-            f"cannot write: {'the disk is full' if full else e}",
-            path,
-            "free some space or make the folder writable, then run the same command again",
-        ) from e
+    except lmdb.Error:
+        with suppress(FileNotFoundError), open(temporary, "ab") as f:
+            for _ in range(0, COMMIT_BYTES, len(ZEROS)):
+                f.write(ZEROS)
+        raise
 
 
 def key_of(index: int, form: int = FORMAT) -> bytes:

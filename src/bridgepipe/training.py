@@ -199,7 +199,7 @@ class _Run:
             )
         self.microbatch = min(running.microbatch or len(self.places), len(self.places))
 
-    def alone(self) -> AbstractContextManager[None]:
+    def alone(self) -> AbstractContextManager[object]:
         """One training at a time in a folder: an orphan of a killed workflow is waited for."""
         if not self.accelerator.is_main_process:
             return nullcontext()

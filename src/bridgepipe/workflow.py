@@ -5,6 +5,7 @@ Runs every time that the workflow is read, so it imports nothing heavy.
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import signal
@@ -364,10 +365,11 @@ class Pipeline:
 
     def work_alone(self) -> None:
         """Stop when another run is at work in this folder. A killed run leaves no lock behind."""
-        self._lock = ExitStack()  # held until this process ends
+        lock = ExitStack()
+        atexit.register(lock.close)
         try:
-            self._lock.enter_context(artifacts.exclusive(".snakemake/bridgepipe.lock"))
-            cluster.cancel_orphans(Path())
+            killed = lock.enter_context(artifacts.exclusive(cluster.LOCK))
+            cluster.cancel_orphans(Path(), killed)
         except UserError as e:
             _stop(e)
 

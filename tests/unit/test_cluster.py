@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bridgepipe import cluster, launch
+from bridgepipe import cluster, launch, locks
 from bridgepipe.errors import UserError
 
 CONFIG = 'echo "MinJobAge               = {age} sec"'
@@ -127,7 +129,15 @@ def test_slurm_has_the_last_word(commands: Path, tmp_path: Path) -> None:
     assert states == {"#2": "COMPLETED", "18": "PENDING (Resources)", "#3": "FAILED"}
 
 
-def test_orphans_of_this_folder_are_cancelled(commands: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def killed() -> locks.Owner:
+    """A run of this machine that was killed."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return replace(locks.me(), pid=process.pid)
+
+
+def test_orphans_of_this_folder_are_cancelled(commands: Path, tmp_path: Path, killed: locks.Owner) -> None:
     here, said = tmp_path / "project", tmp_path / "cancelled"
     here.mkdir()
     queue = [
@@ -141,9 +151,14 @@ def test_orphans_of_this_folder_are_cancelled(commands: Path, tmp_path: Path) ->
         squeue=f"[ -e {said} ] || printf '%s\\n' {listed}",
         scancel=f'echo "$@" > {said}',
     )
-    assert cluster.cancel_orphans(here) == []
+    assert cluster.cancel_orphans(here, killed) == []
     (here / cluster.LOGS).mkdir(parents=True)
-    assert cluster.cancel_orphans(here) == ["7"]
+    foreign = replace(killed, host="login2", boot="another")
+    for unknown, whose in ((foreign, "process .* of login2"), (None, "an unknown run")):
+        with pytest.raises(UserError, match=rf"jobs of {whose}.* still in Slurm's queue: 7 .*: scancel 7$"):
+            cluster.cancel_orphans(here, unknown)
+    assert not said.exists()
+    assert cluster.cancel_orphans(here, killed) == ["7"]
     assert said.read_text() == "7\n"
 
 

@@ -339,7 +339,7 @@ def test_folders_that_cannot_be_used(tmp_path, kind):
     expected = {
         "none": "no such folder",
         "empty": "no images",
-        "only others": "no images, only 1 other files",
+        "only others": "no images, only 1 .txt",
         "mixed": "images both in the folder and in sub-folders",
         "beside splits": "beside the splits there is extra",
         "few": "has no readable images",

@@ -18,7 +18,7 @@ LAYERS = {
     "networks": {"artifacts"},
     "corruptions": set(),
     "samplers": {"processes"},
-    "datasets": {"store", "lmdbfile", "storewriter", "artifacts", "corruptions"},
+    "datasets": {"listing", "store", "lmdbfile", "storewriter", "artifacts", "corruptions"},
     "methods": {
         "processes",
         "samplers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -10,6 +11,7 @@ from bridgepipe.datasets.files import Files, load, open_files
 from bridgepipe.datasets.folder import is_image
 from bridgepipe.datasets.images import Size, height_width
 from bridgepipe.datasets.items import Item, write_splits
+from bridgepipe.datasets.layout import split_of
 from bridgepipe.errors import UserError
 from bridgepipe.names import ANIMALS
 from bridgepipe.store import Codec
@@ -52,15 +54,27 @@ def prepare(
         write_splits(Path(out_dir), splits, made_by, classes, codec, skip_bad, progress)
 
 
-def _place(name: str) -> tuple[str, ...]:
-    """(split, domain) of a file."""
-    return PurePosixPath(name).parts[-3:-1]
+def _place(name: str) -> tuple[str | None, str]:
+    """(split, domain) of a file; the split by any of its names."""
+    parts = PurePosixPath(name).parts
+    return (split_of(parts[-3]), parts[-2]) if len(parts) > 2 else (None, "")
 
 
 def _held_out(files: Files) -> str:
-    """What the held-out images are called: val or test."""
-    places = {_place(name) for name in files.sizes}
-    found = [split for split in ("val", "test") if any((split, domain) in places for domain in ANIMALS)]
+    """What the held-out images are called: val or test.
+
+    Raises:
+        UserError: nothing or both are called so, or AFHQ comes twice.
+    """
+    homes: dict[str, set[str]] = defaultdict(set)
+    for name in files.sizes:
+        split, domain = _place(name)
+        if split is not None and domain in ANIMALS:
+            homes[str(PurePosixPath(name).parents[2])].add(split)
+    if len(homes) > 1:
+        what = f"splits in more than one folder: {', '.join(sorted(homes))}"
+        raise UserError(what, files.where, "give the path of one")
+    found = sorted({split for splits in homes.values() for split in splits} & {"val", "test"})
     if len(found) != 1:
         what = "both val and test" if found else "neither val nor test"
         raise UserError(f"{what} beside train", files.where, "give AFHQ or AFHQ v2 as published")

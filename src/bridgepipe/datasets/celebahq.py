@@ -10,6 +10,7 @@ from bridgepipe.datasets.files import Files, load, open_files
 from bridgepipe.datasets.folder import is_image
 from bridgepipe.datasets.images import Size, height_width
 from bridgepipe.datasets.items import FRACTIONS, Item, divide, some, write_splits
+from bridgepipe.datasets.layout import refuse_splits
 from bridgepipe.errors import UserError
 from bridgepipe.store import Codec
 
@@ -67,6 +68,7 @@ def _items(files: Files, size: Size, crop: str) -> list[Item]:
     images = {name: _number(p.stem) for name, p in names.items() if is_image(p.name) and MASKS not in p.parts}
     if not images:
         raise UserError("no images", files.where, GET)
+    refuse_splits(images, files.where)
     if lonely := [name for name, number in images.items() if number not in attributes]:
         raise UserError(
             f"no attributes for {some(lonely)}", files.where, "name images by the numbers of the annotation"

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bridgepipe.datasets.files import unsafe_place
 from bridgepipe.datasets.images import Size, fit, height_width
 from bridgepipe.datasets.items import Item, Splits, write_splits
 from bridgepipe.errors import UserError
@@ -27,6 +28,7 @@ FOLDER = "cifar-10-batches-py"
 CLASSES = "batches.meta"
 BATCHES = {"train": [f"data_batch_{n}" for n in range(1, 6)], "test": ["test_batch"]}
 SIDE = 32
+UNPACKED_BYTES = 512 << 20  # the published archive unpacks to 187 MB
 GET = "run `bridgepipe fetch cifar10/archive`, or correct the dataset's path"
 
 
@@ -77,19 +79,45 @@ def _read(path: Path) -> dict[str, bytes]:
 
 
 def _from_archive(path: Path, wanted: list[str]) -> dict[str, bytes]:
-    contents = {}
+    """Content of the wanted members; nothing is unpacked, and links are not followed."""
+    contents: dict[str, bytes] = {}
     try:
-        with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
-            for member in archive:
-                folder, name = ("", *PurePosixPath(member.name).parts)[-2:]
-                file = archive.extractfile(member) if folder == FOLDER and name in wanted else None
-                if file is not None:
-                    contents[name] = file.read()
+        with gzip.open(path) as unpacked:
+            stream = _Bounded(unpacked)
+            with tarfile.open(fileobj=stream, mode="r|") as archive:  # type: ignore[call-overload]
+                for member in archive:
+                    folder, name = ("", *PurePosixPath(member.name).parts)[-2:]
+                    if unsafe_place(member.name):
+                        raise tarfile.TarError(f"a member lies outside the archive: {member.name!r}")
+                    if folder == FOLDER and name in wanted:
+                        contents[name] = _content(archive, member, name in contents)
             # gzip compares its checksum only at the very end, which tarfile does not read.
-            stream.read()
-    except (OSError, EOFError, tarfile.TarError, zlib.error) as e:
+            while stream.read(1 << 20):
+                pass
+    except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as e:
         raise UserError(f"not a .tar.gz archive, or cut short: {e}", path, GET) from e
     return contents
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, again: bool) -> bytes:
+    file = archive.extractfile(member) if member.isreg() and not member.issparse() else None
+    if file is None or again:
+        raise tarfile.TarError(f"{member.name!r} {'comes twice' if again else 'is no plain file'}")
+    return file.read()
+
+
+class _Bounded:
+    """A stream that ends with an error where the published archive would long have ended."""
+
+    def __init__(self, stream: gzip.GzipFile) -> None:
+        self._stream, self._left = stream, UNPACKED_BYTES
+
+    def read(self, count: int) -> bytes:
+        data = self._stream.read(min(count, self._left + 1))
+        self._left -= len(data)
+        if self._left < 0:
+            raise OSError(f"it unpacks to more than {UNPACKED_BYTES} bytes")
+        return data
 
 
 class _Kept:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import stat
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +14,9 @@ import numpy as np
 from bridgepipe.datasets.imagenet import load_plain
 from bridgepipe.datasets.images import Size
 from bridgepipe.errors import UserError
+from bridgepipe.listing import hidden, walk
+
+MEMBER_BYTES = 512 << 20  # of one picture or annotation, beyond all that are published
 
 
 @dataclass(frozen=True)
@@ -33,43 +36,56 @@ class Files:
 
 @contextmanager
 def open_files(path: Path, get: str) -> Iterator[Files]:
-    """The files of a folder or of a zip archive, which stays open for the block.
+    """The files of a folder or of a zip archive, which stays open for the block; nothing is unpacked.
 
     Args:
         get: says how to get the source when there is nothing.
 
     Raises:
-        UserError: nothing there, or a file that is no whole zip archive.
+        UserError: nothing there, a folder that cannot be read, a file that is no whole zip archive,
+            or one whose members are not plain files with places inside it.
     """
     if path.is_dir():
-        yield Files(path, _below(path), lambda name: (path / name).read_bytes())
-    elif not path.exists():
+        tree = walk(path)
+        sizes = {name: status.st_size for name, status in tree.files.items()} | dict.fromkeys(
+            tree.dangling, 0
+        )
+        yield Files(path, dict(sorted(sizes.items())), lambda name: (path / name).read_bytes())
+    elif not path.is_file():
         raise UserError("no such folder or archive", path, get)
     else:
         try:
             archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as e:
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as e:
             raise UserError(f"not a zip archive, or cut short: {e}", path, get) from e
         with archive:
-            sizes = {entry.filename: entry.file_size for entry in archive.infolist() if not entry.is_dir()}
-            yield Files(
-                path, {name: sizes[name] for name in sorted(sizes) if not _hidden(name)}, archive.read
-            )
+            yield Files(path, _members(archive, path, get), archive.read)
+
+
+def _members(archive: zipfile.ZipFile, path: Path, get: str) -> dict[str, int]:
+    """Sizes of the visible files of an archive by their names, sorted."""
+    sizes: dict[str, int] = {}
+    for member in archive.infolist():
+        name = member.filename
+        if unsafe_place(name):
+            raise UserError(f"a member lies outside the archive: {name!r}", path, get)
+        if member.is_dir() or any(hidden(part) for part in name.split("/")):
+            continue
+        if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
+            raise UserError(f"a member is a link or a device: {name!r}", path, get)
+        if name in sizes:
+            raise UserError(f"a member comes twice: {name!r}", path, get)
+        if member.file_size > MEMBER_BYTES:
+            raise UserError(f"a member of {member.file_size} bytes: {name!r}", path, get)
+        sizes[name] = member.file_size
+    return dict(sorted(sizes.items()))
+
+
+def unsafe_place(name: str) -> bool:
+    """Whether the name of a member leads out of its archive."""
+    return name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or name[1:2] == ":"
 
 
 def load(files: Files, name: str, size: Size, crop: str) -> tuple[np.ndarray, ...]:
     """One of the images as the published loaders read it, uint8 ``[H, W, 3]``."""
     return load_plain(files.read(name), size, crop)
-
-
-def _below(root: Path) -> dict[str, int]:
-    sizes = {}
-    for folder, inner, files in os.walk(root, followlinks=True):
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        for file in files:
-            sizes[(Path(folder) / file).relative_to(root).as_posix()] = (Path(folder) / file).stat().st_size
-    return {name: sizes[name] for name in sorted(sizes) if not _hidden(name)}
-
-
-def _hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/"))

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import os
+import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
 
-from bridgepipe.datasets.images import Size, decode, fit, height_width
-from bridgepipe.datasets.items import FRACTIONS, SPLITS, Item, Splits, divide, write_splits
+from bridgepipe.datasets.images import SUFFIXES, Size, decode, fit, height_width
+from bridgepipe.datasets.items import FRACTIONS, Item, Splits, divide, some, write_splits
+from bridgepipe.datasets.layout import given_splits, refuse_sides, split_of
 from bridgepipe.errors import UserError
+from bridgepipe.listing import Tree, hidden, walk
 from bridgepipe.store import Codec
 
 Load = Callable[[Path], tuple[np.ndarray, ...]]
+# what lies beside pictures and could be none: it is no part of the dataset
+NOTES = frozenset({".txt", ".md", ".rst", ".json", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".html", ".log"})
+log = logging.getLogger(__name__)
 
 
 def prepare(
@@ -32,8 +38,9 @@ def prepare(
 ) -> None:
     """Write train, val and test of a folder of images.
 
-    With sub-folders ``train`` and ``val`` or ``test`` these are the splits, and one that
-    is not there is cut from train; otherwise a hash of (seed, name) divides every class.
+    Sub-folders ``train`` and ``val`` or ``test``, in any case and by their usual other names, are
+    the splits, and one that is not there is cut from train; otherwise a hash of (seed, name) divides
+    every class. Each real file is read once, whatever links lead to it.
 
     Args:
         path: images, directly or in one sub-folder per class (searched to any depth).
@@ -43,16 +50,19 @@ def prepare(
         skip_bad: leave unreadable images out, instead of stopping with their list.
 
     Raises:
-        UserError: no images, unreadable images, images both beside and in sub-folders, an empty split.
+        UserError: no images, a folder that cannot be read, unreadable images, folders that may mean
+            two things, a class without pictures to train on, an empty split.
     """
     load = partial(load_file, size=size, crop=crop)
-    splits, classes = find_splits(Path(path), load, fractions, seed)
+    pictures = find(Path(path))
+    splits, classes = find_splits(pictures, load, fractions, seed)
     made_by = {
         "source": "folder",
         "size": list(height_width(size)),
         "crop": crop,
         "seed": seed,
         "fractions": dict(fractions),
+        **pictures.passed_over,
     }
     write_splits(Path(out_dir), splits, made_by, classes, codec, skip_bad, progress)
 
@@ -62,44 +72,121 @@ def load_file(path: Path, size: Size, crop: str) -> tuple[np.ndarray, ...]:
     return (fit(decode(path), size, crop),)
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures below a folder.
+
+    Attributes:
+        root: the folder.
+        sizes: bytes of every picture by its relative name, sorted; 0 of a link that leads nowhere.
+        folders: every folder, also those without pictures.
+        passed_over: ``{"passed_over": {suffix: count}}`` for the card, without notes; {} when nothing was.
+    """
+
+    root: Path
+    sizes: Mapping[str, int]
+    folders: Sequence[str]
+    passed_over: Mapping[str, Mapping[str, int]]
+
+
+def find(root: Path) -> Pictures:
+    """The pictures below a folder; what is passed over is told on standard error.
+
+    Raises:
+        UserError: no such folder, one that cannot be read, or no pictures in it.
+    """
+    if not root.is_dir():
+        raise UserError("no such folder", root, "put the images there, or correct the path")
+    tree = walk(root)
+    sizes = {name: status.st_size for name, status in tree.files.items() if is_image(name)}
+    sizes |= {name: 0 for name in tree.dangling if is_image(name)}
+    others = _others(tree)
+    if not sizes:
+        beside = f", only {_counted(others)}" if others else ""
+        raise UserError(
+            f"no images{beside}", root, "put images there (png, jpeg, tiff, webp, avif, bmp, ...)"
+        )
+    if others:
+        log.warning("%s: passed over %s", root, _counted(others))
+    if tree.repeated:
+        log.warning("%s: passed over what comes twice, %s", root, some(tree.repeated, "link"))
+    # A split that is a link to another one must not count as one that is not there.
+    folders = tree.folders + [name for name in tree.repeated if split_of(name) is not None]
+    counts = {suffix: count for suffix, count in others.items() if suffix not in NOTES}
+    passed_over = {"passed_over": counts} if counts else {}
+    return Pictures(root, dict(sorted(sizes.items())), folders, passed_over)
+
+
+def _others(tree: Tree) -> dict[str, int]:
+    """How many files of every suffix are no pictures."""
+    names = [name for name in (*tree.files, *tree.dangling) if not is_image(name)]
+    counts = Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in names)
+    if tree.special:
+        counts["named pipe, socket or device"] = len(tree.special)
+    return dict(sorted(counts.items()))
+
+
+def _counted(others: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {suffix}" for suffix, count in others.items())
+
+
+def image_names(root: Path) -> list[str]:
+    """Relative paths of all image files below ``root``, sorted; hidden files and folders are left out.
+
+    Raises:
+        UserError: no such folder, one that cannot be read, or no images in it.
+    """
+    return list(find(root).sizes)
+
+
+def is_image(name: str) -> bool:
+    """A visible file with the suffix of a format that is decoded."""
+    file = PurePosixPath(name)
+    return not hidden(file.name) and file.suffix.lower() in SUFFIXES
+
+
 def find_splits(
-    root: Path, load: Load, fractions: Mapping[str, float], seed: int
+    pictures: Pictures, load: Load, fractions: Mapping[str, float], seed: int
 ) -> tuple[Splits, list[str] | None]:
     """Items of every split and the names of the classes.
 
     Raises:
         UserError: as `prepare`.
     """
-    names = image_names(root)
-    folders = {name.partition("/")[0] for name in names}
-    if not {"train", "val"} <= folders and not {"train", "test"} <= folders:
-        classes = classes_of(names, root)
-        return divide(items_of(names, root, load, classes), fractions, seed), classes
-    if others := sorted(folders - set(SPLITS)):
-        raise UserError(f"beside the splits there is {others[0]}", root, "move it into one of them")
-    return _given_splits({split: root / split for split in SPLITS if split in folders}, load, fractions, seed)
-
-
-def _given_splits(
-    roots: Mapping[str, Path], load: Load, fractions: Mapping[str, float], seed: int
-) -> tuple[Splits, list[str] | None]:
-    names = {split: image_names(root) for split, root in roots.items()}
-    lists = {split: classes_of(names[split], root) for split, root in roots.items()}
+    given = given_splits(pictures.sizes, pictures.folders, pictures.root)
+    if given is None:
+        classes = classes_of(pictures)
+        return divide(items_of(pictures.sizes, pictures.root, load, classes), fractions, seed), classes
+    parts = {split: _below(pictures, folder) for split, folder in given.items()}
+    lists = {split: classes_of(part) for split, part in parts.items()}
     if len({found is None for found in lists.values()}) > 1:
-        parent = roots["train"].parent
-        raise UserError(
-            "some splits have sub-folders of classes, some have none", parent, "arrange all alike"
-        )
+        what = "some splits have sub-folders of classes, some have none"
+        raise UserError(what, pictures.root, "arrange all alike")
     classes = sorted({name for found in lists.values() for name in found or ()}) or None
-    splits = {split: items_of(names[split], root, load, classes) for split, root in roots.items()}
+    _all_in_train(classes, lists["train"], parts["train"].root)
+    splits = {split: items_of(part.sizes, part.root, load, classes) for split, part in parts.items()}
     missing = {split: share for split, share in fractions.items() if split not in splits}
     rest = {"train": 1 - sum(missing.values()), **missing}
     return {**divide(splits.pop("train"), rest, seed), **splits}, classes
 
 
-def items_of(
-    names: Sequence[str], root: Path, load: Load, classes: Sequence[str] | None, sizes: bool = True
-) -> list[Item]:
+def _below(pictures: Pictures, folder: str) -> Pictures:
+    """The pictures of a sub-folder, by their names in it."""
+    start = f"{folder}/"
+    sizes = {name[len(start) :]: size for name, size in pictures.sizes.items() if name.startswith(start)}
+    folders = [name[len(start) :] for name in pictures.folders if name.startswith(start)]
+    return Pictures(pictures.root / folder, sizes, folders, {})
+
+
+def _all_in_train(classes: Sequence[str] | None, trained: Sequence[str] | None, root: Path) -> None:
+    if lacking := sorted(set(classes or ()) - set(trained or ())):
+        what = f"no pictures to train on of {some(lacking, 'class')}"
+        raise UserError(
+            what, root, "put some there under the same name, or take the class out of val and test"
+        )
+
+
+def items_of(sizes: Mapping[str, int], root: Path, load: Load, classes: Sequence[str] | None) -> list[Item]:
     """Items for image files below ``root``; the first folder of a name is its class."""
     number = {name: index for index, name in enumerate(classes or ())}
     return [
@@ -107,50 +194,34 @@ def items_of(
             name=name,
             load=partial(load, root / name),
             label=number.get(name.partition("/")[0]),
-            bytes=(root / name).stat().st_size if sizes else 0,
+            bytes=size,
         )
-        for name in names
+        for name, size in sizes.items()
     ]
 
 
-def classes_of(names: Sequence[str], root: Path) -> list[str] | None:
-    """Names of the sub-folders that hold images, sorted; None when the images lie in ``root`` itself.
+def classes_of(pictures: Pictures) -> list[str] | None:
+    """Names of the sub-folders that hold images, sorted; None when the images lie in the folder itself.
 
     Raises:
-        UserError: images in both places.
+        UserError: images in both places, a sub-folder without any, two that differ by case only, two sides.
     """
-    inside = sorted({name.partition("/")[0] for name in names if "/" in name})
-    if inside and any("/" not in name for name in names):
+    inside = sorted({name.partition("/")[0] for name in pictures.sizes if "/" in name})
+    if not inside:
+        return None
+    if any("/" not in name for name in pictures.sizes):
         raise UserError(
             "images both in the folder and in sub-folders",
-            root,
+            pictures.root,
             "move them all into one sub-folder per class, or all into the folder",
         )
-    return inside or None
-
-
-def image_names(root: Path) -> list[str]:
-    """Relative paths of all image files below ``root``, sorted; hidden files and folders are left out.
-
-    Raises:
-        UserError: no such folder, or no images in it.
-    """
-    if not root.is_dir():
-        raise UserError("no such folder", root, "put the images there, or correct the path")
-    names, others = [], 0
-    for folder, inner, files in os.walk(root, followlinks=True):
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        for file in files:
-            if is_image(file):
-                names.append((Path(folder) / file).relative_to(root).as_posix())
-            else:
-                others += 1
-    if not names:
-        beside = f", only {others} other files" if others else ""
-        raise UserError(f"no images{beside}", root, "put images there (png, jpeg, tiff, webp, bmp, ...)")
-    return sorted(names)
-
-
-def is_image(file: str) -> bool:
-    """A visible file with a suffix that Pillow reads."""
-    return not file.startswith(".") and Path(file).suffix.lower() in Image.registered_extensions()
+    if empty := sorted({folder.partition("/")[0] for folder in pictures.folders} - set(inside)):
+        what = f"no pictures in {some(empty, 'folder')}"
+        mend = "a class needs pictures of a format that is read: put some there, or take the folder away"
+        raise UserError(what, pictures.root, mend)
+    by_case = {name.lower(): name for name in inside}
+    if twice := sorted(set(inside) - set(by_case.values())):
+        what = f"{twice[0]} and {by_case[twice[0].lower()]} differ by case only"
+        raise UserError(what, pictures.root, "join the two classes, or rename one")
+    refuse_sides(inside, pictures.root)
+    return inside

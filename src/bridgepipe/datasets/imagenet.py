@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from bridgepipe import ilsvrc
-from bridgepipe.datasets.folder import Load, image_names, items_of
+from bridgepipe.datasets.folder import Load, find, items_of
 from bridgepipe.datasets.images import Size, decode_plain, fit, height_width
 from bridgepipe.datasets.items import Item, Splits, some, write_splits
 from bridgepipe.errors import UserError
@@ -69,12 +69,12 @@ def _items(root: Path, load: Load, classes: Sequence[str]) -> list[Item]:
     Raises:
         UserError: a sub-folder that is no class of ILSVRC2012.
     """
-    names = image_names(root)
+    names = find(root).sizes
     if others := sorted({name.partition("/")[0] for name in names if "/" in name} - set(classes)):
         what = f"{some(others, 'folder')}: no class of ILSVRC2012"
         raise UserError(what, root, "name folders by WordNet ids such as n01440764, or take source: folder")
     # Without sizes, so that an import of I2SB's LMDB gives the same bytes.
-    items = items_of(names, root, load, classes, sizes=False)
+    items = items_of(dict.fromkeys(names, 0), root, load, classes)
     number = {name: index for index, name in enumerate(classes)}
     found = [ilsvrc.validation_class(item.name) for item in items]
     named = [

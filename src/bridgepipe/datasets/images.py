@@ -11,6 +11,25 @@ from PIL import Image, ImageOps
 
 from bridgepipe.artifacts import atomic
 
+# What is a picture: the decoders that may open one, with the suffixes of their files. Pillow knows more,
+# which are documents (EPS, by running Ghostscript), tables of numbers or films.
+DECODERS: dict[str, tuple[str, ...]] = {
+    "PNG": (".png", ".apng"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "WEBP": (".webp",),
+    "AVIF": (".avif",),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp",),
+    "DIB": (".dib",),
+    "GIF": (".gif",),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "TGA": (".tga",),
+    "JPEG2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf"),
+    "QOI": (".qoi",),
+    "SGI": (".sgi",),
+    "PCX": (".pcx",),
+}
+SUFFIXES = frozenset(suffix for suffixes in DECODERS.values() for suffix in suffixes)
 Size = int | tuple[int, int] | list[int]
 Resampling = Image.Resampling
 
@@ -21,7 +40,7 @@ def height_width(size: Size) -> tuple[int, int]:
 
 
 def decode(source: Path | bytes) -> Image.Image:
-    """An upright 8-bit RGB image from any file that Pillow reads.
+    """An upright 8-bit RGB image from a file of one of `DECODERS`, whatever its suffix.
 
     EXIF rotation is applied, transparency is laid on white, 16-bit grey is scaled
     by 1/257, and of an animation the first frame is taken.
@@ -29,7 +48,7 @@ def decode(source: Path | bytes) -> Image.Image:
     Raises:
         Exception: whatever the decoder raises; ValueError where pixels have no defined range.
     """
-    with Image.open(_opened(source)) as image:
+    with Image.open(_opened(source), formats=list(DECODERS)) as image:
         image.load()
         return _to_rgb(ImageOps.exif_transpose(image))
 
@@ -42,7 +61,7 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
 
 def decode_plain(source: Path | bytes) -> Image.Image:
     """As the published loaders do: RGB by Pillow's rule, without rotation or background."""
-    with Image.open(_opened(source)) as image:
+    with Image.open(_opened(source), formats=list(DECODERS)) as image:
         return image.convert("RGB")
 
 

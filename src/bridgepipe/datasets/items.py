@@ -19,6 +19,7 @@ from PIL import UnidentifiedImageError
 from bridgepipe import store
 from bridgepipe.artifacts import digest_of
 from bridgepipe.errors import UserError
+from bridgepipe.listing import NOWHERE
 
 SPLITS = ("train", "val", "test")
 FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
@@ -142,6 +143,10 @@ def _write(items: Sequence[Item], writers: Sequence[store.Writer]) -> dict[str, 
     kept: list[Item] = []
     bad: dict[str, str] = {}
     for item, arrays in in_order(items):
+        if isinstance(arrays, OSError) and arrays.errno not in (None, *NOWHERE):
+            # No fault of the picture: leaving it out would change the dataset unasked.
+            what = f"{item.name} cannot be read: {arrays.strerror}"
+            raise UserError(what, arrays.filename or item.name, "make it readable, or take it away")
         if isinstance(arrays, Exception):
             bad[item.name] = _reason(arrays)
             continue
@@ -184,7 +189,9 @@ def _load(item: Item) -> tuple[np.ndarray, ...] | Exception:
 
 
 def _reason(error: Exception) -> str:
-    # Pillow's own text would repeat the whole path.
+    # Pillow's own text would repeat the whole path, and so would the system's.
+    if isinstance(error, OSError) and error.errno in NOWHERE:
+        return "a link that leads nowhere"
     return "not an image" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from bridgepipe.datasets.folder import find_splits, image_names
+from bridgepipe.datasets.folder import Pictures, find, find_splits
 from bridgepipe.datasets.images import Size, decode, fit, height_width
 from bridgepipe.datasets.items import FRACTIONS, some, write_splits
 from bridgepipe.errors import UserError
@@ -49,12 +49,14 @@ def prepare(
     root = Path(path)
     finish = partial(_fit_pair, size=size, crop=crop, reverse=reverse)
     if layout == "folders":
-        partner = _match(root / "A", root / "B")
+        pictures, others = _sides(root)
+        partner = _match(pictures, others)
         splits, classes = find_splits(
-            root / "A", lambda file: finish(decode(file), decode(partner[file])), fractions, seed
+            pictures, lambda file: finish(decode(file), decode(partner[file])), fractions, seed
         )
     else:
-        splits, classes = find_splits(root, lambda file: finish(*_halves(decode(file))), fractions, seed)
+        pictures = find(root)
+        splits, classes = find_splits(pictures, lambda file: finish(*_halves(decode(file))), fractions, seed)
     made_by = {
         "source": "pairs",
         "layout": layout,
@@ -63,29 +65,42 @@ def prepare(
         "crop": crop,
         "seed": seed,
         "fractions": dict(fractions),
+        **pictures.passed_over,
     }
     write_splits(Path(out_dir), splits, made_by, classes, codec, skip_bad, progress, suffixes=["", "-source"])
 
 
-def _match(first: Path, second: Path) -> dict[Path, Path]:
+def _sides(root: Path) -> tuple[Pictures, Pictures]:
+    first, second = root / "A", root / "B"
+    for side in (first, second):
+        if not side.is_dir():
+            mend = (
+                "put sources into A/ and targets into B/, with any splits below; or set layout: side-by-side"
+            )
+            raise UserError("no such folder", side, mend)
+    if first.samefile(second):
+        raise UserError("A and B are one folder", root, "give the targets a folder of their own")
+    return find(first), find(second)
+
+
+def _match(first: Pictures, second: Pictures) -> dict[Path, Path]:
     """Files of the second folder by the file of the first that has the same name."""
     ours, theirs = _by_stem(first), _by_stem(second)
     lonely = [
-        *(f"{first.name}/{ours[stem]}" for stem in sorted(set(ours) - set(theirs))),
-        *(f"{second.name}/{theirs[stem]}" for stem in sorted(set(theirs) - set(ours))),
+        *(f"{first.root.name}/{ours[stem]}" for stem in sorted(set(ours) - set(theirs))),
+        *(f"{second.root.name}/{theirs[stem]}" for stem in sorted(set(theirs) - set(ours))),
     ]
     if lonely:
         mend = "give every image of A an image of the same name in B"
-        raise UserError(f"no partner for {some(lonely)}", first.parent, mend)
-    return {first / ours[stem]: second / theirs[stem] for stem in ours}
+        raise UserError(f"no partner for {some(lonely)}", first.root.parent, mend)
+    return {first.root / ours[stem]: second.root / theirs[stem] for stem in ours}
 
 
-def _by_stem(root: Path) -> dict[str, str]:
-    names = image_names(root)
-    by_stem = {name.rpartition(".")[0]: name for name in names}
-    if twice := sorted(set(names) - set(by_stem.values())):
+def _by_stem(pictures: Pictures) -> dict[str, str]:
+    by_stem = {name.rpartition(".")[0]: name for name in pictures.sizes}
+    if twice := sorted(set(pictures.sizes) - set(by_stem.values())):
         mend = "give every image a name of its own"
-        raise UserError(f"the same name with two suffixes: {some(twice)}", root, mend)
+        raise UserError(f"the same name with two suffixes: {some(twice)}", pictures.root, mend)
     return by_stem
 
 

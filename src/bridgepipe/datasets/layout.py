@@ -1,0 +1,132 @@
+"""What the folders of a dataset mean: splits under any of their names, classes, or two sides."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from bridgepipe.errors import UserError
+
+_WORDS = {
+    "train": "train|training|trn",
+    "val": "val|valid|validation|validate|dev|devel|development",
+    "test": "test|testing|tst|eval|evaluation|heldout|held[-_ ]out|holdout",
+}
+_SPLITS = {
+    split: re.compile(rf"(?:{words})(?:[-_ ]?(?:set|data|split|images|imgs))?[-_ ]?\d*", re.IGNORECASE)
+    for split, words in _WORDS.items()
+}
+_SIDE = re.compile(
+    rf"(?:(?:{'|'.join(_WORDS.values())})[-_ ]?)?(?:domain[-_ ]?|class[-_ ]?)?([ab])", re.IGNORECASE
+)
+# names that two folders of one picture's two versions bear
+_PARTNERS = [
+    {"source", "target"},
+    {"src", "tgt"},
+    {"src", "trg"},
+    {"input", "output"},
+    {"input", "target"},
+    {"inputs", "targets"},
+    {"lr", "hr"},
+    {"lq", "hq"},
+    {"lq", "gt"},
+    {"image", "mask"},
+    {"images", "masks"},
+    {"images", "labels"},
+    {"images", "annotations"},
+]
+TWO_SIDES = (
+    "two sides of pairs go into A/ and B/ under source: pairs; two unpaired domains are two datasets, each"
+    " with a path of its own; if they are classes, give them names that say so"
+)
+
+
+def split_of(folder: str) -> str | None:
+    """The split that a folder is named after, in any case: train, val, test, or None."""
+    return next((split for split, words in _SPLITS.items() if words.fullmatch(folder)), None)
+
+
+def given_splits(names: Iterable[str], folders: Iterable[str], root: Path) -> dict[str, str] | None:
+    """Folder of every given split; None when the pictures come without splits.
+
+    Args:
+        names: of the pictures, relative to ``root``.
+        folders: all that there are, empty ones too.
+
+    Raises:
+        UserError: folders that may mean two things.
+    """
+    names = list(names)
+    inside = folders_by_parent(names)
+    no_splits_below(inside, root)
+    tops = sorted(inside.pop("", set()))
+    loose = [name for name in names if "/" not in name]
+    refuse_sides(tops, root)
+    every = {folder for folder in folders if "/" not in folder}
+    splits = {top: split for top in sorted(every | set(tops)) if (split := split_of(top)) is not None}
+    found = set(splits.values())
+    if not found:
+        return None
+    if len(found) == 1:
+        (split,) = found
+        if others := loose + [top for top in tops if top not in splits]:
+            if any(inside[top] for top in splits if top in inside):
+                _refuse(f"{next(iter(splits))} is a split, but beside it there is {others[0]}", root)
+            return None  # a class may bear such a name: train beside bus and car
+        if split != "train":
+            _refuse(f"{split} is there, but no train", root)
+    elif "train" not in found:
+        _refuse(f"{' and '.join(sorted(splits))} are there, but no train", root)
+    elif others := loose + [top for top in tops if top not in splits]:
+        _refuse(f"beside the splits there is {others[0]}", root)
+    folder_of = {split: top for top, split in splits.items()}
+    if len(folder_of) < len(splits):
+        _refuse(f"{', '.join(splits)}: two folders of one split", root)
+    if empty := [top for top in splits if top not in tops]:
+        raise UserError(
+            f"no pictures in the split {empty[0]}", root, "put them there, or take the folder away"
+        )
+    return folder_of
+
+
+def refuse_sides(folders: Iterable[str], root: Path) -> None:
+    """Raises UserError when folders are the two sides of pairs, or two domains."""
+    names = sorted(folders)
+    sides = [_SIDE.fullmatch(name) for name in names]
+    letters = {side[1].lower() for side in sides if side is not None}
+    if (all(sides) and letters == {"a", "b"}) or {name.lower() for name in names} in _PARTNERS:
+        raise UserError(f"{' and '.join(names)} are no classes but two sides", root, TWO_SIDES)
+
+
+def folders_by_parent(names: Iterable[str]) -> dict[str, set[str]]:
+    """Folders that hold files, at any depth, by the folder that they lie in ("" on top)."""
+    inside: dict[str, set[str]] = defaultdict(set)
+    for parent in {name.rpartition("/")[0] for name in names}:
+        parts = parent.split("/") if parent else []
+        for depth, part in enumerate(parts):
+            inside["/".join(parts[:depth])].add(part)
+    return inside
+
+
+def no_splits_below(inside: Mapping[str, set[str]], root: Path) -> None:
+    """Raises UserError when splits lie below the top, where they would pass for parts of classes."""
+    for parent, children in sorted(inside.items()):
+        found = {split_of(child) for child in children}
+        if parent and "train" in found and found & {"val", "test"}:
+            mend = f"put the splits on top, each with its classes; or give {root / parent} as the path"
+            raise UserError(f"the splits {', '.join(sorted(children))} lie inside {parent}", root, mend)
+
+
+def refuse_splits(names: Iterable[str], root: Path) -> None:
+    """Raises UserError when a dataset that is published without splits comes with some."""
+    for parent, children in sorted(folders_by_parent(names).items()):
+        if len({split_of(child) for child in children} - {None}) > 1:
+            mend = "splits are drawn from all images: put them into one folder, or take source: folder"
+            raise UserError(f"the splits {', '.join(sorted(children))} lie there", root / parent, mend)
+
+
+def _refuse(what: str, root: Path) -> None:
+    mend = "move all pictures into train/, val/ and test/; or if these are classes, rename them"
+    raise UserError(what, root, mend)

@@ -6,11 +6,11 @@ data can tell, such as the classes of an own folder, is left to the jobs that re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bridgepipe import classes, names, params
+from bridgepipe import classes, ilsvrc, names, params
 from bridgepipe.errors import UserError
 from bridgepipe.params import ClassTranslation, Strict
 from bridgepipe.params.boundary import BoundarySearch
@@ -133,6 +133,7 @@ READ: dict[type[Strict], dict[str, Rule]] = {
     Generation: {"sample.eta": (lambda e: e.sample.sampler == "ddim", "it is of the sampler ddim")},
     ClassTranslation: {
         "guide": (lambda e: e.sample.guidance == "classifier", "sample.guidance is not classifier"),
+        "evaluate.label": (lambda e: e.evaluate.classifier is not None, "evaluate.classifier is null"),
         "sample.scale_encode": GUIDED,
         "sample.scale_decode": GUIDED,
     },
@@ -209,8 +210,9 @@ def _most(label: Label, dataset: Strict, split: str) -> int | None:
 
 
 def _extractors(e: Any, dataset: Strict, defined: Defined) -> Problems:
-    """Extractors that were made for images of another size, or that know no classes."""
+    """Extractors that were made for other images, for images of another size, or that know no classes."""
     size = params.size_of(dataset)
+    yield from _same_pictures(e.evaluate.extractor, dataset, defined)
     for key in ("extractor", "classifier"):
         name = getattr(e.evaluate, key, None)
         extractor = None if name is None else defined.extractors[name]
@@ -223,6 +225,53 @@ def _extractors(e: Any, dataset: Strict, defined: Defined) -> Problems:
             if trained and size and trained != size:
                 what = f"{name} was trained on {_pixels(trained)}, the images have {_pixels(size)}"
                 yield Problem(f"evaluate.{key}", what, "name one that was trained on images of this size")
+
+
+def _same_pictures(name: str, dataset: Strict, defined: Defined) -> Problems:
+    """A classifier as the extractor of pictures that it was not trained on."""
+    extractor = defined.extractors[name]
+    trained = defined.datasets.get(extractor.dataset) if extractor.dataset is not None else None
+    if trained is None:
+        return
+    mend = "name a classifier that is trained on these images, or inception"
+    if params.pictures_of(trained) != params.pictures_of(dataset):
+        what = f"{name} was trained on {extractor.dataset}, which holds other pictures"
+        yield Problem("evaluate.extractor", what, mend)
+    else:
+        yield from _knows("evaluate.extractor", name, params.classes_of(dataset), defined, mend)
+
+
+def _knows(
+    key: str, name: str | None, wanted: Sequence[str] | None, defined: Defined, mend: str = ""
+) -> Problems:
+    """A classifier that lacks a class of the images, as far as params.yaml tells both lists."""
+    extractor = None if name is None else defined.extractors[name]
+    if extractor is None or wanted is None or extractor.kind == "inception":
+        return
+    trained = None if extractor.dataset is None else defined.datasets[extractor.dataset]
+    known = tuple(ilsvrc.classes()) if trained is None else params.classes_of(trained)
+    mend = mend or "name a classifier of these classes, or null"
+    if not wanted:
+        yield Problem(key, f"the images have no classes, {name} tells some", mend)
+    elif known is not None and not set(wanted) <= set(known):
+        shown = classes.brief(wanted)
+        yield Problem(key, f"{name} knows the classes {classes.brief(known)}, the images are {shown}", mend)
+
+
+def _classified(name: str | None, dataset: Strict, defined: Defined) -> Problems:
+    """A classifier that does not know the classes of images that it is to name."""
+    key, wanted = "evaluate.classifier", params.classes_of(dataset)
+    yield from _knows(key, name, wanted, defined)
+    if name is None or wanted is not None or not defined.in_use:
+        return
+    # An own folder: each class is a folder in it, or in a split in it.
+    folders, extractor = params.folders_of(dataset), defined.extractors[name]
+    trained = None if extractor.dataset is None else defined.datasets[extractor.dataset]
+    known = ilsvrc.classes() if trained is None else params.classes_of(trained)
+    if folders is not None and known and not folders & set(known):
+        shown = classes.brief(sorted(folders)) or "none"
+        what = f"{name} knows the classes {classes.brief(known)}, the folders of the images are {shown}"
+        yield Problem(key, what, "name a classifier of these classes, or null")
 
 
 def _labelled(key: str, name: str, defined: Defined) -> Problems:
@@ -260,6 +309,7 @@ def _i2sb(e: I2SB, defined: Defined) -> Problems:
     if e.study is not None:
         yield from _at_most("study.count", e.study.count, sampled, e.sample.split, defined)
     yield from _extractors(e, dataset, defined)
+    yield from _classified(e.evaluate.classifier, sampled, defined)
 
 
 def _model(e: Model | Guide, defined: Defined) -> Problems:
@@ -316,9 +366,9 @@ def _translation(e: ClassTranslation, defined: Defined) -> Problems:
     if guide is not None and e.sample.guidance == "classifier":
         yield from _size("guide", guide.dataset, size, defined)
         a, b = (params.classes_of(defined.datasets[name]) for name in (guide.dataset, target.dataset))
-        if a is not None and b is not None and a != b:
-            what = f"{guide.dataset} has other classes than {target.dataset} of the target's model"
-            yield Problem("guide", what, "name a guide of the same classes")
+        if a is not None and b and (name := _name_of(e.target, b)) is not None and name not in a:
+            what = f"{guide.dataset} of the guide has no class '{name}', which {target.dataset} has"
+            yield Problem("guide", what, "name a guide that knows the target's class")
     yield from _label(e, defined)
     yield from _respacing(e, source.process.T)
     dataset, split = defined.datasets[images], e.sample.split
@@ -344,6 +394,18 @@ def _class_of(key: str, label: Label, dataset: str, defined: Defined) -> Problem
         yield Problem(key, f"{error.what} in {dataset}", error.mend)
 
 
+def _classes(dataset: str, defined: Defined) -> tuple[str, ...] | None:
+    return params.classes_of(defined.datasets[dataset])
+
+
+def _name_of(label: Label, known: Sequence[str] | None) -> str | None:
+    """Name of a class; None when params.yaml does not tell it, or when it is refused elsewhere."""
+    try:
+        return classes.name_of(label, known) if known else None
+    except UserError:
+        return None
+
+
 def _same_class(key: str, label: Label, images: str, trained: str, defined: Defined) -> Problems:
     """A number that means one class of the images and another of the model."""
     a, b = (params.classes_of(defined.datasets[name]) for name in (images, trained))
@@ -355,11 +417,21 @@ def _label(e: ClassTranslation, defined: Defined) -> Problems:
     """The target's class as the classifier numbers it, where it is given."""
     name = e.evaluate.classifier
     extractor = None if name is None else defined.extractors[name]
-    if extractor is not None and extractor.dataset is not None:
+    if extractor is None:
+        return
+    if e.evaluate.label is None and e.target is None:
+        mend = "give the target's class as the classifier names it, or set evaluate.classifier to null"
+        yield Problem("evaluate.label", "no target class", mend)
+    elif e.evaluate.label is None:
+        target = _name_of(e.target, _classes(defined.experiments[e.models[1]].dataset, defined))
+        yield from _knows("evaluate.classifier", name, None if target is None else (target,), defined)
+    elif extractor.dataset is not None:
         yield from _class_of("evaluate.label", e.evaluate.label, extractor.dataset, defined)
-    elif extractor is not None and (e.evaluate.label or 0) >= names.IMAGENET_CLASSES:
-        what = f"{name} knows {names.IMAGENET_CLASSES} classes, label is {e.evaluate.label}"
-        yield Problem("evaluate.label", what, f"take 0 to {names.IMAGENET_CLASSES - 1}")
+    else:
+        try:
+            classes.number_of(e.evaluate.label, ilsvrc.classes())
+        except UserError as error:
+            yield Problem("evaluate.label", f"{error.what} in {name}", error.mend)
 
 
 def _respacing(e: ClassTranslation, T: int) -> Problems:
@@ -388,6 +460,7 @@ def _boundary(e: BoundarySearch, defined: Defined) -> Problems:
     if e.edit.source == "images":
         yield from _at_most("edit.images", e.edit.images, dataset, test, defined)
     yield from _extractors(e, dataset, defined)
+    yield from _classified(e.evaluate.classifier, dataset, defined)
 
 
 def _attributes(e: BoundarySearch, dataset: Strict) -> Problems:

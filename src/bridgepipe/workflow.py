@@ -281,7 +281,24 @@ class Pipeline:
             f"results/{name}/{metric}.json"
             for name in names
             for metric in METRICS.get(name.rsplit("/", 1)[0], ())
+            if metric != "accuracy" or self._has_accuracy(name)
         ]
+
+    def _has_accuracy(self, name: str) -> bool:
+        """Whether images are classified: a boundary's accuracy is that of its latents."""
+        return name.startswith("boundary/") or self.experiment(name).evaluate.classifier is not None
+
+    def classifier(self, name: str) -> dict[str, str]:
+        """Weights and configuration of the classifier of an experiment's images.
+
+        Stops the run when there is none.
+        """
+        known = self.experiment(name).evaluate.classifier
+        if known is None:
+            where = f"params.yaml: experiments.{'.'.join(name.rsplit('/', 1))}.evaluate.classifier"
+            what = f"{name} has no accuracy, because its classifier is null"
+            _stop(UserError(what, where, "name a classifier, or leave this file out"))
+        return {"weights": self.extractor_file(known), "extractor": self.extractor_config(known)}
 
     def experiments(self, method: str) -> list[str]:
         return [f"{method}/{name}" for name in self.names(method)]

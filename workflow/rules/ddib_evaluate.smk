@@ -32,14 +32,9 @@ rule translation_fid:
 
 rule target_accuracy:
     input:
+        unpack(lambda w: P.classifier(f"ddib/classes/{w.experiment}")),
         config="results/ddib/classes/{experiment}/config/evaluate.json",
         translated="results/ddib/classes/{experiment}/translated.lmdb",
-        weights=lambda w: P.extractor_file(
-            P.experiment(f"ddib/classes/{w.experiment}").evaluate.classifier
-        ),
-        extractor=lambda w: P.extractor_config(
-            P.experiment(f"ddib/classes/{w.experiment}").evaluate.classifier
-        ),
         code=P.code("evaluation/accuracy.py", "evaluation/features.py"),
     output:
         "results/ddib/classes/{experiment}/accuracy.json",

@@ -38,16 +38,11 @@ rule fid:
 
 rule accuracy:
     input:
+        unpack(lambda w: P.classifier(f"i2sb/{w.experiment}")),
         config="results/i2sb/{experiment}/config/evaluate.json",
         restored="results/i2sb/{experiment}/restored.lmdb",
         corrupted="results/i2sb/{experiment}/corrupted.lmdb",
         store=lambda w: P.store(f"i2sb/{w.experiment}"),
-        weights=lambda w: P.extractor_file(
-            P.experiment(f"i2sb/{w.experiment}").evaluate.classifier
-        ),
-        extractor=lambda w: P.extractor_config(
-            P.experiment(f"i2sb/{w.experiment}").evaluate.classifier
-        ),
         code=P.code(
             "evaluation/accuracy.py",
             "evaluation/features.py",

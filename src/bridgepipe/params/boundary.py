@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from bridgepipe.names import DIGIT_MEASURES
 from bridgepipe.params.common import (
     Batch,
     Cost,
@@ -21,6 +22,7 @@ from bridgepipe.params.common import (
     Strict,
     Times,
     Variant,
+    optional,
 )
 from bridgepipe.timesteps import truncated
 
@@ -137,7 +139,7 @@ class EditMeasures(Strict):
     )
     judge: Judge = Judge()
     kept: Annotated[tuple[Attribute, ...], Distinct] = Field(
-        (), description="other attributes, known by the classifier or by measuring"
+        (), description="other attributes, known by measuring, or by the classifier where there is one"
     )
 
 
@@ -160,14 +162,12 @@ class BoundarySearch(Strict):
         return None if self.search.t == "auto" else self.search.t
 
     def references(self) -> dict[str, tuple[str, str]]:
-        known = {
+        return {
             "model": ("model", self.model),
             "dataset": ("datasets", self.dataset),
             "evaluate.extractor": ("extractors", self.evaluate.extractor),
+            **optional("evaluate.classifier", "extractors", self.evaluate.classifier),
         }
-        if self.evaluate.classifier is not None:
-            known["evaluate.classifier"] = ("extractors", self.evaluate.classifier)
-        return known
 
     def splits(self) -> dict[str, tuple[str | None, str]]:
         return {
@@ -200,6 +200,7 @@ class BoundarySearch(Strict):
             raise ValueError("attribute and against must differ")
         if self.attribute in self.evaluate.kept:
             raise ValueError("evaluate.kept names the attribute that is edited")
-        if self.evaluate.kept and self.evaluate.classifier is None:
-            raise ValueError("evaluate.kept needs evaluate.classifier")
+        untold = [name for name in self.evaluate.kept if name not in DIGIT_MEASURES]
+        if untold and self.evaluate.classifier is None:
+            raise ValueError(f"evaluate.kept names {untold[0]}, which needs evaluate.classifier")
         return self

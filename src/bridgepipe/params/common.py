@@ -90,3 +90,8 @@ class Strict(BaseModel):
         """Raise ValueError when one of the keys is written here, where nothing reads it."""
         if written := sorted(keys & self.model_fields_set):
             raise ValueError(f"{written[0]} is not read: {why}")
+
+
+def optional(key: str, section: str, name: str | None) -> dict[str, tuple[str, str]]:
+    """Entry of `references` for a name that may be null."""
+    return {} if name is None else {key: (section, name)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -251,6 +253,31 @@ def most_of(dataset: Strict, split: str) -> int | None:
         digits = range(10) if isinstance(dataset, Digits) else dataset.classes
         return sum(names.DIGIT_COUNTS[split][digit] for digit in digits)
     return names.PUBLISHED_COUNTS.get((dataset.model_dump()["source"], split))
+
+
+def folders_of(dataset: Strict) -> set[str] | None:
+    """Names of the folders in an own folder and one level deeper, its classes among them; None: not there."""
+    root = Path(*paths_of(dataset)[:1])
+    if not root.is_dir():
+        return None
+    above = _folders(root)
+    return {folder.name for folder in above} | {inner.name for folder in above for inner in _folders(folder)}
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        with os.scandir(root) as entries:
+            return [Path(entry) for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+    except OSError:  # the job that prepares the data says so
+        return []
+
+
+def pictures_of(dataset: Strict) -> tuple[str, ...]:
+    """Source and place of the pictures, which datasets of other sizes, classes or splits may share."""
+    kinds = {"digit-classes": "digits", "photo-edges": "photos", "i2sb-lmdb": "imagenet"}
+    values = dataset.model_dump()
+    kind = kinds.get(values["source"], values["source"])
+    return (kind,) if kind == "imagenet" else (kind, values.get("path", ""), values.get("category", ""))
 
 
 def is_points(dataset: Strict) -> bool:

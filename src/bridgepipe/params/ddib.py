@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from bridgepipe.names import Solver
-from bridgepipe.params.common import Items, Reference, Several, Split, Strength, Strict
+from bridgepipe.params.common import Items, Reference, Several, Split, Strength, Strict, optional
 from bridgepipe.params.experiments import Distribution
 from bridgepipe.params.gaussian import Guide, Model
 
@@ -46,10 +46,10 @@ class TranslateImages(Strict):
 
 
 class EvaluateTranslation(Distribution):
-    classifier: Reference = Field(description="says whether a translation is of the target class")
-    label: int | None = Field(
-        None, ge=0, le=1_000_000, description="target's number there; null: that of the target's network"
+    classifier: Reference | None = Field(
+        description="says whether a translation is of the target class; null: no accuracy"
     )
+    label: Label = Field(None, description="target's class there, by name or number; null: of the same name")
 
 
 class ClassTranslation(Strict):
@@ -70,15 +70,13 @@ class ClassTranslation(Strict):
         return f"model/{self.source_model}", f"model/{self.target_model or self.source_model}"
 
     def references(self) -> dict[str, tuple[str, str]]:
-        dataset = {} if self.sample.dataset is None else {"sample.dataset": ("datasets", self.sample.dataset)}
-        guide = {} if self.guide is None else {"guide": ("guide", self.guide)}
         return {
             "source_model": ("model", self.source_model),
             "target_model": ("model", self.target_model or self.source_model),
             "evaluate.extractor": ("extractors", self.evaluate.extractor),
-            "evaluate.classifier": ("extractors", self.evaluate.classifier),
-            **dataset,
-            **guide,
+            **optional("evaluate.classifier", "extractors", self.evaluate.classifier),
+            **optional("sample.dataset", "datasets", self.sample.dataset),
+            **optional("guide", "guide", self.guide),
         }
 
     def splits(self) -> dict[str, tuple[str | None, str]]:

@@ -30,6 +30,7 @@ from bridgepipe.params.common import (
     Times,
     Variant,
     Width,
+    optional,
 )
 
 
@@ -159,7 +160,7 @@ class Distribution(Strict):
 
 
 class Evaluate(Distribution):
-    classifier: Reference = Field(description="classes of the accuracy")
+    classifier: Reference | None = Field(description="classes of the accuracy; null: no accuracy")
 
 
 class Walk(Strict):
@@ -218,7 +219,7 @@ class I2SB(Strict):
             "dataset": ("datasets", self.dataset),
             "sample.dataset": ("datasets", self.sampled),
             "evaluate.extractor": ("extractors", self.evaluate.extractor),
-            "evaluate.classifier": ("extractors", self.evaluate.classifier),
+            **optional("evaluate.classifier", "extractors", self.evaluate.classifier),
         }
 
     def splits(self) -> dict[str, tuple[str | None, str]]:

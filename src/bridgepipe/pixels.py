@@ -6,11 +6,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bridgepipe.finite import finite
+
 
 def to_uint8(x: Tensor) -> np.ndarray:
-    """[B,C,H,W] in [-1, 1] to uint8 [B,H,W,C]; truncates, as the published code does."""
-    pixels = ((x.float() + 1) * 127.5).clamp(0, 255).to(torch.uint8)
-    return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    """[B,...,C,H,W] in [-1, 1] to uint8 [B,...,H,W,C]; truncates, as the published code does.
+
+    Raises:
+        NotFinite: a pixel is not a number.
+    """
+    pixels = ((finite(x, "a pixel").float() + 1) * 127.5).clamp(0, 255).to(torch.uint8)
+    return pixels.movedim(-3, -1).contiguous().cpu().numpy()
 
 
 def from_uint8(pixels: np.ndarray) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where, in which pieces and by how many processes networks run. Speed only, never results."""
+"""Where, in which pieces and by how many processes networks run; at most the last bits of a result differ."""
 
 from __future__ import annotations
 
@@ -8,23 +8,27 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass, replace
 from datetime import timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
-from torch import distributed, nn
-from tqdm import tqdm
+from torch import Tensor, distributed, nn
 
 from bridgepipe import launch
 from bridgepipe.errors import UserError, is_out_of_memory
+from bridgepipe.finite import finite, naming
 from bridgepipe.names import Precision
+from bridgepipe.progress import Progress
 
 T = TypeVar("T")
 Layout = Literal["auto"] | bool
 # how long a process waits for the others, which may be at a batch of thousands of network calls
 PATIENCE = timedelta(hours=2)
+UNIT = 16  # see `unit`
 
 
 def accelerator(device: str = "auto", precision: Precision | None = None) -> Accelerator:
@@ -61,6 +65,9 @@ def accelerator(device: str = "auto", precision: Precision | None = None) -> Acc
         cpu=cpu,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
+    if precision == "fp16" and made.device.type == "cpu":
+        # accelerate would compute in float32 without a word, and PyTorch's own is 100 times slower
+        raise UserError("fp16 on a CPU", "runtime.precision", "take fp32, or bf16 for speed")
     if made.num_processes != wanted:
         raise UserError(
             f"{wanted} processes were started, {made.num_processes} joined",
@@ -104,35 +111,76 @@ def _leave() -> None:
         distributed.destroy_process_group()
 
 
+def unit(batch_size: int) -> int:
+    """Of how many items a network call has a multiple.
+
+    A convolution of few images takes other kernels than one of many, which moves the last bits of each image.
+    Among multiples of 16 it does not, on a CPU of 1, 2, 4 or 8 threads: there neither the last batch nor one
+    that is halved for lack of memory differs from the others.
+    """
+    return min(UNIT, batch_size)
+
+
+def whole(batch_size: int) -> int:
+    """The largest multiple of 16 that is not larger; a smaller batch size as it is."""
+    return batch_size - batch_size % unit(batch_size)
+
+
 def in_batches(
-    run: Callable[[Sequence[int]], T], items: Sequence[int], batch_size: int, label: str
+    run: Callable[[Sequence[int]], T], items: Sequence[int], batch_size: int, label: str, pad: bool = True
 ) -> Iterator[T]:
     """Results of ``run`` over consecutive pieces of ``items``; short of memory, the pieces halve.
 
+    Args:
+        run: makes tensors or arrays with a row per item, alone or in tuples, lists or dataclasses.
+        items: what there is to do; randomness belongs to the item.
+        batch_size: items per call of ``run``, at most.
+        label: of the work, for messages.
+        pad: repeat the last item until a piece has a multiple of `unit` items; the repeated are cut off.
+
     Raises:
-        UserError: a single item does not fit into memory.
+        UserError: a single item does not fit into memory, or a result is not finite.
     """
-    quiet = not sys.stderr.isatty() or place()[1] > 1
-    with tqdm(total=len(items), desc=label, unit="image", disable=quiet) as bar:
-        start = 0
-        while start < len(items):
-            piece = items[start : start + batch_size]
-            try:
-                result = run(piece)
-            except Exception as e:
-                if not is_out_of_memory(e):
-                    raise
-                if batch_size == 1:
-                    raise UserError(
-                        "out of memory with one image", label, "use a smaller image size"
-                    ) from None
-                batch_size = max(1, len(piece) // 2)
-                torch.cuda.empty_cache()
-                print(f"out of memory: going on with {batch_size} images at a time", file=sys.stderr)
-                continue
-            yield result
-            start += len(piece)
-            bar.update(len(piece))
+    start, batch_size = 0, whole(batch_size)
+    multiple = unit(batch_size) if pad else 1
+    while start < len(items):
+        piece = items[start : start + batch_size]
+        padded = [*piece, *[piece[-1]] * (-len(piece) % multiple)]
+        try:
+            with naming(label, padded):
+                result = _rows(run(padded), len(piece))
+        except Exception as e:
+            if not is_out_of_memory(e):
+                raise
+            if len(padded) == 1:
+                raise UserError("out of memory with one image", label, "use a smaller image size") from None
+            batch_size = whole(len(padded) // 2)
+            multiple = min(multiple, batch_size)
+            torch.cuda.empty_cache()
+            print(f"out of memory: going on with {batch_size} images at a time", file=sys.stderr, flush=True)
+            continue
+        yield result
+        start += len(piece)
+
+
+def _rows(value: Any, n: int) -> Any:
+    """The first ``n`` rows of everything in a result that has rows, found finite."""
+    if isinstance(value, Tensor):
+        return finite(value[:n], "a result")
+    if isinstance(value, np.ndarray):
+        finite(torch.from_numpy(value[:n]), "a result")
+        return value[:n]
+    if isinstance(value, tuple | list):
+        return type(value)(_rows(v, n) for v in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: _rows(getattr(value, f.name), n) for f in fields(value)})
+    return value
+
+
+def count(batch: Any) -> int:
+    """Rows of a batch: an array or a tensor, or the first of several."""
+    parts = batch if isinstance(batch, tuple | list) else (batch,)
+    return next((len(part) for part in parts if isinstance(part, Tensor | np.ndarray)), len(parts))
 
 
 # several processes
@@ -150,27 +198,57 @@ def is_main() -> bool:
     return place()[0] == 0
 
 
+class Keeps(Protocol):
+    """What keeps finished batches, see `finished.Finished`."""
+
+    def rows(self, label: str) -> int: ...
+
+    def batches(self, label: str) -> Iterator[Any]: ...
+
+    def add(self, label: str, batch: Any) -> None: ...
+
+
 def shared(
-    work: Callable[[Sequence[int]], Iterable[T]], items: Sequence[int], batch_size: int
+    work: Callable[[Sequence[int]], Iterable[T]],
+    items: Sequence[int],
+    batch_size: int,
+    label: str,
+    finished: Keeps | None = None,
 ) -> Iterator[T]:
     """Results of ``work`` in the order of the items, done by all processes and handed to the main one.
 
     The processes take whole batches in turn, so a result comes out of the same batch however many there are.
 
     Args:
-        work: results of consecutive items, in batches of ``batch_size``; results can be pickled and are
-            on the CPU.
+        work: results of consecutive items, in batches of ``batch_size``; results are arrays or tensors with
+            a row per item, or tuples of them, and on the CPU.
         items: what there is to do; the same in every process.
         batch_size: items per call of the network.
+        label: of the work, unique among those of ``finished``.
+        finished: batches of an earlier call, which come first and are not done again; new ones are added.
 
     Yields:
         All results on the main process, none on the others (see `helps`).
     """
+    done = 0 if finished is None else gather(finished.rows(label))[0]
+    with Progress(len(items), done, label, shown=is_main() and len(items) > 0) as progress:
+        if finished is not None:
+            yield from finished.batches(label)
+        for batch in _in_turn(work, items[done:], whole(batch_size)):
+            if finished is not None:
+                finished.add(label, batch)
+            progress.after(count(batch))
+            yield batch
+
+
+def _in_turn(
+    work: Callable[[Sequence[int]], Iterable[T]], items: Sequence[int], batch_size: int
+) -> Iterator[T]:
     rank, world = place()
     if world == 1:
         yield from work(items)
         return
-    for start in tqdm(range(0, len(items), world * batch_size), disable=rank > 0 or not sys.stderr.isatty()):
+    for start in range(0, len(items), world * batch_size):
         mine = items[start : start + world * batch_size][rank * batch_size : (rank + 1) * batch_size]
         done = list(work(mine)) if mine else []
         everyone: list[Any] | None = [None] * world if rank == 0 else None
@@ -187,9 +265,15 @@ def helps(results: Iterator[Any]) -> bool:
     return True
 
 
-def together(work: Callable[[Sequence[int]], Iterable[T]], items: Sequence[int], batch_size: int) -> list[T]:
+def together(
+    work: Callable[[Sequence[int]], Iterable[T]],
+    items: Sequence[int],
+    batch_size: int,
+    label: str,
+    finished: Keeps | None = None,
+) -> list[T]:
     """All results of `shared` in every process, where each needs them to go on."""
-    results = [list(shared(work, items, batch_size))]
+    results = [list(shared(work, items, batch_size, label, finished))]
     if place()[1] > 1:
         distributed.broadcast_object_list(results)
     return results[0]

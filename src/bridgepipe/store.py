@@ -30,6 +30,7 @@ from torch import Tensor
 
 from bridgepipe.artifacts import Card, canonical
 from bridgepipe.errors import UserError
+from bridgepipe.finite import finite, naming
 from bridgepipe.lmdbfile import REMAKE, has_seal, open_readonly
 from bridgepipe.storewriter import (
     ARRAY,
@@ -159,11 +160,15 @@ class ImageStore:
         """Items as one float32 tensor.
 
         uint8 images become ``[B, C, H, W]`` in [-1, 1] (x / 127.5 - 1); other arrays are stacked as they are.
+
+        Raises:
+            UserError: a value is not finite.
         """
         with self._reading() as txn:
             items = torch.from_numpy(np.stack([self._item(txn, int(i)) for i in indices]))
         if items.dtype != torch.uint8:
-            return items.float()
+            with naming(str(self.path), indices):
+                return finite(items, "an item").float()
         # Moving bytes and widening after that is three times faster than the reverse.
         return items.permute(0, 3, 1, 2).contiguous().float().div_(127.5).sub_(1)
 

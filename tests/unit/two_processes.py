@@ -163,7 +163,7 @@ def main(folder: Path) -> None:
     for name, weights in trainings(folder / f"training-{world}"):
         artifacts.save_tensors(here / f"{name}.safetensors", weights, {})
     for name, work in {"restored": restore, "generated": generate}.items():
-        results = running.shared(work, range(3, 23), BATCH)
+        results = running.shared(work, range(3, 23), BATCH, name)
         if not running.helps(results):
             np.save(here / f"{name}.npy", np.concatenate(list(results)))
     fid.statistics(Projection(), IMAGES, BATCH).save(here / "statistics.safetensors")

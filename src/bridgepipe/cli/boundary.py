@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from bridgepipe.finished import Finished
     from bridgepipe.methods.boundary_latents import Inversion, Latents
     from bridgepipe.methods.gaussian import Model
     from bridgepipe.networks.hspace import Bottlenecked, HSpace
     from bridgepipe.store import ImageStore
+
+    Pair = tuple[Tensor, Tensor]
 
 app = typer.Typer(no_args_is_help=True, help="Boundaries of attributes in latents, and edits across them.")
 SPACES: tuple[Literal["z"], Literal["h"]] = ("z", "h")
@@ -64,6 +67,7 @@ def mixing(
     """Shape and separability of the latents at many steps, and the step to edit at."""
     speed = read_shared_runtime(runtime, threads, processes)
     from bridgepipe import figures_boundary, running, tables
+    from bridgepipe.finished import kept
     from bridgepipe.methods import boundary_mixing
     from bridgepipe.store import ImageStore
 
@@ -71,20 +75,21 @@ def mixing(
     plan, network = settings["mixing"], open_model(model, train_config, speed)
     values, cut = values_and_cut(images, settings)
     items = chosen(images, values, cut, settings, plan["images"])
-    walk = list(_walk(network, images, items.tolist(), plan))
-    if not running.is_main():
-        return
-    how = {"tolerance": plan["tolerance"], "C": settings["C"], "folds": plan["folds"]}
-    found = boundary_mixing.mixing(walk, values[items] > cut, **how)
-    frame = tables.table([row.row() for row in found.rows])
-    figures_boundary.mixing_curve(figure, frame, found.t, title)
-    artifacts.write_text(csv, frame.to_csv(index=False, float_format="%.6g"))
     made_with = {"settings": settings, "model": network.digest, "data": images.digest}
-    artifacts.write_json(output, {"t": found.t, "n": len(items), "made_with": made_with})
+    with kept(output, made_with, speed) as finished:
+        walk = list(_walk(network, images, items.tolist(), plan, finished))
+        if not running.is_main():
+            return
+        how = {"tolerance": plan["tolerance"], "C": settings["C"], "folds": plan["folds"]}
+        found = boundary_mixing.mixing(walk, values[items] > cut, **how)
+        frame = tables.table([row.row() for row in found.rows])
+        figures_boundary.mixing_curve(figure, frame, found.t, title)
+        artifacts.write_text(csv, frame.to_csv(index=False, float_format="%.6g"))
+        artifacts.write_json(output, {"t": found.t, "n": len(items), "made_with": made_with})
 
 
 def _walk(
-    network: Model, images: ImageStore, items: Sequence[int], plan: dict[str, Any]
+    network: Model, images: ImageStore, items: Sequence[int], plan: dict[str, Any], finished: Finished
 ) -> Iterator[Latents]:
     """Latents of all items at every measured step, on the main process."""
     import torch
@@ -95,17 +100,18 @@ def _walk(
 
     h_space, steps = space_of(network), truncated(plan["last"], plan["count"])
 
-    def run(piece: Sequence[int]) -> list[Latents]:
+    def run(piece: Sequence[int]) -> tuple[Tensor | int, ...]:
         x0 = images.batch(piece).to(network.device)
         walk = trajectory(h_space, network.process, x0, steps, plan["every"])
-        return [Latents(one.z.cpu(), one.h.cpu(), one.t) for one in walk]
+        return tuple(part for one in walk for part in (one.z.cpu(), one.h.cpu(), one.t))
 
-    def work(share: Sequence[int]) -> Iterator[list[Latents]]:
+    def work(share: Sequence[int]) -> Iterator[tuple[Tensor | int, ...]]:
         return running.in_batches(run, share, network.batch_size, "mixing step")
 
-    pieces = running.shared(work, items, network.batch_size)
-    for parts in zip(*pieces, strict=True):
-        yield Latents(torch.cat([p.z for p in parts]), torch.cat([p.h for p in parts]), parts[0].t)
+    pieces = running.shared(work, items, network.batch_size, "mixing step", finished)
+    columns = list(zip(*pieces, strict=True))
+    for zs, hs, ts in zip(columns[::3], columns[1::3], columns[2::3], strict=True):
+        yield Latents(torch.cat(zs), torch.cat(hs), ts[0])
 
 
 def values_and_cut(
@@ -164,6 +170,7 @@ def latents(
 ) -> None:
     """Invert training and test images: stores of z and h with the attribute's values."""
     speed, settings = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
+    from bridgepipe.finished import kept
     from bridgepipe.methods.boundary_latents import Inversion
     from bridgepipe.store import ImageStore
 
@@ -176,29 +183,38 @@ def latents(
         items = chosen(images, values, cut, settings, settings["images"])
         made_by = {"images": "latents", "settings": settings, "t": how.t, "cut": cut}
         made_by |= {"model": network.digest, "data": images.digest}
-        batches = _inverted(network, h_space, images, items.tolist(), how)
         arrays = {"item": items, "value": values[items]}
-        _write_latents(output, role, made_by, batches, arrays)
+        identity = {**made_by, "items": items.tolist()}
+        with kept(output / f"{role}-z.lmdb", identity, speed) as finished:
+            batches = _inverted(network, h_space, images, items.tolist(), how, finished)
+            _write_latents(output, role, made_by, batches, arrays)
 
 
 def _inverted(
-    network: Model, h_space: HSpace, images: ImageStore, items: Sequence[int], how: Inversion
-) -> Iterator[Latents]:
+    network: Model,
+    h_space: HSpace,
+    images: ImageStore,
+    items: Sequence[int],
+    how: Inversion,
+    finished: Finished,
+) -> Iterator[Pair]:
+    """z and h of all items, batch by batch, float32."""
     from bridgepipe import running
     from bridgepipe.methods.boundary_latents import invert_all
 
-    def work(share: Sequence[int]) -> Iterator[Latents]:
+    def work(share: Sequence[int]) -> Iterator[Pair]:
         size, device = network.batch_size, network.device
-        return invert_all(h_space, network.process, images, share, how, size, device)
+        found = invert_all(h_space, network.process, images, share, how, size, device)
+        return ((batch.z.float(), batch.h.float()) for batch in found)
 
-    return running.shared(work, items, network.batch_size)
+    return running.shared(work, items, network.batch_size, "inverting", finished)
 
 
 def _write_latents(
     folder: Path,
     role: str,
     made_by: dict[str, Any],
-    batches: Iterator[Latents],
+    batches: Iterator[Pair],
     arrays: dict[str, np.ndarray],
 ) -> None:
     """Stores of z and of h, with the same arrays; other processes than the main one help to make them."""
@@ -212,8 +228,8 @@ def _write_latents(
         writer(folder / f"{role}-h.lmdb", {**made_by, "space": "h"}) as hs,
     ):
         for batch in batches:
-            for store, rows in ((zs, batch.z), (hs, batch.h)):
-                for row in rows.float().numpy():
+            for store, rows in zip((zs, hs), batch, strict=True):
+                for row in rows.numpy():
                     store.put(row)
         for store in (zs, hs):
             for name, values in arrays.items():

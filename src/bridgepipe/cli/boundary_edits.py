@@ -63,6 +63,7 @@ def strips(
     import numpy as np
 
     from bridgepipe import lineage, running
+    from bridgepipe.finished import kept
     from bridgepipe.methods import boundary_edit
     from bridgepipe.methods.boundary import load_both
     from bridgepipe.methods.boundary_latents import Latents
@@ -94,18 +95,19 @@ def strips(
 
         images = boundary_edit.strip(h_space, network.process, at, pair, distances.tolist(), how, noise)
         back = boundary_edit.reconstruct(h_space, network.process, at, how, noise())
-        return to_uint8(images.flatten(0, 1)), to_uint8(back)
+        return to_uint8(images), to_uint8(back)
 
     def work(share: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         return running.in_batches(run, share, network.batch_size, "editing")
 
-    batches = running.shared(work, items.tolist(), network.batch_size)
-    if running.helps(batches):
-        return
     about = {"settings": {**made["settings"], **settings}, "model": network.digest, "data": made["data"]}
     about |= {"boundaries": _digests(boundary), "source": settings["source"], "cut": made["cut"]}
     arrays = {"item": stores[0].array("item")[items]} if real else {}
-    _write_strips(edited, plain, batches, about, np.tile(distances, len(items)), arrays)
+    with kept(edited, {**about, "latents": [store.digest for store in stores]}, speed) as finished:
+        batches = running.shared(work, items.tolist(), network.batch_size, "editing", finished)
+        if running.helps(batches):
+            return
+        _write_strips(edited, plain, batches, about, np.tile(distances, len(items)), arrays)
 
 
 def _write_strips(
@@ -123,10 +125,11 @@ def _write_strips(
         writer(edited, {"images": "edited", **about}) as strips_out,
         writer(plain, {"images": "plain", **about}) as plain_out,
     ):
-        for batch in batches:
-            for store, images in zip((strips_out, plain_out), batch, strict=True):
-                for image in images:
-                    store.put(image)
+        for strips, images in batches:
+            for image in strips.reshape(-1, *images.shape[1:]):
+                strips_out.put(image)
+            for image in images:
+                plain_out.put(image)
         strips_out.set_array("distance", distances)
         for name, values in arrays.items():
             plain_out.set_array(name, values)

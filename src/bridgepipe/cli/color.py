@@ -47,6 +47,7 @@ def color_transfer(
 
     from bridgepipe import running
     from bridgepipe.datasets.points import Points
+    from bridgepipe.finished import kept
     from bridgepipe.methods import color
     from bridgepipe.methods.ddib_points import Walk
 
@@ -54,14 +55,16 @@ def color_transfer(
     clouds = [Points(source_pixels), Points(target_pixels)]
     walk = Walk(**fields_of(Walk, how["translate"]))
     tensors: dict[str, torch.Tensor] = {}
-    for i, j in ((0, 1), (1, 0)):
-        a, b = clouds[i].points, clouds[j].points
-        found = color.transfer(models[i], models[j], a, b, walk, how["plan"], how["sinkhorn"], how["seed"])
-        way = f"{_photograph(clouds[i])}{BETWEEN}{_photograph(clouds[j])}"
-        tensors |= {f"{way}: {method}": torch.from_numpy(points) for method, points in found.items()}
     made_by = {"settings": how, "models": {"source": models[0].digest, "target": models[1].digest}}
-    if running.is_main():
-        artifacts.save_tensors(output, tensors, {"kind": "colors", "made_by": made_by})
+    plan = how["plan"], how["sinkhorn"], how["seed"]
+    with kept(output, {**made_by, "data": [cloud.digest for cloud in clouds]}, speed) as finished:
+        for i, j in ((0, 1), (1, 0)):
+            a, b = clouds[i].points, clouds[j].points
+            way = f"{_photograph(clouds[i])}{BETWEEN}{_photograph(clouds[j])}"
+            found = color.transfer(models[i], models[j], a, b, walk, *plan, way, finished)
+            tensors |= {f"{way}: {method}": torch.from_numpy(points) for method, points in found.items()}
+        if running.is_main():
+            artifacts.save_tensors(output, tensors, {"kind": "colors", "made_by": made_by})
 
 
 @app.command()

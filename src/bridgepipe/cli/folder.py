@@ -51,6 +51,8 @@ def translate(
     speed = read_shared_runtime(runtime, threads, processes).model_copy(update={"batch_size": batch_size})
     from bridgepipe import running
     from bridgepipe.datasets import images
+    from bridgepipe.interruption import at_once
+    from bridgepipe.progress import Progress
 
     if guide is not None and not scale:
         raise UserError("a guide of scale 0 guides nothing", "--scale", "give it a scale above 0")
@@ -61,17 +63,23 @@ def translate(
     translator = load_translator(settings, model, target_model, guide, speed)
     _same_as_before(output / SETTINGS, settings, translator)
     places = _places(input, output)
+    beside = {n: output / BESIDE / p.relative_to(output) for n, p in places.items()} if side_by_side else {}
+
+    def is_done(name: str) -> bool:
+        return all(of[name].exists() for of in (places, beside) if of)
+
     rank, world = running.place()
-    batches = [list(places)[i : i + batch_size] for i in range(0, len(places), batch_size)]
-    for batch in batches[rank::world]:
-        beside = [output / BESIDE / places[name].relative_to(output) for name in batch]
-        if all(file.exists() for file in [*(places[n] for n in batch), *(beside if side_by_side else ())]):
-            continue
-        before, after = _translated(translator, [input / name for name in batch])
-        for name, there, x, y in zip(batch, beside, before, after, strict=True):
-            if side_by_side:
-                images.write_png(there, _joined(x, y))
-            images.write_png(places[name], y)
+    left = running.gather([name for name in places if not is_done(name)])[0]
+    batches = [left[i : i + batch_size] for i in range(0, len(left), batch_size)]
+    progress = Progress(len(places), len(places) - len(left), "translation", shown=rank == 0)
+    with at_once("finished images are kept"), progress:
+        for batch in batches[rank::world]:
+            before, after = _translated(translator, [input / name for name in batch])
+            for name, x, y in zip(batch, before, after, strict=True):
+                if side_by_side:
+                    images.write_png(beside[name], _joined(x, y))
+                images.write_png(places[name], y)
+            progress.after(len(batch) * world)
 
 
 def _translated(translator: Translator, files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:

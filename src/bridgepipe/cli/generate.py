@@ -24,6 +24,7 @@ from bridgepipe.cli.common import (
 from bridgepipe.cli.models import load_model
 
 if TYPE_CHECKING:
+    from bridgepipe.finished import Finished
     from bridgepipe.methods.spd import Generation
 
 app = typer.Typer()
@@ -44,6 +45,7 @@ def generate(
     """Draw one part of an experiment's samples."""
     speed, settings = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
     from bridgepipe import running
+    from bridgepipe.finished import kept
     from bridgepipe.methods import spd
     from bridgepipe.store import writer
 
@@ -55,16 +57,18 @@ def generate(
     data = artifacts.load_card(model).get("data")
     made_by = {"images": "samples", "settings": described, "model": network.digest, "data": data}
     how = _generation(settings["sample"])
-    batches = running.shared(lambda share: spd.images(network, share, how), items, speed.batch_size)
-    if running.helps(batches):
-        return
-    with writer(output, made_by, classes=network.class_names, first=items.start) as out:
-        for batch in batches:
-            for image in batch:
-                out.put(image)
-        labels = spd.labels_of(network, items)
-        if labels is not None:
-            out.set_labels(labels.numpy())
+    work = partial(spd.images, network, how=how)
+    with kept(output, {**made_by, "part": [items.start, items.stop]}, speed) as finished:
+        batches = running.shared(work, items, speed.batch_size, "sampling", finished)
+        if running.helps(batches):
+            return
+        with writer(output, made_by, classes=network.class_names, first=items.start) as out:
+            for batch in batches:
+                for image in batch:
+                    out.put(image)
+            labels = spd.labels_of(network, items)
+            if labels is not None:
+                out.set_labels(labels.numpy())
 
 
 @app.command()
@@ -100,20 +104,23 @@ def study_samples(
     from bridgepipe import running, tables
     from bridgepipe.evaluation import fid
     from bridgepipe.evaluation.features import describe
+    from bridgepipe.finished import kept
     from bridgepipe.methods import spd
 
     network, features = load_model(model, train_config, speed), load_extractor(extractor, weights, speed)
     reference = fid.Statistics.load(statistics, {"extractor": describe(features)})
 
-    def row(walk: str, how: Generation) -> dict[str, Any]:
-        work = partial(spd.images, network, how=how)
-        images = np.concatenate(running.together(work, range(plan["count"]), speed.batch_size))
+    def row(walk: str, how: Generation, finished: Finished) -> dict[str, Any]:
+        work, label = partial(spd.images, network, how=how), f"{walk}, {how.nfe} calls"
+        items = range(plan["count"])
+        images = np.concatenate(running.together(work, items, speed.batch_size, label, finished))
         found = fid.statistics(features, images, speed.batch_size)
         return {"sampler": walk, "nfe": how.nfe, "FID": fid.fid(found, reference)}
 
-    frame = tables.table([row(walk, how) for walk, how in _walks(plan)])
-    if running.is_main():
-        artifacts.write_text(output, frame.to_csv(index=False, float_format="%.6g"))
+    with kept(output, {"plan": plan, "model": network.digest}, speed) as finished:
+        frame = tables.table([row(walk, how, finished) for walk, how in _walks(plan)])
+        if running.is_main():
+            artifacts.write_text(output, frame.to_csv(index=False, float_format="%.6g"))
 
 
 def _walks(plan: dict[str, Any]) -> Iterator[tuple[str, Generation]]:

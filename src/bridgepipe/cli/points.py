@@ -22,10 +22,10 @@ from bridgepipe.cli.common import (
 from bridgepipe.cli.models import load_model, published_model
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
-    from bridgepipe.methods.ddib_points import Walk
+    from bridgepipe.datasets.points import Points
+    from bridgepipe.methods.ddib_points import Cycle, Walk
     from bridgepipe.methods.gaussian import Model
 
 app = typer.Typer()
@@ -47,15 +47,20 @@ def sample_points(
 ) -> None:
     """Draw points from a model, and encode points of DATA to see whether its latents are normal."""
     speed, how = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
+    from bridgepipe.finished import kept
     from bridgepipe.methods import ddib_points
 
     network, walk = load_model(model, train_config, speed), _walk(how)
-    _, known = _chosen(data, how["latents"], how["seed"])
-    drawn = ddib_points.sample(network, range(how["count"]), walk, how["seed"])
-    (latents,) = ddib_points.over(
-        known, network.device, lambda x: [ddib_points.encode(network, x, walk).x], "encoding"
-    )
-    _save(output, {"points": drawn, "latents": latents}, {"sample": how, "model": network.digest})
+    source, _, known = _chosen(data, how["latents"], how["seed"])
+    made_by = {"sample": how, "model": network.digest}
+
+    def encode(x: Tensor) -> list[Tensor]:
+        return [ddib_points.encode(network, x, walk).x]
+
+    with kept(output, {**made_by, "data": source.digest}, speed) as finished:
+        drawn = ddib_points.sample(network, range(how["count"]), walk, how["seed"], finished)
+        (latents,) = ddib_points.over(known, network.device, encode, "encoding", finished)
+        _save(output, {"points": drawn, "latents": latents}, made_by)
 
 
 @app.command()
@@ -95,19 +100,21 @@ def translate_points(
 ) -> None:
     """Take points of DATA from one model's domain to the other's, and back again."""
     speed, how = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
+    from bridgepipe.finished import kept
     from bridgepipe.methods import ddib_points
 
     a, b = load_model(source, source_config, speed), load_model(target, target_config, speed)
-    walk = _walk(how["translate"])
-    items, points = _chosen(data, how["count"], how["seed"])
+    walk, made_by = _walk(how["translate"]), {"settings": how, **_ends(a, b)}
+    starts, items, points = _chosen(data, how["count"], how["seed"])
 
     def run(x: Tensor) -> list[Tensor]:
         there = ddib_points.translate(a, b, x, walk)
         return [there.latent.x, there.target.x, ddib_points.back(a, b, there, walk).x]
 
-    latent, moved, again = ddib_points.over(points, a.device, run, "translation")
-    tensors = {"items": items, "source": points, "latent": latent, "points": moved, "back": again}
-    _save(output, tensors, {"settings": how, **_ends(a, b)})
+    with kept(output, {**made_by, "data": starts.digest}, speed) as finished:
+        latent, moved, again = ddib_points.over(points, a.device, run, "translation", finished)
+        tensors = {"items": items, "source": points, "latent": latent, "points": moved, "back": again}
+        _save(output, tensors, made_by)
 
 
 @app.command()
@@ -128,32 +135,31 @@ def cycle_points(
     speed, how = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
     from bridgepipe import running
     from bridgepipe.datasets.points import Points
-    from bridgepipe.evaluation import protocol
-
-    a, b = load_model(source, source_config, speed), load_model(target, target_config, speed)
-    _, points = _chosen(data, how["count"], how["seed"])
-    true = Points(truth)
-    values: dict[str, Any] = {}
-    for name, section in how["cycle"].items():
-        values |= {f"{name}: {k}": v for k, v in _cycle(a, b, points, true.points, section).items()}
-    shared = _protocol("distance of points to themselves after a cycle", len(points), true)
-    if running.is_main():
-        protocol.write_metric(output, values, shared, {"settings": how, **_ends(a, b)})
-
-
-def _cycle(
-    a: Model, b: Model, points: Tensor, true: np.ndarray, section: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Numbers of one walk."""
-    from bridgepipe.evaluation import transport
+    from bridgepipe.evaluation import protocol, transport
+    from bridgepipe.finished import kept
     from bridgepipe.methods import ddib_points
 
-    done = ddib_points.cycle(a, b, points, _walk(section), section["keep"])
+    a, b = load_model(source, source_config, speed), load_model(target, target_config, speed)
+    starts, _, points = _chosen(data, how["count"], how["seed"])
+    true, made_by = Points(truth), {"settings": how, **_ends(a, b)}
+    values: dict[str, Any] = {}
+    with kept(output, {**made_by, "data": starts.digest}, speed) as finished:
+        for name, section in how["cycle"].items():
+            walk = _walk(section)
+            done = ddib_points.cycle(a, b, points, walk, section["keep"], f"cycle {name}", finished)
+            numbers = {**_cycle(done), "sliced_w2": transport.sliced_w2(done.target.numpy(), true.points)}
+            values |= {f"{name}: {k}": v for k, v in numbers.items()}
+        shared = _protocol("distance of points to themselves after a cycle", len(points), true)
+        if running.is_main():
+            protocol.write_metric(output, values, shared, made_by)
+
+
+def _cycle(done: Cycle) -> dict[str, Any]:
+    """Numbers of one walk."""
     return {
         "calls": done.calls,
         "mean": float(done.error.mean()),
         "max": float(done.error.max()),
-        "sliced_w2": transport.sliced_w2(done.target.numpy(), true),
     }
 
 
@@ -222,8 +228,8 @@ def _walk(section: Mapping[str, Any]) -> Walk:
     return Walk(**fields_of(Walk, dict(section)))
 
 
-def _chosen(data: Path, count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """At most ``count`` points of a file, in its order: their numbers, and the points float32 ``[n, D]``.
+def _chosen(data: Path, count: int, seed: int) -> tuple[Points, Tensor, Tensor]:
+    """A file, and at most ``count`` of its points in its order: numbers, and points float32 ``[n, D]``.
 
     The files are in order along curves, so their beginning is no sample of them.
     """
@@ -235,7 +241,7 @@ def _chosen(data: Path, count: int, seed: int) -> tuple[Tensor, Tensor]:
 
     source = Points(data)
     items = torch.from_numpy(transport.subsample(np.arange(len(source)), count, seed, "translation"))
-    return items, source.batch(items)
+    return source, items, source.batch(items)
 
 
 def _save(path: Path, tensors: dict[str, Tensor], made_by: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -47,6 +47,7 @@ def sample(
     """Corrupt and restore one part of a split."""
     speed = read_shared_runtime(runtime, threads, processes)
     from bridgepipe import lineage, running
+    from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore, writer
 
     settings, images = artifacts.read_json(config), ImageStore(data)
@@ -61,19 +62,20 @@ def sample(
     def restore(share: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         return ((r.image, r.corrupted) for r in restorer.restore(images, share, how, source))
 
-    results = running.shared(restore, items, speed.batch_size)
-    if running.helps(results):
-        return
-    with (
-        writer(restored, {"images": "restored", **made_by}, classes=images.classes, first=items.start) as out,
-        writer(
-            corrupted, {"images": "corrupted", **made_by}, classes=images.classes, first=items.start
-        ) as seen,
-    ):
-        for batch in results:
-            for image, degraded in zip(*batch, strict=True):
-                out.put(image)
-                seen.put(degraded)
-        if images.labels is not None:
-            out.set_labels(images.labels[items.start : items.stop])
-            seen.set_labels(images.labels[items.start : items.stop])
+    identity = {**made_by, "part": [items.start, items.stop], "sources": source and source.digest}
+    with kept(restored, identity, speed) as finished:
+        results = running.shared(restore, items, speed.batch_size, "restoring", finished)
+        if running.helps(results):
+            return
+        of_part: dict[str, Any] = {"classes": images.classes, "first": items.start}
+        with (
+            writer(restored, {"images": "restored", **made_by}, **of_part) as out,
+            writer(corrupted, {"images": "corrupted", **made_by}, **of_part) as seen,
+        ):
+            for batch in results:
+                for image, degraded in zip(*batch, strict=True):
+                    out.put(image)
+                    seen.put(degraded)
+            if images.labels is not None:
+                out.set_labels(images.labels[items.start : items.stop])
+                seen.set_labels(images.labels[items.start : items.stop])

@@ -28,6 +28,7 @@ from bridgepipe.cli.common import (
 if TYPE_CHECKING:
     import numpy as np
 
+    from bridgepipe.finished import Finished
     from bridgepipe.methods.i2sb import Sampling
 
 app = typer.Typer()
@@ -56,6 +57,7 @@ def study(
     from bridgepipe.evaluation import fid, restoration
     from bridgepipe.evaluation.accuracy import classifier_accuracy
     from bridgepipe.evaluation.features import check_fits
+    from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
 
     settings, images = artifacts.read_json(sample_config), ImageStore(data)
@@ -68,16 +70,16 @@ def study(
     # the originals of the same images: a study of few images would otherwise measure their number
     reference = fid.statistics(network, originals, speed.batch_size)
 
-    def restored(how: Sampling) -> np.ndarray:
-        source = open_sources(sources, images)
+    source = open_sources(sources, images)
 
+    def restored(label: str, how: Sampling, finished: Finished) -> np.ndarray:
         def work(share: Sequence[int]) -> Iterator[np.ndarray]:
             return (r.image for r in restorer.restore(images, share, how, source))
 
-        return np.concatenate(running.together(work, items, speed.batch_size))
+        return np.concatenate(running.together(work, items, speed.batch_size, label, finished))
 
-    def row(walk: str, how: Sampling) -> dict[str, Any]:
-        found = restored(how)
+    def row(walk: str, how: Sampling, finished: Finished) -> dict[str, Any]:
+        found = restored(f"{walk}, {how.nfe} calls", how, finished)
         values = {
             "sampler": walk,
             "nfe": how.nfe,
@@ -90,9 +92,12 @@ def study(
             values["accuracy %"] = 100 * measured.accuracy
         return values
 
-    frame = tables.table([row(walk, how) for walk, how in _walks(plan, settings["sample"])])
-    if running.is_main():
-        artifacts.write_text(output, frame.to_csv(index=False, float_format="%.6g"))
+    identity = {"plan": plan, "settings": settings, "model": restorer.digest, "data": images.digest}
+    with kept(output, {**identity, "sources": source and source.digest}, speed) as finished:
+        walks = _walks(plan, settings["sample"])
+        frame = tables.table([row(walk, how, finished) for walk, how in walks])
+        if running.is_main():
+            artifacts.write_text(output, frame.to_csv(index=False, float_format="%.6g"))
 
 
 def _walks(plan: dict[str, Any], sample: dict[str, Any]) -> Iterator[tuple[str, Sampling]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from bridgepipe.finished import Finished
     from bridgepipe.methods.ddib import Start, Translator
     from bridgepipe.methods.gaussian import Model
     from bridgepipe.store import ImageStore
@@ -57,6 +59,7 @@ def translate_classes(
     """Translate one part of the images of a class; keep the latents, and what the way back starts from."""
     speed = read_shared_runtime(runtime, threads, processes)
     from bridgepipe import running
+    from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore, writer
 
     settings, images = artifacts.read_json(config), ImageStore(data)
@@ -66,23 +69,25 @@ def translate_classes(
     items = chosen[len(chosen) * part // parts : len(chosen) * (part + 1) // parts]
     first = len(chosen) * part // parts
     made_by = _made_by(settings, translator, images)
-    batches = running.shared(lambda share: _there(translator, images, share), items, translator.batch_size)
-    if running.helps(batches):
-        return
-    with (
-        writer(translated, {"images": "translations", **made_by}, first=first) as out,
-        writer(latents, {"images": "latents", **made_by}, first=first) as up,
-        writer(states, {"images": "states", **made_by}, first=first) as down,
-    ):
-        names = iter(_names(settings, images, items))
-        for calls, pictures, *ends in batches:
-            made_by["settings"]["sample"]["nfe"] = calls
-            for image in pictures:
-                out.put(image, next(names))
-            for store, end in zip((up, down), ends, strict=True):
-                for state in end:
-                    store.put(state)
-        out.set_array("item", items)
+    work = partial(_there, translator, images)
+    with kept(translated, {**made_by, "items": items}, speed) as finished:
+        batches = running.shared(work, items, translator.batch_size, "translation", finished)
+        if running.helps(batches):
+            return
+        with (
+            writer(translated, {"images": "translations", **made_by}, first=first) as out,
+            writer(latents, {"images": "latents", **made_by}, first=first) as up,
+            writer(states, {"images": "states", **made_by}, first=first) as down,
+        ):
+            names = iter(_names(settings, images, items))
+            for calls, pictures, *ends in batches:
+                made_by["settings"]["sample"]["nfe"] = calls
+                for image in pictures:
+                    out.put(image, next(names))
+                for store, end in zip((up, down), ends, strict=True):
+                    for state in end:
+                        store.put(state)
+            out.set_array("item", items)
 
 
 def _there(
@@ -120,39 +125,43 @@ def translate_back(
     import numpy as np
 
     from bridgepipe import lineage, running
+    from bridgepipe.finished import kept
     from bridgepipe.pixels import to_uint8
     from bridgepipe.store import ImageStore, writer
 
     settings, images = artifacts.read_json(config), ImageStore(data)
-    seen, kept = ImageStore(translated), ImageStore(states)
-    lineage.made_together(seen, kept)
+    seen, begun = ImageStore(translated), ImageStore(states)
+    lineage.made_together(seen, begun)
     lineage.made_from(seen, images, "source images")
     translator = load_translator(settings, source_model, target_model, guide, speed)
     _same_models(seen, translator)
     count = min(len(seen), settings["count"] or len(seen))
     items = range(count * part // parts, count * (part + 1) // parts)
-    sources, starts = seen.array("item"), _starts(seen, kept)
+    sources, starts = seen.array("item"), _starts(seen, begun)
     made_by = {**seen.card["made_by"], "images": "the way back"}
 
-    def returned(start: Start) -> Iterator[Tensor]:
+    def returned(name: str, start: Start, finished: Finished) -> Iterator[Tensor]:
         def work(share: Sequence[int]) -> Iterator[Tensor]:
             return (done.image.x.cpu() for done in translator.back(start, share))
 
-        return running.shared(work, items, translator.batch_size)
+        label = f"the way back from the {name}"
+        return running.shared(work, items, translator.batch_size, label, finished)
 
-    ways = {name: returned(start) for name, start in starts.items()}
-    if running.helps(chain.from_iterable(ways.values())):
-        return
-    with writer(output, made_by, first=items.start) as out:
-        for name, batches in ways.items():
-            distances: list[float] = []
-            for x in batches:
-                done = items.start + len(distances)
-                source = images.batch(sources[done : done + len(x)])
-                distances += (x - source).flatten(1).norm(dim=1).tolist()
-                for image in to_uint8(x) if name == next(iter(starts)) else ():
-                    out.put(image)
-            out.set_array(f"l2_{name}", np.asarray(distances))
+    identity = {**made_by, "part": [items.start, items.stop], "states": [seen.digest, begun.digest]}
+    with kept(output, identity, speed) as finished:
+        ways = {name: returned(name, start, finished) for name, start in starts.items()}
+        if running.helps(chain.from_iterable(ways.values())):
+            return
+        with writer(output, made_by, first=items.start) as out:
+            for name, batches in ways.items():
+                distances: list[float] = []
+                for x in batches:
+                    done = items.start + len(distances)
+                    source = images.batch(sources[done : done + len(x)])
+                    distances += (x - source).flatten(1).norm(dim=1).tolist()
+                    for image in to_uint8(x) if name == next(iter(starts)) else ():
+                        out.put(image)
+                out.set_array(f"l2_{name}", np.asarray(distances))
 
 
 def _starts(seen: ImageStore, kept: ImageStore) -> dict[str, Start]:

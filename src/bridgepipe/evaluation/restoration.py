@@ -82,15 +82,15 @@ def quality(images: Images, originals: Images, label: str = "images") -> Quality
             f"{len(images)} images against {len(originals)} originals", label, "give every image its original"
         )
 
-    def run(piece: Sequence[int]) -> list[tuple[float, float]]:
+    def run(piece: Sequence[int]) -> np.ndarray:
         pairs = (_pair(images[i], originals[i], f"{label}, number {i}") for i in piece)
-        return [(_psnr(x, y), _ssim(x, y)) for x, y in pairs]
+        return np.array([(_psnr(x, y), _ssim(x, y)) for x, y in pairs])
 
-    def work(share: Sequence[int]) -> Iterator[list[tuple[float, float]]]:
-        return running.in_batches(run, share, BATCH, label)
+    def work(share: Sequence[int]) -> Iterator[np.ndarray]:
+        return running.in_batches(run, share, BATCH, label, pad=False)
 
-    found = [one for batch in running.together(work, range(len(images)), BATCH) for one in batch]
-    return Quality([psnr for psnr, _ in found], [ssim for _, ssim in found])
+    found = np.concatenate(running.together(work, range(len(images)), BATCH, label))
+    return Quality(found[:, 0].tolist(), found[:, 1].tolist())
 
 
 def _psnr(x: Tensor, y: Tensor) -> float:

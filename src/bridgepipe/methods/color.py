@@ -15,12 +15,22 @@ from bridgepipe.evaluation import transport
 from bridgepipe.methods import ddib_points
 from bridgepipe.methods.ddib_points import Walk
 from bridgepipe.methods.gaussian import Model
+from bridgepipe.running import Keeps
 
 METHODS = DDIB, EXACT, SINKHORN = "DDIB", "OT", "Sinkhorn"
 
 
 def transfer(
-    source: Model, target: Model, a: np.ndarray, b: np.ndarray, walk: Walk, n: int, sinkhorn: float, seed: int
+    source: Model,
+    target: Model,
+    a: np.ndarray,
+    b: np.ndarray,
+    walk: Walk,
+    n: int,
+    sinkhorn: float,
+    seed: int,
+    label: str = "colours",
+    finished: Keeps | None = None,
 ) -> dict[str, np.ndarray]:
     """Every pixel of ``a`` with a colour of ``b``, by method: float32 ``[N, 3]`` on the scale of b.
 
@@ -31,12 +41,13 @@ def transfer(
         n: points of the plans of optimal transport.
         sinkhorn: entropic regularisation, in units of the mean cost.
         seed: of the choice of these points.
+        label, finished: as of `running.shared`.
     """
 
     def by_ddib(x: torch.Tensor) -> list[torch.Tensor]:
         return [ddib_points.translate(source, target, x, walk).target.x]
 
-    (moved,) = ddib_points.over(torch.from_numpy(a), source.device, by_ddib, "colours")
+    (moved,) = ddib_points.over(torch.from_numpy(a), source.device, by_ddib, label, finished)
     found = {
         DDIB: moved.numpy(),
         EXACT: transport.ot_color_map(a, b, n, seed),

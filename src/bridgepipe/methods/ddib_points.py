@@ -121,7 +121,9 @@ def start_of(sample: Sample) -> Start:
     return sample.x if sample.pair is None else sample.pair
 
 
-def sample(model: Model, items: Sequence[int], walk: Walk, seed: int) -> Tensor:
+def sample(
+    model: Model, items: Sequence[int], walk: Walk, seed: int, finished: running.Keeps | None = None
+) -> Tensor:
     """Generated points ``[n, D]``; each depends on its number and the seed only."""
     steps = decode_steps(model.process, walk.solver, walk.nfe or model.process.T, walk.spacing)
 
@@ -131,22 +133,34 @@ def sample(model: Model, items: Sequence[int], walk: Walk, seed: int) -> Tensor:
             model.denoiser(), start, steps, process=model.process, solver=walk.solver
         ).x.cpu()
 
-    return torch.cat(in_batches(run, items, "sampling"))
+    return torch.cat(in_batches(run, items, "sampling", finished))
 
 
 def over(
-    points: Tensor, device: torch.device, run: Callable[[Tensor], Iterable[Tensor]], label: str
+    points: Tensor,
+    device: torch.device,
+    run: Callable[[Tensor], Iterable[Tensor]],
+    label: str,
+    finished: running.Keeps | None = None,
 ) -> list[Tensor]:
     """Results of ``run`` on batches of points ``[N, D]``, joined, on the CPU and in every process."""
-    batches = in_batches(
-        lambda piece: [r.cpu() for r in run(points[list(piece)].to(device))], range(len(points)), label
-    )
+
+    def of_piece(piece: Sequence[int]) -> tuple[Tensor, ...]:
+        return tuple(r.cpu() for r in run(points[list(piece)].to(device)))
+
+    batches = in_batches(of_piece, range(len(points)), label, finished)
     return [torch.cat(list(parts)) for parts in zip(*batches, strict=True)]
 
 
-def in_batches(run: Callable[[Sequence[int]], T], items: Sequence[int], label: str) -> list[T]:
+def in_batches(
+    run: Callable[[Sequence[int]], T], items: Sequence[int], label: str, finished: running.Keeps | None
+) -> list[T]:
     """`running.in_batches` with as many points as keep a core busy, shared by all processes."""
-    return running.together(lambda share: running.in_batches(run, share, BATCH, label), items, BATCH)
+
+    def work(share: Sequence[int]) -> Iterable[T]:
+        return running.in_batches(run, share, BATCH, label)
+
+    return running.together(work, items, BATCH, label, finished)
 
 
 @dataclass(frozen=True)
@@ -164,7 +178,15 @@ class Cycle:
     calls: int
 
 
-def cycle(source: Model, target: Model, points: Tensor, walk: Walk, keep: bool = True) -> Cycle:
+def cycle(
+    source: Model,
+    target: Model,
+    points: Tensor,
+    walk: Walk,
+    keep: bool = True,
+    label: str = "cycle",
+    finished: running.Keeps | None = None,
+) -> Cycle:
     """How far a cycle takes points ``[N, D]`` from where they were; ``keep`` as of `back`."""
 
     def run(x: Tensor) -> list[Tensor]:
@@ -175,5 +197,5 @@ def cycle(source: Model, target: Model, points: Tensor, walk: Walk, keep: bool =
         calls = torch.full((len(x),), there.calls)
         return [there.target.x, (end.double() - x.double()).norm(dim=1), calls]
 
-    moved, error, calls = over(points, source.device, run, "cycle")
+    moved, error, calls = over(points, source.device, run, label, finished)
     return Cycle(moved, error, int(calls[0]))

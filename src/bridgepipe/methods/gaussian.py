@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bridgepipe import running, samplers
 from bridgepipe.errors import UserError
+from bridgepipe.finite import finite
 from bridgepipe.names import Drawn
 from bridgepipe.networks import adm, ddpm, mlp
 from bridgepipe.processes import losses, schedules
@@ -246,7 +247,8 @@ class Model:
 
     def _call(self, x: Tensor, t: Tensor, *labels: Tensor) -> Tensor:
         with self._accelerator.autocast():
-            return self.network(x, self.diffusion.told(t), *labels).to(x.dtype)
+            output = self.network(x, self.diffusion.told(t), *labels)
+        return finite(output, "the output of the network", t).to(x.dtype)
 
     def guidance(self, labels: Tensor, scale: float) -> Gradient:
         """Gradient of log p(label | x_t), when the network is a classifier."""

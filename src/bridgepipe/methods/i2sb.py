@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from bridgepipe import corruptions, running, samplers
 from bridgepipe.corruptions.inpaint import fill_hole
+from bridgepipe.finite import finite
 from bridgepipe.networks.adm import UNet
 from bridgepipe.pixels import from_uint8, to_uint8
 from bridgepipe.processes.bridge import Bridge, restoration_loss
@@ -233,12 +234,15 @@ class Restorer:
         with self._accelerator.autocast():
             if how.sampler == "implicit":
                 path = samplers.implicit_bridge(
-                    self._network, ends.x1, steps, noise, eta=how.eta, order=how.order, **shared
+                    self._denoise, ends.x1, steps, noise, eta=how.eta, order=how.order, **shared
                 )
             else:
                 variant = self.problem.variant
-                path = samplers.bridge(self._network, ends.x1, steps, noise, variant=variant, **shared)
+                path = samplers.bridge(self._denoise, ends.x1, steps, noise, variant=variant, **shared)
         return _as_pixels(path, ends)
+
+    def _denoise(self, x: Tensor, t: Tensor) -> Tensor:
+        return finite(self._network(x, t), "the output of the network", t)
 
 
 def _as_pixels(path: samplers.Path, ends: Ends) -> Restored:

@@ -1,0 +1,171 @@
+"""Finished batches of work that is not yet whole, kept beside its output until that is written.
+
+A hidden file ``.NAME.partial`` grows by a record per batch. Workflow engines don't know of it, so they
+don't delete it with the output of a failed job. Half a record, or a damaged one, ends the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bridgepipe import artifacts, running
+from bridgepipe.interruption import at_once
+
+Part = np.ndarray | Tensor | int
+SYNC_SECONDS = 5  # between two fsyncs: what a power cut may cost; a killed process loses nothing
+
+# what the bytes of a result depend on besides settings, models and data
+SPEED = ("device", "precision", "compile", "channels_last")
+
+
+class _Record(NamedTuple):
+    start: int
+    bytes: int
+    rows: int
+
+
+class Finished:
+    """Batches in the order in which they were finished, by the label of the work that they belong to.
+
+    A batch is an array, a tensor or a tuple of them, with a row per item; numbers may be among them.
+    On other processes than the main one it is empty and keeps nothing.
+    """
+
+    def __init__(self, file: IO[bytes] | None) -> None:
+        self._file = file
+        self._records: dict[str, list[_Record]] = {}
+        self._synced = time.monotonic()
+
+    def rows(self, label: str) -> int:
+        """How many items of some work are finished."""
+        return sum(record.rows for record in self._records.get(label, ()))
+
+    def batches(self, label: str) -> Iterator[Any]:
+        """The finished batches of some work."""
+        for record in self._records.get(label, ()):
+            assert self._file is not None
+            self._file.seek(record.start)
+            yield _decoded(self._file.read(record.bytes))
+
+    def add(self, label: str, batch: Any) -> None:
+        """Keep a batch."""
+        if self._file is None:
+            return
+        data = _encoded(batch)
+        head = {"label": label, "rows": running.count(batch), "bytes": len(data), "sha256": _sha256(data)}
+        self._file.seek(0, os.SEEK_END)
+        self._file.write(artifacts.canonical(head).encode() + b"\n" + data)
+        self._file.flush()
+        if time.monotonic() - self._synced > SYNC_SECONDS:
+            os.fsync(self._file.fileno())
+            self._synced = time.monotonic()
+
+    def load(self, identity: Mapping[str, Any]) -> None:
+        """Take up the records of a file of the same identity; begin it anew when it has another one."""
+        assert self._file is not None
+        line = _line(self._file)
+        if line.get("identity") != json.loads(artifacts.canonical(identity)):
+            if line:
+                print("unfinished results under other settings are given up", file=sys.stderr, flush=True)
+            self._file.seek(0)
+            self._file.truncate()
+            self._file.write(artifacts.canonical({"identity": identity}).encode() + b"\n")
+            self._file.flush()
+            return
+        whole = self._file.tell()
+        while head := _line(self._file):
+            start = self._file.tell()
+            data = self._file.read(head.get("bytes", 0))
+            if _sha256(data) != head.get("sha256"):
+                break
+            self._records.setdefault(head["label"], []).append(_Record(start, len(data), head["rows"]))
+            whole = self._file.tell()
+        self._file.truncate(whole)
+
+
+@contextmanager
+def kept(output: Path, identity: Mapping[str, Any], speed: Any = None) -> Iterator[Finished]:
+    """Finished batches of the work on ``output``; forgotten when the block ends without an error.
+
+    One process at a time works on an output: an orphan of a killed run is waited for. In the block a
+    signal to stop gives up the batch at hand.
+
+    Args:
+        output: what the work makes.
+        identity: JSON values that batches depend on: settings, digests of models and data, part.
+        speed: the runtime settings, of which some move a last bit.
+
+    Raises:
+        Interrupted: a signal came.
+    """
+    if not running.is_main():
+        with at_once("finished images are kept"):
+            yield Finished(None)
+        return
+    path = output.with_name(f".{output.name}.partial")
+    with at_once("finished images are kept"), artifacts.exclusive(path, wait=True):
+        with open(path, "r+b") as file:
+            finished = Finished(file)
+            finished.load({**identity, **_bits(speed)})
+            yield finished
+        path.unlink(missing_ok=True)
+
+
+def _bits(speed: Any) -> dict[str, Any]:
+    """What else decides the last bits of a result."""
+    of_speed = {} if speed is None else {name: getattr(speed, name) for name in SPEED}
+    unit = {} if speed is None else {"unit": running.unit(speed.batch_size)}
+    return {"torch": torch.__version__, "code": artifacts.digest_code(*CODE), **of_speed, **unit}
+
+
+# a batch of other code is not continued
+CODE = ("samplers", "methods", "networks", "processes", "corruptions", "rng.py", "running.py", "pixels.py")
+
+
+def _line(file: IO[bytes]) -> dict[str, Any]:
+    """The next line as JSON; {} when there is none, or not a whole one."""
+    line = file.readline()
+    if not line.endswith(b"\n"):
+        return {}
+    try:
+        return json.loads(line)
+    except ValueError:
+        return {}
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _encoded(batch: Part | Sequence[Part]) -> bytes:
+    parts = batch if isinstance(batch, tuple) else (batch,)
+    file = io.BytesIO()
+    kinds = ["tensor" if isinstance(p, Tensor) else "int" if isinstance(p, int) else "array" for p in parts]
+    file.write(artifacts.canonical({"tuple": isinstance(batch, tuple), "kinds": kinds}).encode() + b"\n")
+    for part in parts:
+        array = part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part)
+        np.save(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
+def _decoded(data: bytes) -> Any:
+    file = io.BytesIO(data)
+    head = _line(file)
+    parts: list[Part] = []
+    for kind in head["kinds"]:
+        array = np.load(file, allow_pickle=False)
+        parts.append(torch.from_numpy(array) if kind == "tensor" else int(array) if kind == "int" else array)
+    return tuple(parts) if head["tuple"] else parts[0]

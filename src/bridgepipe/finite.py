@@ -1,0 +1,65 @@
+"""Not a number: found where it appears, as clamped and cut to 8 bits it would be a black pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor
+
+from bridgepipe.errors import UserError
+
+MEND = "its training diverged or its weights are damaged; with precision fp16 try fp32"
+
+
+class NotFinite(UserError):
+    """NaN or infinity in a row of a batch, which `naming` turns into what the row is of.
+
+    Attributes:
+        what: it was found in.
+        row: the first such row.
+    """
+
+    def __init__(self, what: str, row: int) -> None:
+        super().__init__(f"{what} is not a finite number", f"row {row}", MEND)
+        self.what, self.row = what, row
+
+
+def finite(x: Tensor, what: str, t: Tensor | None = None) -> Tensor:
+    """``x`` itself, when all of it is finite.
+
+    Args:
+        x: ``[B, ...]`` of any dtype.
+        what: x is, for the message.
+        t: the time of every row ``[B]``, where it has one.
+
+    Raises:
+        NotFinite: with the first row that is not.
+    """
+    # one pass, one number to wait for: a sum is finite only if all are (a long one may still overflow)
+    if not x.is_floating_point() or bool(x.detach().sum().isfinite()):
+        return x
+    bad = (~x.detach().isfinite().flatten(1).all(dim=1)).nonzero()
+    if len(bad):
+        row = int(bad[0])
+        raise NotFinite(what if t is None else f"{what} at t = {float(t[row]):g}", row)
+    return x
+
+
+@contextmanager
+def naming(where: str, names: object = None) -> Iterator[None]:
+    """Say which image it is that is not finite.
+
+    Args:
+        where: the work, or the file.
+        names: number or name of every row of the batch; None: there is one only.
+
+    Raises:
+        UserError: in place of `NotFinite`.
+    """
+    try:
+        yield
+    except NotFinite as e:
+        what = f"{e.what} is not a finite number"
+        place = where if names is None else f"{where}, number {names[e.row]}"  # type: ignore[index]
+        raise UserError(what, place, MEND) from None

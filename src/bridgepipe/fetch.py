@@ -16,7 +16,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,42 @@ def fetch(
         )
     _write_record(name, source, path, "found in place", found)
     return path
+
+
+def check(name: str, path: str | Path) -> None:
+    """Refuse a file or folder that is not the source whose place it holds, put there by whomever.
+
+    What a published digest or the record of an earlier download doesn't tell is taken as it is.
+
+    Raises:
+        UserError: unknown name, or other content.
+    """
+    source, path = _find(name, load_sources()), Path(path)
+    found = {path.name: cached_digest(path)} if path.is_file() else _digests(path, path.name)
+    if problem := _problem(source, path, found, _recorded(path)):
+        mend = "put the published file there, or move this one away and run `bridgepipe fetch`"
+        raise UserError(f"not the {name} that was expected: {problem}", path, mend)
+
+
+def source_at(path: str | Path) -> str | None:
+    """Name of the source whose place below ``data/`` this is; None when it is no such place."""
+    places = {Path("data") / source.path: name for name, source in load_sources().items()}
+    return places.get(Path(path))
+
+
+def cached_digest(path: Path) -> str:
+    """sha256 of a file; computed once for its size and time, and kept beside it where that can be written."""
+    about = path.stat()
+    seen = {"bytes": about.st_size, "mtime_ns": about.st_mtime_ns}
+    beside = path.with_name(f".{path.name}.sha256.json")
+    with suppress(UserError, AttributeError):
+        kept = read_json(beside)
+        if seen.items() <= kept.items() and isinstance(kept.get("sha256"), str):
+            return kept["sha256"]
+    found = digest_file(path)
+    with suppress(UserError):
+        write_json(beside, {**seen, "sha256": found})
+    return found
 
 
 def fetch_all(group: str, root: str | Path, **options: Any) -> list[Path]:

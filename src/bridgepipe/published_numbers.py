@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ class Published:
         nfe: network calls, None where no number is known.
         protocol: dataset, samples, split, reference, extractor, ...
         source: paper or repository, and table.
+        same: the protocol in the terms of our metric files, see `evaluation.comparable`.
     """
 
     system: str
@@ -31,6 +32,7 @@ class Published:
     nfe: int | None
     protocol: Mapping[str, Any]
     source: str
+    same: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load_published(path: str | Path | None = None) -> list[Published]:
@@ -41,12 +43,18 @@ def load_published(path: str | Path | None = None) -> list[Published]:
 
 def _numbers(block: Mapping[str, Any]) -> Iterator[Published]:
     metrics = {metric for values in block["values"].values() for metric in values}
-    common = {key: word for key, word in block["protocol"].items() if key not in metrics}
     for experiment, values in block["values"].items():
         for metric, value in values.items():
-            protocol = {**common, **block["protocol"].get(metric, {})}
+            protocol = _of_metric(block["protocol"], metric, metrics)
+            same = _of_metric(block.get("same", {}), metric, metrics)
             by_nfe = value if isinstance(value, Mapping) else {protocol.pop("nfe", None): value}
             for nfe, number in by_nfe.items():
                 yield Published(
-                    block["system"], experiment, metric, float(number), nfe, protocol, block["source"]
+                    block["system"], experiment, metric, float(number), nfe, protocol, block["source"], same
                 )
+
+
+def _of_metric(words: Mapping[str, Any], metric: str, metrics: Set[str]) -> dict[str, Any]:
+    """What is said of all metrics, and of one."""
+    common = {key: word for key, word in words.items() if key not in metrics}
+    return {**common, **words.get(metric, {})}

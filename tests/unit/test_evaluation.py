@@ -263,6 +263,12 @@ def resnet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_weights_of_an_unknown_digest_are_not_called_published(resnet_file: Path) -> None:
+    extractor = features.ResNet50(resnet_file)
+    assert extractor.name == "resnet50 network, unknown weights"
+    assert features.describe(extractor)["sha256"] == digest_file(resnet_file)
+
+
 def test_resnet50_sees_images_as_in_i2sb(resnet_file: Path) -> None:
     extractor = features.load_extractor("resnet50", resnet_file, sha256=digest_file(resnet_file)[:8])
     images = random_images(2, 40, 56)

@@ -22,7 +22,12 @@ def test_table_marks_other_protocols_as_not_comparable(finished: Project) -> Non
     frame = pd.read_csv(finished.folder / EXPERIMENT / "table.csv")
     assert list(frame["experiment"]) == ["i2sb/jpeg-5"]
     assert frame.loc[0, "FID pub."] == 4.6
-    assert frame.loc[0, "same protocol"] == "no"
+    same = frame.loc[0, "same protocol"]
+    assert same.startswith(
+        "no: dataset digits/test (published imagenet), split digits/test (published val), "
+    )
+    assert "nfe 2 (published 999)" in same
+    assert "extractor small classifier trained by bridgepipe (published extractor/inception)" in same
     shown = (finished.folder / EXPERIMENT / "table.md").read_text()
     assert shown.count("\n") == 3
 

@@ -105,10 +105,13 @@ def _labels(data: Any) -> tuple[np.ndarray, list[str]]:
 
 def _initialise(network: nn.Module, settings: dict[str, Any]) -> None:
     """Start from published ADM weights where the configuration says so."""
+    from bridgepipe import fetch
     from bridgepipe.networks import plain, published
 
     how = settings["train"]
     if how["init"] is not None:
+        if (source := fetch.source_at(how["init"])) is not None:
+            fetch.check(source, how["init"])
         adm = plain.read_weights(how["init"])
         weights = published.i2sb_from_adm(adm, settings["cond_x1"], how["new_channels"], how["seed"])
         published.load(network, weights, how["init"])

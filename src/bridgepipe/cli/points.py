@@ -197,9 +197,12 @@ def import_points(
     output: File,
 ) -> None:
     """Turn published weights of a domain of the plane into a model: the file of the most steps, not EMA."""
+    from bridgepipe import fetch
     from bridgepipe.networks import plain
 
     settings, file = artifacts.read_json(config), _published_file(weights, domain)
+    if settings["train"].get("published") is not None:
+        fetch.check(settings["train"]["published"], weights)
     checked = published_model(settings, plain.read_weights(file), (2,), file)
     card = {"kind": settings["method"], "config": settings, "imported_sha256": artifacts.digest_file(file)}
     artifacts.save_tensors(output, checked, {**card, "shape": [2]})

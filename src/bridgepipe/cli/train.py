@@ -71,9 +71,12 @@ def import_weights(
     size: Annotated[int | None, typer.Option(help="of the images of a Gaussian model")] = None,
 ) -> None:
     """Turn published weights into a model of an experiment; I2SB's options are compared with it."""
+    from bridgepipe import fetch
     from bridgepipe.networks import plain, published
 
     settings = artifacts.read_json(config)
+    if settings["train"].get("published") is not None:
+        fetch.check(settings["train"]["published"], weights)
     file = weights / "latest.pt" if weights.is_dir() else weights
     card = {"kind": settings["method"], "config": settings, "imported_sha256": artifacts.digest_file(file)}
     if settings["method"] != "i2sb":

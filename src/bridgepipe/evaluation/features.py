@@ -97,7 +97,10 @@ class Inception:
     ) -> None:
         state = load_state(weights, sha256)
         self.network = _built(inception_network, state, weights).to(device)
-        self.name = f"inception-2015-12-05 {preprocessing}"
+        self.sha256, known = _identified(weights, "extractor/inception")
+        self.name = (
+            f"{'inception-2015-12-05' if known else 'inception network, unknown weights'} {preprocessing}"
+        )
         self.digest = digest_tensors(state)
         self.resize = INCEPTION_INPUT[preprocessing]
         self._preprocessing = preprocessing
@@ -123,7 +126,6 @@ class ResNet50:
         UserError: the file is missing, unreadable, of another checksum or of another network.
     """
 
-    name = "resnet50 torchvision"
     resize = RESNET_INPUT
     classes = tuple(ilsvrc.classes())
 
@@ -132,6 +134,8 @@ class ResNet50:
     ) -> None:
         state = load_state(weights, sha256)
         layers = list(_built(resnet50_network, state, weights).to(device).children())
+        self.sha256, known = _identified(weights, "extractor/resnet50")
+        self.name = "resnet50 torchvision" if known else "resnet50 network, unknown weights"
         self.digest = digest_tensors(state)
         self._trunk, self._head = nn.Sequential(*layers[:-1]), layers[-1]
 
@@ -194,8 +198,17 @@ def check_fits(extractor: Extractor, images: Any) -> None:
 
 
 def describe(extractor: Extractor) -> dict[str, str]:
-    """Name, digest and resize rule: the extractor's part of a protocol."""
-    return {"name": extractor.name, "digest": extractor.digest, "resize": extractor.resize}
+    """Name, digest, resize rule and sha256 of the file: the extractor's part of a protocol."""
+    file = {"sha256": extractor.sha256} if hasattr(extractor, "sha256") else {}
+    return {"name": extractor.name, "digest": extractor.digest, "resize": extractor.resize, **file}
+
+
+def _identified(weights: str | Path, source: str) -> tuple[str, bool]:
+    """sha256 of a file, and whether it is the published one of ``source``."""
+    from bridgepipe import fetch
+
+    found = fetch.cached_digest(Path(weights))
+    return found, found == fetch.load_sources()[source].sha256
 
 
 def batches(images: Images, batch_size: int, label: str) -> Iterator[tuple[int, list[np.ndarray]]]:

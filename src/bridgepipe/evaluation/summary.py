@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bridgepipe import artifacts, tables
+from bridgepipe.evaluation import comparable
 from bridgepipe.published_numbers import Published, load_published
 
 # column -> (metric file, value, scale)
@@ -50,7 +51,7 @@ def collect(metric_files: Sequence[Path]) -> pd.DataFrame:
 
     Columns ending in "in" are of the corrupted input, "real" of the originals,
     "pub." published. "same protocol" says whether ours may be compared with
-    the published value; ``protocol`` is the hash of the FID's protocol.
+    the published value, or what differs; ``protocol`` is the hash of the FID's protocol.
     """
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for file in metric_files:
@@ -74,19 +75,19 @@ def _row(method: str, experiment: str, metrics: dict[str, Any]) -> dict[str, Any
         "n": fid["protocol"]["n"],
         **({"NFE": how["sample"]["nfe"]} if "sample" in how else {}),
         **values,
-        **_published(method, experiment, how, fid["protocol"]),
+        **_published(method, experiment, how, metrics),
         "protocol": fid["protocol_hash"][:8],
     }
 
 
-def _published(method: str, experiment: str, how: dict[str, Any], protocol: dict[str, Any]) -> dict[str, Any]:
+def _published(method: str, experiment: str, how: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any]:
+    """Published numbers of the metrics that this experiment has, and whether ours may stand beside them."""
     numbers = [p for p in load_published() if _is_of(p, method, experiment, how)]
+    numbers = [p for p in numbers if p.metric in PUBLISHED and p.metric in metrics]
     if not numbers:
         return {}
-    shown: dict[str, Any] = {PUBLISHED[p.metric]: p.value for p in numbers if p.metric in PUBLISHED}
-    extractor = (protocol.get("extractor") or {}).get("name", "")
-    same = "inception" in extractor and all(p.protocol["samples"] == protocol["n"] for p in numbers)
-    return {**shown, "same protocol": "yes" if same else "no"}
+    shown = {PUBLISHED[p.metric]: p.value for p in numbers}
+    return {**shown, "same protocol": comparable.verdict([(p, metrics[p.metric]) for p in numbers])}
 
 
 def _is_of(number: Published, method: str, experiment: str, how: dict[str, Any]) -> bool:

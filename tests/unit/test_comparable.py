@@ -1,0 +1,159 @@
+"""Published numbers: beside ours only what was measured alike, and weights that are what they are called."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridgepipe import artifacts, fetch, ilsvrc
+from bridgepipe.datasets.items import Item, listing
+from bridgepipe.errors import UserError
+from bridgepipe.evaluation import features, summary
+from bridgepipe.evaluation.protocol import TRUNCATION
+from bridgepipe.published_numbers import load_published
+
+VAL = {"source": "imagenet", "size": [256, 256], "crop": "torchvision", "split": "val"}
+
+
+def published_listing() -> str:
+    """Digest of all validation images as a store of them tells it."""
+    wnids = [ilsvrc.classes()[label] for label in ilsvrc.validation_labels()]
+    names = sorted(f"{wnid}/ILSVRC2012_val_{k:08d}.JPEG" for k, wnid in enumerate(wnids, 1))
+    number = {wnid: k for k, wnid in enumerate(ilsvrc.classes())}
+    return listing([Item(name, tuple, number[name[:9]]) for name in names])
+
+
+def as_published() -> dict[str, Any]:
+    """A fid.json of jpeg-5 that was measured as the paper did."""
+    numbers = {(n.experiment, n.metric): n for n in load_published()}
+    ten = numbers["jpeg-5", "fid"].same["split"]["listing"]
+    extractor = {
+        "name": "inception-2015-12-05 legacy_pytorch",
+        "digest": "0123456789abcdef",
+        "resize": features.INCEPTION_INPUT["legacy_pytorch"],
+        "sha256": fetch.load_sources()["extractor/inception"].sha256,
+    }
+    origin = {"name": "imagenet256/val", **VAL, "listing": published_listing()}
+    return {
+        "values": {"fid": 4.7},
+        "protocol": {
+            "n": 10000,
+            "extractor": extractor,
+            "reference": {"name": "val", "digest": "ab", "origin": origin},
+            "quantisation": TRUNCATION,
+        },
+        "protocol_hash": "0" * 16,
+        "made_with": {
+            "settings": {"dataset": "imagenet256", "sample": {"nfe": 999}},
+            "origin": {"name": "imagenet256-10k/val", **VAL, "listing": ten},
+        },
+    }
+
+
+def same(folder: Path, metric: dict[str, Any], experiment: str = "i2sb/jpeg-5") -> str:
+    file = folder / "results" / experiment / "fid.json"
+    artifacts.write_json(file, metric)
+    return str(summary.collect([file]).loc[0, "same protocol"])
+
+
+def test_what_was_measured_as_published(tmp_path: Path) -> None:
+    assert same(tmp_path, as_published()) == "yes"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("made_with", "settings", "sample", "nfe"), 10, "no: nfe 10 (published 999)"),
+        (("protocol", "n"), 9999, "no: n 9999 (published 10000)"),
+        (("protocol", "extractor", "sha256"), "f" * 64, "no: extractor inception-2015-12-05 legacy_pytorch"),
+        (("protocol", "extractor", "resize"), "antialiased", "no: resize antialiased (published bilinear"),
+        (("protocol", "quantisation"), "rounded", "no: quantisation rounded (published uint8 by truncation"),
+        (("protocol", "reference", "origin", "split"), "train", "no: reference imagenet256/val (published"),
+        (("protocol", "reference", "origin", "listing"), "0", "no: reference imagenet256/val (published"),
+        (("made_with", "origin", "source"), "digits", "no: dataset imagenet256-10k/val (published imagenet)"),
+        (("made_with", "origin", "size"), [64, 64], "no: dataset imagenet256-10k/val (published imagenet)"),
+        (("made_with", "origin", "listing"), "0", "no: split imagenet256-10k/val (published val)"),
+        (("made_with", "origin"), None, "unknown: dataset, split"),
+        (("protocol", "reference"), {"name": "val"}, "unknown: reference"),
+        (("protocol", "extractor"), None, "unknown: extractor, resize"),
+    ],
+)
+def test_one_entry_that_differs(tmp_path: Path, place: tuple[str, ...], value: Any, said: str) -> None:
+    metric = as_published()
+    inner = metric
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    found = same(tmp_path, metric)
+    assert found.startswith(said)
+    assert ";" not in found  # nothing else
+
+
+def test_a_doctored_file(tmp_path: Path) -> None:
+    """The name and the number of images of the published protocol, and nothing else of it."""
+    extractor = {"name": "inception-2015-12-05 legacy_pytorch", "digest": "0", "resize": "?"}
+    metric = {
+        "values": {"fid": 1.0},
+        "protocol": {"n": 10000, "extractor": extractor, "reference": {"name": "test", "digest": "x"}},
+        "protocol_hash": "0" * 16,
+        "made_with": {"settings": {"dataset": "digits", "sample": {"nfe": 2}}},
+    }
+    found = same(tmp_path, metric)
+    assert found.startswith(
+        "no: nfe 2 (published 999), extractor inception-2015-12-05 legacy_pytorch (published "
+    )
+    assert found.endswith("; unknown: dataset, split, reference, quantisation")
+
+
+def test_a_number_whose_protocol_is_not_all_written_is_never_the_same(tmp_path: Path) -> None:
+    """The CIFAR-10 numbers don't say how samples became 8 bits; ours are resized in another way."""
+    metric = copy.deepcopy(as_published())
+    metric["protocol"] |= {
+        "n": 50000,
+        "reference": {
+            "name": "train",
+            "digest": "d",
+            "origin": {"name": "cifar10/train", "source": "cifar10", "size": [32, 32], "split": "train"},
+        },
+    }
+    settings = {"method": "spd", "dataset": "cifar10", "sample": {"nfe": 100, "sampler": "ddim"}}
+    settings["process"] = {"schedule": "linear", "variance": "fixed_large"}
+    metric["made_with"] = {"settings": settings, "data": "d"}
+    found = same(tmp_path, metric, "spd/ddim")
+    assert found.startswith("no: resize bilinear to 299 without antialias")
+    assert found.endswith("; unknown: quantisation")
+    metric["made_with"]["data"] = "another training set"
+    assert "unknown: dataset, split" in same(tmp_path, metric, "spd/ddim")
+
+
+def test_the_digest_of_a_file_is_kept_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "inception.pth"
+    file.write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert fetch.cached_digest(file) == digest
+    monkeypatch.setattr(fetch, "digest_file", lambda path: pytest.fail("hashed again"))
+    assert fetch.cached_digest(file) == digest
+    monkeypatch.undo()
+    file.write_bytes(b"others!")
+    assert fetch.cached_digest(file) == hashlib.sha256(b"others!").hexdigest()
+    (tmp_path / ".inception.pth.sha256.json").write_text("[]")
+    assert fetch.cached_digest(file) == hashlib.sha256(b"others!").hexdigest()
+
+
+@pytest.mark.parametrize("name", ["adm/256x256_diffusion_uncond", "extractor/resnet50", "sdedit/church"])
+def test_a_file_in_the_place_of_published_weights(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "weights.pt"
+    file.write_bytes(b"not these")
+    with pytest.raises(UserError, match=rf"not the {name} that was expected"):
+        fetch.check(name, file)
+
+
+def test_a_source_is_known_by_its_place() -> None:
+    assert (
+        fetch.source_at("data/checkpoints/adm/256x256_diffusion_uncond.pt") == "adm/256x256_diffusion_uncond"
+    )
+    assert fetch.source_at("mine/256x256_diffusion_uncond.pt") is None

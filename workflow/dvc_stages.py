@@ -17,6 +17,7 @@ import yaml
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
 
+from bridgepipe import artifacts, listing
 from bridgepipe import workflow as pipeline
 
 HEAD = """\
@@ -106,7 +107,7 @@ def stage(name: str, jobs: list[Job]) -> dict[str, Any]:
     """Command, dependencies and outputs of a stage."""
     made = list(dict.fromkeys(file for job in jobs for file in outputs(job) if file not in temporary(job)))
     inner = {file for job in jobs for file in outputs(job)}
-    read = {planned(str(file)) for job in jobs for file in job.input} - inner
+    read = {dep for job in jobs for file in job.input for dep in read_for(str(file))} - inner
     rules = " ".join(sorted({job.rule.name for job in jobs}))
     told: dict[str, Any] = {
         "cmd": f"{RUN} snakemake --quiet rules --allowed-rules {rules} -- {' '.join(made)}",
@@ -123,6 +124,12 @@ def stage(name: str, jobs: list[Job]) -> dict[str, Any]:
 def kept(file: str) -> str | dict[str, Any]:
     """What was fetched has a digest of its own and is not kept twice."""
     return {file: {"cache": False}} if Path(file).suffix in (".pt", ".pth", ".zip", ".gz") else file
+
+
+def read_for(file: str) -> list[str]:
+    """What DVC reads for an input: it lists the files of a source itself, and digests them."""
+    listed = re.fullmatch(rf"data/prepared/(.+)/{listing.SUMMARY}", file)
+    return artifacts.read_json(file)["paths"] if listed else [planned(file)]
 
 
 def planned(file: str) -> str:

@@ -1,19 +1,35 @@
-"""The files below a folder: each real file once, no device opened, nothing unreadable passed over."""
+"""The files below a folder: each real file once, no device opened, nothing unreadable passed over.
+
+A `Listing` tells whether the content of files and folders has changed since the last one, by names,
+sizes and times alone; only where a time has changed is a file read.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from bridgepipe import artifacts
 from bridgepipe.errors import UserError
 
 # what systems leave beside a person's files
 LITTER = frozenset(
-    {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "lost+found"}
+    {
+        "__macosx",
+        "lock.mdb",
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "@eadir",
+        "$recycle.bin",
+        "lost+found",
+    }
 )
 NOWHERE = (errno.ENOENT, errno.ELOOP)
 
@@ -141,3 +157,122 @@ def _holds(link: Path, root: Path) -> bool:
 
 def _unreadable(path: Path, error: OSError) -> UserError:
     return UserError(f"cannot be read: {error.strerror or error}", path, "make it readable, or take it away")
+
+
+# Sources up to this size are read whole when they are first listed. Of a larger one a file has no
+# digest until its time or size changes, so that listing ImageNet costs no reading of 140 GB.
+READ_AT_ONCE = 2 << 30
+# names of the files of a listing, beside the configuration of the dataset
+SUMMARY, KNOWN = "source.json", "files.json"
+# (bytes, time of content, time of status, digest or None) by name
+Known = dict[str, list[Any]]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What some files and folders hold.
+
+    Attributes:
+        summary: JSON that changes exactly when names, sizes or (where they are known) contents do.
+        known: JSON from which the next `listed` goes on; it tells times, too.
+    """
+
+    summary: dict[str, Any]
+    known: Known
+
+
+def listed(paths: Sequence[str], known: Known) -> Listing:
+    """List files and folders.
+
+    Args:
+        paths: in a fixed order; their contents are told relative to them.
+        known: of the last listing; {} at first.
+
+    Raises:
+        UserError: what cannot be read, or is neither a file nor a folder.
+    """
+    found: Known = {}
+    for number, path in enumerate(paths):
+        for name, status in _files(Path(path)).items():
+            times = [status.st_size, status.st_mtime_ns, status.st_ctime_ns] if status else [0, 0, 0]
+            found[f"{number}/{name}"] = times
+    total = sum(entry[0] for entry in found.values())
+    unread = [key for key, entry in found.items() if known.get(key, [])[:3] != entry]
+    to_read = [key for key in unread if key in known or total <= READ_AT_ONCE]
+    _announce(sum(found[key][0] for key in to_read), paths)
+    digests = {key: _digest(_place(paths, key)) for key in to_read}
+    for key, entry in found.items():
+        entry.append(digests.get(key) if key in unread else known[key][3])
+    content = artifacts.digest_of({key: [entry[0], entry[3]] for key, entry in found.items()})
+    summary = {"paths": list(paths), "files": len(found), "bytes": total, "content": content}
+    return Listing(summary, found)
+
+
+def known_of(file: Path) -> Known:
+    """What is known from the listing whose summary is ``file``; {} when it cannot be read."""
+    try:
+        known = artifacts.read_json(file.with_name(KNOWN))
+        return known if all(len(entry) == 4 for entry in known.values()) else {}
+    except (UserError, AttributeError, TypeError):
+        return {}
+
+
+def check(file: Path) -> None:
+    """Compare files with the listing of them whose summary is ``file``.
+
+    Raises:
+        UserError: they have changed since, with the names of the first ones.
+    """
+    summary, known = artifacts.read_json(file), known_of(file)
+    now = listed(summary["paths"], known)
+    if now.summary == summary:
+        return
+    names = sorted(
+        key.partition("/")[2]
+        for key in {*now.known, *known}
+        if now.known.get(key, [])[::3] != known.get(key, [])[::3]
+    )
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    what = f"{len(names)} files changed after they were listed: {shown}"
+    raise UserError(what, " ".join(summary["paths"]), "run the same command again")
+
+
+def _files(path: Path) -> dict[str, os.stat_result | None]:
+    """Every file by its relative name, "" for a single one; without a status, links that lead nowhere."""
+    try:
+        status = os.stat(path)
+    except OSError as e:
+        raise _unreadable(path, e) from e
+    if stat.S_ISREG(status.st_mode):
+        return {"": status}
+    if not stat.S_ISDIR(status.st_mode):
+        raise UserError("neither a file nor a folder", path, "correct the path")
+    tree = walk(path)
+    return {**tree.files, **dict.fromkeys(tree.dangling)}
+
+
+def _place(paths: Sequence[str], key: str) -> Path:
+    number, _, name = key.partition("/")
+    return Path(paths[int(number)]) / name
+
+
+def _digest(path: Path) -> str | None:
+    """Digest of a file's content; None of a link that leads nowhere."""
+    import xxhash
+
+    digest = xxhash.xxh3_128()
+    try:
+        with open(path, "rb") as f:
+            while data := f.read(1 << 20):
+                digest.update(data)
+    except OSError as e:
+        if e.errno in NOWHERE:
+            return None
+        raise _unreadable(path, e) from e
+    return digest.hexdigest()
+
+
+def _announce(count: int, paths: Sequence[str]) -> None:
+    if count > READ_AT_ONCE:
+        told = f"bridgepipe: reading {count / 1e9:.1f} GB of files with new times ({' '.join(paths)})"
+        print(told, file=sys.stderr, flush=True)

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from bridgepipe import artifacts, cluster, config, params
+from bridgepipe import artifacts, cluster, config, listing, params
 from bridgepipe.config_errors import nearest
 from bridgepipe.errors import UserError
 
@@ -52,6 +52,7 @@ class Pipeline:
 
     def __init__(self, resolved: config.Resolved) -> None:
         self._resolved = resolved
+        self._listed: set[str] = set()  # by this process
         self.datasets = resolved.params.datasets
         self.extractors = resolved.params.extractors
         self.runtime = resolved.params.runtime
@@ -128,9 +129,8 @@ class Pipeline:
 
         A finished result must not stand on an input that is gone: Snakemake would call it up to date.
         """
-        fetched = {f"data/{file}" for file in self.published_files()}
         made = {f"results/{name}/model.safetensors" for name in (*self.trained(), *self.imported())}
-        return os.path.normpath(path) in fetched | made or Path(path).exists()
+        return self._is_fetched(path) or os.path.normpath(path) in made or Path(path).exists()
 
     def code(self, *files: str) -> list[str]:
         """Source files whose edit makes a cheap result stale."""
@@ -367,9 +367,9 @@ class Pipeline:
     # checks that must stop even a dry run
 
     def source_of(self, dataset: str) -> list[str]:
-        """Files that a dataset is made from; [] when it is embedded.
+        """Published archives that a dataset is made from; [] when it is made from none.
 
-        Stops the run when they are missing and cannot be fetched.
+        Stops the run when anything that it is made from is missing and cannot be fetched.
         """
         entry = self.datasets[dataset]
         wanted = params.paths_of(entry)
@@ -378,7 +378,43 @@ class Pipeline:
                 key = next((k for k in ("subset", "image") if getattr(entry, k, None) == path), "path")
                 mend = _how_to_get(f"datasets.{dataset}.{key}", entry.source, path)
                 _stop(UserError(f"dataset '{dataset}' is missing", path, mend))
-        return wanted
+        return [path for path in wanted if self._is_fetched(path)]
+
+    def listing_of(self, dataset: str) -> list[str]:
+        """Listing of the files and folders that a dataset is made from, brought up to date.
+
+        Snakemake itself would see the time of the top folder only. [] when nothing of a person's is read.
+        """
+        self.source_of(dataset)
+        paths = [
+            p for p in params.read_of(self.datasets[dataset]) if not self._is_fetched(p) and Path(p).exists()
+        ]
+        if not paths:
+            return []
+        file = Path(f"data/prepared/{dataset}/{listing.SUMMARY}")
+        if dataset not in self._listed:
+            try:
+                self._refuse_itself(dataset, paths)
+                known = listing.known_of(file)
+                now = listing.listed(paths, known)
+            except UserError as e:
+                _stop(e)
+            if now.known != known:
+                _write_if_changed(file.with_name(listing.KNOWN), now.known)
+            _write_if_changed(file, now.summary)
+            self._listed.add(dataset)
+        return [str(file)]
+
+    def _refuse_itself(self, dataset: str, paths: Sequence[str]) -> None:
+        """A folder that holds what is prepared from it would change by being read."""
+        stores = Path("data/prepared").resolve()
+        for path in paths:
+            if stores.is_relative_to(Path(path).resolve()):
+                mend = "give a folder that holds the images alone"
+                raise UserError(f"dataset '{dataset}' is a folder with {stores} in it", path, mend)
+
+    def _is_fetched(self, path: str) -> bool:
+        return os.path.normpath(path) in {f"data/{file}" for file in self.published_files()}
 
     def work_alone(self) -> None:
         """Stop when another run is at work in this folder. A killed run leaves no lock behind."""

@@ -33,7 +33,7 @@ LAYERS = {
     "params": set(),
     "config_checks": {"params"},
     "config": {"params", "config_errors", "config_checks"},
-    "workflow": {"config", "config_errors", "params", "artifacts", "cluster"},
+    "workflow": {"config", "config_errors", "params", "artifacts", "cluster", "listing"},
 }
 STANDARD = set(sys.stdlib_module_names)
 

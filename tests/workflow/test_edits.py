@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from project import METRICS, Project, demo
 
 EVALUATE = {"fid", "accuracy", "restoration", "figure_grid", "table", "table_of_experiment"}
@@ -73,3 +76,29 @@ def test_changing_one_corruption_touches_that_experiment_only(project: Project) 
     assert {"train", "sample"} <= before
     project.edit(lambda v: v["experiments"]["i2sb"]["other"].update(corruption="blur-uni"))
     assert project.planned(*METRICS) == set()
+
+
+def test_an_edit_inside_a_folder_of_images_prepares_it_again(tmp_path: Path) -> None:
+    """Whatever the time of the top folder, which is all that Snakemake itself looks at."""
+    project = Project.create(tmp_path / "project")
+    for number in range(20):
+        file = project.folder / f"in/class{number % 2}/{number:02d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(file)
+    project.edit(lambda v: v["datasets"].update(mine={"source": "folder", "path": "in", "size": 8}))
+    store = "data/prepared/mine/train.lmdb"
+
+    def pending() -> bool:
+        done = project.snakemake("-n", "--", store)
+        return "Nothing to be done" not in done.stdout + done.stderr
+
+    project.snakemake("--", store)
+    for file in (project.folder / "in").rglob("*.png"):
+        os.utime(file)
+    assert not pending()
+    Image.new("RGB", (8, 8), (0, 99, 0)).save(project.folder / "in/class0/00.png")
+    assert pending()
+    project.snakemake("--", store)
+    assert not pending()
+    (project.folder / "in/class1/01.png").unlink()
+    assert pending()

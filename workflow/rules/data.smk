@@ -4,7 +4,8 @@
 rule prepare:
     input:
         config="data/prepared/{dataset}/config.json",
-        source=lambda w: P.source_of(w.dataset),
+        listing=lambda w: P.listing_of(w.dataset),
+        fetched=lambda w: P.source_of(w.dataset),
     output:
         [
             f"data/prepared/{{dataset}}/{split}.lmdb"
@@ -22,7 +23,8 @@ rule prepare:
     message:
         "Preparing the images of {wildcards.dataset}"
     shell:
-        "bridgepipe prepare --config {input.config} --output data/prepared/{wildcards.dataset} > {log} 2>&1"
+        "bridgepipe prepare --config {input.config} --output data/prepared/{wildcards.dataset}"
+        " {input.listing} > {log} 2>&1"
 
 
 use rule prepare as prepare_train_val with:
@@ -42,7 +44,8 @@ use rule prepare as prepare_train_test with:
 rule prepare_points:
     input:
         config="data/prepared/{dataset}/config.json",
-        source=lambda w: P.source_of(w.dataset),
+        listing=lambda w: P.listing_of(w.dataset),
+        fetched=lambda w: P.source_of(w.dataset),
     output:
         [f"data/points/{{dataset}}/{split}.safetensors" for split in ("train", "test")],
     log:
@@ -57,7 +60,8 @@ rule prepare_points:
     message:
         "Drawing the points of {wildcards.dataset}"
     shell:
-        "bridgepipe prepare --config {input.config} --output data/points/{wildcards.dataset} > {log} 2>&1"
+        "bridgepipe prepare --config {input.config} --output data/points/{wildcards.dataset}"
+        " {input.listing} > {log} 2>&1"
 
 
 use rule prepare as prepare_val with:

@@ -16,12 +16,20 @@ store_app = typer.Typer(no_args_is_help=True, help="Look inside image stores.")
 
 
 @app.command()
-def prepare(config: Config, output: File) -> None:
+def prepare(
+    config: Config,
+    output: File,
+    source: Annotated[Path | None, typer.Argument(help="listing of the files that are to be read")] = None,
+) -> None:
     """Turn a source of images into one store per split."""
-    from bridgepipe import datasets
+    from bridgepipe import datasets, listing
 
     settings = artifacts.read_json(config)
+    if source is not None:
+        listing.check(source)
     datasets.prepare(out_dir=output, **{k: tuples(v) for k, v in settings.items() if v is not None})
+    if source is not None:  # what changed meanwhile may be in the stores by half
+        listing.check(source)
 
 
 @app.command()

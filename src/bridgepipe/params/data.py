@@ -306,6 +306,17 @@ def paths_of(dataset: Strict) -> list[str]:
     return [values[key] for key in ("path", "subset") if values.get(key) is not None]
 
 
+def read_of(dataset: Strict) -> list[str]:
+    """`paths_of`, narrowed to what is read: of ImageNet, the splits in use."""
+    if not isinstance(dataset, ImageNet):
+        return paths_of(dataset)
+    files = (
+        ("",) if dataset.source == "imagenet" else ("_faster_imagefolder.lmdb", "_faster_imagefolder.lmdb.pt")
+    )
+    subset = [] if dataset.subset is None else [dataset.subset]
+    return [f"{dataset.path}/{split}{file}" for split in dataset.splits for file in files] + subset
+
+
 class Extractor(Strict):
     """What turns images into features and classes for the metrics."""
 

@@ -203,3 +203,14 @@ def test_classes_that_the_source_tells() -> None:
     assert classes is not None
     assert len(classes) == 1000
     assert of("folder", path="x") == of("pairs", path="x") == (None, None)
+
+
+def test_a_key_that_no_verb_reads_is_refused() -> None:
+    from bridgepipe.cli.common import fields_of, sampling_of
+    from bridgepipe.training import Recipe
+
+    assert sampling_of({"nfe": 3, "count": None, "split": "test"}).nfe == 3
+    with pytest.raises(UserError, match=r"unknown key 'neff' \(Sampling\): did you mean 'nfe'"):
+        sampling_of({"nfe": 3, "neff": 4})
+    with pytest.raises(UserError, match=r"unknown key 'lrr' \(Recipe\): did you mean 'lr'"):
+        fields_of(Recipe, {"steps": 3, "batch_size": 2, "lrr": 1.0})

@@ -220,6 +220,7 @@ DIRECTED: list[tuple[str, Any, str]] = [
     (f"{J} network", {"num_res_blocks": 0}, "is 0"),
     (f"{J} network", {"dropout": 1.0}, "is 1.0"),
     (f"{M} network", {"attention_resolutions": [8]}, "no level has the rate 8"),
+    (f"{G} network", {"channel_mult": [1] * 5, "attention_resolutions": []}, "leave one pixel of 32"),
     (f"{G} network", {"attention_resolutions": [16]}, "no level has the rate 16"),
     (
         f"{M} network",

@@ -36,13 +36,15 @@ if TYPE_CHECKING:
     from bridgepipe.store import ImageStore
 
 app = typer.Typer()
+# of strips, besides the way back
+STRIP = ("start", "end", "n", "source", "images", "generate", "seed")
 DRAW = "boundary edit"  # purpose of the noise of edits
 
 
 def editing_of(settings: dict[str, Any]) -> Editing:
     from bridgepipe.methods.boundary_edit import Editing
 
-    return Editing(**fields_of(Editing, settings))
+    return Editing(**fields_of(Editing, settings, STRIP))
 
 
 @app.command()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bridgepipe import artifacts, launch, params
+from bridgepipe.config_errors import nearest
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ Sources = Annotated[Path | None, typer.Option(help="store of the corrupted half 
 Threads = Annotated[int | None, typer.Option(help="CPU threads; default: runtime.threads")]
 Processes = Annotated[int | None, typer.Option(help="processes of this command; default: runtime.processes")]
 RUNTIME = Path("results/config/runtime.json")
+# of a stage's configuration, besides the problem
+STAGES = ("method", "dataset", "network", "train", "sample", "evaluate", "study")
 
 
 def read_runtime(path: Path, threads: int | None = None) -> params.Runtime:
@@ -72,9 +75,19 @@ def write_provenance(path: Path, started: float) -> None:
     )
 
 
-def fields_of(kind: type, values: dict[str, Any]) -> dict[str, Any]:
-    """The entries of ``values`` that are fields of a dataclass, lists as tuples."""
+def fields_of(kind: type, values: Mapping[str, Any], besides: Sequence[str] = ()) -> dict[str, Any]:
+    """The entries of ``values`` that are fields of a dataclass, lists as tuples.
+
+    Args:
+        besides: keys that something else reads.
+
+    Raises:
+        UserError: a key that nothing reads.
+    """
     names = {f.name for f in dataclasses.fields(kind)}
+    for key in values:
+        if key not in names and key not in besides:
+            raise UserError(f"unknown key '{key}'", kind.__name__, nearest(key, [*names, *besides]))
     return {k: tuples(v) for k, v in values.items() if k in names}
 
 
@@ -87,13 +100,13 @@ def problem_of(settings: dict[str, Any], image_size: Sequence[int]) -> Problem:
     from bridgepipe.methods.i2sb import Problem
 
     height, width = image_size
-    return Problem(image_size=(height, width), **fields_of(Problem, settings))
+    return Problem(image_size=(height, width), **fields_of(Problem, settings, STAGES))
 
 
 def sampling_of(section: dict[str, Any]) -> Sampling:
     from bridgepipe.methods.i2sb import Sampling
 
-    return Sampling(**fields_of(Sampling, section))
+    return Sampling(**fields_of(Sampling, section, ("dataset", "whole", "split", "count")))
 
 
 def open_sources(path: Path | None, images: Any) -> ImageStore | None:

@@ -132,7 +132,7 @@ def _walks(plan: dict[str, Any]) -> Iterator[tuple[str, Generation]]:
 def _generation(section: dict[str, Any]) -> Generation:
     from bridgepipe.methods.spd import Generation
 
-    return Generation(**fields_of(Generation, section))
+    return Generation(**fields_of(Generation, section, ("count",)))
 
 
 @app.command()

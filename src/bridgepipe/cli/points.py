@@ -228,7 +228,7 @@ def _published_file(folder: Path, domain: str) -> Path:
 def _walk(section: Mapping[str, Any]) -> Walk:
     from bridgepipe.methods.ddib_points import Walk
 
-    return Walk(**fields_of(Walk, dict(section)))
+    return Walk(**fields_of(Walk, section, ("count", "latents", "seed", "keep")))
 
 
 def _chosen(data: Path, count: int, seed: int) -> tuple[Points, Tensor, Tensor]:

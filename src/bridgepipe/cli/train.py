@@ -25,6 +25,9 @@ from bridgepipe.cli.common import (
 from bridgepipe.cli.models import imported_classes, open_data, published_model, task_of
 
 app = typer.Typer()
+# of runtime, besides training; of train, besides the loop
+JOBS = ("threads", "processes", "batch_size", "partitions")
+START = ("published", "init", "new_channels")
 # a state of training is resumed only by the same code
 CODE = ("training.py", "training_state.py", "rng.py", "methods", "networks", "processes", "corruptions")
 
@@ -48,10 +51,10 @@ def train(
     from bridgepipe import rng, training
     from bridgepipe.running import is_main
 
-    running = training.Running(**fields_of(training.Running, speed.model_dump()))
+    running = training.Running(**fields_of(training.Running, speed.model_dump(), JOBS))
     settings, items = artifacts.read_json(config), open_data(data)
     task = task_of(settings, items, sources, spectrum)
-    recipe = training.Recipe(**fields_of(training.Recipe, settings["train"]))
+    recipe = training.Recipe(**fields_of(training.Recipe, settings["train"], START))
     code = artifacts.digest_code(*CODE)
     identity = {"config": settings, "data": items.digest, "code": code, **task.card}
     noise = rng.ItemNoise if data.suffix == ".lmdb" else rng.BlockNoise

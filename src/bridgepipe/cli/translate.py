@@ -195,7 +195,7 @@ def load_translator(
         None if model.classes is None else number_of(settings[side], model.class_names)
         for side, model in (("source", a), ("target", b))
     )
-    how = Translation(**fields_of(Translation, settings["sample"]))
+    how = Translation(**fields_of(Translation, settings["sample"], ("dataset", "split", "count")))
     classifier = None if guide is None else _load(guide, speed)
     _same_images(a, b, classifier)
     up = guided_class(settings["source"] if how.scale_encode else None, a, classifier)

@@ -83,7 +83,7 @@ class Network(Strict):
     def contradiction(self, size: tuple[int, int]) -> tuple[str, str] | None:
         """The key that does not go with images of a size, or with the other keys, and why; None: all do."""
         levels = len(self.channel_mult)
-        if what := too_small(size, levels):
+        if what := too_small(size, levels, self.model_channels * self.channel_mult[-1]):
             return "channel_mult", what
         rates = [2**level for level in range(levels)]
         if none := [rate for rate in self.attention_resolutions if rate not in rates]:
@@ -293,14 +293,21 @@ class I2SB(Strict):
         return found and (f"network.{found[0]}", found[1])
 
 
+GROUPS = 32  # of group normalisation
 MASKS = (256, 256)  # published freeform ones
 
 
-def too_small(size: tuple[int, int], levels: int) -> str | None:
-    """Why images of a size cannot be halved so often; None: they can."""
+def too_small(size: tuple[int, int], levels: int, channels: int) -> str | None:
+    """Why images of a size cannot be halved so often; None: they can.
+
+    Args:
+        channels: of the last level. One number of a group would be normalised to nothing.
+    """
     factor = 2 ** (levels - 1)
     if any(side % factor for side in size):
         return f"{levels} levels need sides that divide by {factor}, not {size[0]} x {size[1]} pixels"
+    if size[0] * size[1] * channels <= GROUPS * factor**2:
+        return f"{levels} levels leave one pixel of {channels} channels: take fewer levels, or more channels"
     return None
 
 

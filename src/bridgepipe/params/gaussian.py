@@ -92,7 +92,7 @@ class DdpmNetwork(Strict):
 
     def contradiction(self, size: tuple[int, int]) -> tuple[str, str] | None:
         """The key that does not go with images of a size, and why; None: all do."""
-        if what := too_small(size, len(self.ch_mult)):
+        if what := too_small(size, len(self.ch_mult), self.ch * self.ch_mult[-1]):
             return "ch_mult", what
         sizes = [max(size) // 2**level for level in range(len(self.ch_mult))]
         if none := [side for side in self.attn_resolutions if side not in sizes]:

@@ -47,8 +47,8 @@ class Defined:
     Attributes:
         datasets, extractors: by their names.
         experiments: by ``method/name``.
-        in_use: whether it is the scale in use. Numbers of items are compared there only: data are
-            shared by the scales, and made smaller for the one in use.
+        in_use: whether it is the scale in use. Numbers of items and published weights are compared there
+            only: scales share the datasets and the experiments, which fit one of them.
     """
 
     datasets: Mapping[str, Strict]
@@ -79,7 +79,7 @@ def problems(full: str, e: Any, own: Mapping[str, Any], defined: Defined) -> Pro
     for kind, check in CHECKS.items():
         if isinstance(e, kind):
             yield from check(e, defined)
-    if getattr(e, "train", None) is not None and e.train.published is not None:
+    if defined.in_use and getattr(e, "train", None) is not None and e.train.published is not None:
         yield from _released(full, e, defined)
 
 

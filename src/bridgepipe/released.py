@@ -73,6 +73,12 @@ class Weights:
         return {**self.says, **network}
 
 
+def _i2sb(corruption: str) -> dict[str, Any]:
+    noisy = corruption.startswith(("jpeg", "sr4x"))
+    beta_max, ot_ode = (0.3, False) if noisy else (1.0, True)
+    return {"corruption": corruption, "interval": 1000, "beta_max": beta_max, "ot_ode": ot_ode}
+
+
 def _gaussian(learned: bool, **more: Any) -> dict[str, Any]:
     variance = "learned_range" if learned else ("fixed_small", "fixed_large")
     process = {"schedule": "linear", "T": 1000, "prediction": "eps", "variance": variance}
@@ -81,7 +87,7 @@ def _gaussian(learned: bool, **more: Any) -> dict[str, Any]:
 
 # name in sources.yaml -> what goes with it; a tuple of texts: one of them
 WEIGHTS: dict[str, Weights] = {
-    **{f"i2sb/{name}": Weights("i2sb", ADM_256, {"corruption": name, "interval": 1000}) for name in MIXTURE},
+    **{f"i2sb/{name}": Weights("i2sb", ADM_256, _i2sb(name)) for name in MIXTURE},
     "adm/256x256_diffusion": Weights(
         "model", {"kind": "adm", **ADM_256}, _gaussian(True, conditional=True), classes=IMAGENET_CLASSES
     ),

@@ -166,6 +166,7 @@ B, C, P = (
     "experiments ddib/points moons-checkerboard",
 )
 D, COLOR = "experiments ddib/sample moons", "experiments ddib/color rgb"
+PAPER = {"celebahq", "imagenet256", "afhq-dog"}  # exist at that scale only
 EIGHT = {"source": "digits", "size": 8}
 DIRECTED: list[tuple[str, Any, str]] = [
     # corruptions
@@ -563,7 +564,18 @@ DIRECTED: list[tuple[str, Any, str]] = [
 @pytest.mark.parametrize("number", range(len(DIRECTED)))
 def test_what_is_wrong_in_one_place(number: int) -> None:
     path, value, expected = DIRECTED[number]
-    assert expected in refused(path, value), (path, value)
+    scale = "paper" if PAPER & set(path.split()) else "demo"
+    assert expected in refused(path, value, scale), (path, value)
+
+
+def test_published_weights_are_compared_at_the_scale_in_use() -> None:
+    values = json.loads(TEXT)
+    values["experiments"]["i2sb"]["jpeg-5"]["train"] = {"published": "i2sb/jpeg-5"}
+    resolved = config.Resolved({**values, "scale": "paper"})
+    assert resolved.experiment("i2sb/jpeg-5").train.published == "i2sb/jpeg-5"
+    values["experiments"]["i2sb"]["jpeg-5"]["beta_max"] = 1.0
+    with pytest.raises(UserError, match=r"i2sb/jpeg-5 has beta_max 0\.3, the experiment 1\.0"):
+        config.Resolved({**values, "scale": "paper"})
 
 
 def test_every_corruption_of_the_list_can_be_built() -> None:

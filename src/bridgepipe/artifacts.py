@@ -135,7 +135,7 @@ def read_json(path: str | Path) -> Any:
     Raises:
         UserError: the file is missing, cannot be read, or is not JSON.
     """
-    with reading(path, "a JSON file", "give a JSON file; if it was one, make it again"):
+    with reading(path, "not a JSON file", "give a JSON file; if it was one, make it again"):
         return json.loads(Path(path).read_text(encoding="utf8"))
 
 
@@ -239,4 +239,4 @@ def _brief(found: Any, wanted: Any) -> str:
 
 
 def _readable(path: str | Path) -> AbstractContextManager[None]:
-    return reading(path, "a bridgepipe file", REMAKE)
+    return reading(path, "damaged or foreign file", REMAKE)

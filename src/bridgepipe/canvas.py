@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bridgepipe.artifacts import atomic
+from bridgepipe.datasets.images import MARK
 
 Images = NDArray[np.uint8]
 
@@ -59,7 +60,7 @@ def canvas(path: str | Path, width: float, height: float, constrained: bool = Tr
         FigureCanvasAgg(figure)
         yield figure
         with atomic(path) as temporary:
-            figure.savefig(temporary, format="png", metadata={"Software": None})
+            figure.savefig(temporary, format="png", metadata={"Software": None, MARK: ""})
 
 
 @dataclass(frozen=True)

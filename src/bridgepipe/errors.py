@@ -139,12 +139,12 @@ def writing(path: str | Path, verb: str = "write", again: str = "") -> Iterator[
 
 
 @contextmanager
-def reading(path: str | Path, kind: str, mend: str, missing: str = "") -> Iterator[None]:
+def reading(path: str | Path, what: str, mend: str, missing: str = "") -> Iterator[None]:
     """Whatever goes wrong while a file is read becomes one line: what is there is not of this kind.
 
     Args:
         path: the file.
-        kind: what it should be, such as "a JSON file".
+        what: what is wrong when the reader fails, such as "not a JSON file"; the reader's reason follows.
         mend: how to mend it when it is something else. It must hold for a sound file of another kind, too.
         missing: how to mend it when nothing is there.
     """
@@ -158,4 +158,4 @@ def reading(path: str | Path, kind: str, mend: str, missing: str = "") -> Iterat
         if errno_of(e) is not None:
             raise refused(e, path, "read") from e
         reason = next(iter(str(e).splitlines()), "") or type(e).__name__
-        raise UserError(f"not {kind}: {reason}", path, mend) from e
+        raise UserError(f"{what}: {reason}", path, mend) from e

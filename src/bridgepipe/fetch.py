@@ -10,21 +10,21 @@ without asking any server.
 from __future__ import annotations
 
 import difflib
-import errno
 import hashlib
+import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
-from bridgepipe.artifacts import digest_file, read_json, write_json
-from bridgepipe.errors import UserError
+from bridgepipe.artifacts import digest_file, exclusive, read_json, sync, write_json
+from bridgepipe.errors import UserError, reading, writing
 from bridgepipe.transfer import (
     Failed,
     Interrupted,
@@ -33,10 +33,12 @@ from bridgepipe.transfer import (
     from_disk,
     from_web,
     is_web,
+    settle,
 )
 
 MIRRORS = "BRIDGEPIPE_MIRRORS"  # environment: base URLs or folders, tried before those of sources.yaml
 DRIVE = "drive:"
+AGAIN = ", then run the same command again: it goes on from there"
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,16 @@ def load_sources(path: str | Path | None = None) -> dict[str, Source]:
     """
     path = Path(path or Path(__file__).with_name("sources.yaml"))
     try:
-        return {name: Source(**entry) for name, entry in yaml.safe_load(path.read_text("utf8")).items()}
+        sources = {name: Source(**entry) for name, entry in yaml.safe_load(path.read_text("utf8")).items()}
     except FileNotFoundError as e:
         raise UserError("no such file", path, "give a file in the layout of sources.yaml") from e
     except (TypeError, AttributeError, yaml.YAMLError) as e:
         raise UserError(f"not a list of sources: {e}", path, "use the layout of sources.yaml") from e
+    for name, source in sources.items():
+        for place in (source.path, *source.files):
+            if PurePosixPath(place).is_absolute() or ".." in PurePosixPath(place).parts:
+                raise UserError(f"not a list of sources: {name} lies at {place}", path, "stay below data/")
+    return sources
 
 
 def fetch(
@@ -99,10 +106,15 @@ def fetch(
     """
     source = _find(name, load_sources() if sources is None else sources)
     path = Path(output) if output else Path(root) / source.path
+    with exclusive(path.with_name(f".{path.name}.lock"), wait=True, keep=False):
+        return _fetched(name, source, path, mirrors, progress)
+
+
+def _fetched(name: str, source: Source, path: Path, mirrors: Sequence[str] | None, progress: bool) -> Path:
     if not _in_place(source, path):
         places = _places(source, os.environ.get(MIRRORS, "").split() if mirrors is None else mirrors)
         print(f"{name}: licence {source.licence}; see {source.home}", file=sys.stderr)
-        with _disk_errors(path):
+        with writing(path, again=AGAIN):
             return _from_first(name, source, path, places, progress)
     found = _digests(path, path.name)
     if problem := _problem(source, path, found, _recorded(path)):
@@ -206,6 +218,7 @@ def _from_first(name: str, source: Source, path: Path, places: Sequence[str], pr
         arriving = path.with_name(f".{path.name}.{hashlib.sha256(place.encode()).hexdigest()[:8]}")
         try:
             _deliver(source, place, arriving, progress)
+            settle(arriving)
         except Failed as e:
             failures.append(f"{place}: {e}")
             if isinstance(e, Interrupted):
@@ -250,6 +263,8 @@ def _deliver(source: Source, place: str, target: Path, progress: bool) -> None:
 
 def _problem(source: Source, path: Path, found: Mapping[str, str], recorded: Mapping[str, str]) -> str | None:
     """Why the content of ``path``, with the sha256 in ``found``, is not the right one; None when it is."""
+    if path.is_file() and not path.stat().st_size:
+        return "it is empty"
     if missing := [f for f in source.files if not (path / f).is_file()]:
         return f"{' and '.join(missing)} missing"
     if source.size is not None and path.stat().st_size != source.size:
@@ -280,7 +295,20 @@ def _record(path: Path) -> Path:
 
 
 def _recorded(path: Path) -> dict[str, str]:
-    return read_json(_record(path))["sha256"] if _record(path).exists() else {}
+    """sha256 by name as first fetched; {} before that.
+
+    Raises:
+        UserError: the record is damaged.
+    """
+    record = _record(path)
+    if not record.exists():
+        return {}
+    mend = f"move it away to trust {path.name} as it is, or fetch both again"
+    with reading(record, "damaged record of a download", mend):
+        found = dict(json.loads(record.read_text(encoding="utf8"))["sha256"])
+        if not all(isinstance(word, str) for pair in found.items() for word in pair):
+            raise ValueError("no sha256 by name")
+    return found
 
 
 def _write_record(name: str, source: Source, path: Path, place: str, found: Mapping[str, str]) -> None:
@@ -297,14 +325,4 @@ def _move(arrived: Path, path: Path) -> None:
         shutil.rmtree(arrived)
     else:
         os.replace(arrived, path)
-
-
-@contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as e:
-        full = e.errno in (errno.ENOSPC, errno.EDQUOT)
-        what = "the disk is full" if full else f"cannot write: {e.strerror or e}"
-        mend = "free some space" if full else "make the folder writable"
-        raise UserError(what, path, f"{mend}, then run the same command again: it goes on from there") from e
+    sync(path.parent)

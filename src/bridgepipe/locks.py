@@ -89,12 +89,13 @@ def _alive(pid: int) -> bool:
 
 
 @contextmanager
-def exclusive(path: str | Path, wait: bool = False) -> Iterator[Owner | None]:
+def exclusive(path: str | Path, wait: bool = False, keep: bool = True) -> Iterator[Owner | None]:
     """Hold a lock file; it is free again when this process ends, however it ends.
 
     Args:
-        path: lock file, made when missing and left behind empty.
+        path: lock file, made when missing.
         wait: wait until the other process is done, saying so once.
+        keep: leave the file behind, empty.
 
     Yields:
         Who held it before and ended without giving it back; None when nobody did.
@@ -105,10 +106,9 @@ def exclusive(path: str | Path, wait: bool = False) -> Iterator[Owner | None]:
     path, own, stop = Path(path), me(), threading.Event()
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "a+", encoding="utf8")  # noqa: SIM115  # closed below; closing gives the lock back
+        file, before = _opened(path, wait)
     with file:
         with writing(path):
-            before = _take(file, path, wait)
             _write(file, own)
         beat = threading.Thread(target=_renew, args=(path, stop), daemon=True)
         beat.start()
@@ -120,6 +120,23 @@ def exclusive(path: str | Path, wait: bool = False) -> Iterator[Owner | None]:
             with suppress(OSError):  # a disk that is full by now hides no other error
                 if owner_of(path) == own:
                     _write(file, None)
+                    if not keep:
+                        path.unlink()
+
+
+def _opened(path: Path, wait: bool) -> tuple[IO[str], Owner | None]:
+    """The lock file, locked, and who held it before. Its last holder may have removed it meanwhile."""
+    while True:
+        file = open(path, "a+", encoding="utf8")  # noqa: SIM115  # closing it gives the lock back
+        try:
+            before = _take(file, path, wait)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    return file, before
+        except BaseException:
+            file.close()
+            raise
+        file.close()
 
 
 def owner_of(path: str | Path) -> Owner | None:

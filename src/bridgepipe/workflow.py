@@ -93,10 +93,14 @@ class Pipeline:
 
     # names of files
 
-    def published_files(self) -> dict[str, str]:
-        """Names of the published files of sources.yaml by their path under data/."""
+    def published_files(self, folders: bool | None = None) -> dict[str, str]:
+        """Names of the published files of sources.yaml by their path under data/.
+
+        Args:
+            folders: True: those that are folders; False: those that are single files; None: all.
+        """
         sources = yaml.safe_load(Path(__file__).with_name("sources.yaml").read_text(encoding="utf8"))
-        return {source["path"]: name for name, source in sources.items()}
+        return {s["path"]: name for name, s in sources.items() if folders in (None, "folder" in s)}
 
     def published_weights(self, name: str) -> str:
         """Folder or file of the published weights that an experiment imports."""

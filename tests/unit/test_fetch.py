@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -36,6 +38,11 @@ class Behaviour:
     length: bool = True
     etag: str | None = '"v1"'
     kind: str = "application/octet-stream"
+    headers: dict[str, str] = field(default_factory=dict)  # in place of the right ones
+    part_headers: dict[str, str] = field(default_factory=dict)  # the same for a part
+    careless: bool = False  # sends the rest whatever version was begun
+    drips: str = ""  # "head" or "body": comes byte by byte without end
+    pause: float = 0.0  # before the answer
 
 
 @dataclass
@@ -57,7 +64,11 @@ class Handler(BaseHTTPRequestHandler):
         state.seen.append((self.path, wanted))
         how = state.paths.get(self.path, Behaviour(body=b"", status=404))
         start = self._start(how, wanted)
-        body = how.body[start:] if how.status == 200 else b"error page"
+        body = how.body[start:] if how.status in (200, 206) else b"error page"
+        time.sleep(how.pause)
+        if how.drips:
+            self._drip(how)
+            return
         if start >= len(how.body) and wanted and how.status == 200:
             self._head(416, {"Content-Range": f"bytes */{len(how.body)}", "Content-Length": "0"})
             return
@@ -68,14 +79,24 @@ class Handler(BaseHTTPRequestHandler):
             headers["ETag"] = how.etag
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(how.body) - 1}/{len(how.body)}"
-        self._head(206 if start else how.status, headers)
+        self._head(206 if start else how.status, headers | (how.part_headers if start else how.headers))
         if how.cuts:
             how.cuts -= 1
             body = body[: len(body) // 2]
         self.wfile.write(body)
 
+    def _drip(self, how: Behaviour) -> None:
+        if how.drips == "body":
+            self._head(200, {"Content-Length": str(len(how.body)), "ETag": str(how.etag)})
+        else:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+        for _ in range(1000):
+            self.wfile.write(b"x")
+            self.wfile.flush()
+            time.sleep(0.02)
+
     def _start(self, how: Behaviour, wanted: str | None) -> int:
-        same = self.headers.get("If-Range") in (None, how.etag)
+        same = how.careless or self.headers.get("If-Range") in (None, how.etag)
         match = re.fullmatch(r"bytes=(\d+)-", wanted or "")
         return int(match[1]) if match and how.ranges and same else 0
 
@@ -495,3 +516,146 @@ def test_published_numbers_carry_their_protocol():
     assert len([n for n in numbers if n.system == "i2sb"]) == 18
     assert len([n for n in numbers if n.system == "gaussian"]) == 25
     assert all(n.source and n.protocol["dataset"] and n.protocol["reference"] for n in numbers)
+
+
+@pytest.mark.parametrize("length", ["twelve", "-5", "1e6", "", "9" * 30])
+def test_a_length_that_is_no_number_is_refused(server, tmp_path, length):
+    server.paths["/a"] = Behaviour(headers={"Content-Length": length})
+    with pytest.raises(UserError, match=r"tells a length that is no number|unreachable") as e:
+        get(tmp_path, source(server, "/a"))
+    assert "\n" not in str(e.value)
+    assert left_over(tmp_path / "checkpoints") == []
+
+
+def test_a_size_that_contradicts_itself_is_refused(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer, "ATTEMPTS", 2)
+    end = len(BODY) - 1
+    server.paths["/a"] = Behaviour(cuts=1, part_headers={"Content-Range": f"bytes {len(BODY) // 2}-{end}/7"})
+    with pytest.raises(UserError, match="tells two sizes, 7 and 1048576 bytes"):
+        get(tmp_path, source(server, "/a"))
+
+
+@pytest.mark.parametrize("length", [True, False])
+def test_an_empty_body_is_no_file(server, tmp_path, length):
+    server.paths |= {"/a": Behaviour(body=b"", length=length), "/b": Behaviour()}
+    with pytest.raises(UserError, match="the file there is empty"):
+        get(tmp_path, source(server, "/a"))
+    assert get(tmp_path, source(server, "/a", "/b")).read_bytes() == BODY
+
+
+def test_an_empty_file_in_place_is_not_trusted(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints/a.pt").touch()
+    with pytest.raises(UserError, match=r"not the x/a that was expected: it is empty"):
+        get(tmp_path, Source(path="checkpoints/a.pt", licence="MIT", home="h"))
+    assert left_over(tmp_path) == []
+
+
+def test_a_part_that_nobody_asked_for_is_refused(server, tmp_path):
+    server.paths["/a"] = Behaviour(status=206, headers={"Content-Range": "bytes 0-9/1048576"})
+    with pytest.raises(UserError, match="a part of the file where all of it was asked for"):
+        get(tmp_path, source(server, "/a"))
+
+
+@pytest.mark.parametrize("etag", ['"v2"', None])
+def test_a_rest_of_another_version_is_not_appended(server, tmp_path, monkeypatch, etag):
+    """A server that ignores If-Range sends the rest of what it has now."""
+    monkeypatch.setattr(transfer, "ATTEMPTS", 1)
+    server.paths["/a"] = Behaviour(cuts=1)
+    with pytest.raises(UserError, match="broke off"):
+        get(tmp_path, source(server, "/a"))
+    monkeypatch.setattr(transfer, "ATTEMPTS", 2)
+    new = BODY[::-1]
+    server.paths["/a"] = Behaviour(body=new, etag=etag, careless=True)
+    assert get(tmp_path, source(server, "/a")).read_bytes() == new
+    record = json.loads((tmp_path / "checkpoints/a.pt.fetched.json").read_text())
+    assert record["sha256"] == {"a.pt": hashlib.sha256(new).hexdigest()}
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff\xfe", b'"v1"\r\nX: y', b'"v0"'])
+def test_a_damaged_note_of_the_version_starts_again(server, tmp_path, monkeypatch, damage):
+    monkeypatch.setattr(transfer, "ATTEMPTS", 1)
+    server.paths["/a"] = Behaviour(cuts=1)
+    with pytest.raises(UserError, match="broke off"):
+        get(tmp_path, source(server, "/a"))
+    (note,) = (tmp_path / "checkpoints").glob(".*-version")
+    note.write_bytes(damage)
+    assert get(tmp_path, source(server, "/a")).read_bytes() == BODY
+    assert left_over(tmp_path / "checkpoints") == []
+
+
+@pytest.mark.parametrize("damage", ["", "nonsense", "[]", "{}", '{"sha256": 3}', '{"sha256": {"a.pt": 3}}'])
+def test_a_damaged_record_of_a_download_is_told(server, tmp_path, damage):
+    server.paths["/a"] = Behaviour()
+    path = get(tmp_path, source(server, "/a"))
+    path.with_name("a.pt.fetched.json").write_text(damage)
+    with pytest.raises(UserError, match=r"damaged record of a download: .*a\.pt\.fetched\.json"):
+        get(tmp_path, source(server, "/a"))
+    assert path.read_bytes() == BODY
+
+
+@pytest.mark.parametrize("slow", ["head", "body"])
+def test_a_server_that_drips_is_given_up_for_the_next(server, tmp_path, monkeypatch, slow):
+    monkeypatch.setattr(transfer, "TICK", 0.02)
+    monkeypatch.setattr(transfer, "GRACE", 0.3)
+    monkeypatch.setattr(transfer, "ATTEMPTS", 1)
+    server.paths |= {"/a": Behaviour(drips=slow), "/b": Behaviour()}
+    started = time.monotonic()
+    assert get(tmp_path, source(server, "/a", "/b", sha256=SHA256)).read_bytes() == BODY
+    assert time.monotonic() - started < 5
+    with pytest.raises(UserError, match="too slow: broken off after 0 s"):
+        get(tmp_path / "other", source(server, "/a"))
+
+
+def test_all_attempts_together_have_a_deadline(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer, "DEADLINE", 0.0)
+    monkeypatch.setattr(transfer, "TICK", 0.02)
+    server.paths["/a"] = Behaviour(drips="body")
+    with pytest.raises(UserError, match="too slow"):
+        get(tmp_path, source(server, "/a"))
+    assert len(server.seen) == 1
+
+
+def test_two_fetches_of_one_file_take_turns(server, tmp_path, capfd):
+    server.paths["/a"] = Behaviour(pause=0.3, etag=None)
+    threads = [threading.Thread(target=get, args=(tmp_path, source(server, "/a"))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (tmp_path / "checkpoints/a.pt").read_bytes() == BODY
+    assert len(server.seen) == 1
+    assert "waiting for another process" in capfd.readouterr().err
+    assert left_over(tmp_path / "checkpoints") == []
+
+
+def test_what_arrived_is_on_the_disk_before_it_has_its_name(server, tmp_path, monkeypatch):
+    done: list[str] = []
+    fsync, replace_ = os.fsync, os.replace
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: [done.append(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)][1]
+    )
+    monkeypatch.setattr(os, "replace", lambda a, b: [done.append(f"-> {b}"), replace_(a, b)][1])
+    server.paths["/a"] = Behaviour()
+    path = get(tmp_path, source(server, "/a"))
+    named = done.index(f"-> {path}")
+    assert any(f"{path.parent}/.a.pt." in name for name in done[:named] if not name.startswith("->"))
+    assert done[named + 1] == str(path.parent)
+
+
+def test_a_mirror_folder_with_a_dangling_link_is_told(tmp_path):
+    shared = tmp_path / "shared/checkpoints/both"
+    shared.mkdir(parents=True)
+    (shared / "latest.pt").symlink_to("/nowhere")
+    with pytest.raises(UserError, match=r"cannot be copied: .*latest\.pt"):
+        get(tmp_path / "data", FOLDER, mirrors=[str(tmp_path / "shared")])
+
+
+@pytest.mark.parametrize("place", ["../a", "/etc/a", "a/../../b"])
+@pytest.mark.parametrize("key", ["path", "files"])
+def test_a_source_outside_the_data_folder_is_refused(tmp_path, place, key):
+    entry = {"path": "a", "licence": "MIT", "home": "h", "folder": "id"}
+    entry |= {key: [place] if key == "files" else place}
+    (tmp_path / "s.yaml").write_text(json.dumps({"x/a": entry}))
+    with pytest.raises(UserError, match="stay below data/"):
+        load_sources(tmp_path / "s.yaml")

@@ -251,6 +251,29 @@ def test_folder_refusals(
     assert "cannot be read" in refusal(capsys, words(made, photos, tmp_path / "y"))
 
 
+def test_no_translation_is_translated_and_no_original_replaced(
+    made: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    originals = {f: f.read_bytes() for f in photos.rglob("*") if f.is_file()}
+    (tmp_path / "link").symlink_to(photos)
+    for inside in (photos, photos / "out", tmp_path / "link", tmp_path / "link/new/out"):
+        line = refusal(capsys, words(made, photos, inside))
+        assert "which is an input" in line or "would be taken for image" in line
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/a.png").write_bytes((photos / "a.png").read_bytes())
+    assert "did not make" in refusal(capsys, words(made, photos, tmp_path / "mine"))
+    assert {f: f.read_bytes() for f in photos.rglob("*") if f.is_file()} == originals
+    assert [f.name for f in (tmp_path / "mine").iterdir()] == ["a.png"]
+
+
+def test_an_image_that_changed_is_translated_again(made: Path, photos: Path, tmp_path: Path) -> None:
+    run(*words(made, photos, tmp_path / "out"))
+    before = (tmp_path / "out/a.png").read_bytes()
+    (photos / "a.png").write_bytes((photos / "b.jpg").read_bytes())
+    run(*words(made, photos, tmp_path / "out"))
+    assert (tmp_path / "out/a.png").read_bytes() != before
+
+
 # two networks
 
 

@@ -59,6 +59,50 @@ def test_restore_takes_photographs_of_any_size(tmp_path: Path, capsys: pytest.Ca
     assert np.abs(restored.astype(int) - photo).mean() < 60
 
 
+def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    capsys.readouterr()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
+        patch.setattr(sys, "argv", ["bridgepipe", *map(str, words)])
+        cli.main()
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_restore_loses_no_photograph(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("a/IMG_1.jpg", "b/IMG_1.jpg", "c/img_1.png", "c/é.jpg", "a/e\u0301.png")
+    photos = {name: tmp_path / name for name in names}
+    for k, photo in enumerate(photos.values()):
+        photo.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((32, 32, 3), 40 * k, np.uint8)).save(photo, format="png")
+    originals = {photo: photo.read_bytes() for photo in photos.values()}
+    out = tmp_path / "out"
+    for one, other in (names[:2], names[1:3], names[3:]):
+        line = refused(capsys, "restore", photos[one], photos[other], "--output", out)
+        assert "have one name" in line
+        assert not out.exists()
+    # the output would be an input, also by another name of its folder
+    (tmp_path / "link").symlink_to("c")
+    for folder in ("c", "link", "a/../c"):
+        line = refused(capsys, "restore", photos["c/img_1.png"], "--output", tmp_path / folder)
+        assert "which is an input" in line
+    # a file that somebody else made, also a link that leads nowhere
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a/IMG_1.png")
+    (tmp_path / "b/IMG_1.png").symlink_to(tmp_path / "nowhere")
+    for folder in "ab":
+        line = refused(capsys, "restore", photos["b/IMG_1.jpg"], "--output", tmp_path / folder)
+        assert "did not make" in line
+    # a bad one is found before the first is restored
+    (tmp_path / "text.jpg").write_text("no picture")
+    line = refused(capsys, "restore", photos[names[0]], tmp_path / "text.jpg", "--output", out)
+    assert "cannot be read as an image" in line
+    assert not out.exists()
+    assert {photo: photo.read_bytes() for photo in photos.values()} == originals
+    # a second time it replaces what the first time made
+    for _ in range(2):
+        assert run(capsys, "restore", photos[names[0]], "--output", out).split() == [str(out / "IMG_1.png")]
+
+
 def test_every_verb_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     listed = run(capsys, "--help")
     for verb in ("config", "prepare", "train", "sample", "restore", "evaluate", "figure", "store", "fetch"):

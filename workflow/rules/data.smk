@@ -92,7 +92,7 @@ rule fetch:
     log:
         "results/logs/fetch/{published}.log",
     wildcard_constraints:
-        published=P.one_of(P.published_files()),
+        published=P.one_of(P.published_files(folders=False)),
     resources:
         mem_mb=P.grows(1000),
         runtime=P.grows(240),
@@ -102,6 +102,13 @@ rule fetch:
         "Fetching {wildcards.published}"
     shell:
         "bridgepipe fetch {params.name} --output {output} > {log} 2>&1"
+
+
+use rule fetch as fetch_folder with:
+    output:
+        directory("data/{published}"),
+    wildcard_constraints:
+        published=P.one_of(P.published_files(folders=True)),
 
 
 rule statistics:

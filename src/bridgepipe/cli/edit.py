@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bridgepipe import artifacts
+from bridgepipe.cli import outputs
 from bridgepipe.cli.boundary import SPACES, open_model, space_of
 from bridgepipe.cli.boundary_edits import DRAW, editing_of
 from bridgepipe.cli.common import RUNTIME, Runtime, Threads, read_runtime
@@ -51,7 +52,8 @@ def edit(
     if len(fixed) != len(boundary) - 1:
         what = f"{len(boundary)} boundaries, {len(fixed)} fixed distances"
         raise UserError(what, "edit --at", "give one --at for every boundary but the last")
-    pixels = np.array(images.decode(photo))
+    outputs.check({photo: output})
+    pixels = images.read_photo(photo)
     folder = model or _model_of(boundary[0])
     speed = read_runtime(runtime, threads)
     network = open_model(folder / "model.safetensors", folder / "config/train.json", speed)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe import artifacts
+from bridgepipe.cli import outputs
 from bridgepipe.cli.common import RUNTIME, Processes, Runtime, Threads, read_shared_runtime
 from bridgepipe.cli.translate import GuideFolder, ModelFolder, OtherModel, load_translator
-from bridgepipe.errors import UserError
+from bridgepipe.errors import UserError, reading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,13 +61,14 @@ def translate(
     sample: dict[str, Any] = {"respacing": f"{respace_type} {steps}", "solver": solver, "grid": grid}
     sample |= {"clip_encode": clip, "clip_decode": clip, "guidance": guidance, "scale_decode": scale}
     settings = {"source": class_a, "target": class_b, "sample": sample}
+    places = _places(input, output, side_by_side)
     translator = load_translator(settings, model, target_model, guide, speed)
     _same_as_before(output / SETTINGS, settings, translator)
-    places = _places(input, output)
-    beside = {n: output / BESIDE / p.relative_to(output) for n, p in places.items()} if side_by_side else {}
+    sources = {name: _origin(input / name) for name in places}
+    beside = {n: _beside(output, place) for n, place in places.items()} if side_by_side else {}
 
     def is_done(name: str) -> bool:
-        return all(of[name].exists() for of in (places, beside) if of)
+        return all(images.made_of(of[name]) == sources[name] for of in (places, beside) if of)
 
     rank, world = running.place()
     left = running.gather([name for name in places if not is_done(name)])[0]
@@ -77,9 +79,15 @@ def translate(
             before, after = _translated(translator, [input / name for name in batch])
             for name, x, y in zip(batch, before, after, strict=True):
                 if side_by_side:
-                    images.write_png(beside[name], _joined(x, y))
-                images.write_png(places[name], y)
+                    images.write_png(beside[name], _joined(x, y), sources[name])
+                images.write_png(places[name], y, sources[name])
             progress.after(len(batch) * world)
+
+
+def _origin(file: Path) -> str:
+    """Tells whether a translation is of the image as it is today."""
+    with reading(file, "cannot be read", "take it out of the folder"):
+        return f"translated {artifacts.digest_file(file)[:16]}"
 
 
 def _translated(translator: Translator, files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
@@ -98,10 +106,8 @@ def _translated(translator: Translator, files: Sequence[Path]) -> tuple[np.ndarr
 def _image(file: Path, size: tuple[int, int]) -> np.ndarray:
     from bridgepipe.datasets import images
 
-    try:
+    with reading(file, "cannot be read", "mend it or take it out of the folder"):
         return images.fit(images.decode(file), size)
-    except Exception as e:  # decoders raise anything
-        raise UserError(f"cannot be read: {e}", file, "mend it or take it out of the folder") from e
 
 
 def _joined(before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -110,19 +116,26 @@ def _joined(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     return np.concatenate([before, after], axis=1)
 
 
-def _places(source: Path, output: Path) -> dict[str, Path]:
+def _places(source: Path, output: Path, side_by_side: bool) -> dict[str, Path]:
     """Where the translation of every image goes: the same name as PNG.
 
     Raises:
-        UserError: two images would go to one place.
+        UserError: something would be lost, see `outputs.check`.
     """
     from bridgepipe.datasets.folder import image_names
 
     places = {name: (output / name).with_suffix(".png") for name in image_names(source)}
-    twice = [name for name, place in places.items() if list(places.values()).count(place) > 1]
-    if twice:
-        raise UserError(f"{' and '.join(twice[:2])} have one name", source, "rename one of them")
+    outputs.check({source / name: place for name, place in places.items()}, source)
+    if side_by_side:
+        beside = {name: _beside(output, place) for name, place in places.items()}
+        outputs.check({source / name: place for name, place in beside.items()}, source)
+        if both := sorted(set(beside.values()) & set(places.values())):
+            raise UserError(f"a folder of images is called {BESIDE} itself", both[0], "rename it")
     return places
+
+
+def _beside(output: Path, place: Path) -> Path:
+    return output / BESIDE / place.relative_to(output)
 
 
 def _same_as_before(file: Path, settings: dict[str, Any], translator: Translator) -> None:

@@ -10,6 +10,7 @@ import yaml
 
 from bridgepipe import artifacts
 from bridgepipe import config as configuration
+from bridgepipe.cli import outputs
 from bridgepipe.cli.common import (
     RUNTIME,
     File,
@@ -51,20 +52,22 @@ def restore(
     threads: Threads = None,
 ) -> None:
     """Restore photographs with a trained experiment; they are taken as they are, nothing is corrupted."""
-    import numpy as np
-
     from bridgepipe.datasets import images
 
+    places = {photo: output / f"{photo.stem}.png" for photo in photos}
+    outputs.check(places)
     speed, folder = read_runtime(runtime, threads), results / experiment
     settings = artifacts.read_json(folder / "config/sample.json")
     how = sampling_of(settings["sample"])
-    for photo in photos:
-        pixels = np.array(images.decode(photo))
+    for photo in photos:  # all are tried before the first is restored
+        images.read_photo(photo)
+    for photo, place in places.items():
+        pixels = images.read_photo(photo)
         problem = problem_of(settings, pixels.shape[:2])
         restorer = load_restorer(folder / "model.safetensors", folder / "config/train.json", problem, speed)
         restored = restorer.restore_photo(pixels, how)
-        images.write_png(output / f"{photo.stem}.png", restored)
-        print(output / f"{photo.stem}.png")
+        images.write_png(place, restored, f"restored {experiment}")
+        print(place)
 
 
 @app.command()

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from bridgepipe.artifacts import atomic
+from bridgepipe.errors import reading
 
 # What is a picture: the decoders that may open one, with the suffixes of their files. Pillow knows more,
 # which are documents (EPS, by running Ghostscript), tables of numbers or films.
@@ -32,6 +34,7 @@ DECODERS: dict[str, tuple[str, ...]] = {
 SUFFIXES = frozenset(suffix for suffixes in DECODERS.values() for suffix in suffixes)
 Size = int | tuple[int, int] | list[int]
 Resampling = Image.Resampling
+MARK = "bridgepipe"  # key of the text in a PNG file that says what it was made of
 
 
 def height_width(size: Size) -> tuple[int, int]:
@@ -53,10 +56,36 @@ def decode(source: Path | bytes) -> Image.Image:
         return _to_rgb(ImageOps.exif_transpose(image))
 
 
-def write_png(path: Path, pixels: np.ndarray) -> None:
-    """Write uint8 ``[H, W, 3]`` as PNG, atomically."""
+def read_photo(path: Path) -> np.ndarray:
+    """A person's image as uint8 ``[H, W, 3]``, see `decode`.
+
+    Raises:
+        UserError: missing, unreadable, or not an image.
+    """
+    with reading(path, "cannot be read as an image", "give a picture (png, jpeg, tiff, webp, bmp, ...)"):
+        return np.array(decode(path))
+
+
+def write_png(path: Path, pixels: np.ndarray, made_of: str = "") -> None:
+    """Write uint8 ``[H, W, 3]`` as PNG, atomically, with a mark that `made_of` reads."""
+    text = PngInfo()
+    text.add_text(MARK, made_of)
     with atomic(path) as temporary:
-        Image.fromarray(pixels).save(temporary, format="png")
+        Image.fromarray(pixels).save(temporary, format="png", pnginfo=text)
+
+
+def made_of(path: Path) -> str | None:
+    """What `write_png` was told that a picture is made of; None when it did not write this file."""
+    try:
+        with Image.open(path) as image:
+            return image.info.get(MARK) if image.format == "PNG" else None
+    except Exception:  # damaged, or no picture
+        return None
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is a picture that bridgepipe wrote, which it may replace."""
+    return made_of(path) is not None
 
 
 def decode_plain(source: Path | bytes) -> Image.Image:

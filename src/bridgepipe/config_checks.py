@@ -274,8 +274,18 @@ def _classified(name: str | None, dataset: Strict, defined: Defined) -> Problems
         yield Problem(key, what, "name a classifier of these classes, or null")
 
 
+def _folders(dataset: Strict, defined: Defined) -> tuple[str, ...] | None:
+    """Names of an own folder's folders, its classes among them; None of other data, or not there yet."""
+    if params.classes_of(dataset) is not None or not defined.in_use:
+        return None
+    folders = params.folders_of(dataset)
+    return None if folders is None else tuple(sorted(folders))
+
+
 def _labelled(key: str, name: str, defined: Defined) -> Problems:
     known = params.classes_of(defined.datasets[name])
+    if known is None and _folders(defined.datasets[name], defined) == ():
+        known = ()
     if known is not None and len(known) < 2:
         yield Problem(key, f"{name} has {len(known) or 'no'} classes", "name a dataset with classes")
 
@@ -379,6 +389,9 @@ def _translation(e: ClassTranslation, defined: Defined) -> Problems:
 def _class_of(key: str, label: Label, dataset: str, defined: Defined) -> Problems:
     """A class that a dataset does not have, by its name or its number."""
     known = params.classes_of(defined.datasets[dataset])
+    folders = _folders(defined.datasets[dataset], defined)
+    if isinstance(label, str) and not label.isdecimal() and folders is not None and label not in folders:
+        yield Problem(key, f"{dataset} has no class '{label}'", value=label, names=folders)
     if label is None or known is None:
         return
     if not known:
@@ -452,7 +465,7 @@ def _boundary(e: BoundarySearch, defined: Defined) -> Problems:
     if model.conditional:
         yield Problem("model", f"model {e.model} is conditional", "name one with conditional: false")
     yield from _size("dataset", e.dataset, params.size_of(defined.datasets[model.dataset]), defined)
-    yield from _attributes(e, dataset)
+    yield from _attributes(e, dataset, defined)
     yield from _steps(e, model.process.T)
     train, test = e.search.split, e.search.test
     yield from _at_most("mixing.images", e.mixing.images, dataset, train, defined)
@@ -463,10 +476,11 @@ def _boundary(e: BoundarySearch, defined: Defined) -> Problems:
     yield from _classified(e.evaluate.classifier, dataset, defined)
 
 
-def _attributes(e: BoundarySearch, dataset: Strict) -> Problems:
+def _attributes(e: BoundarySearch, dataset: Strict, defined: Defined) -> Problems:
     """Attributes that the data don't have, or that nothing can tell of an edited image."""
     known, of_labels = params.attributes_of(dataset), params.classes_of(dataset)
     if known is None or of_labels is None:
+        yield from _folder_attributes(e, _folders(dataset, defined))
         return
     written = {"attribute": e.attribute, "evaluate.kept": e.evaluate.kept}
     against = tuple(name for name in known if name not in names.DIGIT_MEASURES)
@@ -497,6 +511,16 @@ def _attributes(e: BoundarySearch, dataset: Strict) -> Problems:
             yield Problem("search.threshold", f"{e.attribute} is either there or not", "set it to null")
         if e.search.middle:
             yield Problem("search.middle", f"{e.attribute} is either there or not", "set it to 0")
+
+
+def _folder_attributes(e: BoundarySearch, folders: tuple[str, ...] | None) -> Problems:
+    """Attributes of own images, which are the names of their folders."""
+    if folders is None:
+        return
+    kept = [("evaluate.kept", name) for name in e.evaluate.kept]
+    for key, name in [("attribute", e.attribute), ("against", e.against), *kept]:
+        if name is not None and name not in folders:
+            yield Problem(key, f"{e.dataset} has no folder '{name}'", value=name, names=folders)
 
 
 def _steps(e: BoundarySearch, T: int) -> Problems:
@@ -532,7 +556,10 @@ def _visited(e: BoundarySearch, T: int, edited: list[int]) -> Problems:
 
 def _points(e: PointModel, defined: Defined) -> Problems:
     if isinstance(e, Domain):
-        yield from _calls("sample.nfe", e.process.T, e.sample.solver, e.sample.nfe, e.sample.spacing)
+        how = e.sample
+        yield from _calls("sample.nfe", e.process.T, how.solver, how.nfe, how.spacing)
+        encode = PointWalk(solver=how.solver, nfe=how.nfe, spacing=how.spacing)
+        yield from _walk("sample.nfe", encode, e.process.T)
         yield from _at_most("sample.latents", e.sample.latents, defined.datasets[e.dataset], "test", defined)
 
 

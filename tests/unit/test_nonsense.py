@@ -505,6 +505,7 @@ DIRECTED: list[tuple[str, Any, str]] = [
     (f"{P} cycle_count", 200_000, "200000 of the 100000 items"),
     (f"{P} exact", 10**6, "exact"),
     (f"{D} sample", {"nfe": 5000}, "the process has 4000 steps"),
+    (f"{D} sample", {"solver": "ddim", "spacing": "quad", "nfe": 57}, "'quad 58' of 4000"),
     (f"{D} sample", {"latents": 200_000}, "200000 of the 100000 items"),
     ("experiments ddib/sample checkerboard process", {"T": 500}, "different processes"),
     (f"{COLOR} source", "flower-rgb", "must differ"),
@@ -566,6 +567,46 @@ def test_what_is_wrong_in_one_place(number: int) -> None:
     path, value, expected = DIRECTED[number]
     scale = "paper" if PAPER & set(path.split()) else "demo"
     assert expected in refused(path, value, scale), (path, value)
+
+
+def own_folder(folder: Path, *classes: str) -> dict[str, Any]:
+    """The small file with a model, a boundary and a translation of an own folder."""
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+    values = json.loads(TEXT)
+    values["datasets"]["mine"] = {"source": "folder", "path": str(folder), "size": 16}
+    values["experiments"]["model"]["mine"] = {"dataset": "mine"}
+    values["extractors"]["mine"] = {"kind": "classifier", "dataset": "mine"}
+    judged = {"extractor": "mine", "classifier": None, "kept": []}
+    values["experiments"]["boundary"]["mine"] = {
+        "model": "mine",
+        "dataset": "mine",
+        "attribute": "cat",
+        "against": "dog",
+        "evaluate": judged,
+        "scales": ["demo"],
+    }
+    return values
+
+
+def test_classes_of_an_own_folder_are_known_before_anything_is_trained(tmp_path: Path) -> None:
+    values = own_folder(tmp_path, "cat", "dog")
+    config.Resolved(values)
+    for key, wrong in (("attribute", "cats"), ("against", "dig")):
+        edited = json.loads(json.dumps(values))
+        edited["experiments"]["boundary"]["mine"][key] = wrong
+        with pytest.raises(
+            UserError, match=rf"mine has no folder '{wrong}' .*boundary.mine.{key}\): did you"
+        ):
+            config.Resolved(edited)
+
+
+def test_a_conditional_model_needs_folders_of_classes(tmp_path: Path) -> None:
+    values = own_folder(tmp_path)
+    del values["experiments"]["boundary"]["mine"], values["extractors"]["mine"]
+    values["experiments"]["model"]["mine"]["conditional"] = True
+    with pytest.raises(UserError, match="mine has no classes"):
+        config.Resolved(values)
 
 
 def test_published_weights_are_compared_at_the_scale_in_use() -> None:

@@ -13,7 +13,7 @@ from bridgepipe import artifacts, fetch, ilsvrc
 from bridgepipe.datasets.items import Item, listing
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import features, summary
-from bridgepipe.evaluation.protocol import TRUNCATION
+from bridgepipe.evaluation.protocol import TRUNCATION, errors
 from bridgepipe.published_numbers import load_published
 
 VAL = {"source": "imagenet", "size": [256, 256], "crop": "torchvision", "split": "val"}
@@ -128,6 +128,13 @@ def test_a_number_whose_protocol_is_not_all_written_is_never_the_same(tmp_path: 
     assert found.endswith("; unknown: quantisation")
     metric["made_with"]["data"] = "another training set"
     assert "unknown: dataset, split" in same(tmp_path, metric, "spd/ddim")
+
+
+def test_an_exact_cycle_is_not_nothing_where_numbers_are_rounded() -> None:
+    found = errors(9.3e-10, 2.1e-9)
+    assert (round(found["mean"] or 0, 5), round(found["log10_mean"] or 0, 5)) == (0.0, -9.03152)
+    assert found["log10_max"] == pytest.approx(-8.67778, abs=1e-5)
+    assert errors(0.0, 0.0) == {"mean": 0.0, "max": 0.0, "log10_mean": None, "log10_max": None}
 
 
 def test_the_digest_of_a_file_is_kept_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,7 +200,8 @@ def cycle_of_images(back: File, output: File) -> None:
     for name in ("pair", "image", "uint8"):
         if f"l2_{name}" in images.attributes:
             found = images.array(f"l2_{name}")
-            values |= {f"{name}_mean": float(found.mean()), f"{name}_max": float(found.max())}
+            errors = protocol.errors(float(found.mean()), float(found.max()))
+            values |= {f"{name}_{key}": value for key, value in errors.items()}
     shared = protocol.protocol(
         "L2 over all pixels of an image in [-1, 1], mean and largest", n=len(images), quantisation="none"
     )

@@ -156,11 +156,10 @@ def cycle_points(
 
 def _cycle(done: Cycle) -> dict[str, Any]:
     """Numbers of one walk."""
-    return {
-        "calls": done.calls,
-        "mean": float(done.error.mean()),
-        "max": float(done.error.max()),
-    }
+    from bridgepipe.evaluation import protocol
+
+    errors = protocol.errors(float(done.error.mean()), float(done.error.max()))
+    return {"calls": done.calls, **errors}
 
 
 @app.command()

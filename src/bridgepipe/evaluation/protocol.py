@@ -15,6 +15,7 @@ Timings and host names have no place here: a repeated run writes the same bytes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,17 @@ def _differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -
         elif left != right or (key in a) != (key in b):
             found.append(prefix + key)
     return found
+
+
+def errors(mean: float, largest: float) -> dict[str, float | None]:
+    """The mean and the largest of some errors, and their logarithms to base 10.
+
+    `dvc metrics show` and its like round to 5 decimals: an exact cycle of 9e-10 would be 0.0 there, and its
+    logarithm is -9.04. None for an error of 0.
+    """
+    found: dict[str, float | None] = {"mean": mean, "max": largest}
+    logarithms = {f"log10_{k}": math.log10(v) if v else None for k, v in found.items()}
+    return found | logarithms
 
 
 def _rounded(name: str, value: Value) -> Value:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from bridgepipe import classes, ilsvrc, names, params
@@ -345,16 +346,21 @@ def _calls(key: str, T: int, solver: str, nfe: int, spacing: str) -> Problems:
         yield Problem(key, error.what, error.mend)
 
 
+@cache
+def _spaced(T: int, count: int, spacing: str) -> int:
+    return len(spaced(T, count, spacing))
+
+
 def _indices(key: str, T: int, count: int, nfe: int, spacing: str) -> Problems:
     if count > T:
         yield Problem(key, f"nfe is {nfe}, the process has {T} steps", "take fewer network calls")
     elif spacing == "log_snr":
         if count < 2:
             yield Problem(key, f"nfe is {nfe} with spacing log_snr", "take more network calls")
-    elif len(times := spaced(T, count, spacing)) != count:
-        what = f"spacing {spacing} makes {len(times)} calls of {count}, which does not divide {T}"
+    elif (made := _spaced(T, count, spacing)) != count:
+        what = f"spacing {spacing} makes {made} calls of {count}, which does not divide {T}"
         yield Problem(key, what, "take a divisor, or another spacing")
-    elif times[-1] == 0:
+    elif count == 1 and spacing != "trailing":
         yield Problem(key, f"nfe is {nfe}: only the step next to the data", "take more network calls")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -215,7 +216,7 @@ def classes_of(dataset: Strict) -> tuple[str, ...] | None:
     if isinstance(dataset, DigitClasses):
         return tuple(str(digit) for digit in dataset.classes)
     if isinstance(dataset, ImageNet):
-        return tuple(ilsvrc.classes())
+        return _imagenet()
     if isinstance(dataset, AFHQ):
         return names.ANIMALS if dataset.domain is None else ()
     known: dict[type[Strict], tuple[str, ...]] = {
@@ -224,6 +225,11 @@ def classes_of(dataset: Strict) -> tuple[str, ...] | None:
         Cifar10: names.CIFAR10,
     }
     return known.get(type(dataset), ())
+
+
+@cache
+def _imagenet() -> tuple[str, ...]:
+    return tuple(ilsvrc.classes())
 
 
 def attributes_of(dataset: Strict) -> tuple[str, ...] | None:

@@ -263,14 +263,14 @@ def _classified(name: str | None, dataset: Strict, defined: Defined) -> Problems
     """A classifier that does not know the classes of images that it is to name."""
     key, wanted = "evaluate.classifier", params.classes_of(dataset)
     yield from _knows(key, name, wanted, defined)
-    if name is None or wanted is not None or not defined.in_use:
+    folders = _folders(dataset, defined)
+    if name is None or folders is None:
         return
-    # An own folder: each class is a folder in it, or in a split in it.
-    folders, extractor = params.folders_of(dataset), defined.extractors[name]
+    extractor = defined.extractors[name]
     trained = None if extractor.dataset is None else defined.datasets[extractor.dataset]
     known = ilsvrc.classes() if trained is None else params.classes_of(trained)
-    if folders is not None and known and not folders & set(known):
-        shown = classes.brief(sorted(folders)) or "none"
+    if known and not set(folders) & set(known):
+        shown = classes.brief(folders) or "none"
         what = f"{name} knows the classes {classes.brief(known)}, the folders of the images are {shown}"
         yield Problem(key, what, "name a classifier of these classes, or null")
 

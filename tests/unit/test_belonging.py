@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from bridgepipe import artifacts, classes, cli, ilsvrc
+from bridgepipe import artifacts, classes, cli, ilsvrc, params
+from bridgepipe.cli import boundary_edits
+from bridgepipe.cli.common import open_sources
+from bridgepipe.cli.translate import guided_class
 from bridgepipe.datasets import digits
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import features, fid
 from bridgepipe.evaluation.accuracy import classifier_accuracy
 from bridgepipe.evaluation.classifier import ConvNet, SmallClassifier, train_classifier
+from bridgepipe.evaluation.edits import ByClass
 from bridgepipe.store import ImageStore, writer
 
 SIZE = 16
@@ -231,3 +235,64 @@ def test_features_that_are_not_finite_name_the_image(bad: int) -> None:
         features.per_image(Fails().features, pixels, 4, "features")
     with pytest.raises(UserError, match=f"features of image {bad} are not finite"):
         classifier_accuracy(Fails(), pixels, [0] * 10, 4)
+
+
+BOUNDARY = {"attribute": "dog", "against": None, "classifier": "known", "kept": [], "threshold": None}
+
+
+def test_a_boundary_is_judged_by_classes_of_the_same_names(
+    tmp_path: Path, digit_classifier: list[object]
+) -> None:
+    real = images(tmp_path / "real.lmdb", ["cat", "dog"])
+    weights = Path(str(digit_classifier[-1]))
+    with pytest.raises(UserError, match="the images' classes are cat, dog; the small classifier"):
+        boundary_edits.load_judge(BOUNDARY, weights, real, params.Runtime())
+    truth = np.arange(12) % 3
+    pixels = [real[i] for i in range(12)]
+    known = train_classifier(pixels, truth, steps=1, batch_size=4, classes=["owl", "dog", "cat"])
+    known.save(tmp_path / "known.safetensors", {})
+    found = boundary_edits.load_judge(BOUNDARY, tmp_path / "known.safetensors", real, params.Runtime())
+    judge = boundary_edits._judge(BOUNDARY, real, found, np.arange(12) % 2, 0.5)
+    assert isinstance(judge, ByClass)
+    assert judge.has.tolist() == [False, True, False]  # in the numbers of the classifier, the owl on no side
+    assert judge.lacks.tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("config", "data", "said"),
+    [
+        ({"attribute": "hat", "against": None}, None, "a judge of the attribute hat"),
+        ({"attribute": "dog", "against": "cat"}, None, "a judge of the against cat"),
+        ({"attribute": "dog", "against": None}, "0" * 16, "trained on other images"),
+    ],
+)
+def test_a_judge_of_something_else(tmp_path: Path, config: Any, data: str | None, said: str) -> None:
+    real = images(tmp_path / "real.lmdb", ["cat", "dog"])
+    pixels = [real[i] for i in range(12)]
+    known = train_classifier(pixels, np.arange(12) % 2, steps=1, batch_size=4, classes=["without", "with"])
+    known.save(tmp_path / "judge.safetensors", {"config": config, "data": data or real.digest})
+    settings = {**BOUNDARY, "classifier": None}
+    with pytest.raises(UserError, match=said):
+        boundary_edits.load_judge(settings, tmp_path / "judge.safetensors", real, params.Runtime())
+
+
+class Told:
+    def __init__(self, names: list[str] | None) -> None:
+        self.class_names = names
+
+
+def test_a_guide_numbers_the_class_by_its_name() -> None:
+    model, guide = Told(["5", "8"]), Told(digits.CLASSES)
+    assert guided_class("8", model, guide) == 8  # type: ignore[arg-type]
+    assert guided_class(1, model, guide) == 8  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="the guide knows 0, not 8"):
+        guided_class("8", model, Told(["0"]))  # type: ignore[arg-type]
+
+
+def test_sources_of_other_pairs(tmp_path: Path) -> None:
+    real = images(tmp_path / "train.lmdb", None, made_by={"source": "pairs", "listing": "a"})
+    images(tmp_path / "train-source.lmdb", None, made_by={"source": "pairs", "listing": "a"}, seed=1)
+    images(tmp_path / "other-source.lmdb", None, made_by={"source": "pairs", "listing": "b"}, seed=2)
+    assert open_sources(tmp_path / "train-source.lmdb", real) is not None
+    with pytest.raises(UserError, match=r"made_by\.listing differs"):
+        open_sources(tmp_path / "other-source.lmdb", real)

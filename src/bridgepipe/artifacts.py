@@ -107,17 +107,6 @@ def digest_file(path: str | Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
-def digest_code(*names: str) -> str:
-    """sha256 over source files or folders of this package, first 16 hex digits."""
-    package = Path(__file__).parent
-    files = sorted(
-        f
-        for name in names
-        for f in ([package / name] if name.endswith(".py") else (package / name).rglob("*.py"))
-    )
-    return digest_of({str(f.relative_to(package)): digest_file(f) for f in files})
-
-
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file atomically."""
     with atomic(path) as temporary:
@@ -218,7 +207,7 @@ def load_tensors(path: str | Path, expect: Mapping[str, Any] | None = None) -> t
     for key, value in (expect or {}).items():
         if canonical(card.get(key)) != canonical(value):
             raise UserError(
-                f"made under another configuration: its {key} is {_brief(card.get(key), value)}",
+                f"made under another configuration: its {key} is {difference(card.get(key), value)}",
                 path,
                 "run the workflow to make it again, or restore the configuration that it was made under",
             )
@@ -229,12 +218,12 @@ def load_tensors(path: str | Path, expect: Mapping[str, Any] | None = None) -> t
     return tensors, card
 
 
-def _brief(found: Any, wanted: Any) -> str:
+def difference(found: Any, wanted: Any) -> str:
     """The first difference between two JSON values, short enough for one line."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         for key in sorted(set(found) | set(wanted)):
             if found.get(key) != wanted.get(key):
-                return f"{key}: {_brief(found.get(key), wanted.get(key))}"
+                return f"{key}: {difference(found.get(key), wanted.get(key))}"
     return f"{found!r}, expected {wanted!r}"
 
 

@@ -20,13 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
-from bridgepipe import artifacts, training_log, training_state
+from bridgepipe import artifacts, provenance, training_log, training_state
 from bridgepipe.errors import UserError, is_out_of_memory
 from bridgepipe.interruption import Interrupted, noted
 from bridgepipe.names import Precision
 from bridgepipe.rng import BlockNoise, ItemNoise, Noise, generator
 from bridgepipe.running import Layout, accelerator, gather, prepare
-from bridgepipe.training_state import Row, State
+from bridgepipe.training_log import Row
+from bridgepipe.training_state import State
 
 
 class Images(Protocol):
@@ -41,7 +42,7 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides the trained weights."""
+    """What decides the trained weights, and how often the log has a row."""
 
     steps: int
     batch_size: int
@@ -130,7 +131,8 @@ def train(
         recipe: see `Recipe`.
         running: see `Running`.
         folder: where state and ``train.csv`` live between calls.
-        identity: JSON values (configuration, data, code); only a state of the same identity is resumed.
+        identity: JSON values that the next step depends on (configuration, data, code); only a state
+            of the same identity is resumed, see `training_state.resume`.
         noise: whose streams the randomness of a place comes from; `BlockNoise` for points.
 
     Returns:
@@ -138,7 +140,8 @@ def train(
 
     Raises:
         Interrupted: SIGTERM, SIGINT or SIGUSR1 came; the state is saved.
-        UserError: the loss is not finite; the last good state is kept.
+        UserError: the loss, a gradient or a weight is not finite, the last good state is kept; or a state
+            is there that only the code has changed under.
     """
     run = _Run(network, objective, data, recipe, running, folder, identity, noise)
     with run.alone(), noted() as stop:
@@ -187,7 +190,10 @@ class _Run:
         self.optimizer = self.accelerator.prepare_optimizer(adamw)
         self.ema = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         self.step = 0
-        self.rows: list[Row] = []
+        self.saved_step: int | None = None
+        self.losses: list[float] = []
+        self.norms: list[float] = []
+        self.history: list[provenance.Facts] = []
         # every process takes an equal run of places of the global batch
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         self.places = range(recipe.batch_size * rank // world, recipe.batch_size * (rank + 1) // world)
@@ -209,6 +215,7 @@ class _Run:
 
     def to_the_end(self, stop: Callable[[], bool]) -> dict[str, Tensor]:
         self._resume()
+        self._begin_session()
         for _ in self._progress():
             self._one_step()
             if self._agree(stop()):
@@ -217,6 +224,7 @@ class _Run:
                 raise Interrupted(f"stopped after step {self.step}: run the same command to go on")
             if self.step % self.running.save_every == 0 or self.step == self.recipe.steps:
                 self._save()
+        self._write_log()  # also where a crash came between the state and the log
         return {k: v.cpu() for k, v in self.ema.items()}
 
     def _one_step(self) -> None:
@@ -229,10 +237,8 @@ class _Run:
             self.objective.finish(_of_all)
         self.step += 1
         self._update_ema()
-        if self.step % self.recipe.log_every == 0 or self.step == self.recipe.steps:
-            self.rows.append(
-                {"step": self.step, "loss": loss, "gradient_norm": norm, "lr": self._lr(self.step - 1)}
-            )
+        self.losses.append(loss)
+        self.norms.append(norm)
 
     def _accumulate(self) -> float:
         """Mean loss of the global batch, leaving its gradient; short of memory, it halves the pieces."""
@@ -257,12 +263,13 @@ class _Run:
                 self._say(f"out of memory: going on with pieces of {self.microbatch} images")
         loss = self._sum_over_processes(total)
         if not math.isfinite(loss):
-            raise UserError(
-                f"the loss is {loss} at step {self.step + 1}",
-                self.folder,
-                f"lower train.lr or set train.grad_clip; the state of step {self._saved_step()} is kept",
-            )
+            raise self._diverged(f"the loss is {loss} at step {self.step + 1}")
         return loss
+
+    def _diverged(self, what: str) -> UserError:
+        step = self.saved_step
+        kept = "no state was saved yet" if step is None else f"the state of step {step} is kept"
+        return UserError(what, self.folder, f"lower train.lr or set train.grad_clip; {kept}")
 
     def _pieces(self) -> Iterator[range]:
         for start in range(0, len(self.places), self.microbatch):
@@ -300,15 +307,19 @@ class _Run:
             gradient.copy_(summed.view_as(gradient))
         return float(flat[-1])
 
-    def _gradient_norm(self) -> float | None:
-        """Norm before clipping; None while the scale of fp16 is still being found."""
+    def _gradient_norm(self) -> float:
+        """Norm before clipping; NaN in a step that fp16 leaves out while its scale is still being found."""
         parameters = list(self.network.parameters())
         self.accelerator.unscale_gradients(self.optimizer)
         if self.recipe.grad_clip is not None:
             norm = float(clip_grad_norm_(parameters, self.recipe.grad_clip))
         else:
             norm = float(get_total_norm([p.grad for p in parameters if p.grad is not None]))
-        return norm if math.isfinite(norm) else None
+        if math.isfinite(norm):
+            return norm
+        if self.accelerator.scaler is None:
+            raise self._diverged(f"the norm of the gradient is {norm} at step {self.step + 1}")
+        return math.nan
 
     def _lr(self, step: int) -> float:
         return self.recipe.lr * self.recipe.lr_gamma ** (step // self.recipe.lr_step)
@@ -328,24 +339,52 @@ class _Run:
     # the state between calls
 
     def _save(self) -> None:
+        state = self._state()
+        if (name := state.not_finite()) is not None:
+            raise self._diverged(f"{name} is not finite after step {self.step}")
+        if self.accelerator.is_main_process:
+            training_state.save(self.folder / training_state.FILE, state, self.identity)
+            self._write_log()
+        self.saved_step = self.step
+
+    def _state(self) -> State:
+        return State(
+            self.step,
+            torch.tensor(self.losses, dtype=torch.float64),
+            torch.tensor(self.norms, dtype=torch.float64),
+            self.network.state_dict(),
+            self.ema,
+            self.optimizer.state_dict()["state"],
+            self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
+            self.objective.state_dict() if isinstance(self.objective, Learning) else {},
+            self.history,
+        )
+
+    def _write_log(self) -> None:
         if not self.accelerator.is_main_process:
             return
-        scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None
-        moments = self.optimizer.state_dict()["state"]
-        learned: dict[str, Tensor] = (
-            self.objective.state_dict() if isinstance(self.objective, Learning) else {}
-        )
-        state = State(self.step, self.rows, self.network.state_dict(), self.ema, moments, scaler, learned)
-        training_state.save(self.folder / "state.safetensors", state, self.identity)
-        training_log.write_csv(self.folder / "train.csv", self.rows)
+        training_log.write_csv(self.folder / "train.csv", self._rows())
         if self.tensorboard is not None:
-            training_log.write_tensorboard(self.tensorboard, self.folder / "tensorboard", self.rows)
+            training_log.write_tensorboard(self.tensorboard, self.folder / "tensorboard", self._rows())
+
+    def _rows(self) -> list[Row]:
+        """Rows of the log: every ``log_every`` steps, and the last step of the recipe."""
+        every, last = self.recipe.log_every, self.recipe.steps
+        return [
+            {
+                "step": step,
+                "loss": loss,
+                "gradient_norm": norm if math.isfinite(norm) else None,
+                "lr": self._lr(step - 1),
+            }
+            for step, (loss, norm) in enumerate(zip(self.losses, self.norms, strict=True), start=1)
+            if step % every == 0 or step == last
+        ]
 
     def _resume(self) -> None:
-        with (
-            self.accelerator.main_process_first()
-        ):  # one process sets a foreign state aside, all then see the same
-            state = training_state.load(self.folder / "state.safetensors", self.identity, self._say)
+        # one process sets a foreign state aside, all then see the same
+        with self.accelerator.main_process_first():
+            state = training_state.resume(self.folder, self.identity, self.recipe.steps, self._say)
         if len(set(gather(None if state is None else state.step))) > 1:
             raise UserError(
                 "the processes see different states",
@@ -361,11 +400,24 @@ class _Run:
             self.accelerator.scaler.load_state_dict(state.scaler)
         if isinstance(self.objective, Learning):
             self.objective.load_state_dict(state.objective)
-        self.step, self.rows = state.step, state.rows
+        self.step = self.saved_step = state.step
+        self.losses, self.norms = state.losses.tolist(), state.norms.tolist()
+        self.history = state.history
         self._say(f"resumed after step {self.step} of {self.recipe.steps}")
 
-    def _saved_step(self) -> int:
-        return self.step - self.step % self.running.save_every
+    def _begin_session(self) -> None:
+        """Note how the steps from here on are computed, where that differs from the steps before."""
+        speed = self.running
+        now = provenance.facts(
+            device=str(self.accelerator.device),
+            precision=speed.precision,
+            microbatch=self.microbatch,
+            channels_last=speed.channels_last,
+            compile=speed.compile,
+        )
+        before = self.history[-1] if self.history else {}
+        if self.step < self.recipe.steps and {**before, **now} != before:
+            self.history.append({"from": self.step, **now})
 
     # what a person sees
 
@@ -375,7 +427,7 @@ class _Run:
         with shown:
             while self.step < self.recipe.steps:
                 yield self.step
-                shown.after(self.step, self.rows[-1]["loss"] if self.rows else None)
+                shown.after(self.step, self.losses[-1])
 
     def _say(self, line: str) -> None:
         if self.accelerator.is_main_process:

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from bridgepipe import artifacts
 from bridgepipe.errors import UserError
-from bridgepipe.training_state import Row
 
+Row = dict[str, float | None]
 COLUMNS = ("step", "loss", "gradient_norm", "lr")  # of train.csv
 LINES = 20  # of a run whose output goes to a file
 

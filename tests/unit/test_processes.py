@@ -82,6 +82,11 @@ def test_signal_to_one_stops_both_and_changes_no_byte(found: Path) -> None:
     assert logs[0] == logs[1]
 
 
+def test_training_longer_equals_one_long_training(found: Path) -> None:
+    whole, longer = weights(found, "0-of-2", "even"), weights(found, "0-of-2", "longer")
+    assert all(torch.equal(whole[key], longer[key]) for key in whole)
+
+
 def test_one_process_goes_on_from_the_state_of_two(found: Path) -> None:
     folder = found / "training-2/left"
     assert artifacts.load_card(folder / "state.safetensors")["step"] == 6

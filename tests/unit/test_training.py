@@ -6,6 +6,8 @@ import dataclasses
 import importlib.util
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bridgepipe import artifacts, training
+from bridgepipe import artifacts, training, training_state
 from bridgepipe.errors import UserError
 from bridgepipe.training import Batch, Interrupted, Recipe, Running
 
@@ -165,6 +167,72 @@ def test_nan_stops_and_keeps_the_last_good_state(tmp_path: Path) -> None:
     assert all(torch.isfinite(v).all() for v in tensors.values())
 
 
+def nan_gradient(at: int):
+    """An objective whose loss is finite and whose gradient is not, in one call of it."""
+    calls = 0
+
+    def loss(network: nn.Module, batch: Batch) -> Tensor:
+        nonlocal calls
+        calls += 1
+        value = objective(network, batch)
+        # the square root of 0 is 0, and its slope is infinite: 0 times infinity
+        return value + (value * 0).sqrt() if calls == at else value
+
+    return loss
+
+
+def test_a_gradient_that_is_not_finite_is_never_stepped_on(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"gradient is nan at step 7.*state of step 4 is kept"):
+        run(tmp_path / "a", loss=nan_gradient(7))
+    tensors, card = artifacts.load_tensors(tmp_path / "a/state.safetensors")
+    assert card["step"] == 4
+    assert all(v.isfinite().all() for v in tensors.values())
+    assert same(run(tmp_path / "a"), run(tmp_path / "b"))
+
+
+def test_a_gradient_that_is_not_finite_before_the_first_state(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"at step 2 .*no state was saved yet"):
+        run(tmp_path, loss=nan_gradient(2))
+    assert not (tmp_path / "state.safetensors").exists()
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_the_last_gradient_is_checked_like_the_others(tmp_path: Path, clip: float | None) -> None:
+    with pytest.raises(UserError, match=r"at step 12 .*state of step 8 is kept"):
+        run(tmp_path, dataclasses.replace(RECIPE, grad_clip=clip), loss=nan_gradient(12))
+
+
+class BadUpdate:
+    """A training whose update after one step leaves a weight that is not finite."""
+
+    def __init__(self, at: int) -> None:
+        self.at, self.made = at, 0
+
+    def __call__(self, network: nn.Module, batch: Batch) -> Tensor:
+        self.network = network
+        return objective(network, batch)
+
+    def begin(self) -> None: ...
+
+    def finish(self, gather) -> None:
+        self.made += 1
+        if self.made == self.at:
+            nn.init.constant_(self.network.bias, float("inf"))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None: ...
+
+
+def test_weights_after_the_last_update_are_checked(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"network\.bias is not finite after step 12 .*state of step 8 is kept"
+    ):
+        run(tmp_path, loss=BadUpdate(12))
+    assert step_of(tmp_path / "state.safetensors") == 8
+
+
 def test_learning_rate_decays_in_steps(tmp_path: Path) -> None:
     run(tmp_path)
     rows = [row.split(",") for row in (tmp_path / "train.csv").read_text().splitlines()[1:]]
@@ -204,3 +272,151 @@ def test_tensorboard_is_written_when_asked_or_its_absence_told_first(tmp_path: P
     else:
         run(tmp_path, running=asked)
         assert len(list((tmp_path / "tensorboard").glob("events.out.*"))) == 1
+
+
+# what a training goes on from
+
+
+def csv_of(folder: Path) -> bytes:
+    return (folder / "train.csv").read_bytes()
+
+
+def step_of(file: Path) -> int:
+    return artifacts.load_card(file)["step"]
+
+
+@pytest.mark.parametrize("log_every", [1, 5])
+def test_training_longer_equals_one_long_training(tmp_path: Path, capsys, log_every: int) -> None:
+    whole = dataclasses.replace(RECIPE, log_every=log_every)
+    run(tmp_path / "a", dataclasses.replace(whole, steps=6))
+    assert csv_of(tmp_path / "a").splitlines()[-1].startswith(b"6,")
+    longer = run(tmp_path / "a", whole)
+    assert "resumed after step 6 of 12" in capsys.readouterr().err
+    assert same(longer, run(tmp_path / "b", whole))
+    # the row of the step that was the last one before is no row of the long training
+    assert csv_of(tmp_path / "a") == csv_of(tmp_path / "b")
+    states = [(tmp_path / f / "state.safetensors").read_bytes() for f in "ab"]
+    assert states[0] == states[1]
+
+
+def test_another_rhythm_of_the_log_makes_no_step_anew(tmp_path: Path) -> None:
+    run(tmp_path / "a")
+    sparse = dataclasses.replace(RECIPE, log_every=5)
+
+    def never(network: nn.Module, batch: Batch) -> Tensor:
+        raise AssertionError("trained again")
+
+    run(tmp_path / "a", sparse, loss=never)
+    run(tmp_path / "b", sparse)
+    assert csv_of(tmp_path / "a") == csv_of(tmp_path / "b")
+    assert [line.split(b",")[0] for line in csv_of(tmp_path / "a").splitlines()] == [
+        b"step",
+        b"5",
+        b"10",
+        b"12",
+    ]
+
+
+def test_training_shorter_keeps_the_long_one(tmp_path: Path, capsys) -> None:
+    longer = run(tmp_path / "a")
+    shorter = dataclasses.replace(RECIPE, steps=6)
+    assert same(run(tmp_path / "a", shorter), run(tmp_path / "b", shorter))
+    assert "state of step 12 is beyond the 6 steps" in capsys.readouterr().err
+    assert same(run(tmp_path / "a"), longer)
+    assert "taken up again" in capsys.readouterr().err
+
+
+def test_an_edit_that_is_undone_goes_on_where_it_was(tmp_path: Path, capsys) -> None:
+    half = dataclasses.replace(RECIPE, steps=6)
+    run(tmp_path / "a", half, config={"lr": 1})
+    run(tmp_path / "a", half, config={"lr": 2})
+    assert "config was lr: 1, expected 2" in capsys.readouterr().err
+    longer = run(tmp_path / "a", config={"lr": 1})
+    assert "resumed after step 6 of 12" in capsys.readouterr().err
+    assert same(longer, run(tmp_path / "b", config={"lr": 1}))
+
+
+def test_states_that_were_set_aside_are_pruned(tmp_path: Path, capsys) -> None:
+    short = dataclasses.replace(RECIPE, steps=1)
+    for lr in range(6):
+        run(tmp_path, short, config={"lr": lr})
+    kept = [s.identity["config"]["lr"] for s in training_state.saved(tmp_path) if s.identity]
+    assert sorted(kept) == [2, 3, 4, 5]
+    assert capsys.readouterr().err.count("removed state-") == 2
+    assert len(training_state.described(tmp_path)) == 4
+
+
+def test_changed_code_alone_asks(tmp_path: Path, capsys) -> None:
+    half = dataclasses.replace(RECIPE, steps=6)
+    run(tmp_path / "a", half, code="old")
+    before = artifacts.digest_file(tmp_path / "a/state.safetensors")
+    with pytest.raises(UserError, match=r"code .* step 6 .*--go-on.*--start-again"):
+        run(tmp_path / "a", code="new")
+    assert artifacts.digest_file(tmp_path / "a/state.safetensors") == before
+    # going on
+    training_state.accept(training_state.saved(tmp_path / "a")[-1])
+    assert same(run(tmp_path / "a", code="new"), run(tmp_path / "b", code="new"))
+    assert "resumed after step 6" in capsys.readouterr().err
+    # beginning anew
+    training_state.set_aside(training_state.saved(tmp_path / "a")[0])
+    run(tmp_path / "a", code="newer")
+    assert "resumed" not in capsys.readouterr().err
+
+
+def test_a_state_of_another_version_is_not_thrown_away(tmp_path: Path) -> None:
+    artifacts.save_tensors(tmp_path / "state.safetensors", {"network.w": torch.ones(1)}, {"step": 500})
+    with pytest.raises(UserError, match=r"step 500 was saved by another version.*--start-again"):
+        run(tmp_path)
+    assert step_of(tmp_path / "state.safetensors") == 500
+
+
+def test_a_disk_that_fails_damages_no_state(tmp_path: Path, monkeypatch) -> None:
+    run(tmp_path)
+    before = (tmp_path / "state.safetensors").read_bytes()
+
+    def no_memory(path, expect=None):
+        raise UserError("damaged file", path, "delete it") from OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(artifacts, "load_tensors", no_memory)
+    with pytest.raises(UserError):
+        run(tmp_path)
+    assert (tmp_path / "state.safetensors").read_bytes() == before
+
+
+def test_killed_between_state_and_log(tmp_path: Path) -> None:
+    """A real SIGKILL of a child, just before the log of its last step would be written."""
+    child = f"""
+import os, signal
+from test_training import run, training, Path
+written = training._Run._write_log
+def kill(run):
+    os.kill(os.getpid(), signal.SIGKILL) if run.step == 12 else written(run)
+training._Run._write_log = kill
+run(Path({str(tmp_path / "a")!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", child], cwd=Path(__file__).parent, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert step_of(tmp_path / "a/state.safetensors") == 12
+    assert same(run(tmp_path / "a"), run(tmp_path / "b"))
+    assert csv_of(tmp_path / "a") == csv_of(tmp_path / "b")
+
+
+def test_a_log_that_was_lost_is_written_again(tmp_path: Path) -> None:
+    run(tmp_path)
+    before = csv_of(tmp_path)
+    (tmp_path / "train.csv").unlink()
+    run(tmp_path)
+    assert csv_of(tmp_path) == before
+
+
+def test_the_state_tells_what_its_steps_were_computed_with(tmp_path: Path) -> None:
+    run(tmp_path, dataclasses.replace(RECIPE, steps=6))
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        run(tmp_path)
+    finally:
+        torch.set_num_threads(before)
+    history = artifacts.load_card(tmp_path / "state.safetensors")["history"]
+    assert [(h["from"], h["threads"]) for h in history] == [(0, before), (6, before + 1)]
+    assert history[0]["cpu_kernels"] == torch.backends.cpu.get_cpu_capability()

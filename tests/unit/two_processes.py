@@ -121,6 +121,8 @@ def train(
 def trainings(folder: Path) -> Iterator[tuple[str, dict[str, Tensor]]]:
     for name, (recipe, speed) in TRAININGS.items():
         yield name, train(folder / name, recipe, speed, objective)
+    train(folder / "longer", dataclasses.replace(RECIPE, steps=6), RUNNING, objective)
+    yield "longer", train(folder / "longer", RECIPE, RUNNING, objective)
     for name in ("stopped", "left"):
         stopping.calls = 0  # type: ignore[attr-defined]
         with pytest.raises(training.Interrupted, match="stopped after step 6"):

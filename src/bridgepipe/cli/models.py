@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridgepipe import artifacts, ilsvrc, params
+from bridgepipe import artifacts, closure, ilsvrc, params
 from bridgepipe.classes import trained_classes
 from bridgepipe.cli.common import fields_of, open_sources, problem_of, tuples
 from bridgepipe.errors import UserError
@@ -25,11 +25,21 @@ SPEED = ("device", "precision", "batch_size", "channels_last", "compile")
 
 @dataclass(frozen=True)
 class Task:
-    """What training needs of a method: a fresh network, its loss, and what its artefact must tell."""
+    """What training needs of a method.
+
+    Attributes:
+        network: freshly initialised.
+        objective: its loss.
+        card: what its artefact must tell, digests of every file that was read among it.
+        code: what made all this, for `closure`.
+        unused: code that the method has for other experiments.
+    """
 
     network: nn.Module
     objective: Objective
     card: dict[str, Any]
+    code: tuple[closure.Root, ...]
+    unused: tuple[closure.Root, ...] = ()
 
 
 def task_of(settings: dict[str, Any], data: Images, sources: Path | None, spectrum: Path | None) -> Task:
@@ -62,12 +72,18 @@ def _spectrum_of(file: Path, data: Any) -> dict[str, Any]:
 
 
 def _restoration(settings: dict[str, Any], data: Any, sources: Path | None) -> Task:
+    from bridgepipe import corruptions
     from bridgepipe.methods import i2sb
 
     problem, seed = problem_of(settings, data.image_size), settings["train"]["seed"]
     network = i2sb.network(problem.image_size, problem.cond_x1, seed, **_arguments(settings))
     _initialise(network, settings)
-    return Task(network, i2sb.objective(problem, open_sources(sources, data)), {})
+    pairs = open_sources(sources, data)
+    read = {"init": settings["train"]["init"], "masks": settings["mask_file"]}
+    card = {key: artifacts.digest_file(file) for key, file in read.items() if file is not None}
+    card |= {} if pairs is None else {"sources": pairs.digest}
+    unused = corruptions.unused_modules(problem.corruption)
+    return Task(network, i2sb.objective(problem, pairs), card, (_restoration,), unused)
 
 
 def _denoiser(settings: dict[str, Any], data: Any, diffusion: Diffusion, card: dict[str, Any]) -> Task:
@@ -80,7 +96,9 @@ def _denoiser(settings: dict[str, Any], data: Any, diffusion: Diffusion, card: d
     told = None if classes is None else classes + (drop > 0)
     kind, seed = settings["network"]["kind"], settings["train"]["seed"]
     network = gaussian.network(kind, diffusion, told, seed, **_arguments(settings))
-    return Task(network, gaussian.Denoising(diffusion, labels, classes or 0, drop), card)
+    objective = gaussian.Denoising(diffusion, labels, classes or 0, drop)
+    unused = tuple(n for k, n in gaussian.NETWORKS.items() if k != kind)
+    return Task(network, objective, card, (_denoiser, diffusion_of, shape_of), unused)
 
 
 def _classifier(settings: dict[str, Any], data: Any, diffusion: Diffusion, card: dict[str, Any]) -> Task:
@@ -89,7 +107,8 @@ def _classifier(settings: dict[str, Any], data: Any, diffusion: Diffusion, card:
     labels, names = _labels(data)
     pool, seed = settings["pool"], settings["train"]["seed"]
     network = gaussian.classifier(diffusion, len(names), seed, pool=pool, **_arguments(settings))
-    return Task(network, gaussian.classifier_objective(diffusion, labels), {**card, "class_names": names})
+    objective, code = gaussian.classifier_objective(diffusion, labels), (_classifier, diffusion_of, shape_of)
+    return Task(network, objective, {**card, "class_names": names}, code)
 
 
 def _labels(data: Any) -> tuple[np.ndarray, list[str]]:

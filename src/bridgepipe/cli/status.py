@@ -11,10 +11,16 @@ app = typer.Typer()
 
 @app.command()
 def status(folder: Path = Path()) -> None:
-    """The last job of every command that was run in this folder: rule, experiment, job number, state, log."""
-    from bridgepipe import cluster
+    """The last job of every command that was run in this folder: rule, experiment, job number, state, log.
+
+    Below them the states of trainings, those that were set aside among them.
+    """
+    from bridgepipe import cluster, training_state
 
     if not cluster.present():
         print("no Slurm here: states are those of Snakemake's log\n")
     jobs = cluster.last_jobs(folder)
     print(cluster.table(jobs) if jobs else "nothing was run here yet")
+    trained = sorted({file.parent for file in (folder / "results").rglob("train/state*.safetensors")})
+    for line in [line for found in trained for line in training_state.described(found)]:
+        print(line)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from bridgepipe import artifacts
+from bridgepipe import artifacts, closure
 from bridgepipe.cli.common import (
     RUNTIME,
     Config,
@@ -22,14 +22,29 @@ from bridgepipe.cli.common import (
     read_shared_runtime,
     write_provenance,
 )
-from bridgepipe.cli.models import imported_classes, open_data, published_model, task_of
+from bridgepipe.cli.models import Task, imported_classes, open_data, published_model, task_of
+from bridgepipe.errors import UserError
 
 app = typer.Typer()
 # of runtime, besides training; of train, besides the loop
 JOBS = ("threads", "processes", "batch_size", "partitions")
 START = ("published", "init", "new_channels")
-# a state of training is resumed only by the same code
-CODE = ("training.py", "training_state.py", "rng.py", "methods", "networks", "processes", "corruptions")
+# settings that no step depends on: how long a training is and what its log tells, and names of files and
+# data, which count by their content
+UNRELATED = {"train": ("steps", "log_every", "init", "published"), "": ("dataset", "mask_file")}
+# modules that training calls and that decide no number: files, messages, signals, processes
+MACHINERY = tuple(
+    f"bridgepipe.{name}"
+    for name in (
+        "artifacts",
+        "errors",
+        "interruption",
+        "launch",
+        "provenance",
+        "training_log",
+        "training_state",
+    )
+)
 
 
 @app.command()
@@ -55,15 +70,54 @@ def train(
     settings, items = artifacts.read_json(config), open_data(data)
     task = task_of(settings, items, sources, spectrum)
     recipe = training.Recipe(**fields_of(training.Recipe, settings["train"], START))
-    code = artifacts.digest_code(*CODE)
-    identity = {"config": settings, "data": items.digest, "code": code, **task.card}
+    identity = identity_of(settings, items, task)
     noise = rng.ItemNoise if data.suffix == ".lmdb" else rng.BlockNoise
     weights = training.train(task.network, task.objective, items, recipe, running, folder, identity, noise)
     if not is_main():
         return
-    artifacts.save_tensors(output, weights, {"kind": settings["method"], **identity, "step": recipe.steps})
+    card = {"kind": settings["method"], **identity, "config": settings, "step": recipe.steps}
+    artifacts.save_tensors(output, weights, card)
     artifacts.write_text(csv, (folder / "train.csv").read_text())
     write_provenance(folder / "provenance.json", started)
+
+
+def identity_of(settings: dict[str, Any], data: Any, task: Task) -> dict[str, Any]:
+    """What the next step of a training depends on; its state is resumed as long as this is the same."""
+    from bridgepipe import training
+
+    how = {k: v for k, v in settings["train"].items() if k not in UNRELATED["train"]}
+    config = {k: v for k, v in settings.items() if k not in UNRELATED[""]} | {"train": how}
+    without = (*MACHINERY, *task.unused)
+    code = closure.digest(training.train, type(data), *task.code, without=without)
+    return {"config": config, "data": data.digest, "code": code, **task.card}
+
+
+@app.command()
+def training_state(
+    folder: Path,
+    go_on: Annotated[
+        bool, typer.Option("--go-on", help="train on from the state although the code has changed")
+    ] = False,
+    start_again: Annotated[
+        bool, typer.Option("--start-again", help="set the state aside, the next training begins anew")
+    ] = False,
+) -> None:
+    """Show the states in the folder of a training, or decide what becomes of the current one."""
+    from bridgepipe import training_state
+
+    with artifacts.exclusive(folder / ".lock"):
+        states = {s.path.name: s for s in training_state.saved(folder)}
+        current = states.get(training_state.FILE)
+        if go_on and start_again:
+            raise UserError("two choices", "--go-on --start-again", "give one of them")
+        if (go_on or start_again) and current is None:
+            raise UserError("no state of a training", folder, "give the folder train/ of an experiment")
+        if go_on and current is not None:
+            training_state.accept(current)
+        if start_again and current is not None:
+            training_state.set_aside(current)
+        for line in training_state.described(folder):
+            print(line)
 
 
 @app.command()

@@ -116,6 +116,14 @@ def build(
     return Corruption(name, size, _Everywhere(_operator(name, size, variant)))
 
 
+def unused_modules(name: str) -> tuple[str, ...]:
+    """Modules of this package that the corruption called ``name`` computes nothing with."""
+    modules = {"jpeg-": "jpeg", "sr4x-": "superresolution", "blur-": "blur", "inpaint-": "inpaint"}
+    if name == "mixture":
+        return ()
+    return tuple(f"{__name__}.{module}" for start, module in modules.items() if not name.startswith(start))
+
+
 def _operator(name: str, size: Size, variant: Variant) -> Callable[[Tensor], Tensor]:
     if quality := re.fullmatch(r"jpeg-(\d+)", name):
         return Jpeg(int(quality[1]), size, variant)

@@ -26,6 +26,7 @@ from bridgepipe.training import Batch, Objective
 
 Schedule = Literal["linear", "cosine", "scaled_linear", "shortest_path"]
 Kind = Literal["adm", "ddpm", "points"]
+NETWORKS: dict[str, type[nn.Module]] = {"adm": adm.UNet, "ddpm": ddpm.UNet, "points": mlp.PointNet}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,200 @@
+"""The code that a function or a class can run, found in its source: what an edit of code makes stale.
+
+From the definitions that are asked for, every name that they use is followed through the imports of this
+package, those inside functions too. The unit is a definition at the top of a module, so a module that holds
+much takes in only what is used of it. Comments, docstrings and formatting do not count.
+
+Attributes of objects are not followed: the class of an object is found where it is named. A module that is
+used as a value (``getattr(schedules, name)``) is taken whole. Imports nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bridgepipe import artifacts
+
+PACKAGE = __package__
+ROOT = Path(__file__).parent
+BLOCKS = (ast.If, ast.Try, ast.With, ast.For, ast.While)
+WHOLE = ""  # in place of a name: what a module runs when it is imported
+
+Root = str | Callable[..., Any]  # dotted name, or the function or class itself
+Definition = tuple[str, str]  # module and name
+
+
+def digest(*roots: Root, without: Iterable[Root] = ()) -> str:
+    """Digest of the code that the roots can run, 16 hex digits.
+
+    Args:
+        roots: functions and classes, or their dotted names.
+        without: definitions and modules that are not followed; forgetting one makes the closure wider.
+    """
+    found = definitions(*roots, without=without)
+    return artifacts.digest_of({f"{m}:{name}": _text(m, name) for m, name in found})
+
+
+def files(*roots: Root, without: Iterable[Root] = ()) -> list[Path]:
+    """Source files that hold the code that the roots can run."""
+    return sorted({_file(m) for m, _ in definitions(*roots, without=without)})
+
+
+def definitions(*roots: Root, without: Iterable[Root] = ()) -> list[Definition]:
+    """Every definition that the roots can reach, themselves included.
+
+    Raises:
+        ValueError: a root is not in this package.
+    """
+    excluded = [_dotted(root) for root in without]
+    waiting = [d for root in roots for d in _resolve(_dotted(root))]
+    if not waiting:
+        raise ValueError(f"not in {PACKAGE}: {roots}")
+    found: set[Definition] = set()
+    while waiting:
+        module, name = waiting.pop()
+        dotted = f"{module}.{name}"
+        if (module, name) in found or any(dotted == e or dotted.startswith(f"{e}.") for e in excluded):
+            continue
+        found.add((module, name))
+        waiting += [(module, WHOLE), *_parsed(module).used_by(name)]
+    return sorted(found)
+
+
+def _dotted(root: Root) -> str:
+    return root if isinstance(root, str) else f"{root.__module__}.{root.__qualname__}"
+
+
+class _Module:
+    """What one module defines and imports.
+
+    Attributes:
+        defined: statements by the name that they bind.
+        imported: dotted names by what they are called here.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.defined: dict[str, list[ast.stmt]] = {WHOLE: []}
+        self.imported: dict[str, str] = {}
+        for statement in ast.parse(_file(name).read_text(encoding="utf8")).body:
+            self._read(statement)
+
+    def _read(self, statement: ast.stmt) -> None:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            self.imported |= _imports(statement)
+        elif not _for_types_only(statement):
+            if isinstance(statement, BLOCKS):
+                self.imported |= _inner_imports(statement)
+            for name in _bound(statement) or [WHOLE]:
+                self.defined.setdefault(name, []).append(statement)
+
+    def used_by(self, name: str) -> Iterator[Definition]:
+        """Definitions of the package that one of this module names."""
+        for statement in self.defined.get(name, []):
+            inner = _inner_imports(statement)
+            for root, *attributes in _names(statement):
+                known = inner.get(root) or self.imported.get(root)
+                if known is None and root in self.defined and root != name:
+                    known = f"{self.name}.{root}"
+                if known is not None:
+                    yield from _resolve(".".join((known, *attributes)))
+
+
+@cache
+def _parsed(module: str) -> _Module:
+    return _Module(module)
+
+
+def _file(module: str) -> Path:
+    path = ROOT.joinpath(*module.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _is_module(name: str) -> bool:
+    return name.split(".")[0] == PACKAGE and _file(name).is_file()
+
+
+def _resolve(dotted: str) -> list[Definition]:
+    """What a dotted name stands for: a definition, or all those of a module; [] outside of the package."""
+    parts = dotted.split(".")
+    split = next((n for n in range(len(parts), 0, -1) if _is_module(".".join(parts[:n]))), 0)
+    if split == 0:
+        return []
+    module = _parsed(".".join(parts[:split]))
+    if split == len(parts):
+        return [(module.name, name) for name in module.defined]
+    name = parts[split]
+    if name in module.defined:
+        return [(module.name, name)]
+    return _resolve(module.imported[name]) if name in module.imported else []
+
+
+def _imports(statement: ast.Import | ast.ImportFrom) -> dict[str, str]:
+    """Dotted names by what they are called; the package has absolute imports only."""
+    if isinstance(statement, ast.ImportFrom):
+        return {a.asname or a.name: f"{statement.module}.{a.name}" for a in statement.names}
+    names = [(a.asname, a.name if a.asname else a.name.split(".")[0]) for a in statement.names]
+    return {alias or name: name for alias, name in names}
+
+
+def _inner_imports(statement: ast.stmt) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= _imports(node)
+    return found
+
+
+def _for_types_only(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"
+
+
+def _bound(statement: ast.stmt) -> list[str]:
+    """Names that a statement at the top of a module binds, or whose object it changes (``app.x += y``)."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [statement.name]
+    if isinstance(statement, BLOCKS):
+        inner = [child for child in ast.iter_child_nodes(statement) if isinstance(child, ast.stmt)]
+        return [WHOLE, *(name for child in inner for name in _bound(child))]
+    target = getattr(statement, "target", None)
+    targets = statement.targets if isinstance(statement, ast.Assign) else [target] if target else []
+    return [node.id for t in targets for node in ast.walk(t) if isinstance(node, ast.Name)]
+
+
+def _names(node: ast.AST) -> Iterator[list[str]]:
+    """Names that are used in a statement, each with the attributes that are asked of it."""
+    attributes: list[str] = []
+    inner = node
+    while isinstance(inner, ast.Attribute):
+        attributes.insert(0, inner.attr)
+        inner = inner.value
+    if isinstance(inner, ast.Name):
+        yield [inner.id, *attributes]
+        return
+    for child in ast.iter_child_nodes(inner):
+        yield from _names(child)
+
+
+@cache
+def _text(module: str, name: str) -> str:
+    return artifacts.canonical([_plain(s) for s in _parsed(module).defined.get(name, [])])
+
+
+def _plain(node: Any) -> Any:
+    """A syntax tree as JSON, without docstrings, places, and fields that not every Python has."""
+    if isinstance(node, ast.AST):
+        fields = {k: _plain(v) for k, v in ast.iter_fields(node) if k not in ("type_comment", "kind")}
+        return [type(node).__name__, {k: v for k, v in fields.items() if v not in (None, [])}]
+    if isinstance(node, list):
+        return [_plain(n) for n in node if not _is_docstring(n)]
+    return node if isinstance(node, str | None) else repr(node)
+
+
+def _is_docstring(node: Any) -> bool:
+    """A string that stands for itself does nothing, wherever it stands."""
+    value = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)

@@ -1,0 +1,152 @@
+"""The code that something runs, found from a tree of modules that is written for the test."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bridgepipe import closure
+
+MODULES = {
+    "loop": """
+        from bridgepipe import speech
+        from bridgepipe.maths import curves
+        from bridgepipe.maths.curves import bend as turn
+        from typing import TYPE_CHECKING
+        if TYPE_CHECKING:
+            from bridgepipe.unused import Unused
+
+        def train(x: Unused):
+            from bridgepipe import lazy
+            return turn(x) + lazy.value + Part().run()
+
+        def pick(name):
+            return getattr(curves, name)
+
+        def sample():
+            speech.say()
+
+        class Part:
+            def run(self):
+                return CONSTANT
+
+        CONSTANT = 1
+        OTHER = 2
+        """,
+    "maths/__init__": "from bridgepipe.maths.curves import straight",
+    "maths/curves": """
+        def bend(x):
+            return x + 1
+        def straight(x):
+            return x
+        """,
+    "lazy": "import os\nvalue = 1\nos.environ.get('x')\n",
+    "speech": "def say(): pass",
+    "unused": "class Unused: pass",
+    "again": "from bridgepipe import maths\ndef f(): return maths.straight(1)",
+    "careful": """
+        try:
+            from bridgepipe import lazy
+        except ImportError:
+            lazy = None
+        def f():
+            return lazy.value
+        """,
+}
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    for name, text in MODULES.items():
+        file = tmp_path / f"{name}.py"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(textwrap.dedent(text))
+    monkeypatch.setattr(closure, "ROOT", tmp_path)
+    forget()
+    yield tmp_path
+    forget()
+
+
+def forget() -> None:
+    closure._parsed.cache_clear()
+    closure._text.cache_clear()
+
+
+def names(root: str) -> set[str]:
+    return {f"{m.removeprefix('bridgepipe.')}.{n}" for m, n in closure.definitions(root) if n}
+
+
+def test_what_is_named_is_reached_through_every_kind_of_import(tree: Path) -> None:
+    reached = {"loop.train", "loop.Part", "loop.CONSTANT", "maths.curves.bend", "lazy.value"}
+    assert names("bridgepipe.loop.train") == reached
+    assert names("bridgepipe.again.f") == {"again.f", "maths.curves.straight"}
+    assert "lazy.value" in names("bridgepipe.careful.f")
+
+
+def test_a_module_that_is_used_as_a_value_is_taken_whole(tree: Path) -> None:
+    assert names("bridgepipe.loop.pick") == {"loop.pick", "maths.curves.bend", "maths.curves.straight"}
+
+
+def test_files_and_what_is_left_out(tree: Path) -> None:
+    found = closure.files("bridgepipe.loop.train", without=["bridgepipe.lazy"])
+    assert [f.name for f in found] == ["loop.py", "curves.py"]
+
+
+def test_a_name_outside_of_the_package_is_no_root(tree: Path) -> None:
+    with pytest.raises(ValueError, match="not in bridgepipe"):
+        closure.digest("torch.nn")
+
+
+EDITS = {
+    "comment": ("loop", "CONSTANT = 1", "CONSTANT = 1  # one", False),
+    "docstring": ("loop", "def run(self):", 'def run(self):\n        """Say it."""', False),
+    "layout": ("loop", "CONSTANT = 1", "\n\nCONSTANT  =  (1)", False),
+    "unused definition of a used module": ("loop", "OTHER = 2", "OTHER = 3", False),
+    "unused function of a used module": ("maths/curves", "return x\n", "return 2 * x\n", False),
+    "unused module": ("speech", "pass", "return 1", False),
+    "a type": ("unused", "pass", "x = 1", False),
+    "constant": ("loop", "CONSTANT = 1", "CONSTANT = 2", True),
+    "constant of another type": ("loop", "CONSTANT = 1", "CONSTANT = 1.0", True),
+    "function": ("maths/curves", "x + 1", "x + 2", True),
+    "import of another function": ("loop", "import bend as turn", "import straight as turn", True),
+    "what runs at import": ("lazy", "os.environ.get('x')", "os.environ.get('y')", True),
+    "import in a function": (
+        "loop",
+        "from bridgepipe import lazy",
+        "from bridgepipe import speech as lazy",
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edit_counts_when_it_can_change_what_runs(tree: Path, edit: str) -> None:
+    module, old, new, counts = EDITS[edit]
+    before = closure.digest("bridgepipe.loop.train")
+    file = tree / f"{module}.py"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    forget()
+    assert (closure.digest("bridgepipe.loop.train") != before) is counts
+
+
+# of the real package
+
+
+def test_a_training_takes_in_its_loop_its_network_and_its_noise_and_no_sampler() -> None:
+    roots = ("bridgepipe.training.train", "bridgepipe.cli.models._restoration")
+    found = {m.removeprefix("bridgepipe.") for m, _ in closure.definitions(*roots)}
+    assert {"training", "rng", "networks.adm", "processes.bridge", "running"} <= found
+    assert not {m for m in found if m.startswith(("samplers", "evaluation", "networks.ddpm"))}
+
+
+def test_every_module_can_be_read() -> None:
+    files = {f for f in closure.ROOT.rglob("*.py") if f.name != "__main__.py"} - {
+        closure.ROOT / "__init__.py"
+    }
+    modules = {f.relative_to(closure.ROOT).with_suffix("").as_posix().replace("/", ".") for f in files}
+    found = closure.files(*(f"bridgepipe.{m.removesuffix('.__init__')}" for m in modules))
+    assert files <= set(found)

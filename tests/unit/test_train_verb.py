@@ -25,7 +25,7 @@ NETWORK = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": [1], "atte
 def store(path: Path, seed: int, count: int = 6) -> Path:
     images = np.random.default_rng(seed).integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
     path.unlink(missing_ok=True)
-    with writer(path, {"seed": seed}) as out:
+    with writer(path, {}) as out:
         for image in images:
             out.put(image)
     return path
@@ -33,12 +33,9 @@ def store(path: Path, seed: int, count: int = 6) -> Path:
 
 def settings(corruption: str = "jpeg-5", **how: Any) -> dict[str, Any]:
     train = {"steps": 2, "batch_size": 2, "log_every": 1, "seed": 3, **how}
-    whole = {
-        "dataset": "own",
-        "corruption": corruption,
-        "network": NETWORK,
-        "train": train,
-    }
+    evaluate = {"extractor": "any", "classifier": "any"}
+    sections = {"network": NETWORK, "train": train, "evaluate": evaluate}
+    whole = {"dataset": "own", "corruption": corruption, **sections}
     return I2SB.model_validate_json(json.dumps(whole)).stages()["train"]
 
 

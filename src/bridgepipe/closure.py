@@ -18,7 +18,7 @@ from typing import Any
 
 from bridgepipe import artifacts
 
-PACKAGE = __package__
+PACKAGE = "bridgepipe"
 ROOT = Path(__file__).parent
 BLOCKS = (ast.If, ast.Try, ast.With, ast.For, ast.While)
 WHOLE = ""  # in place of a name: what a module runs when it is imported
@@ -41,6 +41,13 @@ def digest(*roots: Root, without: Iterable[Root] = ()) -> str:
 def files(*roots: Root, without: Iterable[Root] = ()) -> list[Path]:
     """Source files that hold the code that the roots can run."""
     return sorted({_file(m) for m, _ in definitions(*roots, without=without)})
+
+
+def modules(*names: str) -> list[str]:
+    """Dotted names of modules of this package, and of all those in its folders, by their names in it."""
+    found = [f for name in names for f in [*ROOT.glob(f"{name}.py"), *(ROOT / name).rglob("*.py")]]
+    inner = [f.relative_to(ROOT).with_suffix("").parts for f in found]
+    return sorted(".".join((PACKAGE, *(part for part in parts if part != "__init__"))) for parts in inner)
 
 
 def definitions(*roots: Root, without: Iterable[Root] = ()) -> list[Definition]:
@@ -126,7 +133,8 @@ def _resolve(dotted: str) -> list[Definition]:
         return []
     module = _parsed(".".join(parts[:split]))
     if split == len(parts):
-        return [(module.name, name) for name in module.defined]
+        offered = module.imported.values() if _file(dotted).name == "__init__.py" else ()
+        return [(dotted, name) for name in module.defined] + [d for o in offered for d in _resolve(o)]
     name = parts[split]
     if name in module.defined:
         return [(module.name, name)]

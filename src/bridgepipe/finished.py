@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bridgepipe import artifacts, running
+from bridgepipe import artifacts, closure, running
 from bridgepipe.interruption import at_once
 
 Part = np.ndarray | Tensor | int
@@ -128,11 +128,11 @@ def _bits(speed: Any) -> dict[str, Any]:
     """What else decides the last bits of a result."""
     of_speed = {} if speed is None else {name: getattr(speed, name) for name in SPEED}
     unit = {} if speed is None else {"unit": running.unit(speed.batch_size)}
-    return {"torch": torch.__version__, "code": artifacts.digest_code(*CODE), **of_speed, **unit}
+    return {"torch": torch.__version__, "code": closure.digest(*closure.modules(*CODE)), **of_speed, **unit}
 
 
 # a batch of other code is not continued
-CODE = ("samplers", "methods", "networks", "processes", "corruptions", "rng.py", "running.py", "pixels.py")
+CODE = ("samplers", "methods", "networks", "processes", "corruptions", "rng", "running", "pixels")
 
 
 def _line(file: IO[bytes]) -> dict[str, Any]:

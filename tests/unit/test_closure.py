@@ -26,6 +26,10 @@ MODULES = {
         def pick(name):
             return getattr(curves, name)
 
+        def pick_more(name):
+            from bridgepipe import maths
+            return getattr(maths, name)
+
         def sample():
             speech.say()
 
@@ -88,6 +92,12 @@ def test_what_is_named_is_reached_through_every_kind_of_import(tree: Path) -> No
 
 def test_a_module_that_is_used_as_a_value_is_taken_whole(tree: Path) -> None:
     assert names("bridgepipe.loop.pick") == {"loop.pick", "maths.curves.bend", "maths.curves.straight"}
+    assert names("bridgepipe.loop.pick_more") == {"loop.pick_more", "maths.curves.straight"}
+    assert closure.modules("maths", "lazy") == [
+        "bridgepipe.lazy",
+        "bridgepipe.maths",
+        "bridgepipe.maths.curves",
+    ]
 
 
 def test_files_and_what_is_left_out(tree: Path) -> None:

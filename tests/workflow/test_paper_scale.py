@@ -54,7 +54,7 @@ def test_published_recipe(name: str) -> None:
 def test_published_weights_are_imported_instead_of_trained(paper: Project) -> None:
     paper.edit(lambda v: v["experiments"]["i2sb"]["jpeg-5"].update(train={"published": "i2sb/jpeg-5"}))
     planned = paper.planned("results/i2sb/jpeg-5/model.safetensors")
-    assert planned == {"fetch", "import_published"}
+    assert planned == {"fetch_folder", "import_published"}
 
 
 def test_unknown_published_weights_name_the_nearest(paper: Project) -> None:

@@ -90,8 +90,8 @@ def _page_bytes(path: Path) -> int:
         head = f.read(64).ljust(64, b"\0")
     magic, page_bytes = struct.unpack_from("=I20xI", head, 16)
     if magic != MAGIC or page_bytes not in PAGE_BYTES:
-        mend = "give a store made by bridgepipe; if this was one, copy or make it again"
-        raise UserError("not an image store, or its beginning is lost", path, mend)
+        mend = "give another file; if this is the right one, copy or make it again"
+        raise UserError("not an image store or other LMDB file, or its beginning is lost", path, mend)
     return page_bytes
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
+from zlib import crc32
 
 import lmdb
 import numpy as np
-import xxhash
 from PIL import Image
 from tqdm import tqdm
+from xxhash import xxh3_64_digest
 
 from bridgepipe.artifacts import Card, atomic, canonical
 from bridgepipe.lmdbfile import seal, whole_bytes
@@ -241,7 +241,7 @@ def key_of(index: int, form: int = FORMAT) -> bytes:
 
 def with_checksum(key: bytes, data: bytes) -> bytes:
     """The value of an entry: its data and 8 bytes that depend on the data and on the key."""
-    return data + _checksum(key, data)
+    return data + xxh3_64_digest(data, crc32(key))
 
 
 def without_checksum(key: bytes, value: memoryview) -> memoryview:
@@ -251,13 +251,9 @@ def without_checksum(key: bytes, value: memoryview) -> memoryview:
         ValueError: the data, its checksum or the key is not what was written.
     """
     data = value[:-CHECKSUM_BYTES]
-    if value[-CHECKSUM_BYTES:] != _checksum(key, data):
+    if value[-CHECKSUM_BYTES:] != xxh3_64_digest(data, crc32(key)):
         raise ValueError("differs from its checksum")
     return data
-
-
-def _checksum(key: bytes, data: bytes | memoryview) -> bytes:
-    return xxhash.xxh3_64_digest(data, zlib.crc32(key))
 
 
 def hash_entry(digest: hashlib._Hash, key: bytes, value: bytes) -> None:

@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -99,8 +100,9 @@ class Pipeline:
         Args:
             folders: True: those that are folders; False: those that are single files; None: all.
         """
-        sources = yaml.safe_load(Path(__file__).with_name("sources.yaml").read_text(encoding="utf8"))
-        return {s["path"]: name for name, s in sources.items() if folders in (None, "folder" in s)}
+        return {
+            s["path"]: name for name, s in _published_sources().items() if folders in (None, "folder" in s)
+        }
 
     def published_weights(self, name: str) -> str:
         """Folder or file of the published weights that an experiment imports."""
@@ -441,6 +443,11 @@ class Pipeline:
                     self.experiment(match[1])
                 except UserError as e:
                     _stop(e)
+
+
+@cache
+def _published_sources() -> dict[str, dict[str, Any]]:
+    return yaml.safe_load(Path(__file__).with_name("sources.yaml").read_text(encoding="utf8"))
 
 
 def open_params(values: Mapping[str, Any], files: Sequence[Any]) -> Pipeline:

@@ -21,6 +21,7 @@ import numpy as np
 
 from bridgepipe import ilsvrc
 from bridgepipe.classes import brief
+from bridgepipe.datasets.files import MEMBER_BYTES
 from bridgepipe.datasets.imagenet import card, choose, load_plain, read_subset
 from bridgepipe.datasets.images import Size
 from bridgepipe.datasets.items import Item, Splits, write_splits
@@ -119,6 +120,8 @@ def _load(file: BinaryIO) -> Any:
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+            if archive.getinfo(name).file_size > MEMBER_BYTES:
+                raise ValueError(f"{name} has more than {MEMBER_BYTES} bytes")
             return _Restricted(io.BytesIO(archive.read(name))).load()
     file.seek(0)
     if _Restricted(file).load() != LEGACY_MAGIC:

@@ -31,6 +31,7 @@ Card = dict[str, Any]
 CARD = "bridgepipe"
 CONTENT = "content_sha256"
 AGAIN = ", then run the same command again"
+written: list[Path] = []  # by this process, whole
 REMAKE = "if it was damaged, make it again; otherwise give a file made by bridgepipe"
 
 
@@ -52,6 +53,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
             sync(temporary)
             os.replace(temporary, path)
             sync(path.parent)
+        written.append(path)
     finally:
         with suppress(OSError):  # a read-only file system refuses even this
             temporary.unlink(missing_ok=True)

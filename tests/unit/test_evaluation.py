@@ -236,6 +236,21 @@ def test_training_repeats_to_the_byte_and_follows_its_seed() -> None:
     assert runs[0].logits(images).shape == (20, 3)
 
 
+def test_a_classifier_that_diverges_is_never_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bad_update(optimizer: torch.optim.AdamW) -> None:
+        for parameter in optimizer.param_groups[0]["params"]:
+            parameter.data.fill_(torch.inf)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", bad_update)
+    monkeypatch.setattr(torch.optim.lr_scheduler.OneCycleLR, "__init__", lambda *_, **__: None)
+    monkeypatch.setattr(torch.optim.lr_scheduler.OneCycleLR, "step", lambda _: None)
+    images, labels = random_images(8), [0, 1] * 4
+    with pytest.raises(UserError, match="weights are not finite after step 1"):
+        train_classifier(images, labels, steps=1, batch_size=4)
+    with pytest.raises(UserError, match="the loss is nan at step 2"):
+        train_classifier(images, labels, steps=3, batch_size=4)
+
+
 def test_classifier_refuses_other_sizes_and_missing_labels(
     classifier: SmallClassifier, tmp_path: Path
 ) -> None:

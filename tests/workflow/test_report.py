@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pandas as pd
 from project import Project
@@ -38,6 +40,16 @@ def test_metric_files_hold_protocol_and_no_timings(finished: Project) -> None:
         assert {"values", "protocol", "protocol_hash", "made_with"} == set(metric)
         assert metric["made_with"]["settings"]["sample"]["nfe"] == 2
         assert metric["protocol"]["n"] == 40
+
+
+def test_restored_images_are_made_again_with_the_same_bytes(finished: Project) -> None:
+    """From parts that were temporary, by the commands that made them."""
+    file = f"{EXPERIMENT}/restored.lmdb"
+    command = [sys.executable, "-m", "bridgepipe", "verify", "--rerun", file]
+    done = subprocess.run(command, **finished.context(), check=False)
+    assert (done.returncode, done.stdout) == (0, f"{file}: the same bytes\n"), done.stderr
+    record = json.loads((finished.folder / EXPERIMENT / "provenance/fid.json.json").read_text())
+    assert record["sessions"][0]["threads"] == 1
 
 
 def test_provenance_lies_beside_the_results(finished: Project) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 from bridgepipe import interruption
 
@@ -19,7 +20,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
 
-from bridgepipe import cluster, launch
+from bridgepipe import cluster, launch, provenance
 from bridgepipe.cli import (
     boundary,
     boundary_edits,
@@ -79,7 +80,7 @@ app.add_typer(figure.app, name="figure")
 def main() -> None:
     """Run the command line. Exit codes: 2 for bad input (one line says what), 75 for "run me again"."""
     try:
-        app()
+        _run()
     except interruption.Interrupted as e:
         if launch.is_main():
             requeued = cluster.requeue()
@@ -92,3 +93,13 @@ def main() -> None:
             raise
         print(f"bridgepipe: {e}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _run() -> None:
+    started = time.monotonic()
+    try:
+        app()
+    except SystemExit as e:
+        if not e.code:
+            provenance.record(sys.argv[1:], started)
+        raise

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bridgepipe import artifacts, launch, params
+from bridgepipe import artifacts, launch, params, provenance
 from bridgepipe.config_errors import nearest
 from bridgepipe.errors import UserError
 
@@ -25,6 +24,8 @@ Runtime = Annotated[Path, typer.Option(help="speed settings; defaults when the f
 Sources = Annotated[Path | None, typer.Option(help="store of the corrupted half of every pair")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; default: runtime.threads")]
 Processes = Annotated[int | None, typer.Option(help="processes of this command; default: runtime.processes")]
+# runtime settings that may move a last bit; the numbers of threads and processes are taken as they are
+BITS = ("device", "precision", "compile", "channels_last", "batch_size", "microbatch")
 RUNTIME = Path("results/config/runtime.json")
 # of a stage's configuration, besides the problem
 STAGES = ("method", "dataset", "network", "train", "sample", "evaluate", "study")
@@ -36,6 +37,7 @@ def read_runtime(path: Path, threads: int | None = None) -> params.Runtime:
 
     runtime = _runtime(path)
     torch.set_num_threads(max(1, (threads or runtime.threads) // launch.here()))
+    provenance.use(**{name: getattr(runtime, name) for name in BITS})
     return runtime
 
 
@@ -53,26 +55,6 @@ def read_shared_runtime(path: Path, threads: int | None, processes: int | None) 
 
 def _runtime(path: Path) -> params.Runtime:
     return params.Runtime.model_validate(artifacts.read_json(path)) if path.exists() else params.Runtime()
-
-
-def write_provenance(path: Path, started: float) -> None:
-    """Host, versions and seconds since ``started``, beside the results and never in them."""
-    import platform
-
-    import torch
-
-    artifacts.write_json(
-        path,
-        {
-            "host": platform.node(),
-            "platform": platform.platform(),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-            "threads": torch.get_num_threads(),
-            "seconds": round(time.monotonic() - started, 1),
-        },
-    )
 
 
 def fields_of(kind: type, values: Mapping[str, Any], besides: Sequence[str] = ()) -> dict[str, Any]:

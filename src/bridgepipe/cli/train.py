@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bridgepipe import artifacts, closure
+from bridgepipe import artifacts, closure, provenance, training_state
 from bridgepipe.cli.common import (
     RUNTIME,
     Config,
@@ -20,7 +20,6 @@ from bridgepipe.cli.common import (
     fields_of,
     read_runtime,
     read_shared_runtime,
-    write_provenance,
 )
 from bridgepipe.cli.models import Task, imported_classes, open_data, published_model, task_of
 from bridgepipe.errors import UserError
@@ -78,7 +77,10 @@ def train(
     card = {"kind": settings["method"], **identity, "config": settings, "step": recipe.steps}
     artifacts.save_tensors(output, weights, card)
     artifacts.write_text(csv, (folder / "train.csv").read_text())
-    write_provenance(folder / "provenance.json", started)
+    history = artifacts.load_card(folder / training_state.FILE)["history"]
+    provenance.trained(history)
+    told = {**provenance.facts(), "seconds": round(time.monotonic() - started, 1), "sessions": history}
+    artifacts.write_json(folder / "provenance.json", told)
 
 
 def identity_of(settings: dict[str, Any], data: Any, task: Task) -> dict[str, Any]:
@@ -92,8 +94,8 @@ def identity_of(settings: dict[str, Any], data: Any, task: Task) -> dict[str, An
     return {"config": config, "data": data.digest, "code": code, **task.card}
 
 
-@app.command()
-def training_state(
+@app.command("training-state")
+def show_training_state(
     folder: Path,
     go_on: Annotated[
         bool, typer.Option("--go-on", help="train on from the state although the code has changed")
@@ -103,8 +105,6 @@ def training_state(
     ] = False,
 ) -> None:
     """Show the states in the folder of a training, or decide what becomes of the current one."""
-    from bridgepipe import training_state
-
     with artifacts.exclusive(folder / ".lock"):
         states = {s.path.name: s for s in training_state.saved(folder)}
         current = states.get(training_state.FILE)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bridgepipe import artifacts
+from bridgepipe import artifacts, provenance
 from bridgepipe import config as configuration
 from bridgepipe.cli.common import File
 from bridgepipe.errors import UserError, is_out_of_memory
@@ -18,7 +18,7 @@ from bridgepipe.errors import UserError, is_out_of_memory
 app = typer.Typer()
 MEND = "delete it (verify --delete) and make it again"
 SEEN = Path(".snakemake/bridgepipe.seen.json")
-SKIPPED = {"raw", "logs", "benchmarks"}
+SKIPPED = {"raw", "logs", "benchmarks", provenance.FOLDER}
 Settings = Mapping[str, Any] | None
 Stamp = list[Any]
 
@@ -31,13 +31,20 @@ def verify(
     delete: Annotated[
         bool, typer.Option("--delete", help="delete them: the next run makes them again")
     ] = False,
+    again: Annotated[
+        bool, typer.Option("--rerun", help="make the named files again and compare the bytes")
+    ] = False,
     params: File = Path("params.yaml"),
     seen: Annotated[Path, typer.Option(help="digests of the files as they were found sound")] = SEEN,
 ) -> None:
     """Read every artefact; name those that are damaged, and results of other parameters than params.yaml's.
 
-    Exit code 1 when there are any.
+    Exit code 1 when there are any. With --rerun the named files are made again beside the old ones, by the
+    commands that made them, and where the bytes differ it says what was different then: threads, kernels,
+    libraries, settings, inputs.
     """
+    if again:
+        raise SystemExit(_rerun(paths or []))
     resolved, known = configuration.load(params), _known(seen)
     files = list(artefacts(paths or [Path("data"), Path("results")]))
     bad = [file for file in files if not is_sound(file, resolved, known)]
@@ -46,6 +53,19 @@ def verify(
     artifacts.write_json(seen, known)
     print(f"{len(files)} files checked, {len(bad)} bad{' and deleted' if bad and delete else ''}")
     raise SystemExit(1 if bad else 0)
+
+
+def _rerun(files: list[Path]) -> int:
+    """Exit code of ``verify --rerun``: 1 when the bytes of a file differ."""
+    from bridgepipe.rerun import rerun
+
+    if not files or not all(file.is_file() for file in files):
+        where = next((file for file in files if not file.is_file()), "verify --rerun")
+        raise UserError("no such file", where, "name the results that are to be made again")
+    results = [(file, rerun(file)) for file in files]
+    for file, result in results:
+        print(f"{file}: {result}")
+    return 0 if all(result.same for _, result in results) else 1
 
 
 def artefacts(paths: list[Path]) -> Iterator[Path]:

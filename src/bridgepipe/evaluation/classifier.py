@@ -171,7 +171,8 @@ def train_classifier(
         classes: names of the classes; those of ``images`` where it is a store.
 
     Raises:
-        UserError: no labels or not one per image, a class without images, or images of several sizes.
+        UserError: no labels or not one per image, a class without images, or images of several sizes;
+            the loss or a weight is not finite.
     """
     truth = _checked_labels(images, labels)
     classes = trained_classes(truth, classes or getattr(images, "classes", None), "classifier")
@@ -184,11 +185,16 @@ def train_classifier(
         for step in (bar := trange(steps, desc="classifier", disable=None)):
             x = _augmented(images, order[step], image_size, shift, flip, generator(seed, "classifier", step))
             loss = F.cross_entropy(network(x), torch.from_numpy(truth[order[step]]))
+            if not loss.isfinite():
+                raise UserError(f"the loss is {loss.item()} at step {step + 1}", "classifier", "lower its lr")
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
             bar.set_postfix(loss=f"{loss.item():.3f}")
+    # the last update has no loss after it
+    if not all(v.isfinite().all() for v in network.state_dict().values()):
+        raise UserError(f"its weights are not finite after step {steps}", "classifier", "lower its lr")
     return SmallClassifier(network, image_size, classes=classes)
 
 

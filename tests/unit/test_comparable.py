@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from bridgepipe.published_numbers import load_published
 VAL = {"source": "imagenet", "size": [256, 256], "crop": "torchvision", "split": "val"}
 
 
+@cache
 def published_listing() -> str:
     """Digest of all validation images as a store of them tells it."""
     wnids = [ilsvrc.classes()[label] for label in ilsvrc.validation_labels()]

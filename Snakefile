@@ -1,8 +1,10 @@
 # bridgepipe: from raw images to a table of results.  snakemake results/i2sb/jpeg-5/fid.json
 from bridgepipe import workflow as pipeline
 
-
-configfile: "params.yaml"
+# read by bridgepipe: Snakemake's `configfile:` would run template expressions in the file, and read 1e-4 as text
+PARAMS = pipeline.params_files(workflow.config_settings)
+P = pipeline.open_params(workflow.config_settings.config, PARAMS)
+workflow.configfiles[:] = PARAMS  # for the report
 
 
 # used with --software-deployment-method apptainer only; see Containerfile
@@ -11,9 +13,6 @@ container: "docker://bridgepipe:0.1.0"
 
 # first page of `snakemake --report`
 report: "workflow/report/workflow.rst"
-
-
-P = pipeline.open_params(config, workflow.configfiles)
 
 
 onstart:

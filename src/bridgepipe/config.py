@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import yaml
 from pydantic import Field
 
-from bridgepipe import config_checks
+from bridgepipe import config_checks, yaml_reader
 from bridgepipe.config_errors import nearest, validated
 from bridgepipe.errors import UserError
 from bridgepipe.params import METHODS, Params, Strict, splits_of
 from bridgepipe.params.common import Distinct
+from bridgepipe.yaml_reader import KeyPath, Places
 
 ONLY = "scales"  # the one key of an experiment that is not of its method: the scales at which it exists
 
@@ -38,28 +38,27 @@ class Resolved:
 
     Args:
         values: content of params.yaml.
-        where: name of the file, for messages.
+        places: where each value is written, or the name of the file, for messages.
 
     Raises:
         UserError: unknown key, wrong type, impossible value or unknown name.
     """
 
-    def __init__(self, values: Mapping[str, Any], where: str = "params.yaml") -> None:
-        self._where = where
-        self.params = validated(Params, values, where, ())
-        self._known(f"{self._where}: scale", self.params.scale, self.params.scales)
-        for section in (self.params.experiments, *self.params.scales.values()):
-            for method in section:
-                where_to = "experiments" if section is self.params.experiments else "scales"
-                self._known(f"{self._where}: {where_to}.{method}", method, METHODS)
+    def __init__(self, values: Mapping[str, Any], places: Places | str = "params.yaml") -> None:
+        self.places = Places.of(values, places) if isinstance(places, str) else places
+        self.params = validated(Params, values, self.places)
+        self._known(("scale",), self.params.scale, self.params.scales)
+        for method in self.params.experiments:
+            self._known(("experiments", method), method, METHODS)
+        for scale, defaults in self.params.scales.items():
+            for method in defaults:
+                self._known(("scales", scale, method), method, METHODS)
         self._check_parts()
         for name, extractor in self.params.extractors.items():
             if extractor.dataset is not None:
-                self._known(
-                    f"{self._where}: extractors.{name}.dataset", extractor.dataset, self.params.datasets
-                )
+                self._known(("extractors", name, "dataset"), extractor.dataset, self.params.datasets)
             for problem in config_checks.extractor_problems(extractor, self.params.datasets):
-                self._refuse(problem, f"{self._where}: extractors.{name}.{problem.key}")
+                self._refuse(problem, self.places.at("extractors", name, *problem.key.split(".")))
         self.experiments: dict[str, Any] = {}
         for scale in self.params.scales:
             resolved = self._merged(scale)
@@ -76,31 +75,25 @@ class Resolved:
             scale: scale at which it is looked at; None: the one in use.
         """
         method, name = full.rsplit("/", 1)
-        inherited: Any = self.params.scales[scale or self.params.scale].get(method, {})
-        written: Any = self.params.experiments[method][name]
-        for part in key.split("."):
-            written = written.get(part) if isinstance(written, Mapping) else None
-            inherited = inherited.get(part) if isinstance(inherited, Mapping) else None
-        own = written is not None or inherited is None
-        place = ("experiments", method, name) if own else ("scales", scale or self.params.scale, method)
-        return f"{self._where}: {'.'.join((*place, *key.split('.'))).rstrip('.')}"
+        keys = key.split(".") if key else []
+        own = ("experiments", method, name, *keys)
+        inherited = ("scales", scale or self.params.scale, method, *keys)
+        return self.places.at(*self.places.nearest(own, inherited))
 
     def _check_parts(self) -> None:
         """Every section for itself, since nothing may inherit it; what it lacks is asked for once merged."""
         for scale, methods in self.params.scales.items():
             for method, defaults in methods.items():
-                validated(METHODS[method], defaults, self._where, ("scales", scale, method), part=True)
+                validated(METHODS[method], defaults, self.places, ("scales", scale, method), part=True)
         for method, experiments in self.params.experiments.items():
             for name, written in experiments.items():
                 path = ("experiments", method, name)
                 own = {key: value for key, value in written.items() if key != ONLY}
-                validated(METHODS[method], own, self._where, path, part=True)
+                validated(METHODS[method], own, self.places, path, part=True)
                 self._scales_of(path, written.get(ONLY))
                 if name in TABLES:
                     mend = "give the experiment another name"
-                    raise UserError(
-                        f"{name} is a file beside the experiments", f"{self._where}: {'.'.join(path)}", mend
-                    )
+                    raise UserError(f"{name} is a file beside the experiments", self.places.at(*path), mend)
 
     def _merged(self, scale: str) -> dict[str, Any]:
         """Every experiment at one scale; all scales are checked, one is used."""
@@ -111,23 +104,19 @@ class Resolved:
                 own = {key: value for key, value in written.items() if key != ONLY}
                 if scale not in self._scales_of(path, written.get(ONLY)):
                     continue
-                merged = validated(
-                    METHODS[method],
-                    merge({**defaults, **METHODS[method].named(name)}, own),
-                    self._where,
-                    path,
-                    ("scales", scale, method),
-                    own,
+                values = merge({**defaults, **METHODS[method].named(name)}, own)
+                inherited = ("scales", scale, method)
+                resolved[f"{method}/{name}"] = validated(
+                    METHODS[method], values, self.places, path, inherited
                 )
-                resolved[f"{method}/{name}"] = merged
         return resolved
 
-    def _scales_of(self, path: tuple[str, ...], only: Any) -> Iterable[str]:
+    def _scales_of(self, path: KeyPath, only: Any) -> Iterable[str]:
         """Scales at which an experiment exists: those that it names, all by default."""
         if only is None:
             return self.params.scales
-        for name in validated(Scales, {ONLY: only}, self._where, path).scales:
-            self._known(f"{self._where}: {'.'.join((*path, ONLY))}", name, self.params.scales)
+        for name in validated(Scales, {ONLY: only}, self.places, path).scales:
+            self._known((*path, ONLY), name, self.params.scales)
         return only
 
     def _check(self, resolved: Mapping[str, Any], scale: str) -> None:
@@ -157,9 +146,17 @@ class Resolved:
         mend = nearest(problem.value, problem.names) if problem.names else problem.mend
         raise UserError(problem.what, where, mend)
 
-    def _known(self, where: str, name: str, valid: Iterable[str]) -> None:
+    def _known(self, where: KeyPath | str, name: str, valid: Iterable[str]) -> None:
+        """Refuse a name that is not valid.
+
+        Args:
+            where: path of its key, or the place for the message.
+            name: as written.
+            valid: the names that exist.
+        """
         if name not in set(valid):
-            raise UserError(f"unknown name '{name}'", where, nearest(name, valid))
+            place = where if isinstance(where, str) else self.places.at(*where)
+            raise UserError(f"unknown name '{name}'", place, nearest(name, valid))
 
     def experiment(self, name: str) -> Any:
         """The merged experiment ``method/name``.
@@ -168,7 +165,7 @@ class Resolved:
             UserError: there is no such experiment.
         """
         if name not in self.experiments:
-            raise UserError(f"unknown experiment '{name}'", self._where, nearest(name, self.experiments))
+            raise UserError(f"unknown experiment '{name}'", self.places.file, nearest(name, self.experiments))
         return self.experiments[name]
 
     def sources_in_use(self) -> list[Strict]:
@@ -199,25 +196,18 @@ class Resolved:
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Content of a YAML file.
-
-    Raises:
-        UserError: missing, or not a YAML mapping.
-    """
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf8"))
-    except FileNotFoundError as e:
-        raise UserError("no such file", path, "run from the project folder or give --params") from e
-    except yaml.YAMLError as e:
-        raise UserError(f"not YAML: {' '.join(str(e).split())}", path, "mend the line named here") from e
-    if not isinstance(values, dict):
-        raise UserError("not a mapping of sections", path, "start from the params.yaml of the repository")
-    return values
+    """Content of a params file, as `yaml_reader.read` reads it."""
+    return yaml_reader.read(path).values
 
 
 def load(path: str | Path = "params.yaml") -> Resolved:
-    """Read, merge and validate a params file."""
-    return Resolved(read_yaml(path), str(path))
+    """Read, merge and validate a params file.
+
+    Raises:
+        UserError: as `yaml_reader.read` and `Resolved` say.
+    """
+    document = yaml_reader.read(path)
+    return Resolved(document.values, document.places)
 
 
 def merge(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,50 +1,65 @@
-"""Wrong parameters, told in one line: the key as a person wrote it, what is wrong, the nearest valid name."""
+"""Wrong parameters, told in one line: the key and line that a person wrote, what is wrong, how to mend it."""
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from bridgepipe.errors import UserError
-from bridgepipe.params import SOURCES
+from bridgepipe.yaml_reader import KeyPath, Places
+
+SHOWN = 3  # names that answer a wrong one
+LONGEST = 60  # characters of a name or a value that a message repeats
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """How to mend a wrong name: the nearest valid one, and all of them."""
+    """How to mend a wrong name: the nearest valid ones."""
     names = [str(v) for v in valid]
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    hint = f"did you mean '{close[0]}'? " if close else ""
-    return f"{hint}valid: {', '.join(names)}"
+    by_likeness = difflib.get_close_matches(str(name)[:LONGEST], names, n=SHOWN, cutoff=0.0)
+    likely = difflib.get_close_matches(str(name)[:LONGEST], by_likeness, n=1, cutoff=0.5)
+    hint = f"did you mean '{likely[0]}'? " if likely else ""
+    if len(names) <= SHOWN:
+        return f"{hint}valid: {', '.join(names) or 'none'}"
+    return f"{hint}nearest of {len(names)}: {', '.join(by_likeness)}"
 
 
 def validated(
     model: type[Any],
     values: Any,
-    where: str,
-    path: tuple[str, ...],
-    defaults_path: tuple[str, ...] = (),
-    own: Mapping[str, Any] | None = None,
+    places: Places,
+    path: KeyPath = (),
+    inherited: KeyPath = (),
     part: bool = False,
 ) -> Any:
-    """The model, or one line that names the key where the person wrote it: in ``own`` or the defaults.
+    """The model, or one line that names the key and the line where the person wrote it.
 
-    With ``part`` keys may be missing or not go together, and None stands for such a model.
+    Args:
+        model: what the values must be.
+        values: plain values.
+        places: where they are written.
+        path: the keys above them.
+        inherited: the keys above those that they inherit from.
+        part: keys may be missing or not go together, and None stands for such a model.
+
+    Raises:
+        UserError: they are not what the model wants.
     """
     try:
         # through JSON, so that YAML lists are accepted for tuples while numbers stay strict
         return model.model_validate_json(json.dumps(values))
     except TypeError as e:
-        raise UserError(f"not a plain value: {e}", where, "write dates and such in quotes") from e
+        raise UserError(f"not a plain value: {e}", places.at(*path), "write dates and such in quotes") from e
     except ValidationError as e:
         wrong = [error for error in e.errors(include_url=False) if not (part and _of_a_part(error))]
         if not wrong:
             return None
-        written_in_defaults = own is not None and not _contains(own, wrong[0]["loc"])
-        raise _one_line(wrong[0], model, where, defaults_path if written_in_defaults else path) from None
+        raise _one_line(wrong, model, values, places, (path, inherited or path)) from None
 
 
 def _of_a_part(error: Any) -> bool:
@@ -53,45 +68,86 @@ def _of_a_part(error: Any) -> bool:
     return together or error["type"] in ("missing", "union_tag_not_found")
 
 
-def _contains(values: Any, location: tuple[Any, ...]) -> bool:
-    for part in location[:2]:
-        if not isinstance(values, Mapping) or part not in values:
-            return False
-        values = values[part]
-    return True
-
-
-def _one_line(first: Any, model: type[Any], where: str, path: tuple[str, ...]) -> UserError:
-    location = [str(p) for p in first["loc"] if not _is_type_tag(p)]
-    if location[:1] == ["datasets"] and len(location) > 2:
-        model = SOURCES[location.pop(2)]  # the tag of the source is no key that a person wrote
-    key = ".".join((*path, *location)) or "top level"
-    if first["type"] == "extra_forbidden":
-        valid = _fields_at(model, location[:-1])
-        return UserError(f"unknown key '{location[-1]}'", f"{where}: {key}", nearest(location[-1], valid))
-    if first["type"] == "missing":
-        return UserError(f"missing key '{location[-1]}'", f"{where}: {key}", "add it")
-    if first["type"] == "union_tag_invalid":
-        tag, valid = first["ctx"]["discriminator"].strip("'"), first["ctx"]["expected_tags"].replace("'", "")
-        given = str(first["input"].get(tag))
+def _one_line(
+    wrong: Sequence[Any], model: type[Any], values: Any, places: Places, roots: tuple[KeyPath, ...]
+) -> UserError:
+    # a typo is also a missing key: the unknown one says more
+    first = min(wrong, key=lambda e: e["type"] != "extra_forbidden")
+    kind, location = first["type"], _keys(first["loc"], values)
+    if kind == "union_tag_not_found":
+        kind, location = "missing", (*location, first["ctx"]["discriminator"].strip("'"))
+    elif kind == "union_tag_invalid":
+        location = (*location, first["ctx"]["discriminator"].strip("'"))
+    key = location[-1] if location else "top level"
+    where = places.at(*places.nearest(*((*root, *location) for root in roots)))
+    if kind == "extra_forbidden":
         return UserError(
-            f"unknown {tag} '{given}'", f"{where}: {key}.{tag}", nearest(given, valid.split(", "))
+            f"unknown key '{key}'", where, nearest(str(key), _fields_at(model, values, location))
         )
+    if kind == "missing":
+        return UserError(f"missing key '{key}'", where, "add it")
+    if kind == "union_tag_invalid":
+        given, valid = str(first["input"].get(key)), first["ctx"]["expected_tags"].replace("'", "")
+        return UserError(f"unknown {key} '{given[:LONGEST]}'", where, nearest(given, valid.split(", ")))
     message = first["msg"].removeprefix("Value error, ")
     given = first.get("input")
-    shown = "" if isinstance(given, dict) else f", is {given!r}"
-    return UserError(f"impossible value{shown}", f"{where}: {key}", f"{message[:1].lower()}{message[1:]}")
+    shown = "" if isinstance(given, dict) else f", is {brief(given)}"
+    return UserError(f"impossible value{shown}", where, f"{message[:1].lower()}{message[1:]}")
 
 
-def _is_type_tag(part: Any) -> bool:
-    return isinstance(part, str) and (part.startswith(("constrained", "tuple[")) or part in ("int", "[key]"))
+def brief(value: Any) -> str:
+    """A value for a message: long ones are cut."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = LONGEST
+    return short.repr(value)
 
 
-def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
-    """Valid keys of the section at ``location`` inside a model."""
-    for part in location:
-        if part in model.model_fields:
-            annotation = model.model_fields[part].annotation
-            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-                model = annotation
-    return list(model.model_fields)
+def _keys(location: tuple[str | int, ...], values: Any) -> KeyPath:
+    """The keys of a location of pydantic, which also names the members of unions that it tried."""
+    keys: list[str | int] = []
+    for i, part in enumerate(location):
+        inside = (isinstance(values, Mapping) and part in values) or (
+            isinstance(values, list) and isinstance(part, int) and part < len(values)
+        )
+        if inside:
+            values = values[part]
+            keys.append(part)
+        elif i == len(location) - 1 and isinstance(values, Mapping) and part != "[key]":
+            keys.append(part)  # a key that is missing
+    return tuple(keys)
+
+
+def _fields_at(model: type[BaseModel], values: Any, location: KeyPath) -> list[str]:
+    """Valid keys of the section that holds the last key of ``location`` inside a model."""
+    here: Any = model
+    for part in location[:-1]:
+        values = values[part]
+        inside = here.model_fields[part].annotation if _is_model(here) else get_args(here)[-1]
+        here = _chosen(inside, values)
+    return list(here.model_fields) if _is_model(here) else []
+
+
+def _chosen(annotation: Any, values: Any) -> Any:
+    """The member of a union that a section means by its source or kind."""
+    members = [m for m in _members(annotation) if m is not type(None)]
+    for model in filter(_is_model, members):
+        tags = [tag for tag in ("source", "kind") if tag in model.model_fields]
+        if all(
+            values.get(tag) in get_args(model.model_fields[tag].annotation) for tag in tags if tag in values
+        ):
+            return model
+    return members[0]
+
+
+def _members(annotation: Any) -> Iterator[Any]:
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) in (Union, UnionType):
+        for member in get_args(annotation):
+            yield from _members(member)
+    else:
+        yield annotation
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -12,13 +12,13 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
-from bridgepipe import artifacts, cluster, config, listing, params
+from bridgepipe import artifacts, cluster, config, listing, params, yaml_reader
 from bridgepipe.config_errors import nearest
 from bridgepipe.errors import UserError
 
@@ -109,7 +109,7 @@ class Pipeline:
         source = self.experiment(name).train.published
         paths = {n: path for path, n in self.published_files().items()}
         if source not in paths:
-            where = f"params.yaml: experiments.{'.'.join(name.rsplit('/', 1))}.train.published"
+            where = self._resolved.at(name, "train.published")
             _stop(UserError(f"unknown source '{source}'", where, nearest(source, paths)))
         return f"data/{paths[source]}"
 
@@ -302,7 +302,7 @@ class Pipeline:
         """
         known = self.experiment(name).evaluate.classifier
         if known is None:
-            where = f"params.yaml: experiments.{'.'.join(name.rsplit('/', 1))}.evaluate.classifier"
+            where = self._resolved.at(name, "evaluate.classifier")
             what = f"{name} has no accuracy, because its classifier is null"
             _stop(UserError(what, where, "name a classifier, or leave this file out"))
         return {"weights": self.extractor_file(known), "extractor": self.extractor_config(known)}
@@ -450,15 +450,31 @@ def _published_sources() -> dict[str, dict[str, Any]]:
     return yaml.safe_load(Path(__file__).with_name("sources.yaml").read_text(encoding="utf8"))
 
 
-def open_params(values: Mapping[str, Any], files: Sequence[Any]) -> Pipeline:
+def params_files(settings: Any) -> list[Path]:
+    """What the configuration is read from: params.yaml and, laid over it, the files of ``--configfile``.
+
+    Args:
+        settings: ``workflow.config_settings`` of Snakemake.
+    """
+    default = [] if settings.replace_workflow_config else [Path("params.yaml")]
+    return default + [_from_here(file) for file in settings.configfiles]
+
+
+def open_params(values: Mapping[str, Any], files: Sequence[str | Path]) -> Pipeline:
     """Validate the configuration and bring the file of every stage up to date.
 
     Prints one line and exits with code 2 when the configuration is wrong.
+
+    Args:
+        values: those of ``--config``, laid over the files.
+        files: YAML files, each laid over the one before.
     """
     # Slurm's warning before a time limit reaches every process of a job; only a training knows what to do
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
-        resolved = config.Resolved(values, str(files[0]) if files else "params.yaml")
+        layers = [yaml_reader.read(file) for file in files] + [yaml_reader.given(values)]
+        document = reduce(lambda below, above: above.over(below), layers)
+        resolved = config.Resolved(document.values, document.places)
         for path, content in resolved.stage_files().items():
             _write_if_changed(Path(path), content)
     except UserError as e:
@@ -466,6 +482,11 @@ def open_params(values: Mapping[str, Any], files: Sequence[Any]) -> Pipeline:
     pipeline = Pipeline(resolved)
     pipeline.check_targets(a for a in sys.argv[1:] if a.startswith("results/"))
     return pipeline
+
+
+def _from_here(file: Path) -> Path:
+    """Snakemake makes paths absolute; a person reads what was typed."""
+    return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
 
 
 def _write_if_changed(path: Path, content: Any) -> None:

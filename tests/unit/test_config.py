@@ -66,7 +66,7 @@ REFUSALS: dict[str, tuple[Edit, str]] = {
     ),
     "unknown extractor": (
         lambda v: demo(v)["evaluate"].update(extractor="x"),
-        "unknown name 'x'.*valid: digits-c",
+        "unknown name 'x'.*nearest of 5: resnet50",
     ),
     "split that is not there": (
         lambda v: v["scales"]["paper"]["i2sb"]["sample"].update(split="test"),
@@ -107,7 +107,7 @@ def test_unknown_experiment_names_the_nearest() -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("a: [1", "not YAML"), ("- 1", "not a mapping"), ("", "not a mapping")],
+    [("a: [1", "not YAML"), ("- 1", "not a mapping"), ("", "empty file")],
 )
 def test_unreadable_files(tmp_path: Path, text: str, expected: str) -> None:
     (tmp_path / "params.yaml").write_text(text)

@@ -32,8 +32,17 @@ LAYERS = {
     },
     "params": set(),
     "config_checks": {"params"},
-    "config": {"params", "config_errors", "config_checks"},
-    "workflow": {"config", "config_errors", "params", "artifacts", "cluster", "listing"},
+    "config": {"params", "config_errors", "config_checks", "yaml_reader"},
+    "yaml_reader": {"yaml_scalars"},
+    "workflow": {
+        "config",
+        "config_errors",
+        "yaml_reader",
+        "params",
+        "artifacts",
+        "cluster",
+        "listing",
+    },
 }
 STANDARD = set(sys.stdlib_module_names)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Hashable
 from typing import Annotated, Any, Literal, TypeVar
@@ -32,7 +33,10 @@ def _corruption(name: str) -> str:
 def _path(path: str) -> str:
     if not path.strip() or not path.isprintable():
         raise ValueError("a path is text of visible characters")
-    return path
+    expanded = os.path.expanduser(os.path.expandvars(path))
+    if unset := re.search(r"\$(\w+|\{\w+\})", expanded):
+        raise ValueError(f"the variable {unset[1].strip('{}')} is not set")
+    return expanded
 
 
 Distinct = AfterValidator(_distinct)

@@ -50,7 +50,7 @@ STOPS: dict[str, tuple[Callable[[dict[str, Any]], Any], str, str]] = {
     "unknown key": (
         lambda v: demo(v)["train"].update(stepz=3),
         "all",
-        r"unknown key 'stepz' \(params.yaml: scales.demo.i2sb.train.stepz\): did you mean 'steps'",
+        r"unknown key 'stepz' \(params.yaml:\d+:\d+: scales.demo.i2sb.train.stepz\): did you mean 'steps'",
     ),
     "wrong type": (lambda v: demo(v)["train"].update(lr="fast"), "all", r"is 'fast' .*train.lr\).*number"),
     "impossible value": (lambda v: demo(v)["sample"].update(nfe=0), "all", r"is 0 .*sample.nfe\).*greater"),

@@ -43,6 +43,11 @@ def files(*roots: Root, without: Iterable[Root] = ()) -> list[Path]:
     return sorted({_file(m) for m, _ in definitions(*roots, without=without)})
 
 
+def source_digest(*names: str) -> str:
+    """Digest of the source of `modules`, comments included: 100 times faster, for what is soon made again."""
+    return artifacts.digest_of({module: artifacts.digest_file(_file(module)) for module in modules(*names)})
+
+
 def modules(*names: str) -> list[str]:
     """Dotted names of modules of this package, and of all those in its folders, by their names in it."""
     found = [f for name in names for f in [*ROOT.glob(f"{name}.py"), *(ROOT / name).rglob("*.py")]]

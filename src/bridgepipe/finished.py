@@ -128,7 +128,7 @@ def _bits(speed: Any) -> dict[str, Any]:
     """What else decides the last bits of a result."""
     of_speed = {} if speed is None else {name: getattr(speed, name) for name in SPEED}
     unit = {} if speed is None else {"unit": running.unit(speed.batch_size)}
-    return {"torch": torch.__version__, "code": closure.digest(*closure.modules(*CODE)), **of_speed, **unit}
+    return {"torch": torch.__version__, "code": closure.source_digest(*CODE), **of_speed, **unit}
 
 
 # a batch of other code is not continued

@@ -27,6 +27,25 @@ if TYPE_CHECKING:  # the workflow writes its small files through this module and
     from torch import Tensor
 
 Card = dict[str, Any]
+
+
+class Named(dict[str, Any]):
+    """What a file holds, by name. Reading a name that is not there is a `UserError` that tells the file."""
+
+    def __init__(self, values: Mapping[str, Any], where: str | Path, above: str = "") -> None:
+        super().__init__()
+        self.where, self.above = str(where), above
+        for key, value in values.items():
+            self[key] = Named(value, where, f"{above}{key}.") if isinstance(value, dict) else value
+
+    def __missing__(self, key: str) -> Any:
+        mend = "give a file of the kind that this command makes or asks for"
+        raise UserError(f"no {self.above}{key} in it, so it is of another kind", self.where, mend)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Named, (dict(self), self.where, self.above)
+
+
 # One metadata key only: safetensors writes several in an arbitrary order.
 CARD = "bridgepipe"
 CONTENT = "content_sha256"
@@ -121,13 +140,26 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file.
+    """Read a JSON file; an object comes back as `Named`.
 
     Raises:
         UserError: the file is missing, cannot be read, or is not JSON.
     """
     with reading(path, "not a JSON file", "give a JSON file; if it was one, make it again"):
-        return json.loads(Path(path).read_text(encoding="utf8"))
+        content = json.loads(Path(path).read_text(encoding="utf8"))
+    return Named(content, path) if isinstance(content, dict) else content
+
+
+def read_object(path: str | Path) -> Named:
+    """Read a JSON file that holds values by name.
+
+    Raises:
+        UserError: the file is missing, cannot be read, or holds something else.
+    """
+    content = read_json(path)
+    if not isinstance(content, Named):
+        raise UserError(f"it holds a {type(content).__name__}, not values by name", path, "give another file")
+    return content
 
 
 def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], card: Card) -> None:
@@ -187,7 +219,7 @@ def load_card(path: str | Path) -> Card:
             "not a bridgepipe file: it has no card", path, "give a file made by bridgepipe (import-weights)"
         )
     with _readable(path):
-        return dict(json.loads(metadata[CARD]))
+        return Named(dict(json.loads(metadata[CARD])), path)
 
 
 def load_tensors(path: str | Path, expect: Mapping[str, Any] | None = None) -> tuple[dict[str, Tensor], Card]:
@@ -217,7 +249,7 @@ def load_tensors(path: str | Path, expect: Mapping[str, Any] | None = None) -> t
         tensors = load_file(path)
     if _content(tensors) != card.get(CONTENT):
         raise UserError("damaged file: its content does not match its digest", path, REMAKE)
-    return tensors, card
+    return Named(tensors, path), card
 
 
 def difference(found: Any, wanted: Any) -> str:

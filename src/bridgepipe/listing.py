@@ -223,7 +223,7 @@ def check(file: Path) -> None:
     Raises:
         UserError: they have changed since, with the names of the first ones.
     """
-    summary, known = artifacts.read_json(file), known_of(file)
+    summary, known = artifacts.read_object(file), known_of(file)
     now = listed(summary["paths"], known)
     if now.summary == summary:
         return

@@ -28,7 +28,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bridgepipe.artifacts import Card, canonical
+from bridgepipe.artifacts import Card, Named, canonical
 from bridgepipe.errors import UserError
 from bridgepipe.finite import finite, naming
 from bridgepipe.lmdbfile import REMAKE, has_seal, open_readonly
@@ -107,10 +107,21 @@ class ImageStore:
         """Global index of item 0: not 0 in a partition."""
         return self.card["first"]
 
+    def of_images(self) -> ImageStore:
+        """This store, when it holds pictures.
+
+        Raises:
+            UserError: it holds other arrays, such as latents or states.
+        """
+        shape, dtype = self.card["shape"], self.card["dtype"]
+        if len(self) and shape is not None and (len(shape) != 3 or dtype != "|u1"):
+            raise UserError(f"no images in it: {dtype} {shape}", self.path, "give a store of images")
+        return self
+
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width of every image; a store of differently sized sources has none."""
-        if self.card["shape"] is None:
+        if self.of_images().card["shape"] is None:
             raise UserError("its images have different sizes", self.path, "prepare it with codec raw")
         return self.card["shape"][0], self.card["shape"][1]
 
@@ -242,7 +253,7 @@ class ImageStore:
         entries = self._environment().stat()["entries"]
         if entries != card["count"] + len(card["arrays"]) + 2:
             raise self._damaged(f"{entries} entries for {card['count']} items")
-        return card
+        return Named(card, self.path)
 
     def _parsed(self, value: bytes) -> Card:
         try:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bridgepipe.artifacts import write_text
+from bridgepipe.errors import UserError, reading
 
 MISSING = "—"
 
@@ -18,6 +19,19 @@ def table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """A table with the columns in the order in which the rows first name them."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     return pd.DataFrame([dict(row) for row in rows], columns=columns)
+
+
+def read_csv(path: str | Path, *columns: str) -> pd.DataFrame:
+    """A table that was written as CSV.
+
+    Raises:
+        UserError: missing, unreadable, or without one of ``columns``.
+    """
+    with reading(path, "not a CSV table", "give a CSV file that bridgepipe wrote"):
+        frame = pd.read_csv(path)
+    if absent := [name for name in columns if name not in frame]:
+        raise UserError(f"no column '{absent[0]}' in it", path, "give a CSV file of the right kind")
+    return frame
 
 
 def write_table(csv_path: str | Path, md_path: str | Path, frame: pd.DataFrame) -> None:

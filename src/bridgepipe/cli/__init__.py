@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from typing import Any
 
 from bridgepipe import interruption
 
@@ -43,7 +44,7 @@ from bridgepipe.cli import (
     translate,
     verify,
 )
-from bridgepipe.errors import UserError, is_out_of_memory, out_of_memory
+from bridgepipe.errors import UserError, is_out_of_memory, out_of_memory, refused
 
 app = typer.Typer(
     add_completion=False,
@@ -80,26 +81,46 @@ app.add_typer(figure.app, name="figure")
 def main() -> None:
     """Run the command line. Exit codes: 2 for bad input (one line says what), 75 for "run me again"."""
     try:
-        _run()
+        code = _run()
     except interruption.Interrupted as e:
         if launch.is_main():
             requeued = cluster.requeue()
             print(f"bridgepipe: {e}{'; back in the queue' if requeued else ''}", file=sys.stderr)
         raise SystemExit(interruption.RESUME_ME) from None
+    except typer.Abort:  # Ctrl-C
+        raise SystemExit(130) from None
     except Exception as e:
-        if is_out_of_memory(e):  # also where a reader took it for a damaged file
-            e = out_of_memory(e, " ".join(sys.argv[1:2]))
-        if not isinstance(e, UserError):
-            raise
-        print(f"bridgepipe: {e}", file=sys.stderr)
+        print(f"bridgepipe: {_told(e)}", file=sys.stderr)
         raise SystemExit(2) from None
+    raise SystemExit(code)
 
 
-def _run() -> None:
+def _run() -> Any:
+    """The exit code of the command."""
     started = time.monotonic()
     try:
-        app()
+        code = app(standalone_mode=False)  # what the library would print itself takes several lines
+        sys.stdout.flush()
     except SystemExit as e:
-        if not e.code:
-            provenance.record(sys.argv[1:], started)
-        raise
+        code = e.code
+    if not code:
+        provenance.record(sys.argv[1:], started)
+    return code
+
+
+def _told(error: Exception) -> UserError:
+    """An error that a person can mend, as one line.
+
+    Raises:
+        Exception: the error itself when it is a defect of bridgepipe, which keeps its traceback.
+    """
+    if is_out_of_memory(error):  # also where a reader took it for a damaged file
+        return out_of_memory(error, " ".join(sys.argv[1:2]))
+    if isinstance(error, OSError) and error.errno is not None:  # a disk can refuse anything at any time
+        return refused(error, " ".join(sys.argv[1:2]), "read or write")
+    if hasattr(error, "format_message"):  # of the library that reads options
+        verb = getattr(getattr(error, "ctx", None), "command_path", "bridgepipe")
+        return UserError(" ".join(error.format_message().split()), verb, f"see {verb} --help")
+    if not isinstance(error, UserError):
+        raise error
+    return error

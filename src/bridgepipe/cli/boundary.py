@@ -20,6 +20,7 @@ from bridgepipe.cli.common import (
     read_shared_runtime,
 )
 from bridgepipe.cli.models import load_model
+from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def mixing(
     from bridgepipe.methods import boundary_mixing
     from bridgepipe.store import ImageStore
 
-    settings, images = artifacts.read_json(config), ImageStore(data)
+    settings, images = read_settings(config), ImageStore(data)
     plan, network = settings["mixing"], open_model(model, train_config, speed)
     values, cut = values_and_cut(images, settings)
     items = chosen(images, values, cut, settings, plan["images"])
@@ -169,7 +170,7 @@ def latents(
     processes: Processes = None,
 ) -> None:
     """Invert training and test images: stores of z and h with the attribute's values."""
-    speed, settings = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
+    speed, settings = read_shared_runtime(runtime, threads, processes), read_settings(config)
     from bridgepipe.finished import kept
     from bridgepipe.methods.boundary_latents import Inversion
     from bridgepipe.store import ImageStore
@@ -241,7 +242,7 @@ def _step(t: int | str, mixing: Path | None) -> int:
         return t
     if mixing is None:
         raise UserError("t is auto", "boundary latents", "give --mixing, or set t to a number")
-    return int(artifacts.read_json(mixing)["t"])
+    return int(artifacts.read_object(mixing)["t"])
 
 
 class _Some:
@@ -272,7 +273,7 @@ def search(
     from bridgepipe.methods import boundary
     from bridgepipe.store import ImageStore
 
-    speed, settings = read_runtime(runtime, threads), artifacts.read_json(config)
+    speed, settings = read_runtime(runtime, threads), read_settings(config)
     device = running.accelerator(speed.device).device
     how = {key: settings[key] for key in ("solver", "balance", "seed")}
     costs = {"z": settings["C_z"] or settings["C"], "h": settings["C"]}

@@ -23,6 +23,7 @@ from bridgepipe.cli.common import (
     read_runtime,
     read_shared_runtime,
 )
+from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def strips(
     processes: Processes = None,
 ) -> None:
     """Edit test images, or samples, at every distance; and decode them without an edit."""
-    speed, settings = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)["edit"]
+    speed, settings = read_shared_runtime(runtime, threads, processes), read_settings(config)["edit"]
     import numpy as np
 
     from bridgepipe import lineage, running
@@ -169,7 +170,7 @@ def judge(
     from bridgepipe.store import ImageStore
 
     read_runtime(runtime, threads)
-    settings, images = artifacts.read_json(config), ImageStore(train)
+    settings, images = read_settings(config), ImageStore(train)
     values, cut = values_and_cut(images, settings)
     items = chosen(images, values, cut, settings, None)
     recipe = {key: settings[key] for key in ("steps", "batch_size", "lr", "seed")}
@@ -196,7 +197,7 @@ def evaluate(
     processes: Processes = None,
 ) -> None:
     """What the edits flip against the distance, what they keep, and how evenly they change."""
-    speed, settings = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
+    speed, settings = read_shared_runtime(runtime, threads, processes), read_settings(config)
     import numpy as np
 
     from bridgepipe import lineage, running, tables

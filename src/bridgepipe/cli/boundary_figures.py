@@ -37,9 +37,7 @@ def figure_flips(
     title: str = "",
 ) -> None:
     """What edits flip and keep against the distance."""
-    import pandas as pd
+    from bridgepipe import figures_boundary, tables
 
-    from bridgepipe import figures_boundary
-
-    best = artifacts.read_json(metric)["values"]["best_distance"]
-    figures_boundary.flips_against_distance(output, pd.read_csv(csv), best, title)
+    best = artifacts.read_object(metric)["values"]["best_distance"]
+    figures_boundary.flips_against_distance(output, tables.read_csv(csv, "distance"), best, title)

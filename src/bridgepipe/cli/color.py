@@ -19,6 +19,7 @@ from bridgepipe.cli.common import (
     read_shared_runtime,
 )
 from bridgepipe.cli.models import load_model
+from bridgepipe.cli.settings import read_settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +43,7 @@ def color_transfer(
     processes: Processes = None,
 ) -> None:
     """Give each of two photographs the colours of the other, by DDIB and by optimal transport."""
-    speed, how = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
+    speed, how = read_shared_runtime(runtime, threads, processes), read_settings(config)
     import torch
 
     from bridgepipe import running
@@ -161,7 +162,7 @@ def point_table(metrics: list[Path], csv: File, markdown: File) -> None:
     """A row per experiment, or per way of one that goes both ways."""
     rows = []
     for file in metrics:
-        for way, values in _by_way(artifacts.read_json(file)["values"]).items():
+        for way, values in _by_way(artifacts.read_object(file)["values"]).items():
             row = {title: values[key] for key, title in COLUMNS.items() if key in values}
             rows.append({"experiment": " ".join([file.parent.name, *way]), **row})
     _write(csv, markdown, rows)
@@ -182,7 +183,7 @@ def cycle_table(metrics: list[Path], csv: File, markdown: File) -> None:
 
     Beside them the range that the paper reports.
     """
-    errors = {f.parent.name: _errors(artifacts.read_json(f)["values"]) for f in metrics}
+    errors = {f.parent.name: _errors(artifacts.read_object(f)["values"]) for f in metrics}
     columns = [column for of_pair in errors.values() for column in of_pair]
     errors["worst"] = {c: max(of_pair.get(c, 0.0) for of_pair in errors.values()) for c in columns}
     published = {"published, DDIM, 4000": _published()}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe import artifacts, launch, params, provenance
+from bridgepipe.cli.settings import read_runtime_file, read_settings
 from bridgepipe.config_errors import nearest
 from bridgepipe.errors import UserError
 
@@ -35,7 +36,7 @@ def read_runtime(path: Path, threads: int | None = None) -> params.Runtime:
     """The runtime section; also sets the number of CPU threads of this process."""
     import torch
 
-    runtime = _runtime(path)
+    runtime = read_runtime_file(path)
     torch.set_num_threads(max(1, (threads or runtime.threads) // launch.here()))
     provenance.use(**{name: getattr(runtime, name) for name in BITS})
     return runtime
@@ -47,14 +48,10 @@ def read_shared_runtime(path: Path, threads: int | None, processes: int | None) 
     Raises:
         UserError: a launcher started another number of processes.
     """
-    runtime = _runtime(path)
+    runtime = read_runtime_file(path)
     wanted = processes or runtime.processes
     launch.start(wanted, max(1, (threads or runtime.threads) // wanted))
     return read_runtime(path, threads)
-
-
-def _runtime(path: Path) -> params.Runtime:
-    return params.Runtime.model_validate(artifacts.read_json(path)) if path.exists() else params.Runtime()
 
 
 def fields_of(kind: type, values: Mapping[str, Any], besides: Sequence[str] = ()) -> dict[str, Any]:
@@ -111,12 +108,13 @@ def open_sources(path: Path | None, images: Any) -> ImageStore | None:
 def load_restorer(model: Path, train_config: Path, problem: Problem, runtime: params.Runtime) -> Restorer:
     """A trained network, refused when it was trained under another configuration."""
     from bridgepipe.methods import i2sb
+    from bridgepipe.networks import published
 
-    settings = artifacts.read_json(train_config)
+    settings = read_settings(train_config)
     weights, card = artifacts.load_tensors(model, {"config": settings})
     arguments = {k: tuples(v) for k, v in settings["network"].items()}
     network = i2sb.network(problem.image_size, problem.cond_x1, seed=0, **arguments)
-    network.load_state_dict(weights)
+    published.load(network, weights, model)
     return i2sb.Restorer(
         network,
         problem,
@@ -133,7 +131,7 @@ def load_extractor(configuration: Path, weights: Path, runtime: params.Runtime) 
     from bridgepipe import running
     from bridgepipe.evaluation import features
 
-    config = artifacts.read_json(configuration)
+    config = read_settings(configuration)
     device = running.accelerator(runtime.device).device
     return features.load_extractor(config["kind"], weights, device=device, config=config)
 

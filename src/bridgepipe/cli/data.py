@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from bridgepipe import artifacts
 from bridgepipe.cli.common import Config, File, tuples
+from bridgepipe.cli.settings import read_settings
 
 app = typer.Typer()
 store_app = typer.Typer(no_args_is_help=True, help="Look inside image stores.")
@@ -24,7 +24,7 @@ def prepare(
     """Turn a source of images into one store per split."""
     from bridgepipe import datasets, listing
 
-    settings = artifacts.read_json(config)
+    settings = read_settings(config)
     if source is not None:
         listing.check(source)
     datasets.prepare(out_dir=output, **{k: tuples(v) for k, v in settings.items() if v is not None})

@@ -13,6 +13,7 @@ from bridgepipe.cli import outputs
 from bridgepipe.cli.boundary import SPACES, open_model, space_of
 from bridgepipe.cli.boundary_edits import DRAW, editing_of
 from bridgepipe.cli.common import RUNTIME, Runtime, Threads, read_runtime
+from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
 from bridgepipe.params.boundary import Edit, Inversion
 
@@ -103,7 +104,7 @@ def _distances(text: str) -> list[float]:
 
 def _model_of(folder: Path) -> Path:
     """Folder of the network that a boundary of the workflow was made with: beside it in the results."""
-    name = artifacts.read_json(folder / "config/latents.json")["model"]
+    name = read_settings(folder / "config/latents.json")["model"]
     return folder.resolve().parents[1] / "model" / name
 
 
@@ -118,8 +119,8 @@ def _boundaries(folders: Sequence[Path], network: Model) -> tuple[list[Boundarie
 def _settings(folder: Path, about: About) -> tuple[dict[str, Any], dict[str, Any]]:
     """How a boundary's images are edited and inverted: as in its experiment, or as published."""
     if (folder / "config/edit.json").exists():
-        inversion = artifacts.read_json(folder / "config/latents.json")["inversion"]
-        return artifacts.read_json(folder / "config/edit.json")["edit"], inversion
+        inversion = read_settings(folder / "config/latents.json")["inversion"]
+        return read_settings(folder / "config/edit.json")["edit"], inversion
     if about.variant == "published":
         published = Edit(variant="published", eta=1.0, relative=False)
         return published.model_dump(), Inversion(variant="published").model_dump()

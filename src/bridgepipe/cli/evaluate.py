@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bridgepipe import artifacts
 from bridgepipe.cli.common import (
     RUNTIME,
     Config,
@@ -20,6 +19,7 @@ from bridgepipe.cli.common import (
     read_shared_runtime,
     same_count,
 )
+from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def fid_metric(
     from bridgepipe.evaluation.features import check_fits, describe
     from bridgepipe.store import ImageStore
 
-    settings, network = artifacts.read_json(config), load_extractor(extractor, weights, speed)
+    settings, network = read_settings(config), load_extractor(extractor, weights, speed)
     reference = fid.Statistics.load(statistics, {"extractor": describe(network)})
     stores = {"": ImageStore(images)}
     check_fits(network, stores[""])

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bridgepipe import artifacts
 from bridgepipe.cli.common import (
     RUNTIME,
     Config,
@@ -20,7 +19,9 @@ from bridgepipe.cli.common import (
 )
 from bridgepipe.cli.evaluate import metric_app
 from bridgepipe.cli.figure import app as figure_app
+from bridgepipe.cli.settings import read_settings
 from bridgepipe.cli.translate import items_of_class
+from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
     from bridgepipe.evaluation.translation import Chosen
@@ -46,7 +47,7 @@ def translation_fid(
 
     Beside them, of one dataset, those of the untranslated images and of other real ones: ceiling and floor.
     """
-    speed, settings = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
+    speed, settings = read_shared_runtime(runtime, threads, processes), read_settings(config)
     from bridgepipe import lineage, running
     from bridgepipe.evaluation import fid, protocol
     from bridgepipe.evaluation.features import Images, check_fits, describe
@@ -111,12 +112,11 @@ def target_accuracy(
     processes: Processes = None,
 ) -> None:
     """Share of translations that an independent classifier takes for the target class."""
-    speed, settings = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
+    speed, settings = read_shared_runtime(runtime, threads, processes), read_settings(config)
     import numpy as np
 
     from bridgepipe import running
     from bridgepipe.classes import number_of, numbers_in
-    from bridgepipe.errors import UserError
     from bridgepipe.evaluation import protocol
     from bridgepipe.evaluation.accuracy import classes_of, classifier_accuracy
     from bridgepipe.evaluation.features import describe
@@ -202,6 +202,8 @@ def cycle_of_images(back: File, output: File) -> None:
             found = images.array(f"l2_{name}")
             errors = protocol.errors(float(found.mean()), float(found.max()))
             values |= {f"{name}_{key}": value for key, value in errors.items()}
+    if not values:
+        raise UserError("no distances in it", back, "give a store that translate-back wrote")
     shared = protocol.protocol(
         "L2 over all pixels of an image in [-1, 1], mean and largest", n=len(images), quantisation="none"
     )

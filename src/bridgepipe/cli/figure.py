@@ -6,7 +6,6 @@ from pathlib import Path
 
 import typer
 
-from bridgepipe import artifacts
 from bridgepipe.cli.common import (
     RUNTIME,
     Config,
@@ -20,6 +19,7 @@ from bridgepipe.cli.common import (
     read_runtime,
     sampling_of,
 )
+from bridgepipe.cli.settings import read_settings
 
 app = typer.Typer(no_args_is_help=True, help="Pictures for the report.")
 ROWS = 8
@@ -57,7 +57,7 @@ def samples(images: File, output: File, title: str = "", count: int = 64) -> Non
     from bridgepipe import figures
     from bridgepipe.store import ImageStore
 
-    store = ImageStore(images)
+    store = ImageStore(images).of_images()
     shown = np.stack([store[i] for i in range(min(count, len(store)))])
     figures.sample_grid(output, shown, title=title)
 
@@ -79,7 +79,7 @@ def path(
     from bridgepipe.store import ImageStore
 
     speed = read_runtime(runtime, threads)
-    settings, images = artifacts.read_json(config), ImageStore(data)
+    settings, images = read_settings(config), ImageStore(data)
     how = sampling_of(settings["sample"])
     restorer = load_restorer(model, train_config, problem_of(settings, images.image_size), speed)
     result = next(restorer.restore(images, range(4), how, open_sources(sources, images)))
@@ -89,9 +89,7 @@ def path(
 @app.command()
 def loss(csv: Path = typer.Option(...), output: Path = typer.Option(...), title: str = "") -> None:
     """Training loss against the step."""
-    import pandas as pd
+    from bridgepipe import figures, tables
 
-    from bridgepipe import figures
-
-    rows = pd.read_csv(csv)
+    rows = tables.read_csv(csv, "step", "loss")
     figures.loss_curve(output, rows["step"].to_numpy(), rows["loss"].to_numpy(), title)

@@ -22,6 +22,7 @@ from bridgepipe.cli.common import (
     read_shared_runtime,
 )
 from bridgepipe.cli.models import load_model
+from bridgepipe.cli.settings import read_settings
 
 if TYPE_CHECKING:
     from bridgepipe.finished import Finished
@@ -43,7 +44,7 @@ def generate(
     processes: Processes = None,
 ) -> None:
     """Draw one part of an experiment's samples."""
-    speed, settings = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
+    speed, settings = read_shared_runtime(runtime, threads, processes), read_settings(config)
     from bridgepipe import running
     from bridgepipe.finished import kept
     from bridgepipe.methods import spd
@@ -52,7 +53,7 @@ def generate(
     network = load_model(model, train_config, speed)
     count = settings["sample"]["count"]
     items = range(count * part // parts, count * (part + 1) // parts)
-    trained = artifacts.read_json(train_config)
+    trained = read_settings(train_config)
     described = {**settings, "dataset": trained["dataset"], "process": trained["process"]}
     data = artifacts.load_card(model).get("data")
     made_by = {"images": "samples", "settings": described, "model": network.digest, "data": data}
@@ -78,7 +79,7 @@ def export(samples: Path, output: File) -> None:
 
     from bridgepipe.store import ImageStore
 
-    store = ImageStore(samples)
+    store = ImageStore(samples).of_images()
     images = np.stack([store[i] for i in range(len(store))])
     with artifacts.atomic(output) as temporary, open(temporary, "wb") as file:
         np.savez(file, images, *([] if store.labels is None else [store.labels]))
@@ -98,7 +99,7 @@ def study_samples(
     processes: Processes = None,
 ) -> None:
     """FID of the samples of every walk at every number of calls, as CSV."""
-    speed, plan = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
+    speed, plan = read_shared_runtime(runtime, threads, processes), read_settings(config)
     import numpy as np
 
     from bridgepipe import running, tables

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bridgepipe import artifacts, closure, ilsvrc, params
 from bridgepipe.classes import trained_classes
 from bridgepipe.cli.common import fields_of, open_sources, problem_of, tuples
+from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _spectrum_of(file: Path, data: Any) -> dict[str, Any]:
     Raises:
         UserError: it was fitted to other data.
     """
-    found = artifacts.read_json(file)
+    found = artifacts.read_object(file)
     if found.get("data") != data.digest:
         raise UserError("the spectrum was fitted to other data", file, f"fit it to {data.path}")
     return found
@@ -175,22 +176,23 @@ def shape_of(data: Any) -> tuple[int, ...]:
 def load_model(model: Path, train_config: Path, runtime: params.Runtime) -> Model:
     """A trained Gaussian model or guide, refused when it was trained under another configuration."""
     from bridgepipe.methods import gaussian
+    from bridgepipe.networks import published
 
-    settings = artifacts.read_json(train_config)
+    settings = read_settings(train_config)
     weights, card = artifacts.load_tensors(model, {"config": settings})
     diffusion = diffusion_of(settings, tuple(card["shape"]), card.get("spectrum", {}))
     classes = null = None
     names = card.get("class_names")
     if settings["method"] == "guide":
         network: nn.Module = gaussian.classifier(
-            diffusion, _answers(weights), pool=settings["pool"], **_arguments(settings)
+            diffusion, _answers(weights, model), pool=settings["pool"], **_arguments(settings)
         )
     else:
         told = _told(weights)
         null = told - 1 if told is not None and settings["drop_labels"] else None
         classes = null if null is not None else told
         network = gaussian.network(settings["network"]["kind"], diffusion, told, **_arguments(settings))
-    network.load_state_dict(weights)
+    published.load(network, weights, model)
     speed = {name: getattr(runtime, name) for name in SPEED}
     return gaussian.Model(network, diffusion, card[artifacts.CONTENT], classes, null, names, **speed)
 
@@ -200,9 +202,16 @@ def _told(weights: Mapping[str, Tensor]) -> int | None:
     return weights["label_emb.weight"].shape[0] if "label_emb.weight" in weights else None
 
 
-def _answers(weights: Mapping[str, Tensor]) -> int:
-    """Number of classes that a classifier tells apart."""
-    return next(weights[name].shape[0] for name in ("out.2.c_proj.bias", "out.3.bias") if name in weights)
+def _answers(weights: Mapping[str, Tensor], where: Path) -> int:
+    """Number of classes that a classifier tells apart.
+
+    Raises:
+        UserError: the weights are not those of a classifier.
+    """
+    for name in ("out.2.c_proj.bias", "out.3.bias"):
+        if name in weights:
+            return weights[name].shape[0]
+    raise UserError("not the weights of a guide: they tell no classes", where, "give those of a classifier")
 
 
 def imported_classes(settings: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -225,7 +234,7 @@ def published_model(
     diffusion = diffusion_of(settings, shape, {})
     if settings["method"] == "guide":
         network: nn.Module = gaussian.classifier(
-            diffusion, _answers(weights), pool=settings["pool"], **_arguments(settings)
+            diffusion, _answers(weights, file), pool=settings["pool"], **_arguments(settings)
         )
     else:
         network = gaussian.network(

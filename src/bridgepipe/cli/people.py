@@ -21,6 +21,7 @@ from bridgepipe.cli.common import (
     read_runtime,
     sampling_of,
 )
+from bridgepipe.cli.settings import read_settings
 from bridgepipe.params import paths_of
 
 app = typer.Typer()
@@ -57,7 +58,7 @@ def restore(
     places = {photo: output / f"{photo.stem}.png" for photo in photos}
     outputs.check(places)
     speed, folder = read_runtime(runtime, threads), results / experiment
-    settings = artifacts.read_json(folder / "config/sample.json")
+    settings = read_settings(folder / "config/sample.json")
     how = sampling_of(settings["sample"])
     for photo in photos:  # all are tried before the first is restored
         images.read_photo(photo)

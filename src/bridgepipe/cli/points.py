@@ -20,6 +20,7 @@ from bridgepipe.cli.common import (
     read_shared_runtime,
 )
 from bridgepipe.cli.models import load_model, published_model
+from bridgepipe.cli.settings import read_settings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +47,7 @@ def sample_points(
     processes: Processes = None,
 ) -> None:
     """Draw points from a model, and encode points of DATA to see whether its latents are normal."""
-    speed, how = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
+    speed, how = read_shared_runtime(runtime, threads, processes), read_settings(config)
     from bridgepipe.finished import kept
     from bridgepipe.methods import ddib_points
 
@@ -99,7 +100,7 @@ def translate_points(
     processes: Processes = None,
 ) -> None:
     """Take points of DATA from one model's domain to the other's, and back again."""
-    speed, how = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
+    speed, how = read_shared_runtime(runtime, threads, processes), read_settings(config)
     from bridgepipe.finished import kept
     from bridgepipe.methods import ddib_points
 
@@ -132,7 +133,7 @@ def cycle_points(
     processes: Processes = None,
 ) -> None:
     """How far a cycle through the other domain takes points of DATA, for every walk."""
-    speed, how = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
+    speed, how = read_shared_runtime(runtime, threads, processes), read_settings(config)
     from bridgepipe import running
     from bridgepipe.datasets.points import Points
     from bridgepipe.evaluation import protocol, transport
@@ -173,7 +174,7 @@ def evaluate_translation(
     from bridgepipe.datasets.points import Points
     from bridgepipe.evaluation import protocol, transport
 
-    how = artifacts.read_json(config)
+    how = read_settings(config)
     tensors, card = artifacts.load_tensors(translated)
     found = {k: v.numpy() for k, v in tensors.items() if k != "items"}
     true, n, seed = Points(truth), how["exact"], how["seed"]
@@ -199,7 +200,7 @@ def import_points(
     from bridgepipe import fetch
     from bridgepipe.networks import plain
 
-    settings, file = artifacts.read_json(config), _published_file(weights, domain)
+    settings, file = read_settings(config), _published_file(weights, domain)
     if settings["train"].get("published") is not None:
         fetch.check(settings["train"]["published"], weights)
     checked = published_model(settings, plain.read_weights(file), (2,), file)

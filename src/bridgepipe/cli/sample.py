@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bridgepipe import artifacts
 from bridgepipe.cli.common import (
     RUNTIME,
     Config,
@@ -22,6 +21,7 @@ from bridgepipe.cli.common import (
     read_shared_runtime,
     sampling_of,
 )
+from bridgepipe.cli.settings import read_settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +50,7 @@ def sample(
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore, writer
 
-    settings, images = artifacts.read_json(config), ImageStore(data)
+    settings, images = read_settings(config), ImageStore(data)
     how, count = sampling_of(settings["sample"]), settings["sample"]["count"]
     restorer = load_restorer(model, train_config, problem_of(settings, images.image_size), speed)
     count = min(len(images), count or len(images))

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from bridgepipe.errors import UserError
+
 app = typer.Typer()
 
 
@@ -16,6 +18,9 @@ def status(folder: Path = Path()) -> None:
     Below them the states of trainings, those that were set aside among them.
     """
     from bridgepipe import cluster, training_state
+
+    if not folder.is_dir():
+        raise UserError("no such folder", folder, "give the folder of a project")
 
     if not cluster.present():
         print("no Slurm here: states are those of Snakemake's log\n")

@@ -24,6 +24,7 @@ from bridgepipe.cli.common import (
     read_shared_runtime,
     sampling_of,
 )
+from bridgepipe.cli.settings import read_settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +51,7 @@ def study(
     processes: Processes = None,
 ) -> None:
     """PSNR, FID to the same originals, and accuracy of every walk at every number of calls, as CSV."""
-    speed, plan = read_shared_runtime(runtime, threads, processes), artifacts.read_json(config)
+    speed, plan = read_shared_runtime(runtime, threads, processes), read_settings(config)
     import numpy as np
 
     from bridgepipe import running, tables
@@ -60,7 +61,7 @@ def study(
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
 
-    settings, images = artifacts.read_json(sample_config), ImageStore(data)
+    settings, images = read_settings(sample_config), ImageStore(data)
     restorer = load_restorer(model, train_config, problem_of(settings, images.image_size), speed)
     network = load_extractor(extractor, weights, speed)
     check_fits(network, images)
@@ -113,6 +114,6 @@ def study_table(parts: list[Path], csv: File, markdown: File, figure: File, titl
 
     from bridgepipe import figures, tables
 
-    frame = pd.concat([pd.read_csv(part) for part in parts], ignore_index=True)
+    frame = pd.concat([tables.read_csv(part, "sampler", "nfe") for part in parts], ignore_index=True)
     tables.write_table(csv, markdown, frame)
     figures.quality_against_calls(figure, frame, title)

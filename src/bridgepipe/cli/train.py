@@ -22,6 +22,7 @@ from bridgepipe.cli.common import (
     read_shared_runtime,
 )
 from bridgepipe.cli.models import Task, imported_classes, open_data, published_model, task_of
+from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
 
 app = typer.Typer()
@@ -66,7 +67,7 @@ def train(
     from bridgepipe.running import is_main
 
     running = training.Running(**fields_of(training.Running, speed.model_dump(), JOBS))
-    settings, items = artifacts.read_json(config), open_data(data)
+    settings, items = read_settings(config), open_data(data)
     task = task_of(settings, items, sources, spectrum)
     recipe = training.Recipe(**fields_of(training.Recipe, settings["train"], START))
     identity = identity_of(settings, items, task)
@@ -131,7 +132,7 @@ def import_weights(
     from bridgepipe import fetch
     from bridgepipe.networks import plain, published
 
-    settings = artifacts.read_json(config)
+    settings = read_settings(config)
     if settings["train"].get("published") is not None:
         fetch.check(settings["train"]["published"], weights)
     file = weights / "latest.pt" if weights.is_dir() else weights
@@ -157,7 +158,7 @@ def train_classifier(
     from bridgepipe.store import ImageStore
 
     read_runtime(runtime, threads)
-    settings, images, held_out = artifacts.read_json(config), ImageStore(train), ImageStore(val)
+    settings, images, held_out = read_settings(config), ImageStore(train), ImageStore(val)
     recipe = {key: settings[key] for key in ("steps", "batch_size", "lr", "seed")}
     trained = classifier.train_classifier(images, images.labels, **recipe)
     accuracy = classifier_accuracy(trained, held_out, held_out.labels, classes=held_out.classes)

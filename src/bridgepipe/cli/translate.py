@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bridgepipe import artifacts, params
+from bridgepipe import params
 from bridgepipe.classes import Label, brief, name_of, number_of, numbers_in
 from bridgepipe.cli.common import (
     RUNTIME,
@@ -23,6 +23,7 @@ from bridgepipe.cli.common import (
     read_shared_runtime,
 )
 from bridgepipe.cli.models import load_model
+from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def translate_classes(
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore, writer
 
-    settings, images = artifacts.read_json(config), ImageStore(data)
+    settings, images = read_settings(config), ImageStore(data).of_images()
     translator = load_translator(settings, source_model, target_model, guide, speed)
     source = class_of(settings["source"], translator.source, images)
     chosen = items_of_class(images, source, settings["sample"]["count"])
@@ -129,7 +130,7 @@ def translate_back(
     from bridgepipe.pixels import to_uint8
     from bridgepipe.store import ImageStore, writer
 
-    settings, images = artifacts.read_json(config), ImageStore(data)
+    settings, images = read_settings(config), ImageStore(data).of_images()
     seen, begun = ImageStore(translated), ImageStore(states)
     lineage.made_together(seen, begun)
     lineage.made_from(seen, images, "source images")
@@ -195,12 +196,22 @@ def load_translator(
         None if model.classes is None else number_of(settings[side], model.class_names)
         for side, model in (("source", a), ("target", b))
     )
+    for side, model, label in (("source", a, labels[0]), ("target", b, labels[1])):
+        _told(side, model, label)
     how = Translation(**fields_of(Translation, settings["sample"], ("dataset", "split", "count")))
     classifier = None if guide is None else _load(guide, speed)
     _same_images(a, b, classifier)
     up = guided_class(settings["source"] if how.scale_encode else None, a, classifier)
     down = guided_class(settings["target"] if how.scale_decode else None, b, classifier)
     return Translator(a, b, (labels[0], labels[1]), how, classifier, (up, down))
+
+
+def _told(side: str, model: Model, label: int | None) -> None:
+    """Refuse to leave out the class that a model was always told in training."""
+    if model.classes is not None and model.null is None and label is None:
+        names = ", ".join(model.class_names or map(str, range(model.classes)))
+        what = f"the {side} model is conditional: it needs a class"
+        raise UserError(what, "translation", f"give one of: {names[:200]}")
 
 
 def _same_images(*used: Model | None) -> None:

@@ -18,6 +18,7 @@ from bridgepipe.errors import UserError, is_out_of_memory
 app = typer.Typer()
 MEND = "delete it (verify --delete) and make it again"
 SEEN = Path(".snakemake/bridgepipe.seen.json")
+DEFAULT = [Path("data"), Path("results")]
 SKIPPED = {"raw", "logs", "benchmarks", provenance.FOLDER}
 Settings = Mapping[str, Any] | None
 Stamp = list[Any]
@@ -46,7 +47,7 @@ def verify(
     if again:
         raise SystemExit(_rerun(paths or []))
     resolved, known = configuration.load(params), _known(seen)
-    files = list(artefacts(paths or [Path("data"), Path("results")]))
+    files = list(artefacts(paths or DEFAULT))
     bad = [file for file in files if not is_sound(file, resolved, known)]
     for file in bad if delete else []:
         file.unlink()
@@ -71,6 +72,8 @@ def _rerun(files: list[Path]) -> int:
 def artefacts(paths: list[Path]) -> Iterator[Path]:
     """Files that can be checked; what was published (data/raw) has no digest of ours."""
     for path in paths:
+        if not path.exists() and path not in DEFAULT:
+            raise UserError("no such file or folder", path, "give files or folders that are there")
         found = [path] if path.is_file() else sorted(path.rglob("*"))
         yield from (f for f in found if f.suffix in CHECKS and f.is_file() and not SKIPPED & {*f.parts})
 

@@ -20,7 +20,7 @@ from tqdm import trange
 
 from bridgepipe.artifacts import load_card, load_tensors, save_tensors
 from bridgepipe.classes import trained_classes
-from bridgepipe.errors import UserError
+from bridgepipe.errors import UserError, reading
 from bridgepipe.evaluation.features import Batch, Images, digest_tensors
 from bridgepipe.pixels import from_uint8
 from bridgepipe.rng import generator
@@ -124,7 +124,8 @@ class SmallClassifier:
         told = {"config": config} if config is not None and "config" in load_card(path) else {}
         weights, card = load_tensors(path, {"kind": KIND, **told})
         network = ConvNet(card["network"]["classes"], card["network"]["width"])
-        network.load_state_dict(weights)
+        with reading(path, "not the weights of this classifier", "give a file that train-classifier wrote"):
+            network.load_state_dict(weights)
         found = cls(network, card["network"]["image_size"], device, card.get("class_names"))
         found.card = card
         return found

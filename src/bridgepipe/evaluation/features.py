@@ -18,7 +18,8 @@ from tqdm import tqdm
 from bridgepipe import ilsvrc, running
 from bridgepipe.artifacts import digest_file
 from bridgepipe.classes import numbers_in
-from bridgepipe.errors import UserError
+from bridgepipe.errors import UserError, reading
+from bridgepipe.networks import plain
 
 Batch = Sequence[np.ndarray] | np.ndarray
 State = Mapping[str, Tensor]
@@ -287,17 +288,13 @@ def load_state(path: str | Path, sha256: str | None = None) -> dict[str, Tensor]
         raise UserError(
             f"sha256 is {digest_file(path)}, expected {sha256}", path, "download it again: it is not the file"
         )
-    try:
-        if Path(path).suffix == ".safetensors":
-            from safetensors.torch import load_file
+    what, mend = "cannot be read as weights", "give a file with a state dict"
+    if Path(path).suffix != ".safetensors":
+        return plain.read_weights(path, what)
+    with reading(path, what, mend):
+        from safetensors.torch import load_file
 
-            return load_file(path)
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as e:  # every reader has its own kinds of error, and all mean the same here
-        first_line = (str(e).splitlines() or [type(e).__name__])[0]
-        raise UserError(
-            f"cannot be read as weights: {first_line}", path, "give a file with a state dict"
-        ) from e
+        return load_file(path)
 
 
 def resizer(preprocessing: str) -> Callable[[np.ndarray], np.ndarray]:

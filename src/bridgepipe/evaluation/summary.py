@@ -56,7 +56,7 @@ def collect(metric_files: Sequence[Path]) -> pd.DataFrame:
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for file in metric_files:
         method, experiment = file.parts[-3], file.parts[-2]
-        found.setdefault((method, experiment), {})[file.stem] = artifacts.read_json(file)
+        found.setdefault((method, experiment), {})[file.stem] = artifacts.read_object(file)
     return tables.table([_row(method, name, metrics) for (method, name), metrics in found.items()])
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from bridgepipe.errors import reading
 from bridgepipe.methods.boundary import Boundary
-from bridgepipe.networks.plain import Reader, refusing
+from bridgepipe.networks.plain import Reader
 
 CLASSIFIERS = ("sklearn.svm._classes.SVC", "sklearn.svm.classes.SVC")
 NUMBERS = "biuf"  # kinds of numpy's plain numeric types
@@ -82,7 +83,10 @@ def read_sav(path: str | Path) -> Boundary:
             beyond arrays and that classifier (named, and not run).
     """
     path = Path(path)
-    with refusing(path, "a pickled linear SVC of two classes"), open(path, "rb") as f:
+    with (
+        reading(path, "not a pickled linear SVC of two classes", "give a .sav file of BoundaryDiffusion"),
+        open(path, "rb") as f,
+    ):
         state = vars(Reader(f, path, _allowed()).load())
         if state.get("kernel") != "linear":
             raise ValueError(f"its kernel is {state.get('kernel')}")

@@ -13,18 +13,18 @@ import pickle
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import torch
 from torch import Tensor
 
-from bridgepipe.errors import UserError
+from bridgepipe.errors import UserError, reading
 
 STORAGES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
 # A legacy torch file is a row of pickles: magic number, protocol, system, content; then raw storages.
 LEGACY_PICKLES = 4
+MEND = "give the file of weights that torch.save wrote, as it was published"
 
 
 def _plain_types() -> dict[str, Any]:
@@ -60,28 +60,14 @@ class Reader(pickle.Unpickler):
         asked = f"{module}.{name}".replace("__builtin__.", "builtins.")
         if asked not in self._allowed:
             raise UserError(
-                f"refused: the file asks to load {asked}, which no published file needs",
+                f"refused: the file asks to load {asked}, which may run a program",
                 self._where,
-                "do not trust this file; get it again from its publisher",
+                "if you trust its maker, let them save plain tensors by name (a state dict), as safetensors",
             )
         return self._allowed[asked]
 
     def persistent_load(self, pid: Any) -> None:
         """Storages are named, not contained; which one does not matter for names."""
-
-
-@contextmanager
-def refusing(path: Path, kind: str) -> Iterator[None]:
-    """Whatever goes wrong while a file is read becomes one line: it is not of this kind."""
-    try:
-        yield
-    except UserError:
-        raise
-    except FileNotFoundError as e:
-        raise UserError("no such file", path, "download it first, or give another path") from e
-    except Exception as e:  # a damaged pickle can raise anything
-        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-        raise UserError(f"not {kind}: {reason}", path, "get the file again from its publisher") from e
 
 
 def read_options(path: str | Path) -> dict[str, Any]:
@@ -97,7 +83,10 @@ def read_options(path: str | Path) -> dict[str, Any]:
         UserError: missing, damaged, or it asks for anything else (named, and not run).
     """
     path = Path(path)
-    with refusing(path, "a pickle of plain options"), open(path, "rb") as f:
+    with (
+        reading(path, "not a pickle of plain options", "give the options.pkl of an I2SB release"),
+        open(path, "rb") as f,
+    ):
         allowed = _plain_types()
         content = Reader(f, path, allowed).load()
         if isinstance(content, allowed["argparse.Namespace"]):
@@ -107,7 +96,7 @@ def read_options(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def read_checkpoint(path: str | Path) -> Any:
+def read_checkpoint(path: str | Path, what: str = "not a checkpoint of plain tensors") -> Any:
     """What ``torch.save`` wrote, zip or legacy format, if it is tensors and plain containers only.
 
     Every name that the file asks for is checked first, so that a refusal can name it; torch
@@ -115,12 +104,13 @@ def read_checkpoint(path: str | Path) -> Any:
 
     Args:
         path: checkpoint; tensors come back on the CPU, mapped from the file where the format allows it.
+        what: what is said when it is none.
 
     Raises:
         UserError: missing, damaged, or it asks for anything else (named, and not run).
     """
     path = Path(path)
-    with refusing(path, "a checkpoint of plain tensors"):
+    with reading(path, what, MEND):
         zipped = zipfile.is_zipfile(path)
         for check in _zip_pickles(path) if zipped else _legacy_pickles(path):
             check()
@@ -140,13 +130,17 @@ def _legacy_pickles(path: Path) -> Iterator[Callable[[], Any]]:
             yield Reader(f, path, _tensor_parts()).load
 
 
-def read_weights(path: str | Path) -> dict[str, Tensor]:
+def read_weights(path: str | Path, what: str = "not a checkpoint of plain tensors") -> dict[str, Tensor]:
     """A checkpoint that is one state dict, as ADM, DDIB and BoundaryDiffusion publish them.
+
+    Args:
+        path: see `read_checkpoint`.
+        what: the same.
 
     Raises:
         UserError: as `read_checkpoint`, or it holds something else.
     """
-    return as_weights(read_checkpoint(path), path)
+    return as_weights(read_checkpoint(path, what), path)
 
 
 def as_weights(content: Any, where: object) -> dict[str, Tensor]:

@@ -1,0 +1,88 @@
+"""Configurations of stages as files: read with care, because a person can give any file in their place."""
+
+from __future__ import annotations
+
+import types
+import typing
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from bridgepipe import artifacts, params
+from bridgepipe.artifacts import Named
+from bridgepipe.errors import UserError
+
+KIND = "a stage's configuration, such as results/METHOD/EXPERIMENT/config/STAGE.json"
+
+
+def read_settings(path: str | Path) -> Named:
+    """A stage's configuration; a key that it lacks is told with the file's name when it is read.
+
+    Raises:
+        UserError: missing, damaged, or not a configuration: a value that params.yaml could not have.
+    """
+    content = artifacts.read_object(path)
+    _check(content, path, "")
+    return content
+
+
+def read_runtime_file(path: Path) -> params.Runtime:
+    """The file of speed settings; defaults when there is none.
+
+    Raises:
+        UserError: damaged, or other settings.
+    """
+    if not path.exists():
+        return params.Runtime()
+    try:
+        return params.Runtime.model_validate(artifacts.read_json(path))
+    except ValidationError as e:
+        first = e.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"])) or "all of it"
+        raise UserError(f"not speed settings: {key}: {first['msg']}", path, "give runtime.json") from None
+
+
+def _check(settings: Named, path: str | Path, above: str) -> None:
+    for key, value in settings.items():
+        allowed, section = _fields().get(key), isinstance(value, Named)
+        if allowed and not any(_is_section(kind) if section else _takes(kind, value) for kind in allowed):
+            shown = "a section" if section else repr(value)[:40]
+            what = f"not the configuration of a stage: {above}{key} is {shown}"
+            raise UserError(what, path, f"give {KIND}")
+        if section:
+            _check(value, path, f"{above}{key}.")
+
+
+@cache
+def _fields() -> dict[str, list[Any]]:
+    """Types of every key that any section of params.yaml has."""
+    found: dict[str, list[Any]] = {}
+    models: list[type[BaseModel]] = [BaseModel]
+    for model in models:
+        models += [kind for kind in model.__subclasses__() if kind.__module__.startswith("bridgepipe.")]
+        for name, field in model.model_fields.items():
+            found.setdefault(name, []).append(field.annotation)
+    return found
+
+
+def _is_section(kind: Any) -> bool:
+    """Whether a type may be a mapping."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType, typing.Annotated):
+        return any(_is_section(part) for part in typing.get_args(kind))
+    plain = typing.get_origin(kind) or kind
+    return plain is Any or (isinstance(plain, type) and issubclass(plain, dict | BaseModel))
+
+
+def _takes(kind: Any, value: Any) -> bool:
+    try:
+        _adapter(kind).validate_python(tuple(value) if isinstance(value, list) else value)
+    except ValidationError:
+        return False
+    return True
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)

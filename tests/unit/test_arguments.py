@@ -1,0 +1,369 @@
+"""Every path that every verb takes, given what it is not: one line, exit code 2, nothing half-written."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import test_shared_verbs as shared
+import torch
+import typer
+import yaml
+from PIL import Image
+from safetensors.torch import save_file
+
+from bridgepipe import artifacts, cli, config, store
+from bridgepipe.cli.settings import read_settings
+from bridgepipe.datasets import points
+from bridgepipe.errors import UserError
+from bridgepipe.evaluation.classifier import train_classifier
+
+WRITTEN = {  # what a verb writes; for the others these names mean what is read
+    "sample": {"restored", "corrupted"},
+    "translate-classes": {"translated", "latents", "states"},
+    "boundary strips": {"edited", "plain"},
+    "evaluate-samples": {"metrics"},
+    "evaluate-translation": {"metrics"},
+    "evaluate-color": {"metrics"},
+    "train": {"folder"},
+}
+ALWAYS_WRITTEN = {"output", "csv", "figure", "markdown", "accuracy", "seen"}
+READ = {"figure loss": {"csv"}, "boundary figure-flips": {"csv"}}
+SETTINGS = {  # the configuration of each verb, of those that `test_shared_verbs` writes
+    "boundary mixing": "mixing",
+    "boundary latents": "latents",
+    "boundary search": "search",
+    "boundary strips": "edit",
+    "boundary judge": "judge",
+    "boundary evaluate": "evaluate-edits",
+    "study": "study",
+    "study-samples": "study-samples",
+    "translate-classes": "translate",
+    "translate-back": "cycle",
+    "evaluate translation-fid": "evaluate-translation",
+    "evaluate target-accuracy": "evaluate-translation",
+    "sample": "restore",
+    "figure path": "restore",
+}
+MORE = {  # options without a default that are no paths
+    "restore": ["--experiment", "bridge"],
+    "config": ["i2sb/jpeg-5"],
+    "import-points": ["--domain", "moons"],
+    "boundary import": ["--space", "z", "--attribute", "light"],
+}
+
+
+def verbs() -> Iterator[tuple[str, Any]]:
+    def below(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+        for name, command in group.commands.items():
+            if hasattr(command, "commands"):
+                yield from below(command, f"{before}{name} ")
+            else:
+                yield before + name, command
+
+    yield from below(typer.main.get_command(cli.app))
+
+
+VERBS = dict(verbs())
+
+
+def paths_of(verb: str) -> list[str]:
+    """Names of the parameters that are paths."""
+    callback = VERBS[verb].callback
+    hints = typing.get_type_hints(callback)
+    return [name for name in inspect.signature(callback).parameters if "Path" in str(hints[name])]
+
+
+def is_written(verb: str, name: str) -> bool:
+    if name in READ.get(verb, ()):
+        return False
+    return name in ALWAYS_WRITTEN or name in WRITTEN.get(verb, ())
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one sound file of every kind, and with the bad ones under ``bad``."""
+    folder = tmp_path_factory.mktemp("given")
+    labels = np.arange(22) % 2
+    pixels = np.random.default_rng(0).integers(0, 128, (22, 16, 16, 3), dtype=np.uint8)
+    with store.writer(folder / "images.lmdb", {}, classes=["dark", "light"], progress=False) as images:
+        for image in pixels:
+            images.put(image)
+        images.set_labels(labels)
+    read = store.ImageStore(folder / "images.lmdb")
+    train_classifier(read, labels, steps=1, batch_size=8).save(folder / "classifier.safetensors", {})
+    artifacts.write_json(folder / "extractor.json", {"kind": "classifier"})
+    artifacts.write_json(folder / "runtime.json", {"device": "cpu", "threads": 1, "batch_size": 3})
+    shared.save_model(folder / "conditional", ["dark", "light"])
+    shared.save_model(folder / "plain", None)
+    shared.translations(folder / "config")
+    shared.boundaries(folder / "config")
+    shared.studies(folder)
+    artifacts.write_json(
+        folder / "bridge/config/sample.json", artifacts.read_json(folder / "config/restore.json")
+    )
+    points.save(folder / "points.safetensors", np.zeros((4, 2)), {})
+    Image.fromarray(pixels[0]).save(folder / "photo.png")
+    (folder / "table.csv").write_text("step,loss\n1,2\n")
+    bad = folder / "bad"
+    (bad / "folder").mkdir(parents=True)
+    (bad / "empty").touch()
+    (bad / "random").write_bytes(np.random.default_rng(1).bytes(3000))
+    (bad / "text.md").write_text("# A page\n\nwith words: 1\n")
+    for kind, value in {
+        "list": [1, 2],
+        "other": {"a": {"b": 1}},
+        "wrong": {"method": 3, "train": "x"},
+    }.items():
+        (bad / f"{kind}.json").write_text(json.dumps(value))
+    with store.writer(bad / "states.lmdb", {"kind": "states"}, progress=False) as states:
+        states.put(np.zeros((2, 3, 4, 4), np.float32))
+    artifacts.save_tensors(bad / "other.safetensors", {"a": torch.zeros(3)}, {"kind": "other"})
+    save_file({"conv_in.weight": torch.zeros(4, 3, 3, 3)}, bad / "diffusers.safetensors", {"format": "pt"})
+    torch.save({"a": np.zeros(2)}, bad / "numpy.pt")
+    return folder
+
+
+BAD = [
+    "missing", "folder", "empty", "random", "text.md", "list.json", "other.json", "wrong.json",
+    "states.lmdb", "other.safetensors", "diffusers.safetensors", "numpy.pt",
+]  # fmt: skip
+
+
+def sound(folder: Path, verb: str, name: str, out: Path) -> Path:
+    """What a verb may be given for a path."""
+    if is_written(verb, name):
+        return out / name
+    known = {
+        "config": f"config/{SETTINGS.get(verb, 'restore')}.json",
+        "train_config": "bridge/config/train.json",
+        "sample_config": "config/restore.json",
+        "source_config": "plain/config/train.json",
+        "target_config": "plain/config/train.json",
+        "extractor": "extractor.json",
+        "weights": "classifier.safetensors",
+        "classifier": "classifier.safetensors",
+        "runtime": "runtime.json",
+        "source_model": "conditional",
+        "target_model": "conditional",
+        "guide": "conditional",
+        "photos": "photo.png",
+        "photo": "photo.png",
+        "results": ".",
+        "csv": "table.csv",
+    }
+    if verb in ("translate", "edit", "boundary import") and name == "model":
+        return folder / "conditional"
+    if name == "model":
+        return folder / "bridge/model.safetensors"
+    of_points = verb.endswith(("-points", "color", "color-picture")) or verb in ("evaluate-samples",)
+    return folder / known.get(name, "points.safetensors" if of_points else "images.lmdb")
+
+
+def call(monkeypatch: pytest.MonkeyPatch, verb: str, files: dict[str, Path]) -> object:
+    """Exit code of a verb; anything but an exit is an error of the test."""
+    positional = [n for n in files if type(_parameter(verb, n)).__name__.endswith("Argument")]
+    words = [w for n, p in files.items() if n not in positional for w in (f"--{n.replace('_', '-')}", str(p))]
+    line = [*verb.split(), *(str(files[n]) for n in positional), *words, *MORE.get(verb, [])]
+    monkeypatch.setattr(sys, "argv", ["bridgepipe", *line])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    return end.value.code
+
+
+def _parameter(verb: str, name: str) -> Any:
+    return next(p for p in VERBS[verb].params if p.name == name)
+
+
+# what is right: a store of any kind can be looked at and joined, a folder has a status
+RIGHT = {
+    ("gather", "parts", "states.lmdb"),
+    ("store info", "file", "states.lmdb"),
+    ("status", "folder", "folder"),
+}
+ALONE = {"schema", "status", "config", "plan", "verify"}  # their other paths are those of the project
+OPTIONS = [
+    (verb, name)
+    for verb in VERBS
+    for name in paths_of(verb)
+    # a runtime file that is missing means the defaults; names of downloads are tested with them
+    if not is_written(verb, name) and name != "runtime" and verb not in ("fetch", "doctor")
+]
+# one kind for each option, another for the next, two options of three; FULL=1 tries all, which takes minutes
+CASES = [
+    (verb, name, bad)
+    for k, (verb, name) in enumerate(OPTIONS)
+    for bad in (BAD if os.environ.get("FULL") else [BAD[k % len(BAD)]] * (k % 3 < 2))
+    if (verb, name, bad) not in RIGHT and (name != "params" or bad in ("missing", "folder", "list.json"))
+]
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("bridgepipe: ")]
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+@pytest.mark.parametrize(("verb", "name", "bad"), CASES)
+def test_a_path_to_something_else_is_one_line(
+    given: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    verb: str,
+    name: str,
+    bad: str,
+) -> None:
+    monkeypatch.chdir(given)
+    others = [] if verb in ALONE else [n for n in paths_of(verb) if n != "seen"]
+    files = {n: sound(given, verb, n, tmp_path / "out") for n in others} | {name: given / "bad" / bad}
+    before = {f: f.read_bytes() for f in (given / "bad").rglob("*") if f.is_file()}
+    assert call(monkeypatch, verb, files) == 2
+    line = one_line(capsys)
+    assert not re.search(r"delete|remove|get it again|[A-Z]\w+Error", line), line
+    assert {f: f.read_bytes() for f in (given / "bad").rglob("*") if f.is_file()} == before
+
+
+def test_every_verb_is_tried() -> None:
+    assert {verb for verb, _ in OPTIONS} | {"fetch", "doctor", "schema"} == set(VERBS)
+    assert len(OPTIONS) > 150
+
+
+@pytest.mark.parametrize("verb", ["schema", "plan", "export", "store info", "gather"])
+def test_an_output_below_a_file_is_one_line(
+    given: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    read = {n: given / "images.lmdb" for n in paths_of(verb) if n in ("samples", "parts", "file")}
+    if "output" in paths_of(verb):
+        read["output"] = given / "photo.png/out"
+    else:
+        read["file"] = given / "photo.png/file"
+    assert call(monkeypatch, verb, read) == 2
+    assert "photo.png" in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("nothere", r"No such command 'nothere'"),
+        ("restore", r"Missing argument"),
+        ("restore a.png --outptu b", r"No such option"),
+        ("translate --steps six", r"Invalid value for '--steps'"),
+        ("verify nothere", r"no such file or folder \(nothere\)"),
+    ],
+)
+def test_a_mistake_in_the_line_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str, expected: str
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    monkeypatch.setattr(sys, "argv", ["bridgepipe", *line.split()])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    printed = capsys.readouterr().err.splitlines()
+    assert len(printed) == 1
+    assert re.search(expected, printed[0])
+
+
+def test_a_page_is_no_configuration(
+    given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {
+        n: sound(given, "train", n, tmp_path) for n in paths_of("train") if n not in ("sources", "spectrum")
+    }
+    readme = Path(__file__).parents[2] / "README.md"
+    assert call(monkeypatch, "train", {**files, "config": readme}) == 2
+    line = one_line(capsys)
+    assert "not a JSON file" in line
+    assert "give a JSON file" in line
+
+
+def test_weights_of_another_library_are_foreign_and_not_damaged(given: Path) -> None:
+    with pytest.raises(UserError, match="not a bridgepipe file: it has no card") as e:
+        artifacts.load_tensors(given / "bad/diffusers.safetensors")
+    assert "again" not in str(e.value)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt"])
+def test_an_extractor_that_asks_to_run_something_is_refused_by_name(tmp_path: Path, suffix: str) -> None:
+    from bridgepipe.evaluation import features
+
+    torch.save({"a": Path("x")}, tmp_path / f"w{suffix}")  # harmless, and a name that is not on the list
+    with pytest.raises(
+        UserError, match=r"refused: the file asks to load pathlib\S*, .* \(\S*w\.pth?\): .*safetensors"
+    ):
+        features.load_state(tmp_path / f"w{suffix}")
+
+
+def test_a_conditional_model_needs_a_class(
+    given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.png").write_bytes((given / "photo.png").read_bytes())
+    files = {"input": tmp_path / "in", "output": tmp_path / "out", "model": given / "conditional"}
+    assert call(monkeypatch, "translate", {**files, "runtime": given / "runtime.json"}) == 2
+    assert "the source model is conditional: it needs a class" in (line := one_line(capsys))
+    assert "give one of: dark, light" in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("how", ["full", "closed"])
+def test_output_that_cannot_be_written_is_no_traceback(given: Path, how: str) -> None:
+    """The reader of a pipe has gone, or the disk of a log is full."""
+    command = [sys.executable, "-m", "bridgepipe", "store", "info", str(given / "images.lmdb")]
+    if how == "closed":
+        read, write = os.pipe()
+        os.close(read)
+    else:
+        write = os.open("/dev/full", os.O_WRONLY)
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert "Traceback" not in done.stderr
+    if how == "full":
+        assert done.returncode == 2
+        assert "the disk is full" in done.stderr
+    else:
+        assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_every_configuration_of_the_workflow_is_one(tmp_path: Path) -> None:
+    values = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+    for scale in values["scales"]:
+        for content in config.Resolved({**values, "scale": scale}).stage_files().values():
+            artifacts.write_json(tmp_path / "a.json", content)
+            assert read_settings(tmp_path / "a.json") == content
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"method": "i2sb", "train": 3}, "train is 3"),
+        ({"network": {"channel_mult": "wide"}}, "network.channel_mult is 'wide'"),
+        ({"seed": {"a": 1}}, "seed is a section"),
+        ([1], "it holds a list, not values by name"),
+    ],
+)
+def test_a_configuration_with_impossible_values_is_told(tmp_path: Path, content: object, told: str) -> None:
+    artifacts.write_json(tmp_path / "a.json", content)
+    with pytest.raises(UserError, match=re.escape(told)):
+        read_settings(tmp_path / "a.json")
+
+
+def test_what_a_file_lacks_is_told_with_its_name(tmp_path: Path) -> None:
+    artifacts.write_json(tmp_path / "a.json", {"train": {"steps": 3}})
+    settings = pickle.loads(pickle.dumps(read_settings(tmp_path / "a.json")))
+    assert settings["train"]["steps"] == 3
+    with pytest.raises(UserError, match=r"no train\.lr in it.*a\.json"):
+        settings["train"]["lr"]

@@ -86,13 +86,9 @@ GOES_ON: dict[str, Edit] = {
 }
 BEGINS: dict[str, Edit] = {
     "lr": lambda t: t.values["train"].update(lr=1e-3),
-    "lr_step": lambda t: t.values["train"].update(lr_step=7),
     "ema": lambda t: t.values["train"].update(ema=0.5),
     "seed": lambda t: t.values["train"].update(seed=4),
-    "batch_size": lambda t: t.values["train"].update(batch_size=3),
-    "flip": lambda t: t.values["train"].update(flip=True),
     "beta_max": lambda t: t.values.update(beta_max=1.0),
-    "cond_x1": lambda t: t.values.update(cond_x1=True),
     "data": lambda t: store(t.folder / "data.lmdb", 1),
 }
 

@@ -3,7 +3,10 @@ from bridgepipe import workflow as pipeline
 
 # read by bridgepipe: Snakemake's `configfile:` would run template expressions in the file, and read 1e-4 as text
 PARAMS = pipeline.params_files(workflow.config_settings)
-P = pipeline.open_params(workflow.config_settings.config, PARAMS)
+P = pipeline.open_params(
+    workflow.config_settings.config, PARAMS, workflow.is_main_process
+)
+P.limit_gpus(workflow)
 workflow.configfiles[:] = PARAMS  # for the report
 
 
@@ -54,3 +57,6 @@ rule all:
 rule demo:
     input:
         P.results("i2sb/jpeg-5"),
+
+
+P.notice_inputs(workflow.rules)

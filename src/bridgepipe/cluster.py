@@ -60,8 +60,18 @@ def status_command(accounting: str = "auto") -> str:
     return "sacct"
 
 
-def gpu_rules(folder: str | Path) -> list[str]:
-    """Names of the rules of a folder of .smk files that ask for a GPU."""
+def gpus_here() -> int:
+    """How many NVIDIA GPUs this process may use."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return len([device for device in chosen.split(",") if device.strip() not in ("", "-1")])
+    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+
+
+def gpu_rules(folder: str | Path, params: str | Path = "params.yaml") -> list[str]:
+    """Names of the rules of a folder of .smk files that ask for a GPU; none with ``runtime.device: cpu``."""
+    if _on_cpus(Path(params)):
+        return []
     text = "\n".join(f.read_text(encoding="utf8") for f in sorted(Path(folder).glob("*.smk")))
     head = r"^(?:use )?rule (\w+)(?: as (\w+) with)?:\n"
     found: set[str] = set()
@@ -70,6 +80,16 @@ def gpu_rules(folder: str | Path) -> list[str]:
         if re.search(r"^\s+gpu=", body, re.MULTILINE) or base in found:
             found.add(heir or base)
     return sorted(found)
+
+
+def _on_cpus(params: Path) -> bool:
+    """What params.yaml says. Whatever is wrong with it is told when the workflow reads it."""
+    from bridgepipe import config  # only where a profile asks
+
+    with suppress(UserError):
+        runtime = config.read_yaml(params).get("runtime")
+        return isinstance(runtime, dict) and runtime.get("device") == "cpu"
+    return False
 
 
 def one_volume(spec: str) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from bridgepipe import artifacts, cluster, config, listing, params, yaml_reader
+from bridgepipe import artifacts, cluster, config, listing, locks, params, yaml_reader
 from bridgepipe.config_errors import nearest
 from bridgepipe.errors import UserError
 
@@ -44,6 +44,13 @@ POINTS = {
 POINT_TABLES = {"ddib/points": ("table", "cycle")}
 # what leads from model to model -> the section of the models
 POINT_MODELS = {"ddib/points": "ddib/sample", "ddib/color": "ddib/cloud"}
+# what the run that is at work was planned with; its jobs read it in place of params.yaml
+PLANNED = ".snakemake/bridgepipe.params.json"
+WRITING = ".snakemake/bridgepipe.writing.lock"  # held while the files of the stages are written
+AT_WORK = (
+    "another run is at work here, so this one is planned with the parameters of that run;"
+    " edits of params.yaml since then count when it is done"
+)
 # table of a method -> the file that every experiment with a study has
 STUDIES = ("i2sb", "spd")
 
@@ -51,8 +58,16 @@ STUDIES = ("i2sb", "spd")
 class Pipeline:
     """The workflow's view of the parameters."""
 
-    def __init__(self, resolved: config.Resolved) -> None:
+    def __init__(self, resolved: config.Resolved, written: Mapping[str, Any], plans: bool = True) -> None:
+        """
+        Args:
+            resolved: the parameters.
+            written: content of params.yaml that they were resolved from.
+            plans: whether this process plans jobs and may write what they read; a job may not.
+        """
         self._resolved = resolved
+        self._written = written
+        self.plans = plans
         self._listed: set[str] = set()  # by this process
         self.datasets = resolved.params.datasets
         self.extractors = resolved.params.extractors
@@ -87,6 +102,11 @@ class Pipeline:
         """Experiments ``method/name`` with published weights."""
         found = self._resolved.experiments.items()
         return [n for n, e in found if hasattr(e, "train") and e.train.published is not None]
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of a job that calls a network; 0 where the networks are to run on CPUs."""
+        return 0 if self.runtime.device == "cpu" else self.runtime.processes
 
     def grows(self, first: int) -> Callable[..., int]:
         """A resource that a job gets more of every time that it is sent again."""
@@ -399,7 +419,7 @@ class Pipeline:
         if not paths:
             return []
         file = Path(f"data/prepared/{dataset}/{listing.SUMMARY}")
-        if dataset not in self._listed:
+        if dataset not in self._listed and (self.plans or not file.exists()):
             try:
                 self._refuse_itself(dataset, paths)
                 known = listing.known_of(file)
@@ -429,9 +449,39 @@ class Pipeline:
         atexit.register(lock.close)
         try:
             killed = lock.enter_context(artifacts.exclusive(cluster.LOCK))
+            with artifacts.exclusive(WRITING, wait=True):
+                self._write()  # once more: another run may have read another params.yaml meanwhile
             cluster.cancel_orphans(Path(), killed)
         except UserError as e:
             _stop(e)
+
+    def _write(self) -> None:
+        for path, content in {**self._resolved.stage_files(), PLANNED: self._written}.items():
+            _write_if_changed(Path(path), content)
+
+    def write_unless_at_work(self) -> bool:
+        """Bring the file of every stage up to date, unless a run is at work here: its jobs read them."""
+        with artifacts.exclusive(WRITING, wait=True):
+            free = locks.held(cluster.LOCK) is None
+            if free:
+                self._write()
+            return free
+
+    def limit_gpus(self, workflow: Any) -> None:
+        """Let jobs of this machine share its GPUs one after another; a cluster has a scheduler for that."""
+        here = self.plans and workflow.resource_settings.nodes is None
+        if here and workflow.global_resources.get("gpu") is None:
+            workflow.register_resource("gpu", max(cluster.gpus_here(), self.gpus, 1))
+
+    def notice_inputs(self, rules: Iterable[Any]) -> None:
+        """Make it a trigger which files a rule reads, and in which places.
+
+        Snakemake's own trigger `input` compares sorted lists, so it misses two files that change places,
+        and it would sample again when ``runtime.partitions`` changes.
+        """
+        for rule in rules:
+            if rule.output:
+                rule.set_params(reads=_reading(rule))
 
     def check_targets(self, targets: Iterable[str]) -> None:
         """Stop on a target that names an unknown experiment, with the nearest valid name."""
@@ -460,33 +510,55 @@ def params_files(settings: Any) -> list[Path]:
     return default + [_from_here(file) for file in settings.configfiles]
 
 
-def open_params(values: Mapping[str, Any], files: Sequence[str | Path]) -> Pipeline:
+def open_params(values: Mapping[str, Any], files: Sequence[str | Path], plans: bool = True) -> Pipeline:
     """Validate the configuration and bring the file of every stage up to date.
 
-    Prints one line and exits with code 2 when the configuration is wrong.
+    Prints one line and exits with code 2 when the configuration is wrong. A job, and a dry run
+    beside a run, take the configuration which that run was planned with, and write nothing.
 
     Args:
         values: those of ``--config``, laid over the files.
         files: YAML files, each laid over the one before.
+        plans: whether this is the process that plans jobs, and not one of its jobs.
     """
     # Slurm's warning before a time limit reaches every process of a job; only a training knows what to do
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
-        layers = [yaml_reader.read(file) for file in files] + [yaml_reader.given(values)]
-        document = reduce(lambda below, above: above.over(below), layers)
-        resolved = config.Resolved(document.values, document.places)
-        for path, content in resolved.stage_files().items():
-            _write_if_changed(Path(path), content)
+        pipeline = _planned() if not plans and Path(PLANNED).exists() else _read(values, files, plans)
+        if plans and not pipeline.write_unless_at_work():
+            print(f"bridgepipe: {AT_WORK}", file=sys.stderr, flush=True)
+            pipeline = _planned()
     except UserError as e:
         _stop(e)
-    pipeline = Pipeline(resolved)
     pipeline.check_targets(a for a in sys.argv[1:] if a.startswith("results/"))
     return pipeline
+
+
+def _read(values: Mapping[str, Any], files: Sequence[str | Path], plans: bool) -> Pipeline:
+    layers = [yaml_reader.read(file) for file in files] + [yaml_reader.given(values)]
+    document = reduce(lambda below, above: above.over(below), layers)
+    return Pipeline(config.Resolved(document.values, document.places), document.values, plans)
+
+
+def _planned() -> Pipeline:
+    """As the run that is at work here, or was last, was planned."""
+    values = artifacts.read_json(PLANNED)
+    return Pipeline(config.Resolved(values), values, plans=False)
 
 
 def _from_here(file: Path) -> Path:
     """Snakemake makes paths absolute; a person reads what was typed."""
     return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+
+
+def _reading(rule: Any) -> Callable[[Any], str]:
+    """What a rule reads, in the order of its inputs; how sampling is divided changes no result."""
+
+    def reads(wildcards: Any) -> str:
+        named = rule.expand_input(wildcards)[0]
+        return repr([str(file) for file in named if "/parts/" not in str(file)])
+
+    return reads
 
 
 def _write_if_changed(path: Path, content: Any) -> None:

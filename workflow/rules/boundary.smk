@@ -20,7 +20,7 @@ rule boundary_mixing:
         "results/boundary/{experiment}/benchmarks/mixing.tsv"
     threads: P.runtime.threads
     resources:
-        gpu=P.runtime.processes,
+        gpu=P.gpus,
         mem_mb=P.grows(16000 * P.runtime.processes),
         runtime=P.grows(240),
     message:
@@ -49,7 +49,7 @@ rule boundary_latents:
         "results/boundary/{experiment}/benchmarks/latents.tsv"
     threads: P.runtime.threads
     resources:
-        gpu=P.runtime.processes,
+        gpu=P.gpus,
         mem_mb=P.grows(8000 * P.runtime.processes),
         runtime=P.grows(480),
     params:

@@ -22,7 +22,7 @@ rule boundary_strips:
         "results/boundary/{experiment}/benchmarks/strips.tsv"
     threads: P.runtime.threads
     resources:
-        gpu=P.runtime.processes,
+        gpu=P.gpus,
         mem_mb=P.grows(8000 * P.runtime.processes),
         runtime=P.grows(480),
     message:
@@ -73,7 +73,7 @@ rule boundary_evaluate:
     benchmark:
         "results/boundary/{experiment}/benchmarks/evaluate.tsv"
     resources:
-        gpu=P.runtime.processes,
+        gpu=P.gpus,
         mem_mb=P.grows(8000 * P.runtime.processes),
         runtime=P.grows(120),
     message:

@@ -123,7 +123,7 @@ rule statistics:
     benchmark:
         "results/benchmarks/statistics-{dataset}-{split}-{extractor}.tsv"
     resources:
-        gpu=P.runtime.processes,
+        gpu=P.gpus,
         mem_mb=P.grows(4000 * P.runtime.processes),
         runtime=P.grows(240),
     message:

@@ -20,7 +20,7 @@ rule translate:
     benchmark:
         "results/ddib/classes/{experiment}/benchmarks/translate-{part}-of-{parts}.tsv"
     resources:
-        gpu=P.runtime.processes,
+        gpu=P.gpus,
         mem_mb=P.grows(6000 * P.runtime.processes),
         runtime=P.grows(240),
     params:
@@ -46,7 +46,7 @@ rule translate_back:
     benchmark:
         "results/ddib/classes/{experiment}/benchmarks/back-{part}-of-{parts}.tsv"
     resources:
-        gpu=P.runtime.processes,
+        gpu=P.gpus,
         mem_mb=P.grows(6000 * P.runtime.processes),
         runtime=P.grows(480),
     params:

@@ -14,7 +14,7 @@ rule color_transfer:
         "results/ddib/color/{experiment}/benchmarks/transfer.tsv"
     threads: P.runtime.threads
     resources:
-        gpu=P.runtime.processes,
+        gpu=P.gpus,
         mem_mb=P.grows(4000 * P.runtime.processes),
         runtime=P.grows(240),
     message:

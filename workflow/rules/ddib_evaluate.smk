@@ -17,7 +17,7 @@ rule translation_fid:
     benchmark:
         "results/ddib/classes/{experiment}/benchmarks/fid.tsv"
     resources:
-        gpu=P.runtime.processes,
+        gpu=P.gpus,
         mem_mb=P.grows(4000 * P.runtime.processes),
         runtime=P.grows(120),
     params:
@@ -43,7 +43,7 @@ rule target_accuracy:
     benchmark:
         "results/ddib/classes/{experiment}/benchmarks/accuracy.tsv"
     resources:
-        gpu=P.runtime.processes,
+        gpu=P.gpus,
         mem_mb=P.grows(4000 * P.runtime.processes),
         runtime=P.grows(120),
     message:
@@ -67,7 +67,7 @@ rule kept:
     benchmark:
         "results/ddib/classes/{experiment}/benchmarks/kept.tsv"
     resources:
-        gpu=P.runtime.processes,
+        gpu=P.gpus,
         mem_mb=P.grows(4000 * P.runtime.processes),
         runtime=P.grows(120),
     params:

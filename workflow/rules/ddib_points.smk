@@ -40,7 +40,7 @@ rule sample_points:
         "results/ddib/sample/{experiment}/benchmarks/sample.tsv"
     threads: P.runtime.threads
     resources:
-        gpu=P.runtime.processes,
+        gpu=P.gpus,
         mem_mb=P.grows(4000 * P.runtime.processes),
         runtime=P.grows(480),
     message:
@@ -86,7 +86,7 @@ rule translate_points:
     benchmark:
         "results/ddib/points/{experiment}/benchmarks/translate.tsv"
     resources:
-        gpu=P.runtime.processes,
+        gpu=P.gpus,
         mem_mb=P.grows(4000 * P.runtime.processes),
         runtime=P.grows(240),
     message:
@@ -109,7 +109,7 @@ rule cycle_points:
     benchmark:
         "results/ddib/points/{experiment}/benchmarks/cycle.tsv"
     resources:
-        gpu=P.runtime.processes,
+        gpu=P.gpus,
         mem_mb=P.grows(4000 * P.runtime.processes),
         runtime=P.grows(480),
     message:

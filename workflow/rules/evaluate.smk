@@ -23,7 +23,7 @@ rule fid:
     benchmark:
         "results/i2sb/{experiment}/benchmarks/fid.tsv"
     resources:
-        gpu=P.runtime.processes,
+        gpu=P.gpus,
         mem_mb=P.grows(4000 * P.runtime.processes),
         runtime=P.grows(120),
     params:
@@ -55,7 +55,7 @@ rule accuracy:
     benchmark:
         "results/i2sb/{experiment}/benchmarks/accuracy.tsv"
     resources:
-        gpu=P.runtime.processes,
+        gpu=P.gpus,
         mem_mb=P.grows(4000 * P.runtime.processes),
         runtime=P.grows(120),
     message:

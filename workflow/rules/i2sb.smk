@@ -19,7 +19,7 @@ rule sample:
     benchmark:
         "results/i2sb/{experiment}/benchmarks/sample-{part}-of-{parts}.tsv"
     resources:
-        gpu=P.runtime.processes,
+        gpu=P.gpus,
         mem_mb=P.grows(6000 * P.runtime.processes),
         runtime=P.grows(240),
     params:
@@ -58,6 +58,7 @@ rule study:
         model="results/i2sb/{experiment}/model.safetensors",
         store=lambda w: P.store(f"i2sb/{w.experiment}"),
         sources=lambda w: P.sources(f"i2sb/{w.experiment}"),
+        masks=lambda w: P.mask_files(f"i2sb/{w.experiment}"),
         weights=lambda w: P.extractor_file(
             P.experiment(f"i2sb/{w.experiment}").evaluate.extractor
         ),
@@ -72,7 +73,7 @@ rule study:
         "results/i2sb/{experiment}/benchmarks/study.tsv"
     threads: P.runtime.threads
     resources:
-        gpu=P.runtime.processes,
+        gpu=P.gpus,
         mem_mb=P.grows(6000 * P.runtime.processes),
         runtime=P.grows(480),
     params:

@@ -29,6 +29,7 @@ rule figure_path:
         model="results/i2sb/{experiment}/model.safetensors",
         store=lambda w: P.store(f"i2sb/{w.experiment}"),
         sources=lambda w: P.sources(f"i2sb/{w.experiment}"),
+        masks=lambda w: P.mask_files(f"i2sb/{w.experiment}"),
         code=P.code("figures.py", "canvas.py"),
     output:
         report(
@@ -38,6 +39,10 @@ rule figure_path:
         ),
     log:
         "results/i2sb/{experiment}/logs/figure-path.log",
+    resources:
+        gpu=P.gpus,
+        mem_mb=P.grows(6000 * P.runtime.processes),
+        runtime=P.grows(240),
     params:
         sources=lambda w, input: f"--sources {input.sources}" if input.sources else "",
     message:

@@ -34,7 +34,7 @@ rule generate:
     benchmark:
         "results/spd/{experiment}/benchmarks/generate-{part}-of-{parts}.tsv"
     resources:
-        gpu=P.runtime.processes,
+        gpu=P.gpus,
         mem_mb=P.grows(6000 * P.runtime.processes),
         runtime=P.grows(240),
     message:
@@ -106,7 +106,7 @@ rule study_samples:
         "results/spd/{experiment}/benchmarks/study.tsv"
     threads: P.runtime.threads
     resources:
-        gpu=P.runtime.processes,
+        gpu=P.gpus,
         mem_mb=P.grows(6000 * P.runtime.processes),
         runtime=P.grows(480),
     message:

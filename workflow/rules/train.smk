@@ -20,7 +20,7 @@ rule train:
         name=P.one_of(P.trained()),
     threads: lambda w: P.threads(w.name)
     resources:
-        gpu=P.runtime.processes,
+        gpu=P.gpus,
         mem_mb=P.grows(8000 * P.runtime.processes),
         runtime=1440,
     params:

@@ -1,0 +1,219 @@
+"""A result is current only while its rule would read the same files and the same values."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from project import ROOT, Project
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
+
+from bridgepipe import artifacts, cluster, workflow
+
+Values = dict[str, Any]
+Jobs = dict[str, dict[str, Any]]
+STUDY = {"nfe": [5], "count": 8}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The real rules and parameters, with a study of restoration and a second model to compare with."""
+    project = Project.create(tmp_path / "project")
+    project.write(yaml.safe_load((ROOT / "params.yaml").read_text()))
+    project.edit(_smaller)
+    monkeypatch.chdir(project.folder)
+    return project.folder
+
+
+def _smaller(values: Values) -> None:
+    experiments = values["experiments"]
+    kept = {"model": ("ddpm", "ddpm-seed1", "conditional"), "spd": ("ddpm", "ddim"), "boundary": ("loop",)}
+    kept |= {"i2sb": ("jpeg-5",), "ddib/classes": ("3-8",), "guide": ("digits",)}
+    values["experiments"] = {m: {name: experiments[m][name] for name in names} for m, names in kept.items()}
+    values["experiments"]["i2sb"]["jpeg-5"] = {
+        **experiments["i2sb"]["jpeg-5"],
+        "scales": ["demo"],
+        "study": STUDY,
+    }
+    values["experiments"]["spd"]["ddim"]["study"] = STUDY
+    values["experiments"]["boundary"]["loop"]["mixing"] = {"images": 100}
+    again = {"kind": "classifier", "dataset": "digits", "steps": 7, "seed": 1}
+    values["extractors"]["another"] = again
+    values["extractors"]["another-16"] = {**again, "dataset": "digits-16"}
+
+
+def planned(folder: Path) -> Jobs:
+    """What decides whether a job is stale, and what its command is, by its first output."""
+    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+        opened = api.workflow(ResourceSettings(cores=1), snakefile=folder / "Snakefile", workdir=folder)
+        opened.dag(DAGSettings(targets={"all"}, forceall=True))
+        flow = opened._workflow
+        flow._prepare_dag(forceall=True, ignore_incomplete=True, lock_warn_only=True)
+        flow._build_dag()
+        return {str(job.output[0]): _fingerprint(job, flow) for job in flow.dag.jobs if job.output}
+
+
+def _fingerprint(job: Any, flow: Any) -> dict[str, Any]:
+    config = [file for file in map(str, job.input) if re.search(r"/config/|checkpoints/[^/]+.json$", file)]
+    triggers = [sorted(map(repr, job.non_derived_params)), [artifacts.read_json(file) for file in config]]
+    return {
+        "rule": job.rule.name,
+        "command": job.shellcmd,
+        "triggers": json.dumps(triggers, sort_keys=True),
+        "needs": {str(maker.output[0]) for maker in flow.dag.dependencies[job] if maker.output},
+    }
+
+
+def set_at(*path: str, value: Any) -> Callable[[Values], None]:
+    def change(values: Values) -> None:
+        for key in path[:-1]:
+            values = values.setdefault(key, {})
+        values[path[-1]] = value
+
+    return change
+
+
+def swap(values: Values) -> None:
+    values["experiments"]["boundary"]["loop"]["search"].update(split="test", test="train")
+
+
+def delete(values: Values) -> None:
+    del values["experiments"]["spd"]["ddpm"]
+
+
+DEMO = ("scales", "demo")
+OF = "experiments"
+EDITS: dict[str, tuple[Callable[[Values], None], set[str]]] = {
+    "boundary search.split": (
+        set_at(OF, "boundary", "loop", "search", "split", value="val"),
+        {"boundary_latents"},
+    ),
+    "boundary splits swapped": (swap, {"boundary_latents", "boundary_evaluate"}),
+    "spd study's model": (
+        set_at(OF, "spd", "ddim", "model", value="ddpm-seed1"),
+        {"study_samples", "generate"},
+    ),
+    "spd reference": (set_at(OF, "spd", "ddim", "evaluate", value={"reference": "test"}), {"study_samples"}),
+    "i2sb extractor": (
+        set_at(OF, "i2sb", "jpeg-5", "evaluate", value={"extractor": "another"}),
+        {"study", "fid"},
+    ),
+    "i2sb classifier": (
+        set_at(OF, "i2sb", "jpeg-5", "evaluate", value={"classifier": "another"}),
+        {"accuracy"},
+    ),
+    "ddib extractor": (
+        set_at(OF, "ddib/classes", "3-8", "evaluate", value={"extractor": "another-16"}),
+        {"kept", "translation_fid"},
+    ),
+    "an experiment deleted": (delete, {"table"}),
+}
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
+    with pytest.MonkeyPatch.context() as patch:
+        project = Project.create(tmp_path_factory.mktemp("before") / "project")
+        project.write(yaml.safe_load((ROOT / "params.yaml").read_text()))
+        project.edit(_smaller)
+        patch.chdir(project.folder)
+        yield planned(project.folder)
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edit_of_which_file_is_read_makes_its_readers_stale(folder: Path, before: Jobs, name: str) -> None:
+    change, expected = EDITS[name]
+    Project(folder).edit(change)
+    now = planned(folder)
+    stale = {file for file in now if file not in before or now[file]["triggers"] != before[file]["triggers"]}
+    while more := {file for file in now if now[file]["needs"] & stale} - stale:
+        stale |= more
+    assert {now[file]["rule"] for file in stale} >= expected
+    for file in now.keys() & before.keys():
+        same = now[file]["command"] == before[file]["command"] and now[file]["needs"] == before[file]["needs"]
+        assert same or file in stale, now[file]["rule"]
+
+
+def test_how_sampling_is_divided_makes_nothing_stale(folder: Path, before: Jobs) -> None:
+    Project(folder).edit(set_at("runtime", "partitions", value=5))
+    now = planned(folder)
+    assert {f for f in now if "/parts/" not in f} == {f for f in before if "/parts/" not in f}
+    assert all(now[f]["triggers"] == before[f]["triggers"] for f in now if "/parts/" not in f)
+
+
+# an edit while a run is at work
+
+SAMPLE = Path("results/i2sb/jpeg-5/config/sample.json")
+
+
+def opened(nfe: int, plans: bool = True) -> workflow.Pipeline:
+    Project(Path()).edit(set_at("scales", "demo", "i2sb", "sample", "nfe", value=nfe))
+    return workflow.open_params({}, ["params.yaml"], plans)
+
+
+def nfe_of(pipeline: workflow.Pipeline) -> int:
+    return pipeline.experiment("i2sb/jpeg-5").sample.nfe
+
+
+def test_an_edit_during_a_run_waits_for_its_end(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = opened(nfe=8)
+    assert artifacts.read_json(SAMPLE)["sample"]["nfe"] == 8
+    opened(nfe=9)  # a dry run between the reading of a run and its start
+    with artifacts.exclusive(cluster.LOCK):
+        first._write()  # as at its start
+        assert nfe_of(opened(nfe=3)) == 8  # a dry run beside it
+        assert "another run is at work here" in capsys.readouterr().err
+        assert nfe_of(opened(nfe=3, plans=False)) == 8  # one of its jobs
+        assert artifacts.read_json(SAMPLE)["sample"]["nfe"] == 8
+    assert nfe_of(opened(nfe=3, plans=False)) == 8  # a job that outlives its run
+    assert artifacts.read_json(SAMPLE)["sample"]["nfe"] == 8
+    assert nfe_of(opened(nfe=3)) == 3
+    assert artifacts.read_json(SAMPLE)["sample"]["nfe"] == 3
+
+
+# GPUs
+
+
+def resources(folder: Path, device: str) -> dict[str, int]:
+    """Rule -> GPUs, of rules whose jobs call a network."""
+    Project(folder).edit(set_at("runtime", "device", value=device))
+    text = [f.read_text() for f in sorted((ROOT / "workflow/rules").glob("*.smk"))]
+    asked = set(cluster.gpu_rules(ROOT / "workflow/rules", folder / "params.yaml"))
+    heads = re.findall(r"^(?:use )?rule (\w+)", "\n".join(text), re.MULTILINE)
+    return {rule: int(rule in asked) for rule in heads}
+
+
+CALLS = (
+    r"bridgepipe (sample|generate|study|study-samples|translate-classes|translate-back|figure path|statistics"
+    r"|evaluate (fid|accuracy|translation-fid|target-accuracy|kept)|boundary (mixing|latents|strips|evaluate)"
+    r"|sample-points|translate-points|cycle-points|color-transfer|train) "
+)
+
+
+def test_every_rule_that_calls_a_network_asks_for_a_gpu_and_has_the_masks(folder: Path) -> None:
+    rules = {}
+    for file in (ROOT / "workflow/rules").glob("*.smk"):
+        for body in re.split(r"^(?=rule )", file.read_text(), flags=re.MULTILINE)[1:]:
+            rules[re.match(r"rule (\w+)", body)[1]] = re.split(r"^use rule ", body, flags=re.MULTILINE)[0]
+    calling = {name for name, body in rules.items() if re.search(CALLS, body)}
+    assert {"figure_path", "study", "sample", "train", "boundary_mixing"} <= calling
+    for name in calling:
+        assert "gpu=P.gpus" in rules[name], name
+        assert "runtime=" in rules[name], name
+    for name in ("sample", "study", "figure_path"):
+        assert "P.mask_files" in rules[name]
+    assert all(resources(folder, "auto")[name] == 1 for name in calling)
+    assert set(resources(folder, "cpu").values()) == {0}
+    assert opened(nfe=3).gpus == 0
+
+
+@pytest.mark.parametrize(("visible", "count"), [("0,1", 2), ("3", 1), ("", 0), ("-1", 0), ("GPU-a,GPU-b", 2)])
+def test_gpus_of_this_machine(monkeypatch: pytest.MonkeyPatch, visible: str, count: int) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert cluster.gpus_here() == count

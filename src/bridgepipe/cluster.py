@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bridgepipe import locks
+from bridgepipe import locks, yaml_reader
 from bridgepipe.errors import UserError
 
 ANSWER_SECONDS = 10  # of sacct, squeue and scontrol; a database that is away would keep them waiting
@@ -84,10 +84,8 @@ def gpu_rules(folder: str | Path, params: str | Path = "params.yaml") -> list[st
 
 def _on_cpus(params: Path) -> bool:
     """What params.yaml says. Whatever is wrong with it is told when the workflow reads it."""
-    from bridgepipe import config  # only where a profile asks
-
     with suppress(UserError):
-        runtime = config.read_yaml(params).get("runtime")
+        runtime = yaml_reader.read(params).values.get("runtime")
         return isinstance(runtime, dict) and runtime.get("device") == "cpu"
     return False
 

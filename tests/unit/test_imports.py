@@ -42,6 +42,7 @@ LAYERS = {
         "artifacts",
         "cluster",
         "listing",
+        "locks",
     },
 }
 STANDARD = set(sys.stdlib_module_names)

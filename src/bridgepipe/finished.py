@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from bridgepipe import artifacts, closure, running
+from bridgepipe.errors import writing
 from bridgepipe.interruption import at_once
 
 Part = np.ndarray | Tensor | int
@@ -66,24 +67,27 @@ class Finished:
             return
         data = _encoded(batch)
         head = {"label": label, "rows": running.count(batch), "bytes": len(data), "sha256": _sha256(data)}
-        self._file.seek(0, os.SEEK_END)
-        self._file.write(artifacts.canonical(head).encode() + b"\n" + data)
-        self._file.flush()
+        self._append(artifacts.canonical(head).encode() + b"\n" + data)
         if time.monotonic() - self._synced > SYNC_SECONDS:
             os.fsync(self._file.fileno())
             self._synced = time.monotonic()
 
+    def _append(self, data: bytes) -> None:
+        assert self._file is not None
+        with writing(self._file.name):
+            self._file.write(data)
+            self._file.flush()
+
     def load(self, identity: Mapping[str, Any]) -> None:
         """Take up the records of a file of the same identity; begin it anew when it has another one."""
         assert self._file is not None
+        self._file.seek(0)
         line = _line(self._file)
         if line.get("identity") != json.loads(artifacts.canonical(identity)):
             if line:
                 print("unfinished results under other settings are given up", file=sys.stderr, flush=True)
-            self._file.seek(0)
-            self._file.truncate()
-            self._file.write(artifacts.canonical({"identity": identity}).encode() + b"\n")
-            self._file.flush()
+            self._file.truncate(0)
+            self._append(artifacts.canonical({"identity": identity}).encode() + b"\n")
             return
         whole = self._file.tell()
         while head := _line(self._file):
@@ -115,13 +119,16 @@ def kept(output: Path, identity: Mapping[str, Any], speed: Any = None) -> Iterat
         with at_once("finished images are kept"):
             yield Finished(None)
         return
-    path = output.with_name(f".{output.name}.partial")
-    with at_once("finished images are kept"), artifacts.exclusive(path, wait=True):
-        with open(path, "r+b") as file:
+    path, lock = (output.with_name(f".{output.name}.{end}") for end in ("partial", "lock"))
+    with at_once("finished images are kept"), artifacts.exclusive(lock, wait=True):
+        with writing(path):
+            file = open(path, "a+b")  # noqa: SIM115  # closed below
+        with file:
             finished = Finished(file)
             finished.load({**identity, **_bits(speed)})
             yield finished
         path.unlink(missing_ok=True)
+        lock.unlink(missing_ok=True)
 
 
 def _bits(speed: Any) -> dict[str, Any]:

@@ -273,10 +273,15 @@ def together(
     finished: Keeps | None = None,
 ) -> list[T]:
     """All results of `shared` in every process, where each needs them to go on."""
-    results = [list(shared(work, items, batch_size, label, finished))]
+    return broadcast(list(shared(work, items, batch_size, label, finished)))
+
+
+def broadcast(value: T) -> T:
+    """The main process's value, in every process."""
+    values = [value]
     if place()[1] > 1:
-        distributed.broadcast_object_list(results)
-    return results[0]
+        distributed.broadcast_object_list(values)
+    return values[0]
 
 
 def gather(value: T) -> list[T]:

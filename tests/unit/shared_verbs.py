@@ -1,15 +1,26 @@
-"""What `test_shared_verbs` runs, as one process or as each of two: verbs on a tiny project in this folder.
+"""What `test_shared_verbs` runs in this folder, a tiny project: as one process, as each of two, or stopped.
 
 What a verb reads of another is what one process made, in ``one``: two don't wait for each other's files.
 """
 
 from __future__ import annotations
 
+import io
 import os
+import re
+import signal
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stderr
+from typing import Any
+from unittest import mock
 
 from bridgepipe import cli
+from bridgepipe.finished import Finished
+from bridgepipe.interruption import Interrupted
+from bridgepipe.methods import ddib_points
+
+POINTS = 32  # of a batch
 
 SPEED = ["--runtime", "runtime.json"]
 EXTRACTOR = ["--extractor", "extractor.json", "--weights", "classifier.safetensors"]
@@ -71,7 +82,7 @@ def boundaries(out: str) -> Iterator[list[str]]:
 
 def studies(out: str) -> Iterator[list[str]]:
     read = [*config("study-samples"), *network("plain"), *files("one", statistics="statistics.safetensors")]
-    if out == "one":
+    if out in ("one", "stopped"):
         made = files(out, output="statistics.safetensors")
         yield ["statistics", "--data", "images.lmdb", *EXTRACTOR, *made]
     yield ["study-samples", *read, *EXTRACTOR, *files(out, output="samples.csv")]
@@ -79,17 +90,79 @@ def studies(out: str) -> Iterator[list[str]]:
     yield ["study", *read, "--data", "images.lmdb", *EXTRACTOR, *files(out, output="restored.csv")]
 
 
-def main(out: str) -> None:
-    for verbs in (
+def samples(out: str) -> Iterator[list[str]]:
+    read = [*config("restore"), *network("bridge"), "--data", "images.lmdb"]
+    yield ["sample", *read, *files(out, restored="restored.lmdb", corrupted="corrupted.lmdb")]
+    yield ["generate", *config("generate"), *network("plain"), *files(out, output="samples.lmdb")]
+
+
+def points(out: str) -> Iterator[list[str]]:
+    model = network("points")
+    data, truth = ["--data", "points.safetensors"], ["--truth", "points.safetensors"]
+    yield ["sample-points", *config("points"), *model, *data, *files(out, output="points.safetensors")]
+    ends = [f"--{end}{name}" for end in ("source", "target") for name in ("", "-config")]
+    of_ends = [word for pair in zip(ends, [model[1], model[3]] * 2, strict=True) for word in pair]
+    moved = files(out, output="moved.safetensors")
+    yield ["translate-points", *config("translate-points"), *data, *of_ends, *moved]
+    cycle = [*config("translate-points"), *data, *truth, *of_ends]
+    yield ["cycle-points", *cycle, *files(out, output="cycle.json")]
+
+
+def verbs(out: str) -> Iterator[list[str]]:
+    """All commands, their results in the folder ``out``."""
+    for some in (
         translation(out),
         translation(out, "-published"),
         translation_measures(out),
         boundaries(out),
         studies(out),
+        samples(out),
+        points(out),
     ):
-        for words in verbs:
+        for words in some:
             processes = [] if "search" in words else ["--processes", os.environ.get("WORLD_SIZE", "1")]
-            cli.app([*words, *SPEED, *processes], standalone_mode=False)
+            yield [*words, *SPEED, *processes]
+
+
+KEEPING = ("translate", "mixing", "latents", "strips", "stud", "sample", "generate", "cycle", "-fid")
+
+
+def keeps(words: list[str]) -> bool:
+    """Whether a verb keeps what it has finished."""
+    return words[0] == "statistics" or any(part in verb for verb in words[:2] for part in KEEPING)
+
+
+def stopped_once(words: list[str]) -> None:
+    """A command that is warned by Slurm after its second batch, and given again."""
+    added = 0
+
+    def add(self: Finished, label: str, batch: Any) -> None:
+        nonlocal added
+        keep(self, label, batch)
+        added += 1
+        if added == 2:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    keep, said = Finished.add, io.StringIO()
+    with mock.patch.object(Finished, "add", add):
+        try:
+            cli.app(words, standalone_mode=False)
+        except Interrupted:
+            assert added == 2
+        else:
+            raise AssertionError(f"not stopped: {words}")
+        with redirect_stderr(said):
+            cli.app(words, standalone_mode=False)
+    assert re.search("found [0-9]+ of [0-9]+ images finished", said.getvalue()), (words, said.getvalue())
+
+
+def main(out: str) -> None:
+    ddib_points.BATCH = POINTS
+    for words in verbs(out):
+        if out == "stopped" and keeps(words):
+            stopped_once(words)
+        else:
+            cli.app(words, standalone_mode=False)
 
 
 if __name__ == "__main__":

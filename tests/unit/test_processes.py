@@ -23,6 +23,7 @@ from bridgepipe.errors import UserError
 from bridgepipe.evaluation import fid
 from bridgepipe.interruption import RESUME_ME
 from bridgepipe.methods import i2sb
+from bridgepipe.networks import adm
 from bridgepipe.store import writer
 
 SCRIPT = Path(two_processes.__file__)
@@ -138,7 +139,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "corruption": "jpeg-5",
             "network": {"channel_mult": (1,), "attention_resolutions": ()},
             "train": {"steps": 40, "batch_size": 3, "flip": True},
-            "sample": {"nfe": 900},
+            "sample": {"nfe": 50},
             "evaluate": {"extractor": "none", "classifier": "none"},
         }
     )
@@ -257,27 +258,73 @@ def test_training_that_is_warned_while_it_starts_goes_back_into_the_queue(
     assert (tmp_path / "said").read_text() == "requeue 5\n"
 
 
+SAMPLE = [
+    *("--train-config", "train.json", "--model", "model.safetensors"),
+    *("--restored", "restored.lmdb", "--corrupted", "corrupted.lmdb"),
+]
+
+
+def sample(stage: Path, *options: str) -> subprocess.Popen[str]:
+    return bridgepipe(stage, "sample", *SAMPLE, *options)
+
+
+def finished(stage: Path, batches: int = 1) -> Callable[[], bool]:
+    """Whether so many batches of the restored images are finished."""
+    partial = stage / ".restored.lmdb.partial"
+    return lambda: partial.exists() and partial.read_bytes().count(b'"sha256"') >= batches
+
+
+def count_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    calls: list[int] = []
+    forward = adm.UNet.forward
+
+    def counted(self: adm.UNet, x: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        calls.append(len(x))
+        return forward(self, x, *rest)
+
+    monkeypatch.setattr(adm.UNet, "forward", counted)
+    return calls
+
+
 def test_failing_process_fails_the_command_and_leaves_nothing(stage: Path) -> None:
-    run = bridgepipe(
-        stage,
-        "sample",
-        "--train-config",
-        "train.json",
-        "--model",
-        "model.safetensors",
-        "--restored",
-        "restored.lmdb",
-        "--corrupted",
-        "corrupted.lmdb",
-    )
-    eventually(lambda: list(stage.glob(".restored.lmdb.*")), run)
+    run = sample(stage)
+    eventually(finished(stage), run)
     ranks = children(run)
     os.kill(ranks[1], signal.SIGKILL)
     code, errors = ended(run)
     assert (code, "process 1 of 2 ended first, with code -9" in errors) == (137, True)
     eventually_gone(ranks)
-    assert not list(stage.glob("*restored*")) + list(stage.glob("*corrupted*"))
-    assert not list(stage.glob(".*tmp"))
+    assert {f.name for f in stage.glob("*restored*")} - {".restored.lmdb.lock"} == {".restored.lmdb.partial"}
+    assert not list(stage.glob("*corrupted*")) + list(stage.glob(".*tmp"))
+
+
+def test_sampling_goes_on_where_it_was_killed_or_warned(stage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever ends it, and however many processes it has: the bytes are those of an undisturbed run."""
+    (stage / ".restored.lmdb.partial").unlink(missing_ok=True)
+    run = sample(stage)
+    eventually(finished(stage), run)
+    run.send_signal(signal.SIGUSR1)
+    code, errors = ended(run)
+    assert (code, "finished images are kept" in errors) == (RESUME_ME, True), errors
+
+    run = sample(stage, "--processes", "1")
+    eventually(finished(stage, 3), run)
+    run.kill()
+    assert "of 23 images finished" in ended(run)[1]
+    with open(stage / ".restored.lmdb.partial", "ab") as f:
+        f.write(b"half a record")
+
+    monkeypatch.chdir(stage)
+    alone = ["--config", "sample.json", "--data", "images.lmdb", "--runtime", "runtime.json", *SAMPLE]
+    calls = count_calls(monkeypatch)
+    assert CliRunner().invoke(cli.app, ["sample", *alone, "--processes", "1"]).exit_code == 0
+    continued = [(stage / f"{name}.lmdb").read_bytes() for name in ("restored", "corrupted")]
+    assert 0 < len(calls) <= 50 * 3
+    calls.clear()
+    assert CliRunner().invoke(cli.app, ["sample", *alone, "--processes", "1"]).exit_code == 0
+    assert len(calls) == 50 * 6
+    assert continued == [(stage / f"{name}.lmdb").read_bytes() for name in ("restored", "corrupted")]
+    assert not (stage / ".restored.lmdb.partial").exists()
 
 
 def test_number_of_processes_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from torch import nn
 
 from bridgepipe import artifacts, params
 from bridgepipe.cli import models
+from bridgepipe.datasets import points as point_sets
 from bridgepipe.evaluation.classifier import train_classifier
 from bridgepipe.methods import gaussian, i2sb
 from bridgepipe.store import ImageStore, writer
@@ -33,7 +34,9 @@ STORES = [
     ),
     *(f"{role}-{space}" for role in ("train", "test") for space in ("z", "h")),
     *(f"{edit}{end}" for edit in ("edit", "edit-samples") for end in ("", "-plain")),
+    *("restored", "corrupted", "samples"),
 ]
+POINTS = ["points", "moved"]
 TABLES = ["mixing.csv", "edit.csv", "samples.csv", "restored.csv"]
 METRICS = ["fid.json", "accuracy.json", "kept.json", "edit.json"]
 
@@ -115,6 +118,26 @@ def studies(folder: Path) -> None:
         {"model": "plain", "evaluate": {"extractor": "small"}, "study": study}
     )
     artifacts.write_json(folder / "config/study-samples.json", samples.stages()["study"])
+    generate = {"nfe": 2, "count": 10, "seed": 0}
+    drawn = params.Generation.model_validate(
+        {"model": "plain", "sample": generate, "evaluate": {"extractor": "small"}}
+    )
+    artifacts.write_json(folder / "config/generate.json", drawn.stages()["sample"])
+
+
+def points(folder: Path) -> None:
+    """Two batches and a bit."""
+    walk = {"solver": "ddim", "nfe": 3, "spacing": "log_snr", "grid": "exact"}
+    domain = params.PointModel.model_validate({"dataset": "moons", "train": STEPS}).stages()["train"]
+    arguments = {k: v for k, v in domain["network"].items() if k != "kind"}
+    diffusion = models.diffusion_of(domain, (2,), {})
+    save(folder / "points", domain, gaussian.network("points", diffusion, **arguments), shape=[2])
+    many = np.random.default_rng(0).normal(size=(shared_verbs.POINTS * 2 + 5, 2))
+    point_sets.save(folder / "points.safetensors", many, {})
+    sample = {**walk, "count": 50, "latents": len(many), "seed": 0}
+    artifacts.write_json(folder / "config/points.json", sample)
+    moved = {"translate": walk, "cycle": {"DDIM": {**walk, "keep": False}}, "count": len(many), "seed": 0}
+    artifacts.write_json(folder / "config/translate-points.json", moved)
 
 
 def run(folder: Path, *outs: str) -> None:
@@ -152,8 +175,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     translations(folder / "config")
     boundaries(folder / "config")
     studies(folder)
+    points(folder)
     run(folder, "one")
     run(folder, "two", "other")
+    run(folder, "stopped")
     return folder
 
 
@@ -163,10 +188,25 @@ def test_main_process_alone_writes(made: Path) -> None:
 
 
 @pytest.mark.parametrize("name", STORES)
-def test_stores_have_the_same_bytes(made: Path, name: str) -> None:
-    one, two = (made / out / f"{name}.lmdb" for out in ("one", "two"))
+@pytest.mark.parametrize("out", ["two", "stopped"])
+def test_stores_have_the_same_bytes(made: Path, name: str, out: str) -> None:
+    one, other = (made / out / f"{name}.lmdb" for out in ("one", out))
     assert len(ImageStore(one)) > 3
-    assert one.read_bytes() == two.read_bytes()
+    assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("name", POINTS)
+@pytest.mark.parametrize("out", ["two", "stopped"])
+def test_points_have_the_same_bytes(made: Path, name: str, out: str) -> None:
+    one, other = (made / out / f"{name}.safetensors" for out in ("one", out))
+    assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("name", [*TABLES, *METRICS, "mixing.json", "cycle.json", "statistics.safetensors"])
+def test_stopped_and_continued_is_as_if_undisturbed(made: Path, name: str) -> None:
+    one, stopped = ((made / out / name).read_bytes() for out in ("one", "stopped"))
+    assert one == stopped
+    assert not list((made / "stopped").glob(".*"))
 
 
 def test_translations_are_all_there(made: Path) -> None:

@@ -44,13 +44,16 @@ def statistics(
     speed = read_shared_runtime(runtime, threads, processes)
     from bridgepipe import lineage, running
     from bridgepipe.evaluation import features, fid
+    from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
 
     network, images = load_extractor(extractor, weights, speed), ImageStore(data)
     features.check_fits(network, images)
-    found = replace(fid.statistics(network, images, speed.batch_size), origin=lineage.origin(images))
-    if running.is_main():
-        found.save(output)
+    identity = {"extractor": features.describe(network), "images": images.digest}
+    with kept(output, identity, speed) as finished:
+        measured = fid.statistics(network, images, speed.batch_size, finished=finished)
+        if running.is_main():
+            replace(measured, origin=lineage.origin(images)).save(output)
 
 
 @metric_app.command("fid")
@@ -71,6 +74,7 @@ def fid_metric(
     from bridgepipe import lineage, running
     from bridgepipe.evaluation import fid, protocol
     from bridgepipe.evaluation.features import check_fits, describe
+    from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
 
     settings, network = read_settings(config), load_extractor(extractor, weights, speed)
@@ -81,7 +85,12 @@ def fid_metric(
     if corrupted is not None:
         stores["_corrupted"] = ImageStore(corrupted)
         lineage.made_together(*stores.values())
-    measured = {suffix: fid.statistics(network, s, speed.batch_size) for suffix, s in stores.items()}
+    identity = {"extractor": describe(network), "images": [store.digest for store in stores.values()]}
+    with kept(output, identity, speed) as finished:
+        measured = {
+            suffix: fid.statistics(network, s, speed.batch_size, label=f"features{suffix}", finished=finished)
+            for suffix, s in stores.items()
+        }
     if not running.is_main():
         return
     values: dict[str, Any] = {}

@@ -52,6 +52,7 @@ def translation_fid(
     from bridgepipe.evaluation import fid, protocol
     from bridgepipe.evaluation.features import Images, check_fits, describe
     from bridgepipe.evaluation.translation import Chosen
+    from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
 
     network = load_extractor(extractor, weights, speed)
@@ -63,8 +64,14 @@ def translation_fid(
     if source is not None:
         lineage.made_from(images, ImageStore(source), "source images")
         sets |= _beside(images, ImageStore(source), label, held_out=ImageStore(source).digest != real.digest)
-    against = fid.statistics(network, wanted, speed.batch_size)
-    measured = {suffix: fid.statistics(network, some, speed.batch_size) for suffix, some in sets.items()}
+    all_sets = {"_reference": wanted, **sets}
+    stores = [s.digest for s in (images, real)] + ([] if source is None else [ImageStore(source).digest])
+    with kept(output, {"extractor": describe(network), "images": stores}, speed) as finished:
+        measured = {
+            suffix: fid.statistics(network, s, speed.batch_size, label=f"features{suffix}", finished=finished)
+            for suffix, s in all_sets.items()
+        }
+    against = measured.pop("_reference")
     if not running.is_main():
         return
     values: dict[str, Any] = {}

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from bridgepipe import running
 from bridgepipe.classes import numbers_in
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation.features import Images, outputs
+from bridgepipe.evaluation.features import Images, per_image
 
 Z95 = 1.959963984540054  # two-sided 95 % point of the normal distribution
 
@@ -50,11 +49,8 @@ def classifier_accuracy(
     names = classes_of(classifier)
     if classes is not None:
         truth = np.asarray(numbers_in(names, classes, classifier.name, "accuracy"))[truth]
-    correct = 0
-    for start, logits in outputs(classifier.logits, images, batch_size, "accuracy"):
-        predicted = logits.argmax(dim=1).cpu().numpy()
-        correct += int((predicted == truth[start : start + len(predicted)]).sum())
-    correct = sum(running.gather(correct))
+    predicted = per_image(classifier.logits, images, batch_size, "accuracy").argmax(dim=1).numpy()
+    correct = int((predicted == truth).sum())
     return Accuracy(correct / len(truth), *wilson(correct, len(truth)), n=len(truth))
 
 

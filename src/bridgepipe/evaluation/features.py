@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from bridgepipe import ilsvrc, running
 from bridgepipe.artifacts import digest_file
 from bridgepipe.classes import numbers_in
 from bridgepipe.errors import UserError, reading
+from bridgepipe.finite import finite
 from bridgepipe.networks import plain
 
 Batch = Sequence[np.ndarray] | np.ndarray
@@ -212,48 +212,40 @@ def _identified(weights: str | Path, source: str) -> tuple[str, bool]:
     return found, found == fetch.load_sources()[source].sha256
 
 
-def batches(images: Images, batch_size: int, label: str) -> Iterator[tuple[int, list[np.ndarray]]]:
-    """Index of the first image and the images of each batch in order, under a progress bar.
-
-    Several processes take the batches in turn: each sees its own only. What a network makes of them while
-    they come is exact (`running.exactly`), as every measure goes through here.
-
-    Raises:
-        UserError: an image is not uint8 with 3 channels.
-    """
-    rank, world = running.place()
-    mine = range(0, len(images), batch_size)[rank::world]
-    with running.exactly():
-        for start in tqdm(mine, desc=label, disable=True if rank else None):
-            indices = range(start, min(start + batch_size, len(images)))
-            yield start, [_checked(images[i], f"{label}, number {i}") for i in indices]
-
-
 def outputs(
-    call: Callable[[Batch], Tensor], images: Images, batch_size: int, label: str
-) -> Iterator[tuple[int, Tensor]]:
-    """Index of the first image and what ``call`` makes of each batch, one row an image; see `batches`.
+    call: Callable[[Batch], Tensor],
+    images: Images,
+    batch_size: int,
+    label: str,
+    finished: running.Keeps | None = None,
+) -> Iterator[Tensor]:
+    """What ``call`` makes of all images in order, a row an image, batch by batch, on the main process.
+
+    Every measure goes through here: it computes exactly (`running.exactly`). The arguments are those of
+    `running.shared`.
 
     Raises:
-        UserError: a row is not finite: the image is named by its index; or as `batches`.
+        UserError: a row is not finite, or an image is not uint8 with 3 channels: its number is named.
     """
-    for start, batch in batches(images, batch_size, label):
-        rows = call(batch)
-        if bad := (~rows.isfinite().flatten(1).all(dim=1)).nonzero().flatten().tolist():
-            mend = "look at the image and at the weights: neither may hold values that are not finite"
-            raise UserError(f"the features of image {start + bad[0]} are not finite", label, mend)
-        yield start, rows
+
+    def run(piece: Sequence[int]) -> Tensor:
+        with running.exactly():
+            rows = call([_checked(images[i], f"{label}, number {i}") for i in piece])
+        return finite(rows, "an output of the extractor").cpu()
+
+    def work(share: Sequence[int]) -> Iterator[Tensor]:
+        return running.in_batches(run, share, batch_size, label)
+
+    return running.shared(work, range(len(images)), batch_size, label, finished)
 
 
 def per_image(call: Callable[[Batch], Tensor], images: Images, batch_size: int, label: str) -> Tensor:
-    """What ``call`` makes of all images, one row each, on the CPU and in every process.
+    """`outputs` as one tensor, in every process.
 
     Raises:
         UserError: as `outputs`.
     """
-    mine = {start: rows.cpu() for start, rows in outputs(call, images, batch_size, label)}
-    every = {start: made for share in running.gather(mine) for start, made in share.items()}
-    return torch.cat([every[start] for start in sorted(every)])
+    return torch.cat(running.broadcast(list(outputs(call, images, batch_size, label))))
 
 
 def data_digest(images: Images) -> str:

@@ -7,7 +7,7 @@ themselves, uses a bounded sample kept beside them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,12 @@ class Statistics:
 
 
 def statistics(
-    extractor: Extractor, images: Images, batch_size: int = 64, keep: int = 10_000, label: str = "features"
+    extractor: Extractor,
+    images: Images,
+    batch_size: int = 64,
+    keep: int = 10_000,
+    label: str = "features",
+    finished: running.Keeps | None = None,
 ) -> Statistics:
     """Moments of the features of all images, and the features of some of them.
 
@@ -122,7 +127,7 @@ def statistics(
         images: uint8 HWC arrays, at least 2.
         batch_size: images per call of the extractor.
         keep: size of the sample for the kernel distance; the choice depends on the counts only.
-        label: what the progress bar says.
+        label, finished: as of `running.shared`.
 
     Raises:
         UserError: fewer than 2 images, or features that are not finite.
@@ -134,23 +139,21 @@ def statistics(
             "sample or prepare more images",
         )
     kept = set(generator(0, "kernel distance sample").permutation(len(images))[:keep].tolist())
-    mine, rows = None, {}
-    for start, found in outputs(extractor.features, images, batch_size, label):
-        features = found.cpu()
-        mine = mine or Moments(features.shape[1])
-        mine.update(features)
-        rows[start] = features[[i for i in range(len(features)) if start + i in kept]]
-    moments, rows = _joined(running.gather((mine, rows)))
-    sample = torch.cat([rows[start] for start in sorted(rows)])
+    moments, sample = running.broadcast(
+        _moments(outputs(extractor.features, images, batch_size, label, finished), kept)
+    )
     return Statistics(moments.mu, moments.sigma, moments.n, sample, describe(extractor), data_digest(images))
 
 
-def _joined(shares: Sequence[tuple[Moments | None, dict[int, Tensor]]]) -> tuple[Moments, dict[int, Tensor]]:
-    """What several processes have seen; one that had no batch has no moments."""
-    first, *others = [moments for moments, _ in shares if moments is not None]
-    for other in others:
-        first.merge(other)
-    return first, {start: features for _, rows in shares for start, features in rows.items()}
+def _moments(batches: Iterator[Tensor], kept: Container[int]) -> tuple[Moments, Tensor]:
+    """Moments of all features, and the rows whose numbers are ``kept``; of none where there is no batch."""
+    moments, rows = Moments(0), []
+    for features in batches:
+        first = moments.n
+        moments = moments if first else Moments(features.shape[1])
+        moments.update(features)
+        rows.append(features[[i for i in range(len(features)) if first + i in kept]])
+    return moments, torch.cat(rows) if rows else torch.empty(0)
 
 
 def fid(a: Statistics, b: Statistics) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ import torch
 from started import all_succeed, free_port
 from torch import nn
 
-from bridgepipe import artifacts, params
+from bridgepipe import artifacts, cli, params
 from bridgepipe.cli import models
 from bridgepipe.datasets import points as point_sets
+from bridgepipe.errors import UserError
 from bridgepipe.evaluation.classifier import train_classifier
 from bridgepipe.methods import gaussian, i2sb
+from bridgepipe.networks import adm, mlp
 from bridgepipe.store import ImageStore, writer
 
 NETWORK = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1,), "attention_resolutions": ()}
@@ -234,3 +237,35 @@ def test_metrics_are_the_same(made: Path, name: str) -> None:
     one, two = (artifacts.read_json(made / out / name)["values"] for out in ("one", "two"))
     assert one
     assert two == pytest.approx(one, rel=1e-6, abs=1e-9)
+
+
+NO_NUMBER = r"the network at t = [-+.e0-9]+ is not a finite number \(.*, number \d+\)"
+OUTPUTS = ("--output", "--csv", "--figure", "--restored", "--corrupted", "--edited")
+
+
+def commands() -> Iterator[list[str]]:
+    """Those that call a network of images or points."""
+    for words in shared_verbs.verbs("one"):
+        if shared_verbs.keeps(words) and words[0] not in ("statistics", "evaluate"):
+            yield words
+
+
+@pytest.mark.parametrize("words", list(commands()), ids=lambda words: " ".join(words[:4]))
+def test_network_that_gives_no_number_stops_every_verb(
+    made: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A verb ends with the first bad item, the time of the call, and nothing written."""
+    for network in (adm.UNet, mlp.PointNet):
+        forward = network.forward
+
+        def failing(self: nn.Module, x: torch.Tensor, *rest: Any, forward: Any = forward) -> torch.Tensor:
+            output = forward(self, x, *rest)
+            output[1:] = torch.nan
+            return output
+
+        monkeypatch.setattr(network, "forward", failing)
+    monkeypatch.chdir(made)
+    words = [w.replace("one", "bad", 1) if words[i - 1] in OUTPUTS else w for i, w in enumerate(words)]
+    with pytest.raises(UserError, match=NO_NUMBER):
+        cli.app(words, standalone_mode=False)
+    assert not (made / "bad").exists() or not list((made / "bad").glob("[!.]*"))

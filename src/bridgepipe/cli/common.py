@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 File = Annotated[Path, typer.Option(show_default=False)]
 Config = Annotated[Path, typer.Option("--config", help="configuration of the stage")]
-Runtime = Annotated[Path, typer.Option(help="speed settings; defaults when the file is missing")]
+Runtime = Annotated[Path, typer.Option(help="how things run; defaults when the file is missing")]
 Sources = Annotated[Path | None, typer.Option(help="store of the corrupted half of every pair")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; default: runtime.threads")]
 Processes = Annotated[int | None, typer.Option(help="processes of this command; default: runtime.processes")]

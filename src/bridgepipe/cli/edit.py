@@ -44,6 +44,7 @@ def edit(
 
     from bridgepipe import figures_boundary
     from bridgepipe.datasets import images
+    from bridgepipe.finite import naming
     from bridgepipe.methods import boundary_edit
     from bridgepipe.methods import boundary_latents as bl
     from bridgepipe.pixels import to_uint8
@@ -63,17 +64,20 @@ def edit(
     how, h_space = editing_of(settings), space_of(network, settings["variant"])
     _, height, width = network.diffusion.shape
     x0 = bl.photo(pixels, (height, width)).to(network.device)
-    latents = bl.invert(h_space, network.process, x0, bl.Inversion(t=about.t, **inversion))
+    with naming(str(photo)):
+        latents = bl.invert(h_space, network.process, x0, bl.Inversion(t=about.t, **inversion))
 
     def noise() -> ItemNoise:  # the same for every edit, so that only the distance differs
         return ItemNoise(settings["seed"], DRAW, [0], network.device)
 
     before = [boundary_edit.Move(pair, d) for pair, d in zip(pairs, fixed, strict=False)]
-    plain = boundary_edit.reconstruct(h_space, network.process, latents, how, noise())
+    with naming(str(photo)):
+        plain = boundary_edit.reconstruct(h_space, network.process, latents, how, noise())
 
     def edited(d: float) -> np.ndarray:
         moves: list[Move] = [*before, boundary_edit.Move(pairs[-1], d)]
-        return to_uint8(boundary_edit.edit(h_space, network.process, latents, moves, how, noise()))[0]
+        with naming(f"{photo}, at distance {d:g}"):
+            return to_uint8(boundary_edit.edit(h_space, network.process, latents, moves, how, noise()))[0]
 
     strip = np.stack([edited(d) for d in along])
     beside = {"image": to_uint8(x0), "no edit": to_uint8(plain)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -53,22 +54,37 @@ def restore(
     threads: Threads = None,
 ) -> None:
     """Restore photographs with a trained experiment; they are taken as they are, nothing is corrupted."""
+    import numpy as np
+
+    from bridgepipe import running
     from bridgepipe.datasets import images
+    from bridgepipe.finished import kept
+    from bridgepipe.finite import naming
 
     places = {photo: output / f"{photo.stem}.png" for photo in photos}
     outputs.check(places)
     speed, folder = read_runtime(runtime, threads), results / experiment
     settings = read_settings(folder / "config/sample.json")
     how = sampling_of(settings["sample"])
+    weights, trained = folder / "model.safetensors", folder / "config/train.json"
+    digests = []
     for photo in photos:  # all are tried before the first is restored
         images.read_photo(photo)
-    for photo, place in places.items():
-        pixels = images.read_photo(photo)
-        problem = problem_of(settings, pixels.shape[:2])
-        restorer = load_restorer(folder / "model.safetensors", folder / "config/train.json", problem, speed)
-        restored = restorer.restore_photo(pixels, how)
-        images.write_png(place, restored, f"restored {experiment}")
-        print(place)
+        digests.append(artifacts.digest_file(photo))
+
+    def work(share: Sequence[int]) -> Iterator[np.ndarray]:
+        for item in share:
+            pixels = images.read_photo(photos[item])
+            restorer = load_restorer(weights, trained, problem_of(settings, pixels.shape[:2]), speed)
+            with naming(str(photos[item])):
+                yield restorer.restore_photo(pixels, how)[None]
+
+    identity = {"settings": settings, "model": artifacts.load_card(weights)[artifacts.CONTENT]}
+    with kept(output / experiment.replace("/", "-"), {**identity, "photos": digests}, speed) as finished:
+        batches = running.shared(work, range(len(photos)), 1, "restoring", finished)
+        for place, batch in zip(places.values(), batches, strict=True):
+            images.write_png(place, batch[0], f"restored {experiment}")
+            print(place)
 
 
 @app.command()

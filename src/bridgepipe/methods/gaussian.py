@@ -185,7 +185,7 @@ class Model:
         classes: number of real classes it is told; None: it is told none.
         null: the class that stands for none, of a network trained for classifier-free guidance.
         class_names: of the classes that it is told or tells apart, in their order.
-        runtime: device, precision, batch_size, channels_last, compile; speed only.
+        runtime: device, precision, batch_size, channels_last, compile.
     """
 
     def __init__(

@@ -177,7 +177,7 @@ class Restorer:
         network: predicts (x_n - x0) / std_fwd.
         problem: corruption and bridge.
         digest: of the network's weights.
-        runtime: device, precision, batch_size, channels_last, compile; speed only.
+        runtime: device, precision, batch_size, channels_last, compile.
     """
 
     def __init__(self, network: UNet, problem: Problem, digest: str, **runtime: Any) -> None:

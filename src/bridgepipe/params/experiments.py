@@ -35,7 +35,7 @@ from bridgepipe.params.common import (
 
 
 class Runtime(Strict):
-    """How things run. Changes speed, never results: an edit re-runs nothing."""
+    """How things run. An edit re-runs nothing: at most last bits move, see docs/gpu.md."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Precision = Field("tf32", description="tf32: as PyTorch on a GPU; fp32: exact there too")

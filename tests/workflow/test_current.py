@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from humanfriendly import parse_size
 from project import ROOT, Project
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
@@ -175,6 +176,11 @@ def test_an_edit_during_a_run_waits_for_its_end(folder: Path, capsys: pytest.Cap
     assert artifacts.read_json(SAMPLE)["sample"]["nfe"] == 8
     assert nfe_of(opened(nfe=3)) == 3
     assert artifacts.read_json(SAMPLE)["sample"]["nfe"] == 3
+
+
+def test_snakemake_reads_no_large_store_whole() -> None:
+    profile = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())
+    assert parse_size(profile["max-checksum-file-size"]) <= 100_000_000
 
 
 # GPUs

@@ -55,8 +55,12 @@ REMAKE = "if it was damaged, make it again; otherwise give a file made by bridge
 
 
 @contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
+def atomic(path: str | Path, one_of_many: bool = False) -> Iterator[Path]:
     """A temporary name beside ``path``; renamed to it on success, removed on failure.
+
+    Args:
+        path: file to write.
+        one_of_many: leave it to the caller to `sync` the folder, once after all of its files.
 
     Raises:
         UserError: the folder cannot be written, the disk is full, or another limit was met.
@@ -71,7 +75,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
             yield temporary
             sync(temporary)
             os.replace(temporary, path)
-            sync(path.parent)
+            if not one_of_many:
+                sync(path.parent)
         written.append(path)
     finally:
         with suppress(OSError):  # a read-only file system refuses even this

@@ -100,7 +100,9 @@ def test_restore_loses_no_photograph(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert {photo: photo.read_bytes() for photo in photos.values()} == originals
     # a second time it replaces what the first time made
     for _ in range(2):
-        assert run(capsys, "restore", photos[names[0]], "--output", out).split() == [str(out / "IMG_1.png")]
+        assert run(capsys, "restore", *[photos[names[0]]] * 2, "--output", out).split() == [
+            str(out / "IMG_1.png")
+        ]
 
 
 def test_every_verb_has_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,6 +82,7 @@ def translate(
                     images.write_png(beside[name], _joined(x, y), sources[name])
                 images.write_png(places[name], y, sources[name])
             progress.after(len(batch) * world)
+            outputs.finish(of[name] for name in batch for of in (places, beside) if of)
 
 
 def _origin(file: Path) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from bridgepipe import artifacts
 from bridgepipe.errors import UserError, writing
 
 OTHER = "give another place to --output"
@@ -37,6 +38,13 @@ def check(places: Mapping[Path, Path], searched: Path | None = None) -> None:
                     f"results inside {searched} would be taken for images next time", place, OTHER
                 )
             not_mine(place)
+
+
+def finish(places: Iterable[Path]) -> None:
+    """Bring the names of written pictures to the disk, once for each folder."""
+    for folder in sorted({place.parent for place in places}):
+        with writing(folder):
+            artifacts.sync(folder)
 
 
 def not_mine(place: Path) -> None:

@@ -61,6 +61,7 @@ def restore(
     from bridgepipe.finished import kept
     from bridgepipe.finite import naming
 
+    photos = list(dict.fromkeys(photos))
     places = {photo: output / f"{photo.stem}.png" for photo in photos}
     outputs.check(places)
     speed, folder = read_runtime(runtime, threads), results / experiment
@@ -85,6 +86,7 @@ def restore(
         for place, batch in zip(places.values(), batches, strict=True):
             images.write_png(place, batch[0], f"restored {experiment}")
             print(place)
+        outputs.finish(places.values())
 
 
 @app.command()

@@ -67,10 +67,13 @@ def read_photo(path: Path) -> np.ndarray:
 
 
 def write_png(path: Path, pixels: np.ndarray, made_of: str = "") -> None:
-    """Write uint8 ``[H, W, 3]`` as PNG, atomically, with a mark that `made_of` reads."""
+    """Write uint8 ``[H, W, 3]`` as PNG, atomically, with a mark that `made_of` reads.
+
+    It is one of many: the caller syncs their folder after the last.
+    """
     text = PngInfo()
     text.add_text(MARK, made_of)
-    with atomic(path) as temporary:
+    with atomic(path, one_of_many=True) as temporary:
         Image.fromarray(pixels).save(temporary, format="png", pnginfo=text)
 
 

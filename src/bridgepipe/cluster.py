@@ -5,18 +5,21 @@ Runs before the workflow is read, so it imports nothing heavy.
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bridgepipe import locks, yaml_reader
+import yaml
+
+from bridgepipe import locks, yaml_reader, yaml_scalars
 from bridgepipe.errors import UserError
 
 ANSWER_SECONDS = 10  # of sacct, squeue and scontrol; a database that is away would keep them waiting
@@ -30,6 +33,78 @@ ACTIVE = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "REQUE
 
 
 # what the profiles ask
+
+
+def check_profiles(arguments: Sequence[str]) -> None:
+    """Refuse what YAML reads as another number than was typed: a plain ``1:30:00`` is 5400.
+
+    Args:
+        arguments: that Snakemake was started with.
+
+    Raises:
+        UserError: such a text without quotes, with its file and line.
+    """
+    for file in _profiles(arguments):
+        for node in _scalars(yaml.compose(file.read_text(encoding="utf8"), yaml.SafeLoader)):
+            try:
+                if node.style is None:
+                    yaml_scalars.plain(node.value)
+            except yaml_scalars.Ambiguous as e:
+                mend = f"{e.mend}; runtime takes minutes, such as 90" if ":" in node.value else e.mend
+                raise UserError(str(e), f"{file}, line {node.start_mark.line + 1}", mend) from None
+
+
+def _profiles(arguments: Sequence[str]) -> Iterator[Path]:
+    """Files of the profiles in use, as Snakemake finds them."""
+    found = sys.modules.get("snakemake.cli")  # loaded when it is started, and slow to load otherwise
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--profile", action="append", default=[])
+    parser.add_argument("--workflow-profile", default="profiles/default")
+    known, _ = parser.parse_known_args(arguments)
+    named = known.profile or [os.environ.get("SNAKEMAKE_PROFILE", "")]
+    for name in (*named, known.workflow_profile):
+        if name not in ("", "none") and found and (place := found.get_profile_dir(name)):
+            yield place[1]
+
+
+def _scalars(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
+    """Texts and numbers below a node of YAML, keys left out."""
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+    elif isinstance(node, yaml.MappingNode):
+        for _, value in node.value:
+            yield from _scalars(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _scalars(value)
+
+
+def named(key: str, value: object) -> str:
+    """A setting that is a name, or several with commas between them: a partition, an account.
+
+    Raises:
+        UserError: YAML reads it as no text, or it holds what no name of Slurm holds.
+    """
+    if not isinstance(value, str) or not re.fullmatch(r"[\w.+@-]+(,[\w.+@-]+)*", value):
+        mend = "write names as Slurm shows them, in quotes; several with commas and no spaces between them"
+        raise UserError(f"{key} is {value!r}", PROFILE, mend)
+    return value
+
+
+def gpu_model(name: object) -> str:
+    """A model of GPUs, in the spelling that Snakemake's executor takes.
+
+    Raises:
+        UserError: a name that the executor would refuse at the first job that it sends.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.]+", name):
+        raise UserError(
+            f"gpu_model is {name!r}; Snakemake's executor takes letters, digits, _ and . only",
+            PROFILE,
+            "leave it empty and choose the nodes: give partitions.gpu a partition of this model alone, or"
+            " write constraint: FEATURE beside slurm_partition, with a feature that `sinfo -o '%G %f'` shows",
+        )
+    return name
 
 
 def status_command(accounting: str = "auto") -> str:

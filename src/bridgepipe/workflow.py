@@ -20,6 +20,7 @@ import yaml
 
 from bridgepipe import artifacts, cluster, config, listing, locks, params, yaml_reader
 from bridgepipe.config_errors import nearest
+from bridgepipe.duration import Durations
 from bridgepipe.errors import UserError
 
 # what an experiment of a method ends in, beside the table
@@ -72,6 +73,7 @@ class Pipeline:
         self.datasets = resolved.params.datasets
         self.extractors = resolved.params.extractors
         self.runtime = resolved.params.runtime
+        self._durations = Durations(self.experiment, self.datasets, self.runtime)
         self.methods = sorted({name.rsplit("/", 1)[0] for name in resolved.experiments})
         self.all_names = sorted({name.rsplit("/", 1)[1] for name in resolved.experiments})
 
@@ -111,6 +113,18 @@ class Pipeline:
     def grows(self, first: int) -> Callable[..., int]:
         """A resource that a job gets more of every time that it is sent again."""
         return lambda wildcards, attempt: first * attempt
+
+    def takes(self, least: int, method: str, stage: str) -> Callable[..., int]:
+        """Minutes of a job that calls networks: at least so many, and more where it computes more."""
+        return lambda wildcards, attempt: self._durations.minutes(
+            least, f"{method}/{wildcards.experiment}", stage, attempt
+        )
+
+    def takes_statistics(self, least: int) -> Callable[..., int]:
+        """Minutes of a job that takes the features of a split."""
+        return lambda wildcards, attempt: self._durations.statistics(
+            least, wildcards.dataset, wildcards.split, attempt
+        )
 
     # names of files
 
@@ -521,9 +535,11 @@ def open_params(values: Mapping[str, Any], files: Sequence[str | Path], plans: b
         files: YAML files, each laid over the one before.
         plans: whether this is the process that plans jobs, and not one of its jobs.
     """
-    # Slurm's warning before a time limit reaches every process of a job; only a training knows what to do
+    # Slurm's warning before a time limit reaches every process of a job; only what saves knows what to do
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
+        if plans:
+            cluster.check_profiles(sys.argv[1:])
         pipeline = _planned() if not plans and Path(PLANNED).exists() else _read(values, files, plans)
         if plans and not pipeline.write_unless_at_work():
             print(f"bridgepipe: {AT_WORK}", file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -194,3 +195,68 @@ def test_requeue_has_the_time_that_the_warning_leaves() -> None:
     profile = (Path(__file__).parents[2] / cluster.PROFILE).read_text()
     assert "--signal=USR1@120" in profile
     assert 2 * cluster.REQUEUE_SECONDS <= launch.REQUEUEING < 120
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what"),
+    [
+        ("default-resources:\n  runtime: 1:30:00\n", 2, "1:30:00 is text or a time"),
+        ("set-resources:\n  train: {runtime: 2:00}\n", 2, "2:00 is text or a time"),
+        ("jobs: 3\ndefault-resources: [mem_mb=1]\nset-threads:\n  train: 010\n", 4, "010 is .* base 8"),
+        ("__use_yte__: true\n__variables__:\n  account: 0123\n", 3, "0123 is .* base 8"),
+    ],
+)
+def test_a_number_that_yaml_reads_as_another_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, line: int, what: str
+) -> None:
+    import snakemake.cli  # noqa: F401
+
+    profile = tmp_path / "mine.yaml"
+    profile.write_text(text)
+    told = f"{what}.* \\({profile}, line {line}\\)"
+    monkeypatch.delenv("SNAKEMAKE_PROFILE", raising=False)
+    for arguments in (["--profile", str(profile), "all"], [f"--workflow-profile={profile}"]):
+        with pytest.raises(UserError, match=told):
+            cluster.check_profiles(arguments)
+    cluster.check_profiles(["all"])
+    monkeypatch.setenv("SNAKEMAKE_PROFILE", str(profile))
+    with pytest.raises(UserError, match=told):
+        cluster.check_profiles(["-n"])
+    profile.write_text(
+        text.replace("1:30:00", "90").replace("2:00", "120").replace("010", "8").replace("0123", "'0123'")
+    )
+    cluster.check_profiles(["-n"])
+
+
+@pytest.mark.parametrize("profile", ["default", "slurm", "cluster-generic", "kubernetes"])
+def test_our_profiles_hold_no_such_number(profile: str) -> None:
+    import snakemake.cli  # noqa: F401
+
+    cluster.check_profiles(["--profile", str(Path(__file__).parents[2] / "profiles" / profile)])
+
+
+@pytest.mark.parametrize("name", ["a100-80gb", "nvidia_a100:2", "a100 80gb", "'a100'", 4090, True, None])
+def test_a_model_that_the_executor_refuses_is_told_at_the_start(name: object) -> None:
+    with pytest.raises(UserError, match=r"gpu_model is .*constraint: FEATURE"):
+        cluster.gpu_model(name)
+
+
+def test_models_that_the_executor_takes() -> None:
+    assert cluster.gpu_model("a100") == "a100"
+    assert cluster.gpu_model("nvidia_a100_3g.20gb") == "nvidia_a100_3g.20gb"
+
+
+@pytest.mark.parametrize("value", ["", "gpu, long", "gpu;x", 83, False, None, ["gpu"]])
+def test_a_partition_or_account_that_is_no_name_is_told(value: object) -> None:
+    with pytest.raises(UserError, match=r"partitions\.gpu is .*in quotes"):
+        cluster.named("partitions.gpu", value)
+    assert cluster.named("partitions.gpu", "gpu,gpu-long") == "gpu,gpu-long"
+
+
+def test_the_executor_takes_what_the_profile_adds() -> None:
+    """Also that a requeued job goes on writing where it had written."""
+    from snakemake_executor_plugin_slurm import validation
+
+    extra = "--requeue --open-mode=append --signal=USR1@120"
+    assert extra in (Path(__file__).parents[2] / cluster.PROFILE).read_text()
+    validation.validate_slurm_extra(SimpleNamespace(resources=SimpleNamespace(slurm_extra=extra)))

@@ -22,7 +22,7 @@ rule boundary_mixing:
     resources:
         gpu=P.gpus,
         mem_mb=P.grows(16000 * P.runtime.processes),
-        runtime=P.grows(240),
+        runtime=P.takes(240, "boundary", "mixing"),
     message:
         "Mixing step of {wildcards.experiment}"
     shell:
@@ -51,7 +51,7 @@ rule boundary_latents:
     resources:
         gpu=P.gpus,
         mem_mb=P.grows(8000 * P.runtime.processes),
-        runtime=P.grows(480),
+        runtime=P.takes(480, "boundary", "latents"),
     params:
         mixing=lambda w, input: f"--mixing {input.mixing}" if input.mixing else "",
     message:

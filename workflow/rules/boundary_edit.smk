@@ -24,7 +24,7 @@ rule boundary_strips:
     resources:
         gpu=P.gpus,
         mem_mb=P.grows(8000 * P.runtime.processes),
-        runtime=P.grows(480),
+        runtime=P.takes(480, "boundary", "strips"),
     message:
         "Edits across the boundary of {wildcards.experiment}"
     shell:
@@ -75,7 +75,7 @@ rule boundary_evaluate:
     resources:
         gpu=P.gpus,
         mem_mb=P.grows(8000 * P.runtime.processes),
-        runtime=P.grows(120),
+        runtime=P.takes(120, "boundary", "features"),
     message:
         "What the edits of {wildcards.experiment} flip and keep"
     shell:

@@ -125,7 +125,7 @@ rule statistics:
     resources:
         gpu=P.gpus,
         mem_mb=P.grows(4000 * P.runtime.processes),
-        runtime=P.grows(240),
+        runtime=P.takes_statistics(240),
     message:
         "Reference statistics of {wildcards.dataset}/{wildcards.split} under {wildcards.extractor}"
     shell:

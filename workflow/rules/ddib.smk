@@ -22,7 +22,7 @@ rule translate:
     resources:
         gpu=P.gpus,
         mem_mb=P.grows(6000 * P.runtime.processes),
-        runtime=P.grows(240),
+        runtime=P.takes(240, "ddib/classes", "sample"),
     params:
         models=lambda w: P.translation_options(f"ddib/classes/{w.experiment}"),
     message:
@@ -48,7 +48,7 @@ rule translate_back:
     resources:
         gpu=P.gpus,
         mem_mb=P.grows(6000 * P.runtime.processes),
-        runtime=P.grows(480),
+        runtime=P.takes(480, "ddib/classes", "cycle"),
     params:
         models=lambda w: P.translation_options(f"ddib/classes/{w.experiment}"),
     message:

@@ -19,7 +19,7 @@ rule translation_fid:
     resources:
         gpu=P.gpus,
         mem_mb=P.grows(4000 * P.runtime.processes),
-        runtime=P.grows(120),
+        runtime=P.takes(120, "ddib/classes", "features"),
     params:
         source=lambda w, input: f"--source {input.source}" if input.source else "",
     message:
@@ -45,7 +45,7 @@ rule target_accuracy:
     resources:
         gpu=P.gpus,
         mem_mb=P.grows(4000 * P.runtime.processes),
-        runtime=P.grows(120),
+        runtime=P.takes(120, "ddib/classes", "features"),
     message:
         "Share of {wildcards.experiment} that is of the target class"
     shell:
@@ -69,7 +69,7 @@ rule kept:
     resources:
         gpu=P.gpus,
         mem_mb=P.grows(4000 * P.runtime.processes),
-        runtime=P.grows(120),
+        runtime=P.takes(120, "ddib/classes", "features"),
     params:
         real=lambda w: (
             "--real" if P.same_data(f"ddib/classes/{w.experiment}") else "--no-real"

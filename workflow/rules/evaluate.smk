@@ -25,7 +25,7 @@ rule fid:
     resources:
         gpu=P.gpus,
         mem_mb=P.grows(4000 * P.runtime.processes),
-        runtime=P.grows(120),
+        runtime=P.takes(120, "i2sb", "features"),
     params:
         corrupted=lambda w, input: f"--corrupted {input.corrupted}",
     message:
@@ -57,7 +57,7 @@ rule accuracy:
     resources:
         gpu=P.gpus,
         mem_mb=P.grows(4000 * P.runtime.processes),
-        runtime=P.grows(120),
+        runtime=P.takes(120, "i2sb", "features"),
     message:
         "Classifier accuracy of {wildcards.experiment}"
     shell:

@@ -21,7 +21,7 @@ rule sample:
     resources:
         gpu=P.gpus,
         mem_mb=P.grows(6000 * P.runtime.processes),
-        runtime=P.grows(240),
+        runtime=P.takes(240, "i2sb", "sample"),
     params:
         sources=lambda w, input: f"--sources {input.sources}" if input.sources else "",
     message:
@@ -75,7 +75,7 @@ rule study:
     resources:
         gpu=P.gpus,
         mem_mb=P.grows(6000 * P.runtime.processes),
-        runtime=P.grows(480),
+        runtime=P.takes(480, "i2sb", "study"),
     params:
         sources=lambda w, input: f"--sources {input.sources}" if input.sources else "",
     message:

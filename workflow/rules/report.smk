@@ -42,7 +42,7 @@ rule figure_path:
     resources:
         gpu=P.gpus,
         mem_mb=P.grows(6000 * P.runtime.processes),
-        runtime=P.grows(240),
+        runtime=P.takes(240, "i2sb", "path"),
     params:
         sources=lambda w, input: f"--sources {input.sources}" if input.sources else "",
     message:

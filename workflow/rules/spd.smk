@@ -36,7 +36,7 @@ rule generate:
     resources:
         gpu=P.gpus,
         mem_mb=P.grows(6000 * P.runtime.processes),
-        runtime=P.grows(240),
+        runtime=P.takes(240, "spd", "sample"),
     message:
         "Sampling {wildcards.experiment}, part {wildcards.part} of {wildcards.parts}"
     shell:
@@ -87,6 +87,10 @@ use rule fid as fid_of_samples with:
         "results/spd/{experiment}/logs/fid.log",
     benchmark:
         "results/spd/{experiment}/benchmarks/fid.tsv"
+    resources:
+        gpu=P.gpus,
+        mem_mb=P.grows(4000 * P.runtime.processes),
+        runtime=P.takes(120, "spd", "features"),
     params:
         corrupted="",
 
@@ -108,7 +112,7 @@ rule study_samples:
     resources:
         gpu=P.gpus,
         mem_mb=P.grows(6000 * P.runtime.processes),
-        runtime=P.grows(480),
+        runtime=P.takes(480, "spd", "study"),
     message:
         "FID against network calls of {wildcards.experiment}"
     shell:

@@ -22,7 +22,7 @@ rule train:
     resources:
         gpu=P.gpus,
         mem_mb=P.grows(8000 * P.runtime.processes),
-        runtime=1440,
+        runtime=P.runtime.longest,
     params:
         threads=lambda w: "--threads 1" if P.on_points(w.name) else "",
         sources=lambda w, input: f"--sources {input.sources}" if input.sources else "",

@@ -53,6 +53,12 @@ class Runtime(Strict):
     partitions: int = Field(
         1, ge=1, le=200, description="parallel sampling jobs; planning takes time with each"
     )
+    longest: int = Field(
+        1440,
+        ge=10,
+        le=100_000,
+        description="minutes that a job may ask for; one that needs more goes on in the next",
+    )
     save_every: Steps = Field(100, description="training steps between saved states")
     tensorboard: bool = False
 

@@ -1,0 +1,97 @@
+"""The time that jobs ask for follows what they compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from bridgepipe import config
+from bridgepipe.duration import Durations
+from bridgepipe.workflow import Pipeline
+
+ROOT = Path(__file__).parents[2]
+Values = dict[str, Any]
+
+
+def opened(
+    edit: Callable[[Values], None] = lambda values: None, scale: str = "paper", **runtime: Any
+) -> Pipeline:
+    values = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"scale": scale}
+    values["runtime"] |= {"longest": 100_000, **runtime}
+    edit(values)
+    return Pipeline(config.Resolved(values), values)
+
+
+def minutes(p: Pipeline, name: str, stage: str, attempt: int = 1, least: int = 60) -> int:
+    return Durations(p.experiment, p.datasets, p.runtime).minutes(least, name, stage, attempt)
+
+
+def nfe(calls: int) -> Callable[[Values], None]:
+    return lambda values: values["scales"]["paper"]["i2sb"]["sample"].update(nfe=calls)
+
+
+def test_a_part_of_the_published_setting_gets_the_time_it_takes() -> None:
+    """10,000 images of 256 x 256, 999 calls of 15.9 ms on an H100, in two parts: 22 hours."""
+    known = lambda values: values["scales"]["paper"]["i2sb"]["sample"].update(count=10_000)  # noqa: E731
+    asked = minutes(opened(known, partitions=2), "i2sb/jpeg-5", "sample")
+    assert 22 * 60 < asked < 5 * 22 * 60
+    assert minutes(opened(known, partitions=4), "i2sb/jpeg-5", "sample") == pytest.approx(asked / 2, abs=1)
+    assert minutes(opened(known, partitions=2, processes=2), "i2sb/jpeg-5", "sample") == pytest.approx(
+        asked / 2, abs=1
+    )
+    assert minutes(opened(known, partitions=2), "i2sb/jpeg-5", "sample", attempt=2) == 2 * asked
+
+
+def test_it_follows_calls_and_size() -> None:
+    many, few = (minutes(opened(nfe(calls)), "i2sb/jpeg-5", "sample", least=1) for calls in (900, 90))
+    assert many == pytest.approx(10 * few, rel=0.01)
+
+    p = opened(nfe(900))
+    small = {name: d.model_copy(update={"size": 128}) for name, d in p.datasets.items() if name[:4] == "imag"}
+    of_small = Durations(p.experiment, {**p.datasets, **small}, p.runtime).minutes(1, "i2sb/jpeg-5", "sample")
+    assert of_small == pytest.approx(many / 4, rel=0.05)
+
+
+def test_it_stays_between_the_least_and_the_longest() -> None:
+    assert minutes(opened(scale="demo"), "i2sb/jpeg-5", "sample", least=240) == 240
+    assert minutes(opened(longest=1440), "i2sb/jpeg-5", "sample", attempt=3, least=240) == 1440
+    assert minutes(opened(longest=100, scale="demo"), "i2sb/jpeg-5", "sample", least=240) == 100
+
+
+def test_a_cpu_is_given_more() -> None:
+    assert minutes(opened(nfe(9), device="cpu"), "i2sb/jpeg-5", "sample") > minutes(
+        opened(nfe(9)), "i2sb/jpeg-5", "sample"
+    )
+
+
+STAGES = {
+    "i2sb": ("sample", "path", "features"),
+    "spd": ("sample", "features"),
+    "ddib/classes": ("sample", "cycle", "features"),
+    "boundary": ("mixing", "latents", "strips", "features"),
+}
+
+
+@pytest.mark.parametrize("scale", ["demo", "paper"])
+def test_every_stage_of_every_experiment_has_an_estimate(scale: str) -> None:
+    p = opened(scale=scale)
+    for method, stages in STAGES.items():
+        for name in p.names(method):
+            for stage in stages:
+                assert minutes(p, f"{method}/{name}", stage, least=1) >= 1
+            if getattr(p.experiment(f"{method}/{name}"), "study", None):
+                assert minutes(p, f"{method}/{name}", "study", least=1) >= 1
+
+
+def test_rules_ask_for_it() -> None:
+    p = opened(longest=1440)
+    takes = p.takes(240, "i2sb", "sample")
+    assert takes(SimpleNamespace(experiment="jpeg-5"), attempt=1) == 1440
+    of_training = p.takes_statistics(240)(SimpleNamespace(dataset="imagenet256", split="train"), attempt=1)
+    assert of_training == 428  # 1,281,167 images
+    assert p.takes_statistics(240)(SimpleNamespace(dataset="digits", split="train"), attempt=2) == 480

@@ -34,7 +34,9 @@ LAYERS = {
     "config_checks": {"params"},
     "config": {"params", "config_errors", "config_checks", "yaml_reader"},
     "yaml_reader": {"yaml_scalars"},
+    "duration": {"params"},
     "workflow": {
+        "duration",
         "config",
         "config_errors",
         "yaml_reader",
@@ -105,6 +107,7 @@ def test_only_the_command_line_and_the_workflow_see_the_configuration() -> None:
             "config_checks",
             "config_errors",
             "workflow",
+            "duration",
         ):
             assert not own_layers(file) & {"config", "params"}, file
 

@@ -95,3 +95,12 @@ def test_rules_ask_for_it() -> None:
     of_training = p.takes_statistics(240)(SimpleNamespace(dataset="imagenet256", split="train"), attempt=1)
     assert of_training == 428  # 1,281,167 images
     assert p.takes_statistics(240)(SimpleNamespace(dataset="digits", split="train"), attempt=2) == 480
+
+
+def test_a_training_knows_every_setting_of_the_runtime() -> None:
+    from bridgepipe import training
+    from bridgepipe.cli.common import fields_of
+    from bridgepipe.cli.train import JOBS
+
+    runtime = opened().runtime.model_dump()
+    assert training.Running(**fields_of(training.Running, runtime, JOBS)).save_every == runtime["save_every"]

@@ -27,7 +27,7 @@ from bridgepipe.errors import UserError
 
 app = typer.Typer()
 # of runtime, besides training; of train, besides the loop
-JOBS = ("threads", "processes", "batch_size", "partitions")
+JOBS = ("threads", "processes", "batch_size", "partitions", "longest")
 START = ("published", "init", "new_channels")
 # settings that no step depends on: how long a training is and what its log tells, and names of files and
 # data, which count by their content

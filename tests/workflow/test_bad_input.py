@@ -105,7 +105,7 @@ def test_truncated_store(project: Project, capsys: pytest.CaptureFixture[str], k
     assert nothing_left(project.folder / "out")
 
 
-def test_store_of_another_size(project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_originals_of_other_images(project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = tmp_path / "small.lmdb"
     with store.writer(small, {}) as w:
         for _ in range(40):
@@ -113,8 +113,7 @@ def test_store_of_another_size(project: Project, tmp_path: Path, capsys: pytest.
     restored = project.folder / EXPERIMENT / "restored.lmdb"
     words = ["evaluate", "restoration", "--restored", restored, "--corrupted", restored]
     line = refused(capsys, *words, "--originals", small, "--output", tmp_path / "out/r.json")
-    assert "30" in line
-    assert "32" in line
+    assert re.search(r"originals of other images.*give the originals that it was made from", line), line
     assert nothing_left(tmp_path / "out")
 
 

@@ -105,7 +105,9 @@ def test_truncated_store(project: Project, capsys: pytest.CaptureFixture[str], k
     assert nothing_left(project.folder / "out")
 
 
-def test_originals_of_other_images(project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_originals_of_other_images(
+    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     small = tmp_path / "small.lmdb"
     with store.writer(small, {}) as w:
         for _ in range(40):

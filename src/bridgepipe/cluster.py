@@ -19,7 +19,7 @@ from pathlib import Path
 
 import yaml
 
-from bridgepipe import locks, yaml_reader, yaml_scalars
+from bridgepipe import launch, locks, yaml_reader, yaml_scalars
 from bridgepipe.errors import UserError
 
 ANSWER_SECONDS = 10  # of sacct, squeue and scontrol; a database that is away would keep them waiting
@@ -140,7 +140,7 @@ def gpus_here() -> int:
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return len([device for device in chosen.split(",") if device.strip() not in ("", "-1")])
-    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    return len(list(launch.GPUS.glob("*")))
 
 
 def gpu_rules(folder: str | Path, params: str | Path = "params.yaml") -> list[str]:

@@ -6,16 +6,20 @@ Imports nothing heavy: the process that only waits for the others stays small.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+from typing import IO
 
 from bridgepipe import interruption
 from bridgepipe.errors import UserError
@@ -23,6 +27,11 @@ from bridgepipe.errors import UserError
 CHILD = "BRIDGEPIPE_CHILD"  # set in the processes that `start` started
 GRACE = 5.0  # seconds for the others to end when one process has failed, and again after SIGTERM
 REQUEUEING = 100.0  # seconds that the main process may need to put its job back into Slurm's queue
+
+GPUS = Path("/proc/driver/nvidia/gpus")
+LAUNCHERS = ("SLURM_JOB_ID", "WORLD_SIZE")
+
+_claimed: list[IO[str]] = []  # locks of the GPUs of this process
 
 Processes = Sequence[subprocess.Popen[bytes]]
 
@@ -53,6 +62,32 @@ def start(processes: int, threads: int = 1) -> None:
         )
     if CHILD in os.environ:
         _end_with_the_launcher()
+
+
+def claim_gpus(count: int) -> None:
+    """Use GPUs that no other command of this machine has claimed, until this process ends.
+
+    Snakemake starts jobs beside each other and tells none which GPU is its own: all would take the first.
+    Nothing is claimed where someone else hands GPUs out (Slurm, ``CUDA_VISIBLE_DEVICES``, another launcher).
+    """
+    present = len(list(GPUS.glob("*")))
+    if present <= count or any(name in os.environ for name in ("CUDA_VISIBLE_DEVICES", *LAUNCHERS)):
+        return
+    free: dict[int, IO[str]] = {}
+    for k in range(present):
+        lock: IO[str] = open(Path(tempfile.gettempdir()) / f"bridgepipe-{os.getuid()}-gpu-{k}.lock", "a")  # noqa: SIM115
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+        else:
+            free[k] = lock
+        if len(free) == count:
+            _claimed.extend(free.values())
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, free))
+            return
+    for lock in free.values():
+        lock.close()
 
 
 def here() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from project import ROOT, Project
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
 
-from bridgepipe import artifacts, cluster, workflow
+from bridgepipe import artifacts, cluster, launch, workflow
 
 Values = dict[str, Any]
 Jobs = dict[str, dict[str, Any]]
@@ -223,3 +224,28 @@ def test_every_rule_that_calls_a_network_asks_for_a_gpu_and_has_the_masks(folder
 def test_gpus_of_this_machine(monkeypatch: pytest.MonkeyPatch, visible: str, count: int) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert cluster.gpus_here() == count
+
+
+def test_jobs_beside_each_other_take_different_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for k in range(3):
+        (tmp_path / "gpus" / str(k)).mkdir(parents=True)
+    monkeypatch.setattr(launch, "GPUS", tmp_path / "gpus")
+    monkeypatch.setattr(launch, "_claimed", [])
+    monkeypatch.setattr(launch.tempfile, "gettempdir", lambda: str(tmp_path))
+    for name in ("SLURM_JOB_ID", "WORLD_SIZE", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    given = []
+    for count in (1, 2, 1):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        launch.claim_gpus(count)  # a lock is held against the same process too
+        given.append(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    assert given == ["0", "1,2", None]
+    for lock in launch._claimed:
+        lock.close()
+    launch.claim_gpus(1)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
+    launch.claim_gpus(1)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "2"
+    for lock in launch._claimed:
+        lock.close()

@@ -37,9 +37,15 @@ def read_runtime(path: Path, threads: int | None = None) -> params.Runtime:
     import torch
 
     runtime = read_runtime_file(path)
+    _claim_gpus(runtime, 1)
     torch.set_num_threads(max(1, (threads or runtime.threads) // launch.here()))
     provenance.use(**{name: getattr(runtime, name) for name in BITS})
     return runtime
+
+
+def _claim_gpus(runtime: params.Runtime, count: int) -> None:
+    if runtime.device in ("auto", "cuda"):
+        launch.claim_gpus(count)
 
 
 def read_shared_runtime(path: Path, threads: int | None, processes: int | None) -> params.Runtime:
@@ -50,6 +56,7 @@ def read_shared_runtime(path: Path, threads: int | None, processes: int | None) 
     """
     runtime = read_runtime_file(path)
     wanted = processes or runtime.processes
+    _claim_gpus(runtime, wanted)
     launch.start(wanted, max(1, (threads or runtime.threads) // wanted))
     return read_runtime(path, threads)
 

@@ -1,18 +1,26 @@
 # make demo: the main job on embedded real data.   make test: the tests.   Each sets up what it needs.
 .PHONY: setup demo test test-engines lint bench report schema sync faults system-setup clean
 SHELL := /bin/bash
-PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
+ifndef PYTHON
+PYTHON := $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
+endif
 BIN := .venv/bin
 STAGES := python workflow/dvc_stages.py
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+# scripts of an environment hold its folder and belong to one Python: a moved project or another Python makes it anew
+STAMP := $(CURDIR) $(shell $(PYTHON) -V 2>&1)
+ifneq ($(shell cat .venv/.ready 2>/dev/null),$(STAMP))
+.PHONY: .venv/.ready
+endif
 
 setup: .venv/.ready
 
 .venv/.ready: pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "bridgepipe needs Python 3.11 or newer (make PYTHON=/path/to/python3.11)" >&2; exit 1; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]'
-	@touch $@
+	@echo "$(STAMP)" > $@
 
 demo: setup
 	@snakemake --quiet rules -- demo
@@ -65,5 +73,6 @@ faults: setup
 schema: setup
 	bridgepipe schema
 
-clean:
-	rm -rf results data .snakemake report.html
+# what can be made again; downloads, own pictures and training states stay
+clean: setup
+	@bridgepipe clean

@@ -8,18 +8,19 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
-from bridgepipe import launch, locks, yaml_reader, yaml_scalars
+from bridgepipe import artifacts, launch, locks, yaml_reader, yaml_scalars
 from bridgepipe.errors import UserError
 
 ANSWER_SECONDS = 10  # of sacct, squeue and scontrol; a database that is away would keep them waiting
@@ -227,21 +228,37 @@ def present() -> bool:
     return shutil.which("squeue") is not None
 
 
-def last_jobs(folder: Path) -> list[Job]:
+def last_jobs(folder: Path, states: Mapping[str, str]) -> list[Job]:
     """The last job of every command that was run in a folder, oldest first.
 
-    Raises:
-        UserError: Slurm is here but does not answer.
+    Snakemake's log tells of all jobs, unless it was asked to be quiet; commands that are done have left their
+    records beside what they made.
+
+    Args:
+        folder: of the project.
+        states: Slurm's, by the number of the job.
     """
-    jobs: dict[str, Job] = {}
+    jobs = _recorded(folder)
     logs = sorted((folder / ".snakemake/log").glob("*.snakemake.log"))
     for log in logs:
         open_state = "RUNNING" if log == logs[-1] and _at_work(folder) else "STOPPED"
         for command, job in _read_log(log.read_text(encoding="utf8", errors="replace"), open_state).items():
             jobs.pop(command, None)
             jobs[command] = job
-    states = _slurm_states() if present() else {}
     return [replace(j, state=states.get(j.number, j.state)) for j in jobs.values()]
+
+
+def _recorded(folder: Path) -> dict[str, Job]:
+    """Jobs by command that are done, from the records of provenance, oldest first."""
+    records = [f for home in ("data", "results") for f in (folder / home).glob("**/provenance/*.json")]
+    jobs: dict[str, Job] = {}
+    for record in sorted(records, key=lambda f: f.stat().st_mtime_ns):
+        with suppress(UserError, KeyError, TypeError):  # a record of an older version
+            told = artifacts.read_json(record)
+            command = shlex.join(["bridgepipe", *told["command"]])
+            jobs.pop(command, None)
+            jobs[command] = Job(*_said_by(command), "", "COMPLETED", told.get("log", ""))
+    return jobs
 
 
 def table(jobs: Sequence[Job]) -> str:
@@ -269,9 +286,9 @@ def _read_log(text: str, open_state: str) -> dict[str, Job]:
             if m[2]:
                 change(state="FAILED")
         elif m := re.match(r"Shell command: (bridgepipe .*)", line):
-            commands[number] = m[1]
-            jobs.pop(m[1], None)  # a retry comes last
-            jobs[m[1]] = Job(*_said_by(m[1]), f"#{number}", open_state, _log_of(m[1]))
+            commands[number] = _bare(m[1])
+            jobs.pop(_bare(m[1]), None)  # a retry comes last
+            jobs[_bare(m[1])] = Job(*_said_by(m[1]), f"#{number}", open_state, _log_of(m[1]))
         elif m := re.match(r"Job (\d+) has been submitted with SLURM jobid (\d+) .*/rule_(\w+)/", line):
             number = m[1]
             change(number=m[2], rule=m[3])
@@ -288,6 +305,11 @@ def _said_by(command: str) -> tuple[str, str]:
     return (verb[1].strip() if verb else ""), ((found[1] or found[2]) if found else "")
 
 
+def _bare(command: str) -> str:
+    """A command without the log that it writes to."""
+    return " ".join(re.sub(r" > \S+ 2>&1$", "", command).split())
+
+
 def _log_of(command: str) -> str:
     found = re.search(r"> (\S+) 2>&1$", command)
     return found[1] if found else ""
@@ -298,8 +320,12 @@ def _at_work(folder: Path) -> bool:
     return locks.held(folder / LOCK) is not None
 
 
-def _slurm_states() -> dict[str, str]:
-    """States of this user's jobs by number: the accounting database's, then the controller's."""
+def slurm_states() -> dict[str, str]:
+    """States of this user's jobs by number: the accounting database's, then the controller's.
+
+    Raises:
+        UserError: Slurm is here but does not answer.
+    """
     states: dict[str, str] = {}
     with suppress(subprocess.TimeoutExpired):
         past = _run(

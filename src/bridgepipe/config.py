@@ -45,6 +45,7 @@ class Resolved:
     """
 
     def __init__(self, values: Mapping[str, Any], places: Places | str = "params.yaml") -> None:
+        self.values = values
         self.places = Places.of(values, places) if isinstance(places, str) else places
         self.params = validated(Params, values, self.places)
         self._known(("scale",), self.params.scale, self.params.scales)

@@ -11,6 +11,7 @@ import platform
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -94,9 +95,19 @@ def record(command: Sequence[str], started: float) -> None:
         "inputs": {str(p): stamp(p) for p in inputs},
         "sessions": _sessions or [facts(**_settings)],
         "seconds": round(time.monotonic() - started, 1),
+        "log": _log(),
     }
     for path in made:
         artifacts.write_json(record_of(path), told)
+
+
+def _log() -> str:
+    """The file that this command's output goes to; empty where that is no file, or the system can't tell."""
+    with suppress(OSError, ValueError):
+        file = Path(os.readlink("/proc/self/fd/1"))
+        if file.is_file():
+            return str(file.relative_to(Path.cwd()))
+    return ""
 
 
 def record_of(path: Path) -> Path:

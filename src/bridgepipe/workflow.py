@@ -59,15 +59,13 @@ STUDIES = ("i2sb", "spd")
 class Pipeline:
     """The workflow's view of the parameters."""
 
-    def __init__(self, resolved: config.Resolved, written: Mapping[str, Any], plans: bool = True) -> None:
+    def __init__(self, resolved: config.Resolved, plans: bool = True) -> None:
         """
         Args:
             resolved: the parameters.
-            written: content of params.yaml that they were resolved from.
             plans: whether this process plans jobs and may write what they read; a job may not.
         """
         self._resolved = resolved
-        self._written = written
         self.plans = plans
         self._listed: set[str] = set()  # by this process
         self.datasets = resolved.params.datasets
@@ -470,7 +468,7 @@ class Pipeline:
             _stop(e)
 
     def _write(self) -> None:
-        for path, content in {**self._resolved.stage_files(), PLANNED: self._written}.items():
+        for path, content in {**self._resolved.stage_files(), PLANNED: self._resolved.values}.items():
             _write_if_changed(Path(path), content)
 
     def write_unless_at_work(self) -> bool:
@@ -553,13 +551,13 @@ def open_params(values: Mapping[str, Any], files: Sequence[str | Path], plans: b
 def _read(values: Mapping[str, Any], files: Sequence[str | Path], plans: bool) -> Pipeline:
     layers = [yaml_reader.read(file) for file in files] + [yaml_reader.given(values)]
     document = reduce(lambda below, above: above.over(below), layers)
-    return Pipeline(config.Resolved(document.values, document.places), document.values, plans)
+    return Pipeline(config.Resolved(document.values, document.places), plans)
 
 
 def _planned() -> Pipeline:
     """As the run that is at work here, or was last, was planned."""
     values = artifacts.read_json(PLANNED)
-    return Pipeline(config.Resolved(values), values, plans=False)
+    return Pipeline(config.Resolved(values), plans=False)
 
 
 def _from_here(file: Path) -> Path:

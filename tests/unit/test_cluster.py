@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bridgepipe import cluster, launch, locks
+from bridgepipe import artifacts, cluster, launch, locks
 from bridgepipe.errors import UserError
 
 CONFIG = 'echo "MinJobAge               = {age} sec"'
@@ -120,13 +120,43 @@ def test_jobs_of_a_folder_without_slurm(
     ]
 
 
+def test_commands_that_are_done_are_known_by_their_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`make demo` asks Snakemake to be quiet, and then its log names no job."""
+    from bridgepipe.cli.status import status
+
+    monkeypatch.setenv("PATH", "")
+    command = ["evaluate", "fid", "--images", "results/i2sb/jpeg-5/restored.lmdb"]
+    told = {"command": command, "log": "results/i2sb/jpeg-5/logs/fid.log"}
+    artifacts.write_json(tmp_path / "results/i2sb/jpeg-5/provenance/fid.json.json", told)
+    status(tmp_path)
+    assert capsys.readouterr().out.splitlines()[-1].split() == [
+        *("evaluate", "fid", "i2sb/jpeg-5", "COMPLETED", "results/i2sb/jpeg-5/logs/fid.log"),
+    ]
+
+
+def test_a_client_of_slurm_without_a_cluster_is_told(
+    commands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bridgepipe.cli.status import status
+
+    pretend(commands, sacct="exit 1", squeue="echo no configuration >&2; exit 1")
+    (tmp_path / ".snakemake/log").mkdir(parents=True)
+    (tmp_path / ".snakemake/log/1.snakemake.log").write_text(LOG)
+    status(tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert "no configuration" in lines[0]
+    assert lines[-1].startswith("evaluate fid  i2sb/jpeg-5")
+
+
 def test_slurm_has_the_last_word(commands: Path, tmp_path: Path) -> None:
     pretend(
         commands, sacct="exit 1", squeue="echo '18|PENDING|Resources|/p|rule_train_wildcards_i2sb_jpeg-5'"
     )
     (tmp_path / ".snakemake/log").mkdir(parents=True)
     (tmp_path / ".snakemake/log/1.snakemake.log").write_text(LOG)
-    states = {job.number: job.state for job in cluster.last_jobs(tmp_path)}
+    states = {job.number: job.state for job in cluster.last_jobs(tmp_path, cluster.slurm_states())}
     assert states == {"#2": "COMPLETED", "18": "PENDING (Resources)", "#3": "FAILED"}
 
 

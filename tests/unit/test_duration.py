@@ -24,7 +24,7 @@ def opened(
     values = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"scale": scale}
     values["runtime"] |= {"longest": 100_000, **runtime}
     edit(values)
-    return Pipeline(config.Resolved(values), values)
+    return Pipeline(config.Resolved(values))
 
 
 def minutes(p: Pipeline, name: str, stage: str, attempt: int = 1, least: int = 60) -> int:

@@ -52,7 +52,7 @@ def test_what_people_write_elsewhere_has_no_records(project: Path) -> None:
 
 
 def test_only_a_verb_that_succeeds_leaves_records(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "app", lambda: made("results/x/a.json") and sys.exit(2))
+    monkeypatch.setattr(cli, "app", lambda **_: made("results/x/a.json") and sys.exit(2))
     with pytest.raises(SystemExit):
         cli.main()
     assert not list(project.rglob("provenance"))

@@ -7,8 +7,10 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import jinja2
 import pytest
 import yaml
 from humanfriendly import parse_size
@@ -62,7 +64,11 @@ def planned(folder: Path) -> Jobs:
 
 
 def _fingerprint(job: Any, flow: Any) -> dict[str, Any]:
-    config = [file for file in map(str, job.input) if re.search(r"/config/|checkpoints/[^/]+.json$", file)]
+    config = [
+        file
+        for file in map(str, job.input)
+        if re.search(r"/config/|/config\.json$|checkpoints/[^/]+\.json$", file)
+    ]
     triggers = [sorted(map(repr, job.non_derived_params)), [artifacts.read_json(file) for file in config]]
     return {
         "rule": job.rule.name,
@@ -249,3 +255,39 @@ def test_jobs_beside_each_other_take_different_gpus(tmp_path: Path, monkeypatch:
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "2"
     for lock in launch._claimed:
         lock.close()
+
+
+def test_every_message_and_caption_names_what_it_is_about(folder: Path) -> None:
+    empty = re.compile(r"(?:^|\s)(?:``)?/|/(?:``)?(?:[\s.]|$)|````|(?:of|in|for|under)\s*$|\{")
+    captions = 0
+    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+        opened = api.workflow(ResourceSettings(cores=1), snakefile=folder / "Snakefile", workdir=folder)
+        opened.dag(DAGSettings(targets={"all"}, forceall=True))
+        flow = opened._workflow
+        flow._prepare_dag(forceall=True, ignore_incomplete=True, lock_warn_only=True)
+        flow._build_dag()
+        for job in (job for job in flow.dag.jobs if job.output):
+            assert job.message, job.rule.name
+            assert not empty.search(job.message), job.message
+            for file in (f for f in job.output if f.flags.get("report")):
+                caption = re.sub(
+                    r"\{(\w+)\}", lambda m: job.wildcards[m[1]], str(file.flags["report"].caption)
+                )
+                source = (ROOT / "workflow/report" / Path(caption).name).read_text(encoding="utf8")
+                template = jinja2.Template(source, undefined=jinja2.StrictUndefined)
+                text = template.render(
+                    snakemake=SimpleNamespace(wildcards=SimpleNamespace(**job.wildcards_dict))
+                )
+                assert not empty.search(text), text
+                captions += 1
+    assert captions > 5
+
+
+@pytest.mark.parametrize("home", ["results", "data"])
+def test_results_and_data_may_lie_on_another_disk(project: Project, tmp_path: Path, home: str) -> None:
+    (project.folder / home).rename(tmp_path / "disk")
+    (project.folder / home).symlink_to(tmp_path / "disk")
+    assert project.planned() == set()
+    project.edit(lambda v: v["scales"]["demo"]["i2sb"]["evaluate"].update(reference="train"))
+    assert "fid" in project.planned()
+    assert "train" not in project.planned()

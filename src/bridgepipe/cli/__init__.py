@@ -26,6 +26,7 @@ from bridgepipe.cli import (
     boundary,
     boundary_edits,
     boundary_figures,
+    clean,
     color,
     data,
     edit,
@@ -68,6 +69,7 @@ for module in (
     study,
     plan,
     verify,
+    clean,
 ):
     app.registered_commands += module.app.registered_commands
 for stage in (boundary_edits.app, boundary_figures.app, edit.boundary_app):

@@ -22,10 +22,22 @@ def status(folder: Path = Path()) -> None:
     if not folder.is_dir():
         raise UserError("no such folder", folder, "give the folder of a project")
 
-    if not cluster.present():
-        print("no Slurm here: states are those of Snakemake's log\n")
-    jobs = cluster.last_jobs(folder)
+    jobs = cluster.last_jobs(folder, _slurm_states())
     print(cluster.table(jobs) if jobs else "nothing was run here yet")
     trained = sorted({file.parent for file in (folder / "results").rglob("train/state*.safetensors")})
     for line in [line for found in trained for line in training_state.described(found)]:
         print(line)
+
+
+def _slurm_states() -> dict[str, str]:
+    """Slurm's states of jobs; where there are none it is said why."""
+    from bridgepipe import cluster
+
+    if not cluster.present():
+        print("no Slurm here: states are those of Snakemake's log\n")
+        return {}
+    try:
+        return cluster.slurm_states()
+    except UserError as e:  # its client can be installed without a cluster
+        print(f"{e}; states are those of Snakemake's log\n")
+        return {}

@@ -1,0 +1,107 @@
+"""`make clean` removes what can be made again and nothing else; `make setup` notices a moved project."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bridgepipe import cluster, locks
+from bridgepipe.cli.clean import clean
+from bridgepipe.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+GONE = (
+    "data/prepared/digits/train.lmdb",
+    "data/prepared/mine/train.lmdb",
+    "data/points/moons/train.safetensors",
+    "data/stats/digits/test.safetensors",
+    "data/checkpoints/digits-classifier.safetensors",
+    "results/i2sb/jpeg-5/fid.json",
+    "results/i2sb/jpeg-5/model.safetensors",
+    "results/i2sb/table.md",
+    "results/logs/prepare-digits.log",
+    ".snakemake/metadata/abc",
+    "report.html",
+)
+LEFT = (
+    "data/raw/imagenet/val/a.JPEG",
+    "data/raw/afhq.zip",
+    "data/prepared/lost/train.lmdb",  # its pictures are gone
+    "data/prepared/unknown/train.lmdb",  # params.yaml has no such dataset
+    "data/checkpoints/inception.pth",
+    "data/checkpoints/adm/256x256_diffusion.pt",
+    "results/i2sb/jpeg-5/train/state.safetensors",
+    "results/i2sb/jpeg-10/model.safetensors",  # trained, and its state is gone
+    "results/i2sb/lost/model.safetensors",
+    "results/i2sb/lost/fid.json",
+    "results/i2sb/deleted/restored.lmdb",
+)
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with one file of every kind."""
+    monkeypatch.chdir(tmp_path)
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf8"))
+    (tmp_path / "pictures").mkdir()
+    values["datasets"]["mine"] = {"source": "folder", "path": "pictures"}
+    values["datasets"]["lost"] = {"source": "folder", "path": "gone"}
+    values["experiments"]["i2sb"]["lost"] = {
+        "scales": ["demo"],
+        "dataset": "lost",
+        "corruption": "jpeg-5",
+        "evaluate": {"extractor": "inception", "classifier": None},
+    }
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    for name in (*GONE, *LEFT):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    return tmp_path
+
+
+def test_clean_removes_what_can_be_made_again(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clean()
+    assert [name for name in GONE if Path(name).exists()] == []
+    assert [name for name in LEFT if not Path(name).exists()] == []
+    told = [line.split()[1] for line in capsys.readouterr().out.splitlines()]
+    homes = {"/".join(name.split("/")[:3]) for name in LEFT if name.count("/") > 1}
+    assert set(told) == {"/".join(home.split("/")[:3]) for home in homes} & {*told}
+    assert {"data/raw/imagenet", "data/raw/afhq.zip", "results/i2sb/jpeg-5", "data/checkpoints/adm"} <= {
+        *told
+    }
+
+
+def test_clean_waits_for_no_run(tree: Path) -> None:
+    with locks.exclusive(cluster.LOCK), pytest.raises(UserError, match="another run is at work"):
+        clean()
+    assert [name for name in (*GONE, *LEFT) if not Path(name).exists()] == []
+
+
+def planned(folder: Path) -> str:
+    """What `make setup` would run."""
+    done = subprocess.run(
+        ["make", "-n", "setup"], cwd=folder, capture_output=True, text=True, check=True, env={**os.environ}
+    )
+    return done.stdout
+
+
+def test_setup_begins_anew_when_the_folder_or_python_is_another(tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy2(ROOT / name, here)
+    stamp = next(line for line in planned(here).splitlines() if ".ready" in line).split('"')[1]
+    assert stamp.startswith(f"{here} Python 3.")
+    (here / ".venv").mkdir()
+    (here / ".venv/.ready").write_text(f"{stamp}\n")
+    assert "venv" not in planned(here)
+    (here / ".venv/.ready").write_text(f"{here} Python 3.10.1\n")
+    assert "-m venv --clear" in planned(here)
+    (here / ".venv/.ready").write_text(f"{stamp}\n")
+    here.rename(tmp_path / "there")
+    assert "-m venv --clear" in planned(tmp_path / "there")

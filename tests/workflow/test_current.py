@@ -270,9 +270,7 @@ def test_every_message_and_caption_names_what_it_is_about(folder: Path) -> None:
             assert job.message, job.rule.name
             assert not empty.search(job.message), job.message
             for file in (f for f in job.output if f.flags.get("report")):
-                caption = re.sub(
-                    r"\{(\w+)\}", lambda m: job.wildcards[m[1]], str(file.flags["report"].caption)
-                )
+                caption = str(file.flags["report"].caption).format(**job.wildcards_dict)
                 source = (ROOT / "workflow/report" / Path(caption).name).read_text(encoding="utf8")
                 template = jinja2.Template(source, undefined=jinja2.StrictUndefined)
                 text = template.render(

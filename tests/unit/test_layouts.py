@@ -72,7 +72,15 @@ def test_training_pictures_alone_are_divided(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "classes", [("bus", "car", "train"), ("valid", "invalid"), ("dev", "prod"), ("a", "b", "c")]
+    "classes",
+    [
+        ("bus", "car", "train"),
+        ("valid", "invalid"),
+        ("dev", "prod"),
+        ("a", "b", "c"),
+        ("train_station", "test_tube"),
+        ("hepatitis_a", "hepatitis_b"),
+    ],
 )
 def test_classes_may_bear_the_name_of_a_split(tmp_path, classes):
     for name in classes:
@@ -101,6 +109,16 @@ def test_classes_may_bear_the_name_of_a_split(tmp_path, classes):
         (("mine/train/cat", "mine/valid/cat"), "lie inside mine"),
         (("train/cat", "val/cat", "val/owl"), "no pictures to train on of 1 class: owl"),
         (("train/cat", "train/Cat", "val/cat"), "differ by case only"),
+        (("images/train/cat", "images/train/dog"), "the splits train lie inside images"),
+        (("photos/cat", "photos/dog"), "the only folder is photos, which holds 2 folders"),
+        (("train/images/cat", "train/images/dog", "val/images/cat", "val/images/dog"), "only folder is images"),
+        (("x_train/cat", "x_test/cat"), "x_train and x_test look like splits"),
+        (("cats_train", "cats_test"), "look like splits"),
+        (("my-Train/cat", "my-Val/cat"), "look like splits"),
+        (("80_train/cat", "20_test/cat"), "look like splits"),
+        (("imagesTr", "imagesTs", "labelsTr"), "imagesTr and imagesTs look like splits"),
+        (("train.zip/cat", "test.zip/cat"), "look like splits"),
+        (("real_A", "real_B"), "two sides"),
     ],
 )
 def test_layouts_that_may_mean_two_things(tmp_path, folders, expected):

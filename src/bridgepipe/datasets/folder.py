@@ -204,7 +204,8 @@ def classes_of(pictures: Pictures) -> list[str] | None:
     """Names of the sub-folders that hold images, sorted; None when the images lie in the folder itself.
 
     Raises:
-        UserError: images in both places, a sub-folder without any, two that differ by case only, two sides.
+        UserError: images in both places, a sub-folder without any, two that differ by case only, two sides,
+            one folder around those of the classes.
     """
     inside = sorted({name.partition("/")[0] for name in pictures.sizes if "/" in name})
     if not inside:
@@ -224,4 +225,9 @@ def classes_of(pictures: Pictures) -> list[str] | None:
         what = f"{twice[0]} and {by_case[twice[0].lower()]} differ by case only"
         raise UserError(what, pictures.root, "join the two classes, or rename one")
     refuse_sides(inside, pictures.root)
+    below = {name.rpartition("/")[0] for name in pictures.sizes}
+    if len(inside) == 1 and len(below) > 1 and inside[0] not in below:
+        what = f"the only folder is {inside[0]}, which holds {some(sorted(below), 'folder')}"
+        mend = f"give {pictures.root / inside[0]} as the path; or if it is one class, put its pictures into it"
+        raise UserError(what, pictures.root, mend)
     return inside

@@ -19,8 +19,16 @@ _SPLITS = {
     for split, words in _WORDS.items()
 }
 _SIDE = re.compile(
-    rf"(?:(?:{'|'.join(_WORDS.values())})[-_ ]?)?(?:domain[-_ ]?|class[-_ ]?)?([ab])", re.IGNORECASE
+    rf"(?:(?:{'|'.join(_WORDS.values())})[-_ ]?)?"
+    r"(?:(?:domain|class|real|fake|img|images?|photos?|set|side)[-_ ]?)?([ab])",
+    re.IGNORECASE,
 )
+# what a split's name may be written behind or before: cats_train, 80_train, train.zip, imagesTr
+_PART = re.compile(
+    rf"(?P<start>.*[-_ .])?(?:(?P<train>{_WORDS['train']})|{_WORDS['val']}|{_WORDS['test']})(?P<end>[-_ .].*)?",
+    re.IGNORECASE,
+)
+_SHORT = re.compile(r"(?P<start>.*[a-z])(?:(?P<train>Tr)|Ts|Va)(?P<end>)")
 # names that two folders of one picture's two versions bear
 _PARTNERS = [
     {"source", "target"},
@@ -68,6 +76,7 @@ def given_splits(names: Iterable[str], folders: Iterable[str], root: Path) -> di
     splits = {top: split for top in sorted(every | set(tops)) if (split := split_of(top)) is not None}
     found = set(splits.values())
     if not found:
+        _refuse_parts(tops, root)
         return None
     if len(found) == 1:
         (split,) = found
@@ -100,6 +109,19 @@ def refuse_sides(folders: Iterable[str], root: Path) -> None:
         raise UserError(f"{' and '.join(names)} are no classes but two sides", root, TWO_SIDES)
 
 
+def _refuse_parts(folders: Iterable[str], root: Path) -> None:
+    """Raises UserError when folders are splits by the name of a part of them: x_train beside x_test."""
+    trained: dict[str, str] = {}
+    held_out: dict[str, str] = {}
+    for name in folders:
+        if part := _PART.fullmatch(name) or _SHORT.fullmatch(name):
+            rest = re.sub(r"[\d\W_]+", "", (part["start"] or "") + (part["end"] or "")).lower()
+            (held_out if part["train"] is None else trained)[rest] = name
+    if both := sorted(set(trained) & set(held_out)):
+        train, other = trained[both[0]], held_out[both[0]]
+        _refuse(f"{train} and {other} look like splits", root)
+
+
 def folders_by_parent(names: Iterable[str]) -> dict[str, set[str]]:
     """Folders that hold files, at any depth, by the folder that they lie in ("" on top)."""
     inside: dict[str, set[str]] = defaultdict(set)
@@ -114,7 +136,7 @@ def no_splits_below(inside: Mapping[str, set[str]], root: Path) -> None:
     """Raises UserError when splits lie below the top, where they would pass for parts of classes."""
     for parent, children in sorted(inside.items()):
         found = {split_of(child) for child in children}
-        if parent and "train" in found and found & {"val", "test"}:
+        if parent and "train" in found and (found & {"val", "test"} or len(children) == len(inside[""]) == 1):
             mend = f"put the splits on top, each with its classes; or give {root / parent} as the path"
             raise UserError(f"the splits {', '.join(sorted(children))} lie inside {parent}", root, mend)
 

@@ -111,7 +111,10 @@ def test_classes_may_bear_the_name_of_a_split(tmp_path, classes):
         (("train/cat", "train/Cat", "val/cat"), "differ by case only"),
         (("images/train/cat", "images/train/dog"), "the splits train lie inside images"),
         (("photos/cat", "photos/dog"), "the only folder is photos, which holds 2 folders"),
-        (("train/images/cat", "train/images/dog", "val/images/cat", "val/images/dog"), "only folder is images"),
+        (
+            ("train/images/cat", "train/images/dog", "val/images/cat", "val/images/dog"),
+            "only folder is images",
+        ),
         (("x_train/cat", "x_test/cat"), "x_train and x_test look like splits"),
         (("cats_train", "cats_test"), "look like splits"),
         (("my-Train/cat", "my-Val/cat"), "look like splits"),

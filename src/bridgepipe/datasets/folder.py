@@ -228,6 +228,6 @@ def classes_of(pictures: Pictures) -> list[str] | None:
     below = {name.rpartition("/")[0] for name in pictures.sizes}
     if len(inside) == 1 and len(below) > 1 and inside[0] not in below:
         what = f"the only folder is {inside[0]}, which holds {some(sorted(below), 'folder')}"
-        mend = f"give {pictures.root / inside[0]} as the path; or if it is one class, put its pictures into it"
+        mend = f"give {pictures.root / inside[0]} as the path; if it is one class, put its pictures into it"
         raise UserError(what, pictures.root, mend)
     return inside

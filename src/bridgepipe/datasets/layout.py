@@ -25,7 +25,8 @@ _SIDE = re.compile(
 )
 # what a split's name may be written behind or before: cats_train, 80_train, train.zip, imagesTr
 _PART = re.compile(
-    rf"(?P<start>.*[-_ .])?(?:(?P<train>{_WORDS['train']})|{_WORDS['val']}|{_WORDS['test']})(?P<end>[-_ .].*)?",
+    rf"(?P<start>.*[-_ .])?(?:(?P<train>{_WORDS['train']})|{_WORDS['val']}|{_WORDS['test']})"
+    r"(?P<end>[-_ .].*)?",
     re.IGNORECASE,
 )
 _SHORT = re.compile(r"(?P<start>.*[a-z])(?:(?P<train>Tr)|Ts|Va)(?P<end>)")

@@ -420,7 +420,7 @@ def _ask(*command: str) -> str:
     """
     try:
         done = _run(*command)
-        trouble = done.stderr.strip() if done.returncode != 0 else None
+        trouble = " ".join(done.stderr.split()) if done.returncode != 0 else None
     except subprocess.TimeoutExpired:
         trouble = f"no answer in {ANSWER_SECONDS} s"
     if trouble is not None:

@@ -346,12 +346,19 @@ def test_every_configuration_of_the_workflow_is_one(tmp_path: Path) -> None:
             assert read_settings(tmp_path / "a.json") == content
 
 
+def test_labels_that_are_names_of_keys_are_no_keys(tmp_path: Path) -> None:
+    content = {"cycle": {"kept": {"nfe": 5}, "seed": {"nfe": 4}}, "walks": {"train": {"solver": "ddim"}}}
+    artifacts.write_json(tmp_path / "a.json", content)
+    assert read_settings(tmp_path / "a.json") == content
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
         ({"method": "i2sb", "train": 3}, "train is 3"),
         ({"network": {"channel_mult": "wide"}}, "network.channel_mult is 'wide'"),
         ({"seed": {"a": 1}}, "seed is a section"),
+        ({"cycle": {"kept": {"solver": 3}}}, "cycle.kept.solver is 3"),
         ([1], "it holds a list, not values by name"),
     ],
 )

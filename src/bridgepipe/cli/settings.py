@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,15 +45,16 @@ def read_runtime_file(path: Path) -> params.Runtime:
         raise UserError(f"not speed settings: {key}: {first['msg']}", path, "give runtime.json") from None
 
 
-def _check(settings: Named, path: str | Path, above: str) -> None:
+def _check(settings: Named, path: str | Path, above: str, labels: bool = False) -> None:
+    """Refuse a value that its key can't have anywhere; ``labels`` are names that a person chose, not keys."""
     for key, value in settings.items():
-        allowed, section = _fields().get(key), isinstance(value, Named)
+        allowed, section = None if labels else _fields().get(key), isinstance(value, Named)
         if allowed and not any(_is_section(kind) if section else _takes(kind, value) for kind in allowed):
             shown = "a section" if section else repr(value)[:40]
             what = f"not the configuration of a stage: {above}{key} is {shown}"
             raise UserError(what, path, f"give {KIND}")
         if section:
-            _check(value, path, f"{above}{key}.")
+            _check(value, path, f"{above}{key}.", any(map(_is_mapping, allowed or ())))
 
 
 @cache
@@ -68,11 +70,28 @@ def _fields() -> dict[str, list[Any]]:
 
 
 def _is_section(kind: Any) -> bool:
-    """Whether a type may be a mapping."""
-    if typing.get_origin(kind) in (typing.Union, types.UnionType, typing.Annotated):
-        return any(_is_section(part) for part in typing.get_args(kind))
-    plain = typing.get_origin(kind) or kind
-    return plain is Any or (isinstance(plain, type) and issubclass(plain, dict | BaseModel))
+    """Whether a type may be a section: any keys, or those of a model."""
+    return any(part is Any or _is_a(part, BaseModel) for part in _parts(kind)) or _is_mapping(kind)
+
+
+def _is_mapping(kind: Any) -> bool:
+    """Whether a type may be a mapping of labels."""
+    return any(_is_a(part, dict) for part in _parts(kind))
+
+
+def _is_a(kind: Any, base: type) -> bool:
+    return isinstance(kind, type) and issubclass(kind, base)
+
+
+def _parts(kind: Any) -> Iterator[Any]:
+    """The plain types of which a type is a choice."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        for part in typing.get_args(kind):
+            yield from _parts(part)
+    elif typing.get_origin(kind) is typing.Annotated:
+        yield from _parts(typing.get_args(kind)[0])
+    else:
+        yield typing.get_origin(kind) or kind
 
 
 def _takes(kind: Any, value: Any) -> bool:

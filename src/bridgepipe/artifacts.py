@@ -151,8 +151,13 @@ def read_json(path: str | Path) -> Any:
         UserError: the file is missing, cannot be read, or is not JSON.
     """
     with reading(path, "not a JSON file", "give a JSON file; if it was one, make it again"):
-        content = json.loads(Path(path).read_text(encoding="utf8"))
+        content = json.loads(Path(path).read_text(encoding="utf8"), parse_constant=_no_number)
     return Named(content, path) if isinstance(content, dict) else content
+
+
+def _no_number(name: str) -> None:
+    """JSON has finite numbers only; Python's reader takes NaN and Infinity too."""
+    raise ValueError(f"{name} is not a finite number")
 
 
 def read_object(path: str | Path) -> Named:
@@ -227,20 +232,25 @@ def load_card(path: str | Path) -> Card:
         return Named(dict(json.loads(metadata[CARD])), path)
 
 
-def load_tensors(path: str | Path, expect: Mapping[str, Any] | None = None) -> tuple[dict[str, Tensor], Card]:
+def load_tensors(
+    path: str | Path, expect: Mapping[str, Any] | None = None, any_number: bool = False
+) -> tuple[dict[str, Tensor], Card]:
     """Read tensors and card, refusing a file that was made under other settings.
 
     Args:
         path: file written by `save_tensors`.
         expect: entries that the card must hold with exactly these values.
+        any_number: NaN and infinity may be in it.
 
     Returns:
         Tensors by name (CPU) and the card.
 
     Raises:
-        UserError: missing, damaged, foreign, or an expected entry differs.
+        UserError: missing, damaged, foreign, an expected entry differs, or a number is not finite.
     """
     from safetensors.torch import load_file
+
+    from bridgepipe.finite import all_finite
 
     card = load_card(path)
     for key, value in (expect or {}).items():
@@ -254,6 +264,8 @@ def load_tensors(path: str | Path, expect: Mapping[str, Any] | None = None) -> t
         tensors = load_file(path)
     if _content(tensors) != card.get(CONTENT):
         raise UserError("damaged file: its content does not match its digest", path, REMAKE)
+    if not any_number:
+        all_finite(tensors, path)
     return Named(tensors, path), card
 
 

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ from bridgepipe.errors import writing
 from bridgepipe.interruption import at_once
 
 Part = np.ndarray | Tensor | int
+KEPT = "finished images are kept"  # said when a signal stops the work
 SYNC_SECONDS = 5  # between two fsyncs: what a power cut may cost; a killed process loses nothing
 
 # what the bytes of a result depend on besides settings, models and data
@@ -39,7 +41,9 @@ class _Record(NamedTuple):
 
 
 class Finished:
-    """Batches in the order in which they were finished, by the label of the work that they belong to.
+    """Batches in the order in which they were finished, by the work that they belong to.
+
+    Works begin in the same order at every call of a verb: of one label they are told apart by number.
 
     A batch is an array, a tensor or a tuple of them, with a row per item; numbers may be among them.
     On other processes than the main one it is empty and keeps nothing.
@@ -48,25 +52,31 @@ class Finished:
     def __init__(self, file: IO[bytes] | None) -> None:
         self._file = file
         self._records: dict[str, list[_Record]] = {}
+        self._begun: Counter[str] = Counter()
         self._synced = time.monotonic()
 
-    def rows(self, label: str) -> int:
-        """How many items of some work are finished."""
-        return sum(record.rows for record in self._records.get(label, ()))
+    def begin(self, label: str) -> str:
+        """Name of the work of this label that begins now."""
+        self._begun[label] += 1
+        return f"{label}, {self._begun[label]}"
 
-    def batches(self, label: str) -> Iterator[Any]:
+    def rows(self, work: str) -> int:
+        """How many items of some work are finished."""
+        return sum(record.rows for record in self._records.get(work, ()))
+
+    def batches(self, work: str) -> Iterator[Any]:
         """The finished batches of some work."""
-        for record in self._records.get(label, ()):
+        for record in self._records.get(work, ()):
             assert self._file is not None
             self._file.seek(record.start)
             yield _decoded(self._file.read(record.bytes))
 
-    def add(self, label: str, batch: Any) -> None:
+    def add(self, work: str, batch: Any) -> None:
         """Keep a batch."""
         if self._file is None:
             return
         data = _encoded(batch)
-        head = {"label": label, "rows": running.count(batch), "bytes": len(data), "sha256": _sha256(data)}
+        head = {"work": work, "rows": running.count(batch), "bytes": len(data), "sha256": _sha256(data)}
         self._append(artifacts.canonical(head).encode() + b"\n" + data)
         if time.monotonic() - self._synced > SYNC_SECONDS:
             os.fsync(self._file.fileno())
@@ -95,14 +105,14 @@ class Finished:
             data = self._file.read(head.get("bytes", 0))
             if _sha256(data) != head.get("sha256"):
                 break
-            self._records.setdefault(head["label"], []).append(_Record(start, len(data), head["rows"]))
+            self._records.setdefault(head["work"], []).append(_Record(start, len(data), head["rows"]))
             whole = self._file.tell()
         self._file.truncate(whole)
 
 
 @contextmanager
 def kept(output: Path, identity: Mapping[str, Any], speed: Any = None) -> Iterator[Finished]:
-    """Finished batches of the work on ``output``; forgotten when the block ends without an error.
+    """Batches of `running.shared` are kept beside ``output`` until the block ends without an error.
 
     One process at a time works on an output: an orphan of a killed run is waited for. In the block a
     signal to stop gives up the batch at hand.
@@ -116,17 +126,18 @@ def kept(output: Path, identity: Mapping[str, Any], speed: Any = None) -> Iterat
         Interrupted: a signal came.
     """
     if not running.is_main():
-        with at_once("finished images are kept"):
-            yield Finished(None)
+        with at_once(KEPT), running.keeping(finished := Finished(None)):
+            yield finished
         return
     path, lock = (output.with_name(f".{output.name}.{end}") for end in ("partial", "lock"))
-    with at_once("finished images are kept"), artifacts.exclusive(lock, wait=True):
+    with at_once(KEPT), artifacts.exclusive(lock, wait=True):
         with writing(path):
             file = open(path, "a+b")  # noqa: SIM115  # closed below
         with file:
             finished = Finished(file)
             finished.load({**identity, **_bits(speed)})
-            yield finished
+            with running.keeping(finished):
+                yield finished
         path.unlink(missing_ok=True)
         lock.unlink(missing_ok=True)
 
@@ -139,7 +150,17 @@ def _bits(speed: Any) -> dict[str, Any]:
 
 
 # a batch of other code is not continued
-CODE = ("samplers", "methods", "networks", "processes", "corruptions", "rng", "running", "pixels")
+CODE = (
+    "samplers",
+    "methods",
+    "networks",
+    "processes",
+    "corruptions",
+    "evaluation",
+    "rng",
+    "running",
+    "pixels",
+)
 
 
 def _line(file: IO[bytes]) -> dict[str, Any]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from bridgepipe.errors import UserError
 
+FILE_MEND = "give another file, or make it again: it is of a training that diverged, or damaged"
 MEND = "its training diverged or its weights are damaged; with precision fp16 try fp32"
 
 
@@ -46,13 +50,40 @@ def finite(x: Tensor, what: str, t: Tensor | None = None) -> Tensor:
     return x
 
 
+def all_finite(tensors: Mapping[str, Tensor], path: object) -> None:
+    """Refuse a file of tensors that holds NaN or infinity.
+
+    Args:
+        tensors: by name, any shapes and dtypes.
+        path: the file, for the message.
+
+    Raises:
+        UserError: with the name of the first such tensor.
+    """
+    for name, tensor in tensors.items():
+        # a sum is one pass; only where it overflows is every number looked at
+        if tensor.is_floating_point() and not tensor.sum().isfinite() and not tensor.isfinite().all():
+            raise UserError(f"{name} in it holds a number that is not finite", path, FILE_MEND)
+
+
+def number(value: float, option: str) -> float:
+    """A number that a person gave on the command line.
+
+    Raises:
+        UserError: it is NaN or infinite.
+    """
+    if not math.isfinite(value):
+        raise UserError(f"{value} is not a finite number", option, "give a finite number")
+    return value
+
+
 @contextmanager
-def naming(where: str, names: object = None) -> Iterator[None]:
+def naming(where: str, names: Any = None) -> Iterator[None]:
     """Say which image it is that is not finite.
 
     Args:
         where: the work, or the file.
-        names: number or name of every row of the batch; None: there is one only.
+        names: number or file of every row of the batch; None: there is one only.
 
     Raises:
         UserError: in place of `NotFinite`.
@@ -61,5 +92,6 @@ def naming(where: str, names: object = None) -> Iterator[None]:
         yield
     except NotFinite as e:
         what = f"{e.what} is not a finite number"
-        place = where if names is None else f"{where}, number {names[e.row]}"  # type: ignore[index]
+        name = None if names is None else names[e.row]
+        place = where if name is None else f"{where}, {name if isinstance(name, Path) else f'number {name}'}"
         raise UserError(what, place, MEND) from None

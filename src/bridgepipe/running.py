@@ -8,6 +8,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import fields, is_dataclass, replace
 from datetime import timedelta
 from typing import Any, Literal, Protocol, TypeVar
@@ -136,13 +137,13 @@ def whole(batch_size: int) -> int:
 
 
 def in_batches(
-    run: Callable[[Sequence[int]], T], items: Sequence[int], batch_size: int, label: str, pad: bool = True
+    run: Callable[[Sequence[Any]], T], items: Sequence[Any], batch_size: int, label: str, pad: bool = True
 ) -> Iterator[T]:
     """Results of ``run`` over consecutive pieces of ``items``; short of memory, the pieces halve.
 
     Args:
         run: makes tensors or arrays with a row per item, alone or in tuples, lists or dataclasses.
-        items: what there is to do; randomness belongs to the item.
+        items: numbers or files of what there is to do; randomness belongs to the item.
         batch_size: items per call of ``run``, at most.
         label: of the work, for messages.
         pad: repeat the last item until the kernels are those of a whole batch, see `unit`; the repeated are
@@ -209,42 +210,60 @@ def is_main() -> bool:
 class Keeps(Protocol):
     """What keeps finished batches, see `finished.Finished`."""
 
-    def rows(self, label: str) -> int: ...
+    def begin(self, label: str) -> str: ...
 
-    def batches(self, label: str) -> Iterator[Any]: ...
+    def rows(self, work: str) -> int: ...
 
-    def add(self, label: str, batch: Any) -> None: ...
+    def batches(self, work: str) -> Iterator[Any]: ...
+
+    def add(self, work: str, batch: Any) -> None: ...
+
+
+_keeper: ContextVar[Keeps | None] = ContextVar("keeper", default=None)
+
+
+@contextmanager
+def keeping(keeper: Keeps) -> Iterator[None]:
+    """In the block `shared` adds its batches to ``keeper``, and does not do again those that are there."""
+    before = _keeper.set(keeper)
+    try:
+        yield
+    finally:
+        _keeper.reset(before)
+
+
+def keeper() -> Keeps | None:
+    """What keeps the batches of the work at hand; None outside a block of `keeping`."""
+    return _keeper.get()
 
 
 def shared(
-    work: Callable[[Sequence[int]], Iterable[T]],
-    items: Sequence[int],
-    batch_size: int,
-    label: str,
-    finished: Keeps | None = None,
+    work: Callable[[Sequence[int]], Iterable[T]], items: Sequence[int], batch_size: int, label: str
 ) -> Iterator[T]:
     """Results of ``work`` in the order of the items, done by all processes and handed to the main one.
 
     The processes take whole batches in turn, so a result comes out of the same batch however many there are.
+    In a block of `keeping`, the batches of an earlier call come first and are not done again.
 
     Args:
         work: results of consecutive items, in batches of ``batch_size``; results are arrays or tensors with
             a row per item, or tuples of them, and on the CPU.
         items: what there is to do; the same in every process.
         batch_size: items per call of the network.
-        label: of the work, unique among those of ``finished``.
-        finished: batches of an earlier call, which come first and are not done again; new ones are added.
+        label: of the work, for messages.
 
     Yields:
         All results on the main process, none on the others (see `helps`).
     """
-    done = 0 if finished is None else gather(finished.rows(label))[0]
+    finished = keeper()
+    name = label if finished is None else finished.begin(label)
+    done = 0 if finished is None else gather(finished.rows(name))[0]
     with Progress(len(items), done, label, shown=is_main() and len(items) > 0) as progress:
         if finished is not None:
-            yield from finished.batches(label)
+            yield from finished.batches(name)
         for batch in _in_turn(work, items[done:], whole(batch_size)):
             if finished is not None:
-                finished.add(label, batch)
+                finished.add(name, batch)
             progress.after(count(batch))
             yield batch
 
@@ -274,14 +293,10 @@ def helps(results: Iterator[Any]) -> bool:
 
 
 def together(
-    work: Callable[[Sequence[int]], Iterable[T]],
-    items: Sequence[int],
-    batch_size: int,
-    label: str,
-    finished: Keeps | None = None,
+    work: Callable[[Sequence[int]], Iterable[T]], items: Sequence[int], batch_size: int, label: str
 ) -> list[T]:
     """All results of `shared` in every process, where each needs them to go on."""
-    return broadcast(list(shared(work, items, batch_size, label, finished)))
+    return broadcast(list(shared(work, items, batch_size, label)))
 
 
 def broadcast(value: T) -> T:

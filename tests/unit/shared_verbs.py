@@ -12,16 +12,19 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr
-from typing import Any
 from unittest import mock
 
 from bridgepipe import cli
-from bridgepipe.finished import Finished
+from bridgepipe.evaluation import classifier
 from bridgepipe.interruption import Interrupted
 from bridgepipe.methods import ddib_points
+from bridgepipe.progress import Progress
 
 POINTS = 32  # of a batch
 
+SINGLE = ("one", "stopped")  # results of one process
+ONE_PROCESS = ("search", "judge", "train-classifier", "restore", "edit")
+PHOTOS = [f"photos/{name}.png" for name in ("a", "b", "c")]
 SPEED = ["--runtime", "runtime.json"]
 EXTRACTOR = ["--extractor", "extractor.json", "--weights", "classifier.safetensors"]
 CONDITIONAL = ["--source-model", "conditional", "--data", "images.lmdb"]
@@ -81,10 +84,10 @@ def boundaries(out: str) -> Iterator[list[str]]:
 
 
 def studies(out: str) -> Iterator[list[str]]:
-    read = [*config("study-samples"), *network("plain"), *files("one", statistics="statistics.safetensors")]
-    if out in ("one", "stopped"):
+    if out in SINGLE:
         made = files(out, output="statistics.safetensors")
         yield ["statistics", "--data", "images.lmdb", *EXTRACTOR, *made]
+    read = [*config("study-samples"), *network("plain"), *files("one", statistics="statistics.safetensors")]
     yield ["study-samples", *read, *EXTRACTOR, *files(out, output="samples.csv")]
     read = [*config("study"), *network("bridge"), "--sample-config", "config/restore.json"]
     yield ["study", *read, "--data", "images.lmdb", *EXTRACTOR, *files(out, output="restored.csv")]
@@ -94,6 +97,9 @@ def samples(out: str) -> Iterator[list[str]]:
     read = [*config("restore"), *network("bridge"), "--data", "images.lmdb"]
     yield ["sample", *read, *files(out, restored="restored.lmdb", corrupted="corrupted.lmdb")]
     yield ["generate", *config("generate"), *network("plain"), *files(out, output="samples.lmdb")]
+    measured = files(out, output="recognised.json")
+    read = files("one", restored="restored.lmdb", corrupted="corrupted.lmdb")
+    yield ["evaluate", "accuracy", *read, "--originals", "images.lmdb", *EXTRACTOR, *measured]
 
 
 def points(out: str) -> Iterator[list[str]]:
@@ -108,6 +114,33 @@ def points(out: str) -> Iterator[list[str]]:
     yield ["cycle-points", *cycle, *files(out, output="cycle.json")]
 
 
+def alone(out: str) -> Iterator[list[str]]:
+    """Verbs that one process does, or whose sharing `test_several_processes` tests."""
+    yield [
+        "boundary",
+        "judge",
+        *config("judge"),
+        "--train",
+        "images.lmdb",
+        *files(out, output="judge.safetensors"),
+    ]
+    read = files("one", images="restored.lmdb", statistics="statistics.safetensors")
+    yield ["evaluate", "fid", *config("fid"), *read, *EXTRACTOR, *files(out, output="restored-fid.json")]
+    read = ["--train", "images.lmdb", "--val", "images.lmdb"]
+    yield ["train-classifier", *config("classifier"), *read, *files(out, output="small.safetensors")]
+    place = files(out, output="restored")
+    yield ["restore", *PHOTOS, "--experiment", "bridge", "--results", ".", *place]
+    ends = ["--class-a", "dark", "--class-b", "light", "--steps", "3", "--batch-size", "1", "--side-by-side"]
+    yield ["translate", "--input", "photos", "--model", "conditional", *ends, *files(out, output="folder")]
+    ends = [f"--{end}" for end in ("source", "target") for end in (end, f"{end}-config", f"{end}-pixels")]
+    read = ["points/model.safetensors", "points/config/train.json", "pixels.safetensors"] * 2
+    colors = [word for pair in zip(ends, read, strict=True) for word in pair]
+    yield ["color-transfer", *config("color"), *colors, *files(out, output="colors.safetensors")]
+
+    read = ["--boundary", "one", "--model", "plain", "--distances", "-1:1:3"]
+    yield ["edit", PHOTOS[0], *read, *files(out, output="edit.png")]
+
+
 def verbs(out: str) -> Iterator[list[str]]:
     """All commands, their results in the folder ``out``."""
     for some in (
@@ -118,48 +151,48 @@ def verbs(out: str) -> Iterator[list[str]]:
         studies(out),
         samples(out),
         points(out),
+        alone(out) if out in SINGLE else (),
     ):
         for words in some:
-            processes = [] if "search" in words else ["--processes", os.environ.get("WORLD_SIZE", "1")]
+            processes = (
+                []
+                if words[0] in ONE_PROCESS or words[1] in ONE_PROCESS
+                else ["--processes", os.environ.get("WORLD_SIZE", "1")]
+            )
             yield [*words, *SPEED, *processes]
-
-
-KEEPING = ("translate", "mixing", "latents", "strips", "stud", "sample", "generate", "cycle", "-fid")
-
-
-def keeps(words: list[str]) -> bool:
-    """Whether a verb keeps what it has finished."""
-    return words[0] == "statistics" or any(part in verb for verb in words[:2] for part in KEEPING)
 
 
 def stopped_once(words: list[str]) -> None:
     """A command that is warned by Slurm after its second batch, and given again."""
-    added = 0
+    done = 0
 
-    def add(self: Finished, label: str, batch: Any) -> None:
-        nonlocal added
-        keep(self, label, batch)
-        added += 1
-        if added == 2:
+    def after(self: Progress, items: int) -> None:
+        nonlocal done
+        told(self, items)
+        done += 1
+        if done == 2:
             os.kill(os.getpid(), signal.SIGUSR1)
 
-    keep, said = Finished.add, io.StringIO()
-    with mock.patch.object(Finished, "add", add):
+    told, said = Progress.after, io.StringIO()
+    with mock.patch.object(Progress, "after", after):
         try:
             cli.app(words, standalone_mode=False)
         except Interrupted:
-            assert added == 2
+            assert done == 2
         else:
             raise AssertionError(f"not stopped: {words}")
         with redirect_stderr(said):
             cli.app(words, standalone_mode=False)
-    assert re.search("found [0-9]+ of [0-9]+ images finished", said.getvalue()), (words, said.getvalue())
+    assert re.search("found [0-9]+ of [0-9]+ (images|steps) finished", said.getvalue()), (
+        words,
+        said.getvalue(),
+    )
 
 
 def main(out: str) -> None:
-    ddib_points.BATCH = POINTS
+    ddib_points.BATCH, classifier.KEPT_STEPS = POINTS, 2
     for words in verbs(out):
-        if out == "stopped" and keeps(words):
+        if out == "stopped":
             stopped_once(words)
         else:
             cli.app(words, standalone_mode=False)

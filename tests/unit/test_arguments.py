@@ -10,7 +10,6 @@ import re
 import subprocess
 import sys
 import typing
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ import numpy as np
 import pytest
 import test_shared_verbs as shared
 import torch
-import typer
 import yaml
+from every_verb import VERBS
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -62,20 +61,6 @@ MORE = {  # options without a default that are no paths
     "import-points": ["--domain", "moons"],
     "boundary import": ["--space", "z", "--attribute", "light"],
 }
-
-
-def verbs() -> Iterator[tuple[str, Any]]:
-    def below(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
-        for name, command in group.commands.items():
-            if hasattr(command, "commands"):
-                yield from below(command, f"{before}{name} ")
-            else:
-                yield before + name, command
-
-    yield from below(typer.main.get_command(cli.app))
-
-
-VERBS = dict(verbs())
 
 
 def paths_of(verb: str) -> list[str]:

@@ -12,7 +12,7 @@ import torch
 
 from bridgepipe import progress, running
 from bridgepipe.errors import UserError
-from bridgepipe.finished import Finished, kept
+from bridgepipe.finished import kept
 from bridgepipe.interruption import Interrupted
 from bridgepipe.methods import i2sb
 from bridgepipe.params import Runtime
@@ -21,7 +21,7 @@ from bridgepipe.pixels import to_uint8
 SPEED = Runtime(device="cpu", batch_size=4)
 
 
-def squares(done: list[int], stop_at: int | None = None, finished: Finished | None = None) -> np.ndarray:
+def squares(done: list[int], stop_at: int | None = None) -> np.ndarray:
     """Squares of 0 to 9, in batches of 4; items that are worked on are noted in ``done``."""
 
     def run(piece: Sequence[int]) -> np.ndarray:
@@ -30,20 +30,20 @@ def squares(done: list[int], stop_at: int | None = None, finished: Finished | No
         done.extend(piece)
         return np.asarray(piece) ** 2
 
-    work = running.shared(lambda share: running.in_batches(run, share, 4, "x"), range(10), 4, "x", finished)
+    work = running.shared(lambda share: running.in_batches(run, share, 4, "x"), range(10), 4, "x")
     return np.concatenate(list(work))
 
 
 def interrupted(output: Path, identity: dict[str, int]) -> None:
-    with pytest.raises(RuntimeError, match="killed"), kept(output, identity, SPEED) as finished:
-        squares([], 5, finished)
+    with pytest.raises(RuntimeError, match="killed"), kept(output, identity, SPEED):
+        squares([], 5)
 
 
 def test_only_what_is_left_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     interrupted(tmp_path / "out", {"a": 1})
     done: list[int] = []
-    with kept(tmp_path / "out", {"a": 1}, SPEED) as finished:
-        assert squares(done, None, finished).tolist() == [k * k for k in range(10)]
+    with kept(tmp_path / "out", {"a": 1}, SPEED):
+        assert squares(done).tolist() == [k * k for k in range(10)]
     assert sorted(set(done)) == [4, 5, 6, 7, 8, 9]
     assert capsys.readouterr().err == "found 4 of 10 images finished\n"
     assert not list(tmp_path.iterdir())
@@ -56,8 +56,8 @@ def test_batches_of_other_settings_are_given_up(
     interrupted(tmp_path / "out", {"a": 1})
     other = {"precision": {"precision": "bf16"}, "batch": {"batch_size": 3}}.get(change, {})
     done: list[int] = []
-    with kept(tmp_path / "out", {"a": 2 if change == "settings" else 1}, SPEED.model_copy(update=other)) as f:
-        squares(done, None, f)
+    with kept(tmp_path / "out", {"a": 2 if change == "settings" else 1}, SPEED.model_copy(update=other)):
+        squares(done)
     assert set(done) == set(range(10))
     assert capsys.readouterr().err == "unfinished results under other settings are given up\n"
 
@@ -75,9 +75,23 @@ def test_half_a_record_does_not_count(tmp_path: Path, damage: str) -> None:
         data[-64:] = bytes(64)
     file.write_bytes(data)
     done: list[int] = []
-    with kept(tmp_path / "out", {"a": 1}, SPEED) as finished:
-        assert squares(done, None, finished).tolist() == [k * k for k in range(10)]
+    with kept(tmp_path / "out", {"a": 1}, SPEED):
+        assert squares(done).tolist() == [k * k for k in range(10)]
     assert set(done) == set(range(10))
+
+
+def test_works_of_one_label_are_told_apart(tmp_path: Path) -> None:
+    done: list[int] = []
+    with pytest.raises(RuntimeError, match="killed"), kept(tmp_path / "out", {}, SPEED):
+        first = squares(done)
+        squares(done, 5)
+    done.clear()
+    with kept(tmp_path / "out", {}, SPEED):
+        assert squares(done).tolist() == first.tolist()
+        assert not done
+        assert squares(done).tolist() == first.tolist()
+    assert sorted(set(done)) == [4, 5, 6, 7, 8, 9]
+    assert running.keeper() is None
 
 
 def test_kinds_of_parts_come_back_as_they_were(tmp_path: Path) -> None:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from bridgepipe.finished import Finished
     from bridgepipe.methods.boundary_latents import Inversion, Latents
     from bridgepipe.methods.gaussian import Model
     from bridgepipe.networks.hspace import Bottlenecked, HSpace
@@ -77,8 +76,8 @@ def mixing(
     values, cut = values_and_cut(images, settings)
     items = chosen(images, values, cut, settings, plan["images"])
     made_with = {"settings": settings, "model": network.digest, "data": images.digest}
-    with kept(output, made_with, speed) as finished:
-        walk = list(_walk(network, images, items.tolist(), plan, finished))
+    with kept(output, made_with, speed):
+        walk = list(_walk(network, images, items.tolist(), plan))
         if not running.is_main():
             return
         how = {"tolerance": plan["tolerance"], "C": settings["C"], "folds": plan["folds"]}
@@ -90,7 +89,7 @@ def mixing(
 
 
 def _walk(
-    network: Model, images: ImageStore, items: Sequence[int], plan: dict[str, Any], finished: Finished
+    network: Model, images: ImageStore, items: Sequence[int], plan: dict[str, Any]
 ) -> Iterator[Latents]:
     """Latents of all items at every measured step, on the main process."""
     import torch
@@ -109,7 +108,7 @@ def _walk(
     def work(share: Sequence[int]) -> Iterator[tuple[Tensor | int, ...]]:
         return running.in_batches(run, share, network.batch_size, "mixing step")
 
-    pieces = running.shared(work, items, network.batch_size, "mixing step", finished)
+    pieces = running.shared(work, items, network.batch_size, "mixing step")
     columns = list(zip(*pieces, strict=True))
     for zs, hs, ts in zip(columns[::3], columns[1::3], columns[2::3], strict=True):
         yield Latents(torch.cat(zs), torch.cat(hs), ts[0])
@@ -186,8 +185,8 @@ def latents(
         made_by |= {"model": network.digest, "data": images.digest}
         arrays = {"item": items, "value": values[items]}
         identity = {**made_by, "items": items.tolist()}
-        with kept(output / f"{role}-z.lmdb", identity, speed) as finished:
-            batches = _inverted(network, h_space, images, items.tolist(), how, finished)
+        with kept(output / f"{role}-z.lmdb", identity, speed):
+            batches = _inverted(network, h_space, images, items.tolist(), how)
             _write_latents(output, role, made_by, batches, arrays)
 
 
@@ -197,7 +196,6 @@ def _inverted(
     images: ImageStore,
     items: Sequence[int],
     how: Inversion,
-    finished: Finished,
 ) -> Iterator[Pair]:
     """z and h of all items, batch by batch, float32."""
     from bridgepipe import running
@@ -208,7 +206,7 @@ def _inverted(
         found = invert_all(h_space, network.process, images, share, how, size, device)
         return ((batch.z.float(), batch.h.float()) for batch in found)
 
-    return running.shared(work, items, network.batch_size, "inverting", finished)
+    return running.shared(work, items, network.batch_size, "inverting")
 
 
 def _write_latents(

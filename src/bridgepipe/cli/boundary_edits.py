@@ -104,10 +104,10 @@ def strips(
         return running.in_batches(run, share, network.batch_size, "editing")
 
     about = {"settings": {**made["settings"], **settings}, "model": network.digest, "data": made["data"]}
-    about |= {"boundaries": _digests(boundary), "source": settings["source"], "cut": made["cut"]}
+    about |= {"boundaries": digests(boundary), "source": settings["source"], "cut": made["cut"]}
     arrays = {"item": stores[0].array("item")[items]} if real else {}
-    with kept(edited, {**about, "latents": [store.digest for store in stores]}, speed) as finished:
-        batches = running.shared(work, items.tolist(), network.batch_size, "editing", finished)
+    with kept(edited, {**about, "latents": [store.digest for store in stores]}, speed):
+        batches = running.shared(work, items.tolist(), network.batch_size, "editing")
         if running.helps(batches):
             return
         _write_strips(edited, plain, batches, about, np.tile(distances, len(items)), arrays)
@@ -145,7 +145,8 @@ def _spread(n: int, count: int) -> np.ndarray:
     return np.unique(np.linspace(0, n - 1, min(count, n)).round().astype(int))
 
 
-def _digests(folder: Path) -> dict[str, str]:
+def digests(folder: Path) -> dict[str, str]:
+    """Digests of a folder's boundaries, by space."""
     return {s: artifacts.load_card(folder / f"{s}.safetensors")[artifacts.CONTENT] for s in SPACES}
 
 
@@ -167,16 +168,18 @@ def judge(
     """Train a small classifier of the attribute on images: it judges edits where nothing else can."""
     from bridgepipe.evaluation import classifier
     from bridgepipe.evaluation.edits import Some
+    from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
 
-    read_runtime(runtime, threads)
+    speed = read_runtime(runtime, threads)
     settings, images = read_settings(config), ImageStore(train)
     values, cut = values_and_cut(images, settings)
     items = chosen(images, values, cut, settings, None)
     recipe = {key: settings[key] for key in ("steps", "batch_size", "lr", "seed")}
     sides = ["without", "with"]
     having = (values[items] > cut).astype("int64")
-    trained = classifier.train_classifier(Some(images, items), having, **recipe, classes=sides)
+    with kept(output, {"config": settings, "data": images.digest}, speed):
+        trained = classifier.train_classifier(Some(images, items), having, **recipe, classes=sides)
     trained.save(output, {"config": settings, "data": images.digest})
 
 
@@ -203,23 +206,27 @@ def evaluate(
     from bridgepipe import lineage, running, tables
     from bridgepipe.evaluation import edits, protocol
     from bridgepipe.evaluation.features import check_fits, describe
+    from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
 
     features = load_extractor(extractor, weights, speed)
-    store, real, undone = ImageStore(edited), ImageStore(train), ImageStore(plain)
+    store, real, undone, source = (ImageStore(path) for path in (edited, train, plain, data))
     lineage.made_together(store, undone)
-    lineage.made_from(store, ImageStore(data), "source images")
+    lineage.made_from(store, source, "source images")
     check_fits(features, real)
     known = load_judge(settings, classifier, real, speed)
     made = store.card["made_by"]
     values, cut = values_and_cut(real, {**settings, "threshold": made["cut"]})
-    strips = open_strips(store, undone, ImageStore(data))
+    strips = open_strips(store, undone, source)
     judge = _judge_of_the_edit(settings, real, known, values, cut)
     named = None if settings["classifier"] is None else known
-    found, rows = edits.measure(strips, judge, _keepers(settings, real, known), named)
     sides = {"with": edits.Some(real, np.flatnonzero(values > cut))}
     sides["without"] = edits.Some(real, np.flatnonzero(values <= cut))
-    found |= edits.distances_to_real(strips, judge, found["best_distance"], sides, features)
+    identity = {"settings": settings, "extractor": describe(features), "judge": known.digest}
+    identity |= {"images": [s.digest for s in (store, undone, source, real)]}
+    with kept(output, identity, speed):
+        found, rows = edits.measure(strips, judge, _keepers(settings, real, known), named)
+        found |= edits.distances_to_real(strips, judge, found["best_distance"], sides, features)
     if not running.is_main():
         return
     artifacts.write_text(csv, tables.table(rows).to_csv(index=False, float_format="%.6g"))

@@ -58,11 +58,11 @@ def color_transfer(
     tensors: dict[str, torch.Tensor] = {}
     made_by = {"settings": how, "models": {"source": models[0].digest, "target": models[1].digest}}
     plan = how["plan"], how["sinkhorn"], how["seed"]
-    with kept(output, {**made_by, "data": [cloud.digest for cloud in clouds]}, speed) as finished:
+    with kept(output, {**made_by, "data": [cloud.digest for cloud in clouds]}, speed):
         for i, j in ((0, 1), (1, 0)):
             a, b = clouds[i].points, clouds[j].points
             way = f"{_photograph(clouds[i])}{BETWEEN}{_photograph(clouds[j])}"
-            found = color.transfer(models[i], models[j], a, b, walk, *plan, way, finished)
+            found = color.transfer(models[i], models[j], a, b, walk, *plan, way)
             tensors |= {f"{way}: {method}": torch.from_numpy(points) for method, points in found.items()}
         if running.is_main():
             artifacts.save_tensors(output, tensors, {"kind": "colors", "made_by": made_by})

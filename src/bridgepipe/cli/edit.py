@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,13 +11,16 @@ import typer
 from bridgepipe import artifacts
 from bridgepipe.cli import outputs
 from bridgepipe.cli.boundary import SPACES, open_model, space_of
-from bridgepipe.cli.boundary_edits import DRAW, editing_of
+from bridgepipe.cli.boundary_edits import DRAW, digests, editing_of
 from bridgepipe.cli.common import RUNTIME, Runtime, Threads, read_runtime
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
 from bridgepipe.params.boundary import Edit, Inversion
 
 if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
     from bridgepipe.methods.boundary import About, Boundaries
     from bridgepipe.methods.boundary_edit import Move
     from bridgepipe.methods.gaussian import Model
@@ -42,15 +45,16 @@ def edit(
     """Edit an image at every distance along a boundary: a strip beside the image and its reconstruction."""
     import numpy as np
 
-    from bridgepipe import figures_boundary
+    from bridgepipe import figures_boundary, running
     from bridgepipe.datasets import images
-    from bridgepipe.finite import naming
+    from bridgepipe.finished import kept
+    from bridgepipe.finite import naming, number
     from bridgepipe.methods import boundary_edit
     from bridgepipe.methods import boundary_latents as bl
     from bridgepipe.pixels import to_uint8
     from bridgepipe.rng import ItemNoise
 
-    fixed, along = at or [], _distances(distances)
+    fixed, along = [number(distance, "--at") for distance in at or []], _distances(distances)
     if len(fixed) != len(boundary) - 1:
         what = f"{len(boundary)} boundaries, {len(fixed)} fixed distances"
         raise UserError(what, "edit --at", "give one --at for every boundary but the last")
@@ -64,24 +68,42 @@ def edit(
     how, h_space = editing_of(settings), space_of(network, settings["variant"])
     _, height, width = network.diffusion.shape
     x0 = bl.photo(pixels, (height, width)).to(network.device)
-    with naming(str(photo)):
-        latents = bl.invert(h_space, network.process, x0, bl.Inversion(t=about.t, **inversion))
+    before = [boundary_edit.Move(pair, d) for pair, d in zip(pairs, fixed, strict=False)]
+
+    def inverted(share: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        for _ in share:
+            with naming(str(photo)):
+                found = bl.invert(h_space, network.process, x0, bl.Inversion(t=about.t, **inversion))
+            yield found.z.cpu(), found.h.cpu()
 
     def noise() -> ItemNoise:  # the same for every edit, so that only the distance differs
         return ItemNoise(settings["seed"], DRAW, [0], network.device)
 
-    before = [boundary_edit.Move(pair, d) for pair, d in zip(pairs, fixed, strict=False)]
-    with naming(str(photo)):
-        plain = boundary_edit.reconstruct(h_space, network.process, latents, how, noise())
+    def edited(distance: float | None) -> np.ndarray:
+        if distance is None:
+            return to_uint8(boundary_edit.reconstruct(h_space, network.process, latents, how, noise()))
+        moves: list[Move] = [*before, boundary_edit.Move(pairs[-1], distance)]
+        return to_uint8(boundary_edit.edit(h_space, network.process, latents, moves, how, noise()))
 
-    def edited(d: float) -> np.ndarray:
-        moves: list[Move] = [*before, boundary_edit.Move(pairs[-1], d)]
-        with naming(f"{photo}, at distance {d:g}"):
-            return to_uint8(boundary_edit.edit(h_space, network.process, latents, moves, how, noise()))[0]
+    def strip(share: Sequence[int]) -> Iterator[np.ndarray]:
+        for item in share:
+            distance = [None, *along][item]
+            with naming(str(photo) if distance is None else f"{photo}, at distance {distance:g}"):
+                yield edited(distance)
 
-    strip = np.stack([edited(d) for d in along])
-    beside = {"image": to_uint8(x0), "no edit": to_uint8(plain)}
-    figures_boundary.strip_grid(output, strip[None], along, beside, about.attribute)
+    identity: dict[str, Any] = {
+        "photo": artifacts.digest_file(photo),
+        "model": network.digest,
+        "settings": settings,
+    }
+    identity |= {"inversion": inversion, "t": about.t, "fixed": fixed, "along": along}
+    identity |= {"boundaries": [digests(folder) for folder in boundary]}
+    with kept(output, identity, speed):
+        ((z, h),) = running.shared(inverted, [0], 1, "inverting")
+        latents = bl.Latents(z.to(network.device), h.to(network.device), about.t)
+        plain, *strips = running.shared(strip, range(len(along) + 1), 1, "editing")
+        beside = {"image": to_uint8(x0), "no edit": plain}
+        figures_boundary.strip_grid(output, np.concatenate(strips)[None], along, beside, about.attribute)
     print(output)
 
 
@@ -93,13 +115,14 @@ def _distances(text: str) -> list[float]:
     """
     import numpy as np
 
+    from bridgepipe.finite import number
+
     try:
-        if ":" not in text:
-            return [float(text)]
-        start, end, n = text.split(":")
+        start, end, n = text.split(":") if ":" in text else (text, text, "1")
+        first, last = (number(float(end), "--distances") for end in (start, end))
         if int(n) < 1:
             raise ValueError
-        return np.linspace(float(start), float(end), int(n)).tolist()
+        return np.linspace(first, last, int(n)).tolist()
     except ValueError:
         raise UserError(
             f"distances {text!r}", "edit --distances", "give START:END:N, such as -3:3:7"

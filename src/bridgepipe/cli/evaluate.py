@@ -50,8 +50,8 @@ def statistics(
     network, images = load_extractor(extractor, weights, speed), ImageStore(data)
     features.check_fits(network, images)
     identity = {"extractor": features.describe(network), "images": images.digest}
-    with kept(output, identity, speed) as finished:
-        measured = fid.statistics(network, images, speed.batch_size, finished=finished)
+    with kept(output, identity, speed):
+        measured = fid.statistics(network, images, speed.batch_size)
         if running.is_main():
             replace(measured, origin=lineage.origin(images)).save(output)
 
@@ -86,9 +86,9 @@ def fid_metric(
         stores["_corrupted"] = ImageStore(corrupted)
         lineage.made_together(*stores.values())
     identity = {"extractor": describe(network), "images": [store.digest for store in stores.values()]}
-    with kept(output, identity, speed) as finished:
+    with kept(output, identity, speed):
         measured = {
-            suffix: fid.statistics(network, s, speed.batch_size, label=f"features{suffix}", finished=finished)
+            suffix: fid.statistics(network, s, speed.batch_size, label=f"features{suffix}")
             for suffix, s in stores.items()
         }
     if not running.is_main():
@@ -128,6 +128,7 @@ def accuracy_metric(
     from bridgepipe.evaluation import protocol
     from bridgepipe.evaluation.accuracy import classes_of, classifier_accuracy
     from bridgepipe.evaluation.features import First, Images, describe
+    from bridgepipe.finished import kept
 
     network = load_extractor(extractor, weights, speed)
     *degraded, truth = _restored_stores(restored, corrupted, originals)
@@ -138,13 +139,15 @@ def accuracy_metric(
     labels = None if truth.labels is None else truth.labels[:n]
     values: dict[str, Any] = {}
     sets: dict[str, Images] = {**stores, "_originals": First(truth, n)}
-    for suffix, images in sets.items():
-        found = classifier_accuracy(network, images, labels, speed.batch_size, known)
-        values |= {
-            f"accuracy{suffix}": found.accuracy,
-            f"low{suffix}": found.low,
-            f"high{suffix}": found.high,
-        }
+    identity = {"extractor": describe(network), "images": [s.digest for s in (*degraded, truth)]}
+    with kept(output, identity, speed):
+        for suffix, images in sets.items():
+            found = classifier_accuracy(network, images, labels, speed.batch_size, known)
+            values |= {
+                f"accuracy{suffix}": found.accuracy,
+                f"low{suffix}": found.low,
+                f"high{suffix}": found.high,
+            }
     if not running.is_main():
         return
     shared = protocol.protocol(

@@ -66,9 +66,9 @@ def translation_fid(
         sets |= _beside(images, ImageStore(source), label, held_out=ImageStore(source).digest != real.digest)
     all_sets = {"_reference": wanted, **sets}
     stores = [s.digest for s in (images, real)] + ([] if source is None else [ImageStore(source).digest])
-    with kept(output, {"extractor": describe(network), "images": stores}, speed) as finished:
+    with kept(output, {"extractor": describe(network), "images": stores}, speed):
         measured = {
-            suffix: fid.statistics(network, s, speed.batch_size, label=f"features{suffix}", finished=finished)
+            suffix: fid.statistics(network, s, speed.batch_size, label=f"features{suffix}")
             for suffix, s in all_sets.items()
         }
     against = measured.pop("_reference")
@@ -127,6 +127,7 @@ def target_accuracy(
     from bridgepipe.evaluation import protocol
     from bridgepipe.evaluation.accuracy import classes_of, classifier_accuracy
     from bridgepipe.evaluation.features import describe
+    from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
 
     network, images = load_extractor(extractor, weights, speed), ImageStore(translated)
@@ -138,7 +139,8 @@ def target_accuracy(
         number = number_of(settings["label"], known, "evaluate.label")
     else:
         number = numbers_in(known, [str(target)], network.name, translated)[0]
-    found = classifier_accuracy(network, images, np.full(len(images), number), speed.batch_size)
+    with kept(output, {"extractor": describe(network), "images": images.digest}, speed):
+        found = classifier_accuracy(network, images, np.full(len(images), number), speed.batch_size)
     if not running.is_main():
         return
     values = {"accuracy": found.accuracy, "low": found.low, "high": found.high}
@@ -169,6 +171,7 @@ def kept_metric(
     from bridgepipe.evaluation import protocol
     from bridgepipe.evaluation.features import check_fits, describe
     from bridgepipe.evaluation.translation import Chosen, likeness, others, partners
+    from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
 
     network = load_extractor(extractor, weights, speed)
@@ -180,11 +183,12 @@ def kept_metric(
     if real:
         targets = items_of_class(store, _target(images))
         floors["_random"] = Chosen(Chosen(store, targets), partners(len(images), len(targets)))
-    found = likeness(images, sources, network, speed.batch_size)
-    values = found.means()
-    for suffix, some in floors.items():
-        floor = likeness(some, sources, network, speed.batch_size)
-        values |= {**floor.means(suffix), **found.gains(floor, suffix)}
+    with kept(output, {"extractor": describe(network), "images": [images.digest, store.digest]}, speed):
+        found = likeness(images, sources, network, speed.batch_size)
+        values = found.means()
+        for suffix, some in floors.items():
+            floor = likeness(some, sources, network, speed.batch_size)
+            values |= {**floor.means(suffix), **found.gains(floor, suffix)}
     if not running.is_main():
         return
     shared = protocol.protocol(

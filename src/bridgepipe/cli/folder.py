@@ -16,6 +16,7 @@ from bridgepipe.errors import UserError, reading
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
     from bridgepipe.methods.ddib import Translator
 
@@ -52,9 +53,12 @@ def translate(
     speed = read_shared_runtime(runtime, threads, processes).model_copy(update={"batch_size": batch_size})
     from bridgepipe import running
     from bridgepipe.datasets import images
+    from bridgepipe.finished import KEPT
+    from bridgepipe.finite import number
     from bridgepipe.interruption import at_once
     from bridgepipe.progress import Progress
 
+    number(scale, "--scale")
     if guide is not None and not scale:
         raise UserError("a guide of scale 0 guides nothing", "--scale", "give it a scale above 0")
     guidance = "none" if not scale else "free" if guide is None else "classifier"
@@ -74,7 +78,7 @@ def translate(
     left = running.gather([name for name in places if not is_done(name)])[0]
     batches = [left[i : i + batch_size] for i in range(0, len(left), batch_size)]
     progress = Progress(len(places), len(places) - len(left), "translation", shown=rank == 0)
-    with at_once("finished images are kept"), progress:
+    with at_once(KEPT), progress:
         for batch in batches[rank::world]:
             before, after = _translated(translator, [input / name for name in batch])
             for name, x, y in zip(batch, before, after, strict=True):
@@ -98,10 +102,13 @@ def _translated(translator: Translator, files: Sequence[Path]) -> tuple[np.ndarr
     from bridgepipe.pixels import from_uint8, to_uint8
 
     size = translator.source.diffusion.shape[1:]
-    before = np.stack([_image(file, (size[0], size[1])) for file in files])
-    x = from_uint8(before)
-    after = [to_uint8(done.image.x) for done in translator.there(lambda piece: x[list(piece)], range(len(x)))]
-    return before, np.concatenate(after)
+    before = {file: _image(file, (size[0], size[1])) for file in files}
+
+    def start(piece: Sequence[Path]) -> Tensor:
+        return from_uint8(np.stack([before[file] for file in piece]))
+
+    after = [to_uint8(done.image.x) for done in translator.there(start, files)]
+    return np.stack(list(before.values())), np.concatenate(after)
 
 
 def _image(file: Path, size: tuple[int, int]) -> np.ndarray:

@@ -25,7 +25,6 @@ from bridgepipe.cli.models import load_model
 from bridgepipe.cli.settings import read_settings
 
 if TYPE_CHECKING:
-    from bridgepipe.finished import Finished
     from bridgepipe.methods.spd import Generation
 
 app = typer.Typer()
@@ -59,8 +58,8 @@ def generate(
     made_by = {"images": "samples", "settings": described, "model": network.digest, "data": data}
     how = _generation(settings["sample"])
     work = partial(spd.images, network, how=how)
-    with kept(output, {**made_by, "part": [items.start, items.stop]}, speed) as finished:
-        batches = running.shared(work, items, speed.batch_size, "sampling", finished)
+    with kept(output, {**made_by, "part": [items.start, items.stop]}, speed):
+        batches = running.shared(work, items, speed.batch_size, "sampling")
         if running.helps(batches):
             return
         with writer(output, made_by, classes=network.class_names, first=items.start) as out:
@@ -111,15 +110,15 @@ def study_samples(
     network, features = load_model(model, train_config, speed), load_extractor(extractor, weights, speed)
     reference = fid.Statistics.load(statistics, {"extractor": describe(features)})
 
-    def row(walk: str, how: Generation, finished: Finished) -> dict[str, Any]:
+    def row(walk: str, how: Generation) -> dict[str, Any]:
         work, label = partial(spd.images, network, how=how), f"{walk}, {how.nfe} calls"
         items = range(plan["count"])
-        images = np.concatenate(running.together(work, items, speed.batch_size, label, finished))
+        images = np.concatenate(running.together(work, items, speed.batch_size, label))
         found = fid.statistics(features, images, speed.batch_size)
         return {"sampler": walk, "nfe": how.nfe, "FID": fid.fid(found, reference)}
 
-    with kept(output, {"plan": plan, "model": network.digest}, speed) as finished:
-        frame = tables.table([row(walk, how, finished) for walk, how in _walks(plan)])
+    with kept(output, {"plan": plan, "model": network.digest}, speed):
+        frame = tables.table([row(walk, how) for walk, how in _walks(plan)])
         if running.is_main():
             artifacts.write_text(output, frame.to_csv(index=False, float_format="%.6g"))
 

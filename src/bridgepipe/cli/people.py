@@ -81,8 +81,8 @@ def restore(
                 yield restorer.restore_photo(pixels, how)[None]
 
     identity = {"settings": settings, "model": artifacts.load_card(weights)[artifacts.CONTENT]}
-    with kept(output / experiment.replace("/", "-"), {**identity, "photos": digests}, speed) as finished:
-        batches = running.shared(work, range(len(photos)), 1, "restoring", finished)
+    with kept(output / experiment.replace("/", "-"), {**identity, "photos": digests}, speed):
+        batches = running.shared(work, range(len(photos)), 1, "restoring")
         for place, batch in zip(places.values(), batches, strict=True):
             images.write_png(place, batch[0], f"restored {experiment}")
             print(place)

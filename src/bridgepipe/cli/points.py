@@ -58,9 +58,9 @@ def sample_points(
     def encode(x: Tensor) -> list[Tensor]:
         return [ddib_points.encode(network, x, walk).x]
 
-    with kept(output, {**made_by, "data": source.digest}, speed) as finished:
-        drawn = ddib_points.sample(network, range(how["count"]), walk, how["seed"], finished)
-        (latents,) = ddib_points.over(known, network.device, encode, "encoding", finished)
+    with kept(output, {**made_by, "data": source.digest}, speed):
+        drawn = ddib_points.sample(network, range(how["count"]), walk, how["seed"])
+        (latents,) = ddib_points.over(known, network.device, encode, "encoding")
         _save(output, {"points": drawn, "latents": latents}, made_by)
 
 
@@ -112,8 +112,8 @@ def translate_points(
         there = ddib_points.translate(a, b, x, walk)
         return [there.latent.x, there.target.x, ddib_points.back(a, b, there, walk).x]
 
-    with kept(output, {**made_by, "data": starts.digest}, speed) as finished:
-        latent, moved, again = ddib_points.over(points, a.device, run, "translation", finished)
+    with kept(output, {**made_by, "data": starts.digest}, speed):
+        latent, moved, again = ddib_points.over(points, a.device, run, "translation")
         tensors = {"items": items, "source": points, "latent": latent, "points": moved, "back": again}
         _save(output, tensors, made_by)
 
@@ -144,10 +144,10 @@ def cycle_points(
     starts, _, points = _chosen(data, how["count"], how["seed"])
     true, made_by = Points(truth), {"settings": how, **_ends(a, b)}
     values: dict[str, Any] = {}
-    with kept(output, {**made_by, "data": starts.digest}, speed) as finished:
+    with kept(output, {**made_by, "data": starts.digest}, speed):
         for name, section in how["cycle"].items():
             walk = _walk(section)
-            done = ddib_points.cycle(a, b, points, walk, section["keep"], f"cycle {name}", finished)
+            done = ddib_points.cycle(a, b, points, walk, section["keep"], f"cycle {name}")
             numbers = {**_cycle(done), "sliced_w2": transport.sliced_w2(done.target.numpy(), true.points)}
             values |= {f"{name}: {k}": v for k, v in numbers.items()}
         shared = _protocol("distance of points to themselves after a cycle", len(points), true)

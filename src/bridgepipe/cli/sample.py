@@ -63,8 +63,8 @@ def sample(
         return ((r.image, r.corrupted) for r in restorer.restore(images, share, how, source))
 
     identity = {**made_by, "part": [items.start, items.stop], "sources": source and source.digest}
-    with kept(restored, identity, speed) as finished:
-        results = running.shared(restore, items, speed.batch_size, "restoring", finished)
+    with kept(restored, identity, speed):
+        results = running.shared(restore, items, speed.batch_size, "restoring")
         if running.helps(results):
             return
         of_part: dict[str, Any] = {"classes": images.classes, "first": items.start}

@@ -29,7 +29,6 @@ from bridgepipe.cli.settings import read_settings
 if TYPE_CHECKING:
     import numpy as np
 
-    from bridgepipe.finished import Finished
     from bridgepipe.methods.i2sb import Sampling
 
 app = typer.Typer()
@@ -68,19 +67,16 @@ def study(
     named = images.labels is not None and set(images.classes or ()) <= set(getattr(network, "classes", ()))
     items = range(min(plan["count"], len(images)))
     originals = np.stack([images[i] for i in items])
-    # the originals of the same images: a study of few images would otherwise measure their number
-    reference = fid.statistics(network, originals, speed.batch_size)
-
     source = open_sources(sources, images)
 
-    def restored(label: str, how: Sampling, finished: Finished) -> np.ndarray:
+    def restored(label: str, how: Sampling) -> np.ndarray:
         def work(share: Sequence[int]) -> Iterator[np.ndarray]:
             return (r.image for r in restorer.restore(images, share, how, source))
 
-        return np.concatenate(running.together(work, items, speed.batch_size, label, finished))
+        return np.concatenate(running.together(work, items, speed.batch_size, label))
 
-    def row(walk: str, how: Sampling, finished: Finished) -> dict[str, Any]:
-        found = restored(f"{walk}, {how.nfe} calls", how, finished)
+    def row(walk: str, how: Sampling, reference: fid.Statistics) -> dict[str, Any]:
+        found = restored(f"{walk}, {how.nfe} calls", how)
         values = {
             "sampler": walk,
             "nfe": how.nfe,
@@ -94,9 +90,11 @@ def study(
         return values
 
     identity = {"plan": plan, "settings": settings, "model": restorer.digest, "data": images.digest}
-    with kept(output, {**identity, "sources": source and source.digest}, speed) as finished:
+    with kept(output, {**identity, "sources": source and source.digest}, speed):
+        # the originals of the same images: a study of few images would otherwise measure their number
+        reference = fid.statistics(network, originals, speed.batch_size)
         walks = _walks(plan, settings["sample"])
-        frame = tables.table([row(walk, how, finished) for walk, how in walks])
+        frame = tables.table([row(walk, how, reference) for walk, how in walks])
         if running.is_main():
             artifacts.write_text(output, frame.to_csv(index=False, float_format="%.6g"))
 

@@ -155,12 +155,14 @@ def train_classifier(
     """Train the small classifier that stands in for published feature extractors at demo scale."""
     from bridgepipe.evaluation import classifier
     from bridgepipe.evaluation.accuracy import classifier_accuracy
+    from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
 
-    read_runtime(runtime, threads)
+    speed = read_runtime(runtime, threads)
     settings, images, held_out = read_settings(config), ImageStore(train), ImageStore(val)
     recipe = {key: settings[key] for key in ("steps", "batch_size", "lr", "seed")}
-    trained = classifier.train_classifier(images, images.labels, **recipe)
-    accuracy = classifier_accuracy(trained, held_out, held_out.labels, classes=held_out.classes)
+    with kept(output, {"config": settings, "data": [images.digest, held_out.digest]}, speed):
+        trained = classifier.train_classifier(images, images.labels, **recipe)
+        accuracy = classifier_accuracy(trained, held_out, held_out.labels, classes=held_out.classes)
     print(f"accuracy on {accuracy.n} held-out images: {accuracy.accuracy:.4f}")
     trained.save(output, {"config": settings, "data": images.digest, "held_out_accuracy": accuracy.accuracy})

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from bridgepipe.finished import Finished
     from bridgepipe.methods.ddib import Start, Translator
     from bridgepipe.methods.gaussian import Model
     from bridgepipe.store import ImageStore
@@ -71,8 +70,8 @@ def translate_classes(
     first = len(chosen) * part // parts
     made_by = _made_by(settings, translator, images)
     work = partial(_there, translator, images)
-    with kept(translated, {**made_by, "items": items}, speed) as finished:
-        batches = running.shared(work, items, translator.batch_size, "translation", finished)
+    with kept(translated, {**made_by, "items": items}, speed):
+        batches = running.shared(work, items, translator.batch_size, "translation")
         if running.helps(batches):
             return
         with (
@@ -141,16 +140,16 @@ def translate_back(
     sources, starts = seen.array("item"), _starts(seen, begun)
     made_by = {**seen.card["made_by"], "images": "the way back"}
 
-    def returned(name: str, start: Start, finished: Finished) -> Iterator[Tensor]:
+    def returned(name: str, start: Start) -> Iterator[Tensor]:
         def work(share: Sequence[int]) -> Iterator[Tensor]:
             return (done.image.x.cpu() for done in translator.back(start, share))
 
         label = f"the way back from the {name}"
-        return running.shared(work, items, translator.batch_size, label, finished)
+        return running.shared(work, items, translator.batch_size, label)
 
     identity = {**made_by, "part": [items.start, items.stop], "states": [seen.digest, begun.digest]}
-    with kept(output, identity, speed) as finished:
-        ways = {name: returned(name, start, finished) for name, start in starts.items()}
+    with kept(output, identity, speed):
+        ways = {name: returned(name, start) for name, start in starts.items()}
         if running.helps(chain.from_iterable(ways.values())):
             return
         with writer(output, made_by, first=items.start) as out:

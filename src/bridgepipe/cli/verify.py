@@ -131,7 +131,7 @@ def _store(file: Path) -> tuple[str, Settings]:
 
 
 def _tensors(file: Path) -> tuple[str, Settings]:
-    _, card = artifacts.load_tensors(file)
+    _, card = artifacts.load_tensors(file, any_number=True)
     return ("train", card.get("config")) if file.name == "model.safetensors" else ("", None)
 
 

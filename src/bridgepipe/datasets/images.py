@@ -92,8 +92,13 @@ def is_ours(path: Path) -> bool:
 
 
 def decode_plain(source: Path | bytes) -> Image.Image:
-    """As the published loaders do: RGB by Pillow's rule, without rotation or background."""
+    """As the published loaders do: RGB by Pillow's rule, without rotation or background.
+
+    Raises:
+        Exception: as `decode`.
+    """
     with Image.open(_opened(source), formats=list(DECODERS)) as image:
+        _has_range(image)
         return image.convert("RGB")
 
 
@@ -102,14 +107,18 @@ def _opened(source: Path | bytes) -> Path | io.BytesIO:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no defined range")
+    _has_range(image)
     if image.mode.startswith("I"):
         return Image.fromarray(_16_to_8_bits(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     return image.convert("RGB")
+
+
+def _has_range(image: Image.Image) -> None:
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no defined range")
 
 
 def _16_to_8_bits(values: np.ndarray) -> np.ndarray:

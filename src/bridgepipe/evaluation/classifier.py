@@ -16,16 +16,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import trange
+from torch.optim.lr_scheduler import LRScheduler
 
+from bridgepipe import running
 from bridgepipe.artifacts import load_card, load_tensors, save_tensors
 from bridgepipe.classes import trained_classes
 from bridgepipe.errors import UserError, reading
 from bridgepipe.evaluation.features import Batch, Images, digest_tensors
 from bridgepipe.pixels import from_uint8
+from bridgepipe.progress import Progress
 from bridgepipe.rng import generator
 
 KIND = "small classifier"
+KEPT_STEPS = 50  # of a training, between two states
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of AdamW, for every parameter
 
 
 class ConvNet(nn.Module):
@@ -182,8 +186,9 @@ def train_classifier(
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
     order = _order(len(images), steps * batch_size, seed).reshape(steps, batch_size)
-    with _one_thread():
-        for step in (bar := trange(steps, desc="classifier", disable=None)):
+    kept = _Kept(network, optimizer, schedule)
+    with _one_thread(), Progress(steps, kept.step, "classifier", "step") as progress:
+        for step in range(kept.step, steps):
             x = _augmented(images, order[step], image_size, shift, flip, generator(seed, "classifier", step))
             loss = F.cross_entropy(network(x), torch.from_numpy(truth[order[step]]))
             if not loss.isfinite():
@@ -192,11 +197,49 @@ def train_classifier(
             loss.backward()
             optimizer.step()
             schedule.step()
-            bar.set_postfix(loss=f"{loss.item():.3f}")
+            kept.after(step + 1)
+            progress.after(1)
     # the last update has no loss after it
     if not all(v.isfinite().all() for v in network.state_dict().values()):
         raise UserError(f"its weights are not finite after step {steps}", "classifier", "lower its lr")
     return SmallClassifier(network, image_size, classes=classes)
+
+
+class _Kept:
+    """State of a training in a block of `finished.kept`: a call after a kill goes on from it.
+
+    Attributes:
+        step: steps that are done.
+    """
+
+    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, schedule: LRScheduler) -> None:
+        self._network, self._optimizer, self._keeper, self.step = network, optimizer, running.keeper(), 0
+        if self._keeper is None:
+            return
+        self._work = self._keeper.begin("classifier")
+        if states := list(self._keeper.batches(self._work)):
+            self.step, *state = states[-1]
+            self._load(state)
+            schedule.load_state_dict(
+                {**schedule.state_dict(), "last_epoch": self.step - 1, "_step_count": self.step}
+            )
+            schedule.step()  # learning rate and momentum follow from the step alone
+
+    def after(self, step: int) -> None:
+        """Keep the state now and then."""
+        if self._keeper is not None and step % KEPT_STEPS == 0:
+            moments = self._optimizer.state_dict()["state"].values()
+            tensors = [of[name] for of in moments for name in MOMENTS]
+            self._keeper.add(self._work, (step, *self._network.state_dict().values(), *tensors))
+
+    def _load(self, state: list[Tensor]) -> None:
+        names = list(self._network.state_dict())
+        self._network.load_state_dict(dict(zip(names, state, strict=False)))
+        rest = state[len(names) :]
+        moments = [rest[i : i + len(MOMENTS)] for i in range(0, len(rest), len(MOMENTS))]
+        told = {i: dict(zip(MOMENTS, of, strict=True)) for i, of in enumerate(moments)}
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": told, "param_groups": groups})
 
 
 @contextmanager

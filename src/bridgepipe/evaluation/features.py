@@ -212,13 +212,7 @@ def _identified(weights: str | Path, source: str) -> tuple[str, bool]:
     return found, found == fetch.load_sources()[source].sha256
 
 
-def outputs(
-    call: Callable[[Batch], Tensor],
-    images: Images,
-    batch_size: int,
-    label: str,
-    finished: running.Keeps | None = None,
-) -> Iterator[Tensor]:
+def outputs(call: Callable[[Batch], Tensor], images: Images, batch_size: int, label: str) -> Iterator[Tensor]:
     """What ``call`` makes of all images in order, a row an image, batch by batch, on the main process.
 
     Every measure goes through here: it computes exactly (`running.exactly`). The arguments are those of
@@ -236,7 +230,7 @@ def outputs(
     def work(share: Sequence[int]) -> Iterator[Tensor]:
         return running.in_batches(run, share, batch_size, label)
 
-    return running.shared(work, range(len(images)), batch_size, label, finished)
+    return running.shared(work, range(len(images)), batch_size, label)
 
 
 def per_image(call: Callable[[Batch], Tensor], images: Images, batch_size: int, label: str) -> Tensor:
@@ -286,7 +280,8 @@ def load_state(path: str | Path, sha256: str | None = None) -> dict[str, Tensor]
     with reading(path, what, mend):
         from safetensors.torch import load_file
 
-        return load_file(path)
+        state = load_file(path)
+    return plain.as_weights(state, path)
 
 
 def resizer(preprocessing: str) -> Callable[[np.ndarray], np.ndarray]:

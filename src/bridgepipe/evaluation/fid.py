@@ -116,7 +116,6 @@ def statistics(
     batch_size: int = 64,
     keep: int = 10_000,
     label: str = "features",
-    finished: running.Keeps | None = None,
 ) -> Statistics:
     """Moments of the features of all images, and the features of some of them.
 
@@ -127,7 +126,7 @@ def statistics(
         images: uint8 HWC arrays, at least 2.
         batch_size: images per call of the extractor.
         keep: size of the sample for the kernel distance; the choice depends on the counts only.
-        label, finished: as of `running.shared`.
+        label: of the work, for messages.
 
     Raises:
         UserError: fewer than 2 images, or features that are not finite.
@@ -140,7 +139,7 @@ def statistics(
         )
     kept = set(generator(0, "kernel distance sample").permutation(len(images))[:keep].tolist())
     moments, sample = running.broadcast(
-        _moments(outputs(extractor.features, images, batch_size, label, finished), kept)
+        _moments(outputs(extractor.features, images, batch_size, label), kept)
     )
     return Statistics(moments.mu, moments.sigma, moments.n, sample, describe(extractor), data_digest(images))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from math import isnan
+from math import isfinite, isnan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,7 +38,7 @@ class Boundary:
         scale: length of the SVM's coefficients; 1/scale is the half width of its margin.
 
     Raises:
-        UserError: the normal is not of length 1.
+        UserError: the normal is not of length 1, or the offset not finite.
     """
 
     normal: Tensor
@@ -51,6 +51,8 @@ class Boundary:
         if self.normal.dim() != 1 or not abs(length - 1) <= UNIT:
             what = f"a normal of shape {list(self.normal.shape)} and length {length:.6g}"
             raise UserError(what, "boundary", "give a vector of length 1, or use Boundary.of")
+        if not isfinite(self.offset):
+            raise UserError(f"its offset is {self.offset}", "boundary", "fit it again, or give another file")
 
     @classmethod
     def of(cls, coef: Tensor, intercept: float, accuracy: float = float("nan")) -> Boundary:

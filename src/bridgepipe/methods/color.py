@@ -15,7 +15,6 @@ from bridgepipe.evaluation import transport
 from bridgepipe.methods import ddib_points
 from bridgepipe.methods.ddib_points import Walk
 from bridgepipe.methods.gaussian import Model
-from bridgepipe.running import Keeps
 
 METHODS = DDIB, EXACT, SINKHORN = "DDIB", "OT", "Sinkhorn"
 
@@ -30,7 +29,6 @@ def transfer(
     sinkhorn: float,
     seed: int,
     label: str = "colours",
-    finished: Keeps | None = None,
 ) -> dict[str, np.ndarray]:
     """Every pixel of ``a`` with a colour of ``b``, by method: float32 ``[N, 3]`` on the scale of b.
 
@@ -41,13 +39,13 @@ def transfer(
         n: points of the plans of optimal transport.
         sinkhorn: entropic regularisation, in units of the mean cost.
         seed: of the choice of these points.
-        label, finished: as of `running.shared`.
+        label: of the work, for messages.
     """
 
     def by_ddib(x: torch.Tensor) -> list[torch.Tensor]:
         return [ddib_points.translate(source, target, x, walk).target.x]
 
-    (moved,) = ddib_points.over(torch.from_numpy(a), source.device, by_ddib, label, finished)
+    (moved,) = ddib_points.over(torch.from_numpy(a), source.device, by_ddib, label)
     found = {
         DDIB: moved.numpy(),
         EXACT: transport.ot_color_map(a, b, n, seed),

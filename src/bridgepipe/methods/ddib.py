@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,8 +25,8 @@ from bridgepipe.samplers.solvers import Pair
 from bridgepipe.timesteps import timesteps
 
 Guidance = Literal["none", "classifier", "free"]
-# images of a batch of items, or their pairs of states
-Start = Callable[[Sequence[int]], Tensor | Pair]
+# images of a batch of items (numbers or files), or their pairs of states
+Start = Callable[[Sequence[Any]], Tensor | Pair]
 
 
 @dataclass(frozen=True)
@@ -203,16 +203,16 @@ class Translator:
         source, target = self.labels
         return way(self.source, source, count, *up), way(self.target, target, count, *down)
 
-    def there(self, start: Start, items: Sequence[int]) -> Iterator[Translated]:
-        """Translate items in batches; ``start`` gives the images of a batch."""
+    def there(self, start: Start, items: Sequence[Any]) -> Iterator[Translated]:
+        """Translate items, numbers or files, in batches; ``start`` gives the images of a batch."""
         return self._run(start, items, back=False, label="translation")
 
     def back(self, start: Start, items: Sequence[int]) -> Iterator[Translated]:
         """The inverse map: up the way that led down before, guided as it was, and down the other."""
         return self._run(start, items, back=True, label="the way back")
 
-    def _run(self, start: Start, items: Sequence[int], back: bool, label: str) -> Iterator[Translated]:
-        def run(piece: Sequence[int]) -> Translated:
+    def _run(self, start: Start, items: Sequence[Any], back: bool, label: str) -> Iterator[Translated]:
+        def run(piece: Sequence[Any]) -> Translated:
             up, down = self.ways(len(piece))[:: -1 if back else 1]
             return translate(up, down, _moved(start(piece), self.source.device), self.how)
 

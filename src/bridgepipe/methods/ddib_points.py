@@ -121,9 +121,7 @@ def start_of(sample: Sample) -> Start:
     return sample.x if sample.pair is None else sample.pair
 
 
-def sample(
-    model: Model, items: Sequence[int], walk: Walk, seed: int, finished: running.Keeps | None = None
-) -> Tensor:
+def sample(model: Model, items: Sequence[int], walk: Walk, seed: int) -> Tensor:
     """Generated points ``[n, D]``; each depends on its number and the seed only."""
     steps = decode_steps(model.process, walk.solver, walk.nfe or model.process.T, walk.spacing)
 
@@ -133,34 +131,28 @@ def sample(
             model.denoiser(), start, steps, process=model.process, solver=walk.solver
         ).x.cpu()
 
-    return torch.cat(in_batches(run, items, "sampling", finished))
+    return torch.cat(in_batches(run, items, "sampling"))
 
 
 def over(
-    points: Tensor,
-    device: torch.device,
-    run: Callable[[Tensor], Iterable[Tensor]],
-    label: str,
-    finished: running.Keeps | None = None,
+    points: Tensor, device: torch.device, run: Callable[[Tensor], Iterable[Tensor]], label: str
 ) -> list[Tensor]:
     """Results of ``run`` on batches of points ``[N, D]``, joined, on the CPU and in every process."""
 
     def of_piece(piece: Sequence[int]) -> tuple[Tensor, ...]:
         return tuple(r.cpu() for r in run(points[list(piece)].to(device)))
 
-    batches = in_batches(of_piece, range(len(points)), label, finished)
+    batches = in_batches(of_piece, range(len(points)), label)
     return [torch.cat(list(parts)) for parts in zip(*batches, strict=True)]
 
 
-def in_batches(
-    run: Callable[[Sequence[int]], T], items: Sequence[int], label: str, finished: running.Keeps | None
-) -> list[T]:
+def in_batches(run: Callable[[Sequence[int]], T], items: Sequence[int], label: str) -> list[T]:
     """`running.in_batches` with as many points as keep a core busy, shared by all processes."""
 
     def work(share: Sequence[int]) -> Iterable[T]:
         return running.in_batches(run, share, BATCH, label)
 
-    return running.together(work, items, BATCH, label, finished)
+    return running.together(work, items, BATCH, label)
 
 
 @dataclass(frozen=True)
@@ -185,7 +177,6 @@ def cycle(
     walk: Walk,
     keep: bool = True,
     label: str = "cycle",
-    finished: running.Keeps | None = None,
 ) -> Cycle:
     """How far a cycle takes points ``[N, D]`` from where they were; ``keep`` as of `back`."""
 
@@ -197,5 +188,5 @@ def cycle(
         calls = torch.full((len(x),), there.calls)
         return [there.target.x, (end.double() - x.double()).norm(dim=1), calls]
 
-    moved, error, calls = over(points, source.device, run, label, finished)
+    moved, error, calls = over(points, source.device, run, label)
     return Cycle(moved, error, int(calls[0]))

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from bridgepipe.errors import UserError, reading
+from bridgepipe.finite import all_finite
 
 STORAGES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
 # A legacy torch file is a row of pickles: magic number, protocol, system, content; then raw storages.
@@ -147,11 +148,12 @@ def as_weights(content: Any, where: object) -> dict[str, Tensor]:
     """``content`` as a dict of tensors by name.
 
     Raises:
-        UserError: it is something else.
+        UserError: it is something else, or a number in it is not finite.
     """
     named = isinstance(content, Mapping) and all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
     )
     if not named:
         raise UserError("no weights in it: not tensors by name", where, "give a file of network weights")
+    all_finite(content, where)
     return dict(content)

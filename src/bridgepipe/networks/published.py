@@ -116,7 +116,7 @@ def i2sb_weights(path: str | Path, which: Literal["ema", "net"] = "ema") -> dict
         Tensors by name, mapped from the file.
 
     Raises:
-        UserError: missing, damaged, unsafe, or not of this layout.
+        UserError: missing, damaged, unsafe, not of this layout, or a number is not finite.
     """
     content = read_checkpoint(path)
     if not isinstance(content, Mapping) or not {"net", "ema"} <= set(content):
@@ -125,7 +125,7 @@ def i2sb_weights(path: str | Path, which: Literal["ema", "net"] = "ema") -> dict
     if not all(key.startswith(I2SB_PREFIX) for key in net):
         raise UserError(f"names without {I2SB_PREFIX}", path, "give the latest.pt of an I2SB release")
     net = {key.removeprefix(I2SB_PREFIX): value for key, value in net.items()}
-    return net if which == "net" else _named(content["ema"], net, path)
+    return net if which == "net" else as_weights(_named(content["ema"], net, path), path)
 
 
 def _named(ema: Any, net: Mapping[str, Tensor], path: str | Path) -> dict[str, Tensor]:

@@ -87,7 +87,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
 
 
 def i2sb(path: Path) -> Path:
-    torch.save({"net": {"module.weight": BAD.nan_to_num()}, "ema": {"shadow_params": [BAD]}}, path)
+    torch.save({"net": {"diffusion_model.weight": BAD.nan_to_num()}, "ema": {"shadow_params": [BAD]}}, path)
     return path
 
 
@@ -122,27 +122,15 @@ def test_a_configuration_holds_finite_numbers(tmp_path: Path, value: str) -> Non
         read_settings(tmp_path / "a.json")
 
 
+SCALE = ["--scale", "inf", "--runtime", "r.json"]
+FOLDER = ["translate", "--input", "a", "--output", "b", "--model", "c", "--guide", "d"]
 PHOTO = ["edit", "a.png", "--boundary", "b", "--output", "o.png"]
 OPTIONS = {
     "--at": [*PHOTO, "--boundary", "c", "--at", "nan"],
     "--distances": [*PHOTO, "--distances", "nan:3:7"],
     "--distances ": [*PHOTO, "--distances", "1:inf:7"],
     "--distances  ": [*PHOTO, "--distances", "nan"],
-    "--scale": [
-        "translate",
-        "--input",
-        "a",
-        "--output",
-        "b",
-        "--model",
-        "c",
-        "--guide",
-        "d",
-        "--scale",
-        "inf",
-        "--runtime",
-        "r.json",
-    ],
+    "--scale": [*FOLDER, *SCALE],
 }
 
 

@@ -374,7 +374,7 @@ def test_a_disk_that_fails_damages_no_state(tmp_path: Path, monkeypatch) -> None
     run(tmp_path)
     before = (tmp_path / "state.safetensors").read_bytes()
 
-    def no_memory(path, expect=None):
+    def no_memory(path, **_):
         raise UserError("damaged file", path, "delete it") from OSError(12, "Cannot allocate memory")
 
     monkeypatch.setattr(artifacts, "load_tensors", no_memory)

@@ -9,6 +9,7 @@ values that the stage reads, so an edit re-runs those stages and nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -33,8 +34,25 @@ class Scales(Strict):
     )
 
 
+@dataclass(frozen=True)
+class Merged:
+    """The experiments of a scale by ``method/name``: those that make sense by themselves, and the others."""
+
+    fitting: dict[str, Any]
+    unfit: dict[str, UserError]
+
+    def of(self, full: str) -> Any:
+        """An experiment. Raises the UserError that says why it does not fit."""
+        if full in self.unfit:
+            raise self.unfit[full]
+        return self.fitting[full]
+
+
 class Resolved:
     """Validated parameters: every experiment merged, every reference checked.
+
+    Every key and every name is checked at all scales. What has to fit together is checked at the scale in
+    use, and at those that an experiment names in ``scales``; one that names none need not fit the others.
 
     Args:
         values: content of params.yaml.
@@ -60,12 +78,10 @@ class Resolved:
                 self._known(("extractors", name, "dataset"), extractor.dataset, self.params.datasets)
             for problem in config_checks.extractor_problems(extractor, self.params.datasets):
                 self._refuse(problem, self.places.at("extractors", name, *problem.key.split(".")))
-        self.experiments: dict[str, Any] = {}
-        for scale in self.params.scales:
-            resolved = self._merged(scale)
-            self._check(resolved, scale)
-            if scale == self.params.scale:
-                self.experiments = resolved
+        at = {scale: self._merged(scale) for scale in self.params.scales}
+        for scale in at:
+            self._check(at, scale)
+        self.experiments: dict[str, Any] = at[self.params.scale].fitting
 
     def at(self, full: str, key: str = "", scale: str | None = None) -> str:
         """Where a key of an experiment is written, for messages: in the experiment or in its scale.
@@ -96,9 +112,9 @@ class Resolved:
                     mend = "give the experiment another name"
                     raise UserError(f"{name} is a file beside the experiments", self.places.at(*path), mend)
 
-    def _merged(self, scale: str) -> dict[str, Any]:
-        """Every experiment at one scale; all scales are checked, one is used."""
-        resolved = {}
+    def _merged(self, scale: str) -> Merged:
+        """Every experiment at one scale."""
+        found = Merged({}, {})
         for method, defaults in self.params.scales[scale].items():
             for name, written in self.params.experiments.get(method, {}).items():
                 path = ("experiments", method, name)
@@ -106,11 +122,12 @@ class Resolved:
                 if scale not in self._scales_of(path, written.get(ONLY)):
                     continue
                 values = merge({**defaults, **METHODS[method].named(name)}, own)
-                inherited = ("scales", scale, method)
-                resolved[f"{method}/{name}"] = validated(
-                    METHODS[method], values, self.places, path, inherited
-                )
-        return resolved
+                full, inherited = f"{method}/{name}", ("scales", scale, method)
+                try:
+                    found.fitting[full] = validated(METHODS[method], values, self.places, path, inherited)
+                except UserError as error:
+                    found.unfit[full] = error
+        return found
 
     def _scales_of(self, path: KeyPath, only: Any) -> Iterable[str]:
         """Scales at which an experiment exists: those that it names, all by default."""
@@ -120,28 +137,68 @@ class Resolved:
             self._known((*path, ONLY), name, self.params.scales)
         return only
 
-    def _check(self, resolved: Mapping[str, Any], scale: str) -> None:
-        """Every name that an experiment mentions is defined, and goes with the others."""
-        for full, experiment in resolved.items():
-            for place, (section, used) in experiment.references().items():
-                self._known(self.at(full, place, scale), used, self._defined(section, resolved))
-            for place, (dataset, split) in experiment.splits().items():
-                of = dataset or f"model/{experiment.model}"
-                of = resolved[of].dataset if of in resolved else of
-                self._known(self.at(full, place, scale), split, splits_of(self.params.datasets[of]))
-        defined = config_checks.Defined(
-            self.params.datasets, self.params.extractors, resolved, scale == self.params.scale
-        )
-        for full, experiment in resolved.items():
-            method, name = full.rsplit("/", 1)
-            own = self.params.experiments[method][name]
-            for problem in config_checks.problems(full, experiment, own, defined):
-                self._refuse(problem, self.at(full, problem.key, scale))
+    def _check(self, at: Mapping[str, Merged], scale: str) -> None:
+        """Every name that an experiment mentions is defined; one that is bound to the scale fits there."""
+        for full in (*at[scale].unfit, *at[scale].fitting):
+            self._check_names(full, at[scale], scale)
+            try:
+                if self._bound(full, scale):
+                    self._check_fit(full, at[scale], scale)
+            except UserError as error:
+                raise self._with_scales(error, full, at, scale) from None
 
-    def _defined(self, section: str, resolved: Mapping[str, Any]) -> Iterable[str]:
-        if section in METHODS:
-            return [full.rsplit("/", 1)[1] for full in resolved if full.rsplit("/", 1)[0] == section]
-        return getattr(self.params, section)
+    def _bound(self, full: str, scale: str) -> bool:
+        """Whether an experiment has to fit a scale: the one in use, or one that it names."""
+        return scale == self.params.scale or ONLY in self._own(full)
+
+    def _own(self, full: str) -> Mapping[str, Any]:
+        """What is written in an experiment itself."""
+        method, name = full.rsplit("/", 1)
+        return self.params.experiments[method][name]
+
+    def _check_names(self, full: str, merged: Merged, scale: str) -> None:
+        """Names that are not defined; where an experiment need not fit, those of any scale are."""
+        experiment = merged.fitting.get(full)
+        for place, (section, used) in experiment.references().items() if experiment else ():
+            self._known(self.at(full, place, scale), used, self._defined(section, full, merged, scale))
+
+    def _check_fit(self, full: str, merged: Merged, scale: str) -> None:
+        """Everything that an experiment names goes with it at a scale."""
+        resolved, experiment = merged.fitting, merged.of(full)
+        for section, used in experiment.references().values():
+            if section in METHODS:
+                merged.of(f"{section}/{used}")
+        for place, (dataset, split) in experiment.splits().items():
+            of = dataset or f"model/{experiment.model}"
+            of = resolved[of].dataset if of in resolved else of
+            self._known(self.at(full, place, scale), split, splits_of(self.params.datasets[of]))
+        defined = config_checks.Defined(self.params.datasets, self.params.extractors, resolved)
+        for problem in config_checks.problems(full, experiment, self._own(full), defined):
+            self._refuse(problem, self.at(full, problem.key, scale))
+
+    def _with_scales(self, error: UserError, full: str, at: Mapping[str, Merged], scale: str) -> UserError:
+        """The error, and that an experiment may be kept out of a scale, where it fits others."""
+        if ONLY in self._own(full):
+            return error
+        fits = [other for other in at if other != scale and self._fits(full, at[other], other)]
+        mend = f"{error.mend}; or keep {full} out of this scale: scales: [{', '.join(fits)}]"
+        return UserError(error.what, error.where, mend) if fits else error
+
+    def _fits(self, full: str, merged: Merged, scale: str) -> bool:
+        try:
+            self._check_fit(full, merged, scale)
+        except (UserError, KeyError):  # KeyError: it does not exist there
+            return False
+        return True
+
+    def _defined(self, section: str, full: str, merged: Merged, scale: str) -> Iterable[str]:
+        """Names of a section that an experiment may mention at a scale."""
+        if section not in METHODS:
+            return getattr(self.params, section)
+        if not self._bound(full, scale):
+            return self.params.experiments.get(section, {})
+        every = (*merged.fitting, *merged.unfit)
+        return [other.rsplit("/", 1)[1] for other in every if other.rsplit("/", 1)[0] == section]
 
     def _refuse(self, problem: config_checks.Problem, where: str) -> NoReturn:
         mend = nearest(problem.value, problem.names) if problem.names else problem.mend

@@ -48,14 +48,11 @@ class Defined:
     Attributes:
         datasets, extractors: by their names.
         experiments: by ``method/name``.
-        in_use: whether it is the scale in use. Numbers of items and published weights are compared there
-            only: scales share the datasets and the experiments, which fit one of them.
     """
 
     datasets: Mapping[str, Strict]
     extractors: Mapping[str, Any]
     experiments: Mapping[str, Any]
-    in_use: bool = True
 
     def dataset_of(self, experiment: Any) -> Strict:
         """The dataset of an experiment, or of its model."""
@@ -80,7 +77,7 @@ def problems(full: str, e: Any, own: Mapping[str, Any], defined: Defined) -> Pro
     for kind, check in CHECKS.items():
         if isinstance(e, kind):
             yield from check(e, defined)
-    if defined.in_use and getattr(e, "train", None) is not None and e.train.published is not None:
+    if getattr(e, "train", None) is not None and e.train.published is not None:
         yield from _released(full, e, defined)
 
 
@@ -199,7 +196,7 @@ def _at_most(
 ) -> Problems:
     """More items than a split, or a class of it, has."""
     most = _most(label, dataset, split)
-    if defined.in_use and count is not None and most is not None and count > most:
+    if count is not None and most is not None and count > most:
         yield Problem(key, f"{count} of the {most} items of split {split}", f"take at most {most}")
 
 
@@ -277,7 +274,7 @@ def _classified(name: str | None, dataset: Strict, defined: Defined) -> Problems
 
 def _folders(dataset: Strict, defined: Defined) -> tuple[str, ...] | None:
     """Names of an own folder's folders, its classes among them; None of other data, or not there yet."""
-    if params.classes_of(dataset) is not None or not defined.in_use:
+    if params.classes_of(dataset) is not None:
         return None
     folders = params.folders_of(dataset)
     return None if folders is None else tuple(sorted(folders))

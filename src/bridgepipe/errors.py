@@ -52,7 +52,7 @@ class UserError(Exception):
     """
 
     def __init__(self, what: str, where: object, mend: str) -> None:
-        self.what, self.mend = what, mend
+        self.what, self.where, self.mend = what, where, mend
         line = f"{what} ({where}): {mend}"
         # names and values of others may hold line breaks and signs that a terminal obeys
         super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))

@@ -69,7 +69,7 @@ REFUSALS: dict[str, tuple[Edit, str]] = {
         "unknown name 'x'.*nearest of 5: resnet50",
     ),
     "split that is not there": (
-        lambda v: v["scales"]["paper"]["i2sb"]["sample"].update(split="test"),
+        lambda v: v.update(scale="paper") or v["scales"]["paper"]["i2sb"]["sample"].update(split="test"),
         "unknown name 'test'.*valid: val",
     ),
     "unknown scale": (lambda v: v.update(scale="demos"), "unknown name 'demos'.*did you mean 'demo'"),

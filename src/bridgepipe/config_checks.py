@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from bridgepipe import classes, ilsvrc, names, params
@@ -20,7 +19,7 @@ from bridgepipe.params.experiments import I2SB
 from bridgepipe.params.gaussian import Generation, Guide, Model
 from bridgepipe.params.points import ColorTransfer, Domain, PointModel, PointTranslation, PointWalk
 from bridgepipe.released import WEIGHTS
-from bridgepipe.timesteps import indices_between, indices_for, spaced, timesteps, truncated
+from bridgepipe.timesteps import respaced, truncated, visited
 
 
 @dataclass(frozen=True)
@@ -335,30 +334,12 @@ def _generation(e: Generation, defined: Defined) -> Problems:
     yield from _extractors(e, defined.dataset_of(e), defined)
 
 
-def _calls(key: str, T: int, solver: str, nfe: int, spacing: str) -> Problems:
+def _calls(key: str, T: int, solver: str, nfe: int, spacing: str, **way: Any) -> Problems:
     """A number of calls that the process, the solver and the spacing don't give."""
     try:
-        yield from _indices(key, T, indices_for(solver, nfe), nfe, spacing)
+        visited(T, solver, nfe, spacing, **way)
     except UserError as error:
         yield Problem(key, error.what, error.mend)
-
-
-@cache
-def _spaced(T: int, count: int, spacing: str) -> int:
-    return len(spaced(T, count, spacing))
-
-
-def _indices(key: str, T: int, count: int, nfe: int, spacing: str) -> Problems:
-    if count > T:
-        yield Problem(key, f"nfe is {nfe}, the process has {T} steps", "take fewer network calls")
-    elif spacing == "log_snr":
-        if count < 2:
-            yield Problem(key, f"nfe is {nfe} with spacing log_snr", "take more network calls")
-    elif (made := _spaced(T, count, spacing)) != count:
-        what = f"spacing {spacing} makes {made} calls of {count}, which does not divide {T}"
-        yield Problem(key, what, "take a divisor, or another spacing")
-    elif count == 1 and spacing != "trailing":
-        yield Problem(key, f"nfe is {nfe}: only the step next to the data", "take more network calls")
 
 
 def _translation(e: ClassTranslation, defined: Defined) -> Problems:
@@ -451,9 +432,8 @@ def _label(e: ClassTranslation, defined: Defined) -> Problems:
 
 
 def _respacing(e: ClassTranslation, T: int) -> Problems:
-    spacing, _, count = e.sample.respacing.rpartition(" ")
     try:
-        kept = int(count) if spacing == "log_snr" else len(timesteps(T, e.sample.respacing))
+        kept = respaced(T, e.sample.respacing)
     except UserError as error:
         yield Problem("sample.respacing", error.what, error.mend)
         return
@@ -591,13 +571,9 @@ def _stem(path: str) -> str:
 
 
 def _walk(key: str, walk: PointWalk, T: int) -> Problems:
-    if walk.nfe is None:
-        return
-    try:
-        count = indices_between(walk.solver, walk.nfe, walk.grid == "exact")
-        yield from _indices(key, T, count, walk.nfe, walk.spacing)
-    except UserError as error:
-        yield Problem(key, error.what, error.mend)
+    if walk.nfe is not None:
+        inner = walk.grid == "exact"
+        yield from _calls(key, T, walk.solver, walk.nfe, walk.spacing, least=2, inner=inner)
 
 
 CHECKS: dict[Any, Callable[[Any, Defined], Problems]] = {

@@ -7,11 +7,11 @@ a job that meets its limit saves what it has, goes back into the queue and goes 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from bridgepipe import params
+from bridgepipe.timesteps import calls, calls_made, respaced
 
 # Seconds of a call for one image. I2SB's network of 256 x 256 pixels does 1.4e10 `_operations`, and an H100
 # takes 15.9 ms for it in tf32 (docs/gpu.md), 1.1e-12 s for each; GPUs that are four years older take three
@@ -83,13 +83,17 @@ class Durations:
         return PICTURES * e.sample.nfe * self._call(e)
 
     def _generate(self, e: Any) -> float:
-        return self._part(e.sample.count) * e.sample.nfe * self._call(self._model(e))
+        model, how = self._model(e), e.sample
+        return self._part(how.count) * _made(model, how, how.nfe) * self._call(model)
 
     def _study_restored(self, e: Any) -> float:
-        return _studied(e, self._call(e))
+        made = len(e.study.walks) * sum(e.study.nfe)
+        return _studied(e, made * self._call(e))
 
     def _study_generated(self, e: Any) -> float:
-        return _studied(e, self._call(self._model(e)))
+        model = self._model(e)
+        made = sum(_made(model, how, nfe) for how in e.study.walks.values() for nfe in e.study.nfe)
+        return _studied(e, made * self._call(model))
 
     def _features_restored(self, e: Any) -> float:
         return 2 * self._restored(e) * PER_FEATURE
@@ -111,26 +115,29 @@ class Durations:
     def _there(self, e: Any) -> float:
         """Seconds of one image from the source to noise and on to the target, or back."""
         models = [self._experiment(name) for name in e.models]
-        calls = sum(_steps(e.sample.respacing, m.process.T) * self._call(m) for m in models)
-        return calls * {"none": 1, "free": 2, "classifier": 3}[e.sample.guidance]
+        seconds = sum(_one_way(e.sample, m.process.T) * self._call(m) for m in models)
+        return seconds * {"none": 1, "free": 2, "classifier": 3}[e.sample.guidance]
 
     def _features_translated(self, e: Any) -> float:
         target = self._experiment(e.models[1]).dataset
         return (self._translated(e) + self._images(target, e.evaluate.reference)) * PER_FEATURE
 
     def _mixing(self, e: Any) -> float:
-        return e.mixing.images * e.mixing.count * self._call(self._model(e))
+        there = calls(e.inversion.solver, e.mixing.count - 1, inner=True)
+        return e.mixing.images * there * self._call(self._model(e))
 
     def _latents(self, e: Any) -> float:
         images = sum(
             self._images(e.dataset, split, e.search.images) for split in (e.search.split, e.search.test)
         )
-        return images * e.inversion.count * self._call(self._model(e))
+        there = calls(e.inversion.solver, e.inversion.count - 1, inner=True)
+        return images * there * self._call(self._model(e))
 
     def _strips(self, e: Any) -> float:
         """All distances, and the pictures without an edit."""
-        calls = e.edit.count * (e.edit.n + 1) + (e.edit.generate if e.edit.source == "samples" else 0)
-        return e.edit.images * calls * self._call(self._model(e))
+        made = calls(e.edit.solver, e.edit.count, inner=False) * (e.edit.n + 1)
+        made += e.edit.generate if e.edit.source == "samples" else 0
+        return e.edit.images * made * self._call(self._model(e))
 
     def _features_edited(self, e: Any) -> float:
         real = self._images(e.dataset, e.search.split) + self._images(e.dataset, e.search.test)
@@ -169,12 +176,17 @@ def _operations(network: Any, size: tuple[int, int]) -> float:
     return network.num_res_blocks * sum(levels)
 
 
-def _studied(e: Any, call: float) -> float:
-    """Seconds of a study: its points are restored or drawn, and measured."""
-    points = len(e.study.nfe) * PER_FEATURE + sum(e.study.nfe) * call
-    return len(e.study.walks) * e.study.count * points
+def _studied(e: Any, seconds: float) -> float:
+    """Seconds of a study whose calls for one image take so many: its points are measured, too."""
+    return e.study.count * (seconds + len(e.study.walks) * len(e.study.nfe) * PER_FEATURE)
 
 
-def _steps(respacing: str, T: int) -> int:
-    """Steps that a respacing leaves: ``log_snr 50``, ``ddim50``, ``10,20``; all where it is empty."""
-    return sum(map(int, re.findall(r"\d+", respacing))) or T
+def _made(model: Any, how: Any, nfe: int) -> int:
+    """Network calls for one sample of a model."""
+    return calls_made(model.process.T, how.sampler, nfe, how.spacing)
+
+
+def _one_way(how: Any, T: int) -> int:
+    """Network calls of one way of a translation, the dearer one."""
+    inner = how.grid == "exact"
+    return calls(how.solver, respaced(T, how.respacing) - inner, inner)

@@ -136,7 +136,7 @@ def quality_against_calls(path: str | Path, table: pd.DataFrame, title: str = ""
                 colour, marker = COLOURS[n % len(COLOURS)], MARKERS[n % len(MARKERS)]
                 line = "--" if n >= len(COLOURS) else "-"  # the colours begin again
                 axes.plot(known["nfe"], known[metric], line, color=colour, marker=marker, label=str(sampler))
-            _calls_axis(axes, sorted(table["nfe"].unique()))
+            _calls_axis(axes, table["nfe"])
             axes.set_ylabel(LABELS.get(str(metric), str(metric)))
             _log_if_wide(axes, table[metric].dropna())
         handles, names = figure.axes[0].get_legend_handles_labels()
@@ -175,11 +175,15 @@ def _axes(figure: Figure, title: str, place: tuple[int, int, int] = (1, 1, 1)) -
     return axes
 
 
-def _calls_axis(axes: Axes, calls: Sequence[int]) -> None:
-    """Logarithmic, ticked at the numbers of calls that were measured."""
+def _calls_axis(axes: Axes, measured: pd.Series) -> None:
+    """Logarithmic, ticked at the numbers of calls that were measured; of close ones at the most frequent."""
+    calls: list[int] = []
+    for c in measured.value_counts().index:
+        if all(max(c, other) >= 1.25 * min(c, other) for other in calls):
+            calls.append(c)
     axes.set_xscale("log")
     axes.set_xlabel("Network calls")
-    axes.set_xticks(list(calls), [f"{c:g}" for c in calls])
+    axes.set_xticks(calls, [f"{c:g}" for c in calls])
     axes.minorticks_off()
 
 

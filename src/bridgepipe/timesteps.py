@@ -6,6 +6,7 @@ Pure Python, so that params.yaml is checked by the very functions that samplers 
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 
@@ -60,43 +61,98 @@ SPELLINGS = {"uniform": "{}", "leading": "uniform {}", "trailing": "uniform-trai
 
 
 def spaced(T: int, count: int, spacing: str) -> list[int]:
-    """``count`` times, or more of an integer stride that does not divide T.
+    """``count`` times of a spacing of `SPELLINGS`. One time is the last, as a sampler starts at pure noise.
 
     Raises:
-        UserError: there are not so many.
+        UserError: the spacing does not give so many.
     """
+    if count == 1:
+        return [T - 1]
+    if why := _misses(T, count, spacing):
+        raise UserError(f"{count} times: {why}", f"spacing {spacing}", "take another number of times")
     return timesteps(T, SPELLINGS[spacing].format(count))
 
 
-def indices_for(solver: str, nfe: int) -> int:
-    """How many indices a solver visits with ``nfe`` calls of the network on its way to the data.
+def respaced(T: int, respacing: str) -> int:
+    """How many times a respacing keeps: ``log_snr N``, or a spelling of `timesteps`.
 
     Raises:
-        UserError: too few calls for the solver.
+        UserError: as `timesteps`.
     """
-    count = {"heun": (nfe + 1) // 2, "multistep3": nfe - 1}.get(solver, nfe)
-    return _enough(count, 3 if solver == "obelm" else 1, solver, nfe)
+    spacing, _, count = respacing.rpartition(" ")
+    return int(count) if spacing == "log_snr" else len(timesteps(T, respacing))
 
 
-def indices_between(solver: str, nfe: int, matched: bool) -> int:
-    """How many indices ``nfe`` calls reach on the way to noise or back.
+def calls(solver: str, steps: int, inner: bool) -> int:
+    """Network calls that a solver makes on a way of so many steps.
 
     Args:
-        matched: both ways take the same steps; one costs a call, heun's two. The published ways have as
-            many steps as indices.
+        inner: the way ends at one of the times; else the last step is to the data or to pure noise, where no
+            solver calls the network again.
+    """
+    more = {
+        "heun": steps - (not inner),  # two calls in every inner step
+        "multistep3": int(inner or steps > 1),  # the first step is of Heun's method if it is an inner one
+        "unipc3": int(inner),  # the end of an inner way is corrected too
+        "obelm": 1,  # so is its first step
+    }
+    return steps + more.get(solver, 0)
+
+
+def visited(T: int, solver: str, nfe: int, spacing: str, least: int = 1, inner: bool = False) -> int:
+    """How many of T times a sampler visits that may call the network ``nfe`` times.
+
+    Args:
+        least: times that the way needs.
+        inner: both its ends are times, as for `calls`. Those of ``obelm`` always are.
 
     Raises:
-        UserError: too few calls for the solver.
+        UserError: too few calls for the solver, or the spacing does not give so many times; the nearest
+            numbers of calls that it gives are named.
     """
-    more = 1 if matched else 0
-    known = {"heun": nfe // 2 + more, "multistep3": nfe - 1 + more, "unipc3": nfe, "obelm": nfe}
-    return _enough(known.get(solver, nfe + more), 3 if solver == "obelm" else 2, solver, nfe)
+    inner, least = inner or solver == "obelm", max(least, 3 if solver == "obelm" else 1)
 
+    def made(count: int) -> int:
+        return calls(solver, count - inner, inner)
 
-def _enough(count: int, least: int, solver: str, nfe: int) -> int:
+    steps = bisect_right(range(1, nfe + 1), nfe, key=lambda steps: calls(solver, steps, inner))
+    count = steps + inner
+    if count >= least and not (why := _misses(T, count, spacing)):
+        return count
+    nearest = [
+        next((made(k) for k in candidates if not _misses(T, k, spacing)), None)
+        for candidates in (range(min(count, T), least - 1, -1), range(max(count, least), T + 1))
+    ]
     if count < least:
-        raise UserError(f"nfe is {nfe} with {solver}", "sampler", "take more network calls")
-    return count
+        raise UserError(f"nfe is {nfe} with {solver}", "sampler", f"take {nearest[1]} or more network calls")
+    raise UserError(
+        f"nfe is {nfe}: {why}", "sampler", f"take {' or '.join(str(n) for n in nearest if n is not None)}"
+    )
+
+
+def calls_made(T: int, solver: str, nfe: int, spacing: str) -> int:
+    """Network calls of a sampler that may make ``nfe``: the number that tables, labels and estimates show.
+
+    Heun's method makes an odd number, and multistep3 doesn't make 2.
+
+    Raises:
+        UserError: as `visited`.
+    """
+    inner = solver == "obelm"
+    return calls(solver, visited(T, solver, nfe, spacing) - inner, inner)
+
+
+def _misses(T: int, count: int, spacing: str) -> str:
+    """Why a spacing has no ``count`` times of T; empty where it has."""
+    if count > T:
+        return f"the process has {T} steps"
+    if count == 1:
+        return ""
+    if spacing in ("leading", "trailing") and (made := len(range(0, T, T // count))) != count:
+        return f"spacing {spacing} visits {made} times for {count}, as its stride of {T} // {count} is whole"
+    if spacing == "quad" and (count - 1 > (0.8 * T) ** 0.5 or not _ascends(SPACINGS["quad"](T, count))):
+        return f"spacing quad has no {count} distinct times of {T}"
+    return ""
 
 
 def space_indices(length: int, count: int) -> list[int]:
@@ -169,6 +225,10 @@ def _ddim(T: int, count: int) -> list[int]:
 
 def _distinct(times: Iterable[int], T: int) -> list[int]:
     distinct = list(times)
-    if not distinct or any(a >= b for a, b in pairwise(distinct)) or distinct[-1] >= T:
+    if not distinct or not _ascends(distinct) or distinct[-1] >= T:
         raise ValueError("not so many times")
     return distinct
+
+
+def _ascends(times: Iterable[int]) -> bool:
+    return all(a < b for a, b in pairwise(times))

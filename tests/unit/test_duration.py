@@ -57,6 +57,20 @@ def test_it_follows_calls_and_size() -> None:
     assert of_small == pytest.approx(many / 4, rel=0.05)
 
 
+def test_it_follows_the_calls_that_are_made() -> None:
+    """A stride of 1000 // 300 visits 334 times; Heun's method calls twice in every step but the last."""
+
+    def asked(respacing: str, solver: str = "ddim") -> int:
+        def edit(values: Values) -> None:
+            values["scales"]["paper"]["ddib/classes"]["sample"] |= {"respacing": respacing, "solver": solver}
+
+        return minutes(opened(edit), "ddib/classes/281-285", "sample", least=1)
+
+    for respacing, made in {"uniform 300": 334, "uniform-trailing 600": 1000, "10,20": 30}.items():
+        assert asked(respacing) == asked(str(made))
+    assert asked("100", "heun") == pytest.approx(2 * asked("100"), rel=0.01)
+
+
 def test_it_stays_between_the_least_and_the_longest() -> None:
     assert minutes(opened(scale="demo"), "i2sb/jpeg-5", "sample", least=240) == 240
     assert minutes(opened(longest=1440), "i2sb/jpeg-5", "sample", attempt=3, least=240) == 1440

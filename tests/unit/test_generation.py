@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,12 +13,16 @@ import torch
 from torch import Tensor
 
 from bridgepipe import artifacts, rng, samplers, training
+from bridgepipe.cli.generate import _walks
 from bridgepipe.errors import UserError
 from bridgepipe.methods import gaussian, spd
 from bridgepipe.methods.gaussian import Diffusion, Model
 from bridgepipe.methods.spd import Generation
+from bridgepipe.names import Spacing
 from bridgepipe.processes import schedules
-from bridgepipe.samplers.steps import decode_steps, indices_for
+from bridgepipe.processes.gaussian import Gaussian
+from bridgepipe.samplers.steps import decode_steps
+from bridgepipe.timesteps import calls_made
 from bridgepipe.training import Batch
 
 SHAPE = (3, 16, 16)
@@ -49,33 +55,83 @@ def test_samples_depend_on_item_and_seed_only(diffusion: Diffusion, sampler: str
     assert (drawn(m, range(2), sampler=sampler, seed=1) - whole[:2]).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("nfe", [5, 10, 21])
-def test_calls_are_those_asked_for(sampler: str, nfe: int) -> None:
-    calls = 0
+LINEAR = Gaussian(schedules.linear(1000), variance="fixed_small")
+# normal data of a known mean and standard deviation, whose optimal denoiser is known
+MEAN, STD = torch.tensor([1.0, -1.0] * 8, dtype=torch.float64), 0.5
 
-    def denoiser(x: Tensor, t: Tensor) -> Tensor:
+
+def sampled(sampler: str, nfe: int, spacing: str) -> tuple[list[int], int, Tensor, Tensor]:
+    """Steps, calls counted, starting noise and samples of the normal data."""
+    calls, alpha_bar = 0, torch.from_numpy(LINEAR.alpha_bar)
+    start = torch.randn(128, len(MEAN), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def eps(x: Tensor, t: Tensor) -> Tensor:
         nonlocal calls
         calls += 1
-        return torch.zeros_like(x)
+        a = alpha_bar[t][:, None]
+        return (1 - a).sqrt() / (a * STD**2 + 1 - a) * (x - a.sqrt() * MEAN)
 
-    process, x = PIXEL.process, torch.zeros(1, 3, 2, 2)
-    steps = decode_steps(process, sampler, nfe)
+    steps = decode_steps(LINEAR, sampler, nfe, spacing)  # type: ignore[arg-type]
     if sampler == "ancestral":
-        samplers.ancestral(denoiser, x, steps, rng.ItemNoise(0, "", [0]), process=process)
+        noise = rng.ItemNoise(0, "", range(len(start)))
+        x = samplers.ancestral(eps, start, steps, noise, process=LINEAR).x
     else:
-        samplers.decode(denoiser, x, steps, process=process, solver=sampler)
-    assert nfe - 1 <= calls <= nfe
-    assert (steps[0], steps[-1]) == (process.T - 1, 0 if sampler == "obelm" else -1)
+        x = samplers.decode(eps, start, steps, process=LINEAR, solver=sampler).x
+    return steps, calls, start, x
 
 
-def test_more_calls_than_indices_are_all_indices() -> None:
-    assert decode_steps(PIXEL.process, "ddim", 1000) == [*range(49, -1, -1), -1]
+@pytest.mark.parametrize("spacing", get_args(Spacing))
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_few_calls_start_at_noise_and_make_data(sampler: str, spacing: str) -> None:
+    made = set()
+    for nfe in [*range(1, 13), 50]:
+        try:
+            shown = calls_made(1000, sampler, nfe, spacing)
+        except UserError as error:
+            nearest = [int(n) for n in error.mend.split() if n.isdigit()]
+            assert nearest
+            assert all(calls_made(1000, sampler, n, spacing) == n for n in nearest)
+            continue
+        if shown in made:
+            continue
+        steps, calls, start, x = sampled(sampler, nfe, spacing)
+        made.add(calls)
+        assert calls == shown <= nfe
+        times = len(steps) - (sampler != "obelm")
+        last = {"leading": 1000 - 1000 // times, "quad": 800}.get(spacing, 999)
+        assert steps[0] == (last if times > 1 else 999)
+        if calls <= 2 or sampler in ("ancestral", "ddim", "multistep2"):
+            both = torch.stack([start.flatten(), x.flatten()])
+            assert torch.corrcoef(both)[0, 1] < 0.75  # 0.46 of a perfect solver
+            assert (x.mean(0) - MEAN).abs().max() < 0.2
+            assert (x - x.mean(0)).std() < 2 * STD
+        if calls == 1:
+            torch.testing.assert_close(x.mean(0), MEAN, atol=0.01, rtol=0)
+        if calls >= 49:
+            assert (x - x.mean(0)).std() == pytest.approx(STD, rel=0.17)
+    fewest = 4 if spacing in ("leading", "trailing") else 3
+    assert min(made) == (fewest if sampler == "obelm" else 1)
 
 
-def test_too_few_calls_for_a_solver() -> None:
-    with pytest.raises(UserError, match="nfe is 2 with obelm"):
-        indices_for("obelm", 2)
+def test_numbers_of_calls_that_cannot_be_made_name_the_nearest() -> None:
+    for spacing in ("leading", "trailing"):
+        with pytest.raises(UserError, match=r"visits 334 times for 300.*take 250 or 500"):
+            decode_steps(LINEAR, "ddim", 300, spacing)  # type: ignore[arg-type]
+        with pytest.raises(UserError, match=r"visits 1000 times for 600.*take 500 or 1000"):
+            decode_steps(LINEAR, "ddim", 600, spacing)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"the process has 50 steps.*take 50$"):
+        decode_steps(PIXEL.process, "ddim", 1000)
+    with pytest.raises(UserError, match=r"nfe is 2 with obelm.*take 3 or more"):
+        decode_steps(PIXEL.process, "obelm", 2)
+    assert decode_steps(PIXEL.process, "ddim", None) == [*range(49, -1, -1), -1]
+
+
+def test_a_study_shows_the_calls_that_are_made_once() -> None:
+    walks = {"Heun": {"sampler": "heun"}, "multistep 3": {"sampler": "multistep3"}}
+    plan = {"walks": walks, "nfe": [9, 10, 3], "seed": 0}
+    found = _walks(plan, SimpleNamespace(process=LINEAR))  # type: ignore[arg-type]
+    expected = [("Heun", 9), ("Heun", 3), ("multistep 3", 9), ("multistep 3", 10), ("multistep 3", 3)]
+    assert [(walk, how.nfe) for walk, how in found] == expected
 
 
 def test_published_strides() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from bridgepipe.cli.models import load_model
 from bridgepipe.cli.settings import read_settings
 
 if TYPE_CHECKING:
+    from bridgepipe.methods.gaussian import Model
     from bridgepipe.methods.spd import Generation
 
 app = typer.Typer()
@@ -53,10 +53,11 @@ def generate(
     count = settings["sample"]["count"]
     items = range(count * part // parts, count * (part + 1) // parts)
     trained = read_settings(train_config)
+    how = _generation(settings["sample"]).on(network.process)
+    settings["sample"]["nfe"] = how.nfe  # as many as are made
     described = {**settings, "dataset": trained["dataset"], "process": trained["process"]}
     data = artifacts.load_card(model).get("data")
     made_by = {"images": "samples", "settings": described, "model": network.digest, "data": data}
-    how = _generation(settings["sample"])
     work = partial(spd.images, network, how=how)
     with kept(output, {**made_by, "part": [items.start, items.stop]}, speed):
         batches = running.shared(work, items, speed.batch_size, "sampling")
@@ -118,15 +119,19 @@ def study_samples(
         return {"sampler": walk, "nfe": how.nfe, "FID": fid.fid(found, reference)}
 
     with kept(output, {"plan": plan, "model": network.digest}, speed):
-        frame = tables.table([row(walk, how) for walk, how in _walks(plan)])
+        frame = tables.table([row(walk, how) for walk, how in _walks(plan, network)])
         if running.is_main():
             artifacts.write_text(output, frame.to_csv(index=False, float_format="%.6g"))
 
 
-def _walks(plan: dict[str, Any]) -> Iterator[tuple[str, Generation]]:
-    for walk, how in plan["walks"].items():
-        for nfe in plan["nfe"]:
-            yield walk, _generation({**how, "nfe": nfe, "seed": plan["seed"]})
+def _walks(plan: dict[str, Any], network: Model) -> list[tuple[str, Generation]]:
+    """Every sampler at every number of calls that it makes, once."""
+    wanted = (
+        (walk, _generation({**how, "nfe": nfe, "seed": plan["seed"]}).on(network.process))
+        for walk, how in plan["walks"].items()
+        for nfe in plan["nfe"]
+    )
+    return list(dict.fromkeys(wanted))
 
 
 def _generation(section: dict[str, Any]) -> Generation:

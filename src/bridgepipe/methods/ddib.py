@@ -56,13 +56,17 @@ class Translation:
         """Steps of both ways.
 
         Raises:
-            UserError: a spelling that is unknown, or more times than there are.
+            UserError: a spelling that is unknown, more times than there are, or a single one.
         """
         spacing, _, count = self.respacing.rpartition(" ")
         if spacing == "log_snr" and count.isdigit():
             kept = schedules.uniform_log_snr(process.alpha_bar, int(count))
         else:
             kept = timesteps(process.T, self.respacing)
+        if len(kept) < 2:
+            raise UserError(
+                f"respacing {self.respacing!r} keeps {len(kept)} time", "translation", "take 2 or more"
+            )
         return samplers.grid(self.grid, kept, process.T)
 
 

@@ -22,7 +22,7 @@ from bridgepipe.rng import BlockNoise
 from bridgepipe.samplers.gaussian_loops import Grid, Grids, Sample
 from bridgepipe.samplers.solvers import Pair
 from bridgepipe.samplers.steps import decode_steps, kept
-from bridgepipe.timesteps import indices_between
+from bridgepipe.timesteps import visited
 
 Start = Tensor | Pair
 T = TypeVar("T")
@@ -54,8 +54,8 @@ class Walk:
         """
         if self.nfe is None:
             return samplers.grid(self.grid, range(process.T), process.T)
-        count = indices_between(self.solver, self.nfe, self.grid == "exact")
-        return samplers.grid(self.grid, kept(process, min(count, process.T), self.spacing), process.T)
+        count = visited(process.T, self.solver, self.nfe, self.spacing, least=2, inner=self.grid == "exact")
+        return samplers.grid(self.grid, kept(process, count, self.spacing), process.T)
 
 
 # All steps of the process, and the two ways that differ by one step.
@@ -123,7 +123,7 @@ def start_of(sample: Sample) -> Start:
 
 def sample(model: Model, items: Sequence[int], walk: Walk, seed: int) -> Tensor:
     """Generated points ``[n, D]``; each depends on its number and the seed only."""
-    steps = decode_steps(model.process, walk.solver, walk.nfe or model.process.T, walk.spacing)
+    steps = decode_steps(model.process, walk.solver, walk.nfe, walk.spacing)
 
     def run(piece: Sequence[int]) -> Tensor:
         start = BlockNoise(seed, "generation", piece, model.device).normal(model.diffusion.shape)

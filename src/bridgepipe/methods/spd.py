@@ -6,7 +6,7 @@ The three differ in the process of the model (`processes.gaussian`) and in the s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,8 +16,10 @@ from bridgepipe import running, samplers
 from bridgepipe.methods.gaussian import Model
 from bridgepipe.names import Sampler, Spacing
 from bridgepipe.pixels import to_uint8
+from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.rng import ItemNoise
 from bridgepipe.samplers.steps import decode_steps
+from bridgepipe.timesteps import calls_made
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,14 @@ class Generation:
     spacing: Spacing = "uniform"
     clip: bool = True
     seed: int = 0
+
+    def on(self, process: Gaussian) -> Generation:
+        """The same, ``nfe`` being the number of calls that it makes, which tables and labels show.
+
+        Raises:
+            UserError: a number of calls that the sampler and the spacing don't give.
+        """
+        return replace(self, nfe=calls_made(process.T, self.sampler, self.nfe, self.spacing))
 
 
 def labels_of(model: Model, items: Sequence[int]) -> Tensor | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bridgepipe.names import Spacing
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import CLEAN, Gaussian
-from bridgepipe.timesteps import indices_for, spaced
+from bridgepipe.timesteps import spaced, visited
 
 
 def kept(process: Gaussian, count: int, spacing: Spacing = "uniform") -> list[int]:
@@ -16,21 +16,26 @@ def kept(process: Gaussian, count: int, spacing: Spacing = "uniform") -> list[in
     Args:
         spacing: ``uniform`` strides from first to last as DDIB rounds them, ``leading`` and ``trailing``
             integer strides from the first or down from the last, ``quad`` squares, ``log_snr`` equal
-            steps of the logarithm of the signal-to-noise ratio.
+            steps of the logarithm of the signal-to-noise ratio. One index is the last, pure noise.
 
     Raises:
-        UserError: there are not so many indices.
+        UserError: the spacing does not give so many indices.
     """
-    if spacing == "log_snr":
+    if spacing == "log_snr" and count > 1:
         return schedules.uniform_log_snr(process.alpha_bar, count)
-    return spaced(process.T, count, spacing)
+    return spaced(process.T, count, "uniform" if spacing == "log_snr" else spacing)
 
 
-def decode_steps(process: Gaussian, solver: str, nfe: int, spacing: Spacing = "uniform") -> list[int]:
-    """Descending steps for `decode` or `ancestral` from noise to the data with at most ``nfe`` calls.
+def decode_steps(process: Gaussian, solver: str, nfe: int | None, spacing: Spacing = "uniform") -> list[int]:
+    """Descending steps for `decode` or `ancestral` to the data with at most ``nfe`` calls; None: all.
 
     ``obelm`` ends at index 0, as its rule needs a finite clock; the others step on to the data itself.
+
+    Raises:
+        UserError: a number of calls that the solver and the spacing don't give.
     """
-    count = min(indices_for(solver, nfe), process.T)
-    back: Sequence[int] = kept(process, count, spacing)[::-1]
+    if nfe is None:
+        back: Sequence[int] = range(process.T)[::-1]
+    else:
+        back = kept(process, visited(process.T, solver, nfe, spacing), spacing)[::-1]
     return list(back) if solver == "obelm" else [*back, CLEAN]

@@ -135,13 +135,13 @@ class Durations:
 
     def _strips(self, e: Any) -> float:
         """All distances, and the pictures without an edit."""
-        made = calls(e.edit.solver, e.edit.count, inner=False) * (e.edit.n + 1)
+        made = calls(e.edit.solver, e.edit.count, inner=False) * (e.edit.n + 2)
         made += e.edit.generate if e.edit.source == "samples" else 0
         return e.edit.images * made * self._call(self._model(e))
 
     def _features_edited(self, e: Any) -> float:
         real = self._images(e.dataset, e.search.split) + self._images(e.dataset, e.search.test)
-        return (e.edit.images * (e.edit.n + 1) + real) * PER_FEATURE
+        return (e.edit.images * (e.edit.n + 3) + real) * PER_FEATURE
 
     def _part(self, images: int) -> int:
         return math.ceil(images / self._runtime.partitions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,8 +36,8 @@ def mixing_curve(path: str | Path, table: pd.DataFrame, t: int, title: str = "")
         shell.axhline(1, color=INK, linewidth=0.6, linestyle=":")
         shell.set(xlabel="Step t", ylabel="Relative to the Gaussian shell")
         for n, (space, words) in enumerate((("z", "latent z"), ("h", "bottleneck h"))):
-            _with_interval(separable, table["t"], table, space, COLOURS[n], words)
-        separable.set(xlabel="Step t", ylabel="Accuracy of the boundary")
+            _share(separable, table, "t", f"{space}_accuracy", COLOURS[n], words)
+        separable.set(xlabel="Step t", ylabel="Accuracy of the boundary (95 % interval)")
         separable.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         for axes in (shell, separable):
             axes.axvline(t, color=INK, linewidth=0.8, linestyle="--", label=f"mixing step {t}")
@@ -51,9 +52,14 @@ def _panel(figure: Figure, place: int) -> Axes:
     return axes
 
 
-def _with_interval(axes: Axes, x: pd.Series, table: pd.DataFrame, name: str, colour: str, words: str) -> None:
-    axes.plot(x, table[f"{name}_accuracy"], color=colour, marker="o", label=words)
-    axes.fill_between(x, table[f"{name}_low"], table[f"{name}_high"], color=colour, alpha=0.15, linewidth=0)
+def _share(axes: Axes, table: pd.DataFrame, x: str, name: str, colour: str, words: str) -> None:
+    """A share against a column, with its interval, and the number of its cases in the legend."""
+    known = table.dropna(subset=[name])
+    fewest, most = int(known[f"{name}_n"].min()), int(known[f"{name}_n"].max())
+    n = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    axes.plot(known[x], known[name], color=colour, marker="o", label=f"{words} (n {n})")
+    ends = known[f"{name}_low"], known[f"{name}_high"]
+    axes.fill_between(known[x], *ends, color=colour, alpha=0.15, linewidth=0)
 
 
 def strip_grid(
@@ -98,18 +104,16 @@ def flips_against_distance(path: str | Path, table: pd.DataFrame, best: float, t
     """
     with canvas(path, 6.8, 3.4) as figure:
         flipped, like = (_panel(figure, k) for k in (1, 2))
-        known = table.dropna(subset=["flipped"])
-        flipped.plot(known["distance"], known["flipped"], color=COLOURS[0], marker="o", label="flipped")
-        flipped.fill_between(
-            known["distance"], known["low"], known["high"], color=COLOURS[0], alpha=0.15, linewidth=0
+        kept = [
+            str(name).removesuffix("_n") for name in table.columns if re.fullmatch("kept_.*_n", str(name))
+        ]
+        for n, name in enumerate(["flipped", *kept]):
+            _share(flipped, table, "distance", name, COLOURS[n], name.replace("kept_", "kept: "))
+        flipped.set(
+            xlabel="Distance of the edit", ylabel="Share of images (95 % interval)", ylim=(-0.03, 1.03)
         )
-        names = [name for name in table.columns if str(name).startswith("kept_")]
-        for n, name in enumerate(names, start=1):
-            words = f"kept: {str(name).removeprefix('kept_')}"
-            flipped.plot(table["distance"], table[name], color=COLOURS[n], label=words)
-        flipped.set(xlabel="Distance of the edit", ylabel="Share of images", ylim=(-0.03, 1.03))
         flipped.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        columns = {"psnr": "unedited image", "psnr_original": "original"}
+        columns = {"psnr": "image without a move", "psnr_original": "original"}
         for n, (name, words) in enumerate((k, w) for k, w in columns.items() if k in table):
             like.plot(
                 table["distance"],

@@ -242,8 +242,8 @@ def test_mixing_step_of_a_known_process() -> None:
     assert curve.rows[-1].spread == pytest.approx(float((pairs / (2 * width)).sqrt()), rel=1e-6)
 
 
-def row(t: int, gap: float, accuracy: float) -> MixingRow:
-    score = boundary_mixing.Accuracy(accuracy, 0.0, 1.0, 100)
+def row(t: int, gap: float, accuracy: float, n: int = 100) -> MixingRow:
+    score = boundary_mixing.Accuracy(round(accuracy * n), n)
     return MixingRow(t, 1.0, 0.0, 1.0, gap, score, score)
 
 
@@ -256,7 +256,7 @@ def test_choice_of_the_mixing_step() -> None:
         row(600, 0.02, 0.9),
         row(800, 0.0, 0.7),
     ]
-    assert choose(rows) == 600  # the earliest mixed one, 400, is less separable by more than an error
+    assert choose(rows) == 600  # the earliest mixed one, 400, lies below the interval of the best
     assert choose([*rows[:2], row(400, 0.05, 0.89), *rows[3:]]) == 400
     assert choose([*rows[:3], row(600, 0.2, 0.9), row(800, 0.0, 0.7)]) == 800  # it leaves the shell again
     assert choose([row(0, 0.0, 0.9), row(300, 0.0, 0.9)]) == 300
@@ -264,6 +264,13 @@ def test_choice_of_the_mixing_step() -> None:
     assert choose([row(0, 0.2, 0.9), row(200, 0.4, 0.9), row(400, 0.49, 0.9), row(600, 0.5, 0.9)]) == 400
     with pytest.raises(UserError, match="ascending"):
         choose([row(0, 1.0, 0.9)])
+
+
+@pytest.mark.parametrize(("right", "t"), [(200, 480), (199, 480), (197, 480), (195, 960), (150, 960)])
+def test_one_image_more_or_less_does_not_move_the_mixing_step(right: int, t: int) -> None:
+    rows = [row(0, 1.0, 1.0, 200), row(480, 0.0, right / 200, 200), row(960, 0.0, 1.0, 200)]
+    assert boundary_mixing.choose(rows) == t
+    assert rows[1].row()["h_accuracy_n"] == 200
 
 
 def small(kind: str) -> Any:
@@ -358,6 +365,39 @@ def test_strip_sequence_and_noise() -> None:
         space, PROCESS, latents, [Move(both, 1.0)], ancestral, ItemNoise(0, "edit", [0, 1])
     )
     assert drawn.shape == latents.z.shape
+
+
+def test_the_control_draws_the_noise_of_the_edits_and_moves_nothing() -> None:
+    """Published eta 1 on a known process: decoding alone changes the class of two in five images."""
+    mean = torch.zeros(D)
+    mean[0] = 2.0
+    rest = torch.randn(400, D, generator=torch.Generator().manual_seed(0))
+    x0 = (2.0 * (torch.arange(400) % 2) - 1)[:, None] * mean + 0.2 * rest
+    space = HSpace(Mixture(mean, 0.2))
+    latents = boundary_latents.invert(space, PROCESS, x0, Inversion(700, 40))
+    how, both = Editing(40, eta=1.0, relative=True), random_boundaries(latents)
+
+    def noise() -> ItemNoise:
+        return ItemNoise(0, "edit", range(400))
+
+    control = boundary_edit.control(space, PROCESS, latents, how, noise())
+    assert torch.equal(boundary_edit.edit(space, PROCESS, latents, [Move(both, 0.0)], how, noise()), control)
+    plain = boundary_edit.reconstruct(space, PROCESS, latents, how)
+    assert torch.equal(plain[:, 0] > 0, x0[:, 0] > 0)
+    assert 0.3 < ((control[:, 0] > 0) != (plain[:, 0] > 0)).float().mean() < 0.5
+    with pytest.raises(UserError, match="draws noise"):
+        boundary_edit.control(space, PROCESS, latents, how)
+
+
+def test_the_control_hands_h_over_as_the_published_edit_does() -> None:
+    space, latents = inverted("ddpm", "published")
+    h = random_boundaries(latents).h
+    assert h is not None
+    how, own = Editing(6, "published", eta=0.0), h.through_origin().distance(latents.h)
+    stays = boundary_edit.edit(space, PROCESS, latents, [Move(Boundaries(h=h), own)], how)
+    control = boundary_edit.control(space, PROCESS, latents, how)
+    assert torch.allclose(control, stays, atol=1e-5)
+    assert not torch.allclose(control, boundary_edit.reconstruct(space, PROCESS, latents, how), atol=1e-4)
 
 
 def test_batches_do_not_matter() -> None:

@@ -36,52 +36,64 @@ def flat(values: Any) -> np.ndarray:
     return np.broadcast_to(np.asarray(values, np.uint8)[..., None, None, None], (*np.shape(values), 8, 8, 3))
 
 
-def brightening(steps: float = 60.0) -> Strips:
-    """Four images, dark to bright, that an edit makes brighter by ``steps`` a unit."""
-    plain = np.array([20.0, 90.0, 160.0, 230.0])
-    images = np.clip(plain[:, None] + steps * DISTANCES, 0, 255)
-    return Strips(flat(images), DISTANCES, flat(plain), flat(plain + 5))
+def brightening(steps: float = 60.0, noise: Any = 0.0, images: int = 4) -> Strips:
+    """Images, dark to bright, each twice, that an edit makes brighter by ``steps`` a unit."""
+    plain = np.repeat(np.linspace(20.0, 230.0, images), 2)
+    drawn = np.clip(plain + noise, 0, 250)
+    edited = np.clip(drawn[:, None] + steps * DISTANCES, 0, 255)
+    kinds = np.repeat(np.arange(images), 2)
+    return Strips(flat(edited), DISTANCES, flat(drawn), flat(plain), flat(plain + 5), kinds)
 
 
 BRIGHT = Measured(lambda image: float(image.mean()), cut=128.0)
 
 
 def test_only_images_of_the_other_side_can_flip() -> None:
-    before = np.array([True, True, False])
-    after = np.array([[False, True, True], [True, True, True], [False, False, True]])
-    rows = edits.flips(before, after, np.array([-1.0, 0.0, 1.0]))
-    assert [(row["distance"], row["flipped"], row["n"]) for row in rows] == [
-        (-1, 0.5, 2),
-        (0, 0, 3),
-        (1, 1, 1),
-    ]
-    assert rows[0]["low"] < 0.5 < rows[0]["high"]
-    nobody = edits.flips(np.array([True]), np.array([[True]]), np.array([1.0]))[0]
-    assert (nobody["flipped"], nobody["n"]) == (None, 0)
+    able = edits.flippable(np.array([True, True, False]), np.array([-1.0, 0.0, 1.0]))
+    assert able.T.tolist() == [[True, True, False], [True, True, True], [False, False, True]]
 
 
 def test_best_distance_pools_both_directions_and_is_the_smallest_of_equals() -> None:
-    def row(distance: float, flipped: float | None, n: int) -> dict[str, Any]:
-        return {"distance": distance, "flipped": flipped, "n": n}
-
-    rows = [row(-2, 1.0, 4), row(-1, 0.5, 4), row(0, 0.0, 8), row(1, 1.0, 4), row(2, 0.5, 4)]
-    best = edits.best_distance(rows)
-    assert (best["best_distance"], best["flipped"], best["flippable"]) == (1, 0.75, 8)
-    assert best["low"] < 0.75 < best["high"]
+    able = edits.flippable(np.arange(8) < 4, DISTANCES)
+    flipped = np.zeros((8, 5), dtype=bool)
+    flipped[:4, 0] = flipped[:2, 1] = flipped[4:, 3] = flipped[4:6, 4] = True
+    assert edits.best_distance(flipped, able, DISTANCES) == 1
+    flipped[4:, 4] = True
+    assert edits.best_distance(flipped, able, DISTANCES) == 2
     with pytest.raises(UserError, match="nothing was edited"):
-        edits.best_distance([row(0, 0.0, 8), row(1, None, 0)])
+        edits.best_distance(flipped[:, 2:3], able[:, 2:3], DISTANCES[2:3])
+    with pytest.raises(UserError, match="nothing was edited"):
+        edits.best_distance(flipped[:4, 3:], able[:4, 3:], DISTANCES[3:])
+
+
+def test_halves_have_as_many_of_every_kind() -> None:
+    kinds = np.array([0] * 7 + [1] * 6 + [2] * 2 + [3])
+    halves = [edits.half(kinds, seed) for seed in range(5)]
+    for chosen in halves:
+        counts = np.bincount(kinds[chosen], minlength=4) - np.bincount(kinds[~chosen], minlength=4)
+        assert np.abs(counts).max() <= 1
+        assert chosen.sum() == 8
+    assert np.array_equal(halves[3], edits.half(kinds, 3))
+    assert len({half.tobytes() for half in halves}) > 1
 
 
 def test_measures_of_edits_that_brighten() -> None:
     values, rows = edits.measure(brightening(), BRIGHT, {}, None)
     # 90 + 60 passes 128, 20 + 60 does not; 160 - 60 does, 230 - 60 does not; all do at 2 units
     assert [row["flipped"] for row in rows] == [1.0, 0.5, 0.0, 0.5, 1.0]
-    assert (values["best_distance"], values["flipped"]) == (2, 1.0)
+    assert [row["flipped_n"] for row in rows] == [2, 2, 4, 2, 2]
+    assert (values["best_distance"], values["flipped"], values["flipped_n"]) == (2, 1.0, 4)
+    assert (values["flipped_low"], values["flipped_high"]) == pytest.approx((0.51011, 1), abs=1e-5)
     assert values["spearman"] == pytest.approx(1, abs=0.05)
     assert values["rising"] == 1
     assert values["psnr_zero"] == values["psnr_plain"] == pytest.approx(20 * np.log10(255 / 5))
+    assert values["baseline_flipped"] == 0
     assert rows[2]["psnr"] == 100
     assert rows[0]["score"] < rows[4]["score"]
+    one = brightening()
+    alone = Strips(one.images[:1], DISTANCES, one.control[:1], one.plain[:1])
+    with pytest.raises(UserError, match="1 edited image"):
+        edits.measure(alone, BRIGHT, {})
 
 
 def test_kept_class_and_other_attributes() -> None:
@@ -89,10 +101,38 @@ def test_kept_class_and_other_attributes() -> None:
     not_dark = ByClass(classes, np.array([False, True, True]), np.array([True, False, False]))
     values, rows = edits.measure(brightening(), BRIGHT, {"lit": not_dark}, classes)
     assert [row["kept_lit"] for row in rows] == [0.25 + 0.25, 0.75, 1.0, 0.75, 0.75]
+    assert {row["kept_lit_n"] for row in rows} == {4}
     assert rows[2]["kept_class"] == 1
-    assert values["kept_lit_at_best"] == pytest.approx(0.625)
+    # each image once, to its other side: only 20 becomes lit, only 160 - 120 becomes dark
+    assert (values["kept_lit_at_best"], values["kept_lit_at_best_n"]) == (0.5, 4)
     with pytest.raises(UserError, match="knows no classes"):
         edits.probabilities(type("Blind", (), {"name": "blind"})(), [flat(0)])
+
+
+def test_the_distance_is_chosen_on_one_half_and_reported_on_the_other() -> None:
+    """All of one half flip at 1 and none of the other: chosen on the same images, half would flip at 1."""
+    strips = brightening(images=20)
+    chosen = edits.half(np.repeat(np.arange(20), 2), 0)
+    dark = strips.control.mean(axis=(1, 2, 3)) < 128
+    stays, turns = np.where(dark, 50, 200), np.where(dark, 200, 50)
+    after = np.stack([turns, np.where(chosen, turns, stays), stays, np.where(chosen, turns, stays), turns], 1)
+    split = Strips(flat(after), DISTANCES, strips.control, strips.plain, kinds=strips.kinds)
+    values, rows = edits.measure(split, BRIGHT, {})
+    assert (values["best_distance"], values["flipped"], values["flipped_n"]) == (1, 0, 20)
+    assert [row["flipped"] for row in rows] == [1, 0, 0, 0, 1]
+
+
+def test_noise_alone_flips_nothing_against_the_same_noise() -> None:
+    """With eta 1 the decoder moves images across the cut by itself: no flips, but the baseline."""
+    noise = np.random.default_rng(0).normal(0, 60, 400)
+    values, rows = edits.measure(brightening(noise=noise, images=200), BRIGHT, {})
+    assert (rows[2]["flipped"], rows[2]["flipped_n"]) == (0, 200)
+    assert rows[2]["psnr"] == 100
+    assert values["baseline_flipped"] == pytest.approx(0.2, abs=0.1)
+    assert values["baseline_flipped_low"] > 0.1
+    assert values["baseline_flipped_n"] == values["baseline_flipped_original_n"] == 200
+    assert values["psnr_zero"] == pytest.approx(values["psnr_control"])
+    assert values["psnr_plain"] > values["psnr_control"] + 5
 
 
 def test_probability_among_the_classes_that_count() -> None:
@@ -111,14 +151,36 @@ def test_monotonicity_of_known_strips() -> None:
 
 
 def test_distance_to_real_images_of_the_target_kind() -> None:
-    real = flat(np.linspace(0, 255, 40))
-    sides = {"with": Some(real, np.arange(20, 40)), "without": Some(real, np.arange(20))}
-    found = edits.distances_to_real(brightening(), BRIGHT, 2.0, sides, Brightness())
-    assert set(found) == {"fid_with", "fid_without", "fid_with_plain", "fid_without_plain"}
-    blurred = edits.distances_to_real(brightening(10), BRIGHT, 2.0, sides, Brightness())
+    real = flat(np.linspace(0, 255, 60))
+    sides = {"with": Some(real, np.arange(30, 60)), "without": Some(real, np.arange(30))}
+    found = edits.distances_to_real(brightening(images=8), BRIGHT, 2.0, sides, Brightness())
+    names = [f"fid_{side}{kind}" for side in ("with", "without") for kind in ("", "_plain", "_real", "_n")]
+    assert set(found) == set(names)
+    assert found["fid_with_n"] == found["fid_without_n"] == 4
+    blurred = edits.distances_to_real(brightening(10, images=8), BRIGHT, 2.0, sides, Brightness())
     assert found["fid_with"] < blurred["fid_with"]
-    alone = edits.distances_to_real(brightening(), BRIGHT, 3.0, sides, Brightness())
-    assert set(alone) == {"fid_with_plain", "fid_without_plain"}
+    assert edits.distances_to_real(brightening(), BRIGHT, 3.0, sides, Brightness()) == {}
+
+
+def test_sets_of_an_fid_are_of_one_size_and_the_floor_is_not_in_the_reference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured: list[set[int]] = []
+    true = edits.fid.statistics
+
+    def watched(extractor: Any, images: Any) -> Any:
+        measured.append({int(images[i].mean()) for i in range(len(images))})
+        return true(extractor, images)
+
+    monkeypatch.setattr(edits.fid, "statistics", watched)
+    real = {"with": flat(np.arange(150, 250)), "without": flat(np.arange(0, 100))}
+    plain = np.array([*range(10, 20), *range(200, 240)])  # four times as many have it as lack it
+    strips = Strips(flat(plain[:, None] + np.zeros(5)), DISTANCES, flat(plain), flat(plain))
+    edits.distances_to_real(strips, BRIGHT, 1.0, real, Brightness())
+    reference, edited, own, floor = measured[:4]
+    assert len(edited) == len(own) == len(floor) == 5
+    assert len(reference) == 95
+    assert not reference & floor
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -15,6 +15,7 @@ rule boundary_strips:
         ],
     output:
         edited="results/boundary/{experiment}/edited.lmdb",
+        control="results/boundary/{experiment}/control.lmdb",
         plain="results/boundary/{experiment}/plain.lmdb",
     log:
         "results/boundary/{experiment}/logs/strips.log",
@@ -30,7 +31,7 @@ rule boundary_strips:
     shell:
         "bridgepipe boundary strips --config {input.config} --model {input.model} --train-config {input.train}"
         " --boundary results/boundary/{wildcards.experiment} --latents results/boundary/{wildcards.experiment}/latents"
-        " --edited {output.edited} --plain {output.plain} > {log} 2>&1"
+        " --edited {output.edited} --control {output.control} --plain {output.plain} > {log} 2>&1"
 
 
 rule boundary_judge:
@@ -58,6 +59,7 @@ rule boundary_evaluate:
         unpack(lambda w: P.latents_data(f"boundary/{w.experiment}")),
         config="results/boundary/{experiment}/config/evaluate.json",
         edited="results/boundary/{experiment}/edited.lmdb",
+        control="results/boundary/{experiment}/control.lmdb",
         plain="results/boundary/{experiment}/plain.lmdb",
         judge=lambda w: P.judge(f"boundary/{w.experiment}"),
         weights=lambda w: P.extractor_weights(f"boundary/{w.experiment}"),
@@ -79,8 +81,8 @@ rule boundary_evaluate:
     message:
         "What the edits of {wildcards.experiment} flip and keep"
     shell:
-        "bridgepipe boundary evaluate --config {input.config} --edited {input.edited} --plain {input.plain}"
-        " --data {input.held_out} --train {input.fit} --classifier {input.judge} --extractor {input.extractor}"
+        "bridgepipe boundary evaluate --config {input.config} --edited {input.edited} --control {input.control}"
+        " --plain {input.plain} --data {input.held_out} --train {input.fit} --classifier {input.judge} --extractor {input.extractor}"
         " --weights {input.weights} --output {output.json} --csv {output.csv} > {log} 2>&1"
 
 
@@ -88,6 +90,7 @@ rule boundary_figure_strip:
     input:
         unpack(lambda w: P.latents_data(f"boundary/{w.experiment}")),
         edited="results/boundary/{experiment}/edited.lmdb",
+        control="results/boundary/{experiment}/control.lmdb",
         plain="results/boundary/{experiment}/plain.lmdb",
         code=P.code("figures_boundary.py", "canvas.py"),
     output:
@@ -101,7 +104,8 @@ rule boundary_figure_strip:
     message:
         "Figure: edits of {wildcards.experiment}"
     shell:
-        "bridgepipe boundary figure-strip --edited {input.edited} --plain {input.plain} --data {input.held_out}"
+        "bridgepipe boundary figure-strip --edited {input.edited} --control {input.control}"
+        " --plain {input.plain} --data {input.held_out}"
         " --title {wildcards.experiment} --output {output} > {log} 2>&1"
 
 

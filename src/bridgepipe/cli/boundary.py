@@ -288,8 +288,7 @@ def search(
         about = boundary.About(settings["attribute"], space, made["t"], made["model"], _variant(made))
         counts = {"images": len(known[1]), "with": int(known[1].sum()), "cut": cut}
         boundary.save(output / f"{space}.safetensors", found, about, tested, **settings | counts)
-        values |= {f"{space}_accuracy": tested.accuracy, f"{space}_low": tested.low}
-        values |= {f"{space}_high": tested.high, f"{space}_all": everything.accuracy, "t": made["t"]}
+        values |= tested.values(f"{space}_accuracy") | everything.values(f"{space}_all") | {"t": made["t"]}
     shared = protocol.protocol(
         "share of latents on their side of the boundary",
         n=tested.n,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from bridgepipe.store import ImageStore
 
 app = typer.Typer()
+Control = Annotated[Path, typer.Option(help="the same images, decoded with the same noise, not moved")]
+Plain = Annotated[Path, typer.Option(help="the same images, decoded without an edit and with eta 0")]
 # of strips, besides the way back
 STRIP = ("start", "end", "n", "source", "images", "generate", "seed")
 DRAW = "boundary edit"  # purpose of the noise of edits
@@ -56,7 +58,8 @@ def strips(
     boundary: Annotated[Path, typer.Option(help="folder of the boundaries")],
     latents: Annotated[Path, typer.Option(help="folder of the latents")],
     edited: File,
-    plain: Annotated[Path, typer.Option(help="the same images, not edited")],
+    control: Control,
+    plain: Plain,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
     processes: Processes = None,
@@ -86,21 +89,22 @@ def strips(
     real = settings["source"] == "images"
     items = _spread(len(stores[0]), settings["images"]) if real else np.arange(settings["images"])
 
-    def run(piece: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    def run(piece: Sequence[int]) -> tuple[np.ndarray, ...]:
         if real:
             z, h = (store.batch(piece).to(network.device) for store in stores)
             at = Latents(z, h, made["t"])
         else:
             at = _sampled(h_space, network, piece, made["t"], settings)
 
-        def noise(k: int = 0) -> Source:  # the same at every distance
+        def noise(k: int = 0) -> Source:  # the same at every distance, and without a move
             return ItemNoise(settings["seed"], DRAW, piece, network.device)
 
         images = boundary_edit.strip(h_space, network.process, at, pair, distances.tolist(), how, noise)
+        unmoved = boundary_edit.control(h_space, network.process, at, how, noise())
         back = boundary_edit.reconstruct(h_space, network.process, at, how, noise())
-        return to_uint8(images), to_uint8(back)
+        return to_uint8(images), to_uint8(unmoved), to_uint8(back)
 
-    def work(share: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def work(share: Sequence[int]) -> Iterator[tuple[np.ndarray, ...]]:
         return running.in_batches(run, share, network.batch_size, "editing")
 
     about = {"settings": {**made["settings"], **settings}, "model": network.digest, "data": made["data"]}
@@ -110,31 +114,37 @@ def strips(
         batches = running.shared(work, items.tolist(), network.batch_size, "editing")
         if running.helps(batches):
             return
-        _write_strips(edited, plain, batches, about, np.tile(distances, len(items)), arrays)
+        _write_strips((edited, control, plain), batches, about, np.tile(distances, len(items)), arrays)
 
 
 def _write_strips(
-    edited: Path,
-    plain: Path,
-    batches: Iterator[tuple[np.ndarray, np.ndarray]],
+    paths: tuple[Path, Path, Path],
+    batches: Iterator[tuple[np.ndarray, ...]],
     about: dict[str, Any],
     distances: np.ndarray,
     arrays: dict[str, np.ndarray],
 ) -> None:
-    """Stores of the edited images, with the distance of each, and of the plain ones with their arrays."""
+    """Stores of the edited images, with the distance of each, of their controls, and of the plain ones.
+
+    Controls and plain ones come with the arrays.
+    """
     from bridgepipe.store import writer
 
+    edited, control, plain = paths
     with (
         writer(edited, {"images": "edited", **about}) as strips_out,
+        writer(control, {"images": "control", **about}) as control_out,
         writer(plain, {"images": "plain", **about}) as plain_out,
     ):
-        for strips, images in batches:
-            for image in strips.reshape(-1, *images.shape[1:]):
+        for strips, *unedited in batches:
+            for image in strips.reshape(-1, *strips.shape[2:]):
                 strips_out.put(image)
-            for image in images:
-                plain_out.put(image)
+            for store, images in zip((control_out, plain_out), unedited, strict=True):
+                for image in images:
+                    store.put(image)
         strips_out.set_array("distance", distances)
         for name, values in arrays.items():
+            control_out.set_array(name, values)
             plain_out.set_array(name, values)
 
 
@@ -187,7 +197,8 @@ def judge(
 def evaluate(
     config: Config,
     edited: File,
-    plain: File,
+    control: Control,
+    plain: Plain,
     data: Annotated[Path, typer.Option(help="split that the edited images come from")],
     train: Annotated[Path, typer.Option(help="real images")],
     classifier: Annotated[Path, typer.Option(help="weights of what knows the classes, or the attribute")],
@@ -210,52 +221,63 @@ def evaluate(
     from bridgepipe.store import ImageStore
 
     features = load_extractor(extractor, weights, speed)
-    store, real, undone, source = (ImageStore(path) for path in (edited, train, plain, data))
-    lineage.made_together(store, undone)
+    paths = (edited, train, control, plain, data)
+    store, real, unmoved, undone, source = (ImageStore(path) for path in paths)
+    lineage.made_together(store, unmoved, undone)
     lineage.made_from(store, source, "source images")
     check_fits(features, real)
     known = load_judge(settings, classifier, real, speed)
     made = store.card["made_by"]
     values, cut = values_and_cut(real, {**settings, "threshold": made["cut"]})
-    strips = open_strips(store, undone, source)
+    strips, seed = open_strips(store, unmoved, undone, source), settings["seed"]
     judge = _judge_of_the_edit(settings, real, known, values, cut)
     named = None if settings["classifier"] is None else known
     sides = {"with": edits.Some(real, np.flatnonzero(values > cut))}
     sides["without"] = edits.Some(real, np.flatnonzero(values <= cut))
     identity = {"settings": settings, "extractor": describe(features), "judge": known.digest}
-    identity |= {"images": [s.digest for s in (store, undone, source, real)]}
+    identity |= {"images": [s.digest for s in (store, unmoved, undone, source, real)]}
     with kept(output, identity, speed):
-        found, rows = edits.measure(strips, judge, _keepers(settings, real, known), named)
-        found |= edits.distances_to_real(strips, judge, found["best_distance"], sides, features)
+        found, rows = edits.measure(strips, judge, _keepers(settings, real, known), named, seed)
+        found |= edits.distances_to_real(strips, judge, found["best_distance"], sides, features, seed)
     if not running.is_main():
         return
     artifacts.write_text(csv, tables.table(rows).to_csv(index=False, float_format="%.6g"))
     shared = protocol.protocol(
-        "edits that the judge calls flipped, of those that can flip",
-        n=len(strips.images),
+        "edits that the judge calls flipped against the same noise without a move, of those that can flip",
+        n=len(strips.images) // 2,
         extractor=describe(features),
         reference_digest=real.digest,
         judge=judge.name,
         attribute=settings["attribute"],
         against=settings["against"],
+        source=made["source"],
+        distances=strips.distances.tolist(),
+        best_distance={
+            "chosen on": len(strips.images) - len(strips.images) // 2,
+            "balanced over": "sides of the judge" if strips.kinds is None else "classes",
+            "seed": seed,
+        },
     )
     made_with = {key: made[key] for key in ("settings", "model", "data", "boundaries")}
     artifacts.write_json(output, {**protocol.metric(found, shared, made_with), "curve": rows})
 
 
-def open_strips(edited: ImageStore, plain: ImageStore, data: ImageStore) -> Strips:
+def open_strips(edited: ImageStore, control: ImageStore, plain: ImageStore, data: ImageStore) -> Strips:
     import numpy as np
 
     from bridgepipe.evaluation.edits import Strips
 
-    n = len(plain)
-    images = np.stack([edited[i] for i in range(len(edited))])
+    def read(store: ImageStore, items: Iterable[int] | None = None) -> np.ndarray:
+        return np.stack([store[int(i)] for i in (range(len(store)) if items is None else items)])
+
+    n, images = len(plain), read(edited)
     distances = edited.array("distance")[: len(edited) // n]
-    originals = None
+    originals = kinds = None
     if "item" in plain.card["arrays"]:
-        originals = np.stack([data[i] for i in plain.array("item")])
-    untouched = np.stack([plain[i] for i in range(n)])
-    return Strips(images.reshape(n, len(distances), *images.shape[1:]), distances, untouched, originals)
+        items = plain.array("item")
+        originals, kinds = read(data, items), None if data.labels is None else data.labels[items]
+    strips = images.reshape(n, len(distances), *images.shape[1:])
+    return Strips(strips, distances, read(control), read(plain), originals, kinds)
 
 
 def load_judge(settings: dict[str, Any], weights: Path, real: ImageStore, speed: Any) -> Any:

@@ -14,18 +14,18 @@ ROWS = 10
 
 
 @app.command()
-def figure_strip(edited: File, plain: File, data: File, output: File, title: str = "") -> None:
-    """Some images, as they are decoded without an edit, and edited at every distance."""
+def figure_strip(edited: File, control: File, plain: File, data: File, output: File, title: str = "") -> None:
+    """Some images, as they are decoded with the same noise and no move, and edited at every distance."""
     from bridgepipe import figures_boundary, lineage
     from bridgepipe.cli.boundary_edits import open_strips
     from bridgepipe.store import ImageStore
 
-    edits, undone, source = (ImageStore(path) for path in (edited, plain, data))
-    lineage.made_together(edits, undone)
+    edits, unmoved, undone, source = (ImageStore(path) for path in (edited, control, plain, data))
+    lineage.made_together(edits, unmoved, undone)
     lineage.made_from(edits, source, "source images")
-    strips = open_strips(edits, undone, source)
+    strips = open_strips(edits, unmoved, undone, source)
     beside = {} if strips.originals is None else {"image": strips.originals[:ROWS]}
-    beside |= {"no edit": strips.plain[:ROWS]}
+    beside |= {"no move": strips.control[:ROWS]}
     figures_boundary.strip_grid(output, strips.images[:ROWS], strips.distances.tolist(), beside, title)
 
 

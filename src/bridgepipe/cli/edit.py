@@ -42,7 +42,7 @@ def edit(
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
 ) -> None:
-    """Edit an image at every distance along a boundary: a strip beside the image and its reconstruction."""
+    """Edit an image at every distance along a boundary, beside itself and itself decoded without a move."""
     import numpy as np
 
     from bridgepipe import figures_boundary, running
@@ -76,12 +76,12 @@ def edit(
                 found = bl.invert(h_space, network.process, x0, bl.Inversion(t=about.t, **inversion))
             yield found.z.cpu(), found.h.cpu()
 
-    def noise() -> ItemNoise:  # the same for every edit, so that only the distance differs
+    def noise() -> ItemNoise:  # the same for every edit and without one, so that only the distance differs
         return ItemNoise(settings["seed"], DRAW, [0], network.device)
 
     def edited(distance: float | None) -> np.ndarray:
         if distance is None:
-            return to_uint8(boundary_edit.reconstruct(h_space, network.process, latents, how, noise()))
+            return to_uint8(boundary_edit.control(h_space, network.process, latents, how, noise()))
         moves: list[Move] = [*before, boundary_edit.Move(pairs[-1], distance)]
         return to_uint8(boundary_edit.edit(h_space, network.process, latents, moves, how, noise()))
 
@@ -101,8 +101,8 @@ def edit(
     with kept(output, identity, speed):
         ((z, h),) = running.shared(inverted, [0], 1, "inverting")
         latents = bl.Latents(z.to(network.device), h.to(network.device), about.t)
-        plain, *strips = running.shared(strip, range(len(along) + 1), 1, "editing")
-        beside = {"image": to_uint8(x0), "no edit": plain}
+        unmoved, *strips = running.shared(strip, range(len(along) + 1), 1, "editing")
+        beside = {"image": to_uint8(x0), "no move": unmoved}
         figures_boundary.strip_grid(output, np.concatenate(strips)[None], along, beside, about.attribute)
     print(output)
 

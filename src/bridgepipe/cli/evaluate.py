@@ -143,11 +143,7 @@ def accuracy_metric(
     with kept(output, identity, speed):
         for suffix, images in sets.items():
             found = classifier_accuracy(network, images, labels, speed.batch_size, known)
-            values |= {
-                f"accuracy{suffix}": found.accuracy,
-                f"low{suffix}": found.low,
-                f"high{suffix}": found.high,
-            }
+            values |= found.values(f"accuracy{suffix}")
     if not running.is_main():
         return
     shared = protocol.protocol(

@@ -143,11 +143,10 @@ def target_accuracy(
         found = classifier_accuracy(network, images, np.full(len(images), number), speed.batch_size)
     if not running.is_main():
         return
-    values = {"accuracy": found.accuracy, "low": found.low, "high": found.high}
     shared = protocol.protocol(
         "share taken for the target class", n=len(images), extractor=describe(network), label=number
     )
-    protocol.write_metric(output, values, shared, _made_with(images))
+    protocol.write_metric(output, found.values("accuracy"), shared, _made_with(images))
 
 
 @metric_app.command("kept")

@@ -164,5 +164,7 @@ def train_classifier(
     with kept(output, {"config": settings, "data": [images.digest, held_out.digest]}, speed):
         trained = classifier.train_classifier(images, images.labels, **recipe)
         accuracy = classifier_accuracy(trained, held_out, held_out.labels, classes=held_out.classes)
-    print(f"accuracy on {accuracy.n} held-out images: {accuracy.accuracy:.4f}")
-    trained.save(output, {"config": settings, "data": images.digest, "held_out_accuracy": accuracy.accuracy})
+    interval = f"{accuracy.low:.3f} to {accuracy.high:.3f}"
+    print(f"accuracy on {accuracy.n} held-out images: {accuracy.accuracy:.3f} (95 % interval {interval})")
+    card = {"config": settings, "data": images.digest, **accuracy.values("held_out_accuracy")}
+    trained.save(output, card)

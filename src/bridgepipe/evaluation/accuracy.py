@@ -1,11 +1,11 @@
-"""How often a classifier recognises the restored images."""
+"""Shares with their intervals, and how often a classifier recognises the restored images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
-from typing import Any
+from math import nan
+from typing import Any, Self
 
 import numpy as np
 
@@ -13,17 +13,61 @@ from bridgepipe.classes import numbers_in
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.features import Images, per_image
 
-Z95 = 1.959963984540054  # two-sided 95 % point of the normal distribution
-
 
 @dataclass(frozen=True)
-class Accuracy:
-    """Share of images put in their class, and its 95 % confidence interval."""
+class Share:
+    """A share of independent cases: never shown without its 95 % interval and their number.
 
-    accuracy: float
-    low: float
-    high: float
+    Args:
+        hits: cases that count.
+        n: all cases; of none, the share and its interval are nan.
+    """
+
+    hits: int
     n: int
+
+    @classmethod
+    def of(cls, cases: np.ndarray) -> Self:
+        """Of cases ``[N]``, bool."""
+        return cls(int(np.count_nonzero(cases)), len(cases))
+
+    @property
+    def share(self) -> float:
+        return self.hits / self.n if self.n else nan
+
+    @property
+    def low(self) -> float:
+        """Lower end of Wilson's 95 % interval."""
+        return wilson(self.hits, self.n)[0]
+
+    @property
+    def high(self) -> float:
+        """Upper end of Wilson's 95 % interval."""
+        return wilson(self.hits, self.n)[1]
+
+    def values(self, name: str) -> dict[str, float | int | None]:
+        """Entries of a metric or a table: NAME, NAME_low, NAME_high, NAME_n; None where there is no case."""
+        if not self.n:
+            return {name: None, f"{name}_low": None, f"{name}_high": None, f"{name}_n": 0}
+        return {name: self.share, f"{name}_low": self.low, f"{name}_high": self.high, f"{name}_n": self.n}
+
+
+class Accuracy(Share):
+    """Share of images, or latents, put in their class."""
+
+    @property
+    def accuracy(self) -> float:
+        return self.share
+
+
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a share: unlike the normal one it stays within [0, 1]; of none, nan."""
+    from scipy.stats import binomtest
+
+    if not n:
+        return nan, nan
+    found = binomtest(successes, n).proportion_ci(0.95, method="wilson")
+    return float(found.low), float(found.high)
 
 
 def classifier_accuracy(
@@ -50,8 +94,7 @@ def classifier_accuracy(
     if classes is not None:
         truth = np.asarray(numbers_in(names, classes, classifier.name, "accuracy"))[truth]
     predicted = per_image(classifier.logits, images, batch_size, "accuracy").argmax(dim=1).numpy()
-    correct = int((predicted == truth).sum())
-    return Accuracy(correct / len(truth), *wilson(correct, len(truth)), n=len(truth))
+    return Accuracy.of(predicted == truth)
 
 
 def classes_of(classifier: Any) -> Sequence[str]:
@@ -64,15 +107,6 @@ def classes_of(classifier: Any) -> Sequence[str]:
         mend = "choose one of kind classifier or resnet50, or null"
         raise UserError(f"{classifier.name} knows no classes", "evaluate.classifier", mend)
     return classifier.classes if hasattr(classifier, "classes") else ()
-
-
-def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float]:
-    """Wilson's score interval of a share: unlike the normal one it stays within [0, 1]."""
-    share = successes / n
-    centre = share + z * z / (2 * n)
-    spread = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
 def _checked(images: Images, labels: Sequence[int] | np.ndarray | None) -> np.ndarray:

@@ -2,7 +2,10 @@
 
 An attribute is judged by something that knows nothing of the boundary: a classifier of images, or a measure
 on the image itself. An edit towards the attribute can flip only images that lacked it before, an edit away
-from it only images that had it.
+from it only images that had it. *Before* is the control: the same latents decoded with the same noise and no
+move. Where the decoder draws noise, it changes what the judge says by itself; that share stands beside.
+
+The best distance is chosen on one half of the images, and everything is reported on the other.
 """
 
 from __future__ import annotations
@@ -16,11 +19,13 @@ from numpy.typing import NDArray
 
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import fid
-from bridgepipe.evaluation.accuracy import wilson
+from bridgepipe.evaluation.accuracy import Share
 from bridgepipe.evaluation.features import Extractor, Images, per_image
 from bridgepipe.evaluation.restoration import quality
+from bridgepipe.rng import generator
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 ROUNDING = 3  # decimals of a score: rises of a saturated classifier below that are noise
 
 
@@ -95,14 +100,18 @@ class Strips:
     Attributes:
         images: uint8 ``[N, K, H, W, C]``, at K distances.
         distances: ``[K]``, ascending.
-        plain: uint8 ``[N, H, W, C]``, decoded without an edit.
+        control: uint8 ``[N, H, W, C]``, decoded with the noise of the edits, not moved.
+        plain: uint8 ``[N, H, W, C]``, decoded without an edit and with eta 0.
         originals: uint8 ``[N, H, W, C]``; None of samples.
+        kinds: ``[N]``, such as the classes, which both halves have as many of; None: the sides of the judge.
     """
 
     images: np.ndarray
     distances: Floats
+    control: np.ndarray
     plain: np.ndarray
     originals: np.ndarray | None = None
+    kinds: np.ndarray | None = None
 
     @property
     def flat(self) -> np.ndarray:
@@ -114,57 +123,43 @@ class Strips:
         return np.asarray(values).reshape(self.images.shape[:2])
 
 
-def flippable(before: np.ndarray, distance: float) -> NDArray[np.bool_]:
-    """Images that an edit to this side can flip: those of the other side.
+def flippable(before: np.ndarray, distances: Floats) -> Mask:
+    """Which images an edit to this side can flip, those of the other side; at distance 0 all; ``[N, K]``.
 
     Args:
         before: whether each has the attribute, bool ``[N]``.
     """
-    return ~before if distance > 0 else before
+    lacks = ~before[:, None]
+    return np.where(distances > 0, lacks, np.where(distances < 0, ~lacks, True))
 
 
-def flips(before: np.ndarray, after: np.ndarray, distances: Floats) -> list[dict[str, Any]]:
-    """For every distance the share of the flippable images that are judged flipped, with its interval.
-
-    Args:
-        before: bool ``[N]``, of the images without an edit.
-        after: bool ``[N, K]``, of the edited ones.
-
-    Returns:
-        Rows of distance, flipped, low, high and n; at distance 0 of all images; the share is None where
-        there are none.
-    """
-    rows = []
-    for k, distance in enumerate(distances):
-        able = flippable(before, distance) if distance else np.ones_like(before)
-        changed, n = int((after[able, k] != before[able]).sum()), int(able.sum())
-        low, high = wilson(changed, n) if n else (None, None)
-        share = changed / n if n else None
-        rows.append({"distance": float(distance), "flipped": share, "low": low, "high": high, "n": n})
-    return rows
+def half(kinds: np.ndarray, seed: int) -> Mask:
+    """One half of N items by chance, bool ``[N]``, with as many of every kind as the other, but for one."""
+    order = generator(seed, "halves").permutation(len(kinds))
+    order = order[np.argsort(kinds[order], kind="stable")]
+    chosen = np.zeros(len(kinds), dtype=bool)
+    chosen[order[::2]] = True
+    return chosen
 
 
-def best_distance(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def best_distance(flipped: Mask, able: Mask, distances: Floats) -> float:
     """The size of the edit at which most images flip, both directions together; of equals the smallest.
 
-    Returns:
-        best_distance, flipped, low, high and flippable, the number of images.
+    Args:
+        flipped: ``[N, K]``.
+        able: `flippable`, ``[N, K]``.
 
     Raises:
-        UserError: no distance but 0.
+        UserError: no distance but 0, or no image that can flip.
     """
-    pooled: dict[float, tuple[int, int]] = {}
-    for row in rows:
-        size = abs(row["distance"])
-        if size and row["n"]:
-            changed, n = pooled.get(size, (0, 0))
-            pooled[size] = changed + round(row["flipped"] * row["n"]), n + row["n"]
-    if not pooled:
+    sizes = np.abs(distances)
+    shares = {
+        size: Share.of(flipped[able & (sizes == size)]) for size in np.unique(sizes[sizes > 0]).tolist()
+    }
+    known = {size: share.share for size, share in shares.items() if share.n}
+    if not known:
         raise UserError("nothing was edited", "distances", "give distances other than 0, and more images")
-    best = max(pooled, key=lambda size: (pooled[size][0] / pooled[size][1], -size))
-    changed, n = pooled[best]
-    low, high = wilson(changed, n)
-    return {"best_distance": best, "flipped": changed / n, "low": low, "high": high, "flippable": n}
+    return max(known, key=lambda size: (known[size], -size))
 
 
 def monotonicity(scores: Floats) -> dict[str, float]:
@@ -192,58 +187,108 @@ def _spearman(strip: Floats) -> float:
     return float(spearmanr(np.arange(len(strip)), strip).statistic)
 
 
-def likeness(strips: Strips) -> list[dict[str, float]]:
-    """For every distance PSNR and SSIM to the image decoded without an edit, and to the original."""
-    rows = []
-    for k in range(len(strips.distances)):
-        edited = strips.images[:, k]
-        found = quality(edited, strips.plain)
-        row = {"psnr": found.mean_psnr, "ssim": found.mean_ssim}
-        if strips.originals is not None:
-            real = quality(edited, strips.originals)
-            row |= {"psnr_original": real.mean_psnr, "ssim_original": real.mean_ssim}
-        rows.append(row)
-    return rows
+def likeness(strips: Strips) -> dict[str, Floats]:
+    """PSNR and SSIM of every edited image to its control, and to the original, ``[N, K]`` each."""
+    found: dict[str, Floats] = {}
+    for suffix, images in (("", strips.control), ("_original", strips.originals)):
+        if images is not None:
+            pairs = [quality(strips.images[:, k], images) for k in range(len(strips.distances))]
+            found[f"psnr{suffix}"] = np.stack([pair.psnr for pair in pairs], axis=1)
+            found[f"ssim{suffix}"] = np.stack([pair.ssim for pair in pairs], axis=1)
+    return found
 
 
 def measure(
-    strips: Strips, judge: Judge, others: Mapping[str, Judge], classifier: Any = None
+    strips: Strips, judge: Judge, others: Mapping[str, Judge], classifier: Any = None, seed: int = 0
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Numbers of all strips, and rows of the curve against the distance.
+    """Numbers of the reported half, and rows of its curve against the distance.
 
     Args:
         judge: of the attribute that is edited.
         others: judges of attributes that edits should keep.
         classifier: an extractor with logits, whose class edits should keep; None: not asked.
+        seed: of the halves.
 
     Returns:
-        Values (see `best_distance` and `monotonicity`; those of the curve at the best distance, ending in
-        ``_at_best``; PSNR to the originals of the images decoded without an edit, ``psnr_plain``, and of
-        those edited by 0, ``psnr_zero``) and rows (`flips`, mean score, `likeness`, what is kept).
+        Values and rows. ``best_distance`` is chosen on the other half. By it every image is edited to its
+        other side, once: ``flipped``, and what is kept, PSNR and SSIM, ending in ``_at_best``. Rows have
+        these for every distance, flips of the images that it can flip. Shares come with interval and number
+        (`Share.values`). See also `monotonicity` and `unedited`.
     """
-    before, scores = judge.score(strips.plain), strips.per_strip(judge.score(strips.flat))
-    rows = flips(before > judge.cut, scores > judge.cut, strips.distances)
-    best = best_distance(rows)
-    columns = {"score": list(scores.mean(axis=0))}
+    before, scores = judge.score(strips.control) > judge.cut, strips.per_strip(judge.score(strips.flat))
+    flipped, able = (scores > judge.cut) != before[:, None], flippable(before, strips.distances)
+    columns: dict[str, np.ndarray] = {"score": scores, **_kept(strips, others, classifier)}
+    columns |= likeness(strips)
+    chosen = _chosen(strips, before, seed)
+    best = best_distance(flipped[chosen], able[chosen], strips.distances)
+    reported = ~chosen
+    rows: list[dict[str, Any]] = []
+    for k, distance in enumerate(strips.distances.tolist()):
+        rows.append({"distance": distance, **summary("flipped", flipped[reported & able[:, k], k])})
+        for key, column in columns.items():
+            rows[k] |= summary(key, column[reported, k])
+    across = reported[:, None] & able & (np.abs(strips.distances) == best)
+    values = {"best_distance": best, **summary("flipped", flipped[across])}
+    for key, column in columns.items():
+        values |= summary(f"{key}_at_best", column[across])
+    values |= monotonicity(scores[reported])
+    return {**values, **unedited(strips, judge, before, reported, rows)}, rows
+
+
+def summary(name: str, column: np.ndarray) -> dict[str, Any]:
+    """Entries of a metric: a share of bools with its interval, or a mean; None of nothing."""
+    if column.dtype == bool:
+        return Share.of(column).values(name)
+    return {name: float(column.mean()) if len(column) else None}
+
+
+def _chosen(strips: Strips, before: np.ndarray, seed: int) -> Mask:
+    """The half on which the distance is chosen.
+
+    Raises:
+        UserError: nothing is left to report on.
+    """
+    if len(before) < 2:
+        mend = "edit 2 or more: the distance is chosen on one half and reported on the other"
+        raise UserError(f"{len(before)} edited image", "edit.images", mend)
+    return half(before if strips.kinds is None else strips.kinds, seed)
+
+
+def _kept(strips: Strips, others: Mapping[str, Judge], classifier: Any) -> dict[str, Mask]:
+    """Whether each edited image is judged as its control, ``[N, K]``, by every other judge and by class."""
+    found = {}
     for name, other in others.items():
         after = strips.per_strip(other.score(strips.flat) > other.cut)
-        columns[f"kept_{name}"] = kept(other.score(strips.plain) > other.cut, after)
+        found[f"kept_{name}"] = after == (other.score(strips.control) > other.cut)[:, None]
     if classifier is not None:
         after = strips.per_strip(probabilities(classifier, strips.flat).argmax(axis=1))
-        columns["kept_class"] = kept(probabilities(classifier, strips.plain).argmax(axis=1), after)
-    for k, (row, like) in enumerate(zip(rows, likeness(strips), strict=True)):
-        row |= {**{name: float(column[k]) for name, column in columns.items()}, **like}
-    at_best = [row for row in rows if abs(row["distance"]) == best["best_distance"]]
-    names = [name for name in rows[0] if name not in ("distance", "flipped", "low", "high", "n", "score")]
-    values = {f"{name}_at_best": float(np.mean([row[name] for row in at_best])) for name in names}
-    return {**best, **monotonicity(scores), **values, **_unedited(strips, rows)}, rows
+        found["kept_class"] = after == probabilities(classifier, strips.control).argmax(axis=1)[:, None]
+    return found
 
 
-def _unedited(strips: Strips, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """How close to the originals images come back without an edit, and edited by 0 if that is a distance."""
+def unedited(
+    strips: Strips, judge: Judge, before: np.ndarray, reported: Mask, rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What decoding does by itself.
+
+    Args:
+        before: what the judge says of the controls, bool ``[N]``.
+        reported: the half, bool ``[N]``.
+        rows: of the curve.
+
+    Returns:
+        ``baseline_flipped``: share of the controls that the judge calls otherwise than the same image
+        decoded with eta 0; ending in ``_original``: otherwise than the original. PSNR to the originals of
+        images decoded with eta 0, ``psnr_plain``, with the noise of the edits, ``psnr_control``, and edited
+        by 0, ``psnr_zero``.
+    """
+    found = summary("baseline_flipped", ((judge.score(strips.plain) > judge.cut) != before)[reported])
     if strips.originals is None:
-        return {}
-    found = {"psnr_plain": quality(strips.plain, strips.originals).mean_psnr}
+        return found
+    differs = ((judge.score(strips.originals) > judge.cut) != before)[reported]
+    found |= summary("baseline_flipped_original", differs)
+    for name, images in (("plain", strips.plain), ("control", strips.control)):
+        found[f"psnr_{name}"] = quality(images[reported], strips.originals[reported]).mean_psnr
     zero = [row["psnr_original"] for row in rows if row["distance"] == 0]
     return found | ({"psnr_zero": zero[0]} if zero else {})
 
@@ -262,32 +307,41 @@ class Some:
 
 
 def distances_to_real(
-    strips: Strips, judge: Judge, size: float, real: Mapping[str, Images], extractor: Extractor
-) -> dict[str, float]:
-    """FID of edited images to the real ones of the kind that they were edited to be.
+    strips: Strips, judge: Judge, size: float, real: Mapping[str, Images], extractor: Extractor, seed: int = 0
+) -> dict[str, Any]:
+    """FID of edited images to the real ones of the kind that they were edited to be, of the reported half.
 
     Args:
         size: of the edits.
         real: images ``with`` and ``without`` the attribute.
+        seed: of the halves, and of the choice of as many of each.
 
     Returns:
-        ``fid_with`` and ``fid_without``; beside them, ending in ``_plain``, those of the images that were
-        of this kind from the start and only went there and back. Sets of fewer than two are left out.
+        ``fid_with`` and ``fid_without``; beside them, of as many images (``_n``) and to the same reference,
+        those of controls that were of this kind from the start (``_plain``) and of real images that the
+        reference lacks (``_real``): the floor. Sets of fewer than two are left out.
     """
-    before = judge.score(strips.plain) > judge.cut
-    found: dict[str, float] = {}
-    for name, side in (("with", size), ("without", -size)):
-        able, at = flippable(before, side), np.flatnonzero(strips.distances == side)
-        sets = {f"fid_{name}_plain": strips.plain[~able]}
-        if len(at):
-            sets[f"fid_{name}"] = strips.images[able, at[0]]
-        sets = {key: images for key, images in sets.items() if min(len(images), len(real[name])) > 1}
-        if sets:
-            reference = fid.statistics(extractor, real[name])
-            found |= {key: fid.fid(fid.statistics(extractor, x), reference) for key, x in sets.items()}
+    before = judge.score(strips.control) > judge.cut
+    reported = ~_chosen(strips, before, seed)
+    found: dict[str, Any] = {}
+    for name, distance in (("with", size), ("without", -size)):
+        able, at = flippable(before, np.array([distance]))[:, 0], np.flatnonzero(strips.distances == distance)
+        if not len(at):
+            continue
+        rng = generator(seed, f"images of the FID {name}")
+        edited, own, known = (
+            rng.permutation(items)
+            for items in (np.flatnonzero(reported & able), np.flatnonzero(reported & ~able), len(real[name]))
+        )
+        n = min(len(edited), len(own), len(known) // 2)
+        if n < 2:
+            continue
+        sets: dict[str, Images] = {
+            f"fid_{name}": strips.images[edited[:n], at[0]],
+            f"fid_{name}_plain": strips.control[own[:n]],
+            f"fid_{name}_real": Some(real[name], known[:n]),
+        }
+        reference = fid.statistics(extractor, Some(real[name], known[n:]))
+        found |= {key: fid.fid(fid.statistics(extractor, x), reference) for key, x in sets.items()}
+        found[f"fid_{name}_n"] = n
     return found
-
-
-def kept(before: np.ndarray, after: np.ndarray) -> list[float]:
-    """For every distance the share of images whose value ``[N]`` is the same after the edit, ``[N, K]``."""
-    return [float((after[:, k] == before).mean()) for k in range(after.shape[1])]

@@ -36,12 +36,17 @@ COLUMNS = {
     "z acc. %": ("accuracy", "z_accuracy", 100),
     "h acc. %": ("accuracy", "h_accuracy", 100),
     "flipped %": ("edit", "flipped", 100),
+    "no move %": ("edit", "baseline_flipped", 100),
     "at": ("edit", "best_distance", 1),
     "PSNR kept": ("edit", "psnr_at_best", 1),
     "class kept %": ("edit", "kept_class_at_best", 100),
     "Spearman": ("edit", "spearman", 1),
     "FID with": ("edit", "fid_with", 1),
+    "FID with, real": ("edit", "fid_with_real", 1),
+    "FID with, n": ("edit", "fid_with_n", 1),
     "FID without": ("edit", "fid_without", 1),
+    "FID without, real": ("edit", "fid_without_real", 1),
+    "FID without, n": ("edit", "fid_without_n", 1),
 }
 PUBLISHED = {"fid": "FID pub.", "accuracy": "acc. pub. %"}
 
@@ -49,9 +54,9 @@ PUBLISHED = {"fid": "FID pub.", "accuracy": "acc. pub. %"}
 def collect(metric_files: Sequence[Path]) -> pd.DataFrame:
     """Table of the experiments that the files ``…/METHOD/EXPERIMENT/METRIC.json`` belong to.
 
-    Columns ending in "in" are of the corrupted input, "real" of the originals,
-    "pub." published. "same protocol" says whether ours may be compared with
-    the published value, or what differs; ``protocol`` is the hash of the FID's protocol.
+    Columns ending in "in" are of the corrupted input, "real" of the originals, "pub." published; "95 %" is
+    the interval of the share before it, and its number of cases. "same protocol" says whether ours may be
+    compared with the published value, or what differs; ``protocol`` is the hash of the FID's protocol.
     """
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for file in metric_files:
@@ -61,11 +66,11 @@ def collect(metric_files: Sequence[Path]) -> pd.DataFrame:
 
 
 def _row(method: str, experiment: str, metrics: dict[str, Any]) -> dict[str, Any]:
-    values = {
-        column: metrics[metric]["values"][value] * scale
-        for column, (metric, value, scale) in COLUMNS.items()
-        if value in metrics.get(metric, {}).get("values", {})
-    }
+    values: dict[str, Any] = {}
+    for column, (metric, value, scale) in COLUMNS.items():
+        known = metrics.get(metric, {}).get("values", {})
+        if known.get(value) is not None:
+            values |= {column: known[value] * scale, **_interval(column, known, value)}
     any_metric = next(iter(metrics.values()))
     how = any_metric["made_with"]["settings"]
     fid = metrics.get("fid", any_metric)
@@ -78,6 +83,14 @@ def _row(method: str, experiment: str, metrics: dict[str, Any]) -> dict[str, Any
         **_published(method, experiment, how, metrics),
         "protocol": fid["protocol_hash"][:8],
     }
+
+
+def _interval(column: str, known: dict[str, Any], value: str) -> dict[str, str]:
+    """The column with the 95 % interval and the number of cases of a share; none of other values."""
+    if f"{value}_low" not in known:
+        return {}
+    low, high = (100 * known[f"{value}_{end}"] for end in ("low", "high"))
+    return {column.replace("%", "95 %"): f"{low:.1f} to {high:.1f}, n {known[f'{value}_n']}"}
 
 
 def _published(method: str, experiment: str, how: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bridgepipe.artifacts import load_tensors, save_tensors, write_json
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation.accuracy import Accuracy, wilson
+from bridgepipe.evaluation.accuracy import Accuracy
 from bridgepipe.methods.boundary_fit import SOLVERS, Balance, Readable, Rows, Solver, as_classes, subsample
 
 UNIT = 1e-4  # how far the length of a normal may be from 1
@@ -160,8 +160,7 @@ def measure(boundary: Boundary, latents: Readable, labels: Sequence[int] | np.nd
     right = 0
     for span, rows in Rows(latents).blocks():
         right += int(((boundary.distance(rows) > 0).numpy() == classes[span]).sum())
-    n = len(classes)
-    return Accuracy(right / n, *wilson(right, n), n=n)
+    return Accuracy(right, len(classes))
 
 
 @dataclass(frozen=True)
@@ -195,7 +194,8 @@ def save(
     """
     accuracy = None if isnan(boundary.accuracy) else boundary.accuracy
     numbers = {"offset": boundary.offset, "scale": boundary.scale, "accuracy": accuracy}
-    card = {"kind": KIND, **asdict(about), **numbers, "test": None if test is None else asdict(test), **more}
+    tested = test and {key: getattr(test, key) for key in ("accuracy", "low", "high", "n")}
+    card = {"kind": KIND, **asdict(about), **numbers, "test": tested, **more}
     save_tensors(path, {"normal": boundary.normal}, card)
     write_json(Path(path).with_suffix(".json"), card)
 

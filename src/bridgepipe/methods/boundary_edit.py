@@ -154,9 +154,33 @@ def edit(
     Raises:
         UserError: noise is needed and not given, or a boundary is of another size.
     """
-    to = moved(latents, moves, how)
+    h_moves = any(move.boundaries.h is not None for move in moves)
+    return _from(h_space, process, latents, moved(latents, moves, how), h_moves, how, rng, observe)
+
+
+def control(
+    h_space: HSpace, process: Gaussian, latents: Latents, how: Editing, rng: Source | None = None
+) -> Tensor:
+    """Images ``[B, C, H, W]`` of latents that are not moved, decoded in all else as `edit` decodes them.
+
+    With the same noise, what an edit changes is the difference to these; `reconstruct` draws none.
+    """
+    return _from(h_space, process, latents, latents, True, how, rng)
+
+
+def _from(
+    h_space: HSpace,
+    process: Gaussian,
+    latents: Latents,
+    to: Latents,
+    h_moves: bool,
+    how: Editing,
+    rng: Source | None,
+    observe: Callable[[State], Any] | None = None,
+) -> Tensor:
+    """Images of ``latents`` that were moved ``to``."""
     steps = how.steps(latents.t, process, _random(how, how.eta))
-    if all(move.boundaries.h is None for move in moves):
+    if not h_moves:
         denoiser: Denoiser = _plain(h_space)
     elif how.variant == "published":
         denoiser = _Lagged(h_space, to.h)

@@ -11,7 +11,6 @@ from bridgepipe.params.common import (
     Batch,
     Cost,
     Distinct,
-    Items,
     Noise,
     Rate,
     Reference,
@@ -98,7 +97,7 @@ class Edit(Strict):
     end: Distance = 3.0
     n: int = Field(7, ge=1, le=1000, description="distances from start to end")
     source: Literal["images", "samples"] = "images"
-    images: Items = Field(64, description="how many are edited")
+    images: Several = Field(64, description="how many are edited")
     count: Times = Field(40, description="indices on the way back, both ends included")
     variant: Variant = Field("exact", description="published: h lags one step behind")
     kind: Literal["ddim", "ddpm"] = "ddim"
@@ -140,6 +139,9 @@ class EditMeasures(Strict):
     judge: Judge = Judge()
     kept: Annotated[tuple[Attribute, ...], Distinct] = Field(
         (), description="other attributes, known by measuring, or by the classifier where there is one"
+    )
+    seed: Seed = Field(
+        0, description="of the halves: the best distance is chosen on one and reported on the other"
     )
 
 
@@ -188,7 +190,7 @@ class BoundarySearch(Strict):
             "latents": {**of, **kind, **chosen, "t": s["t"], "inversion": e["inversion"]},
             "search": {**kind, **cut, **{key: s[key] for key in ("C", "C_z", "solver", "balance", "seed")}},
             "edit": {"edit": edit},
-            "evaluate": {**of, **kind, **{key: judged[key] for key in ("extractor", "classifier", "kept")}},
+            "evaluate": {**of, **kind, **{key: v for key, v in judged.items() if key != "judge"}},
             **({"judge": judge} if judge else {}),
         }
 

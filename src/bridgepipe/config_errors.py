@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import UnionType
@@ -13,8 +14,10 @@ from pydantic import BaseModel, ValidationError
 
 from bridgepipe.errors import UserError
 from bridgepipe.yaml_reader import KeyPath, Places
+from bridgepipe.yaml_scalars import Ambiguous, plain
 
 SHOWN = 3  # names that answer a wrong one
+CHOICES = 6  # a longer list of choices is answered with the nearest
 LONGEST = 60  # characters of a name or a value that a message repeats
 
 
@@ -71,9 +74,14 @@ def _of_a_part(error: Any) -> bool:
 def _one_line(
     wrong: Sequence[Any], model: type[Any], values: Any, places: Places, roots: tuple[KeyPath, ...]
 ) -> UserError:
-    # a typo is also a missing key: the unknown one says more
+    # a typo is also a missing key: the unknown one says more; of a union, the member that was meant
     first = min(wrong, key=lambda e: e["type"] != "extra_forbidden")
-    kind, location = first["type"], _keys(first["loc"], values)
+    if _of_type(first):
+        here = _keys(first, values)
+        inside = [e for e in wrong if _keys(e, values)[: len(here)] == here]
+        meant = [e for e in inside if not _of_type(e) or _keys(e, values) != here]
+        first = meant[0] if meant else first
+    kind, location = first["type"], _keys(first, values)
     if kind == "union_tag_not_found":
         kind, location = "missing", (*location, first["ctx"]["discriminator"].strip("'"))
     elif kind == "union_tag_invalid":
@@ -89,10 +97,42 @@ def _one_line(
     if kind == "union_tag_invalid":
         given, valid = str(first["input"].get(key)), first["ctx"]["expected_tags"].replace("'", "")
         return UserError(f"unknown {key} '{given[:LONGEST]}'", where, nearest(given, valid.split(", ")))
-    message = first["msg"].removeprefix("Value error, ")
     given = first.get("input")
     shown = "" if isinstance(given, dict) else f", is {brief(given)}"
-    return UserError(f"impossible value{shown}", where, f"{message[:1].lower()}{message[1:]}")
+    return UserError(f"impossible value{shown}", where, _asked(wrong, first, values))
+
+
+def _asked(wrong: Sequence[Any], first: Any, values: Any) -> str:
+    """What the value should be; where no member of a union was meant, any of them."""
+    others = [e for e in wrong if _of_type(e) and _keys(e, values) == _keys(first, values)]
+    start, *more = dict.fromkeys(_text(e) for e in (others if _of_type(first) else [first]))
+    text = " or ".join([start, *(other.removeprefix("input should be ") for other in more)])
+    return text + (_unquoted(first.get("input")) if re.search("valid (integer|number)", text) else "")
+
+
+def _unquoted(given: Any) -> str:
+    """What to write in place of a number that is a text."""
+    try:
+        value = plain(given) if isinstance(given, str) else None
+    except Ambiguous:
+        return ""
+    return "" if isinstance(value, str | bool | None) else f"; write {value} without quotes"
+
+
+def _of_type(error: Any) -> bool:
+    """Whether a member of a union was not even meant by the value."""
+    return error["type"].endswith("_type") or error["type"] == "literal_error"
+
+
+def _text(error: Any) -> str:
+    if error["type"] == "literal_error":
+        choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+        if len(choices) > CHOICES:
+            return nearest(str(error["input"]), choices)
+    if error["type"] == "string_too_long":
+        return f"a text has at most {error['ctx']['max_length']} characters"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{message[:1].lower()}{message[1:]}"
 
 
 def brief(value: Any) -> str:
@@ -102,9 +142,10 @@ def brief(value: Any) -> str:
     return short.repr(value)
 
 
-def _keys(location: tuple[str | int, ...], values: Any) -> KeyPath:
-    """The keys of a location of pydantic, which also names the members of unions that it tried."""
+def _keys(error: Any, values: Any) -> KeyPath:
+    """The keys of an error of pydantic, whose location also names the members of unions that it tried."""
     keys: list[str | int] = []
+    location = error["loc"]
     for i, part in enumerate(location):
         inside = (isinstance(values, Mapping) and part in values) or (
             isinstance(values, list) and isinstance(part, int) and part < len(values)
@@ -112,8 +153,8 @@ def _keys(location: tuple[str | int, ...], values: Any) -> KeyPath:
         if inside:
             values = values[part]
             keys.append(part)
-        elif i == len(location) - 1 and isinstance(values, Mapping) and part != "[key]":
-            keys.append(part)  # a key that is missing
+        elif error["type"] == "missing" and i == len(location) - 1 and isinstance(values, Mapping):
+            keys.append(part)
     return tuple(keys)
 
 

@@ -263,8 +263,27 @@ DIRECTED: list[tuple[str, Any, str]] = [
     (f"{J} study", {"walks": {"a": {"sampler": "implicit", "eta": 0.3}}}, "walks.a.eta must be 0 or 1"),
     *[
         (f"{J} study", {"walks": {name: {}}}, "study.walks")
-        for name in ("", " ", "a/b", "../x", "a: b", "a|b", "a\nb", " a", "x" * 61)
+        for name in ("", " ", "a/b", "../x", "a: b", "a|b", "a\nb", " a", "x" * 61, "$x", "a $ b", "_a")
     ],
+    *[
+        (path, value, "cannot be seen")
+        for hidden in ("\u200b", "\u202e", "\u2028", "\x7f", "\x1b", "\u00a0", "\ufeff", "\ue000")
+        for text in (f"a{hidden}b",)
+        for path, value in (
+            (f"{J} study", {"walks": {text: {}}}),
+            (f"{S} study", {"walks": {text: {}}}),
+            (f"{P} cycle", {text: {}}),
+            (f"{B} attribute", text),
+            (f"{B} against", text),
+            (f"{B} evaluate", {"kept": [text]}),
+            (f"{C} source", text),
+            (f"{C} evaluate", {"label": text}),
+            ("datasets", {text: {"source": "digits"}}),
+            ("experiments spd", {text: {"model": "ddpm"}}),
+        )
+    ],
+    (f"{S} study", {"walks": {"$e": {}}}, "none of : | / \\ $"),
+    (f"{P} cycle", {"_obelm": {}}, "no _ first"),
     (f"{J} mask_file", "masks.npz", "nothing reads it: only freeform holes"),
     (f"{J} mask_file", "", "mask_file"),
     ("experiments i2sb sr4x-pool mask_file", "masks.npz", "nothing reads it: only freeform holes"),
@@ -519,6 +538,24 @@ DIRECTED: list[tuple[str, Any, str]] = [
     ("datasets mine", {"source": "imagenet", "path": "x", "splits": ["train"], "subset": "y"}, "has no val"),
     ("datasets mine", {"source": "folder", "path": ""}, "path"),
     ("datasets mine", {"source": "folder", "path": " "}, "visible characters"),
+    ("datasets mine", {"source": "folder", "path": "~nobody-here/a"}, "there is no user nobody-here here"),
+    (f"{J} train", {"init": "~nobody-here"}, "there is no user nobody-here"),
+    *[
+        ("datasets mine", {"source": "folder", "path": "x", "size": size}, "one number, or two as [height")
+        for size in ([64, 96, 3], [64], [])
+    ],
+    ("datasets mine", {"source": "folder", "path": "x", "size": ["64", 96]}, "write 64 without quotes"),
+    (
+        "datasets mine",
+        {"source": "folder", "path": "x", "size": "64"},
+        "a valid integer or a valid array; wr",
+    ),
+    (f"{B} search", {"t": "500"}, "'auto' or a valid integer; write 500 without quotes"),
+    (f"{J} train", {"lr": "1e-4"}, "a valid number; write 0.0001 without quotes"),
+    (f"{S} sample", {"sampler": "multistep"}, "did you mean 'multistep3'? nearest of 7: multistep3, m"),
+    ("datasets mine", {"source": "lsun", "path": "x", "category": "church"}, "nearest of 10: church_outdoor"),
+    ("runtime channels_last", "yes", "'auto' or a valid boolean"),
+    (f"{C} sample", {"respacing": "log snr 5"}, "as in 'log_snr 50'"),
     ("datasets mine", {"source": "folder", "path": "x", "size": [256]}, "size"),
     ("datasets mine", {"source": "folder", "path": "x", "size": [256, 4]}, "datasets.mine.size"),
     ("datasets mine", {"source": "folder", "path": "x", "crop": "center"}, "adm"),

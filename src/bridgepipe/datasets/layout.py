@@ -6,21 +6,40 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from unicodedata import combining, normalize
 
 from bridgepipe.errors import UserError
 
-_WORDS = {
-    "train": "train|training|trn",
-    "val": "val|valid|validation|validate|dev|devel|development",
-    "test": "test|testing|tst|eval|evaluation|heldout|held[-_ ]out|holdout",
+_WORDS = {  # in English, German, French, Spanish, Portuguese and Italian, without accents
+    "train": (
+        "train|training|trn|trainings|lern|lernen|apprentissage|entrainement|entrenamiento|entreno"
+        "|treinamento|treino|addestramento|allenamento"
+    ),
+    "val": (
+        "val|valid|validation|validate|validating|dev|devel|development|validierung|validierungs"
+        "|validacion|validacao|validazione|convalida"
+    ),
+    "test": (
+        "test|tests|testing|tst|eval|evaluation|heldout|held[-_ ]out|holdout|pruef|prueba|pruebas|essai"
+        "|teste|testes|prova|evaluacion|auswertung"
+    ),
 }
 _SPLITS = {
-    split: re.compile(rf"(?:{words})(?:[-_ ]?(?:set|data|split|images|imgs))?[-_ ]?\d*", re.IGNORECASE)
+    split: re.compile(
+        rf"(?:(?:datos|conjunto|jeu|dados|dati)[-_ ]d[eio][-_ ])?(?:{words})"
+        r"(?:[-_ ]?(?:set|data|daten|satz|menge|split|images|imgs|bilder|fotos|imagenes))?[-_ ]?\d*",
+        re.IGNORECASE,
+    )
     for split, words in _WORDS.items()
 }
 _SIDE = re.compile(
     rf"(?:(?:{'|'.join(_WORDS.values())})[-_ ]?)?"
-    r"(?:(?:domain|class|real|fake|img|images?|photos?|set|side)[-_ ]?)?([ab])",
+    r"(?:(?:domain|class|real|fake|img|images?|photos?|set|side)[-_ ]?)?([abxy])",
+    re.IGNORECASE,
+)
+# what is no class beside a split: the parts of a search, pictures without labels
+_ROLES = re.compile(
+    r"query|gallery|probe|unlabell?ed|unsupervised|extra|additional|submission|predict(?:ion)?s?|calib(?:ration)?",
     re.IGNORECASE,
 )
 # what a split's name may be written behind or before: cats_train, 80_train, train.zip, imagesTr
@@ -31,21 +50,18 @@ _PART = re.compile(
 )
 _SHORT = re.compile(r"(?P<start>.*[a-z])(?:(?P<train>Tr)|Ts|Va)(?P<end>)")
 # names that two folders of one picture's two versions bear
-_PARTNERS = [
-    {"source", "target"},
-    {"src", "tgt"},
-    {"src", "trg"},
-    {"input", "output"},
-    {"input", "target"},
-    {"inputs", "targets"},
-    {"lr", "hr"},
-    {"lq", "hq"},
-    {"lq", "gt"},
-    {"image", "mask"},
-    {"images", "masks"},
-    {"images", "labels"},
-    {"images", "annotations"},
-]
+_TWO_NAMES = (
+    "source/target, src/tgt, src/trg, input/output, input/target, inputs/targets, lr/hr, lq/hq, lq/gt,"
+    " low res/high res, lowres/highres, image/mask, images/masks, images/labels, images/annotations,"
+    " images/edges, sketch/photo, before/after, pre/post, antes/despues, avant/apres, vorher/nachher,"
+    " clean/noisy, clean/noise, clean/rainy, clean/degraded, clean/corrupted, clear/hazy, clear/haze,"
+    " original/noisy, original/degraded, original/corrupted, original/edited, original/restored,"
+    " sharp/blur, sharp/blurred, sharp/blurry, gt/input, gt/noisy, gt/degraded, gt/blur, gt/hazy,"
+    " ground truth/input"
+)
+_PARTNERS = {frozenset(pair.split("/")) for pair in _TWO_NAMES.split(", ")}
+# what the name of a side says besides: noisy_images, imgs-before
+_BESIDE = re.compile(r"\b(?:images?|imgs?|img|photos?|pictures?|data|set|files)\b")
 TWO_SIDES = (
     "two sides of pairs go into A/ and B/ under source: pairs; two unpaired domains are two datasets, each"
     " with a path of its own; if they are classes, give them names that say so"
@@ -54,7 +70,13 @@ TWO_SIDES = (
 
 def split_of(folder: str) -> str | None:
     """The split that a folder is named after, in any case: train, val, test, or None."""
-    return next((split for split, words in _SPLITS.items() if words.fullmatch(folder)), None)
+    plain = _plain(folder)
+    return next((split for split, words in _SPLITS.items() if words.fullmatch(plain)), None)
+
+
+def _plain(name: str) -> str:
+    """A name without accents."""
+    return "".join(c for c in normalize("NFKD", name) if not combining(c))
 
 
 def given_splits(names: Iterable[str], folders: Iterable[str], root: Path) -> dict[str, str] | None:
@@ -81,6 +103,8 @@ def given_splits(names: Iterable[str], folders: Iterable[str], root: Path) -> di
         return None
     if len(found) == 1:
         (split,) = found
+        if roles := [top for top in tops if _ROLES.fullmatch(top)]:
+            _refuse(f"{next(iter(splits))} is a split, and {roles[0]} beside it is no class", root)
         if others := loose + [top for top in tops if top not in splits]:
             if any(inside[top] for top in splits if top in inside):
                 _refuse(f"{next(iter(splits))} is a split, but beside it there is {others[0]}", root)
@@ -106,8 +130,15 @@ def refuse_sides(folders: Iterable[str], root: Path) -> None:
     names = sorted(folders)
     sides = [_SIDE.fullmatch(name) for name in names]
     letters = {side[1].lower() for side in sides if side is not None}
-    if (all(sides) and letters == {"a", "b"}) or {name.lower() for name in names} in _PARTNERS:
+    bare = frozenset(map(_bare, names))
+    if (all(sides) and letters in ({"a", "b"}, {"x", "y"})) or bare in _PARTNERS:
         raise UserError(f"{' and '.join(names)} are no classes but two sides", root, TWO_SIDES)
+
+
+def _bare(name: str) -> str:
+    """What the name of a side says: its words in lower case, without "images" and such beside others."""
+    words = re.sub(r"[-_ .]+", " ", _plain(name)).lower()
+    return " ".join(_BESIDE.sub("", words).split()) or words
 
 
 def _refuse_parts(folders: Iterable[str], root: Path) -> None:
@@ -115,7 +146,7 @@ def _refuse_parts(folders: Iterable[str], root: Path) -> None:
     trained: dict[str, str] = {}
     held_out: dict[str, str] = {}
     for name in folders:
-        if part := _PART.fullmatch(name) or _SHORT.fullmatch(name):
+        if part := _PART.fullmatch(_plain(name)) or _SHORT.fullmatch(name):
             rest = re.sub(r"[\d\W_]+", "", (part["start"] or "") + (part["end"] or "")).lower()
             (held_out if part["train"] is None else trained)[rest] = name
     if both := sorted(set(trained) & set(held_out)):

@@ -21,6 +21,7 @@ from bridgepipe.params.common import (
     Strict,
     Times,
     Variant,
+    Written,
     optional,
 )
 from bridgepipe.timesteps import truncated
@@ -28,7 +29,6 @@ from bridgepipe.timesteps import truncated
 Solver = Literal["ddim", "heun", "multistep2", "multistep3"]
 Step = Annotated[int, Field(ge=1, le=100_000)]
 Distance = Annotated[float, Field(ge=-1e6, le=1e6)]
-Attribute = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Inversion(Strict):
@@ -137,7 +137,7 @@ class EditMeasures(Strict):
         None, description="extractor that tells the attribute by the class; null: a judge is trained"
     )
     judge: Judge = Judge()
-    kept: Annotated[tuple[Attribute, ...], Distinct] = Field(
+    kept: Annotated[tuple[Written, ...], Distinct] = Field(
         (), description="other attributes, known by measuring, or by the classifier where there is one"
     )
     seed: Seed = Field(
@@ -150,8 +150,8 @@ class BoundarySearch(Strict):
 
     model: Reference = Field(description="a name of experiments.model")
     dataset: Reference
-    attribute: Attribute = Field(description="name of an attribute, or of a class")
-    against: Attribute | None = Field(None, description="class of the images without; null: all others")
+    attribute: Written = Field(description="name of an attribute, or of a class")
+    against: Written | None = Field(None, description="class of the images without; null: all others")
     inversion: Inversion = Inversion()
     mixing: Mixing = Mixing()
     search: Search = Search()

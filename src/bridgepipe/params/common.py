@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
@@ -34,19 +34,61 @@ def _path(path: str) -> str:
     if not path.strip() or not path.isprintable():
         raise ValueError("a path is text of visible characters")
     expanded = os.path.expanduser(os.path.expandvars(path))
+    if expanded.startswith("~"):
+        raise ValueError(
+            f"there is no user {expanded[1:].partition('/')[0]} here; a file called so is ./{path}"
+        )
     if unset := re.search(r"\$(\w+|\{\w+\})", expanded):
         raise ValueError(f"the variable {unset[1].strip('{}')} is not set")
     return expanded
 
 
+def visible(text: str) -> str:
+    """The text; ValueError when it holds control or format characters, or spaces other than the plain one."""
+    if hidden := [c for c in text if not c.isprintable()]:
+        raise ValueError(f"the character U+{ord(hidden[0]):04X} cannot be seen: remove it")
+    return text
+
+
+def spelled(pattern: str, meaning: str) -> Callable[[str], str]:
+    """A validator of texts that match a pattern; a person reads its meaning."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(meaning)
+        return text
+
+    return check
+
+
 Distinct = AfterValidator(_distinct)
 
+NAME = "[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}"
 # A folder or a file is called so, hence no slash, no leading dot, no space.
-Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", max_length=100)]
-# What a figure, a table and a metric call something; they set it off by colons and bars.
-Label = Annotated[
-    str, Field(pattern=r"^[^\s:|/\\\x00-\x1f]([^:|/\\\x00-\x1f]*[^\s:|/\\\x00-\x1f])?$", max_length=60)
+Name = Annotated[
+    str,
+    AfterValidator(visible),
+    AfterValidator(
+        spelled(NAME, "a name has up to 100 letters, digits, '.', '_' and '-', the first a letter or digit")
+    ),
+    WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"}),
 ]
+# Figures leave out what starts with _ and set what stands between $; tables and metrics split at : and |.
+LABEL = r"[^\s_:|/\\$]([^:|/\\$]{0,58}[^\s:|/\\$])?"
+# What a figure, a table and a metric call something.
+Label = Annotated[
+    str,
+    AfterValidator(visible),
+    AfterValidator(
+        spelled(
+            LABEL, "a label has up to 60 characters, none of : | / \\ $, no _ first, no space at its ends"
+        )
+    ),
+    WithJsonSchema({"type": "string", "pattern": f"^{LABEL}$"}),
+]
+Written = Annotated[
+    str, Field(min_length=1, max_length=200), AfterValidator(visible)
+]  # a class, an attribute
 Reference = Annotated[str, Field(min_length=1, max_length=100)]  # a name that is defined elsewhere
 FilePath = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_path)]
 Corruption = Annotated[

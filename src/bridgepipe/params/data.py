@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from bridgepipe import ilsvrc, names
 from bridgepipe.params.common import (
@@ -23,6 +23,15 @@ from bridgepipe.params.common import (
     Strict,
     Variant,
 )
+
+
+def _two(size: Any) -> Any:
+    if isinstance(size, list) and len(size) != 2:
+        raise ValueError("a size is one number, or two as [height, width]")
+    return tuple(size) if isinstance(size, list) else size
+
+
+Pixels = Size | Annotated[tuple[Size, Size], BeforeValidator(_two)]
 
 
 class Digits(Strict):
@@ -54,7 +63,7 @@ class Folder(Strict):
 
     source: Literal["folder"]
     path: FilePath
-    size: Size | tuple[Size, Size] = Field(256, description="pixels, or [height, width]")
+    size: Pixels = Field(256, description="pixels, or [height, width]")
     crop: Literal["adm", "torchvision", "stretch"] = "adm"
     seed: Seed = Field(0, description="of the split")
     skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
@@ -67,7 +76,7 @@ class Pairs(Strict):
     path: FilePath
     layout: Literal["folders", "side-by-side"] = "folders"
     reverse: bool = False
-    size: Size | tuple[Size, Size] = Field(256, description="pixels, or [height, width]")
+    size: Pixels = Field(256, description="pixels, or [height, width]")
     crop: Literal["adm", "torchvision", "stretch"] = "adm"
     seed: Seed = Field(0, description="of the split")
     skip_bad: bool = Field(False, description="skip unreadable pairs instead of stopping")

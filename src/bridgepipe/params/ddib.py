@@ -5,16 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from bridgepipe.names import Solver
-from bridgepipe.params.common import Items, Reference, Several, Split, Strength, Strict, optional
+from bridgepipe.params.common import (
+    Items,
+    Reference,
+    Several,
+    Split,
+    Strength,
+    Strict,
+    Written,
+    optional,
+    spelled,
+)
 from bridgepipe.params.experiments import Distribution
 from bridgepipe.params.gaussian import Guide, Model
 
-Label = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1, max_length=200)] | None
+Label = Annotated[int, Field(ge=0)] | Written | None
 N = "[1-9][0-9]{0,5}"
-SPELLINGS = rf"^(|{N}(,{N})*|ddim{N}|(log_snr|quad|uniform(-leading|-trailing|-linspace)?) {N})$"
+SPELLINGS = rf"(|{N}(,{N})*|ddim{N}|(log_snr|quad|uniform(-leading|-trailing|-linspace)?) {N})"
+Respacing = Annotated[
+    str,
+    AfterValidator(
+        spelled(
+            SPELLINGS,
+            "write log_snr, quad, uniform, uniform-leading, uniform-trailing or uniform-linspace and a"
+            " number, as in 'log_snr 50'; or '100', '10,20', 'ddim50', or '' for all times",
+        )
+    ),
+    WithJsonSchema({"type": "string", "pattern": f"^{SPELLINGS}$"}),
+]
 
 
 class TranslateImages(Strict):
@@ -29,9 +50,7 @@ class TranslateImages(Strict):
     grid: Literal["exact", "ddib", "dmi"] = Field(
         "exact", description="same steps both ways, or as published by either of two"
     )
-    respacing: str = Field(
-        "log_snr 50", pattern=SPELLINGS, max_length=200, description="visited times; empty: all"
-    )
+    respacing: Respacing = Field("log_snr 50", description="visited times; empty: all")
     clip_encode: bool = False
     clip_decode: bool = False
     guidance: Literal["none", "classifier", "free"] = "none"

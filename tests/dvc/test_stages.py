@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from repository import ROOT, Repository
+from repository import ROOT, Repository, stages_in
 
 pytestmark = pytest.mark.dvc
 
@@ -31,3 +31,17 @@ def test_another_experiment_asks_for_a_new_dvc_yaml(recorded: Repository, tmp_pa
     done = clone.attempt("dvc", "repro", "plan")
     assert done.returncode != 0
     assert "run `make dvc.yaml`" in done.stdout + done.stderr
+
+
+def test_what_would_run_and_a_commit_of_a_part_in_a_fresh_clone(tmp_path: Path) -> None:
+    fresh = Repository.create(tmp_path / "origin", tmp_path / "remote").clone(tmp_path / "fresh")
+    for command in (("repro",), ("exp", "run")):
+        told = fresh.run("dvc", *command, "--dry", "--force")
+        assert {"plan", "data-digits", "train-i2sb-jpeg-5", "report-i2sb"} <= stages_in(told)
+    assert not list(fresh.folder.rglob("*.lmdb"))
+    made = ("plan", "data-digits")
+    fresh.run("snakemake", "--quiet", "rules", "--", "data/prepared/digits/train.lmdb")
+    fresh.run("bridgepipe", "plan")
+    fresh.run("bridgepipe", "verify")
+    fresh.run("dvc", "commit", "-f", *made)
+    assert fresh.run("dvc", "status", "-q", *made) == ""

@@ -10,21 +10,26 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bridgepipe import cluster, locks
+from bridgepipe import artifacts, cluster, locks, provenance
 from bridgepipe.cli.clean import clean
 from bridgepipe.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 GONE = (
     "data/prepared/digits/train.lmdb",
+    "data/prepared/digits/config.json",
     "data/prepared/mine/train.lmdb",
     "data/points/moons/train.safetensors",
-    "data/stats/digits/test.safetensors",
+    "data/stats/digits/test-digits-classifier.safetensors",
     "data/checkpoints/digits-classifier.safetensors",
     "results/i2sb/jpeg-5/fid.json",
     "results/i2sb/jpeg-5/model.safetensors",
-    "results/i2sb/table.md",
+    "results/boundary/table.md",
     "results/logs/prepare-digits.log",
+    "results/i2sb/jpeg-5/.restored.lmdb.partial",
+    "results/i2sb/jpeg-5/provenance/fid.json.json",
+    "results/i2sb/jpeg-5/logs/sample-0-of-4.log",
+    "results/plan/results/i2sb/jpeg-5/config/train.json",
     ".snakemake/metadata/abc",
     "report.html",
 )
@@ -32,14 +37,33 @@ LEFT = (
     "data/raw/imagenet/val/a.JPEG",
     "data/raw/afhq.zip",
     "data/prepared/lost/train.lmdb",  # its pictures are gone
+    "data/prepared/unmounted/train.lmdb",  # the folder of its pictures is empty
     "data/prepared/unknown/train.lmdb",  # params.yaml has no such dataset
     "data/checkpoints/inception.pth",
     "data/checkpoints/adm/256x256_diffusion.pt",
     "results/i2sb/jpeg-5/train/state.safetensors",
+    "results/i2sb/jpeg-5/train/state-0123456789ab-5.safetensors",  # set aside
     "results/i2sb/jpeg-10/model.safetensors",  # trained, and its state is gone
+    "results/i2sb/jpeg-10/train.csv",  # or Snakemake would train again
     "results/i2sb/lost/model.safetensors",
     "results/i2sb/lost/fid.json",
+    "results/i2sb/started/model.safetensors",  # the weights that it starts from are gone
+    "results/i2sb/started/train/state.safetensors",
+    "results/i2sb/lost/config/train.json",  # or Snakemake would find the weights out of date
+    "data/prepared/lost/source.json",
+    "data/prepared/lost/files.json",
+    "results/i2sb/judged/fid.json",  # the weights of its extractor are gone
     "results/i2sb/deleted/restored.lmdb",
+    "results/i2sb/deleted/provenance/restored.lmdb.json",
+    "results/i2sb/table.md",  # tells of experiments that are lost
+    # of a person, in folders that the workflow writes
+    "results/i2sb/jpeg-5/notes.txt",
+    "results/i2sb/jpeg-5/figures/mine.png",
+    "results/i2sb/mynotes.md",
+    "results/i2sb/.gitignore",
+    "results/plan/mine.json",
+    "results/logs/mine.log",
+    "data/prepared/digits/mine.lmdb",
 )
 
 
@@ -49,7 +73,10 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf8"))
     (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures/a.png").write_text("x")
+    (tmp_path / "disk").mkdir()
     values["datasets"]["mine"] = {"source": "folder", "path": "pictures"}
+    values["datasets"]["unmounted"] = {"source": "folder", "path": "disk"}
     values["datasets"]["lost"] = {"source": "folder", "path": "gone"}
     values["experiments"]["i2sb"]["lost"] = {
         "scales": ["demo"],
@@ -57,11 +84,27 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "corruption": "jpeg-5",
         "evaluate": {"extractor": "inception", "classifier": None},
     }
+    values["experiments"]["i2sb"]["judged"] = {
+        **values["experiments"]["i2sb"]["jpeg-5"],
+        "evaluate": {"extractor": "resnet50", "classifier": None},
+    }
+    values["experiments"]["i2sb"]["started"] = {
+        **values["experiments"]["i2sb"]["jpeg-5"],
+        "train": {"init": "gone.safetensors"},
+    }
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     for name in (*GONE, *LEFT):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
+    record("results/i2sb/lost/model.safetensors", "results/i2sb/lost/config/train.json")
+    record("data/prepared/lost/train.lmdb", "data/prepared/lost/source.json")
     return tmp_path
+
+
+def record(result: str, *inputs: str) -> None:
+    """What the command that made a result leaves beside it."""
+    told = {"inputs": dict.fromkeys(inputs), "outputs": [result]}
+    artifacts.write_json(provenance.record_of(Path(result)), told)
 
 
 def test_clean_removes_what_can_be_made_again(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,11 +14,12 @@ import jinja2
 import pytest
 import yaml
 from humanfriendly import parse_size
-from project import ROOT, Project
+from project import MODEL, ROOT, Project
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
 
 from bridgepipe import artifacts, cluster, launch, workflow
+from bridgepipe.cli.clean import clean
 
 Values = dict[str, Any]
 Jobs = dict[str, dict[str, Any]]
@@ -289,3 +290,27 @@ def test_results_and_data_may_lie_on_another_disk(project: Project, tmp_path: Pa
     project.edit(lambda v: v["scales"]["demo"]["i2sb"]["evaluate"].update(reference="train"))
     assert "fid" in project.planned()
     assert "train" not in project.planned()
+
+
+def test_clean_leaves_weights_current_that_no_state_would_give_again(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without what they were made from Snakemake would train again, for as long as it took."""
+    monkeypatch.chdir(project.folder)
+    home = Path("results/i2sb/jpeg-5")
+    (home / "notes.txt").write_text("mine")
+    (home / "train/state.safetensors").unlink()
+    clean()
+    left = {f.relative_to(home).as_posix() for f in home.rglob("*") if f.is_file()}
+    training = {
+        "model.safetensors",
+        "train.csv",
+        "config/train.json",
+        "logs/train.log",
+        "benchmarks/train.tsv",
+    }
+    records = {f"provenance/{name}.json" for name in ("model.safetensors", "train.csv")}
+    own = {f"train/{name}" for name in (".lock", "train.csv", "provenance.json")}
+    assert left == {"notes.txt", *training, *records, *own}
+    assert {f.name for f in Path("data").rglob("*.lmdb")} == {"train.lmdb", "val.lmdb", "test.lmdb"}
+    assert project.planned(MODEL) == set()

@@ -2,76 +2,199 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import shutil
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import typer
 
-from bridgepipe import artifacts, cluster, params
+from bridgepipe import artifacts, cluster, listing, params, provenance, workflow
 from bridgepipe import config as configuration
 from bridgepipe.cli.common import File
+from bridgepipe.errors import UserError
 
 app = typer.Typer()
 REPORTS = ("report.html", "report.zip")
-WHOLE = ("logs", "config", "plan", "benchmarks", "provenance")  # folders of results/ that any run makes
-STATE = "train"  # folder of a training's state
+LISTING = "workflow/made.py"  # prints what the rules make
+WRITTEN = ""  # in place of a rule: files that are written when the workflow is read
+PLAN = Path("results/plan")  # copies of configurations, for DVC
+Makers = list[tuple[str, re.Pattern[str]]]
 
 
 @app.command()
 def clean(params: File = Path("params.yaml")) -> None:
     """Remove what the workflow can make again from what is here, and say what is left.
 
-    Downloads, own pictures and training states stay, and so does whatever was made from data that is gone or
-    by an experiment that params.yaml no longer has at this scale.
+    Files that no rule makes stay, downloads and training states too, and so does whatever was made from data
+    or files that are gone, or by an experiment that params.yaml no longer has at this scale.
     """
     resolved = configuration.load(params)
     with artifacts.exclusive(cluster.LOCK):
-        for path in [*removable(resolved), *map(Path, REPORTS), *_memory()]:
+        Path(workflow.PLANNED).unlink(missing_ok=True)  # params.yaml counts, not what the last run was given
+        for path in removable(resolved, _makers()):
+            path.unlink()
+            _remove_empty(path.parent)
+        for path in [*map(Path, REPORTS), *_memory()]:
             _remove(path)
     for path in (Path("data"), Path("results")):
         for left in _left(path):
             print(f"left: {left} ({_size(left):.1f} MB)")
 
 
-def removable(resolved: configuration.Resolved) -> Iterator[Path]:
-    """Files and folders that are made from data, code and parameters that are all here."""
-    for name, dataset in resolved.params.datasets.items():
-        if _here(dataset):
-            yield from (Path(f"data/{folder}/{name}") for folder in ("prepared", "points", "stats"))
-    for name, extractor in resolved.params.extractors.items():
-        if extractor.dataset is not None and _here(resolved.params.datasets[extractor.dataset]):
-            yield from Path("data/checkpoints").glob(f"{name}.json")
-            yield from Path("data/checkpoints").glob(f"{name}.safetensors")
-    yield from (Path("results") / folder for folder in WHOLE)
-    for full in resolved.experiments:
-        if all(_here(resolved.params.datasets[name]) for name in datasets_of(full, resolved)):
-            yield from _of_experiment(Path("results") / full)
-            yield from (f for f in (Path("results") / full).parent.glob("*") if f.is_file())
+def removable(resolved: configuration.Resolved, makers: Makers) -> list[Path]:
+    """Files that rules make from data, code and parameters that are all here.
+
+    What stays keeps what it was made from, or the next run would find it out of date and make it again.
+    """
+    found = {path: _result_of(path) for path in _files(makers)}
+    makeable = _Makeable(resolved, makers)
+    made = {result for result in found.values() if makeable.maker(result) is not None}
+    stay = {result for result in made if not makeable.again(result)}
+    frontier = stay
+    while frontier:
+        frontier = {other for result in frontier for other in _made_with(result)} & made - stay
+        stay |= frontier
+    return [path for path, result in found.items() if result in made - stay]
 
 
-def datasets_of(full: str, resolved: configuration.Resolved) -> set[str]:
-    """Names of the datasets that an experiment reads, by itself or through the models that it names."""
-    found: set[str] = set()
-    for section, name in resolved.experiments[full].references().values():
-        if section == "datasets":
-            found.add(name)
-        elif f"{section}/{name}" in resolved.experiments:
-            found |= datasets_of(f"{section}/{name}", resolved)
-    return found
+@dataclass
+class _Makeable:
+    """What can be made again, by the parameters and by what lies here."""
+
+    resolved: configuration.Resolved
+    makers: Makers
+
+    @cached_property
+    def _workflow(self) -> workflow.Pipeline:
+        return workflow.Pipeline(self.resolved, plans=False)
+
+    @cached_property
+    def _written(self) -> set[Path]:
+        """Files that reading the workflow writes: whatever was made with them and stays needs them."""
+        stages = set(map(Path, self.resolved.stage_files()))
+        return stages | {path.with_name(listing.SUMMARY) for path in stages}
+
+    @cached_property
+    def _named(self) -> set[Path]:
+        """Files that params.yaml names as what something is made from."""
+        files = [f for e in self.resolved.experiments.values() for f in _files_of(e)]
+        data = [path for d in self.resolved.params.datasets.values() for path in params.paths_of(d)]
+        return {Path(path).resolve() for path in (*files, *data)}
+
+    def maker(self, path: Path) -> tuple[str, Mapping[str, str]] | None:
+        """Rule and wildcards that make a file; None when nothing does."""
+        if path in self._written:
+            return WRITTEN, {}
+        for rule, pattern in self.makers:
+            if match := pattern.match(path.as_posix()):
+                return rule, match.groupdict()
+        return None
+
+    def again(self, path: Path) -> bool:
+        """Whether a file that a rule makes can be made again."""
+        rule, wildcards = self.maker(path) or (WRITTEN, {})
+        if rule == WRITTEN:
+            return True
+        if path.resolve() in self._named:
+            return False
+        full = next((n for n in self.resolved.experiments if path.is_relative_to(f"results/{n}")), None)
+        if full is None:
+            gone = {"experiment", "name"} & wildcards.keys()  # of an experiment that is no more
+            names = [n for n in self.resolved.experiments if Path("results", n).parent == path.parent]
+            return not gone and all(map(self.experiment, names)) and self._from(wildcards)
+        return self.experiment(full) and (rule != "train" or _resumable(full))
+
+    def experiment(self, full: str) -> bool:
+        """Whether the data and files that an experiment, or a model that it names, is made from are here."""
+        e = self.resolved.experiments[full]
+        imported = hasattr(e, "train") and e.train.published is not None
+        files = [*_files_of(e), *([self._workflow.published_weights(full)] if imported else [])]
+        return all(_is_here(Path(file)) for file in files) and all(
+            self.experiment(f"{section}/{name}")
+            if f"{section}/{name}" in self.resolved.experiments
+            else self._from({section.removesuffix("s"): name})
+            for section, name in e.references().values()
+        )
+
+    def _from(self, wildcards: Mapping[str, str]) -> bool:
+        """Whether the dataset and the extractor are here, or what they are made from."""
+        files: list[str] = []
+        if dataset := wildcards.get("dataset"):
+            files += params.paths_of(self.resolved.params.datasets[dataset])
+        if name := wildcards.get("extractor"):
+            extractor = self.resolved.params.extractors[name]
+            if extractor.dataset is not None:
+                return self._from({"dataset": extractor.dataset}) and self._from({"dataset": dataset or ""})
+            files.append(self._workflow.extractor_file(name))
+        return all(_is_here(Path(file)) for file in files)
 
 
-def _here(dataset: params.Strict) -> bool:
-    return all(Path(path).exists() for path in params.paths_of(dataset))
+def _resumable(full: str) -> bool:
+    """Whether the state of a training is left, from which its weights come at once."""
+    from bridgepipe import training_state
+
+    states = training_state.saved(Path("results", full, "train"))
+    return any(s.path.name == training_state.FILE and not s.other_version for s in states)
 
 
-def _of_experiment(folder: Path) -> Iterator[Path]:
-    """Everything but a training's state, and the weights where no state is left to make them from."""
-    resumable = (folder / STATE / "state.safetensors").exists()
-    for path in folder.glob("*"):
-        weights = path.name == "model.safetensors"
-        if path.name != STATE and (resumable or not weights):
-            yield path
+def _files_of(experiment: Any) -> list[str]:
+    """Files that an experiment names."""
+    return list(experiment.files().values()) if isinstance(experiment, params.I2SB) else []
+
+
+def _is_here(path: Path) -> bool:
+    """Whether a file or a folder with content is there: the folder of an unmounted disk is empty."""
+    return any(path.iterdir()) if path.is_dir() else path.exists()
+
+
+def _makers() -> Makers:
+    """Rules, and patterns of the files that they make, from the workflow itself."""
+    roots = (Path(), Path(__file__).parents[3])
+    script = next((root / LISTING for root in roots if (root / LISTING).exists()), None)
+    if script is None:
+        raise UserError("no workflow here", Path.cwd(), "run it in the folder of a project")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"the workflow cannot be read: {reason}", "Snakefile", "mend what the message says")
+    return [(rule, re.compile(pattern)) for rule, pattern in json.loads(done.stdout)]
+
+
+def _files(makers: Makers) -> Iterator[Path]:
+    """Files of the folders that rules write into; what links to other folders lead to is not looked at."""
+    fixed = {Path(pattern.pattern.partition("(?P<")[0]).parent for _, pattern in makers}
+    roots = [root for root in fixed if not any(other in root.parents for other in fixed)]
+    for root in sorted(roots):
+        for folder, _, names in os.walk(root):
+            yield from (Path(folder, name) for name in sorted(names))
+
+
+def _result_of(path: Path) -> Path:
+    """The result that a file belongs to, when it is a record of it, unfinished batches, or a copy."""
+    if path.is_relative_to(PLAN):
+        return path.relative_to(PLAN)
+    if path.parent.name == provenance.FOLDER:
+        return path.parent.parent / path.name.removesuffix(".json")
+    if path.name == listing.KNOWN:
+        return path.with_name(listing.SUMMARY)
+    unfinished = re.fullmatch(r"\.(.+)\.(partial|lock)", path.name)
+    return path.with_name(unfinished[1]) if unfinished else path
+
+
+def _made_with(result: Path) -> Iterator[Path]:
+    """What a result was made from and together with, as its record tells."""
+    with suppress(UserError, KeyError, TypeError):  # none, or of an older version
+        told = artifacts.read_json(provenance.record_of(result))
+        yield from map(Path, [*told["inputs"], *told["outputs"]])
 
 
 def _memory() -> Iterator[Path]:
@@ -86,13 +209,20 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def _remove_empty(folder: Path) -> None:
+    """Remove folders that are empty now, and folders of parts in them that were so before."""
+    with suppress(OSError):  # of a folder that is not empty, or a link
+        for path in (*folder.glob("parts"), folder):
+            path.rmdir()
+        if folder.parent.name:
+            _remove_empty(folder.parent)
+
+
 def _left(folder: Path) -> Iterator[Path]:
-    """The uppermost folders and files that hold anything; empty folders are removed."""
+    """The uppermost folders and files that hold anything."""
     for path in sorted(folder.glob("*/*")) if folder.is_dir() else []:
         if any(f.is_file() for f in [path, *path.rglob("*")]):
             yield path
-        else:
-            shutil.rmtree(path)
 
 
 def _size(path: Path) -> float:

@@ -16,7 +16,7 @@ from bridgepipe import config
 from bridgepipe.cli.translate import items_of_class, number_of
 from bridgepipe.datasets import digits
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation.translation import Chosen, Likeness, likeness, others, partners
+from bridgepipe.evaluation.translation import Likeness, likeness, others, partners
 from bridgepipe.methods import gaussian
 from bridgepipe.methods.ddib import (
     PUBLISHED,
@@ -32,6 +32,7 @@ from bridgepipe.methods.ddib import (
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.store import ImageStore, writer
+from bridgepipe.subset import Subset
 
 PROCESS = log_snr_process(200)
 EVERY = Translation(respacing="log_snr 60")
@@ -287,7 +288,7 @@ class TestLikeness:
 
     def test_equal_images(self) -> None:
         images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
-        found = likeness(Chosen(images, [0, 1, 2]), images, Mean()).means("_x")
+        found = likeness(Subset(images, [0, 1, 2]), images, Mean()).means("_x")
         assert found == {"psnr_x": 100, "ssim_x": pytest.approx(1), "distance_x": 0}
 
     def test_other_images_come_once_each(self) -> None:

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import edits
-from bridgepipe.evaluation.edits import ByClass, Measured, Some, Strips
+from bridgepipe.evaluation.edits import ByClass, Measured, Strips
 from bridgepipe.methods import gaussian
 from bridgepipe.methods.boundary_latents import bottleneck, space
+from bridgepipe.subset import Subset
 
 DISTANCES = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
 
@@ -152,7 +153,7 @@ def test_monotonicity_of_known_strips() -> None:
 
 def test_distance_to_real_images_of_the_target_kind() -> None:
     real = flat(np.linspace(0, 255, 60))
-    sides = {"with": Some(real, np.arange(30, 60)), "without": Some(real, np.arange(30))}
+    sides = {"with": Subset(real, np.arange(30, 60)), "without": Subset(real, np.arange(30))}
     found = edits.distances_to_real(brightening(images=8), BRIGHT, 2.0, sides, Brightness())
     names = [f"fid_{side}{kind}" for side in ("with", "without") for kind in ("", "_plain", "_real", "_n")]
     assert set(found) == set(names)

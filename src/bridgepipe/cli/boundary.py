@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bridgepipe.methods.gaussian import Model
     from bridgepipe.networks.hspace import Bottlenecked, HSpace
     from bridgepipe.store import ImageStore
+    from bridgepipe.subset import Subset
 
     Pair = tuple[Tensor, Tensor]
 
@@ -143,16 +144,11 @@ def chosen(
     import numpy as np
 
     from bridgepipe.datasets import attributes
-    from bridgepipe.rng import generator
+    from bridgepipe.subset import choose
 
     items = np.flatnonzero(~np.isnan(values))
     items = items[attributes.clear(values[items], cut, settings.get("middle", 0.0))]
-    if count is None or count >= len(items):
-        return items
-    kinds = generator(settings["seed"], "boundary images", len(images)).permutation(items)
-    having, lacking = kinds[values[kinds] > cut], kinds[values[kinds] <= cut]
-    half = max(count - count // 2, count - len(lacking))
-    return np.sort(np.concatenate([having[:half], lacking[: count - len(having[:half])]]))
+    return items[choose(count, len(items), values[items] > cut, settings["seed"])]
 
 
 @app.command()
@@ -243,19 +239,6 @@ def _step(t: int | str, mixing: Path | None) -> int:
     return int(artifacts.read_object(mixing)["t"])
 
 
-class _Some:
-    """Some rows of a store of latents."""
-
-    def __init__(self, store: ImageStore, rows: np.ndarray) -> None:
-        self._store, self._rows = store, rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def batch(self, indices: Sequence[int]) -> Tensor:
-        return self._store.batch(self._rows[list(indices)])
-
-
 @app.command()
 def search(
     config: Config,
@@ -318,10 +301,11 @@ def _variant(made_by: dict[str, Any]) -> Any:
     return made_by["settings"]["inversion"]["variant"]
 
 
-def _classes(store: ImageStore, cut: float, middle: float) -> tuple[_Some, np.ndarray]:
+def _classes(store: ImageStore, cut: float, middle: float) -> tuple[Subset, np.ndarray]:
     """Latents that are clearly of one kind, and which kind."""
     from bridgepipe.datasets import attributes
+    from bridgepipe.subset import Subset
 
     values = store.array("value")
     rows = attributes.clear(values, cut, middle)
-    return _Some(store, rows), attributes.binary(values[rows], cut)
+    return Subset(store, rows), attributes.binary(values[rows], cut)

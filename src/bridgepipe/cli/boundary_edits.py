@@ -76,6 +76,7 @@ def strips(
     from bridgepipe.pixels import to_uint8
     from bridgepipe.rng import ItemNoise
     from bridgepipe.store import ImageStore
+    from bridgepipe.subset import choose
 
     network = open_model(model, train_config, speed)
     stores = [ImageStore(latents / f"test-{space}.lmdb") for space in SPACES]
@@ -87,7 +88,8 @@ def strips(
     how, h_space = editing_of(settings), space_of(network, settings["variant"])
     distances = np.linspace(settings["start"], settings["end"], settings["n"]).round(9)
     real = settings["source"] == "images"
-    items = _spread(len(stores[0]), settings["images"]) if real else np.arange(settings["images"])
+    kinds = stores[0].array("value") > made["cut"]
+    items = choose(settings["images"], len(kinds), kinds) if real else np.arange(settings["images"])
 
     def run(piece: Sequence[int]) -> tuple[np.ndarray, ...]:
         if real:
@@ -148,13 +150,6 @@ def _write_strips(
             plain_out.set_array(name, values)
 
 
-def _spread(n: int, count: int) -> np.ndarray:
-    """``count`` of n indices, evenly spread: images of one kind may lie together."""
-    import numpy as np
-
-    return np.unique(np.linspace(0, n - 1, min(count, n)).round().astype(int))
-
-
 def digests(folder: Path) -> dict[str, str]:
     """Digests of a folder's boundaries, by space."""
     return {s: artifacts.load_card(folder / f"{s}.safetensors")[artifacts.CONTENT] for s in SPACES}
@@ -177,9 +172,9 @@ def judge(
 ) -> None:
     """Train a small classifier of the attribute on images: it judges edits where nothing else can."""
     from bridgepipe.evaluation import classifier
-    from bridgepipe.evaluation.edits import Some
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
+    from bridgepipe.subset import Subset
 
     speed = read_runtime(runtime, threads)
     settings, images = read_settings(config), ImageStore(train)
@@ -189,7 +184,7 @@ def judge(
     sides = ["without", "with"]
     having = (values[items] > cut).astype("int64")
     with kept(output, {"config": settings, "data": images.digest}, speed):
-        trained = classifier.train_classifier(Some(images, items), having, **recipe, classes=sides)
+        trained = classifier.train_classifier(Subset(images, items), having, **recipe, classes=sides)
     trained.save(output, {"config": settings, "data": images.digest})
 
 
@@ -219,6 +214,7 @@ def evaluate(
     from bridgepipe.evaluation.features import check_fits, describe
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
+    from bridgepipe.subset import Subset
 
     features = load_extractor(extractor, weights, speed)
     paths = (edited, train, control, plain, data)
@@ -232,8 +228,8 @@ def evaluate(
     strips, seed = open_strips(store, unmoved, undone, source), settings["seed"]
     judge = _judge_of_the_edit(settings, real, known, values, cut)
     named = None if settings["classifier"] is None else known
-    sides = {"with": edits.Some(real, np.flatnonzero(values > cut))}
-    sides["without"] = edits.Some(real, np.flatnonzero(values <= cut))
+    sides = {"with": Subset(real, np.flatnonzero(values > cut))}
+    sides["without"] = Subset(real, np.flatnonzero(values <= cut))
     identity = {"settings": settings, "extractor": describe(features), "judge": known.digest}
     identity |= {"images": [s.digest for s in (store, unmoved, undone, source, real)]}
     with kept(output, identity, speed):

@@ -127,18 +127,19 @@ def accuracy_metric(
     from bridgepipe.classes import numbers_in
     from bridgepipe.evaluation import protocol
     from bridgepipe.evaluation.accuracy import classes_of, classifier_accuracy
-    from bridgepipe.evaluation.features import First, Images, describe
+    from bridgepipe.evaluation.features import Images, describe
     from bridgepipe.finished import kept
+    from bridgepipe.subset import Subset, items_of
 
     network = load_extractor(extractor, weights, speed)
     *degraded, truth = _restored_stores(restored, corrupted, originals)
     stores = dict(zip(("", "_corrupted"), degraded, strict=True))
     known = truth.classes if truth.labels is not None else None
     numbers_in(classes_of(network), known, network.name, truth.path)
-    n = len(stores[""])
-    labels = None if truth.labels is None else truth.labels[:n]
+    items = items_of(stores[""])
+    labels = None if truth.labels is None else truth.labels[items]
     values: dict[str, Any] = {}
-    sets: dict[str, Images] = {**stores, "_originals": First(truth, n)}
+    sets: dict[str, Images] = {**stores, "_originals": Subset(truth, items)}
     identity = {"extractor": describe(network), "images": [s.digest for s in (*degraded, truth)]}
     with kept(output, identity, speed):
         for suffix, images in sets.items():
@@ -147,7 +148,7 @@ def accuracy_metric(
     if not running.is_main():
         return
     shared = protocol.protocol(
-        "top-1 accuracy", n=n, extractor=describe(network), reference_digest=truth.digest
+        "top-1 accuracy", n=len(items), extractor=describe(network), reference_digest=truth.digest
     )
     protocol.write_metric(output, values, shared, _made_with(stores[""]))
 
@@ -156,11 +157,11 @@ def accuracy_metric(
 def restoration_metric(restored: File, corrupted: File, originals: File, output: File) -> None:
     """PSNR and SSIM of restored and of corrupted images against their originals."""
     from bridgepipe.evaluation import protocol
-    from bridgepipe.evaluation.features import First
     from bridgepipe.evaluation.restoration import restoration
+    from bridgepipe.subset import Subset, items_of
 
     images, seen, truth = _restored_stores(restored, corrupted, originals)
-    found = restoration(images, seen, First(truth, len(images)))
+    found = restoration(images, seen, Subset(truth, items_of(images)))
     shared = protocol.protocol(
         "psnr, ssim: per image on uint8, mean", n=len(images), reference_digest=truth.digest
     )

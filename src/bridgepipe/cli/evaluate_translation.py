@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,8 +25,8 @@ from bridgepipe.cli.translate import items_of_class
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
-    from bridgepipe.evaluation.translation import Chosen
     from bridgepipe.store import ImageStore
+    from bridgepipe.subset import Subset
 
 ROWS = 8
 
@@ -51,15 +52,15 @@ def translation_fid(
     from bridgepipe import lineage, running
     from bridgepipe.evaluation import fid, protocol
     from bridgepipe.evaluation.features import Images, check_fits, describe
-    from bridgepipe.evaluation.translation import Chosen
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
+    from bridgepipe.subset import Subset
 
     network = load_extractor(extractor, weights, speed)
     images, real = ImageStore(translated), ImageStore(reference)
     check_fits(network, real)
     label = _target(images)
-    wanted = Chosen(real, items_of_class(real, label))
+    wanted = Subset(real, items_of_class(real, label))
     sets: dict[str, Images] = {"": images}
     if source is not None:
         lineage.made_from(images, ImageStore(source), "source images")
@@ -97,13 +98,13 @@ def _target(images: ImageStore) -> str | None:
     return images.card["made_by"]["target_class"]
 
 
-def _beside(images: ImageStore, store: ImageStore, label: str | None, held_out: bool) -> dict[str, Chosen]:
+def _beside(images: ImageStore, store: ImageStore, label: str | None, held_out: bool) -> dict[str, Subset]:
     """The untranslated images, and as many real ones of the target class if they are not the reference."""
-    from bridgepipe.evaluation.translation import Chosen
+    from bridgepipe.subset import Subset
 
-    found = {"_source": Chosen(store, images.array("item"))}
+    found = {"_source": Subset(store, images.array("item"))}
     if held_out:
-        found["_real"] = Chosen(store, items_of_class(store, label, len(images)))
+        found["_real"] = Subset(store, items_of_class(store, label, len(images)))
     return found
 
 
@@ -169,19 +170,20 @@ def kept_metric(
     from bridgepipe import lineage, running
     from bridgepipe.evaluation import protocol
     from bridgepipe.evaluation.features import check_fits, describe
-    from bridgepipe.evaluation.translation import Chosen, likeness, others, partners
+    from bridgepipe.evaluation.translation import likeness, others, partners
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
+    from bridgepipe.subset import Subset
 
     network = load_extractor(extractor, weights, speed)
     images, store = ImageStore(translated), ImageStore(source)
     lineage.made_from(images, store, "source images")
     check_fits(network, store)
-    sources = Chosen(store, images.array("item"))
-    floors: dict[str, Chosen] = {"_other": Chosen(images, others(len(images)))}
+    sources = Subset(store, images.array("item"))
+    floors: dict[str, Subset] = {"_other": Subset(images, others(len(images)))}
     if real:
         targets = items_of_class(store, _target(images))
-        floors["_random"] = Chosen(Chosen(store, targets), partners(len(images), len(targets)))
+        floors["_random"] = Subset(Subset(store, targets), partners(len(images), len(targets)))
     with kept(output, {"extractor": describe(network), "images": [images.digest, store.digest]}, speed):
         found = likeness(images, sources, network, speed.batch_size)
         values = found.means()
@@ -230,28 +232,28 @@ def translations(
     from bridgepipe import figures, lineage
     from bridgepipe.pixels import to_uint8
     from bridgepipe.store import ImageStore
+    from bridgepipe.subset import choose, items_of
 
     images, noise, returned, store = (ImageStore(p) for p in (translated, latents, back, source))
     lineage.made_together(images, noise, returned)
     lineage.made_from(images, store, "source images")
-    rows = range(min(ROWS, len(images), len(returned)))
-    items = images.array("item")
-    latent = store_to_tensor(noise, rows) / 3
+    shown = choose(ROWS, len(returned))
+    rows = items_of(returned)[shown]
     columns = {
-        "source": np.stack([store[int(items[i])] for i in rows]),
-        "latent": to_uint8(latent),
-        "translation": np.stack([images[i] for i in rows]),
-        "back": np.stack([returned[i] for i in rows]),
+        "source": np.stack([store[int(i)] for i in items_of(images)[rows]]),
+        "latent": to_uint8(store_to_tensor(noise, rows) / 3),
+        "translation": np.stack([images[int(i)] for i in rows]),
+        "back": np.stack([returned[int(i)] for i in shown]),
     }
     figures.comparison_grid(output, columns, None, title)
 
 
-def store_to_tensor(states: ImageStore, items: range) -> Any:
+def store_to_tensor(states: ImageStore, items: Iterable[int]) -> Any:
     """First state of every item, float32 ``[B, C, H, W]``."""
     import numpy as np
     import torch
 
-    return torch.from_numpy(np.stack([states[i][0] for i in items])).float()
+    return torch.from_numpy(np.stack([states[int(i)][0] for i in items])).float()
 
 
 def _made_with(images: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from bridgepipe.cli.settings import read_settings
 
 app = typer.Typer(no_args_is_help=True, help="Pictures for the report.")
 ROWS = 8
+PICTURES = 4  # along the sampling path
 
 
 @app.command()
@@ -33,6 +34,7 @@ def grid(restored: File, corrupted: File, originals: File, output: File, title: 
     from bridgepipe import figures, lineage
     from bridgepipe.evaluation.restoration import quality
     from bridgepipe.store import ImageStore
+    from bridgepipe.subset import choose_from, items_of
 
     stores = {
         "original": ImageStore(originals),
@@ -41,10 +43,9 @@ def grid(restored: File, corrupted: File, originals: File, output: File, title: 
     }
     lineage.made_together(stores["restored"], stores["corrupted"])
     lineage.made_from(stores["restored"], stores["original"], "originals")
-    columns = {
-        name: np.stack([s[i] for i in range(min(ROWS, len(stores["restored"])))])
-        for name, s in stores.items()
-    }
+    shown = choose_from(stores["restored"], ROWS)
+    rows = dict.fromkeys(stores, shown) | {"original": items_of(stores["restored"])[shown]}
+    columns = {name: np.stack([s[int(i)] for i in rows[name]]) for name, s in stores.items()}
     psnr = {name: quality(columns[name], columns["original"]).psnr for name in ("corrupted", "restored")}
     figures.comparison_grid(output, columns, psnr, title)
 
@@ -56,9 +57,10 @@ def samples(images: File, output: File, title: str = "", count: int = 64) -> Non
 
     from bridgepipe import figures
     from bridgepipe.store import ImageStore
+    from bridgepipe.subset import choose_from
 
     store = ImageStore(images).of_images()
-    shown = np.stack([store[i] for i in range(min(count, len(store)))])
+    shown = np.stack([store[int(i)] for i in choose_from(store, count)])
     figures.sample_grid(output, shown, title=title)
 
 
@@ -77,12 +79,14 @@ def path(
     """States of the bridge and predictions of the clean image along the sampling path."""
     from bridgepipe import figures
     from bridgepipe.store import ImageStore
+    from bridgepipe.subset import choose_from
 
     speed = read_runtime(runtime, threads)
     settings, images = read_settings(config), ImageStore(data)
     how = sampling_of(settings["sample"])
     restorer = load_restorer(model, train_config, problem_of(settings, images.image_size), speed)
-    result = next(restorer.restore(images, range(4), how, open_sources(sources, images)))
+    items = choose_from(images, PICTURES).tolist()
+    result = next(restorer.restore(images, items, how, open_sources(sources, images)))
     figures.path_grid(output, result.corrupted, result.states, result.predictions, result.steps, title)
 
 

@@ -46,28 +46,29 @@ def sample(
 ) -> None:
     """Corrupt and restore one part of a split."""
     speed = read_shared_runtime(runtime, threads, processes)
-    from bridgepipe import lineage, running
+    from bridgepipe import lineage, running, subset
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore, writer
 
     settings, images = read_settings(config), ImageStore(data)
-    how, count = sampling_of(settings["sample"]), settings["sample"]["count"]
+    how = sampling_of(settings["sample"])
     restorer = load_restorer(model, train_config, problem_of(settings, images.image_size), speed)
-    count = min(len(images), count or len(images))
-    items = range(count * part // parts, count * (part + 1) // parts)
+    chosen = subset.choose_from(images, settings["sample"]["count"])
+    first = len(chosen) * part // parts
+    items = chosen[first : len(chosen) * (part + 1) // parts]
     made_by = {"settings": settings, "model": restorer.digest, "data": images.digest}
-    made_by |= {"origin": lineage.origin(images)}
+    made_by |= {"origin": lineage.origin(images), "subset": subset.describe(len(chosen), len(images))}
     source = open_sources(sources, images)
 
     def restore(share: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         return ((r.image, r.corrupted) for r in restorer.restore(images, share, how, source))
 
-    identity = {**made_by, "part": [items.start, items.stop], "sources": source and source.digest}
+    identity = {**made_by, "part": items.tolist(), "sources": source and source.digest}
     with kept(restored, identity, speed):
-        results = running.shared(restore, items, speed.batch_size, "restoring")
+        results = running.shared(restore, items.tolist(), speed.batch_size, "restoring")
         if running.helps(results):
             return
-        of_part: dict[str, Any] = {"classes": images.classes, "first": items.start}
+        of_part: dict[str, Any] = {"classes": images.classes, "first": first}
         with (
             writer(restored, {"images": "restored", **made_by}, **of_part) as out,
             writer(corrupted, {"images": "corrupted", **made_by}, **of_part) as seen,
@@ -76,6 +77,7 @@ def sample(
                 for image, degraded in zip(*batch, strict=True):
                     out.put(image)
                     seen.put(degraded)
-            if images.labels is not None:
-                out.set_labels(images.labels[items.start : items.stop])
-                seen.set_labels(images.labels[items.start : items.stop])
+            for store in (out, seen):
+                store.set_array(subset.ITEM, items)
+                if images.labels is not None:
+                    store.set_labels(images.labels[items])

@@ -59,13 +59,14 @@ def study(
     from bridgepipe.evaluation.features import check_fits
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
+    from bridgepipe.subset import choose_from
 
     settings, images = read_settings(sample_config), ImageStore(data)
     restorer = load_restorer(model, train_config, problem_of(settings, images.image_size), speed)
     network = load_extractor(extractor, weights, speed)
     check_fits(network, images)
     named = images.labels is not None and set(images.classes or ()) <= set(getattr(network, "classes", ()))
-    items = range(min(plan["count"], len(images)))
+    items = choose_from(images, plan["count"]).tolist()
     originals = np.stack([images[i] for i in items])
     source = open_sources(sources, images)
 
@@ -84,7 +85,7 @@ def study(
             "FID": fid.fid(fid.statistics(network, found, speed.batch_size), reference),
         }
         if images.labels is not None and named:
-            labels = images.labels[: len(items)]
+            labels = images.labels[items]
             measured = classifier_accuracy(network, found, labels, speed.batch_size, images.classes)
             values["accuracy %"] = 100 * measured.accuracy
         return values

@@ -128,6 +128,7 @@ def translate_back(
     from bridgepipe.finished import kept
     from bridgepipe.pixels import to_uint8
     from bridgepipe.store import ImageStore, writer
+    from bridgepipe.subset import choose
 
     settings, images = read_settings(config), ImageStore(data).of_images()
     seen, begun = ImageStore(translated), ImageStore(states)
@@ -135,9 +136,12 @@ def translate_back(
     lineage.made_from(seen, images, "source images")
     translator = load_translator(settings, source_model, target_model, guide, speed)
     _same_models(seen, translator)
-    count = min(len(seen), settings["count"] or len(seen))
-    items = range(count * part // parts, count * (part + 1) // parts)
-    sources, starts = seen.array("item"), _starts(seen, begun)
+    sources = seen.array("item")
+    labels = None if images.labels is None else images.labels[sources]
+    chosen = choose(settings["count"], len(seen), labels)
+    first = len(chosen) * part // parts
+    items = chosen[first : len(chosen) * (part + 1) // parts].tolist()
+    starts = _starts(seen, begun)
     made_by = {**seen.card["made_by"], "images": "the way back"}
 
     def returned(name: str, start: Start) -> Iterator[Tensor]:
@@ -147,21 +151,22 @@ def translate_back(
         label = f"the way back from the {name}"
         return running.shared(work, items, translator.batch_size, label)
 
-    identity = {**made_by, "part": [items.start, items.stop], "states": [seen.digest, begun.digest]}
+    identity = {**made_by, "part": items, "states": [seen.digest, begun.digest]}
     with kept(output, identity, speed):
         ways = {name: returned(name, start) for name, start in starts.items()}
         if running.helps(chain.from_iterable(ways.values())):
             return
-        with writer(output, made_by, first=items.start) as out:
+        with writer(output, made_by, first=first) as out:
             for name, batches in ways.items():
                 distances: list[float] = []
                 for x in batches:
-                    done = items.start + len(distances)
-                    source = images.batch(sources[done : done + len(x)])
+                    done = len(distances)
+                    source = images.batch(sources[items[done : done + len(x)]])
                     distances += (x - source).flatten(1).norm(dim=1).tolist()
                     for image in to_uint8(x) if name == next(iter(starts)) else ():
                         out.put(image)
                 out.set_array(f"l2_{name}", np.asarray(distances))
+            out.set_array("item", np.asarray(items))
 
 
 def _starts(seen: ImageStore, kept: ImageStore) -> dict[str, Start]:
@@ -270,8 +275,10 @@ def items_of_class(images: ImageStore, label: Label, count: int | None = None) -
     """
     import numpy as np
 
+    from bridgepipe.subset import choose_from
+
     if images.labels is None or label is None:
-        return list(range(len(images)))[:count]
+        return choose_from(images, count).tolist()
     names = images.classes
     listed = names is None or str(label) in names or (isinstance(label, int) and label < len(names))
     number = number_of(label, names, images.path) if listed else None
@@ -279,7 +286,7 @@ def items_of_class(images: ImageStore, label: Label, count: int | None = None) -
     if not found:
         has = f" (it has {brief(names)})" if names else ""
         raise UserError(f"no images of class '{label}'{has}", images.path, "take another class or split")
-    return found[:count]
+    return choose_from(images, count, found).tolist()
 
 
 def _names(settings: dict[str, Any], images: ImageStore, items: Sequence[int]) -> list[str]:

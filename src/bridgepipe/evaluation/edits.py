@@ -23,6 +23,7 @@ from bridgepipe.evaluation.accuracy import Share
 from bridgepipe.evaluation.features import Extractor, Images, per_image
 from bridgepipe.evaluation.restoration import quality
 from bridgepipe.rng import generator
+from bridgepipe.subset import Subset
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -293,19 +294,6 @@ def unedited(
     return found | ({"psnr_zero": zero[0]} if zero else {})
 
 
-class Some:
-    """Some of many images, read when they are asked for."""
-
-    def __init__(self, images: Images, items: np.ndarray) -> None:
-        self._images, self._items = images, items
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __getitem__(self, index: int) -> Any:
-        return self._images[int(self._items[index])]
-
-
 def distances_to_real(
     strips: Strips, judge: Judge, size: float, real: Mapping[str, Images], extractor: Extractor, seed: int = 0
 ) -> dict[str, Any]:
@@ -339,9 +327,9 @@ def distances_to_real(
         sets: dict[str, Images] = {
             f"fid_{name}": strips.images[edited[:n], at[0]],
             f"fid_{name}_plain": strips.control[own[:n]],
-            f"fid_{name}_real": Some(real[name], known[:n]),
+            f"fid_{name}_real": Subset(real[name], known[:n]),
         }
-        reference = fid.statistics(extractor, Some(real[name], known[n:]))
+        reference = fid.statistics(extractor, Subset(real[name], known[n:]))
         found |= {key: fid.fid(fid.statistics(extractor, x), reference) for key, x in sets.items()}
         found[f"fid_{name}_n"] = n
     return found

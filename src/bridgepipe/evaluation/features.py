@@ -41,19 +41,6 @@ class Images(Protocol):
     def __getitem__(self, index: Any, /) -> Any: ...
 
 
-class First:
-    """The first ``n`` of ``images``."""
-
-    def __init__(self, images: Images, n: int) -> None:
-        self._images, self._n = images, min(n, len(images))
-
-    def __len__(self) -> int:
-        return self._n
-
-    def __getitem__(self, index: int) -> Any:
-        return self._images[range(self._n)[index]]
-
-
 class Extractor(Protocol):
     """What the metrics need of a network.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -12,19 +11,6 @@ from bridgepipe.errors import UserError
 from bridgepipe.evaluation.features import Extractor, Images, per_image
 from bridgepipe.evaluation.restoration import quality
 from bridgepipe.rng import generator
-
-
-class Chosen:
-    """The ``items`` of ``images``, in their order."""
-
-    def __init__(self, images: Images, items: Sequence[int] | np.ndarray) -> None:
-        self._images, self._items = images, [int(item) for item in items]
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self._images[self._items[index]]
 
 
 @dataclass(frozen=True)

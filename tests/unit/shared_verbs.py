@@ -75,10 +75,11 @@ def boundaries(out: str) -> Iterator[list[str]]:
         yield ["boundary", "search", *config("search"), *found]
     read = files("one", boundary="", latents="")
     for edit in ("edit", "edit-samples"):
-        stores = files(out, edited=f"{edit}.lmdb", plain=f"{edit}-plain.lmdb")
+        stores = files(out, edited=f"{edit}.lmdb", control=f"{edit}-control.lmdb", plain=f"{edit}-plain.lmdb")
         yield ["boundary", "strips", *config(edit), *model, *read, *stores]
     real = ["--data", "images.lmdb", "--train", "images.lmdb", "--classifier", "classifier.safetensors"]
-    read = [*files("one", edited="edit.lmdb", plain="edit-plain.lmdb"), *real, *EXTRACTOR]
+    read = files("one", edited="edit.lmdb", control="edit-control.lmdb", plain="edit-plain.lmdb")
+    read = [*read, *real, *EXTRACTOR]
     measured = files(out, output="edit.json", csv="edit.csv")
     yield ["boundary", "evaluate", *config("evaluate-edits"), *read, *measured]
 

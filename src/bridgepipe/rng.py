@@ -142,6 +142,17 @@ class Replay:
         return self.normal(()).long() % high
 
 
+def repeat_seed(seed: int, repeat: int) -> int:
+    """Seed of the noise of one of several repeats, independent for each; the first keeps the seed itself.
+
+    Trainings that differ in their seed are repeats of one experiment. Would their models be given the same
+    noise, the spread over the repeats would lack that of the noise.
+    """
+    if repeat == 0:
+        return seed
+    return int(np.random.SeedSequence([seed, zlib.crc32(b"repeat"), repeat]).generate_state(1, np.uint64)[0])
+
+
 def as_noise(rng: Noise | Sequence[Tensor]) -> Noise:
     """A list of tensors is replayed; anything else is a source of noise already."""
     return Replay(rng) if isinstance(rng, list | tuple) else rng  # type: ignore[return-value]

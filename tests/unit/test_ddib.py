@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,20 @@ class TestGuidance:
         expected = 3 * guide().guidance(torch.tensor([2, 2]), 1.0)(IMAGES[:2], t)
         assert torch.allclose(guided.gradient(IMAGES[:2], t), expected)
 
+    def test_a_guide_is_told_the_class_of_the_same_name(self) -> None:
+        model, other, t = tiny(3), guide(), torch.tensor([10, 10])
+        model.class_names, other.class_names = ["5", "8", "9"], ["8", "9", "5"]
+        guided = way(model, 1, 2, "classifier", 3.0, guide=other)
+        assert guided.gradient is not None
+        expected = 3 * guide().guidance(torch.tensor([0, 0]), 1.0)(IMAGES[:2], t)
+        assert torch.allclose(guided.gradient(IMAGES[:2], t), expected)
+        other.class_names = ["9", "5", "7"]
+        with pytest.raises(UserError, match="the guide knows 9, 5, 7, not 8"):
+            way(model, 1, 2, "classifier", 3.0, guide=other)
+        other.class_names = None
+        with pytest.raises(UserError, match="the guide does not name its classes"):
+            way(model, 1, 2, "classifier", 3.0, guide=other)
+
     def test_classifier_needs_a_guide_and_a_class(self) -> None:
         with pytest.raises(UserError, match="nothing guides"):
             way(tiny(3), 1, 2, "classifier", 1.0)
@@ -192,6 +207,23 @@ class TestTranslator:
         model.batch_size = 1
         single = torch.cat([t.image.x for t in translator.there(batch, range(6))])
         assert (whole - single).abs().max() < 1e-2  # rounding, amplified by a network of noise
+
+    @pytest.mark.parametrize(
+        ("diffusion", "said"),
+        [
+            ({"T": 500}, "denoises linear with T 500, the source model linear with T 1000"),
+            ({"schedule": "cosine"}, "denoises cosine with T 1000, the source model linear"),
+            ({"shape": (3, 16, 16)}, r"is of images \[3, 16, 16\], the source model of \[3, 8, 8\]"),
+        ],
+    )
+    def test_another_process_of_the_guide_or_the_target(self, diffusion: Any, said: str) -> None:
+        """Whoever makes the translator: every verb with a guide does, there, back and of folders."""
+        other, model = tiny(3), tiny(3)
+        other.diffusion = replace(other.diffusion, **diffusion)
+        with pytest.raises(UserError, match=f"the guide {said}"):
+            Translator(model, model, (0, 1), Translation(), other)
+        with pytest.raises(UserError, match=f"the target model {said}"):
+            Translator(model, other, (0, 1), Translation())
 
     def test_two_networks_that_know_no_class(self) -> None:
         translator = Translator(tiny(seed=0), tiny(seed=1), (3, 8), Translation("ddim", "exact", "5"))
@@ -335,7 +367,7 @@ REFUSALS: dict[str, tuple[Edit, str]] = {
     ),
     "other process": (
         lambda v: v["experiments"]["guide"]["digits"].update(process={"T": 500}),
-        "different processes",
+        "the guide denoises linear with T 500, the source model linear with T 1000",
     ),
 }
 
@@ -347,6 +379,15 @@ def test_refusal(case: str) -> None:
     edit(values)
     with pytest.raises(UserError, match=expected):
         config.Resolved(values)
+
+
+def test_a_guide_that_guides_nothing_may_have_another_process() -> None:
+    values = copy.deepcopy(PARAMS)
+    values["experiments"]["guide"]["digits"]["process"] = {"T": 500}
+    values["scales"]["demo"]["ddib/classes"]["sample"]["guidance"] = "none"
+    for name in ("3-8-published", "3-8-free", "3-8-separate", "3-8-unguided"):
+        del values["experiments"]["ddib/classes"][name]
+    assert config.Resolved(values).experiment("ddib/classes/3-8").guide == "digits"
 
 
 def test_published_setting() -> None:

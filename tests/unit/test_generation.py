@@ -12,8 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from bridgepipe import artifacts, rng, samplers, training
+from bridgepipe import artifacts, params, rng, samplers, training
+from bridgepipe.cli.common import fields_of, tuples
 from bridgepipe.cli.generate import _walks
+from bridgepipe.cli.models import load_model
 from bridgepipe.errors import UserError
 from bridgepipe.methods import gaussian, spd
 from bridgepipe.methods.gaussian import Diffusion, Model
@@ -53,6 +55,32 @@ def test_samples_depend_on_item_and_seed_only(diffusion: Diffusion, sampler: str
     pieces = torch.cat([drawn(m, range(3), sampler=sampler), drawn(m, range(3, 5), sampler=sampler)])
     torch.testing.assert_close(pieces, whole, atol=2e-4, rtol=0)
     assert (drawn(m, range(2), sampler=sampler, seed=1) - whole[:2]).abs().max() > 0.1
+
+
+def test_repeats_draw_independent_noise() -> None:
+    """Trainings with other seeds are repeats: equal noise would hide its part of the spread over them."""
+    first, *others = (model(PIXEL, repeat=k) for k in range(3))
+    starts = [m.noise(0, "generation", range(4)).normal(SHAPE).flatten() for m in (first, *others)]
+    assert torch.equal(starts[0], rng.ItemNoise(0, "generation", range(4)).normal(SHAPE).flatten())
+    correlations = torch.corrcoef(torch.stack(starts)) - torch.eye(3)
+    assert correlations.abs().max() < 0.06
+    assert (drawn(first, range(2)) - drawn(others[0], range(2))).abs().max() > 0.1
+    seeds = {rng.repeat_seed(seed, repeat) for seed in range(20) for repeat in range(20)}
+    assert len(seeds) == 400
+
+
+def test_a_loaded_model_is_the_repeat_of_its_training_seed(tmp_path: Path) -> None:
+    network = {"kind": "adm", **ARGUMENTS}
+    told = {"dataset": "x", "process": {"T": 50}, "network": network, "train": {"steps": 1, "seed": 2}}
+    settings = params.Model.model_validate(told).stages()["train"]
+    artifacts.write_json(tmp_path / "train.json", settings)
+    arguments = {key: tuples(value) for key, value in settings["network"].items() if key != "kind"}
+    diffusion = Diffusion(SHAPE, **fields_of(Diffusion, settings["process"]))
+    weights = gaussian.network("adm", diffusion, **arguments).state_dict()
+    card = {"config": settings, "shape": SHAPE}
+    artifacts.save_tensors(tmp_path / "m.safetensors", weights, card)
+    loaded = load_model(tmp_path / "m.safetensors", tmp_path / "train.json", params.Runtime(device="cpu"))
+    assert loaded.repeat == 2
 
 
 LINEAR = Gaussian(schedules.linear(1000), variance="fixed_small")

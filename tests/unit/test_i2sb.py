@@ -69,6 +69,20 @@ PROBLEMS = {
 }
 
 
+def test_repeats_restore_the_same_images_with_other_noise() -> None:
+    problem = PROBLEMS["freeform hole"]
+    first, second = (
+        next(
+            Restorer(network(problem), problem, "digest", repeat, device="cpu").restore(
+                Photos(), [0], Sampling(nfe=3)
+            )
+        )
+        for repeat in (0, 1)
+    )
+    assert np.array_equal(first.corrupted, second.corrupted)
+    assert not np.array_equal(first.image, second.image)
+
+
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_an_image_does_not_depend_on_its_batch(name: str) -> None:
     together = restored(PROBLEMS[name], range(12)).astype(int)

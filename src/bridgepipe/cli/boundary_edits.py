@@ -74,7 +74,6 @@ def strips(
     from bridgepipe.methods.boundary import load_both
     from bridgepipe.methods.boundary_latents import Latents
     from bridgepipe.pixels import to_uint8
-    from bridgepipe.rng import ItemNoise
     from bridgepipe.store import ImageStore
     from bridgepipe.subset import choose
 
@@ -99,7 +98,7 @@ def strips(
             at = _sampled(h_space, network, piece, made["t"], settings)
 
         def noise(k: int = 0) -> Source:  # the same at every distance, and without a move
-            return ItemNoise(settings["seed"], DRAW, piece, network.device)
+            return network.noise(settings["seed"], DRAW, piece)
 
         images = boundary_edit.strip(h_space, network.process, at, pair, distances.tolist(), how, noise)
         unmoved = boundary_edit.control(h_space, network.process, at, how, noise())
@@ -159,9 +158,8 @@ def _sampled(
     h_space: HSpace, network: Model, items: Sequence[int], t: int, settings: dict[str, Any]
 ) -> Latents:
     from bridgepipe.methods.boundary_latents import generate
-    from bridgepipe.rng import ItemNoise
 
-    noise = ItemNoise(settings["seed"], "boundary sample", items, network.device)
+    noise = network.noise(settings["seed"], "boundary sample", items)
     start = noise.normal(network.diffusion.shape)
     return generate(h_space, network.process, start, t, settings["generate"], settings["variant"])
 

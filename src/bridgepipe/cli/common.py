@@ -131,6 +131,7 @@ def load_restorer(model: Path, train_config: Path, problem: Problem, runtime: pa
         channels_last=runtime.channels_last,
         compile=runtime.compile,
         digest=card[artifacts.CONTENT],
+        repeat=settings["train"]["seed"],
     )
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bridgepipe.methods.boundary import About, Boundaries
     from bridgepipe.methods.boundary_edit import Move
     from bridgepipe.methods.gaussian import Model
+    from bridgepipe.rng import Noise
 
 app = typer.Typer()
 boundary_app = typer.Typer()
@@ -52,7 +53,6 @@ def edit(
     from bridgepipe.methods import boundary_edit
     from bridgepipe.methods import boundary_latents as bl
     from bridgepipe.pixels import to_uint8
-    from bridgepipe.rng import ItemNoise
 
     fixed, along = [number(distance, "--at") for distance in at or []], _distances(distances)
     if len(fixed) != len(boundary) - 1:
@@ -76,8 +76,8 @@ def edit(
                 found = bl.invert(h_space, network.process, x0, bl.Inversion(t=about.t, **inversion))
             yield found.z.cpu(), found.h.cpu()
 
-    def noise() -> ItemNoise:  # the same for every edit and without one, so that only the distance differs
-        return ItemNoise(settings["seed"], DRAW, [0], network.device)
+    def noise() -> Noise:  # the same for every edit and without one, so that only the distance differs
+        return network.noise(settings["seed"], DRAW, [0])
 
     def edited(distance: float | None) -> np.ndarray:
         if distance is None:

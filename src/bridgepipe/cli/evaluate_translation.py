@@ -124,7 +124,7 @@ def target_accuracy(
     import numpy as np
 
     from bridgepipe import running
-    from bridgepipe.classes import number_of, numbers_in
+    from bridgepipe.classes import name_of, numbers_in
     from bridgepipe.evaluation import protocol
     from bridgepipe.evaluation.accuracy import classes_of, classifier_accuracy
     from bridgepipe.evaluation.features import describe
@@ -133,19 +133,17 @@ def target_accuracy(
 
     network, images = load_extractor(extractor, weights, speed), ImageStore(translated)
     known, target = classes_of(network), _target(images)
-    if settings["label"] is None and target is None:
+    wanted = target if settings["label"] is None else name_of(settings["label"], known, "evaluate.label")
+    if wanted is None:
         mend = "give its name in the classifier's data, or set evaluate.classifier to null"
         raise UserError("no target class", "evaluate.label", mend)
-    if settings["label"] is not None:
-        number = number_of(settings["label"], known, "evaluate.label")
-    else:
-        number = numbers_in(known, [str(target)], network.name, translated)[0]
+    number = numbers_in(known, [wanted], network.name, translated)[0]
     with kept(output, {"extractor": describe(network), "images": images.digest}, speed):
         found = classifier_accuracy(network, images, np.full(len(images), number), speed.batch_size)
     if not running.is_main():
         return
     shared = protocol.protocol(
-        "share taken for the target class", n=len(images), extractor=describe(network), label=number
+        "share taken for the target class", n=len(images), extractor=describe(network), label=wanted
     )
     protocol.write_metric(output, found.values("accuracy"), shared, _made_with(images))
 

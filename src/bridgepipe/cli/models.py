@@ -194,7 +194,8 @@ def load_model(model: Path, train_config: Path, runtime: params.Runtime) -> Mode
         network = gaussian.network(settings["network"]["kind"], diffusion, told, **_arguments(settings))
     published.load(network, weights, model)
     speed = {name: getattr(runtime, name) for name in SPEED}
-    return gaussian.Model(network, diffusion, card[artifacts.CONTENT], classes, null, names, **speed)
+    content, repeat = card[artifacts.CONTENT], settings["train"]["seed"]
+    return gaussian.Model(network, diffusion, content, classes, null, names, repeat, **speed)
 
 
 def _told(weights: Mapping[str, Tensor]) -> int | None:

@@ -204,7 +204,6 @@ def load_translator(
         _told(side, model, label)
     how = Translation(**fields_of(Translation, settings["sample"], ("dataset", "split", "count")))
     classifier = None if guide is None else _load(guide, speed)
-    _same_images(a, b, classifier)
     up = guided_class(settings["source"] if how.scale_encode else None, a, classifier)
     down = guided_class(settings["target"] if how.scale_decode else None, b, classifier)
     return Translator(a, b, (labels[0], labels[1]), how, classifier, (up, down))
@@ -218,20 +217,6 @@ def _told(side: str, model: Model, label: int | None) -> None:
         raise UserError(what, "translation", f"give one of: {names[:200]}")
 
 
-def _same_images(*used: Model | None) -> None:
-    """Refuse models and guides of images of different sizes, or of different processes."""
-    import numpy as np
-
-    source, *others = [model for model in used if model is not None]
-    for other in others:
-        if other.diffusion.shape != source.diffusion.shape:
-            what = f"a model of images {source.diffusion.shape} and one of {other.diffusion.shape}"
-            raise UserError(what, "translation", "take models and guides of one size")
-        if not np.array_equal(other.process.alpha_bar, source.process.alpha_bar):
-            what = "the models and the guide denoise different processes"
-            raise UserError(what, "translation", "take models with the same schedule and T")
-
-
 def guided_class(label: Label, model: Model, guide: Model | None) -> int | None:
     """Number that the guide gives to the class of a model: the same name, not the same number.
 
@@ -241,8 +226,11 @@ def guided_class(label: Label, model: Model, guide: Model | None) -> int | None:
     if guide is None or label is None:
         return None
     name = name_of(label, model.class_names)
-    if model.class_names is None or guide.class_names is None:
+    if model.class_names is None:
         return number_of(name, guide.class_names, "guide")
+    if guide.class_names is None:
+        mend = "train or import it again, which records them"
+        raise UserError("the guide does not name its classes, the model does", "guide", mend)
     return numbers_in(guide.class_names, [str(name)], "guide", "translation")[0]
 
 

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from bridgepipe import running, samplers
+from bridgepipe.classes import numbers_in
 from bridgepipe.errors import UserError
-from bridgepipe.methods.gaussian import Model
+from bridgepipe.methods.gaussian import Diffusion, Model
 from bridgepipe.names import Solver
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
@@ -159,20 +160,36 @@ def way(
         guidance, scale: see `Translation`.
         clip: clamp every prediction of x0.
         guide: classifier of noisy images.
-        guided: number of the class in its list; None: as the model numbers it.
+        guided: number of the class in the guide's list; None: that of the class called as the model's is.
 
     Raises:
         UserError: the model or the guide has no such class.
     """
     gradient = None
     if scale and guidance == "classifier":
-        guided = label if guided is None else guided
+        if guided is None and guide is not None and label is not None:
+            guided = _guided(model, label, guide)
         if guide is None or guided is None:
             mend = "give a guide and a class, or guidance: none"
             raise UserError("nothing guides the translation", "classifier guidance", mend)
         gradient = guide.guidance(torch.full((count,), guided), scale)
     weight = 1 + scale if scale and guidance == "free" else None
     return Way(model.process, model.denoiser(_told(model, label, count), weight), gradient, clip)
+
+
+def _guided(model: Model, label: int, guide: Model) -> int:
+    """Number of a model's class in the list of a guide. Only where neither has names do the numbers count.
+
+    Raises:
+        UserError: the guide has no class of this name, or one of the two does not name its classes.
+    """
+    if model.class_names is None and guide.class_names is None:
+        return label
+    if model.class_names is None or guide.class_names is None:
+        who = "model" if model.class_names is None else "guide"
+        mend = "train or import it again, or give the number of the class in the guide's list"
+        raise UserError(f"the {who} does not name its classes", "classifier guidance", mend)
+    return numbers_in(guide.class_names, [model.class_names[label]], "guide", "translation")[0]
 
 
 @dataclass(frozen=True)
@@ -184,7 +201,10 @@ class Translator:
         labels: numbers of the source's and the target's class, see `way`.
         how: see `Translation`.
         guide: classifier of noisy images, for the guidance ``classifier``.
-        guided: numbers of the two classes in the list of the guide; None: as the models number them.
+        guided: numbers of the two classes in the list of the guide; None: see `way`.
+
+    Raises:
+        UserError: models, or a guide, of images of other sizes or of other processes.
     """
 
     source: Model
@@ -193,6 +213,11 @@ class Translator:
     how: Translation
     guide: Model | None = None
     guided: tuple[int | None, int | None] = (None, None)
+
+    def __post_init__(self) -> None:
+        for role, other in (("target model", self.target), ("guide", self.guide)):
+            if other is not None:
+                _same_process(role, other.diffusion, self.source.diffusion)
 
     @property
     def batch_size(self) -> int:
@@ -221,6 +246,23 @@ class Translator:
             return translate(up, down, _moved(start(piece), self.source.device), self.how)
 
         return running.in_batches(run, items, self.batch_size, label)
+
+
+def _same_process(role: str, other: Diffusion, source: Diffusion) -> None:
+    """Refuse another process than the source's: its size, its schedule or its T."""
+    mend = "take models and a guide of one size, schedule and T"
+    if other.shape != source.shape:
+        what = f"the {role} is of images {list(other.shape)}, the source model of {list(source.shape)}"
+        raise UserError(what, "translation", mend)
+    if not np.array_equal(other.process.alpha_bar, source.process.alpha_bar):
+        a, b = (f"{d.schedule} with T {d.T}" + _spectrum(d) for d in (other, source))
+        what = f"different processes: the {role} denoises {a}, the source model {b}"
+        raise UserError(what, "translation", mend)
+
+
+def _spectrum(diffusion: Diffusion) -> str:
+    law = diffusion.c1, diffusion.c2, diffusion.m
+    return "" if None in law else f" and c1, c2, m {', '.join(f'{value:.4g}' for value in law)}"
 
 
 def kept_states(end: Sample) -> np.ndarray:

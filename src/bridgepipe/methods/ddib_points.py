@@ -18,7 +18,7 @@ from bridgepipe.errors import UserError
 from bridgepipe.methods.gaussian import Model
 from bridgepipe.names import Solver, Spacing
 from bridgepipe.processes.gaussian import Gaussian
-from bridgepipe.rng import BlockNoise
+from bridgepipe.rng import BlockNoise, repeat_seed
 from bridgepipe.samplers.gaussian_loops import Grid, Grids, Sample
 from bridgepipe.samplers.solvers import Pair
 from bridgepipe.samplers.steps import decode_steps, kept
@@ -124,9 +124,10 @@ def start_of(sample: Sample) -> Start:
 def sample(model: Model, items: Sequence[int], walk: Walk, seed: int) -> Tensor:
     """Generated points ``[n, D]``; each depends on its number and the seed only."""
     steps = decode_steps(model.process, walk.solver, walk.nfe, walk.spacing)
+    own = repeat_seed(seed, model.repeat)
 
     def run(piece: Sequence[int]) -> Tensor:
-        start = BlockNoise(seed, "generation", piece, model.device).normal(model.diffusion.shape)
+        start = BlockNoise(own, "generation", piece, model.device).normal(model.diffusion.shape)
         return samplers.decode(
             model.denoiser(), start, steps, process=model.process, solver=walk.solver
         ).x.cpu()

@@ -21,6 +21,7 @@ from bridgepipe.names import Drawn
 from bridgepipe.networks import adm, ddpm, mlp
 from bridgepipe.processes import losses, schedules
 from bridgepipe.processes.gaussian import Gaussian, Output, Variance
+from bridgepipe.rng import ItemNoise, repeat_seed
 from bridgepipe.samplers.gaussian_loops import Denoiser, Gradient
 from bridgepipe.training import Batch, Objective
 
@@ -185,6 +186,7 @@ class Model:
         classes: number of real classes it is told; None: it is told none.
         null: the class that stands for none, of a network trained for classifier-free guidance.
         class_names: of the classes that it is told or tells apart, in their order.
+        repeat: seed of its training, of which its noise is another draw (`rng.repeat_seed`).
         runtime: device, precision, batch_size, channels_last, compile.
     """
 
@@ -196,9 +198,11 @@ class Model:
         classes: int | None = None,
         null: int | None = None,
         class_names: Sequence[str] | None = None,
+        repeat: int = 0,
         **runtime: Any,
     ) -> None:
         self.diffusion, self.digest, self.classes, self.null = diffusion, digest, classes, null
+        self.repeat = repeat
         self.class_names = class_names
         self.batch_size: int = runtime.get("batch_size", 64)
         self._accelerator = running.accelerator(
@@ -216,6 +220,10 @@ class Model:
     @property
     def device(self) -> torch.device:
         return self._accelerator.device
+
+    def noise(self, seed: int, purpose: str, items: Sequence[int]) -> ItemNoise:
+        """Noise of items on the model's device, another of every training (see `ItemNoise`)."""
+        return ItemNoise(repeat_seed(seed, self.repeat), purpose, items, self.device)
 
     def denoiser(self, labels: Tensor | None = None, scale: float | None = None) -> Denoiser:
         """(x, t) -> output, with labels bound.

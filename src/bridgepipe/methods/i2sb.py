@@ -21,7 +21,7 @@ from bridgepipe.finite import finite
 from bridgepipe.networks.adm import UNet
 from bridgepipe.pixels import from_uint8, to_uint8
 from bridgepipe.processes.bridge import Bridge, restoration_loss
-from bridgepipe.rng import ItemNoise, Noise
+from bridgepipe.rng import ItemNoise, Noise, repeat_seed
 from bridgepipe.training import Batch, Images, Objective
 
 CHANNELS = 3
@@ -177,11 +177,12 @@ class Restorer:
         network: predicts (x_n - x0) / std_fwd.
         problem: corruption and bridge.
         digest: of the network's weights.
+        repeat: seed of its training, of which the sampler's noise is another draw (`rng.repeat_seed`).
         runtime: device, precision, batch_size, channels_last, compile.
     """
 
-    def __init__(self, network: UNet, problem: Problem, digest: str, **runtime: Any) -> None:
-        self.problem, self.digest = problem, digest
+    def __init__(self, network: UNet, problem: Problem, digest: str, repeat: int = 0, **runtime: Any) -> None:
+        self.problem, self.digest, self._repeat = problem, digest, repeat
         self._batch_size = runtime.get("batch_size", 64)
         self._accelerator = running.accelerator(
             runtime.get("device", "auto"), runtime.get("precision", "fp32")
@@ -229,7 +230,7 @@ class Restorer:
     def _walk(self, ends: Ends, items: Sequence[int], how: Sampling) -> Restored:
         process = self.problem.process
         steps = samplers.bridge_steps(process, how.nfe, how.spacing)
-        noise = ItemNoise(how.seed, "sampling", items, ends.x1.device)
+        noise = ItemNoise(repeat_seed(how.seed, self._repeat), "sampling", items, ends.x1.device)
         shared: dict[str, Any] = {"process": process, "mask": ends.mask, "cond": ends.cond, "clip": how.clip}
         with self._accelerator.autocast():
             if how.sampler == "implicit":

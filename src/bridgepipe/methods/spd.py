@@ -17,7 +17,6 @@ from bridgepipe.methods.gaussian import Model
 from bridgepipe.names import Sampler, Spacing
 from bridgepipe.pixels import to_uint8
 from bridgepipe.processes.gaussian import Gaussian
-from bridgepipe.rng import ItemNoise
 from bridgepipe.samplers.steps import decode_steps
 from bridgepipe.timesteps import calls_made
 
@@ -63,7 +62,7 @@ def generate(model: Model, items: Sequence[int], how: Generation) -> Iterator[Te
 
     @torch.no_grad()
     def run(piece: Sequence[int]) -> Tensor:
-        noise = ItemNoise(how.seed, "generation", piece, model.device)
+        noise = model.noise(how.seed, "generation", piece)
         start = noise.normal(model.diffusion.shape)
         denoiser = model.denoiser(labels_of(model, piece))
         steps = decode_steps(model.process, how.sampler, how.nfe, how.spacing)

@@ -118,9 +118,13 @@ class ClassTranslation(Strict):
     def contradiction(self, resolved: Mapping[str, Any]) -> str | None:
         """What does not go together between this and the models that it names; None: nothing."""
         source, target = (resolved[name] for name in self.models)
-        guide = None if self.guide is None else resolved[f"guide/{self.guide}"]
-        if len({_diffusion(m) for m in (source, target, guide) if m is not None}) > 1:
-            return "models and guide have different processes"
+        used = {"source model": source, "target model": target}
+        if self.guide is not None and self.sample.guidance == "classifier":
+            used["guide"] = resolved[f"guide/{self.guide}"]
+        for role, other in used.items():
+            if _diffusion(other) != _diffusion(source):
+                a, b = (f"{m.process.schedule} with T {m.process.T}" for m in (other, source))
+                return f"different processes: the {role} denoises {a}, the source model {b}"
         for side, model, label, scale in (
             ("source", source, self.source, self.sample.scale_encode),
             ("target", target, self.target, self.sample.scale_decode),

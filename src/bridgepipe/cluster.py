@@ -13,15 +13,20 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TypeVar
 
 import yaml
 
 from bridgepipe import artifacts, launch, locks, yaml_reader, yaml_scalars
 from bridgepipe.errors import UserError
+
+T = TypeVar("T")
 
 ANSWER_SECONDS = 10  # of sacct, squeue and scontrol; a database that is away would keep them waiting
 # of squeue and of scontrol, when a job is put back into the queue: half of what is left after Slurm's warning
@@ -90,6 +95,19 @@ def named(key: str, value: object) -> str:
         mend = "write names as Slurm shows them, in quotes; several with commas and no spaces between them"
         raise UserError(f"{key} is {value!r}", PROFILE, mend)
     return value
+
+
+def partition(partitions: object, kind: str) -> str:
+    """The partitions of rules without a GPU (``cpu``), or with one (``gpu``).
+
+    Raises:
+        UserError: none is given, or it is no name of Slurm.
+    """
+    given = partitions.get(kind) if isinstance(partitions, dict) else partitions
+    if given is None or not isinstance(partitions, dict):
+        mend = "write partitions: {cpu: NAME, gpu: NAME}, with names as `sinfo` shows them"
+        raise UserError(f"partitions has no {kind}", PROFILE, mend)
+    return named(f"partitions.{kind}", given)
 
 
 def gpu_model(name: object) -> str:
@@ -179,6 +197,26 @@ def one_volume(spec: str) -> list[str]:
         common_settings.job_deploy_sources = False
         common_settings.auto_deploy_default_storage_provider = False
     return [spec]
+
+
+def _or_stop(function: Callable[..., T]) -> Callable[..., T]:
+    """A function for profiles. Snakemake prints all of its options before what an exception says."""
+
+    @wraps(function)
+    def in_one_line(*args: Any) -> T:
+        try:
+            return function(*args)
+        except UserError as e:
+            print(f"bridgepipe: {e}", file=sys.stderr, flush=True)
+            raise SystemExit(2) from None
+
+    return in_one_line
+
+
+# what the profiles call
+profile = SimpleNamespace(
+    **{f.__name__: _or_stop(f) for f in (named, partition, gpu_model, status_command, gpu_rules, one_volume)}
+)
 
 
 def _accounting_trouble() -> str | None:

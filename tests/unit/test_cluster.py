@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yte
 
 from bridgepipe import artifacts, cluster, launch, locks
 from bridgepipe.errors import UserError
@@ -281,6 +283,31 @@ def test_a_partition_or_account_that_is_no_name_is_told(value: object) -> None:
     with pytest.raises(UserError, match=r"partitions\.gpu is .*in quotes"):
         cluster.named("partitions.gpu", value)
     assert cluster.named("partitions.gpu", "gpu,gpu-long") == "gpu,gpu-long"
+
+
+@pytest.mark.parametrize(
+    ("line", "mistake", "told"),
+    [
+        ('gpu_model: ""', "gpu_model: a100-80gb", "gpu_model is 'a100-80gb'"),
+        ("gpu: gpu}", "gpus: gpu}", "partitions has no gpu"),
+        ("{cpu: cpu, gpu: gpu}", "gpu", "partitions has no cpu"),
+        ('account: ""', "account: 0123", "account is 83"),
+        ("accounting: auto", "accounting: sact", "use auto, sacct or squeue"),
+    ],
+)
+def test_a_mistake_in_a_profile_is_told_in_one_line(
+    line: str, mistake: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Snakemake would print how it is used before what an exception says."""
+    monkeypatch.chdir(Path(__file__).parents[2])
+    text = Path(cluster.PROFILE).read_text()
+    assert line in text
+    with pytest.raises(SystemExit) as stopped:
+        yte.process_yaml(io.StringIO(text.replace(line, mistake)), require_use_yte=True)
+    assert stopped.value.code == 2
+    [said] = capsys.readouterr().err.splitlines()
+    assert said.startswith("bridgepipe: ")
+    assert told in said
 
 
 def test_the_executor_takes_what_the_profile_adds() -> None:

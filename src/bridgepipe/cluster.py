@@ -25,6 +25,7 @@ import yaml
 
 from bridgepipe import artifacts, launch, locks, yaml_reader, yaml_scalars
 from bridgepipe.errors import UserError
+from bridgepipe.jobs import unfinished
 
 T = TypeVar("T")
 
@@ -270,7 +271,7 @@ def last_jobs(folder: Path, states: Mapping[str, str]) -> list[Job]:
     """The last job of every command that was run in a folder, oldest first.
 
     Snakemake's log tells of all jobs, unless it was asked to be quiet; commands that are done have left their
-    records beside what they made.
+    records beside what they made, the others one of their own, and Slurm knows those that wait.
 
     Args:
         folder: of the project.
@@ -283,6 +284,12 @@ def last_jobs(folder: Path, states: Mapping[str, str]) -> list[Job]:
         for command, job in _read_log(log.read_text(encoding="utf8", errors="replace"), open_state).items():
             jobs.pop(command, None)
             jobs[command] = job
+    for told in unfinished(folder):
+        command = shlex.join(["bridgepipe", *told.command])
+        before = jobs.pop(command, None)
+        number = told.number or (before.number if before and before.state != "COMPLETED" else "")
+        rule = before.rule if before else _said_by(command)[0]
+        jobs[command] = Job(rule, _said_by(command)[1], number, told.state, told.log)
     return [replace(j, state=states.get(j.number, j.state)) for j in jobs.values()]
 
 

@@ -66,6 +66,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(_no_memory(e) for e in _causes(error))
 
 
+def may_pass(error: BaseException) -> bool:
+    """Whether the same command may succeed on the same input another time, or on another machine."""
+    of_machine = isinstance(error, UserError) and str(error.where).startswith("runtime.")
+    return of_machine or is_out_of_memory(error) or any(isinstance(e, OSError) for e in _causes(error))
+
+
 def out_of_memory(error: BaseException, where: object) -> UserError:
     """What a person reads when memory ran out and nothing smaller can be tried."""
     cause = next((e for e in _causes(error) if _no_memory(e)), error)

@@ -25,6 +25,7 @@ from bridgepipe import interruption
 from bridgepipe.errors import UserError
 
 CHILD = "BRIDGEPIPE_CHILD"  # set in the processes that `start` started
+LISTENER = "BRIDGEPIPE_LISTENER"  # set in the first of them: the socket on which all of them meet
 GRACE = 5.0  # seconds for the others to end when one process has failed, and again after SIGTERM
 REQUEUEING = 100.0  # seconds that the main process may need to put its job back into Slurm's queue
 
@@ -114,8 +115,8 @@ def _started_once() -> None:
 def _run(processes: int, threads: int) -> int:
     started: list[subprocess.Popen[bytes]] = []
     command = [sys.executable, "-m", "bridgepipe", *sys.argv[1:]]
-    with _signals_passed_on(started), _port() as port:
-        with interruption.held_back():
+    with _signals_passed_on(started):
+        with interruption.held_back(), _listener() as listener:
             for number in interruption.received():  # before there was anyone to pass it on to
                 os.kill(os.getpid(), number)
             for rank in range(processes):
@@ -126,22 +127,29 @@ def _run(processes: int, threads: int) -> int:
                     "WORLD_SIZE": str(processes),
                     "LOCAL_WORLD_SIZE": str(processes),
                     "MASTER_ADDR": "127.0.0.1",
-                    "MASTER_PORT": str(port),
+                    "MASTER_PORT": str(listener.getsockname()[1]),
+                    # the first process serves the store in which all meet, and is one of those that ask it
+                    "TORCHELASTIC_USE_AGENT_STORE": "True",
                     "OMP_NUM_THREADS": str(threads),
                     CHILD: "1",
                 }
+                passed = []
+                if rank == 0:
+                    passed = [listener.fileno()]
+                    environment[LISTENER] = str(listener.fileno())
                 # the pipe is never written to: a child reads its end when the launcher is gone
-                started.append(subprocess.Popen(command, env=environment, stdin=subprocess.PIPE))
+                pipe = subprocess.PIPE
+                started.append(subprocess.Popen(command, env=environment, stdin=pipe, pass_fds=passed))
         return _wait(started)
 
 
 @contextmanager
-def _port() -> Iterator[int]:
-    """A free port, kept from other programs until the first process listens on it."""
-    with socket.socket() as reserved:
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        reserved.bind(("127.0.0.1", 0))
-        yield reserved.getsockname()[1]
+def _listener() -> Iterator[socket.socket]:
+    """A socket that listens on a free port, for the first process: not every system lets it bind again."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener
 
 
 @contextmanager

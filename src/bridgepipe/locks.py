@@ -103,20 +103,17 @@ def exclusive(path: str | Path, wait: bool = False, keep: bool = True) -> Iterat
     Raises:
         UserError: another process holds it and ``wait`` is false, or the file cannot be written.
     """
-    path, own, stop = Path(path), me(), threading.Event()
+    path, own = Path(path), me()
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file, before = _opened(path, wait)
     with file:
         with writing(path):
             _write(file, own)
-        beat = threading.Thread(target=_renew, args=(path, stop), daemon=True)
-        beat.start()
         try:
-            yield before
+            with renewed(path):
+                yield before
         finally:
-            stop.set()
-            beat.join()
             with suppress(OSError):  # a disk that is full by now hides no other error
                 if owner_of(path) == own:
                     _write(file, None)
@@ -149,10 +146,26 @@ def owner_of(path: str | Path) -> Owner | None:
 def held(path: str | Path) -> Owner | None:
     """Who holds a lock file and is alive, as far as that can be seen without touching it."""
     owner = owner_of(path)
-    if owner is None or owner.dead:
-        return None
+    return owner if owner is not None and lives(owner, path) else None
+
+
+def lives(owner: Owner, path: str | Path) -> bool:
+    """Whether a process is alive that renews the time of a file, as far as that can be seen."""
     known = owner.here and owner.pids == machine()[2]
-    return owner if known or time.time() - Path(path).stat().st_mtime < WATCHED else None
+    return not owner.dead and (known or time.time() - Path(path).stat().st_mtime < WATCHED)
+
+
+@contextmanager
+def renewed(path: Path) -> Iterator[None]:
+    """Renew the time of a file, by which other machines see that this process is alive."""
+    stop = threading.Event()
+    beat = threading.Thread(target=_renew, args=(path, stop), daemon=True)
+    beat.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        beat.join()
 
 
 def _take(file: IO[str], path: Path, wait: bool) -> Owner | None:

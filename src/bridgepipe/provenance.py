@@ -6,6 +6,7 @@ GPU may round differently, and `bridgepipe verify --rerun` tells by these record
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import sys
@@ -95,19 +96,25 @@ def record(command: Sequence[str], started: float) -> None:
         "inputs": {str(p): stamp(p) for p in inputs},
         "sessions": _sessions or [facts(**_settings)],
         "seconds": round(time.monotonic() - started, 1),
-        "log": _log(),
+        "log": log_file(),
     }
     for path in made:
         artifacts.write_json(record_of(path), told)
 
 
-def _log() -> str:
+def log_file() -> str:
     """The file that this command's output goes to; empty where that is no file, or the system can't tell."""
     with suppress(OSError, ValueError):
-        file = Path(os.readlink("/proc/self/fd/1"))
+        file = Path(_path_of(1))
         if file.is_file():
             return str(file.relative_to(Path.cwd()))
     return ""
+
+
+def _path_of(descriptor: int) -> str:
+    if hasattr(fcntl, "F_GETPATH"):  # macOS
+        return fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0").decode()
+    return os.readlink(f"/proc/self/fd/{descriptor}")
 
 
 def record_of(path: Path) -> Path:

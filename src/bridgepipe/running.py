@@ -31,6 +31,8 @@ Layout = Literal["auto"] | bool
 PATIENCE = timedelta(hours=2)
 UNIT = 16  # see `unit`
 
+_stores: list[distributed.Store] = []  # which must live as long as the processes use them
+
 
 def accelerator(device: str = "auto", precision: Precision | None = None) -> Accelerator:
     """Device and precision of this process, joined with the others that a launcher started.
@@ -61,6 +63,7 @@ def accelerator(device: str = "auto", precision: Precision | None = None) -> Acc
     torch.backends.cudnn.deterministic = True  # trained twice, the same bytes
     if precision is not None:
         torch.backends.cudnn.allow_tf32 = precision != "fp32"
+    _serve_the_others()
     made = Accelerator(
         mixed_precision="no" if precision in ("fp32", "tf32") else precision,
         cpu=cpu,
@@ -77,6 +80,17 @@ def accelerator(device: str = "auto", precision: Precision | None = None) -> Acc
         )
     atexit.register(_leave)
     return made
+
+
+def _serve_the_others() -> None:
+    """In the first process of a command: the store in which all meet, on the socket that `launch` opened."""
+    if listener := os.environ.pop(launch.LISTENER, None):
+        place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        _stores.append(
+            distributed.TCPStore(
+                *place, is_master=True, wait_for_workers=False, master_listen_fd=int(listener)
+            )
+        )
 
 
 @contextmanager

@@ -29,6 +29,7 @@ ETC = Path("/etc/slurm")
 FILES = ("slurm.conf", "gres.conf", "cgroup.conf")
 DAEMONS = ("munged", "slurmctld", "slurmd")
 GPUS = 2
+FEATURE = "fake-80gb"  # a model of GPUs with a hyphen, which Snakemake's executor refuses as gpu_model
 # Snakemake asks how its jobs are after this time, then 10 s more each time; a tiny job takes about 15 s
 PROFILE = ("--profile", "slurm", "--slurm-init-seconds-before-status-checks", "4")
 CPUS, MEMORY_MB = 8, 64000  # more than there may be: the jobs of the tests are small, whatever they ask for
@@ -71,7 +72,8 @@ KillWait=5
 OverTimeLimit=0
 InactiveLimit=0
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} Gres=gpu:fake:{gpus} State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} Feature={feature} \\
+ Gres=gpu:fake:{gpus} State=UNKNOWN
 PartitionName=cpu Nodes={host} Default=YES MaxTime=2-00:00:00 DefaultTime=00:10:00 State=UP
 PartitionName=gpu Nodes={host} Default=NO MaxTime=2-00:00:00 DefaultTime=00:10:00 State=UP
 """
@@ -177,7 +179,14 @@ def until(condition: Callable[[], object], seconds: float = 60) -> bool:
 
 
 def _write_configuration() -> None:
-    values = {"host": node(), "folder": FOLDER, "cpus": CPUS, "memory": MEMORY_MB, "gpus": GPUS}
+    values = {
+        "host": node(),
+        "folder": FOLDER,
+        "cpus": CPUS,
+        "memory": MEMORY_MB,
+        "gpus": GPUS,
+        "feature": FEATURE,
+    }
     devices = [_fake_gpu(k) for k in range(GPUS)]
     contents = {
         "slurm.conf": SLURM_CONF.format(**values),

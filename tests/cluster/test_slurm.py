@@ -148,6 +148,8 @@ def test_training_survives_limits_and_scancel(finished: Project, project: Projec
     slurm.control("update", f"JobId={first}", "EndTime=now+100")
     # the time limit itself: another job goes on
     assert run.held(resumed=True) == first
+    [written] = (project.folder / ".snakemake/slurm_logs/rule_train").rglob(f"{first}.log")
+    assert written.read_text().count("Building DAG of jobs") == 2, written.read_text()
     slurm.control("update", f"JobId={first}", "EndTime=now+1")
     assert slurm.until(lambda: len(slurm.jobs_of(project.folder, "train")) == 2)
     # scancel: one more
@@ -174,6 +176,20 @@ def test_killed_snakemake_and_drained_node(finished: Project, project: Project) 
     assert f"cancelling jobs of a killed run: {orphan}" in printed
     assert "resumed after step" in (project.folder / TRAIN_LOG).read_text()
     assert project.read(MODEL, CSV) == finished.read(MODEL, CSV)
+
+
+def test_nodes_can_be_chosen_by_a_feature_with_a_hyphen(project: Project) -> None:
+    """What the profile tells a person whose GPUs have such a name."""
+    line = '      slurm_partition: ?profile.partition(partitions, "gpu")\n'
+    profile = (project.folder / "profiles/slurm/config.yaml").read_text()
+    assert line in profile
+    (project.folder / "mine.yaml").write_text(
+        profile.replace(line, f"{line}      constraint: {slurm.FEATURE}\n")
+    )
+    (project.folder / METRICS[0]).unlink()
+    project.snakemake("--profile", "mine.yaml", *PROFILE[2:], "--", METRICS[0])
+    [job] = slurm.jobs_of(project.folder, "fid")
+    assert (job["JobState"], job["Features"]) == ("COMPLETED", slurm.FEATURE)
 
 
 def test_without_an_accounting_database_sacct_is_refused_at_once(project: Project) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,9 +17,10 @@ import pytest
 import torch
 import two_processes
 from started import PATIENCE, all_succeed, free_port
+from torch import distributed
 from typer.testing import CliRunner
 
-from bridgepipe import artifacts, cli, interruption, launch, params
+from bridgepipe import artifacts, cli, interruption, launch, params, running
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import fid
 from bridgepipe.interruption import RESUME_ME
@@ -325,6 +327,27 @@ def test_sampling_goes_on_where_it_was_killed_or_warned(stage: Path, monkeypatch
     assert len(calls) == 50 * 6
     assert continued == [(stage / f"{name}.lmdb").read_bytes() for name in ("restored", "corrupted")]
     assert not (stage / ".restored.lmdb.partial").exists()
+
+
+def test_processes_meet_on_the_socket_of_the_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that was only reserved could not be bound again on macOS, nor be kept from others for sure."""
+    monkeypatch.setattr(running, "_stores", [])
+    with launch._listener() as listener:
+        place = listener.getsockname()
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with pytest.raises(OSError, match="in use"):
+                other.bind(place)
+        early = socket.create_connection(place, timeout=5)  # before the first process is ready
+        monkeypatch.setenv("MASTER_ADDR", place[0])
+        monkeypatch.setenv("MASTER_PORT", str(place[1]))
+        monkeypatch.setenv(launch.LISTENER, str(os.dup(listener.fileno())))
+    early.close()
+    running._serve_the_others()
+    assert launch.LISTENER not in os.environ
+    client = distributed.TCPStore(*place, is_master=False)
+    running._stores[0].set("met", "here")
+    assert client.get("met") == b"here"
 
 
 def test_number_of_processes_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:

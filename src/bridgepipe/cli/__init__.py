@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
 
-from bridgepipe import cluster, launch, provenance
+from bridgepipe import cluster, jobs, launch, locks, provenance
 from bridgepipe.cli import (
     boundary,
     boundary_edits,
@@ -45,7 +45,7 @@ from bridgepipe.cli import (
     translate,
     verify,
 )
-from bridgepipe.errors import UserError, is_out_of_memory, out_of_memory, refused
+from bridgepipe.errors import UserError, is_out_of_memory, may_pass, out_of_memory, refused
 
 app = typer.Typer(
     add_completion=False,
@@ -82,6 +82,11 @@ app.add_typer(figure.app, name="figure")
 
 def main() -> None:
     """Run the command line. Exit codes: 2 for bad input (one line says what), 75 for "run me again"."""
+    with jobs.told(sys.argv[1:], run=locks.held(cluster.LOCK)):
+        _main()
+
+
+def _main() -> None:
     try:
         code = _run()
     except interruption.Interrupted as e:
@@ -92,8 +97,10 @@ def main() -> None:
     except typer.Abort:  # Ctrl-C
         raise SystemExit(130) from None
     except Exception as e:
-        print(f"bridgepipe: {_told(e)}", file=sys.stderr)
-        raise SystemExit(2) from None
+        line = f"bridgepipe: {_told(e)}"
+        print(line, file=sys.stderr)
+        jobs.failed(line, for_good=not may_pass(e) and sys.argv[1:2] != ["fetch"])
+        raise SystemExit(jobs.BAD_INPUT) from None
     raise SystemExit(code)
 
 

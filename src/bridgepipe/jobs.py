@@ -1,0 +1,171 @@
+"""What a job of the workflow tells of itself while it runs, and of its failure until it succeeds.
+
+Snakemake's log names no job when it was asked to be quiet. So a command whose output goes to a log of the
+workflow keeps a record, named after this log, which is removed when the command succeeds: what it made has
+records of its own then (`provenance`). A record names its process as a lock does, and renews its time.
+
+A job that failed on bad input fails again in the same way, and profiles send it again. The record ends the
+second try at once, with the same line, unless anything that the command reads has changed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from bridgepipe import artifacts, interruption, launch, locks, provenance
+from bridgepipe.errors import UserError
+
+FOLDER = Path(".snakemake/bridgepipe.jobs")
+BAD_INPUT = 2  # the exit code that stands for one line
+STOPPED = (interruption.RESUME_ME, 130, 143)  # exit codes of what was asked to end
+OUTPUTS = ("--output", "--folder")  # options whose folder the command itself writes into
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is known of a job that has not succeeded.
+
+    Attributes:
+        command: words after ``bridgepipe``.
+        state: RUNNING, FAILED or STOPPED.
+        log: where it writes.
+        number: of Slurm; empty elsewhere.
+    """
+
+    command: list[str]
+    state: str
+    log: str
+    number: str
+
+
+@contextmanager
+def told(command: Sequence[str], run: locks.Owner | None) -> Iterator[None]:
+    """Keep the record of a command while it runs, where it is a job of the workflow.
+
+    Args:
+        command: words after ``bridgepipe``.
+        run: the run of Snakemake that sent it, as far as it is known.
+
+    Raises:
+        SystemExit: it failed in this run, on the same input.
+    """
+    file = _record()
+    if file is None or launch.CHILD in os.environ or not launch.is_main():  # another process speaks for it
+        yield
+        return
+    begun = {
+        "command": list(command),
+        "log": provenance.log_file(),
+        "number": os.environ.get("SLURM_JOB_ID", ""),
+        "run": run.token if run else "",
+    }
+    _end_if_in_vain(_read(file), begun)
+    with _kept(file, begun):
+        yield
+
+
+def failed(line: str, for_good: bool) -> None:
+    """Note why this command, or one of its processes, ends.
+
+    Args:
+        line: that is printed.
+        for_good: whether it would end so again, as long as what it reads is the same.
+    """
+    file = _record()
+    if file is not None and (known := _read(file)):
+        reads = _stamps(known["command"]) if for_good and known["run"] else None
+        artifacts.write_json(file, {**known, "line": line, "reads": reads})
+
+
+def unfinished(folder: Path) -> list[Told]:
+    """Jobs of a folder that run or have failed, oldest first."""
+    files = sorted((folder / FOLDER).glob("*.json"), key=lambda f: f.stat().st_mtime_ns)
+    return [job for file in files for job in _told(file)]
+
+
+def _told(file: Path) -> Iterator[Told]:
+    with suppress(KeyError, TypeError):  # of another version
+        known = _read(file)
+        owner = locks.Owner(**known["owner"]) if known["owner"] else None
+        state = "FAILED" if known["code"] not in (None, *STOPPED) else "STOPPED"
+        if owner is not None and locks.lives(owner, file):
+            state = "RUNNING"
+        yield Told(known["command"], state, known["log"], known["number"])
+
+
+@contextmanager
+def _kept(file: Path, begun: Mapping[str, Any]) -> Iterator[None]:
+    """The record of a job that runs; it stays when the job fails."""
+    artifacts.write_json(file, {**begun, "owner": asdict(locks.me()), "code": None})
+    code: int | str | None = 1
+    try:
+        with locks.renewed(file):
+            yield
+        code = 0
+    except SystemExit as e:
+        code = e.code or 0
+        raise
+    finally:
+        with suppress(UserError, OSError):  # a disk that is full by now hides no other error
+            if code == 0:
+                file.unlink(missing_ok=True)
+            else:
+                artifacts.write_json(file, {**_read(file), "owner": None, "code": code})
+
+
+def _end_if_in_vain(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    sent_again = now["run"] != "" and all(before.get(key) == now[key] for key in ("command", "run"))
+    if sent_again and before.get("reads") is not None and before["reads"] == _stamps(now["command"]):
+        print(before["line"], file=sys.stderr, flush=True)
+        raise SystemExit(BAD_INPUT)
+
+
+def _record() -> Path | None:
+    """The record of this process; None when its output goes to no log of the workflow."""
+    log = Path(provenance.log_file())
+    if log.suffix != ".log" or log.parts[0] not in provenance.HOMES or not FOLDER.parent.is_dir():
+        return None
+    return FOLDER / f"{artifacts.digest_of(str(log))}.json"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    with suppress(UserError):
+        return dict(artifacts.read_object(file))
+    return {}
+
+
+def _stamps(command: Sequence[str]) -> dict[str, Any]:
+    """Sizes and times of what a command reads, as far as its words and the settings in its files tell."""
+    made = {str(path) for path in artifacts.written}
+    words = [word for option, word in pairwise(["", *command]) if option not in OUTPUTS and word not in made]
+    named = [text for word in words if word.endswith(".json") for text in _texts(_read(Path(word)))]
+    return {word: stamp for word in (*words, *named) if (stamp := _stamp(Path(word))) is not None}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def _stamp(path: Path) -> Any:
+    """Of a file its size and time, of a folder those of all files below it; None when nothing is there."""
+    with suppress(OSError, ValueError):  # settings hold other texts than paths
+        if path.is_file():
+            return provenance.stamp(path)
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.is_file())
+            return artifacts.digest_of([[str(file), *provenance.stamp(file)] for file in files])
+    return None

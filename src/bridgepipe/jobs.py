@@ -25,7 +25,7 @@ from bridgepipe.errors import UserError
 FOLDER = Path(".snakemake/bridgepipe.jobs")
 BAD_INPUT = 2  # the exit code that stands for one line
 STOPPED = (interruption.RESUME_ME, 130, 143)  # exit codes of what was asked to end
-OUTPUTS = ("--output", "--folder")  # options whose folder the command itself writes into
+OUTPUT = "--output"  # the option whose folder the command itself writes into
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _read(file: Path) -> dict[str, Any]:
 def _stamps(command: Sequence[str]) -> dict[str, Any]:
     """Sizes and times of what a command reads, as far as its words and the settings in its files tell."""
     made = {str(path) for path in artifacts.written}
-    words = [word for option, word in pairwise(["", *command]) if option not in OUTPUTS and word not in made]
+    words = [word for option, word in pairwise(["", *command]) if option != OUTPUT and word not in made]
     named = [text for word in words if word.endswith(".json") for text in _texts(_read(Path(word)))]
     return {word: stamp for word in (*words, *named) if (stamp := _stamp(Path(word))) is not None}
 

@@ -16,7 +16,16 @@ from bridgepipe.errors import UserError
 
 LOG = "results/i2sb/jpeg-5/logs/sample.log"
 CONFIG = "results/i2sb/jpeg-5/config/sample.json"
-COMMAND = ["sample", "--config", CONFIG, "--data", "data/prepared/mine/test.lmdb"]
+STATE = "results/i2sb/jpeg-5/train/state.safetensors"
+COMMAND = [
+    "sample",
+    "--config",
+    CONFIG,
+    "--data",
+    "data/prepared/mine/test.lmdb",
+    "--folder",
+    str(Path(STATE).parent),
+]
 BAD = UserError("network output is not a finite number", "image 3", "its training diverged")
 
 
@@ -30,7 +39,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "argv", ["bridgepipe", *COMMAND])
     for name in ("SLURM_JOB_ID", "RANK"):
         monkeypatch.delenv(name, raising=False)
-    for name in (CONFIG, "data/prepared/mine/test.lmdb", "pictures/a.png"):
+    for name in (CONFIG, STATE, "data/prepared/mine/test.lmdb", "pictures/a.png"):
         artifacts.write_text(name, "{}")
     artifacts.write_json(CONFIG, {"dataset": {"path": "pictures"}, "nfe": 5})
     artifacts.written.clear()
@@ -127,7 +136,9 @@ def test_bad_input_ends_the_tries_that_follow_at_once(
         assert run(monkeypatch, lambda: 0) == 0
 
 
-@pytest.mark.parametrize("name", [CONFIG, "data/prepared/mine/test.lmdb", "pictures/a.png", "pictures/b.png"])
+@pytest.mark.parametrize(
+    "name", [CONFIG, STATE, "data/prepared/mine/test.lmdb", "pictures/a.png", "pictures/b.png"]
+)
 def test_what_was_mended_is_tried_again(project: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     with locks.exclusive(cluster.LOCK):
         assert run(monkeypatch, fail(BAD)) == 2

@@ -1,4 +1,8 @@
 # bridgepipe: from raw images to a table of results.  snakemake results/i2sb/jpeg-5/fid.json
+import gc
+
+gc.freeze()  # the garbage collector need not walk Snakemake's own modules over and over: 0.1 s
+
 from bridgepipe import workflow as pipeline
 
 # read by bridgepipe: Snakemake's `configfile:` would run template expressions in the file, and read 1e-4 as text

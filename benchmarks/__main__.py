@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks import boundary, data, networks
+from benchmarks import boundary, data, networks, planning
 from benchmarks.measure import Result
 from bridgepipe.tables import table, write_table
 
 BENCHMARKS = (
+    planning.dry_run_against_empty_snakefile,
     data.store_against_png_folder,
     data.jpeg_against_pillow,
     data.blur_against_image_loop,

@@ -55,12 +55,13 @@ REMAKE = "if it was damaged, make it again; otherwise give a file made by bridge
 
 
 @contextmanager
-def atomic(path: str | Path, one_of_many: bool = False) -> Iterator[Path]:
+def atomic(path: str | Path, one_of_many: bool = False, lasting: bool = True) -> Iterator[Path]:
     """A temporary name beside ``path``; renamed to it on success, removed on failure.
 
     Args:
         path: file to write.
         one_of_many: leave it to the caller to `sync` the folder, once after all of its files.
+        lasting: wait until the file outlives a power cut; False for what is made again when it is damaged.
 
     Raises:
         UserError: the folder cannot be written, the disk is full, or another limit was met.
@@ -73,9 +74,10 @@ def atomic(path: str | Path, one_of_many: bool = False) -> Iterator[Path]:
             _sweep(path.parent.absolute())
         with _about(path, temporary):
             yield temporary
-            sync(temporary)
+            if lasting:
+                sync(temporary)
             os.replace(temporary, path)
-            if not one_of_many:
+            if lasting and not one_of_many:
                 sync(path.parent)
         written.append(path)
     finally:
@@ -133,15 +135,15 @@ def digest_file(path: str | Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file atomically."""
-    with atomic(path) as temporary:
+def write_text(path: str | Path, text: str, lasting: bool = True) -> None:
+    """Write a text file atomically; ``lasting`` as in `atomic`."""
+    with atomic(path, lasting=lasting) as temporary:
         temporary.write_text(text, encoding="utf8")
 
 
-def write_json(path: str | Path, value: Any) -> None:
+def write_json(path: str | Path, value: Any, lasting: bool = True) -> None:
     """Write JSON atomically; keys keep their order, floats their shortest exact form."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n", lasting)
 
 
 def read_json(path: str | Path) -> Any:

@@ -6,6 +6,7 @@ Runs every time that the workflow is read, so it imports nothing heavy.
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import re
 import signal
@@ -509,7 +510,7 @@ class Pipeline:
 
 @cache
 def _published_sources() -> dict[str, dict[str, Any]]:
-    return yaml.safe_load(Path(__file__).with_name("sources.yaml").read_text(encoding="utf8"))
+    return yaml.load(Path(__file__).with_name("sources.yaml").read_bytes(), yaml_reader.LOADER)
 
 
 def params_files(settings: Any) -> list[Path]:
@@ -577,14 +578,15 @@ def _reading(rule: Any) -> Callable[[Any], str]:
 
 def _write_if_changed(path: Path, content: Any) -> None:
     # by value: a comment, the order of keys or a new file time must re-run nothing
-    if not path.exists() or _value(path) != artifacts.canonical(content):
-        artifacts.write_json(path, content)
+    if _value(path) != artifacts.canonical(content):
+        artifacts.write_json(path, content, lasting=False)
 
 
 def _value(path: Path) -> str | None:
+    """Content of a JSON file; None where there is none, or a damaged one, which is written again."""
     try:
-        return artifacts.canonical(artifacts.read_json(path))
-    except UserError:
+        return artifacts.canonical(json.loads(path.read_bytes()))
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -70,7 +70,8 @@ class Project:
 
     def planned(self, *targets: str) -> set[str]:
         """Rules that would run for the targets (everything by default)."""
-        output = self.snakemake("-n", "--", *targets).stdout + self.snakemake("-n", "--", *targets).stderr
+        done = self.snakemake("-n", "--", *targets)
+        output = done.stdout + done.stderr
         table = re.search(r"\n-+\s+-+\n(.*?)\ntotal ", output, re.DOTALL)
         return {line.split()[0] for line in table[1].splitlines()} - {"all", "demo"} if table else set()
 

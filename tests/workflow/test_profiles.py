@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import kubernetes_api
@@ -23,8 +24,16 @@ echo $$.{host}
 """
 
 
+@pytest.fixture
+def kubernetes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The executor of Kubernetes, which `make setup` keeps out of the way of every other start."""
+    plugins = Path(sys.prefix) / "plugins"
+    assert plugins.is_dir(), "run make setup"
+    monkeypatch.setenv("PYTHONPATH", str(plugins), prepend=os.pathsep)
+
+
 @pytest.mark.parametrize("profile", PROFILES)
-def test_a_dry_run_plans_every_job(finished: Project, profile: str) -> None:
+def test_a_dry_run_plans_every_job(finished: Project, profile: str, kubernetes: None) -> None:
     if (
         profile == "slurm"
         and shutil.which("sbatch")
@@ -60,7 +69,7 @@ def test_jobs_go_through_a_submit_command(
 
 
 def test_jobs_go_through_kubernetes(
-    finished: Project, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Project, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kubernetes: None
 ) -> None:
     fid, _, restoration = METRICS
     for name in (fid, restoration):

@@ -118,13 +118,17 @@ def quality_against_calls(path: str | Path, table: pd.DataFrame, title: str = ""
 
     Args:
         path: PNG to write.
-        table: columns ``sampler``, ``nfe``, and one per metric; missing values are skipped.
+        table: columns ``sampler``, ``nfe``, and one per metric; missing values are skipped. The columns
+            ``low of METRIC`` and ``high of METRIC`` are the ends of its interval, ``n`` is the number of
+            images of every row.
         title: printed above.
 
     Raises:
         ValueError: a column is missing, or there is no metric.
     """
-    metrics = [c for c in table.columns if c not in ("sampler", "nfe")]
+    ends = ("low of ", "high of ")
+    metrics = [c for c in table.columns if c not in ("sampler", "nfe", "n") and not str(c).startswith(ends)]
+    images = f", n {table['n'].iloc[0]}" if "n" in table else ""
     if not {"sampler", "nfe"} <= set(table.columns) or not metrics:
         raise ValueError(f"columns must be sampler, nfe and metrics, not {list(table.columns)}")
     width = max(3.6, 3.2 * len(metrics))
@@ -136,8 +140,11 @@ def quality_against_calls(path: str | Path, table: pd.DataFrame, title: str = ""
                 colour, marker = COLOURS[n % len(COLOURS)], MARKERS[n % len(MARKERS)]
                 line = "--" if n >= len(COLOURS) else "-"  # the colours begin again
                 axes.plot(known["nfe"], known[metric], line, color=colour, marker=marker, label=str(sampler))
+                if f"low of {metric}" in known:
+                    low, high = (known[f"{end}{metric}"] for end in ends)
+                    axes.fill_between(known["nfe"], low, high, color=colour, alpha=0.1, linewidth=0)
             _calls_axis(axes, table["nfe"])
-            axes.set_ylabel(LABELS.get(str(metric), str(metric)))
+            axes.set_ylabel(f"{LABELS.get(str(metric), metric)}{images}")
             _log_if_wide(axes, table[metric].dropna())
         handles, names = figure.axes[0].get_legend_handles_labels()
         fitting = int(width / (0.55 + 0.065 * max(map(len, names))))

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from bridgepipe import canvas, figures, figures_points
+from bridgepipe.cli.study import study_table
 
 rng = np.random.default_rng(0)
 IMAGES = rng.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
@@ -128,6 +129,22 @@ def test_missing_values_are_skipped(tmp_path):
     frame["ssim"] = np.nan
     figures.quality_against_calls(tmp_path / "q.png", frame)
     assert (tmp_path / "q.png").exists()
+
+
+def test_studies_of_different_numbers_of_images_do_not_share_a_column(tmp_path):
+    for n in (128, 256):
+        study = CALLS.assign(
+            n=n, **{"accuracy %": 97.0, "low of accuracy %": 93.0, "high of accuracy %": 99.0}
+        )
+        study.to_csv(tmp_path / f"{n}.csv", index=False)
+    parts = [tmp_path / "128.csv", tmp_path / "256.csv"]
+    study_table(parts, tmp_path / "t.csv", tmp_path / "t.md", tmp_path / "t.png")
+    joined = pd.read_csv(tmp_path / "t.csv")
+    assert {"fid (n 128)", "fid (n 256)", "low of accuracy % (n 128)"} <= set(joined)
+    assert joined["fid (n 128)"].notna().tolist() == [True] * 6 + [False] * 6
+    assert joined["fid (n 256)"].notna().tolist() == [False] * 6 + [True] * 6
+    study_table(parts[:1], tmp_path / "t.csv", tmp_path / "t.md", tmp_path / "t.png")
+    assert pd.read_csv(tmp_path / "t.csv")["n"].tolist() == [128] * 6
 
 
 def test_points_near_each_other_have_colours_near_each_other():

@@ -65,6 +65,7 @@ def test_study_has_a_row_for_every_walk_and_call(made: Project) -> None:
         ("O-BELM", 3),
         ("O-BELM", 4),
     ]
+    assert rows["n"].tolist() == [20] * 3
     assert np.isfinite(rows["FID"]).all()
 
 

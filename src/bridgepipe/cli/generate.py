@@ -116,7 +116,7 @@ def study_samples(
         items = range(plan["count"])
         images = np.concatenate(running.together(work, items, speed.batch_size, label))
         found = fid.statistics(features, images, speed.batch_size)
-        return {"sampler": walk, "nfe": how.nfe, "FID": fid.fid(found, reference)}
+        return {"sampler": walk, "nfe": how.nfe, "n": len(images), "FID": fid.fid(found, reference)}
 
     with kept(output, {"plan": plan, "model": network.digest}, speed):
         frame = tables.table([row(walk, how) for walk, how in _walks(plan, network)])

@@ -28,6 +28,7 @@ from bridgepipe.cli.settings import read_settings
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
     from bridgepipe.methods.i2sb import Sampling
 
@@ -81,13 +82,18 @@ def study(
         values = {
             "sampler": walk,
             "nfe": how.nfe,
+            "n": len(items),
             "PSNR": restoration.quality(found, originals).mean_psnr,
             "FID": fid.fid(fid.statistics(network, found, speed.batch_size), reference),
         }
         if images.labels is not None and named:
             labels = images.labels[items]
             measured = classifier_accuracy(network, found, labels, speed.batch_size, images.classes)
-            values["accuracy %"] = 100 * measured.accuracy
+            values |= {
+                "accuracy %": 100 * measured.accuracy,
+                "low of accuracy %": 100 * measured.low,
+                "high of accuracy %": 100 * measured.high,
+            }
         return values
 
     identity = {"plan": plan, "settings": settings, "model": restorer.digest, "data": images.digest}
@@ -108,11 +114,23 @@ def _walks(plan: dict[str, Any], sample: dict[str, Any]) -> Iterator[tuple[str, 
 
 @app.command()
 def study_table(parts: list[Path], csv: File, markdown: File, figure: File, title: str = "") -> None:
-    """Join the studies of several experiments into one table and one figure."""
+    """Join the studies of several experiments into one table and one figure.
+
+    Metrics of another number of images are another column: few images make a FID larger by themselves.
+    """
     import pandas as pd
 
     from bridgepipe import figures, tables
 
-    frame = pd.concat([tables.read_csv(part, "sampler", "nfe") for part in parts], ignore_index=True)
+    frame = pd.concat([tables.read_csv(part, "sampler", "nfe", "n") for part in parts], ignore_index=True)
+    if frame["n"].nunique() > 1:
+        named = [_named_by_n(rows, n) for n, rows in frame.groupby("n")]
+        frame = pd.concat(named).sort_index()
     tables.write_table(csv, markdown, frame)
     figures.quality_against_calls(figure, frame, title)
+
+
+def _named_by_n(rows: pd.DataFrame, n: Any) -> pd.DataFrame:
+    """Rows with the number of images in the names of their metrics."""
+    metrics = [name for name in rows if name not in ("sampler", "nfe", "n")]
+    return rows.drop(columns="n").rename(columns={name: f"{name} (n {n})" for name in metrics})

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -36,6 +36,7 @@ REMEMBERED_SECONDS = 60  # squeue must know of an ended job at least as long as 
 PROFILE = "profiles/slurm/config.yaml"
 LOGS = ".snakemake/slurm_logs"  # where Snakemake keeps the logs of the jobs that it sent from a folder
 LOCK = ".snakemake/bridgepipe.lock"  # held by the run that is at work in a folder
+COMMENT = "rule_"  # begins the comment of a job that Snakemake sent
 ACTIVE = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "REQUEUED")
 
 
@@ -271,7 +272,7 @@ def last_jobs(folder: Path, states: Mapping[str, str]) -> list[Job]:
     """The last job of every command that was run in a folder, oldest first.
 
     Snakemake's log tells of all jobs, unless it was asked to be quiet; commands that are done have left their
-    records beside what they made, the others one of their own, and Slurm knows those that wait.
+    records beside what they made, and the others one of their own.
 
     Args:
         folder: of the project.
@@ -365,6 +366,24 @@ def _at_work(folder: Path) -> bool:
     return locks.held(folder / LOCK) is not None
 
 
+def waiting(folder: Path, known: Container[str]) -> list[Job]:
+    """Jobs in Slurm's queue that Snakemake's log does not name, since it was asked to be quiet.
+
+    Args:
+        folder: of the project.
+        known: numbers of the jobs that are told already.
+
+    Raises:
+        UserError: Slurm is here but does not answer.
+    """
+    found = []
+    for number, state, comment in _sent_from(folder):
+        rule, _, subject = comment.removeprefix(COMMENT).partition("_wildcards_")
+        if number not in known:
+            found.append(Job(rule, subject, number, state, ""))
+    return found
+
+
 def slurm_states() -> dict[str, str]:
     """States of this user's jobs by number: the accounting database's, then the controller's.
 
@@ -424,12 +443,15 @@ def cancel_orphans(folder: Path, killed: locks.Owner | None) -> list[str]:
 
 
 def _orphans(folder: Path) -> list[str]:
+    return [number for number, *_ in _sent_from(folder)]
+
+
+def _sent_from(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Number, state and comment of the jobs that Snakemake has in the queue from a folder."""
     here = folder.resolve()
-    return [
-        number
-        for number, state, _, where, comment in _queue()
-        if state in ACTIVE and comment.startswith("rule_") and Path(where).resolve() == here
-    ]
+    for number, state, reason, where, comment in _queue():
+        if state in ACTIVE and comment.startswith(COMMENT) and Path(where).resolve() == here:
+            yield number, f"{state} ({reason})" if state == "PENDING" else state, comment
 
 
 # jobs that go on in another job

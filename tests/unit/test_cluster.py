@@ -162,6 +162,22 @@ def test_slurm_has_the_last_word(commands: Path, tmp_path: Path) -> None:
     assert states == {"#2": "COMPLETED", "18": "PENDING (Resources)", "#3": "FAILED"}
 
 
+def test_jobs_of_a_quiet_run_that_wait_are_told_by_slurm(
+    commands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bridgepipe.cli.status import status
+
+    queue = f"18|PENDING|Resources|{tmp_path}|rule_train_wildcards_i2sb_jpeg-5"
+    pretend(
+        commands, sacct="exit 1", squeue=f"echo '{queue}'; echo '19|PENDING|Priority|/elsewhere|rule_fid'"
+    )
+    status(tmp_path)
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["rule", "experiment", "job", "state", "log"],
+        ["train", "i2sb_jpeg-5", "18", "PENDING", "(Resources)"],
+    ]
+
+
 @pytest.fixture
 def killed() -> locks.Owner:
     """A run of this machine that was killed."""

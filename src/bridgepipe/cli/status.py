@@ -22,7 +22,9 @@ def status(folder: Path = Path()) -> None:
     if not folder.is_dir():
         raise UserError("no such folder", folder, "give the folder of a project")
 
-    jobs = cluster.last_jobs(folder, _slurm_states())
+    states = _slurm_states()
+    jobs = cluster.last_jobs(folder, states)
+    jobs += cluster.waiting(folder, {job.number for job in jobs}) if states else []
     print(cluster.table(jobs) if jobs else "nothing was run here yet")
     trained = sorted({file.parent for file in (folder / "results").rglob("train/state*.safetensors")})
     for line in [line for found in trained for line in training_state.described(found)]:

@@ -181,6 +181,15 @@ class Listing:
     known: Known
 
 
+def is_there(path: str | Path) -> bool:
+    """Whether a file is there, or a folder with anything in it: the folder of an unmounted disk is empty."""
+    try:
+        names = os.listdir(path)
+    except OSError as e:
+        return e.errno not in NOWHERE and os.path.exists(path)  # what cannot be read is told by who reads it
+    return any(not name.startswith(".") and name.lower() not in LITTER for name in names)
+
+
 def listed(paths: Sequence[str], known: Known) -> Listing:
     """List files and folders.
 

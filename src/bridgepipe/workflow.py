@@ -169,7 +169,7 @@ class Pipeline:
         A finished result must not stand on an input that is gone: Snakemake would call it up to date.
         """
         made = {f"results/{name}/model.safetensors" for name in (*self.trained(), *self.imported())}
-        return self._is_fetched(path) or os.path.normpath(path) in made or Path(path).exists()
+        return self._is_fetched(path) or os.path.normpath(path) in made or listing.is_there(path)
 
     def code(self, *files: str) -> list[str]:
         """Source files whose edit makes a cheap result stale."""
@@ -417,7 +417,12 @@ class Pipeline:
             if not self._can_be_had(path):
                 key = next((k for k in ("subset", "image") if getattr(entry, k, None) == path), "path")
                 mend = _how_to_get(f"datasets.{dataset}.{key}", entry.source, path)
-                _stop(UserError(f"dataset '{dataset}' is missing", path, mend))
+                what = (
+                    "an empty folder, as that of a disk that is not mounted"
+                    if os.path.isdir(path)
+                    else "missing"
+                )
+                _stop(UserError(f"dataset '{dataset}' is {what}", path, mend))
         return [path for path in wanted if self._is_fetched(path)]
 
     def listing_of(self, dataset: str) -> list[str]:

@@ -223,6 +223,23 @@ def test_a_folder_that_holds_its_own_stores_is_refused(tmp_path, monkeypatch, ca
     assert "dataset 'mine' is a folder with" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("litter", [[], [".hidden"], ["lost+found"], ["Thumbs.db"]])
+def test_the_empty_folder_of_an_unmounted_disk_stops_a_dry_run(tmp_path, monkeypatch, capsys, litter):
+    """Preparation would run again, and Snakemake removes the stores before it begins."""
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path / "in/1.png", b"x")
+    dataset = {"source": "folder", "path": "in"}
+    first = summary(dataset)
+    Path("in/1.png").unlink()
+    for name in litter:
+        put(tmp_path / "in" / name, b"x")
+    with pytest.raises(SystemExit):
+        pipeline(dataset).listing_of("mine")
+    assert "dataset 'mine' is an empty folder" in capsys.readouterr().err
+    put(tmp_path / "in/1.png", b"x")
+    assert summary(dataset) == first
+
+
 def test_an_unlisted_dataset_costs_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     put(tmp_path / "in/1.png", b"x")

@@ -118,7 +118,7 @@ class _Makeable:
         e = self.resolved.experiments[full]
         imported = hasattr(e, "train") and e.train.published is not None
         files = [*_files_of(e), *([self._workflow.published_weights(full)] if imported else [])]
-        return all(_is_here(Path(file)) for file in files) and all(
+        return all(map(listing.is_there, files)) and all(
             self.experiment(f"{section}/{name}")
             if f"{section}/{name}" in self.resolved.experiments
             else self._from({section.removesuffix("s"): name})
@@ -135,7 +135,7 @@ class _Makeable:
             if extractor.dataset is not None:
                 return self._from({"dataset": extractor.dataset}) and self._from({"dataset": dataset or ""})
             files.append(self._workflow.extractor_file(name))
-        return all(_is_here(Path(file)) for file in files)
+        return all(map(listing.is_there, files))
 
 
 def _resumable(full: str) -> bool:
@@ -149,11 +149,6 @@ def _resumable(full: str) -> bool:
 def _files_of(experiment: Any) -> list[str]:
     """Files that an experiment names."""
     return list(experiment.files().values()) if isinstance(experiment, params.I2SB) else []
-
-
-def _is_here(path: Path) -> bool:
-    """Whether a file or a folder with content is there: the folder of an unmounted disk is empty."""
-    return any(path.iterdir()) if path.is_dir() else path.exists()
 
 
 def _makers() -> Makers:

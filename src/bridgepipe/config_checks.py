@@ -6,7 +6,7 @@ data can tell, such as the classes of an own folder, is left to the jobs that re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,11 @@ from bridgepipe import classes, ilsvrc, names, params
 from bridgepipe.errors import UserError
 from bridgepipe.params import ClassTranslation, Strict
 from bridgepipe.params.boundary import BoundarySearch
-from bridgepipe.params.data import ColorCloud, DigitClasses, Digits
+from bridgepipe.params.data import ColorCloud, Digits, Folder, Pairs
 from bridgepipe.params.experiments import I2SB
 from bridgepipe.params.gaussian import Generation, Guide, Model
 from bridgepipe.params.points import ColorTransfer, Domain, PointModel, PointTranslation, PointWalk
+from bridgepipe.params.unread import unread
 from bridgepipe.released import WEIGHTS
 from bridgepipe.timesteps import respaced, truncated, visited
 
@@ -71,7 +72,8 @@ def problems(full: str, e: Any, own: Mapping[str, Any], defined: Defined) -> Pro
         e: the merged experiment.
         own: what is written in the experiment itself, without what it inherits.
     """
-    yield from _unread(e, own)
+    for key, why in unread(e, own):
+        yield Problem(key, f"nothing reads it: {why}", "remove it")
     yield from _kinds(e, defined)
     for kind, check in CHECKS.items():
         if isinstance(e, kind):
@@ -94,73 +96,6 @@ def extractor_problems(extractor: Any, datasets: Mapping[str, Strict]) -> Proble
     elif missing := {"train", "val"} - set(params.splits_of(dataset)):
         mend = "a classifier is trained on train and tested on val"
         yield Problem("dataset", f"{extractor.dataset} has no split {min(missing)}", mend)
-
-
-# values that nothing reads: key -> whether this experiment reads it, and why not
-
-Rule = tuple[Callable[[Any], bool], str]
-PUBLISHED: Rule = (lambda e: e.train.published is None, "the weights are imported, not trained")
-TRAINING = ("steps", "batch_size", "lr", "lr_gamma", "lr_step", "weight_decay", "ema", "grad_clip")
-TRAINED = {f"train.{key}": PUBLISHED for key in (*TRAINING, "flip", "seed", "log_every")}
-HEADS: Rule = (lambda e: getattr(e.network, "num_head_channels", -1) == -1, "num_head_channels decides")
-SPECTRAL: Rule = (lambda e: e.process.schedule == "shortest_path", "it is of schedule: shortest_path")
-SPECTRUM = {f"process.{key}": SPECTRAL for key in ("c1", "c2", "m", "variant")}
-IMPLICIT: Rule = (lambda e: e.sample.sampler == "implicit", "it is of the implicit sampler")
-GUIDED: Rule = (lambda e: e.sample.guidance != "none", "sample.guidance is none")
-SAMPLED: Rule = (lambda e: e.edit.source == "samples", "it is of edit.source: samples")
-JUDGED: Rule = (lambda e: e.evaluate.classifier is None, "evaluate.classifier tells the attribute")
-ALL_STEPS: Rule = (lambda e: e.translate.nfe is not None, "every step is taken")
-READ: dict[type[Strict], dict[str, Rule]] = {
-    I2SB: {
-        "mask_file": (lambda e: e.masked, "only freeform holes take masks from a file"),
-        "sample.eta": IMPLICIT,
-        "sample.order": IMPLICIT,
-        "sample.dataset": (lambda e: not e.sample.whole, "sample.whole is true"),
-        "train.init": PUBLISHED,
-        "train.new_channels": (
-            lambda e: e.cond_x1 and e.train.init is not None,
-            "it is of cond_x1 with train.init",
-        ),
-        "network.num_heads": HEADS,
-        **TRAINED,
-    },
-    Model: {"network.num_heads": HEADS, **SPECTRUM, **TRAINED},
-    Guide: {"network.num_heads": HEADS, **SPECTRUM, **TRAINED},
-    PointModel: TRAINED,
-    Generation: {"sample.eta": (lambda e: e.sample.sampler == "ddim", "it is of the sampler ddim")},
-    ClassTranslation: {
-        "guide": (lambda e: e.sample.guidance == "classifier", "sample.guidance is not classifier"),
-        "evaluate.label": (lambda e: e.evaluate.classifier is not None, "evaluate.classifier is null"),
-        "sample.scale_encode": GUIDED,
-        "sample.scale_decode": GUIDED,
-    },
-    PointTranslation: {"translate.spacing": ALL_STEPS},
-    ColorTransfer: {"translate.spacing": ALL_STEPS},
-    BoundarySearch: {
-        "edit.generate": SAMPLED,
-        "edit.raw_h": SAMPLED,
-        "edit.eta": (lambda e: e.edit.kind == "ddim", "it is of edit.kind: ddim"),
-        "edit.solver": (
-            lambda e: e.edit.kind == "ddim" and not e.edit.eta,
-            "it is of the way back without noise",
-        ),
-        **{f"evaluate.judge.{key}": JUDGED for key in ("steps", "batch_size", "lr", "seed")},
-    },
-}
-
-
-def _unread(e: Any, own: Mapping[str, Any]) -> Problems:
-    for kind, rules in READ.items():
-        for key, (read, why) in rules.items() if isinstance(e, kind) else ():
-            if _written(own, key.split(".")) and not read(e):
-                yield Problem(key, f"nothing reads it: {why}", "remove it")
-
-
-def _written(own: Any, keys: list[str]) -> bool:
-    """Whether a value, other than null, is written."""
-    for key in keys:
-        own = own.get(key) if isinstance(own, Mapping) else None
-    return own is not None and own is not False
 
 
 # data
@@ -191,19 +126,21 @@ def _pixels(size: tuple[int, int]) -> str:
 
 
 def _at_most(
-    key: str, count: int | None, dataset: Strict, split: str, defined: Defined, label: Label = None
+    key: str, count: int | None, dataset: Strict, split: str, some: Collection[str] | None = None
 ) -> Problems:
-    """More items than a split, or a class of it, has."""
-    most = _most(label, dataset, split)
+    """More items than a split, or some classes in it, have."""
+    most = params.most_of(dataset, split, some)
     if count is not None and most is not None and count > most:
-        yield Problem(key, f"{count} of the {most} items of split {split}", f"take at most {most}")
+        of = "" if some is None else f" that are {classes.brief(sorted(some))}"
+        yield Problem(key, f"{count} of the {most} items of split {split}{of}", f"take at most {most}")
 
 
-def _most(label: Label, dataset: Strict, split: str) -> int | None:
-    if label is None or not isinstance(dataset, Digits | DigitClasses):
-        return params.most_of(dataset, split)
-    digit = classes.name_of(label, params.classes_of(dataset))
-    return names.DIGIT_COUNTS[split][int(digit or 0)]
+def _refused(key: str, call: Callable[[], object], where: str = "") -> Problems:
+    """What a function of other modules refuses."""
+    try:
+        call()
+    except UserError as error:
+        yield Problem(key, error.what + where, error.mend)
 
 
 def _extractors(e: Any, dataset: Strict, defined: Defined) -> Problems:
@@ -312,15 +249,19 @@ def _i2sb(e: I2SB, defined: Defined) -> Problems:
     if size is not None and (found := e.contradiction(size)):
         yield Problem(found[0], found[1], "take images of another size, or change it")
     yield from _size("sample.dataset", e.sampled, size, defined)
-    yield from _at_most("sample.count", e.sample.count, sampled, e.sample.split, defined)
+    yield from _at_most("sample.count", e.sample.count, sampled, e.sample.split)
     if e.study is not None:
-        yield from _at_most("study.count", e.study.count, sampled, e.sample.split, defined)
+        yield from _at_most("study.count", e.study.count, sampled, e.sample.split)
     yield from _extractors(e, dataset, defined)
     yield from _classified(e.evaluate.classifier, sampled, defined)
 
 
 def _model(e: Model | Guide, defined: Defined) -> Problems:
     yield from _trained_size(e, e.dataset, defined)
+    size = params.size_of(defined.datasets[e.dataset])
+    if size is not None and (what := e.process.contradiction(size)):
+        mend = "take c1, c2 and m nearer to the published 1.59, 0.0086 and 2, or variant: exact"
+        yield Problem("process.c1", what, mend)
     if isinstance(e, Guide) or e.conditional:
         yield from _labelled("dataset", e.dataset, defined)
 
@@ -336,10 +277,7 @@ def _generation(e: Generation, defined: Defined) -> Problems:
 
 def _calls(key: str, T: int, solver: str, nfe: int, spacing: str, **way: Any) -> Problems:
     """A number of calls that the process, the solver and the spacing don't give."""
-    try:
-        visited(T, solver, nfe, spacing, **way)
-    except UserError as error:
-        yield Problem(key, error.what, error.mend)
+    yield from _refused(key, lambda: visited(T, solver, nfe, spacing, **way))
 
 
 def _translation(e: ClassTranslation, defined: Defined) -> Problems:
@@ -363,10 +301,13 @@ def _translation(e: ClassTranslation, defined: Defined) -> Problems:
         if a is not None and b and (name := _name_of(e.target, b)) is not None and name not in a:
             what = f"{guide.dataset} of the guide has no class '{name}', which {target.dataset} has"
             yield Problem("guide", what, "name a guide that knows the target's class")
+    yield from _same_end(e, defined)
     yield from _label(e, defined)
     yield from _respacing(e, source.process.T)
     dataset, split = defined.datasets[images], e.sample.split
-    yield from _at_most("sample.count", e.sample.count, dataset, split, defined, e.source)
+    name = _name_of(e.source, params.classes_of(dataset))
+    for key, count in (("sample.count", e.sample.count), ("cycle", e.cycle)):
+        yield from _at_most(key, count, dataset, split, None if name is None else (name,))
     yield from _extractors(e, defined.datasets[target.dataset], defined)
 
 
@@ -385,10 +326,7 @@ def _class_of(key: str, label: Label, dataset: str, defined: Defined) -> Problem
         # a number would be taken for the place in a list of other numbers
         yield Problem(key, f"no class '{label}' in {dataset}", value=str(label), names=known)
         return
-    try:
-        classes.number_of(label, known)
-    except UserError as error:
-        yield Problem(key, f"{error.what} in {dataset}", error.mend)
+    yield from _refused(key, lambda: classes.number_of(label, known), f" in {dataset}")
 
 
 def _classes(dataset: str, defined: Defined) -> tuple[str, ...] | None:
@@ -410,25 +348,42 @@ def _same_class(key: str, label: Label, images: str, trained: str, defined: Defi
         yield Problem(key, f"class {label} is not the same in {images} and {trained}", "give it by its name")
 
 
+def _same_end(e: ClassTranslation, defined: Defined) -> Problems:
+    """Images that are taken back to where they come from."""
+    if len(set(e.models)) == 1:
+        known = _classes(defined.experiments[e.models[0]].dataset, defined)
+        source, target = (_name_of(label, known) or label for label in (e.source, e.target))
+        if source == target or str(source) == str(target):
+            what = (
+                f"source and target are both {'null' if source is None else f'class {source}'} of one model"
+            )
+            yield Problem("target", what, "name another class, or another target_model")
+
+
 def _label(e: ClassTranslation, defined: Defined) -> Problems:
     """The target's class as the classifier numbers it, where it is given."""
-    name = e.evaluate.classifier
+    name, label = e.evaluate.classifier, e.evaluate.label
     extractor = None if name is None else defined.extractors[name]
     if extractor is None:
         return
-    if e.evaluate.label is None and e.target is None:
+    if label is None and e.target is None:
         mend = "give the target's class as the classifier names it, or set evaluate.classifier to null"
         yield Problem("evaluate.label", "no target class", mend)
-    elif e.evaluate.label is None:
-        target = _name_of(e.target, _classes(defined.experiments[e.models[1]].dataset, defined))
+        return
+    target = _name_of(e.target, _classes(defined.experiments[e.models[1]].dataset, defined))
+    if label is None:
         yield from _knows("evaluate.classifier", name, None if target is None else (target,), defined)
-    elif extractor.dataset is not None:
-        yield from _class_of("evaluate.label", e.evaluate.label, extractor.dataset, defined)
+        return
+    if extractor.dataset is not None:
+        yield from _class_of("evaluate.label", label, extractor.dataset, defined)
     else:
-        try:
-            classes.number_of(e.evaluate.label, ilsvrc.classes())
-        except UserError as error:
-            yield Problem("evaluate.label", f"{error.what} in {name}", error.mend)
+        yield from _refused(
+            "evaluate.label", lambda: classes.number_of(label, ilsvrc.classes()), f" in {name}"
+        )
+    known = ilsvrc.classes() if extractor.dataset is None else _classes(extractor.dataset, defined)
+    if target in (known or ()) and _name_of(label, known) not in (target, None):
+        what = f"it is class {_name_of(label, known)} of {name}, the target is {target}"
+        yield Problem("evaluate.label", what, "set it to null")
 
 
 def _respacing(e: ClassTranslation, T: int) -> Problems:
@@ -450,11 +405,9 @@ def _boundary(e: BoundarySearch, defined: Defined) -> Problems:
     yield from _size("dataset", e.dataset, params.size_of(defined.datasets[model.dataset]), defined)
     yield from _attributes(e, dataset, defined)
     yield from _steps(e, model.process.T)
-    train, test = e.search.split, e.search.test
-    yield from _at_most("mixing.images", e.mixing.images, dataset, train, defined)
-    yield from _at_most("search.images", e.search.images, dataset, train, defined)
+    yield from _halves(e, dataset)
     if e.edit.source == "images":
-        yield from _at_most("edit.images", e.edit.images, dataset, test, defined)
+        yield from _at_most("edit.images", e.edit.images, dataset, e.search.test)
     yield from _extractors(e, dataset, defined)
     yield from _classified(e.evaluate.classifier, dataset, defined)
 
@@ -489,11 +442,47 @@ def _attributes(e: BoundarySearch, dataset: Strict, defined: Defined) -> Problem
             if name in known and name not in told:
                 mend = "set evaluate.classifier to null, so that a judge is trained"
                 yield Problem(key, f"the classes don't tell {name}", mend)
-    if e.attribute in known and e.attribute not in names.DIGIT_MEASURES:
-        if e.search.threshold is not None:
-            yield Problem("search.threshold", f"{e.attribute} is either there or not", "set it to null")
-        if e.search.middle:
-            yield Problem("search.middle", f"{e.attribute} is either there or not", "set it to 0")
+
+
+def _halves(e: BoundarySearch, dataset: Strict) -> Problems:
+    """Images with and without the attribute: whether there are both, and enough."""
+    if e.attribute in names.DIGIT_MEASURES:
+        yield from _measured(e, dataset)
+        return
+    for key, unset in (("threshold", None), ("middle", 0.0)):
+        if getattr(e.search, key) != unset:
+            mend = f"set it to {'null' if unset is None else 0}"
+            yield Problem(f"search.{key}", f"{e.attribute} is either there or not", mend)
+    known, split = set(params.classes_of(dataset) or ()), e.search.split
+    having = known & set(names.DIGITS_WITH.get(e.attribute, (e.attribute,)))
+    against = known if e.against is None else known & set(names.DIGITS_WITH.get(e.against, (e.against,)))
+    lacking = against - having
+    if not known or not against:
+        return  # only data can tell
+    if not having or not lacking:
+        what = f"no image of {e.dataset} {'has' if not having else 'lacks'} {e.attribute}"
+        yield Problem("attribute" if e.against is None else "against", what, "name another")
+        return
+    yield from _at_most("mixing.images", e.mixing.images, dataset, split, having | lacking)
+    yield from _at_most("search.images", e.search.images, dataset, split, having | lacking)
+    fewer = min(having, lacking, key=lambda half: params.most_of(dataset, split, half) or 0)
+    yield from _at_most("mixing.folds", e.mixing.folds, dataset, split, fewer)
+
+
+def _measured(e: BoundarySearch, dataset: Strict) -> Problems:
+    """An attribute that is a number, which a threshold cuts."""
+    if e.against is not None:
+        yield Problem("against", f"{e.attribute} is measured on every image", "set it to null")
+    least, most = names.DIGIT_RANGES[e.attribute]
+    if e.search.threshold is not None and not least < e.search.threshold < most:
+        what = f"{e.attribute} is between {least} and {most}, the threshold {e.search.threshold}"
+        yield Problem("search.threshold", what, "take a number between them, or null")
+    yield from _at_most("search.images", e.search.images, dataset, e.search.split)
+    count = params.most_of(dataset, e.search.split)
+    left = None if count is None else count - round(e.search.middle * count)
+    if left is not None and e.mixing.images > left:
+        what = f"{e.mixing.images} of the {left} images that search.middle: {e.search.middle} leaves"
+        yield Problem("mixing.images", what, f"take at most {left}, or a smaller middle")
 
 
 def _folder_attributes(e: BoundarySearch, folders: tuple[str, ...] | None) -> Problems:
@@ -543,7 +532,7 @@ def _points(e: PointModel, defined: Defined) -> Problems:
         yield from _calls("sample.nfe", e.process.T, how.solver, how.nfe, how.spacing)
         encode = PointWalk(solver=how.solver, nfe=how.nfe, spacing=how.spacing)
         yield from _walk("sample.nfe", encode, e.process.T)
-        yield from _at_most("sample.latents", e.sample.latents, defined.datasets[e.dataset], "test", defined)
+        yield from _at_most("sample.latents", e.sample.latents, defined.datasets[e.dataset], "test")
 
 
 def _between(e: PointTranslation | ColorTransfer, defined: Defined) -> Problems:
@@ -557,8 +546,8 @@ def _between(e: PointTranslation | ColorTransfer, defined: Defined) -> Problems:
     if isinstance(e, PointTranslation):
         for name, walk in e.cycle.items():
             yield from _walk(f"cycle.{name}.nfe", walk, source.process.T)
-        yield from _at_most("count", e.count, a, "test", defined)
-        yield from _at_most("cycle_count", e.cycle_count, a, "test", defined)
+        yield from _at_most("count", e.count, a, "test")
+        yield from _at_most("cycle_count", e.cycle_count, a, "test")
     elif isinstance(a, ColorCloud) and isinstance(b, ColorCloud):
         if a.space != b.space:
             yield Problem("target", f"colours of {a.space} and of {b.space}", "take one space for both")
@@ -604,11 +593,9 @@ def _released(full: str, e: Any, defined: Defined) -> Problems:
         else:
             yield Problem(key, what, value=name, names=fitting)
         return
-    for setting, expected in weights.settings.items():
-        found = _value(e, setting)
-        if not _agrees(found, expected):
-            what = f"{name} has {setting} {_shown(expected)}, the experiment {_shown(found)}"
-            yield Problem(setting, what, f"set it to {_shown(expected)}, or import other weights")
+    for setting, expected, found in weights.differences(e):
+        what = f"{name} has {setting} {expected}, the experiment {found}"
+        yield Problem(setting, what, f"set it to {expected}, or import other weights")
     dataset = defined.datasets[e.dataset]
     size, known = params.size_of(dataset), params.classes_of(dataset)
     if weights.size is not None and size not in (None, (weights.size, weights.size)):
@@ -616,27 +603,18 @@ def _released(full: str, e: Any, defined: Defined) -> Problems:
             f"{name} is of {weights.size} x {weights.size} pixels, {e.dataset} of {_pixels(size or (0, 0))}"
         )
         yield Problem("dataset", what, "name a dataset of that size, or other weights")
+    if weights.trained_on is not None and not _fits(dataset, weights.trained_on):
+        what = f"{name} was trained on {' '.join(filter(None, weights.trained_on))}, not on {e.dataset}"
+        yield Problem("dataset", what, "name that dataset, or other weights")
     if weights.classes is not None and known is not None and len(known) != weights.classes:
         what = f"{name} has {weights.classes} classes, {e.dataset} {len(known)}"
         yield Problem("dataset", what, "name the dataset that it was trained on, or other weights")
 
 
-def _value(e: Any, key: str) -> Any:
-    for part in key.split("."):
-        e = getattr(e, part, None)
-    return e
-
-
-def _agrees(found: Any, expected: Any) -> bool:
-    if isinstance(expected, tuple) and isinstance(found, str):
-        return found in expected
-    if isinstance(expected, tuple) and isinstance(found, Iterable):
-        return list(found) == list(expected)
-    return found == expected
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, tuple):
-        texts = all(isinstance(part, str) for part in value)
-        return " or ".join(value) if texts and value else f"[{', '.join(map(str, value))}]"
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+def _fits(dataset: Strict, trained_on: tuple[str, str | None]) -> bool:
+    """Whether a dataset may hold pictures of what weights know: of one's own pictures a person knows it."""
+    values = dataset.model_dump()
+    part = values.get("category") or values.get("domain")
+    return isinstance(dataset, Folder | Pairs) or (
+        values["source"] == trained_on[0] and part in (None, trained_on[1])
+    )

@@ -25,7 +25,9 @@ IMAGENET_CLASSES = 1000
 # What is known of every digit: of its label, of its pixels, as its store has it.
 DIGIT_LABELS = ("loop", "even")
 DIGIT_MEASURES = ("ink", "slant")
+DIGIT_RANGES = {"ink": (0.1806, 0.4229), "slant": (-0.3505, 0.3157)}  # of the 8x8 images
 DIGIT_STORED = ("even", "has_loop", "ink", "slant")
+DIGITS_WITH = {"loop": tuple("0689"), "has_loop": tuple("0689"), "even": tuple("02468")}
 # The columns of CelebAMask-HQ-attribute-anno.txt.
 _CELEBA = (
     "5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair "
@@ -72,3 +74,16 @@ PUBLISHED_COUNTS = {
     ("afhq", "train"): 14_630,
     ("afhq", "val"): 1_500,
 }
+# the same of each class, or of the largest
+CLASS_COUNTS = {
+    ("cifar10", "train"): 5_000,
+    ("cifar10", "test"): 1_000,
+    ("imagenet", "train"): 1_300,
+    ("imagenet", "val"): 50,
+    ("i2sb-lmdb", "train"): 1_300,
+    ("i2sb-lmdb", "val"): 50,
+    ("afhq", "train"): 5_153,
+    ("afhq", "val"): 500,
+}
+# height and width in pixels of what the splits take of each of the two photographs
+PHOTO_REGIONS = {"train": (427, 448), "val": (213, 192), "test": (214, 192)}

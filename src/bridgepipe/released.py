@@ -5,8 +5,9 @@ Free of torch, so that params.yaml is compared with them before anything runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 from bridgepipe.names import IMAGENET_CLASSES, MIXTURE
@@ -58,6 +59,7 @@ class Weights:
         says: other keys and their values.
         size: of the images; None of points.
         classes: number of classes of the data; None: any.
+        trained_on: source of the data that the weights know, and its category or domain; None: any.
     """
 
     method: str
@@ -65,12 +67,35 @@ class Weights:
     says: Mapping[str, Any] = field(default_factory=dict)
     size: int | None = SIZE
     classes: int | None = None
+    trained_on: tuple[str, str | None] | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
         """Dotted keys of the experiment and their values."""
         network = {f"network.{k}": v for k, v in self.network.items() if k not in IMPLIED}
         return {**self.says, **network}
+
+    def differences(self, experiment: Any) -> Iterator[tuple[str, str, str]]:
+        """Keys of an experiment that say something else: key, what is expected, what is found."""
+        for key, expected in self.settings.items():
+            found = reduce(lambda section, part: getattr(section, part, None), key.split("."), experiment)
+            if not _agrees(found, expected):
+                yield key, _shown(expected), _shown(found)
+
+
+def _agrees(found: Any, expected: Any) -> bool:
+    if isinstance(expected, tuple) and isinstance(found, str):
+        return found in expected
+    if isinstance(expected, tuple) and isinstance(found, Iterable):
+        return list(found) == list(expected)
+    return bool(found == expected)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        texts = all(isinstance(part, str) for part in value)
+        return " or ".join(value) if texts and value else f"[{', '.join(map(str, value))}]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _i2sb(corruption: str) -> dict[str, Any]:
@@ -100,10 +125,19 @@ WEIGHTS: dict[str, Weights] = {
         {"process.schedule": "linear", "process.T": 1000, "pool": "attention"},
         classes=IMAGENET_CLASSES,
     ),
-    "ilvr/afhq-dog": Weights("model", {"kind": "adm", **IDDPM_256}, _gaussian(True, conditional=False)),
+    "ilvr/afhq-dog": Weights(
+        "model",
+        {"kind": "adm", **IDDPM_256},
+        _gaussian(True, conditional=False),
+        trained_on=("afhq", "dog"),
+    ),
     **{
-        f"sdedit/{name}": Weights("model", {"kind": "ddpm", **DDPM_256}, _gaussian(False))
-        for name in ("celebahq", "bedroom", "church")
+        f"sdedit/{name}": Weights("model", {"kind": "ddpm", **DDPM_256}, _gaussian(False), trained_on=data)
+        for name, data in {
+            "celebahq": ("celebahq", None),
+            "bedroom": ("lsun", "bedroom"),
+            "church": ("lsun", "church_outdoor"),
+        }.items()
     },
     "ddib/synthetic": Weights(
         "ddib/sample",

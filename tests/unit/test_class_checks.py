@@ -93,7 +93,12 @@ def test_a_guide_of_all_digits_leads_to_a_model_of_some() -> None:
 
 def test_translation_without_a_target_class_has_none_to_recognise() -> None:
     told = values()
-    plain = {"source_model": "ddpm", "sample": {"guidance": "none"}, "scales": ["demo"]}
+    plain = {
+        "source_model": "ddpm",
+        "target_model": "ddpm-seed1",
+        "sample": {"guidance": "none"},
+        "scales": ["demo"],
+    }
     told["experiments"]["ddib/classes"]["plain"] = plain
     with pytest.raises(UserError, match=r"no target class.*set evaluate.classifier to null"):
         config.Resolved(told)

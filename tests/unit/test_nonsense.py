@@ -30,7 +30,7 @@ KEPT = {
     "ddib/points": ["moons-checkerboard"],
     "ddib/cloud": ["china-rgb", "flower-rgb", "china-lab"],
     "ddib/color": ["rgb"],
-    "boundary": ["loop", "ink", "smiling", "dog"],
+    "boundary": ["loop", "ink", "slant", "smiling", "dog"],
     "i2sb": ["jpeg-5", "inpaint-freeform1020", "sr4x-pool", "edges"],
 }
 
@@ -165,6 +165,9 @@ B, C, P = (
     "experiments ddib/classes 3-8",
     "experiments ddib/points moons-checkerboard",
 )
+INK, SLANT = ("experiments boundary ink", "experiments boundary slant")
+SPECTRAL = {"schedule": "shortest_path"}
+THREES = {"attribute": "3", "against": "8", "scales": ["demo"]}
 D, COLOR = "experiments ddib/sample moons", "experiments ddib/color rgb"
 PAPER = {"celebahq", "imagenet256", "afhq-dog"}  # exist at that scale only
 EIGHT = {"source": "digits", "size": 8}
@@ -335,6 +338,44 @@ DIRECTED: list[tuple[str, Any, str]] = [
     ("experiments model imagenet256 conditional", False, "conditional true, the experiment false"),
     ("experiments model imagenet256 dataset", "celebahq", "celebahq has no classes"),
     ("experiments guide imagenet256 dataset", "afhq", "1000 classes, afhq 3"),
+    ("experiments model celebahq train published", "sdedit/church", "trained on lsun church_outdoor"),
+    ("experiments model celebahq dataset", "lsun-church", "sdedit/celebahq was trained on celebahq, not on"),
+    ("experiments model celebahq train published", "sdedit/bedroom", "trained on lsun bedroom"),
+    ("experiments model afhq-dog dataset", "celebahq", "ilvr/afhq-dog was trained on afhq dog"),
+    # networks beyond any memory
+    (
+        f"{M} network",
+        {"model_channels": 2048, "channel_mult": [1, 64, 64]},
+        "parameters; at most 2,000,000,000",
+    ),
+    (
+        f"{J} network",
+        {"model_channels": 2048, "channel_mult": [1, 1, 2, 2]},
+        "at most 2,000,000,000 are taken",
+    ),
+    (f"{G} network", {"model_channels": 1024, "channel_mult": [1, 4, 8]}, "at most 2,000,000,000"),
+    (
+        f"{M} network",
+        {"kind": "ddpm", "ch": 1024, "ch_mult": [1, 8], "attn_resolutions": []},
+        "at most 2,000",
+    ),
+    # spectra without a schedule
+    *[
+        (f"{M} process", {**SPECTRAL, "c1": c1, "c2": c2, "m": m, "variant": "published"}, line)
+        for c1, c2, m, line in (
+            (1.0, 0.5, 300.0, "the power at frequency 0 is 10^90"),
+            (1.0, 1.5, 300.0, "is 10^-"),
+            (1e-300, 0.5, 2.0, "is 10^-299"),
+            (1e-9, 0.5, 2.0, "lost to rounding"),
+            (1.0, 1.0, 2.0, "the power at frequency 0 is 1, where"),
+            (4.0, 1.0, 2.0, "the power at frequency 1 is 1, where"),
+            (1.0, 1.0, 1e-9, "is 1, where"),
+            (1e6, 1e6, 1.0, "is 1, where"),
+            (1.59, 0.0086, 6.0, "lost to rounding"),
+        )
+    ],
+    (f"{M} process", {**SPECTRAL, "c1": 1e-300, "c2": 0.5, "m": 2.0}, "lost to rounding"),
+    (f"{M} process", {**SPECTRAL, "c1": 1.0, "c2": 0.5, "m": 300.0}, "lost to rounding"),
     # Gaussian models
     (f"{M} process", {"T": 20}, "needs T above 20"),
     (f"{M} process", {"T": 10**9}, "process.T"),
@@ -444,6 +485,16 @@ DIRECTED: list[tuple[str, Any, str]] = [
         )
     ],
     (f"{C} cycle", 0, "is 0"),
+    (f"{C} cycle", 38, "38 of the 37 items of split test that are 3"),
+    (f"{C} target", 3, "source and target are both class 3 of one model"),
+    (f"{C} target", "3", "source and target are both class 3"),
+    (f"{C} evaluate", {"label": 3}, "it is class 3 of digits-16-classifier, the target is 8"),
+    (f"{C} evaluate", {"label": "9"}, "it is class 9 of digits-16-classifier, the target is 8"),
+    ("experiments ddib/classes 3-8-separate evaluate label", 3, "the target is 8"),
+    ("experiments ddib/classes 260-261 target", 260, "both class n"),
+    ("experiments ddib/classes 260-261 cycle", 51, "51 of the 50 items of split val"),
+    ("experiments ddib/classes 260-261 sample", {"count": 51}, "51 of the 50 items of split val"),
+    ("experiments ddib/classes 260-261 evaluate label", 262, "of resnet50, the target is n"),
     # boundaries
     (f"{B} attribute", "lop", "did you mean 'loop'"),
     (f"{B} attribute", "Smiling", "no attribute 'Smiling'"),
@@ -479,6 +530,22 @@ DIRECTED: list[tuple[str, Any, str]] = [
     (f"{B} search", {"middle": 0.3}, "loop is either there or not"),
     (f"{B} search", {"middle": 1.0}, "is 1.0"),
     (f"{B} search", {"C": 0.0}, "is 0"),
+    (f"{B} against", "8", "no image of digits-16 lacks loop"),
+    (f"{INK} against", "3", "ink is measured on every image"),
+    *[
+        (f"{INK} search threshold", value, "ink is between 0.1806 and 0.4229")
+        for value in (50.0, -1.0, 0.0, 1.0, 0.5)
+    ],
+    (f"{SLANT} search threshold", 2.0, "slant is between"),
+    (f"{INK} search", {"middle": 0.999}, "less than or equal to 0.95"),
+    (f"{INK} search", {"middle": 0.9}, "200 of the 126 images that search.middle: 0.9 leaves"),
+    (f"{INK} mixing", {"images": 900}, "900 of the 881 images that search.middle: 0.3 leaves"),
+    (f"{INK} search", {"images": 1259}, "1259 of the 1258 items"),
+    ("experiments boundary threes", {**THREES, "mixing": {"images": 300}}, "300 of the 250 items of split t"),
+    ("experiments boundary threes", {**THREES, "search": {"images": 251}}, "train that are 3, 8"),
+    ("experiments boundary threes", {**THREES, "mixing": {"folds": 123, "images": 246}}, "123 of the 122"),
+    ("experiments boundary dog search threshold", 0.5, "dog is either there or not"),
+    ("experiments boundary dog mixing", {"images": 10_307}, "10307 of the 10306 items of split train"),
     (f"{B} mixing", {"last": 1000}, "take 1 to 999"),
     (f"{B} mixing", {"last": 10}, "there are 11 indices"),
     (f"{B} mixing", {"count": 1}, "is 1"),
@@ -671,6 +738,80 @@ def test_digits_are_counted_as_they_are_divided() -> None:
         for split, items in divide(digit_items((8, 8)), FRACTIONS, seed).items():
             counts = Counter(item.label for item in items)
             assert tuple(counts[digit] for digit in range(10)) == names.DIGIT_COUNTS[split]
+
+
+def test_measures_of_digits_lie_where_thresholds_may() -> None:
+    from bridgepipe.datasets.digits import digit_items
+
+    items = digit_items((8, 8))
+    for name, (least, most) in names.DIGIT_RANGES.items():
+        values = [item.attributes[name] for item in items]
+        assert least == pytest.approx(min(values), abs=1e-4)
+        assert most == pytest.approx(max(values), abs=1e-4)
+    for name in ("even", "has_loop"):
+        assert {str(item.label) for item in items if item.attributes[name]} == set(names.DIGITS_WITH[name])
+
+
+@pytest.mark.parametrize("size", [16, 64, 150])
+def test_patches_of_photographs_are_counted_as_they_are_cut(size: int) -> None:
+    from bridgepipe.datasets.photos import _patches, _plain
+
+    dataset = params.data.Photos(source="photos", size=size)
+    for split, items in _patches(size, None, _plain).items():
+        assert params.most_of(dataset, split) == len(items)
+        assert params.most_of(dataset, split, ["china"]) == sum(item.label == 0 for item in items)
+
+
+def test_networks_have_about_as_many_parameters_as_told() -> None:
+    import torch
+
+    from bridgepipe.networks import adm, ddpm
+    from bridgepipe.params.experiments import parameters
+
+    def about(network: torch.nn.Module) -> Any:
+        return pytest.approx(sum(p.numel() for p in network.parameters()), rel=0.05)
+
+    wide, plain = (1, 1, 2, 2, 4, 4), (1, 2, 2)
+    with torch.device("meta"):
+        published = adm.UNet(
+            256, 3, 256, 6, 2, (8, 16, 32), 0.0, wide, use_scale_shift_norm=True, resblock_updown=True
+        )
+        small = adm.UNet(16, 3, 32, 3, 1, (2,), 0.0, plain)
+        faces = ddpm.UNet(256, 3, 128, 3, 2, (16,), 0.0, wide)
+    assert parameters(256, wide, 2, [False] * 3 + [True] * 3, True, True) == about(published)
+    assert parameters(32, plain, 1, [False, True, False]) == about(small)
+    assert parameters(128, wide, 2, [False] * 4 + [True, False]) == about(faces)
+
+
+@pytest.mark.parametrize("variant", ["published", "exact"])
+@pytest.mark.parametrize(
+    "constants", [(1.59, 0.0086, 2.0), (1.59, 0.0086, 4.0), (1e4, 2.0, 3.0), (1e-3, 0.1, 1.0)]
+)
+@pytest.mark.parametrize("size", [(16, 16), (24, 16)])
+def test_accepted_spectra_give_schedules_that_fall_at_every_step(
+    size: tuple[int, int], constants: tuple[float, float, float], variant: Any
+) -> None:
+    import numpy as np
+
+    from bridgepipe.params.gaussian import Noising, frequencies
+    from bridgepipe.processes import schedules
+
+    c1, c2, m = constants
+    noising = Noising(schedule="shortest_path", c1=c1, c2=c2, m=m, variant=variant)
+    assert noising.contradiction(size) is None
+    alpha_bar = schedules.shortest_path(noising.T, size, c1, c2, m, variant)
+    assert 0 < alpha_bar.min() < alpha_bar.max() < 1
+    assert (np.diff(alpha_bar, axis=0) < 0).all()
+    found = np.unique(schedules.radial_frequency(size).round(9))
+    assert np.unique(np.round(frequencies(size), 9)) == pytest.approx(found)
+
+
+def test_what_an_exact_schedule_gives_where_the_published_one_divides_by_zero() -> None:
+    from bridgepipe.params.gaussian import Noising
+
+    flat = {"schedule": "shortest_path", "c1": 1.0, "c2": 1.0, "m": 2.0}
+    assert "divides by 0" in str(Noising(**flat).contradiction((16, 16)))
+    assert Noising(**flat, variant="exact").contradiction((16, 16)) is None
 
 
 def test_published_weights_are_those_of_sources_yaml() -> None:

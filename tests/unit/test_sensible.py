@@ -222,6 +222,33 @@ SENSIBLE: dict[str, dict[str, Any]] = {
             }
         },
     },
+    "classes, label by hand": {
+        "ddib/classes": {"a": {"source": 5, "target": 6, "cycle": 36, "evaluate": {"label": "6"}}}
+    },
+    "same class, two networks": {
+        "model": {"a": {"conditional": True, "train": {"seed": 5}}},
+        "ddib/classes": {
+            "a": {
+                "source": 5,
+                "target": 5,
+                "source_model": "conditional",
+                "target_model": "a",
+                **translation(),
+            }
+        },
+    },
+    "published weights of churches for one's own": {
+        "datasets": {"mine": folder(256)},
+        "model": {
+            "a": {
+                "dataset": "mine",
+                "process": {"prediction": "eps"},
+                "network": {**DDPM, "ch": 128, "ch_mult": [1, 1, 2, 2, 4, 4], "num_res_blocks": 2}
+                | {"attn_resolutions": [16]},
+                "train": {"published": "sdedit/church"},
+            }
+        },
+    },
     "one folder to another": {
         "datasets": {"mine": folder(16), "other": folder(16, path="/my/others")},
         "model": {"a": {"dataset": "mine"}, "b": {"dataset": "other"}},
@@ -241,6 +268,15 @@ SENSIBLE: dict[str, dict[str, Any]] = {
     "boundary at a step": {"boundary": {"a": {"attribute": "loop", "search": {"t": 300}}}},
     "boundary of ink": {
         "boundary": {"a": {"attribute": "ink", "search": {"middle": 0.3}, "edit": {"start": -5, "end": 5}}}
+    },
+    "boundary of ink, cut by hand": {
+        "boundary": {"a": {"attribute": "ink", "search": {"threshold": 0.3, "images": 1258}}}
+    },
+    "boundary of two classes, all of them": {
+        "boundary": {"a": {"attribute": "3", "against": "8", "mixing": {"images": 247, "folds": 60}}},
+    },
+    "boundary of even ones among those with a loop": {
+        "boundary": {"a": {"attribute": "even", "against": "loop"}}
     },
     "boundary of a folder": {
         "datasets": {"mine": folder(16)},
@@ -307,7 +343,7 @@ WRONG_AT_PAPER = {
     "folder, restored": "images of imagenet256-10k have 256 x 256 pixels, not 64 x 64",
     "digits, few times": "sample.nfe must be below interval (100), is 999",
     "cifar10, restored": "unknown name 'test'",
-    "model, few times": "nfe is 4000, the process has 100 steps",
+    "model, few times": "nfe is 4000: the process has 100 steps",
     "classes, two networks": "models and guide have different processes",
     "boundary of ink": "celebahq has no attribute 'ink'",
     "points, few of them": "90000 of the 20000 items",

@@ -12,9 +12,9 @@ from PIL import Image
 
 from bridgepipe.datasets.images import Size, height_width
 from bridgepipe.datasets.items import FRACTIONS, Item, divide, write_splits
-from bridgepipe.names import DIGITS
+from bridgepipe.names import DIGITS, DIGITS_WITH
 
-HAS_LOOP = {0, 6, 8, 9}
+HAS_LOOP = {int(digit) for digit in DIGITS_WITH["loop"]}
 CLASSES = list(DIGITS)
 
 

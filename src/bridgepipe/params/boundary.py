@@ -79,7 +79,7 @@ class Search(Strict):
     solver: Literal["gram", "svc"] = Field("gram", description="svc: as published; gram: the same, faster")
     balance: Literal["none", "weights", "subsample"] = "none"
     threshold: float | None = Field(None, description="above it lies the attribute; null: the median")
-    middle: float = Field(0.0, ge=0, lt=1, description="share of unclear images that is left out")
+    middle: float = Field(0.0, ge=0, le=0.95, description="share of unclear images that is left out")
 
     @model_validator(mode="after")
     def _possible(self) -> Search:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -260,14 +261,27 @@ def size_of(dataset: Strict) -> tuple[int, int] | None:
     return (size, size) if isinstance(size, int) else size
 
 
-def most_of(dataset: Strict, split: str) -> int | None:
-    """How many items a split has, or at most; None where only data can tell."""
+def most_of(dataset: Strict, split: str, classes: Collection[str] | None = None) -> int | None:
+    """How many items a split has, or some classes in it, or at most; None where only data can tell."""
     if isinstance(dataset, PointSet):
         return dataset.count
     if isinstance(dataset, Digits | DigitClasses):
-        digits = range(10) if isinstance(dataset, Digits) else dataset.classes
-        return sum(names.DIGIT_COUNTS[split][digit] for digit in digits)
-    return names.PUBLISHED_COUNTS.get((dataset.model_dump()["source"], split))
+        digits = classes_of(dataset) if classes is None else classes
+        return sum(names.DIGIT_COUNTS[split][int(digit)] for digit in digits or ())
+    if isinstance(dataset, Photos):
+        step = max(dataset.size // (4 if split == "train" else 2), 1)
+        down, across = ((side - dataset.size) // step + 1 for side in names.PHOTO_REGIONS[split])
+        return down * across * (len(names.PHOTOS) if classes is None else len(classes))
+    if isinstance(dataset, LSUN):
+        return dataset.limit
+    values = dataset.model_dump()
+    key = (values["source"], split)
+    some = 1 if values.get("domain") else None if classes is None else len(classes)
+    return names.PUBLISHED_COUNTS.get(key) if some is None else _of_classes(key, some)
+
+
+def _of_classes(key: tuple[str, str], count: int) -> int | None:
+    return count * names.CLASS_COUNTS[key] if key in names.CLASS_COUNTS else None
 
 
 def folders_of(dataset: Strict) -> set[str] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -89,6 +89,10 @@ class Network(Strict):
     def contradiction(self, size: tuple[int, int]) -> tuple[str, str] | None:
         """The key that does not go with images of a size, or with the other keys, and why; None: all do."""
         levels = len(self.channel_mult)
+        attends = [2**level in self.attention_resolutions for level in range(levels)]
+        unet = (self.model_channels, self.channel_mult, self.num_res_blocks, attends)
+        if what := too_large(parameters(*unet, self.use_scale_shift_norm, self.resblock_updown)):
+            return "channel_mult", what
         if what := too_small(size, levels, self.model_channels * self.channel_mult[-1]):
             return "channel_mult", what
         rates = [2**level for level in range(levels)]
@@ -299,6 +303,7 @@ class I2SB(Strict):
         return found and (f"network.{found[0]}", found[1])
 
 
+MOST = 2_000_000_000  # parameters: training holds four numbers for each, 32 GB
 GROUPS = 32  # of group normalisation
 MASKS = (256, 256)  # published freeform ones
 
@@ -315,6 +320,53 @@ def too_small(size: tuple[int, int], levels: int, channels: int) -> str | None:
     if size[0] * size[1] * channels <= GROUPS * factor**2:
         return f"{levels} levels leave one pixel of {channels} channels: take fewer levels, or more channels"
     return None
+
+
+def too_large(count: int) -> str | None:
+    """Why a network of so many parameters cannot be trained; None: it can."""
+    return f"a U-Net of about {count:,} parameters; at most {MOST:,} are taken" if count > MOST else None
+
+
+def parameters(
+    first: int,
+    multipliers: Sequence[int],
+    blocks: int,
+    attends: Sequence[bool],
+    scale_shift: bool = False,
+    resblocks: bool = False,
+) -> int:
+    """Weights of a U-Net to within a few per cent: those of its convolutions, attentions and embeddings.
+
+    Args:
+        first: channels of the first level, of which the multipliers give those of every level.
+        blocks: per level.
+        attends: whether a level has attention.
+        scale_shift, resblocks: of `Network`.
+    """
+
+    def block(before: int, after: int) -> int:
+        embedded = (8 if scale_shift else 4) * first * after
+        return 9 * after * (before + after) + embedded + (before * after if before != after else 0)
+
+    def resampled(level: int) -> int:
+        return block(widths[level], widths[level]) if resblocks else 9 * widths[level] ** 2
+
+    widths = [first * multiplier for multiplier in multipliers]
+    attention = [4 * width**2 * attended for width, attended in zip(widths, attends, strict=True)]
+    last, channels, skips = widths[-1], first, [first]
+    total = 20 * first**2 + 2 * block(last, last) + 4 * last**2
+    total += 2 * sum(resampled(level) for level in range(len(widths) - 1))
+    for level, width in enumerate(widths):
+        for _ in range(blocks):
+            total += block(channels, width) + attention[level]
+            channels = width
+            skips.append(width)
+        skips += [width] * (level < len(widths) - 1)
+    for level, width in reversed(list(enumerate(widths))):
+        for _ in range(blocks + 1):
+            total += block(channels + skips.pop(), width) + attention[level]
+            channels = width
+    return total
 
 
 def listed(values: Iterable[Any]) -> str:

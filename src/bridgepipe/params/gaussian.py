@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -23,7 +24,15 @@ from bridgepipe.params.common import (
     Variant,
     Width,
 )
-from bridgepipe.params.experiments import Distribution, Network, Recipe, listed, too_small
+from bridgepipe.params.experiments import (
+    Distribution,
+    Network,
+    Recipe,
+    listed,
+    parameters,
+    too_large,
+    too_small,
+)
 
 Constant = Annotated[float, Field(gt=0, le=1e6)]
 
@@ -51,6 +60,34 @@ class Noising(Strict):
             raise ValueError("c1, c2 and m go together")
         check_betas(self.schedule, self.T)
         return self
+
+    def contradiction(self, size: tuple[int, int]) -> str | None:
+        """Why the constants give images of a size no schedule that falls at every step; None: they do.
+
+        alpha_bar is (1 - S^tau) / (1 - S): at every power S its steps have to be above the rounding.
+        """
+        if self.schedule != "shortest_path" or self.c1 is None or self.c2 is None or self.m is None:
+            return None
+        published = self.variant == "published"
+        rounding, largest = (2**-24, 87.0) if published else (2**-53, 700.0)
+        for k in frequencies(size):
+            log = math.log(self.c1) - self.m * math.log(self.c2 + k)
+            if abs(log) > largest:
+                return f"the power at frequency {k:.3g} is 10^{log / math.log(10):.0f}"
+            if published and abs(log) / self.T < rounding:
+                return f"the power at frequency {k:.3g} is 1, where the published formula divides by 0"
+            if log < 0 and math.exp(log) * -log / self.T < rounding:
+                return f"the power {math.exp(log):.1e} at frequency {k:.3g} is lost to rounding"
+        return None
+
+
+def frequencies(size: tuple[int, int]) -> list[float]:
+    """Distinct radial frequencies of images, in cycles per shorter side, ascending."""
+    height, width = size
+    squares = {
+        (y / height) ** 2 + (x / width) ** 2 for y in range(height // 2 + 1) for x in range(width // 2 + 1)
+    }
+    return [min(size) * math.sqrt(square) for square in sorted(squares)]
 
 
 def check_betas(schedule: str, T: int) -> None:
@@ -92,9 +129,12 @@ class DdpmNetwork(Strict):
 
     def contradiction(self, size: tuple[int, int]) -> tuple[str, str] | None:
         """The key that does not go with images of a size, and why; None: all do."""
+        sizes = [max(size) // 2**level for level in range(len(self.ch_mult))]
+        attends = [side in self.attn_resolutions for side in sizes]
+        if what := too_large(parameters(self.ch, self.ch_mult, self.num_res_blocks, attends)):
+            return "ch_mult", what
         if what := too_small(size, len(self.ch_mult), self.ch * self.ch_mult[-1]):
             return "ch_mult", what
-        sizes = [max(size) // 2**level for level in range(len(self.ch_mult))]
         if none := [side for side in self.attn_resolutions if side not in sizes]:
             return "attn_resolutions", f"no level has {none[0]} pixels; they have {listed(sizes)}"
         return None

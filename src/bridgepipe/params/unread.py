@@ -1,0 +1,83 @@
+"""Values that nothing reads where they are written, by their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from bridgepipe.params.boundary import BoundarySearch
+from bridgepipe.params.common import Strict
+from bridgepipe.params.ddib import ClassTranslation
+from bridgepipe.params.experiments import I2SB
+from bridgepipe.params.gaussian import Generation, Guide, Model
+from bridgepipe.params.points import ColorTransfer, PointModel, PointTranslation
+
+Rule = tuple[Callable[[Any], bool], str]
+PUBLISHED: Rule = (lambda e: e.train.published is None, "the weights are imported, not trained")
+TRAINING = ("steps", "batch_size", "lr", "lr_gamma", "lr_step", "weight_decay", "ema", "grad_clip")
+TRAINED = {f"train.{key}": PUBLISHED for key in (*TRAINING, "flip", "seed", "log_every")}
+HEADS: Rule = (lambda e: getattr(e.network, "num_head_channels", -1) == -1, "num_head_channels decides")
+SPECTRAL: Rule = (lambda e: e.process.schedule == "shortest_path", "it is of schedule: shortest_path")
+SPECTRUM = {f"process.{key}": SPECTRAL for key in ("c1", "c2", "m", "variant")}
+IMPLICIT: Rule = (lambda e: e.sample.sampler == "implicit", "it is of the implicit sampler")
+GUIDED: Rule = (lambda e: e.sample.guidance != "none", "sample.guidance is none")
+SAMPLED: Rule = (lambda e: e.edit.source == "samples", "it is of edit.source: samples")
+JUDGED: Rule = (lambda e: e.evaluate.classifier is None, "evaluate.classifier tells the attribute")
+ALL_STEPS: Rule = (lambda e: e.translate.nfe is not None, "every step is taken")
+READ: dict[type[Strict], dict[str, Rule]] = {
+    I2SB: {
+        "mask_file": (lambda e: e.masked, "only freeform holes take masks from a file"),
+        "sample.eta": IMPLICIT,
+        "sample.order": IMPLICIT,
+        "sample.dataset": (lambda e: not e.sample.whole, "sample.whole is true"),
+        "train.init": PUBLISHED,
+        "train.new_channels": (
+            lambda e: e.cond_x1 and e.train.init is not None,
+            "it is of cond_x1 with train.init",
+        ),
+        "network.num_heads": HEADS,
+        **TRAINED,
+    },
+    Model: {"network.num_heads": HEADS, **SPECTRUM, **TRAINED},
+    Guide: {"network.num_heads": HEADS, **SPECTRUM, **TRAINED},
+    PointModel: TRAINED,
+    Generation: {"sample.eta": (lambda e: e.sample.sampler == "ddim", "it is of the sampler ddim")},
+    ClassTranslation: {
+        "guide": (lambda e: e.sample.guidance == "classifier", "sample.guidance is not classifier"),
+        "evaluate.label": (lambda e: e.evaluate.classifier is not None, "evaluate.classifier is null"),
+        "sample.scale_encode": GUIDED,
+        "sample.scale_decode": GUIDED,
+    },
+    PointTranslation: {"translate.spacing": ALL_STEPS},
+    ColorTransfer: {"translate.spacing": ALL_STEPS},
+    BoundarySearch: {
+        "edit.generate": SAMPLED,
+        "edit.raw_h": SAMPLED,
+        "edit.eta": (lambda e: e.edit.kind == "ddim", "it is of edit.kind: ddim"),
+        "edit.solver": (
+            lambda e: e.edit.kind == "ddim" and not e.edit.eta,
+            "it is of the way back without noise",
+        ),
+        **{f"evaluate.judge.{key}": JUDGED for key in ("steps", "batch_size", "lr", "seed")},
+    },
+}
+
+
+def unread(e: Any, own: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Keys that are written in an experiment itself, and not read, and why.
+
+    Args:
+        e: the merged experiment.
+        own: what is written in it, without what it inherits.
+    """
+    for kind, rules in READ.items():
+        for key, (read, why) in rules.items() if isinstance(e, kind) else ():
+            if _written(own, key.split(".")) and not read(e):
+                yield key, why
+
+
+def _written(own: Any, keys: list[str]) -> bool:
+    """Whether a value, other than null, is written."""
+    for key in keys:
+        own = own.get(key) if isinstance(own, Mapping) else None
+    return own is not None and own is not False

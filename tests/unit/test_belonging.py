@@ -15,7 +15,7 @@ from bridgepipe import artifacts, classes, cli, ilsvrc, params
 from bridgepipe.cli import boundary_edits
 from bridgepipe.cli.common import open_sources
 from bridgepipe.cli.translate import guided_class
-from bridgepipe.datasets import digits
+from bridgepipe.datasets import attributes, digits
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import features, fid
 from bridgepipe.evaluation.accuracy import classifier_accuracy
@@ -274,6 +274,28 @@ def test_a_judge_of_something_else(tmp_path: Path, config: Any, data: str | None
     settings = {**BOUNDARY, "classifier": None}
     with pytest.raises(UserError, match=said):
         boundary_edits.load_judge(settings, tmp_path / "judge.safetensors", real, params.Runtime())
+
+
+@pytest.mark.parametrize("sides", [["without", "with"], ["with", "without"], ["cat", "dog"]])
+def test_a_judge_is_asked_by_the_names_of_its_classes(tmp_path: Path, sides: list[str]) -> None:
+    real, settings = images(tmp_path / "real.lmdb", ["cat", "dog"]), {**BOUNDARY, "classifier": None}
+    pixels, weights = [real[i] for i in range(12)], tmp_path / "judge.safetensors"
+    known = train_classifier(pixels, np.arange(12) % 2, steps=1, batch_size=4, classes=sides)
+    known.save(weights, {})
+    if "cat" in sides:
+        with pytest.raises(UserError, match="knows cat, dog, not without, with"):
+            boundary_edits.load_judge(settings, weights, real, params.Runtime())
+        return
+    found = boundary_edits.load_judge(settings, weights, real, params.Runtime())
+    judge = boundary_edits._judge_of_the_edit(settings, real, found, np.arange(12) % 2, 0.5)
+    assert isinstance(judge, ByClass)
+    assert judge.has.tolist() == [name == "with" for name in sides]
+    assert judge.lacks.tolist() == [name == "without" for name in sides]
+
+
+def test_attributes_of_digits_follow_the_names_of_classes() -> None:
+    assert attributes.with_it(["9", "1", "8"], "loop").tolist() == [True, False, True]  # type: ignore[union-attr]
+    assert attributes.with_it(["cat", "8"], "loop") is None
 
 
 class Told:

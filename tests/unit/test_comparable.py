@@ -14,6 +14,7 @@ from bridgepipe import artifacts, fetch, ilsvrc
 from bridgepipe.datasets.items import Item, listing
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import features, summary
+from bridgepipe.evaluation.accuracy import Share
 from bridgepipe.evaluation.protocol import TRUNCATION, errors
 from bridgepipe.published_numbers import load_published
 
@@ -166,3 +167,15 @@ def test_a_source_is_known_by_its_place() -> None:
         fetch.source_at("data/checkpoints/adm/256x256_diffusion_uncond.pt") == "adm/256x256_diffusion_uncond"
     )
     assert fetch.source_at("mine/256x256_diffusion_uncond.pt") is None
+
+
+def test_shares_stand_beside_their_interval_and_number(tmp_path: Path) -> None:
+    metric = as_published() | {"values": Share(34, 37).values("accuracy") | {"t": 480}}
+    file = tmp_path / "results/ddib/classes/3-8/accuracy.json"
+    artifacts.write_json(file, metric)
+    row = summary.collect([file]).loc[0]
+    assert row["acc. %"] == pytest.approx(91.89, abs=0.01)
+    assert row["acc. 95 %"] == "78.7 to 97.2, n 37"
+    assert not [name for name in row.index if name.startswith("t ")]
+    artifacts.write_json(file, metric | {"values": Share(0, 0).values("accuracy")})
+    assert "acc. %" not in summary.collect([file])

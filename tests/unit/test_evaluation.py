@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 from bridgepipe.artifacts import digest_file
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import features, protocol, vision
-from bridgepipe.evaluation.accuracy import classifier_accuracy, wilson
+from bridgepipe.evaluation.accuracy import Share, classifier_accuracy, wilson
 from bridgepipe.evaluation.classifier import ConvNet, SmallClassifier, train_classifier
 from bridgepipe.evaluation.fid import (
     Moments,
@@ -319,6 +319,15 @@ def test_wilson_interval_of_textbook_counts() -> None:
     assert wilson(10, 10) == pytest.approx((0.72247, 1.0), abs=1e-5)
     assert wilson(0, 10) == pytest.approx((0.0, 0.27753), abs=1e-5)
     assert wilson(50, 100) == pytest.approx((0.40383, 0.59617), abs=1e-5)
+    assert wilson(199, 200) == pytest.approx((0.97223, 0.99912), abs=1e-5)
+    assert wilson(200, 200) == pytest.approx((0.98115, 1.0), abs=1e-5)
+
+
+def test_a_share_is_told_with_its_interval_and_number() -> None:
+    told = Share.of(np.arange(37) < 34).values("accuracy")
+    assert list(told) == ["accuracy", "accuracy_low", "accuracy_high", "accuracy_n"]
+    assert list(told.values()) == pytest.approx([34 / 37, 0.78699, 0.97204, 37], abs=1e-5)
+    assert Share(0, 0).values("x") == {"x": None, "x_low": None, "x_high": None, "x_n": 0}
 
 
 def test_every_measure_computes_exactly_whatever_the_precision_before(

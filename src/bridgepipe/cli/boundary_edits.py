@@ -41,6 +41,7 @@ Control = Annotated[Path, typer.Option(help="the same images, decoded with the s
 Plain = Annotated[Path, typer.Option(help="the same images, decoded without an edit and with eta 0")]
 # of strips, besides the way back
 STRIP = ("start", "end", "n", "source", "images", "generate", "seed")
+SIDES = ("without", "with")  # classes of a judge
 DRAW = "boundary edit"  # purpose of the noise of edits
 
 
@@ -179,10 +180,9 @@ def judge(
     values, cut = values_and_cut(images, settings)
     items = chosen(images, values, cut, settings, None)
     recipe = {key: settings[key] for key in ("steps", "batch_size", "lr", "seed")}
-    sides = ["without", "with"]
     having = (values[items] > cut).astype("int64")
     with kept(output, {"config": settings, "data": images.digest}, speed):
-        trained = classifier.train_classifier(Subset(images, items), having, **recipe, classes=sides)
+        trained = classifier.train_classifier(Subset(images, items), having, **recipe, classes=SIDES)
     trained.save(output, {"config": settings, "data": images.digest})
 
 
@@ -289,6 +289,7 @@ def load_judge(settings: dict[str, Any], weights: Path, real: ImageStore, speed:
     if settings["classifier"] is not None:
         numbers_in(classes_of(known), real.classes, known.name, real.path)
         return known
+    numbers_in(classes_of(known), SIDES, known.name, weights)
     told = known.card.get("config", settings)
     for key in ("attribute", "against"):
         if told[key] != settings[key]:
@@ -341,9 +342,10 @@ def _judge_of_the_edit(
 
     from bridgepipe.evaluation.edits import ByClass
 
-    found = _judge(settings, real, known, values, cut)
-    trained = "classifier of the attribute"
-    return found or ByClass(known, np.array([False, True]), np.array([True, False]), trained)
+    if (found := _judge(settings, real, known, values, cut)) is not None:
+        return found
+    lacks, has = (np.array(known.classes) == side for side in SIDES)
+    return ByClass(known, has, lacks, "classifier of the attribute")
 
 
 def _keepers(settings: dict[str, Any], real: ImageStore, known: Any) -> dict[str, Judge]:

@@ -45,8 +45,8 @@ def with_it(classes: Sequence[str] | None, name: str) -> np.ndarray | None:
     """Which classes have an attribute, bool ``[classes]``; None when it is no function of the class."""
     if classes is None:
         return None
-    if name in BY_LABEL and list(classes) == digits.CLASSES:
-        return np.array([BY_LABEL[name](digit) for digit in range(len(classes))])
+    if name in BY_LABEL and set(classes) <= set(digits.CLASSES):
+        return np.array([BY_LABEL[name](int(digit)) for digit in classes])
     return np.array(classes) == name if name in classes else None
 
 

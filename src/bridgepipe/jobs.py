@@ -81,29 +81,30 @@ def failed(line: str, for_good: bool) -> None:
     file = _record()
     if file is not None and (known := _read(file)):
         reads = _stamps(known["command"]) if for_good and known["run"] else None
-        artifacts.write_json(file, {**known, "line": line, "reads": reads})
+        _write(file, {**known, "line": line, "reads": reads})
 
 
 def unfinished(folder: Path) -> list[Told]:
     """Jobs of a folder that run or have failed, oldest first."""
-    files = sorted((folder / FOLDER).glob("*.json"), key=lambda f: f.stat().st_mtime_ns)
-    return [job for file in files for job in _told(file)]
+    found = [job for file in (folder / FOLDER).glob("*.json") for job in _told(file)]
+    return [job for _, job in sorted(found, key=lambda timed: timed[0])]
 
 
-def _told(file: Path) -> Iterator[Told]:
-    with suppress(KeyError, TypeError):  # of another version
+def _told(file: Path) -> Iterator[tuple[int, Told]]:
+    """The time of a record, and what it tells."""
+    with suppress(OSError, KeyError, TypeError):  # a job that has just ended; a record of another version
         known = _read(file)
         owner = locks.Owner(**known["owner"]) if known["owner"] else None
         state = "FAILED" if known["code"] not in (None, *STOPPED) else "STOPPED"
         if owner is not None and locks.lives(owner, file):
             state = "RUNNING"
-        yield Told(known["command"], state, known["log"], known["number"])
+        yield file.stat().st_mtime_ns, Told(known["command"], state, known["log"], known["number"])
 
 
 @contextmanager
 def _kept(file: Path, begun: Mapping[str, Any]) -> Iterator[None]:
     """The record of a job that runs; it stays when the job fails."""
-    artifacts.write_json(file, {**begun, "owner": asdict(locks.me()), "code": None})
+    _write(file, {**begun, "owner": asdict(locks.me()), "code": None})
     code: int | str | None = 1
     try:
         with locks.renewed(file):
@@ -113,11 +114,11 @@ def _kept(file: Path, begun: Mapping[str, Any]) -> Iterator[None]:
         code = e.code or 0
         raise
     finally:
-        with suppress(UserError, OSError):  # a disk that is full by now hides no other error
-            if code == 0:
+        if code != 0:
+            _write(file, {**_read(file), "owner": None, "code": code})
+        else:
+            with suppress(OSError):
                 file.unlink(missing_ok=True)
-            else:
-                artifacts.write_json(file, {**_read(file), "owner": None, "code": code})
 
 
 def _end_if_in_vain(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -133,6 +134,11 @@ def _record() -> Path | None:
     if log.suffix != ".log" or log.parts[0] not in provenance.HOMES or not FOLDER.parent.is_dir():
         return None
     return FOLDER / f"{artifacts.digest_of(str(log))}.json"
+
+
+def _write(file: Path, known: Mapping[str, Any]) -> None:
+    with suppress(UserError):  # what a full disk means the command itself tells
+        artifacts.write_json(file, known)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -56,6 +56,7 @@ LEFT = (
     "results/i2sb/deleted/restored.lmdb",
     "results/i2sb/deleted/provenance/restored.lmdb.json",
     "results/i2sb/table.md",  # tells of experiments that are lost
+    "results/i2sb/sr4x-pool/fid.json",  # behind a link: of a project that shares its results
     # of a person, in folders that the workflow writes
     "results/i2sb/jpeg-5/notes.txt",
     "results/i2sb/jpeg-5/figures/mine.png",
@@ -69,14 +70,18 @@ LEFT = (
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with one file of every kind."""
+    """A project with one file of every kind, whose results lie on another disk."""
     monkeypatch.chdir(tmp_path)
+    for link, target in (("results", "disk"), ("results/i2sb/sr4x-pool", "shared")):
+        (tmp_path / link).parent.mkdir(exist_ok=True)
+        (tmp_path / target).mkdir()
+        (tmp_path / link).symlink_to(tmp_path / target)
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf8"))
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures/a.png").write_text("x")
-    (tmp_path / "disk").mkdir()
+    (tmp_path / "unmounted").mkdir()
     values["datasets"]["mine"] = {"source": "folder", "path": "pictures"}
-    values["datasets"]["unmounted"] = {"source": "folder", "path": "disk"}
+    values["datasets"]["unmounted"] = {"source": "folder", "path": "unmounted"}
     values["datasets"]["lost"] = {"source": "folder", "path": "gone"}
     values["experiments"]["i2sb"]["lost"] = {
         "scales": ["demo"],

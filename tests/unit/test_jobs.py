@@ -114,6 +114,13 @@ def test_a_job_is_one_row_with_what_snakemake_told_of_it(
     assert rows() == [["sample", "i2sb/jpeg-5", "#3", "FAILED", LOG]]
 
 
+def test_a_disk_that_takes_no_record_ends_no_job(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs.FOLDER.write_text("a file stands where the folder should be")
+    assert run(monkeypatch, lambda: 0) == 0
+    assert run(monkeypatch, fail(BAD)) == 2
+    assert rows() == []
+
+
 def test_what_is_typed_by_hand_leaves_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for log in ("", "mine.txt", "logs/mine.log"):
         monkeypatch.setattr(provenance, "log_file", lambda log=log: log)

@@ -166,7 +166,7 @@ def _makers() -> Makers:
 
 def _files(makers: Makers) -> Iterator[Path]:
     """Files of the folders that rules write into; what links to other folders lead to is not looked at."""
-    fixed = {Path(pattern.pattern.partition("(?P<")[0]).parent for _, pattern in makers}
+    fixed = {Path(pattern.pattern.partition("(?P<")[0].rpartition("/")[0]) for _, pattern in makers}
     roots = [root for root in fixed if not any(other in root.parents for other in fixed)]
     for root in sorted(roots):
         for folder, _, names in os.walk(root):

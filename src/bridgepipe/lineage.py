@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from bridgepipe import names
 from bridgepipe.errors import UserError
 
 ROLES = ("images", "space")  # entries of made_by in which stores of one job differ
@@ -61,6 +62,11 @@ def origin(store: Made) -> dict[str, Any]:
     """What data a store is, in words that later comparisons need: its name, and how it was prepared."""
     made_by = {key: value for key, value in store.card["made_by"].items() if key != "skipped"}
     return {"name": f"{store.path.parent.name}/{store.path.stem}", **made_by}
+
+
+def quantisation(store: Made) -> str:
+    """How the pixels of a store became whole numbers; stores that don't tell were truncated."""
+    return store.card["made_by"].get("quantisation", names.QUANTISATION["published"])
 
 
 def kind_of(source: str) -> str:

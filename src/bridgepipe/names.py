@@ -15,6 +15,12 @@ Spacing = Literal["uniform", "leading", "trailing", "quad", "log_snr"]
 # how training draws times, see processes.losses
 Drawn = Literal["uniform", "quadratic", "loss_aware"]
 
+# How pixels become whole numbers, see pixels.to_uint8: part of the protocol of what reads images.
+QUANTISATION = {
+    "published": "uint8 by truncation of (x + 1) * 127.5",
+    "exact": "uint8 by rounding of (x + 1) * 127.5",
+}
+
 # Classes of the datasets whose publisher numbers them, in the order of the numbers.
 DIGITS = tuple("0123456789")
 PHOTOS = ("china", "flower")

@@ -87,4 +87,4 @@ def test_inception_keys(inception_weights: dict[str, torch.Tensor]) -> None:
 
 def test_uint8_conversion() -> None:
     c = case("10_fid/preprocessing")
-    assert_close(c, "uint8", to_uint8(c.tensor("in.values").view(1, 1, 1, -1)).reshape(-1))
+    assert_close(c, "uint8", to_uint8(c.tensor("in.values").view(1, 1, 1, -1), "published").reshape(-1))

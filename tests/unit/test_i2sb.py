@@ -14,7 +14,7 @@ from bridgepipe import rng, running
 from bridgepipe.methods import i2sb
 from bridgepipe.methods.i2sb import Problem, Restorer, Sampling
 from bridgepipe.networks.adm import UNet
-from bridgepipe.pixels import from_uint8
+from bridgepipe.pixels import from_uint8, to_uint8
 from bridgepipe.rng import ItemNoise
 from bridgepipe.training import Batch
 
@@ -190,6 +190,38 @@ def test_a_photograph_is_restored_as_it_is() -> None:
     assert found.shape == photo.shape
     assert found.dtype == np.uint8
     assert np.array_equal(found, restorer.restore_photo(photo, Sampling(nfe=2)))
+
+
+@pytest.mark.parametrize("add_x1_noise", [False, True])
+def test_the_noise_of_a_photograph_is_its_own(add_x1_noise: bool) -> None:
+    problem = Problem(SIZE, "jpeg-5", add_x1_noise=add_x1_noise)
+    # a fresh network predicts nothing, so that the noise is what is added to the photograph
+    fresh = i2sb.network(SIZE, False, seed=0, **ARGUMENTS)
+    restorer = Restorer(fresh, problem, "digest", device="cpu")
+    grey = [np.full((32, 32, 3), level, np.uint8) for level in (120, 121)]
+    noise = [restorer.restore_photo(g, Sampling(nfe=3)).astype(float) - g for g in grey]
+    assert min(n.std() for n in noise) > (20 if add_x1_noise else 1)
+    assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.1
+    again = restorer.restore_photo(grey[0].copy(), Sampling(nfe=3))
+    assert np.array_equal(again - grey[0], noise[0].astype(np.uint8))
+
+
+def test_pixels_come_back_as_they_were() -> None:
+    levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    assert np.array_equal(to_uint8(from_uint8(levels)), levels)
+    truncated = to_uint8(from_uint8(levels), "published")
+    assert np.array_equal(levels - truncated, levels != truncated)  # each loses one level at most
+    assert (levels != truncated).sum() == 63
+
+
+@pytest.mark.parametrize("sampler", ["ancestral", "implicit"])
+def test_stored_known_pixels_are_those_of_the_original(sampler: str) -> None:
+    found = restored(Problem(SIZE, "inpaint-center", variant="exact"), range(4), sampler=sampler)
+    originals = Photos()._pixels[:4]
+    hole = np.zeros(SIZE, bool)
+    hole[SIZE[0] // 4 : 3 * SIZE[0] // 4, SIZE[1] // 4 : 3 * SIZE[1] // 4] = True
+    assert np.array_equal(found[:, ~hole], originals[:, ~hole])
+    assert (found[:, hole] != originals[:, hole]).mean() > 0.9
 
 
 def test_path_goes_from_the_corrupted_image_to_the_result() -> None:

@@ -11,6 +11,7 @@ from bridgepipe import artifacts
 from bridgepipe.datasets import colors, points
 from bridgepipe.datasets.points import DOMAINS, Points
 from bridgepipe.errors import UserError
+from bridgepipe.evaluation import transport
 from bridgepipe.networks.mlp import PointNet
 from bridgepipe.training import Recipe, Running, train
 
@@ -73,6 +74,30 @@ def test_splits_seeds_and_domains_are_independent():
     ]
     assert all(not np.array_equal(a, b) for i, a in enumerate(sets) for b in sets[:i])
     assert np.array_equal(sets[0], points.points("moons", 100, 0))
+
+
+@pytest.mark.parametrize("domain", ["moons", "concentric_rings"])
+def test_independent_samples_share_nothing_with_the_sets_or_with_one_another(tmp_path, domain):
+    points.prepare(tmp_path, domain=domain, count=3000)
+    data = Points(tmp_path / "test.safetensors")
+    one, two = points.independent(data, 2, 3000)
+    again = next(points.independent(data, 1, 3000))
+    assert np.array_equal(one, again)
+    assert one.dtype == np.float32
+    assert one.shape == two.shape == (3000, 2)
+    # even angles and equal shares make the sets nearer to each other than samples are
+    train = Points(tmp_path / "train.safetensors").points
+    floors = [transport.sliced_w2(p, data.points) for p in (one, two)]
+    if domain == "moons":
+        assert transport.sliced_w2(train, data.points) < 0.5 * min(floors)
+    assert transport.sliced_w2(one, two) > 0.5 * min(floors)
+    assert max(floors) < 0.15
+
+
+def test_only_points_of_a_domain_can_be_drawn_again(tmp_path):
+    points.save(tmp_path / "p.safetensors", np.zeros((20, 2)), {"source": "colors"})
+    with pytest.raises(UserError, match="no known domain"):
+        next(points.independent(Points(tmp_path / "p.safetensors"), 1, 20))
 
 
 def test_prepare_writes_two_files_with_the_same_bytes_twice(tmp_path):

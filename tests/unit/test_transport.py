@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import ot
 import pytest
+from scipy.optimize import linear_sum_assignment
 
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import transport
@@ -25,6 +26,37 @@ def test_a_translation_costs_its_length_squared():
     assert found.sliced_w2**2 == pytest.approx(3.0, rel=0.2)
     assert found.entropic_cost >= found.exact_cost
     assert found.n == 400
+
+
+def test_a_plan_that_is_not_optimal_is_refused(monkeypatch, rng):
+    x, y = rng.normal(size=(200, 2)), rng.normal(size=(200, 2)) + 1
+    known = transport.exact_cost(x, y)
+    rows, columns = linear_sum_assignment(ot.dist(x, y))
+    assert known == pytest.approx(ot.dist(x, y)[rows, columns].mean())
+    monkeypatch.setattr(transport, "ITERATIONS", 50)
+    for measure in (transport.exact_cost, transport.coupling, transport.distances, transport.ot_color_map):
+        with pytest.raises(
+            UserError, match=r"200 x 200 points is not optimal.*fewer points, or more than 50"
+        ):
+            measure(x, y)
+
+
+def test_a_known_optimum_of_many_points_is_found_whatever_their_order(rng):
+    """More iterations than POT takes by itself: the gradient of a convex function, its images permuted."""
+    x = rng.normal(size=(1500, 2))
+    y = (x @ [[2.0, 0.5], [0.5, 1.0]])[rng.permutation(1500)]
+    known = ((x @ [[1.0, 0.5], [0.5, 0.0]]) ** 2).sum(1).mean()
+    assert transport.exact_cost(x, y) == pytest.approx(known)
+    assert transport.coupling(x, y).excess == pytest.approx(((x - y) ** 2).sum(1).mean() / known - 1)
+
+
+def test_an_entropic_plan_that_has_not_converged_is_refused(monkeypatch, rng):
+    x, y = rng.normal(size=(100, 2)), rng.normal(size=(100, 2)) + 1
+    monkeypatch.setattr(transport, "SCALINGS", 3)
+    with pytest.raises(UserError, match=r"has not converged in 3 steps.*take a larger one"):
+        transport.entropic_cost(x, y, regularisation=0.01)
+    with pytest.raises(UserError, match="has not converged"):
+        transport.entropic_cost(x, y, regularisation=1e-5)
 
 
 def test_sorted_numbers_are_coupled_in_order(rng):
@@ -87,14 +119,18 @@ def test_pairs_are_subsampled_together(rng):
 
 def test_distances_stand_beside_their_noise_floor(rng):
     draws = [rng.normal(size=(600, 2)) for _ in range(4)]
-    same = transport.compare(draws[0], draws[1], draws[2], n=300)
+    same = transport.compare(draws[0], draws[1], draws[2:], n=300)
     assert same.found.exact_cost < 1.5 * same.floor.exact_cost
-    far = transport.compare(draws[0] + 1, draws[1], draws[2], n=300).values()
+    alone = [transport.distances(draw, draws[1], n=300).exact_cost for draw in draws[2:]]
+    assert same.floor.exact_cost == pytest.approx(np.mean(alone))
+    assert same.spread.exact_cost == pytest.approx(np.std(alone, ddof=1))
+    far = transport.compare(draws[0] + 1, draws[1], draws[2:], n=300).values()
+    assert 0 < far["sliced_w2_floor_spread"] < far["sliced_w2_floor"]
     assert far["exact_cost"] > 10 * far["exact_cost_floor"]
     assert far["sliced_w2"] > 3 * far["sliced_w2_floor"]
     assert far["n"] == 300
     # the floor belongs to sets of the size that is judged
-    few = transport.compare(draws[0][:100], draws[1], draws[2], n=300)
+    few = transport.compare(draws[0][:100], draws[1], [draw[:100] for draw in draws[2:]], n=300)
     assert few.floor.n == 100
     assert few.floor.sliced_w2 > same.floor.sliced_w2
 
@@ -135,7 +171,7 @@ def test_the_map_of_fitted_colours_is_the_barycentre_of_their_partners(rng):
     "measure",
     [
         lambda x, y: transport.distances(x, y, n=50),
-        lambda x, y: transport.compare(x, y, y, n=50),
+        lambda x, y: transport.compare(x, y, [y, y], n=50),
         lambda x, y: transport.coupling(x, y, n=50),
         lambda x, y: transport.normality(x),
         lambda x, y: transport.ot_color_map(x, y, n=50).tobytes(),
@@ -152,7 +188,8 @@ def test_measured_twice_is_the_same_and_single_precision_will_do(measure):
         (lambda: transport.distances(CLOUD, CLOUD[:, :2]), "one dimension"),
         (lambda: transport.sliced_w2(CLOUD, CLOUD[:0]), "shapes"),
         (lambda: transport.coupling(CLOUD, CLOUD[:5]), "every point its image"),
-        (lambda: transport.compare(CLOUD, CLOUD, CLOUD[:5]), "noise floor"),
+        (lambda: transport.compare(CLOUD, CLOUD, [CLOUD[:5]] * 2), "noise floor"),
+        (lambda: transport.compare(CLOUD, CLOUD, [CLOUD]), "two or more"),
         (lambda: transport.normality(CLOUD[:1]), "covariance"),
     ],
 )

@@ -70,7 +70,7 @@ def test_everything_is_there_and_a_second_run_does_nothing(made: Project) -> Non
 def test_samples_are_measured_beside_the_noise_floor(made: Project) -> None:
     values = artifacts.read_json(made.folder / "results/ddib/sample/moons/metrics.json")["values"]
     assert len(Points(made.folder / "results/ddib/sample/moons/samples.safetensors")) == 5000
-    assert values["sliced_w2"] > values["sliced_w2_floor"] > 0
+    assert values["sliced_w2"] > values["sliced_w2_floor"] > values["sliced_w2_floor_spread"] > 0
     assert values["exact_cost"] > 0
     assert 0 <= values["latent_ks_p_0"] <= 1
 

@@ -54,8 +54,7 @@ rule evaluate_samples:
     input:
         samples="results/ddib/sample/{experiment}/samples.safetensors",
         truth=lambda w: P.test_points(f"ddib/sample/{w.experiment}"),
-        another=lambda w: P.train_store(f"ddib/sample/{w.experiment}"),
-        code=P.code("evaluation/transport.py", "figures_points.py", "canvas.py"),
+        code=P.code("evaluation/transport.py", "datasets/points.py", "figures_points.py", "canvas.py"),
     output:
         metrics="results/ddib/sample/{experiment}/metrics.json",
         figure=report(
@@ -71,7 +70,7 @@ rule evaluate_samples:
     message:
         "Measuring and drawing the samples of {wildcards.experiment}"
     shell:
-        "bridgepipe evaluate-samples --samples {input.samples} --truth {input.truth} --another {input.another}"
+        "bridgepipe evaluate-samples --samples {input.samples} --truth {input.truth}"
         " --metrics {output.metrics} --figure {output.figure} --title {wildcards.experiment} > {log} 2>&1"
 
 
@@ -125,8 +124,7 @@ rule evaluate_translation:
         config="results/ddib/points/{experiment}/config/evaluate.json",
         translated="results/ddib/points/{experiment}/translated.safetensors",
         truth=lambda w: P.end_data(f"ddib/points/{w.experiment}", "target", "test"),
-        another=lambda w: P.end_data(f"ddib/points/{w.experiment}", "target", "train"),
-        code=P.code("evaluation/transport.py", "figures_points.py", "canvas.py"),
+        code=P.code("evaluation/transport.py", "datasets/points.py", "figures_points.py", "canvas.py"),
     output:
         metrics="results/ddib/points/{experiment}/transport.json",
         figure=report(
@@ -143,5 +141,5 @@ rule evaluate_translation:
         "Measuring and drawing the map of {wildcards.experiment}"
     shell:
         "bridgepipe evaluate-translation --config {input.config} --translated {input.translated}"
-        " --truth {input.truth} --another {input.another}"
+        " --truth {input.truth}"
         " --metrics {output.metrics} --figure {output.figure} --title {wildcards.experiment} > {log} 2>&1"

@@ -25,6 +25,7 @@ from bridgepipe.cli.common import (
 )
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
+from bridgepipe.names import QUANTISATION
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,6 +112,7 @@ def strips(
 
     about = {"settings": {**made["settings"], **settings}, "model": network.digest, "data": made["data"]}
     about |= {"boundaries": digests(boundary), "source": settings["source"], "cut": made["cut"]}
+    about |= {"quantisation": QUANTISATION["exact"]}
     arrays = {"item": stores[0].array("item")[items]} if real else {}
     with kept(edited, {**about, "latents": [store.digest for store in stores]}, speed):
         batches = running.shared(work, items.tolist(), network.batch_size, "editing")
@@ -241,6 +243,7 @@ def evaluate(
         n=len(strips.images) // 2,
         extractor=describe(features),
         reference_digest=real.digest,
+        quantisation=lineage.quantisation(store),
         judge=judge.name,
         attribute=settings["attribute"],
         against=settings["against"],

@@ -138,12 +138,16 @@ def _picture(points: np.ndarray, of: Any, palette: Any) -> np.ndarray:
 
 # number of a metric file -> column
 COLUMNS = {
+    "n": "points of plans",
     "sliced_w2": "sliced W2",
     "sliced_w2_floor": "floor",
+    "sliced_w2_floor_spread": "spread of floor",
     "exact_cost": "W2 squared",
     "exact_cost_floor": "floor of W2 squared",
+    "exact_cost_floor_spread": "spread of floor of W2 squared",
     "entropic_cost": "entropic",
     "entropic_cost_floor": "floor of entropic",
+    "entropic_cost_floor_spread": "spread of floor of entropic",
     "mse_ot": "MSE to OT",
     "mse_sinkhorn": "MSE to Sinkhorn",
     "sliced_w2_ddib": "sliced W2, DDIB",
@@ -152,8 +156,10 @@ COLUMNS = {
     "sliced_w2_untouched": "sliced W2, untouched",
     "cost": "cost of the map",
     "cost_optimal": "optimal",
+    "excess": "excess",
     "latent_sliced_w2": "latents to normal",
     "latent_sliced_w2_floor": "floor of latents",
+    "latent_sliced_w2_floor_spread": "spread of floor of latents",
 }
 
 

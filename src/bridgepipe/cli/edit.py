@@ -53,6 +53,7 @@ def edit(
     from bridgepipe.methods import boundary_edit
     from bridgepipe.methods import boundary_latents as bl
     from bridgepipe.pixels import to_uint8
+    from bridgepipe.rng import item_of
 
     fixed, along = [number(distance, "--at") for distance in at or []], _distances(distances)
     if len(fixed) != len(boundary) - 1:
@@ -77,7 +78,7 @@ def edit(
             yield found.z.cpu(), found.h.cpu()
 
     def noise() -> Noise:  # the same for every edit and without one, so that only the distance differs
-        return network.noise(settings["seed"], DRAW, [0])
+        return network.noise(settings["seed"], DRAW, [item_of(pixels)])
 
     def edited(distance: float | None) -> np.ndarray:
         if distance is None:

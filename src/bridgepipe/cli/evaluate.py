@@ -105,6 +105,7 @@ def fid_metric(
         reference=settings["reference"],
         reference_digest=reference.data,
         reference_origin=reference.origin,
+        quantisation=lineage.quantisation(stores[""]),
     )
     protocol.write_metric(output, values, shared, _made_with(stores[""]))
 
@@ -123,7 +124,7 @@ def accuracy_metric(
 ) -> None:
     """Share of restored, corrupted and original images that a classifier names rightly."""
     speed = read_shared_runtime(runtime, threads, processes)
-    from bridgepipe import running
+    from bridgepipe import lineage, running
     from bridgepipe.classes import numbers_in
     from bridgepipe.evaluation import protocol
     from bridgepipe.evaluation.accuracy import classes_of, classifier_accuracy
@@ -148,7 +149,11 @@ def accuracy_metric(
     if not running.is_main():
         return
     shared = protocol.protocol(
-        "top-1 accuracy", n=len(items), extractor=describe(network), reference_digest=truth.digest
+        "top-1 accuracy",
+        n=len(items),
+        extractor=describe(network),
+        reference_digest=truth.digest,
+        quantisation=lineage.quantisation(stores[""]),
     )
     protocol.write_metric(output, values, shared, _made_with(stores[""]))
 
@@ -156,6 +161,7 @@ def accuracy_metric(
 @metric_app.command("restoration")
 def restoration_metric(restored: File, corrupted: File, originals: File, output: File) -> None:
     """PSNR and SSIM of restored and of corrupted images against their originals."""
+    from bridgepipe import lineage
     from bridgepipe.evaluation import protocol
     from bridgepipe.evaluation.restoration import restoration
     from bridgepipe.subset import Subset, items_of
@@ -163,7 +169,10 @@ def restoration_metric(restored: File, corrupted: File, originals: File, output:
     images, seen, truth = _restored_stores(restored, corrupted, originals)
     found = restoration(images, seen, Subset(truth, items_of(images)))
     shared = protocol.protocol(
-        "psnr, ssim: per image on uint8, mean", n=len(images), reference_digest=truth.digest
+        "psnr, ssim: per image on uint8, mean",
+        n=len(images),
+        reference_digest=truth.digest,
+        quantisation=lineage.quantisation(images),
     )
     protocol.write_metric(output, found.means(), shared, _made_with(images))
 

@@ -88,6 +88,7 @@ def translation_fid(
         reference_digest=real.digest,
         reference_origin=lineage.origin(real),
         reference_n=len(wanted),
+        quantisation=lineage.quantisation(images),
         label=label,
     )
     protocol.write_metric(output, values, shared, _made_with(images))
@@ -123,7 +124,7 @@ def target_accuracy(
     speed, settings = read_shared_runtime(runtime, threads, processes), read_settings(config)
     import numpy as np
 
-    from bridgepipe import running
+    from bridgepipe import lineage, running
     from bridgepipe.classes import name_of, numbers_in
     from bridgepipe.evaluation import protocol
     from bridgepipe.evaluation.accuracy import classes_of, classifier_accuracy
@@ -143,7 +144,11 @@ def target_accuracy(
     if not running.is_main():
         return
     shared = protocol.protocol(
-        "share taken for the target class", n=len(images), extractor=describe(network), label=wanted
+        "share taken for the target class",
+        n=len(images),
+        extractor=describe(network),
+        quantisation=lineage.quantisation(images),
+        label=wanted,
     )
     protocol.write_metric(output, found.values("accuracy"), shared, _made_with(images))
 
@@ -195,6 +200,7 @@ def kept_metric(
         n=len(images),
         extractor=describe(network),
         reference_digest=store.digest,
+        quantisation=lineage.quantisation(images),
     )
     protocol.write_metric(output, values, shared, _made_with(images))
 

@@ -107,7 +107,7 @@ def _translated(translator: Translator, files: Sequence[Path]) -> tuple[np.ndarr
     def start(piece: Sequence[Path]) -> Tensor:
         return from_uint8(np.stack([before[file] for file in piece]))
 
-    after = [to_uint8(done.image.x) for done in translator.there(start, files)]
+    after = [to_uint8(done.image.x, translator.how.variant) for done in translator.there(start, files)]
     return np.stack(list(before.values())), np.concatenate(after)
 
 

@@ -22,6 +22,7 @@ from bridgepipe.cli.common import (
 )
 from bridgepipe.cli.models import load_model
 from bridgepipe.cli.settings import read_settings
+from bridgepipe.names import QUANTISATION
 
 if TYPE_CHECKING:
     from bridgepipe.methods.gaussian import Model
@@ -58,6 +59,7 @@ def generate(
     described = {**settings, "dataset": trained["dataset"], "process": trained["process"]}
     data = artifacts.load_card(model).get("data")
     made_by = {"images": "samples", "settings": described, "model": network.digest, "data": data}
+    made_by |= {"quantisation": QUANTISATION[how.variant]}
     work = partial(spd.images, network, how=how)
     with kept(output, {**made_by, "part": [items.start, items.stop]}, speed):
         batches = running.shared(work, items, speed.batch_size, "sampling")
@@ -127,7 +129,12 @@ def study_samples(
 def _walks(plan: dict[str, Any], network: Model) -> list[tuple[str, Generation]]:
     """Every sampler at every number of calls that it makes, once."""
     wanted = (
-        (walk, _generation({**how, "nfe": nfe, "seed": plan["seed"]}).on(network.process))
+        (
+            walk,
+            _generation({**how, "nfe": nfe, **{key: plan[key] for key in ("seed", "variant")}}).on(
+                network.process
+            ),
+        )
         for walk, how in plan["walks"].items()
         for nfe in plan["nfe"]
     )

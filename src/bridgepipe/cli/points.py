@@ -21,11 +21,14 @@ from bridgepipe.cli.common import (
 )
 from bridgepipe.cli.models import load_model, published_model
 from bridgepipe.cli.settings import read_settings
+from bridgepipe.timesteps import calls_made
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from bridgepipe.datasets.points import Points
+    from bridgepipe.evaluation.transport import Comparison
     from bridgepipe.methods.ddib_points import Cycle, Walk
     from bridgepipe.methods.gaussian import Model
 
@@ -52,6 +55,7 @@ def sample_points(
     from bridgepipe.methods import ddib_points
 
     network, walk = load_model(model, train_config, speed), _walk(how)
+    how["nfe"] = calls_made(network.process.T, walk.solver, how["nfe"], walk.spacing)  # as many as are made
     source, _, known = _chosen(data, how["latents"], how["seed"])
     made_by = {"sample": how, "model": network.digest}
 
@@ -66,7 +70,7 @@ def sample_points(
 
 @app.command()
 def evaluate_samples(
-    samples: File, truth: File, another: File, metrics: File, figure: File, title: str = "", exact: int = 2000
+    samples: File, truth: File, metrics: File, figure: File, title: str = "", exact: int = 2000
 ) -> None:
     """Distances of samples to true points beside the noise floor, normality of latents, and a picture."""
     from dataclasses import asdict
@@ -76,12 +80,14 @@ def evaluate_samples(
     from bridgepipe.evaluation import protocol, transport
 
     tensors, card = artifacts.load_tensors(samples)
-    found, true, other = tensors["points"].numpy(), Points(truth), Points(another)
-    n = min(len(found), len(true), len(other))
-    compared = transport.compare(found[:n], true.points, other.points, exact)
+    true = Points(truth)
+    found = tensors["points"].numpy()[: len(true)]
+    compared = _compared(found, true, exact)
     normal = {f"latent_{k}": v for k, v in asdict(transport.normality(tensors["latents"].numpy())).items()}
     values = {**compared.values(), **_flat(normal)}
-    shared = _protocol("distances of samples to the true points", n, true)
+    shared = _protocol(
+        "distances of samples to the true points", len(found), true, compared.found.n, transport.FLOOR_DRAWS
+    )
     protocol.write_metric(metrics, values, shared, card["made_by"])
     figures_points.samples_and_truth(figure, found, true.points, title)
 
@@ -106,6 +112,7 @@ def translate_points(
 
     a, b = load_model(source, source_config, speed), load_model(target, target_config, speed)
     walk, made_by = _walk(how["translate"]), {"settings": how, **_ends(a, b)}
+    how["translate"]["nfe"] = walk.calls(a.process)  # as many as are made
     starts, items, points = _chosen(data, how["count"], how["seed"])
 
     def run(x: Tensor) -> list[Tensor]:
@@ -165,7 +172,7 @@ def _cycle(done: Cycle) -> dict[str, Any]:
 
 @app.command()
 def evaluate_translation(
-    config: Config, translated: File, truth: File, another: File, metrics: File, figure: File, title: str = ""
+    config: Config, translated: File, truth: File, metrics: File, figure: File, title: str = ""
 ) -> None:
     """Distances of translated points to the true target, the cost of the map, and the picture of the map."""
     from dataclasses import asdict
@@ -178,11 +185,17 @@ def evaluate_translation(
     tensors, card = artifacts.load_tensors(translated)
     found = {k: v.numpy() for k, v in tensors.items() if k != "items"}
     true, n, seed = Points(truth), how["exact"], how["seed"]
-    compared = transport.compare(found["points"], true.points, Points(another).points, n, seed)
+    compared = _compared(found["points"], true, n, seed)
     moved = transport.coupling(found["source"], found["points"], n, seed)
     normal = {f"latent_{k}": v for k, v in asdict(transport.normality(found["latent"], seed)).items()}
     cost = {"cost": moved.cost, "cost_optimal": moved.optimal, "excess": moved.excess}
-    shared = _protocol("distances of translated points to the true target", len(found["points"]), true)
+    shared = _protocol(
+        "distances of translated points to the true target",
+        len(found["points"]),
+        true,
+        moved.n,
+        transport.FLOOR_DRAWS,
+    )
     values = {**compared.values(), **cost, **_flat(normal)}
     protocol.write_metric(metrics, values, shared, card["made_by"])
     panels = {"Source": "source", "Latent": "latent", "Target": "points", "Back": "back"}
@@ -264,10 +277,27 @@ def _ends(a: Model, b: Model) -> dict[str, Any]:
     return {"models": {"source": a.digest, "target": b.digest}}
 
 
-def _protocol(metric: str, n: int, true: Any) -> dict[str, Any]:
+def _compared(found: np.ndarray, true: Points, exact: int, seed: int = 0) -> Comparison:
+    from bridgepipe.datasets.points import independent
+    from bridgepipe.evaluation import transport
+
+    others = list(independent(true, transport.FLOOR_DRAWS, len(found)))
+    return transport.compare(found, true.points, others, exact, seed)
+
+
+def _protocol(
+    metric: str, n: int, true: Any, exact: int | None = None, draws: int | None = None
+) -> dict[str, Any]:
+    """The protocol of distances.
+
+    Args:
+        exact: points of the exact and entropic plans: the excess of a map grows with them.
+        draws: independent true samples of the noise floor.
+    """
     from bridgepipe.evaluation import protocol
 
-    return protocol.protocol(metric, n=n, reference_digest=true.digest, quantisation="none")
+    plans: dict[str, Any] = {} if exact is None else {"plan_points": exact, "floor_draws": draws}
+    return protocol.protocol(metric, n=n, reference_digest=true.digest, quantisation="none", **plans)
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, float]:

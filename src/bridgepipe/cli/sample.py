@@ -22,6 +22,7 @@ from bridgepipe.cli.common import (
     sampling_of,
 )
 from bridgepipe.cli.settings import read_settings
+from bridgepipe.names import QUANTISATION
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +59,7 @@ def sample(
     items = chosen[first : len(chosen) * (part + 1) // parts]
     made_by = {"settings": settings, "model": restorer.digest, "data": images.digest}
     made_by |= {"origin": lineage.origin(images), "subset": subset.describe(len(chosen), len(images))}
+    made_by["quantisation"] = QUANTISATION[restorer.problem.variant]
     source = open_sources(sources, images)
 
     def restore(share: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -25,6 +25,7 @@ from bridgepipe.cli.common import (
 from bridgepipe.cli.models import load_model
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
+from bridgepipe.names import QUANTISATION
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,7 +99,8 @@ def _there(
     from bridgepipe.pixels import to_uint8
 
     for done in translator.there(images.batch, items):
-        yield done.calls, to_uint8(done.image.x), kept_states(done.latent), kept_states(done.image)
+        image = to_uint8(done.image.x, translator.how.variant)
+        yield done.calls, image, kept_states(done.latent), kept_states(done.image)
 
 
 @app.command()
@@ -159,11 +161,12 @@ def translate_back(
         with writer(output, made_by, first=first) as out:
             for name, batches in ways.items():
                 distances: list[float] = []
+                how = translator.how.variant
                 for x in batches:
                     done = len(distances)
                     source = images.batch(sources[items[done : done + len(x)]])
                     distances += (x - source).flatten(1).norm(dim=1).tolist()
-                    for image in to_uint8(x) if name == next(iter(starts)) else ():
+                    for image in to_uint8(x, how) if name == next(iter(starts)) else ():
                         out.put(image)
                 out.set_array(f"l2_{name}", np.asarray(distances))
             out.set_array("item", np.asarray(items))
@@ -293,6 +296,7 @@ def _made_by(settings: dict[str, Any], translator: Translator, images: ImageStor
         "target_label": translator.labels[1],
         "data": images.digest,
         "origin": lineage.origin(images),
+        "quantisation": QUANTISATION[translator.how.variant],
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
@@ -20,6 +20,7 @@ Variant = Literal["published", "exact"]
 SPLITS = ("train", "test")
 FEWEST = 12
 NOISE = 0.05  # of the moons
+POOL = 16  # points of which one is drawn for an independent sample
 WIDTH = 0.5  # by which radii vary in all
 FAR = float(np.float32(2.8))  # the published centres are in single precision
 
@@ -74,6 +75,24 @@ def points(
 ) -> np.ndarray:
     """`draw` from the stream of (seed, domain, split): splits are independent, domains too."""
     return draw(domain, count, generator(seed, f"points {domain} {split}"), variant)
+
+
+def independent(data: Points, draws: int, count: int) -> Iterator[np.ndarray]:
+    """Independent samples of what a file of points was drawn from, float32 ``[count, 2]`` each.
+
+    Every point is chance. The sets of `draw` are more even: the moons lie at the same angles in all of them,
+    and rings and squares have equal shares. So a sample is one point in `POOL` of a set as much larger.
+
+    Raises:
+        UserError: the file was not drawn from a domain.
+    """
+    made_by = data.card["made_by"]
+    if made_by.get("source") != "points":
+        raise UserError("points of no known domain", data.path, "give a file made by prepare from points")
+    for k in range(draws):
+        rng = generator(made_by["seed"], f"points {made_by['domain']} independent {k}")
+        pool = draw(made_by["domain"], max(POOL * count, FEWEST), rng, made_by["variant"])
+        yield pool[rng.choice(len(pool), count, replace=False)]
 
 
 def prepare(

@@ -22,9 +22,10 @@ from typing import Any
 
 from bridgepipe.artifacts import digest_of, write_json
 from bridgepipe.errors import UserError
+from bridgepipe.names import QUANTISATION
 
-# The published conversion of a sample in [-1, 1]; every metric reads images that went through it.
-TRUNCATION = "uint8 by truncation of (x + 1) * 127.5"
+# The published conversion of a sample in [-1, 1].
+TRUNCATION = QUANTISATION["published"]
 # More digits of a float64 sum depend on the order in which threads added it up.
 SIGNIFICANT_DIGITS = 8
 

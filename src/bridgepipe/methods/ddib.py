@@ -42,6 +42,7 @@ class Translation:
         guidance: by a ``classifier`` of noisy images, or classifier-``free`` by the network's null class.
         scale_encode, scale_decode: strength of the guidance; 0 guides nothing, and the classifier-free
             prediction is c + scale (c - u).
+        variant: of `pixels.to_uint8`.
     """
 
     solver: Solver = "obelm"
@@ -52,6 +53,7 @@ class Translation:
     guidance: Guidance = "none"
     scale_encode: float = 0.0
     scale_decode: float = 1.0
+    variant: Literal["published", "exact"] = "exact"
 
     def steps(self, process: Gaussian) -> Grid:
         """Steps of both ways.
@@ -72,7 +74,7 @@ class Translation:
 
 
 # The translation of DDIB's class-conditional ImageNet script, and that of the other implementation.
-PUBLISHED = Translation("ddim", "ddib", "", clip_decode=True, guidance="classifier")
+PUBLISHED = Translation("ddim", "ddib", "", clip_decode=True, guidance="classifier", variant="published")
 PUBLISHED_FOLDER = Translation("ddim", "dmi", "uniform 100", clip_encode=True, clip_decode=True)
 
 
@@ -118,7 +120,7 @@ def translate(source: Way, target: Way, x: Tensor | Pair, how: Translation) -> T
         UserError: the two networks denoise different processes.
     """
     a, b = source.process, target.process
-    if a.basis != b.basis or not np.array_equal(a.alpha_bar, b.alpha_bar):
+    if not a.noises_as(b):
         mend = "take two models with the same schedule and T"
         raise UserError("the two networks denoise different processes", "translation", mend)
     steps = how.steps(a)
@@ -254,7 +256,7 @@ def _same_process(role: str, other: Diffusion, source: Diffusion) -> None:
     if other.shape != source.shape:
         what = f"the {role} is of images {list(other.shape)}, the source model of {list(source.shape)}"
         raise UserError(what, "translation", mend)
-    if not np.array_equal(other.process.alpha_bar, source.process.alpha_bar):
+    if not other.process.noises_as(source.process):
         a, b = (f"{d.schedule} with T {d.T}" + _spectrum(d) for d in (other, source))
         what = f"different processes: the {role} denoises {a}, the source model {b}"
         raise UserError(what, "translation", mend)

@@ -22,7 +22,7 @@ from bridgepipe.rng import BlockNoise, repeat_seed
 from bridgepipe.samplers.gaussian_loops import Grid, Grids, Sample
 from bridgepipe.samplers.solvers import Pair
 from bridgepipe.samplers.steps import decode_steps, kept
-from bridgepipe.timesteps import visited
+from bridgepipe.timesteps import calls, visited
 
 Start = Tensor | Pair
 T = TypeVar("T")
@@ -56,6 +56,11 @@ class Walk:
             return samplers.grid(self.grid, range(process.T), process.T)
         count = visited(process.T, self.solver, self.nfe, self.spacing, least=2, inner=self.grid == "exact")
         return samplers.grid(self.grid, kept(process, count, self.spacing), process.T)
+
+    def calls(self, process: Gaussian) -> int:
+        """Network calls per point in the dearer direction."""
+        steps = self.steps(process).encode
+        return calls(self.solver, len(steps) - 1, inner=steps[-1] < process.T)
 
 
 # All steps of the process, and the two ways that differ by one step.
@@ -98,7 +103,8 @@ def translate(source: Model, target: Model, x: Start, walk: Walk) -> Translation
     Raises:
         UserError: the models' noise is not the same, so that a latent of one means nothing to the other.
     """
-    if source.diffusion.shape != target.diffusion.shape or source.process.T != target.process.T:
+    same_shape = source.diffusion.shape == target.diffusion.shape
+    if not same_shape or not source.process.noises_as(target.process):
         mend = "train both on points of one dimension with one schedule"
         raise UserError("the models have different latents", "translation", mend)
     latent = encode(source, x, walk)

@@ -21,7 +21,7 @@ from bridgepipe.finite import finite
 from bridgepipe.networks.adm import UNet
 from bridgepipe.pixels import from_uint8, to_uint8
 from bridgepipe.processes.bridge import Bridge, restoration_loss
-from bridgepipe.rng import ItemNoise, Noise, repeat_seed
+from bridgepipe.rng import ItemNoise, Noise, item_of, repeat_seed
 from bridgepipe.training import Batch, Images, Objective
 
 CHANNELS = 3
@@ -36,7 +36,8 @@ class Problem:
         image_size: height and width in pixels.
         corruption: name of the corruption, or ``paired``: the corrupted images are given.
         mask_file: published freeform masks; None: masks are drawn.
-        variant: ``published`` or ``exact`` behaviour where the two differ.
+        variant: ``published`` or ``exact`` behaviour where the two differ: of the corruption, of known
+            pixels, and of the way from pixels to whole numbers (`pixels.to_uint8`).
         interval, beta_max, t0, T, ot_ode: of the bridge.
         cond_x1: the network also sees the corrupted image.
         add_x1_noise: unit noise on the corrupted end of the bridge.
@@ -217,14 +218,21 @@ class Restorer:
         return running.in_batches(run, items, self._batch_size, "restoring")
 
     def restore_photo(self, pixels: np.ndarray, how: Sampling) -> np.ndarray:
-        """Restore one uint8 image [H,W,C] of any size that is already corrupted."""
+        """Restore one uint8 image [H,W,C] of any size that is already corrupted.
+
+        Its noise belongs to what it shows: the same pixels and seed give the same image, others other noise.
+        """
         height, width = pixels.shape[:2]
         # the network halves the size several times: edges are repeated up to the next size that allows it
         short = [-side % self._network.factor for side in (height, width)]
         padded = np.pad(pixels, [(0, short[0]), (0, short[1]), (0, 0)], mode="edge")
         x1 = from_uint8(padded[None]).to(self._accelerator.device)
-        ends = Ends(x1, x1, None, x1 if self.problem.cond_x1 else None)
-        return self._walk(ends, [0], how).image[0][:height, :width]
+        item = item_of(pixels)
+        cond = x1 if self.problem.cond_x1 else None
+        start = x1
+        if self.problem.add_x1_noise:
+            start = x1 + ItemNoise(how.seed, "corruption", [item], x1.device).normal(x1.shape[1:])
+        return self._walk(Ends(start, x1, None, cond), [item], how).image[0][:height, :width]
 
     @torch.no_grad()
     def _walk(self, ends: Ends, items: Sequence[int], how: Sampling) -> Restored:
@@ -240,17 +248,18 @@ class Restorer:
             else:
                 variant = self.problem.variant
                 path = samplers.bridge(self._denoise, ends.x1, steps, noise, variant=variant, **shared)
-        return _as_pixels(path, ends)
+        return _as_pixels(path, ends, self.problem.variant)
 
     def _denoise(self, x: Tensor, t: Tensor) -> Tensor:
         return finite(self._network(x, t), "the output of the network", t)
 
 
-def _as_pixels(path: samplers.Path, ends: Ends) -> Restored:
+def _as_pixels(path: samplers.Path, ends: Ends, variant: Literal["published", "exact"]) -> Restored:
     states, predictions = (
-        np.stack([to_uint8(one) for one in x.unbind(1)], axis=1) for x in (path.xs, path.x0s)
+        np.stack([to_uint8(one, variant) for one in x.unbind(1)], axis=1) for x in (path.xs, path.x0s)
     )
-    return Restored(to_uint8(path.x0), to_uint8(ends.corrupted), states, predictions, path.steps)
+    image, corrupted = to_uint8(path.x0, variant), to_uint8(ends.corrupted, variant)
+    return Restored(image, corrupted, states, predictions, path.steps)
 
 
 def _with(x: Tensor, cond: Tensor | None) -> Tensor:

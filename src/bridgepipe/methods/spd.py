@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ class Generation:
         spacing: where the calls lie, see `samplers.steps`.
         clip: clamp every prediction of x0 to [-1, 1].
         seed: of the noise.
+        variant: of `pixels.to_uint8`.
     """
 
     sampler: Sampler = "ancestral"
@@ -40,6 +42,7 @@ class Generation:
     spacing: Spacing = "uniform"
     clip: bool = True
     seed: int = 0
+    variant: Literal["published", "exact"] = "exact"
 
     def on(self, process: Gaussian) -> Generation:
         """The same, ``nfe`` being the number of calls that it makes, which tables and labels show.
@@ -83,5 +86,5 @@ def generate(model: Model, items: Sequence[int], how: Generation) -> Iterator[Te
 
 
 def images(model: Model, items: Sequence[int], how: Generation) -> Iterator[np.ndarray]:
-    """Samples as uint8 batches ``[b, H, W, C]``, by the published truncation."""
-    return (to_uint8(batch) for batch in generate(model, items, how))
+    """Samples as uint8 batches ``[b, H, W, C]``."""
+    return (to_uint8(batch, how.variant) for batch in generate(model, items, how))

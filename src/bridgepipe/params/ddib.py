@@ -15,6 +15,7 @@ from bridgepipe.params.common import (
     Split,
     Strength,
     Strict,
+    Variant,
     Written,
     optional,
     spelled,
@@ -56,6 +57,7 @@ class TranslateImages(Strict):
     guidance: Literal["none", "classifier", "free"] = "none"
     scale_encode: Strength = Field(0.0, description="0: unguided")
     scale_decode: Strength = Field(1.0, description="0: unguided")
+    variant: Variant = Field("exact", description="published: pixels of 8 bits are truncated, not rounded")
 
     @model_validator(mode="after")
     def _possible(self) -> TranslateImages:

@@ -207,6 +207,7 @@ class Generate(Strict):
     clip: bool = Field(True, description="clamp predictions of the clean image to [-1, 1]")
     count: Several = Field(256, description="samples")
     seed: Seed = 0
+    variant: Variant = Field("exact", description="published: pixels of 8 bits are truncated, not rounded")
 
     @model_validator(mode="after")
     def _possible(self) -> Generate:
@@ -261,6 +262,10 @@ class Generation(Strict):
 
     def stages(self) -> dict[str, dict[str, Any]]:
         e = self.model_dump(mode="json")
-        study = {} if e["study"] is None else {"study": {**e["study"], "seed": e["sample"]["seed"]}}
+        study = (
+            {}
+            if e["study"] is None
+            else {"study": {**e["study"], **{key: e["sample"][key] for key in ("seed", "variant")}}}
+        )
         sample = {"method": "spd", "model": e["model"], "sample": e["sample"]}
         return {"sample": sample, "evaluate": e["evaluate"], **study}

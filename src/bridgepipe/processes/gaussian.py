@@ -106,6 +106,10 @@ class Gaussian:
         timesteps = self.timesteps.numpy()[rows]
         return Gaussian(self.alpha_bar[rows], self.basis, self.prediction, self.variance, timesteps)
 
+    def noises_as(self, other: Gaussian) -> bool:
+        """Whether a noisy state of one process is one of the other: the same schedule in the same basis."""
+        return self.basis == other.basis and np.array_equal(self.alpha_bar, other.alpha_bar)
+
     @property
     def betas(self) -> NDArray[np.float64]:
         """1 - alpha_bar_t / alpha_bar_{t-1}, of the shape of alpha_bar."""

@@ -477,12 +477,12 @@ def _measured(e: BoundarySearch, dataset: Strict) -> Problems:
     if e.search.threshold is not None and not least < e.search.threshold < most:
         what = f"{e.attribute} is between {least} and {most}, the threshold {e.search.threshold}"
         yield Problem("search.threshold", what, "take a number between them, or null")
-    yield from _at_most("search.images", e.search.images, dataset, e.search.split)
     count = params.most_of(dataset, e.search.split)
     left = None if count is None else count - round(e.search.middle * count)
-    if left is not None and e.mixing.images > left:
-        what = f"{e.mixing.images} of the {left} images that search.middle: {e.search.middle} leaves"
-        yield Problem("mixing.images", what, f"take at most {left}, or a smaller middle")
+    for key, wanted in (("mixing.images", e.mixing.images), ("search.images", e.search.images)):
+        if left is not None and wanted is not None and left < wanted:
+            what = f"{wanted} of the {left} images that search.middle: {e.search.middle} leaves"
+            yield Problem(key, what, f"take at most {left}, or a smaller middle")
 
 
 def _folder_attributes(e: BoundarySearch, folders: tuple[str, ...] | None) -> Problems:

@@ -128,7 +128,7 @@ class Durations:
 
     def _latents(self, e: Any) -> float:
         images = sum(
-            self._images(e.dataset, split, e.search.images) for split in (e.search.split, e.search.test)
+            self._images(e.dataset, split, e.search.inverted) for split in (e.search.split, e.search.test)
         )
         there = calls(e.inversion.solver, e.inversion.count - 1, inner=True)
         return images * there * self._call(self._model(e))

@@ -401,8 +401,23 @@ class Pipeline:
 
     def studies(self, method: str) -> list[str]:
         """Studies of samplers against network calls, one for every experiment that has one."""
-        names = [n for n in self.experiments(method) if self.experiment(n).study is not None]
-        return [f"results/{n}/nfe.csv" for n in names]
+        return [f"results/{name}/nfe.csv" for name in self._studied(method)]
+
+    def about_studies(self, method: str) -> str:
+        """What the curves of a method's studies come from, for their caption."""
+        return "; ".join(self._about_study(name) for name in self._studied(method))
+
+    def _about_study(self, name: str) -> str:
+        e = self.experiment(name)
+        train = (e if hasattr(e, "train") else self.experiment(f"model/{e.model}")).train
+        network = (
+            f"network trained with seed {train.seed}" if train.published is None else "published network"
+        )
+        data = f"{e.corruption}, " if hasattr(e, "corruption") else ""
+        return f"{name}: {data}{e.study.count} images a point, noise of seed {e.sample.seed}, {network}"
+
+    def _studied(self, method: str) -> list[str]:
+        return [name for name in self.experiments(method) if self.experiment(name).study is not None]
 
     # checks that must stop even a dry run
 

@@ -14,6 +14,7 @@ from sklearn.svm import SVC
 from torch import Tensor, nn
 from vectors import recipe
 
+from bridgepipe.datasets import attributes
 from bridgepipe.errors import UserError
 from bridgepipe.methods import boundary_edit, boundary_fit, boundary_latents, boundary_mixing
 from bridgepipe.methods.boundary import About, Boundaries, Boundary, fit, load, load_both, measure, save
@@ -23,6 +24,7 @@ from bridgepipe.methods.boundary_mixing import MixingRow
 from bridgepipe.methods.boundary_sav import read_sav
 from bridgepipe.networks import adm, ddpm
 from bridgepipe.networks.hspace import HSpace
+from bridgepipe.params.boundary import Search
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.rng import ItemNoise
@@ -425,6 +427,16 @@ def test_generated_latents() -> None:
     assert torch.equal(latents.h, boundary_latents.bottleneck(space, PROCESS, latents.z, 998))
     with pytest.raises(UserError, match="t is 998"):
         boundary_latents.generate(space, PROCESS, noise, 998, variant="published")
+
+
+@pytest.mark.parametrize("images", [2, 100, 333, 1000])
+@pytest.mark.parametrize("middle", [0.0, 0.1, 0.3, 0.5, 0.95])
+def test_as_many_images_take_part_as_are_asked_for(images: int, middle: float) -> None:
+    inverted = Search(images=images, middle=middle).inverted
+    assert inverted is not None
+    values = np.random.default_rng(0).normal(size=inverted)
+    assert len(attributes.clear(values, 0.0, middle)) == images
+    assert Search(middle=middle).inverted is None
 
 
 def test_settings_that_exclude_each_other() -> None:

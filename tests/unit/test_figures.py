@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
-from bridgepipe import canvas, figures, figures_points
+from bridgepipe import canvas, config, figures, figures_points
 from bridgepipe.cli.study import study_table
+from bridgepipe.workflow import Pipeline
+
+ROOT = Path(__file__).parents[2]
 
 rng = np.random.default_rng(0)
 IMAGES = rng.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
@@ -121,6 +128,34 @@ def test_rows_of_different_headings_are_refused(tmp_path):
 def test_a_table_without_sampler_or_metric_is_refused(tmp_path, frame):
     with pytest.raises(ValueError, match="columns must be"):
         figures.quality_against_calls(tmp_path / "q.png", frame)
+
+
+def test_studies_of_samplers_of_one_name_stay_apart(tmp_path):
+    parts = []
+    for name, other in (("jpeg-5", "a"), ("blur-uni", "b")):
+        part = tmp_path / name / "nfe.csv"
+        part.parent.mkdir()
+        rows = pd.DataFrame({"sampler": ["ancestral", other], "nfe": [5, 5], "n": [8, 8], "FID": [1.0, 2.0]})
+        rows.to_csv(part, index=False)
+        parts.append(part)
+    csv = tmp_path / "nfe.csv"
+    study_table(parts, csv, tmp_path / "nfe.md", tmp_path / "nfe.png", "Restoration")
+    expected = ["jpeg-5, ancestral", "a", "blur-uni, ancestral", "b"]
+    assert pd.read_csv(csv)["sampler"].tolist() == expected
+
+
+def test_captions_of_studies_name_the_seeds_and_numbers_of_their_curves():
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values["experiments"]["spd"]["ddim"]["study"]["count"] = 77
+    values["scales"]["demo"]["spd"]["sample"]["seed"] = 5
+    values["experiments"]["model"]["ddpm"] = {"train": {"seed": 3}}
+    about = Pipeline(config.Resolved(values)).about_studies("spd")
+    assert "spd/ddim: 77 images a point, noise of seed 5, network trained with seed 3" in about
+    assert "spd/spd: 256 images a point, noise of seed 5, network trained with seed 0" in about
+    for method in ("i2sb", "spd"):
+        caption = (ROOT / f"workflow/report/nfe-{method}.rst").read_text()
+        assert "{{ snakemake.params.about }}" in caption
+        assert not re.search(r"\d", caption)
 
 
 def test_missing_values_are_skipped(tmp_path):

@@ -526,6 +526,11 @@ DIRECTED: list[tuple[str, Any, str]] = [
     (f"{B} search", {"split": "test"}, "split and test are both test"),
     (f"{B} search", {"images": 1}, "is 1"),
     (f"{B} search", {"images": 2000}, "2000 of the 1258 items"),
+    (
+        "experiments boundary ink search",
+        {"images": 1000, "middle": 0.3},
+        "0.3 of them left out as the middle",
+    ),
     (f"{B} search", {"threshold": 0.5}, "loop is either there or not"),
     (f"{B} search", {"middle": 0.3}, "loop is either there or not"),
     (f"{B} search", {"middle": 1.0}, "is 1.0"),

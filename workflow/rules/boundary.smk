@@ -23,6 +23,8 @@ rule boundary_mixing:
         gpu=P.gpus,
         mem_mb=P.grows(16000 * P.runtime.processes),
         runtime=P.takes(240, "boundary", "mixing"),
+    params:
+        folds=lambda w: P.experiment(f"boundary/{w.experiment}").mixing.folds,
     message:
         "Mixing step of {wildcards.experiment}"
     shell:

@@ -126,7 +126,8 @@ rule figure_nfe:
     log:
         "results/logs/figure-nfe-{method}.log",
     params:
-        title=lambda w: {"i2sb": "JPEG-5 restoration", "spd": "Samples"}[w.method],
+        title=lambda w: {"i2sb": "Restoration", "spd": "Samples"}[w.method],
+        about=lambda w: P.about_studies(w.method),
     message:
         "Figure: quality against network calls of {wildcards.method}"
     shell:

@@ -117,12 +117,18 @@ def study_table(parts: list[Path], csv: File, markdown: File, figure: File, titl
     """Join the studies of several experiments into one table and one figure.
 
     Metrics of another number of images are another column: few images make a FID larger by themselves.
+    Samplers that two experiments call the same are told apart by the name of the experiment.
     """
     import pandas as pd
 
     from bridgepipe import figures, tables
 
-    frame = pd.concat([tables.read_csv(part, "sampler", "nfe", "n") for part in parts], ignore_index=True)
+    found = {part.parent.name: tables.read_csv(part, "sampler", "nfe", "n") for part in parts}
+    used = [name for rows in found.values() for name in rows["sampler"].unique()]
+    for experiment, rows in found.items():
+        shared = rows["sampler"].map(used.count) > 1
+        rows["sampler"] = rows["sampler"].where(~shared, experiment + ", " + rows["sampler"].astype(str))
+    frame = pd.concat(found.values(), ignore_index=True)
     if frame["n"].nunique() > 1:
         named = [_named_by_n(rows, n) for n, rows in frame.groupby("n")]
         frame = pd.concat(named).sort_index()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -72,7 +73,9 @@ class Search(Strict):
     t: Literal["auto"] | Step = Field("auto", description="step of the latents; auto: the mixing step")
     split: Split = "train"
     test: Split = Field("test", description="split on which the accuracy is measured and edits are made")
-    images: Several | None = Field(None, description="so many images of each split, by chance; null: all")
+    images: Several | None = Field(
+        None, description="so many images of each split, by chance, besides the middle; null: all"
+    )
     seed: Seed = Field(0, description="of their choice")
     C: Cost = Field(1.0, description="cost of an image on the wrong side")
     C_z: Cost | None = Field(None, description="the same in z; null: as C. Small: edits change more")
@@ -80,6 +83,16 @@ class Search(Strict):
     balance: Literal["none", "weights", "subsample"] = "none"
     threshold: float | None = Field(None, description="above it lies the attribute; null: the median")
     middle: float = Field(0.0, ge=0, le=0.95, description="share of unclear images that is left out")
+
+    @property
+    def inverted(self) -> int | None:
+        """Images of each split that are inverted: so many that ``images`` are left without the middle."""
+        if self.images is None:
+            return None
+        least = int(self.images / (1 - self.middle))
+        return next(
+            n for n in count(max(least - 1, self.images)) if n - round(self.middle * n) >= self.images
+        )
 
     @model_validator(mode="after")
     def _possible(self) -> Search:
@@ -183,7 +196,7 @@ class BoundarySearch(Strict):
         of = {"model": e["model"], "dataset": e["dataset"]}
         kind = {"attribute": e["attribute"], "against": e["against"]}
         cut = {"threshold": s["threshold"], "middle": s["middle"]}
-        chosen = {"images": s["images"], "seed": s["seed"], "threshold": s["threshold"]}
+        chosen = {"images": self.search.inverted, "seed": s["seed"], "threshold": s["threshold"]}
         judge = {**kind, **cut, **judged["judge"]} if judged["classifier"] is None else None
         return {
             "mixing": {**of, **kind, **cut, "seed": s["seed"], "C": s["C"], "mixing": e["mixing"]},

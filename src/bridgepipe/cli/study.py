@@ -123,12 +123,14 @@ def study_table(parts: list[Path], csv: File, markdown: File, figure: File, titl
 
     from bridgepipe import figures, tables
 
-    found = {part.parent.name: tables.read_csv(part, "sampler", "nfe", "n") for part in parts}
-    used = [name for rows in found.values() for name in rows["sampler"].unique()]
-    for experiment, rows in found.items():
+    found = [tables.read_csv(part, "sampler", "nfe", "n") for part in parts]
+    used = [name for rows in found for name in rows["sampler"].unique()]
+    for part, rows in zip(parts, found, strict=True):
         shared = rows["sampler"].map(used.count) > 1
-        rows["sampler"] = rows["sampler"].where(~shared, experiment + ", " + rows["sampler"].astype(str))
-    frame = pd.concat(found.values(), ignore_index=True)
+        rows["sampler"] = rows["sampler"].where(
+            ~shared, f"{part.parent.name}, " + rows["sampler"].astype(str)
+        )
+    frame = pd.concat(found, ignore_index=True)
     if frame["n"].nunique() > 1:
         named = [_named_by_n(rows, n) for n, rows in frame.groupby("n")]
         frame = pd.concat(named).sort_index()

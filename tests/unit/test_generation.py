@@ -81,6 +81,11 @@ def test_a_loaded_model_is_the_repeat_of_its_training_seed(tmp_path: Path) -> No
     artifacts.save_tensors(tmp_path / "m.safetensors", weights, card)
     loaded = load_model(tmp_path / "m.safetensors", tmp_path / "train.json", params.Runtime(device="cpu"))
     assert loaded.repeat == 2
+    with pytest.raises(UserError, match="a model is no guide: it tells no classes"):
+        load_model(tmp_path / "m.safetensors", tmp_path / "train.json", params.Runtime(), guide=True)
+    artifacts.write_json(tmp_path / "train.json", {**settings, "method": "guide"})
+    with pytest.raises(UserError, match="a guide is no model"):
+        load_model(tmp_path / "m.safetensors", tmp_path / "train.json", params.Runtime())
 
 
 LINEAR = Gaussian(schedules.linear(1000), variance="fixed_small")

@@ -65,7 +65,10 @@ rule boundary_evaluate:
         weights=lambda w: P.extractor_weights(f"boundary/{w.experiment}"),
         extractor=lambda w: P.extractor(f"boundary/{w.experiment}"),
         code=P.code(
-            "evaluation/edits.py", "evaluation/fid.py", "evaluation/protocol.py"
+            "evaluation/edits.py",
+            "evaluation/accuracy.py",
+            "evaluation/fid.py",
+            "evaluation/protocol.py",
         ),
     output:
         json="results/boundary/{experiment}/edit.json",

@@ -173,12 +173,27 @@ def shape_of(data: Any) -> tuple[int, ...]:
     return (3, *data.image_size) if hasattr(data, "image_size") else (data.dim,)
 
 
-def load_model(model: Path, train_config: Path, runtime: params.Runtime) -> Model:
-    """A trained Gaussian model or guide, refused when it was trained under another configuration."""
+def load_model(model: Path, train_config: Path, runtime: params.Runtime, guide: bool = False) -> Model:
+    """A trained Gaussian model, or a guide.
+
+    Args:
+        guide: whether a classifier of noisy images is wanted.
+
+    Raises:
+        UserError: it was trained under another configuration, or is the other of the two.
+    """
     from bridgepipe.methods import gaussian
     from bridgepipe.networks import published
 
     settings = read_settings(train_config)
+    if (settings["method"] == "guide") != guide:
+        what = (
+            "a model is no guide: it tells no classes"
+            if guide
+            else "a guide is no model: it denoises nothing"
+        )
+        mend = "give the folder of a guide" if guide else "give the folder of a model"
+        raise UserError(what, model, f"{mend}, such as results/{'guide' if guide else 'model'}/NAME")
     weights, card = artifacts.load_tensors(model, {"config": settings})
     diffusion = diffusion_of(settings, tuple(card["shape"]), card.get("spectrum", {}))
     classes = null = None

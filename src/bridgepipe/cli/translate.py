@@ -206,7 +206,7 @@ def load_translator(
     for side, model, label in (("source", a, labels[0]), ("target", b, labels[1])):
         _told(side, model, label)
     how = Translation(**fields_of(Translation, settings["sample"], ("dataset", "split", "count")))
-    classifier = None if guide is None else _load(guide, speed)
+    classifier = None if guide is None else _load(guide, speed, guide=True)
     up = guided_class(settings["source"] if how.scale_encode else None, a, classifier)
     down = guided_class(settings["target"] if how.scale_decode else None, b, classifier)
     return Translator(a, b, (labels[0], labels[1]), how, classifier, (up, down))
@@ -242,8 +242,8 @@ def class_of(label: Label, model: Model, images: ImageStore) -> str | None:
     return name_of(label, model.class_names or images.classes)
 
 
-def _load(folder: Path, speed: params.Runtime) -> Model:
-    return load_model(folder / "model.safetensors", folder / "config/train.json", speed)
+def _load(folder: Path, speed: params.Runtime, guide: bool = False) -> Model:
+    return load_model(folder / "model.safetensors", folder / "config/train.json", speed, guide)
 
 
 def _same_models(made: ImageStore, translator: Translator) -> None:

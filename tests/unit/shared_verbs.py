@@ -77,7 +77,7 @@ def boundaries(out: str) -> Iterator[list[str]]:
     for edit in ("edit", "edit-samples"):
         stores = files(out, edited=f"{edit}.lmdb", control=f"{edit}-control.lmdb", plain=f"{edit}-plain.lmdb")
         yield ["boundary", "strips", *config(edit), *model, *read, *stores]
-    real = ["--data", "images.lmdb", "--train", "images.lmdb", "--classifier", "classifier.safetensors"]
+    real = ["--data", "images.lmdb", "--train", "images.lmdb", "--classifier", "judge.safetensors"]
     read = files("one", edited="edit.lmdb", control="edit-control.lmdb", plain="edit-plain.lmdb")
     read = [*read, *real, *EXTRACTOR]
     measured = files(out, output="edit.json", csv="edit.csv")

@@ -88,6 +88,8 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
         images.set_labels(labels)
     read = store.ImageStore(folder / "images.lmdb")
     train_classifier(read, labels, steps=1, batch_size=8).save(folder / "classifier.safetensors", {})
+    judge = train_classifier(read, labels, steps=1, batch_size=8, classes=["without", "with"])
+    judge.save(folder / "judge.safetensors", {})
     artifacts.write_json(folder / "extractor.json", {"kind": "classifier"})
     artifacts.write_json(folder / "runtime.json", {"device": "cpu", "threads": 1, "batch_size": 3})
     shared.save_model(folder / "conditional", ["dark", "light"])
@@ -138,7 +140,7 @@ def sound(folder: Path, verb: str, name: str, out: Path) -> Path:
         "target_config": "plain/config/train.json",
         "extractor": "extractor.json",
         "weights": "classifier.safetensors",
-        "classifier": "classifier.safetensors",
+        "classifier": "judge.safetensors",
         "runtime": "runtime.json",
         "source_model": "conditional",
         "target_model": "conditional",

@@ -283,7 +283,7 @@ def test_a_judge_is_asked_by_the_names_of_its_classes(tmp_path: Path, sides: lis
     known = train_classifier(pixels, np.arange(12) % 2, steps=1, batch_size=4, classes=sides)
     known.save(weights, {})
     if "cat" in sides:
-        with pytest.raises(UserError, match="knows cat, dog, not without, with"):
+        with pytest.raises(UserError, match="a classifier of cat, dog, no judge of an attribute"):
             boundary_edits.load_judge(settings, weights, real, params.Runtime())
         return
     found = boundary_edits.load_judge(settings, weights, real, params.Runtime())

@@ -190,6 +190,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store.set_labels(labels)
     images = ImageStore(folder / "images.lmdb")
     train_classifier(images, labels, steps=2, batch_size=8).save(folder / "classifier.safetensors", {})
+    judge = train_classifier(images, labels, steps=2, batch_size=8, classes=["without", "with"])
+    judge.save(folder / "judge.safetensors", {})
     artifacts.write_json(folder / "extractor.json", {"kind": "classifier"})
     # 22 images, or 11 of a class, in batches of 3: some processes have nothing to do at the end
     artifacts.write_json(folder / "runtime.json", {"device": "cpu", "threads": 1, "batch_size": 3})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe import artifacts
-from bridgepipe.classes import numbers_in
+from bridgepipe.classes import brief, numbers_in
 from bridgepipe.cli.boundary import SPACES, chosen, open_model, space_of, values_and_cut
 from bridgepipe.cli.common import (
     RUNTIME,
@@ -292,7 +292,9 @@ def load_judge(settings: dict[str, Any], weights: Path, real: ImageStore, speed:
     if settings["classifier"] is not None:
         numbers_in(classes_of(known), real.classes, known.name, real.path)
         return known
-    numbers_in(classes_of(known), SIDES, known.name, weights)
+    if sorted(classes_of(known)) != sorted(SIDES):
+        what = f"a classifier of {brief(known.classes)}, no judge of an attribute"
+        raise UserError(what, weights, "train the judge of this experiment")
     told = known.card.get("config", settings)
     for key in ("attribute", "against"):
         if told[key] != settings[key]:

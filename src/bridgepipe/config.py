@@ -9,16 +9,17 @@ values that the stage reads, so an edit re-runs those stages and nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 from pydantic import Field
 
 from bridgepipe import config_checks, yaml_reader
+from bridgepipe.asked import FILE, Asked
 from bridgepipe.config_errors import nearest, validated
 from bridgepipe.errors import UserError
-from bridgepipe.params import METHODS, Params, Strict, splits_of
+from bridgepipe.params import METHODS, Params, Strict, paths_of, splits_of
 from bridgepipe.params.common import Distinct
 from bridgepipe.yaml_reader import KeyPath, Places
 
@@ -91,11 +92,14 @@ class Resolved:
             key: key inside it, ``section.key``; empty: the experiment itself.
             scale: scale at which it is looked at; None: the one in use.
         """
+        return self.places.at(*self._path(full, key, scale))
+
+    def _path(self, full: str, key: str, scale: str | None = None) -> KeyPath:
         method, name = full.rsplit("/", 1)
         keys = key.split(".") if key else []
         own = ("experiments", method, name, *keys)
         inherited = ("scales", scale or self.params.scale, method, *keys)
-        return self.places.at(*self.places.nearest(own, inherited))
+        return self.places.nearest(own, inherited)
 
     def _check_parts(self) -> None:
         """Every section for itself, since nothing may inherit it; what it lacks is asked for once merged."""
@@ -238,6 +242,19 @@ class Resolved:
     def stages(self, name: str) -> dict[str, dict[str, Any]]:
         """What each stage of an experiment reads: ``{"train": …, "sample": …, "evaluate": …}``."""
         return self.experiment(name).stages()
+
+    def asked_files(self) -> dict[str, Any]:
+        """What the experiments ask of each dataset whose content only it can tell: path -> content."""
+        asked: dict[str, list[dict[str, Any]]] = {name: [] for name in self.params.datasets}
+        for full, experiment in self.experiments.items():
+            for key, of, split, count, label in experiment.asks():
+                dataset = self.experiments[of].dataset if of in self.experiments else of
+                if count is not None and paths_of(self.params.datasets[dataset]):  # others are known
+                    # without the line, which every edit above it would change
+                    where = f"{self.places.file}: {'.'.join(map(str, self._path(full, key)))}"
+                    one = Asked(where, split, count, label, full.startswith("boundary/"))
+                    asked[dataset].append(asdict(one))
+        return {f"data/prepared/{name}/{FILE}": {"asked": ones} for name, ones in asked.items()}
 
     def stage_files(self) -> dict[str, Any]:
         """Every configuration file that the workflow depends on: path -> content."""

@@ -315,8 +315,12 @@ def _class_of(key: str, label: Label, dataset: str, defined: Defined) -> Problem
     """A class that a dataset does not have, by its name or its number."""
     known = params.classes_of(defined.datasets[dataset])
     folders = _folders(defined.datasets[dataset], defined)
-    if isinstance(label, str) and not label.isdecimal() and folders is not None and label not in folders:
-        yield Problem(key, f"{dataset} has no class '{label}'", value=label, names=folders)
+    if label is not None and folders is not None and str(label) not in folders:
+        if not str(label).isdecimal():
+            yield Problem(key, f"{dataset} has no class '{label}'", value=str(label), names=folders)
+        elif int(label) >= len(folders):
+            what = f"{dataset} has no class {label}: it has {len(folders) or 'no'} folders"
+            yield Problem(key, what, "give the class by its name, or a number from 0 on")
     if label is None or known is None:
         return
     if not known:

@@ -489,7 +489,8 @@ class Pipeline:
             _stop(e)
 
     def _write(self) -> None:
-        for path, content in {**self._resolved.stage_files(), PLANNED: self._resolved.values}.items():
+        files = {**self._resolved.stage_files(), **self._resolved.asked_files()}
+        for path, content in {**files, PLANNED: self._resolved.values}.items():
             _write_if_changed(Path(path), content)
 
     def write_unless_at_work(self) -> bool:

@@ -708,6 +708,21 @@ def test_classes_of_an_own_folder_are_known_before_anything_is_trained(tmp_path:
             config.Resolved(edited)
 
 
+def test_numbers_of_classes_of_an_own_folder_are_bounded_by_its_folders(tmp_path: Path) -> None:
+    values = own_folder(tmp_path, "cat", "dog")
+    values["experiments"]["model"]["mine"]["conditional"] = True
+    del values["experiments"]["boundary"]["mine"]
+    translated = {"source_model": "mine", "source": 0, "target": 1, "sample": {"guidance": "none"}}
+    translated |= {"evaluate": {"extractor": "inception", "classifier": None}}
+    values["experiments"]["ddib/classes"]["mine"] = translated
+    config.Resolved(values)
+    for key, number in (("source", 2), ("target", "7"), ("target", 10**9)):
+        wrong = {**translated, key: number}
+        edited = {**values, "experiments": {**values["experiments"], "ddib/classes": {"mine": wrong}}}
+        with pytest.raises(UserError, match=rf"mine has no class {number}: it has 2 folders .*mine\.{key}"):
+            config.Resolved(edited)
+
+
 def test_a_conditional_model_needs_folders_of_classes(tmp_path: Path) -> None:
     values = own_folder(tmp_path)
     del values["experiments"]["boundary"]["mine"], values["extractors"]["mine"]

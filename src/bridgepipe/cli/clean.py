@@ -80,7 +80,7 @@ class _Makeable:
     @cached_property
     def _written(self) -> set[Path]:
         """Files that reading the workflow writes: whatever was made with them and stays needs them."""
-        stages = set(map(Path, self.resolved.stage_files()))
+        stages = set(map(Path, (*self.resolved.stage_files(), *self.resolved.asked_files())))
         return stages | {path.with_name(listing.SUMMARY) for path in stages}
 
     @cached_property

@@ -22,12 +22,14 @@ def prepare(
     source: Annotated[Path | None, typer.Argument(help="listing of the files that are to be read")] = None,
 ) -> None:
     """Turn a source of images into one store per split."""
-    from bridgepipe import datasets, listing
+    from bridgepipe import artifacts, asked, datasets, listing
 
     settings = read_settings(config)
     if source is not None:
         listing.check(source)
-    datasets.prepare(out_dir=output, **{k: tuples(v) for k, v in settings.items() if v is not None})
+    beside = config.with_name(asked.FILE)
+    with asked.asking(artifacts.read_object(beside) if beside.is_file() else {"asked": []}):
+        datasets.prepare(out_dir=output, **{k: tuples(v) for k, v in settings.items() if v is not None})
     if source is not None:  # what changed meanwhile may be in the stores by half
         listing.check(source)
 

@@ -26,6 +26,7 @@ def plan(
     The workflow writes the same files when it is read, which is too late for
     DVC: it decides before that which stages are stale.
     """
-    for path, content in configuration.load(params).stage_files().items():
+    resolved = configuration.load(params)
+    for path, content in {**resolved.stage_files(), **resolved.asked_files()}.items():
         if Path(path) != RUNTIME:  # speed makes nothing stale
             artifacts.write_json(output / path, content)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import UnidentifiedImageError
 
-from bridgepipe import store
+from bridgepipe import asked, store
 from bridgepipe.artifacts import digest_of
 from bridgepipe.errors import UserError
 from bridgepipe.listing import NOWHERE
@@ -106,8 +106,12 @@ def write_splits(
     Nothing appears under a final name unless everything could be written.
 
     Raises:
-        UserError: bad items (all of them are named, or counted), or a split without items.
+        UserError: bad items (all of them are named, or counted), a split without items, or what experiments
+            ask for and the data lack.
     """
+    labels = {split: Counter(item.label for item in items) for split, items in splits.items()}
+    attributes = {name for items in splits.values() for item in items[:1] for name in item.attributes}
+    asked.check(labels, classes, attributes)
     bad: dict[str, str] = {}
     with ExitStack() as stack:
         for split, items in splits.items():

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from bridgepipe.names import DIGIT_MEASURES
 from bridgepipe.params.common import (
+    Ask,
     Batch,
     Cost,
     Distinct,
@@ -189,6 +190,18 @@ class BoundarySearch(Strict):
             "search.split": (self.dataset, self.search.split),
             "search.test": (self.dataset, self.search.test),
         }
+
+    def asks(self) -> list[Ask]:
+        train, test = self.search.split, self.search.test
+        edited = self.edit.images if self.edit.source == "images" else None
+        kinds = {"attribute": self.attribute, "against": self.against}
+        return [
+            ("mixing.images", self.dataset, train, self.mixing.images, None),
+            ("search.images", self.dataset, train, self.search.images, None),
+            ("edit.images", self.dataset, test, edited, None),
+            *((key, self.dataset, train, self.mixing.folds, name) for key, name in kinds.items() if name),
+            *((key, self.dataset, test, 1, name) for key, name in kinds.items() if name),
+        ]
 
     def stages(self) -> dict[str, dict[str, Any]]:
         e = self.model_dump(mode="json")

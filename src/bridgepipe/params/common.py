@@ -124,6 +124,10 @@ Width = Annotated[int, Field(ge=32, le=2048, multiple_of=32)]  # group normalisa
 Multipliers = Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1, max_length=9)]
 
 
+# key, dataset or model/NAME for its dataset, split, number of items, and the class that they are of
+Ask = tuple[str, str, str, int | None, int | str | None]
+
+
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -131,6 +135,10 @@ class Strict(BaseModel):
     def named(cls, name: str) -> dict[str, Any]:
         """Values of an experiment that follow from its name, where none are written."""
         return {}
+
+    def asks(self) -> list[Ask]:
+        """What an experiment asks of data, where only they can tell whether they have it."""
+        return []
 
     def unread(self, keys: set[str], why: str) -> None:
         """Raise ValueError when one of the keys is written here, where nothing reads it."""

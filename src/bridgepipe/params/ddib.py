@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from bridgepipe.names import Solver
 from bridgepipe.params.common import (
+    Ask,
     Items,
     Reference,
     Several,
@@ -106,6 +107,16 @@ class ClassTranslation(Strict):
             "sample.split": (self.sample.dataset or source, self.sample.split),
             "evaluate.reference": (target, self.evaluate.reference),
         }
+
+    def asks(self) -> list[Ask]:
+        source, target = self.models
+        images, split = self.sample.dataset or source, self.sample.split
+        counts = {"sample.count": self.sample.count, "cycle": self.cycle}
+        return [
+            *((key, images, split, count, self.source) for key, count in counts.items()),
+            ("source", images, split, 1, self.source),
+            ("target", target, "train", 1, self.target),
+        ]
 
     def stages(self) -> dict[str, dict[str, Any]]:
         e = self.model_dump(mode="json")

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from bridgepipe.names import Precision
 from bridgepipe.params.common import (
+    Ask,
     Batch,
     Blocks,
     Calls,
@@ -238,6 +239,10 @@ class I2SB(Strict):
             "sample.split": (self.sampled, self.sample.split),
             "evaluate.reference": (self.dataset, self.evaluate.reference),
         }
+
+    def asks(self) -> list[Ask]:
+        counts = {"sample.count": self.sample.count, "study.count": self.study.count if self.study else None}
+        return [(key, self.sampled, self.sample.split, count, None) for key, count in counts.items()]
 
     def stages(self) -> dict[str, dict[str, Any]]:
         """What each stage reads."""

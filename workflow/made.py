@@ -1,16 +1,19 @@
 """Prints which files the rules make, as JSON: name of a rule and pattern of a file, for `bridgepipe clean`.
 
+The argument is the params file.
 Rules without inputs only fetch what others published; of them the logs alone count.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import (
+    ConfigSettings,
     ExecMode,
     OutputSettings,
     Quietness,
@@ -31,6 +34,7 @@ def main() -> None:
         # as a job reads it: nothing is planned, so nothing is written
         opened = api.workflow(
             ResourceSettings(cores=1),
+            config_settings=ConfigSettings(configfiles=[Path(sys.argv[1])], replace_workflow_config=True),
             workflow_settings=WorkflowSettings(exec_mode=ExecMode.SUBPROCESS),
             snakefile=Path(__file__).parents[1] / "Snakefile",
         )

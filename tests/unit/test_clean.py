@@ -97,7 +97,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         **values["experiments"]["i2sb"]["jpeg-5"],
         "train": {"init": "gone.safetensors"},
     }
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
     for name in (*GONE, *LEFT):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
@@ -113,7 +113,7 @@ def record(result: str, *inputs: str) -> None:
 
 
 def test_clean_removes_what_can_be_made_again(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    clean()
+    clean(Path("mine.yaml"))
     assert [name for name in GONE if Path(name).exists()] == []
     assert [name for name in LEFT if not Path(name).exists()] == []
     told = [line.split()[1] for line in capsys.readouterr().out.splitlines()]
@@ -126,7 +126,7 @@ def test_clean_removes_what_can_be_made_again(tree: Path, capsys: pytest.Capture
 
 def test_clean_waits_for_no_run(tree: Path) -> None:
     with locks.exclusive(cluster.LOCK), pytest.raises(UserError, match="another run is at work"):
-        clean()
+        clean(Path("mine.yaml"))
     assert [name for name in (*GONE, *LEFT) if not Path(name).exists()] == []
 
 

@@ -40,7 +40,7 @@ def clean(params: File = Path("params.yaml")) -> None:
     resolved = configuration.load(params)
     with artifacts.exclusive(cluster.LOCK):
         Path(workflow.PLANNED).unlink(missing_ok=True)  # params.yaml counts, not what the last run was given
-        for path in removable(resolved, _makers()):
+        for path in removable(resolved, _makers(params)):
             path.unlink()
             _remove_empty(path.parent)
         for path in [*map(Path, REPORTS), *_memory()]:
@@ -151,13 +151,13 @@ def _files_of(experiment: Any) -> list[str]:
     return list(experiment.files().values()) if isinstance(experiment, params.I2SB) else []
 
 
-def _makers() -> Makers:
+def _makers(params: Path) -> Makers:
     """Rules, and patterns of the files that they make, from the workflow itself."""
     roots = (Path(), Path(__file__).parents[3])
     script = next((root / LISTING for root in roots if (root / LISTING).exists()), None)
     if script is None:
         raise UserError("no workflow here", Path.cwd(), "run it in the folder of a project")
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, script, params], capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UserError(f"the workflow cannot be read: {reason}", "Snakefile", "mend what the message says")

@@ -344,7 +344,7 @@ WRONG_AT_PAPER = {
     "digits, few times": "sample.nfe must be below interval (100), is 999",
     "cifar10, restored": "unknown name 'test'",
     "model, few times": "nfe is 4000: the process has 100 steps",
-    "classes, two networks": "models and guide have different processes",
+    "classes, two networks": "resnet50 knows the classes n01440764",
     "boundary of ink": "celebahq has no attribute 'ink'",
     "points, few of them": "90000 of the 20000 items",
 }

@@ -136,7 +136,7 @@ class ClassTranslation(Strict):
             used["guide"] = resolved[f"guide/{self.guide}"]
         for role, other in used.items():
             if _diffusion(other) != _diffusion(source):
-                a, b = (f"{m.process.schedule} with T {m.process.T}" for m in (other, source))
+                a, b = (_described(m) for m in (other, source))
                 return f"different processes: the {role} denoises {a}, the source model {b}"
         for side, model, label, scale in (
             ("source", source, self.source, self.sample.scale_encode),
@@ -164,3 +164,8 @@ def _diffusion(model: Model | Guide) -> tuple[Any, ...]:
     p = model.process
     spectrum = (p.c1, p.c2, p.m, p.variant) if p.schedule == "shortest_path" else ()
     return p.schedule, p.T, *spectrum
+
+
+def _described(model: Model | Guide) -> str:
+    schedule, T, *spectrum = _diffusion(model)
+    return f"{schedule} with T {T}" + (f" and c1, c2, m, variant {spectrum}" if spectrum else "")

@@ -340,7 +340,7 @@ def _entropic_plan(cost: np.ndarray, regularisation: float) -> np.ndarray:
         warnings.simplefilter("ignore")
         plan = ot.sinkhorn([], [], cost, weight, numItermax=SCALINGS, stopThr=1e-6)
     shares = (plan.sum(axis) * plan.shape[1 - axis] for axis in (0, 1))
-    if not all(np.abs(share - 1).max() < 0.01 for share in shares):
+    if not all(np.abs(share - 1).max() < 1e-3 for share in shares):
         what = f"the entropic plan has not converged in {SCALINGS} steps at regularisation {regularisation:g}"
         raise UserError(what, "transport", "take a larger one, or fewer points")
     return plan

@@ -115,8 +115,12 @@ class Durations:
     def _there(self, e: Any) -> float:
         """Seconds of one image from the source to noise and on to the target, or back."""
         models = [self._experiment(name) for name in e.models]
-        seconds = sum(_one_way(e.sample, m.process.T) * self._call(m) for m in models)
-        return seconds * {"none": 1, "free": 2, "classifier": 3}[e.sample.guidance]
+        dearer = {"none": 1, "free": 2, "classifier": 3}[e.sample.guidance]
+        scales = (e.sample.scale_encode, e.sample.scale_decode)
+        return sum(
+            _one_way(e.sample, m.process.T) * self._call(m) * (dearer if scale else 1)
+            for m, scale in zip(models, scales, strict=True)
+        )
 
     def _features_translated(self, e: Any) -> float:
         target = self._experiment(e.models[1]).dataset

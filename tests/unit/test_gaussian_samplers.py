@@ -236,6 +236,16 @@ def test_classifier_free_guidance_extrapolates_from_the_null_class():
         torch.testing.assert_close(output, torch.cat([eps * x, 5 * x], dim=1))
 
 
+def test_classifier_free_guidance_calls_the_network_twice(linear):
+    network = A.denoiser(linear)
+    x = torch.randn(2, 2, dtype=torch.float64)
+    guided = samplers.classifier_free(network, network, 2.0, channels=2)
+    steps = [999, 500, -1]
+    assert (
+        decode(guided, x, steps, process=linear).calls == 2 * decode(network, x, steps, process=linear).calls
+    )
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [

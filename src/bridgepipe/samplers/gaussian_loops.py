@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ class Sample:
 
     Attributes:
         x: the state at the last step ``[B, ...]``.
-        calls: how often the denoiser was called.
+        calls: how often the network was called: twice at a time by classifier-free guidance.
         pair: what the way back of an exactly invertible solver starts from; None of the others.
     """
 
@@ -178,13 +178,22 @@ def classifier_free(conditional: Denoiser, unconditional: Denoiser, scale: float
     Args:
         channels: of the image; what the output says beyond them, of the variance, is the conditional's.
     """
+    return _ClassifierFree(conditional, unconditional, scale, channels)
 
-    def guided(x: Tensor, t: Tensor) -> Tensor:
-        c, u = conditional(x, t), unconditional(x, t)
-        guided = u[:, :channels] + scale * (c[:, :channels] - u[:, :channels])
-        return torch.cat([guided, c[:, channels:]], dim=1)
 
-    return guided
+@dataclass(frozen=True)
+class _ClassifierFree:
+    conditional: Denoiser
+    unconditional: Denoiser
+    scale: float
+    channels: int
+    network_calls: ClassVar[int] = 2  # each time that it is asked
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        c, u = self.conditional(x, t), self.unconditional(x, t)
+        of_image = slice(self.channels)
+        guided = u[:, of_image] + self.scale * (c[:, of_image] - u[:, of_image])
+        return torch.cat([guided, c[:, self.channels :]], dim=1)
 
 
 def rescaled(denoiser: Denoiser, T: int) -> Denoiser:
@@ -193,16 +202,17 @@ def rescaled(denoiser: Denoiser, T: int) -> Denoiser:
 
 
 class _Calls:
-    """The denoiser at an index of the process, counting."""
+    """The denoiser at an index of the process, counting the calls of its network."""
 
     def __init__(self, denoiser: Denoiser, process: Gaussian) -> None:
         self._denoiser, self._process, self.count = denoiser, process, 0
+        self._each: int = getattr(denoiser, "network_calls", 1)
 
     def time(self, x: Tensor, t: int) -> Tensor:
         return torch.full((len(x),), int(self._process.timesteps[t]), dtype=torch.int64, device=x.device)
 
     def __call__(self, x: Tensor, t: int) -> Tensor:
-        self.count += 1
+        self.count += self._each
         return self._denoiser(x, self.time(x, t))
 
 

@@ -1,7 +1,7 @@
 """What experiments ask of data, as far as only the data can tell: counts of items, and classes.
 
-The file lies beside the configuration of `bridgepipe prepare` and is no input of it: an edit of an experiment
-must not prepare its data again.
+`FILE` lies beside the configuration of `bridgepipe prepare` and is no input of it: an edit of an experiment
+must not prepare its data again. `COUNTS` lies beside the stores, for experiments that are written later.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 from bridgepipe import classes
 from bridgepipe.errors import UserError
 
-FILE = "asked.json"
+FILE, COUNTS = "asked.json", "counts.json"
+Content = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -38,21 +39,24 @@ class Asked:
     attribute: bool = False
 
 
-_asked: ContextVar[Sequence[Asked]] = ContextVar("asked", default=())
+_asking: ContextVar[tuple[Content, dict[str, Any]]] = ContextVar("asking")
 
 
 @contextmanager
-def asking(content: Mapping[str, Any]) -> Iterator[None]:
-    """Data that are divided inside are compared with the content of a file."""
-    token = _asked.set([Asked(**one) for one in content["asked"]])
+def asking(content: Content) -> Iterator[dict[str, Any]]:
+    """Data that are divided inside are compared with the content of a `FILE`; gives that of `COUNTS`."""
+    counts: dict[str, Any] = {}
+    token = _asking.set((content, counts))
     try:
-        yield
+        yield counts
     finally:
-        _asked.reset(token)
+        _asking.reset(token)
 
 
-def check(labels: Mapping[str, Counter[Any]], known: Sequence[str] | None, attributes: set[str]) -> None:
-    """Compare the items of every split with what is asked of them.
+def check(
+    labels: Mapping[str, Counter[int | None]], known: Sequence[str] | None, attributes: set[str]
+) -> None:
+    """Compare the items of every split with what is asked of them, if anything is.
 
     Args:
         labels: how many items have each number of a class, by split.
@@ -60,18 +64,32 @@ def check(labels: Mapping[str, Counter[Any]], known: Sequence[str] | None, attri
         attributes: names of the attributes that the items have.
 
     Raises:
+        UserError: as `compare`.
+    """
+    asked, counts = _asking.get(({"asked": []}, {}))
+    numbers = range(len(known or ()))
+    items = {split: count.total() for split, count in labels.items()}
+    members = {split: [count[number] for number in numbers] for split, count in labels.items()}
+    counts |= {"items": items, "members": members, "classes": known, "attributes": sorted(attributes)}
+    compare(asked, counts)
+
+
+def compare(asked: Content, counts: Content) -> None:
+    """Compare the contents of both files.
+
+    Raises:
         UserError: fewer items than are asked for, or no such class.
     """
-    for one in _asked.get():
-        if one.split in labels and not (one.attribute and one.label in attributes):
-            _check(one, labels[one.split], known)
+    for one in (Asked(**values) for values in asked["asked"]):
+        if one.split in counts["items"] and not (one.attribute and one.label in counts["attributes"]):
+            _compare(one, counts)
 
 
-def _check(one: Asked, labels: Counter[Any], known: Sequence[str] | None) -> None:
-    have, of = labels.total(), ""
+def _compare(one: Asked, counts: Content) -> None:
+    have, of = counts["items"][one.split], ""
     if one.label is not None:
-        number = _number(one, known or ())
-        have, of = labels[number], f" of class {(known or ())[number]}"
+        number = _number(one, counts["classes"] or ())
+        have, of = counts["members"][one.split][number], f" of class {counts['classes'][number]}"
     if have < one.count:
         what = f"{one.count} of the {have} items{of} in the split {one.split}"
         raise UserError(what, one.where, f"take at most {have}, or give more images")

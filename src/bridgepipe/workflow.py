@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from bridgepipe import artifacts, cluster, config, listing, locks, params, yaml_reader
+from bridgepipe import artifacts, asked, cluster, config, listing, locks, params, yaml_reader
 from bridgepipe.config_errors import nearest
 from bridgepipe.duration import Durations
 from bridgepipe.errors import UserError
@@ -463,7 +463,19 @@ class Pipeline:
                 _write_if_changed(file.with_name(listing.KNOWN), now.known)
             _write_if_changed(file, now.summary)
             self._listed.add(dataset)
+            self._compare_counts(file.parent)
         return [str(file)]
+
+    def _compare_counts(self, folder: Path) -> None:
+        """Stop the run when an experiment asks for what the data, prepared as they are, don't have."""
+        counts, content = folder / asked.COUNTS, self._resolved.asked_files()[f"{folder}/{asked.FILE}"]
+        inputs = [folder / name for name in ("config.json", listing.SUMMARY)]
+        if not counts.is_file() or any(_time(file) > _time(counts) for file in inputs):
+            return  # they are to be prepared, which compares them
+        try:
+            asked.compare(content, artifacts.read_object(counts))
+        except UserError as e:
+            _stop(e)
 
     def _refuse_itself(self, dataset: str, paths: Sequence[str]) -> None:
         """A folder that holds what is prepared from it would change by being read."""
@@ -601,6 +613,10 @@ def _write_if_changed(path: Path, content: Any) -> None:
     # by value: a comment, the order of keys or a new file time must re-run nothing
     if _value(path) != artifacts.canonical(content):
         artifacts.write_json(path, content, lasting=False)
+
+
+def _time(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def _value(path: Path) -> str | None:

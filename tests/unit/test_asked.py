@@ -126,3 +126,33 @@ def test_only_data_that_can_lack_something_are_asked(tmp_path: Path, monkeypatch
     assert artifacts.read_object(f"data/prepared/afhq/{asked.FILE}") == {"asked": files["afhq"]}
     snakefiles = (Path(__file__).parents[2] / "workflow/rules").glob("*.smk")
     assert not [file for file in snakefiles if asked.FILE in file.read_text()]
+
+
+def test_an_experiment_that_is_written_later_is_compared_in_the_dry_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "in", 20)
+    values = json.loads(TEXT)
+    values["datasets"]["mine"] = {"source": "folder", "path": "in", "size": 16}
+    folder = Path("data/prepared/mine")
+
+    def planned(count: int) -> list[str]:
+        values["experiments"]["i2sb"]["mine"] = {**RESTORED, "sample": {"count": count}}
+        pipeline = workflow.Pipeline(config.Resolved(values))
+        assert pipeline.write_unless_at_work()
+        return pipeline.listing_of("mine")
+
+    (file,) = planned(4)
+    prepare(folder / "config.json", folder, Path(file))
+    assert artifacts.read_object(folder / asked.COUNTS)["items"] == {"train": 14, "val": 2, "test": 4}
+    with pytest.raises(SystemExit):
+        planned(5)
+    assert "5 of the 4 items in the split test (params.yaml: experiments.i2sb.mine" in capsys.readouterr().err
+    for i in range(20, 30):
+        (tmp_path / f"in/{i}.png").write_bytes((tmp_path / "in/001.png").read_bytes())
+    planned(5)  # the pictures are prepared again, which compares them
+    prepare(folder / "config.json", folder, Path(file))
+    planned(6)
+    with pytest.raises(SystemExit):
+        planned(7)

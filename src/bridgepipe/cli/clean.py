@@ -17,7 +17,7 @@ from typing import Any
 
 import typer
 
-from bridgepipe import artifacts, cluster, listing, params, provenance, workflow
+from bridgepipe import artifacts, asked, cluster, listing, params, provenance, workflow
 from bridgepipe import config as configuration
 from bridgepipe.cli.common import File
 from bridgepipe.errors import UserError
@@ -81,7 +81,8 @@ class _Makeable:
     def _written(self) -> set[Path]:
         """Files that reading the workflow writes: whatever was made with them and stays needs them."""
         stages = set(map(Path, (*self.resolved.stage_files(), *self.resolved.asked_files())))
-        return stages | {path.with_name(listing.SUMMARY) for path in stages}
+        beside = (listing.SUMMARY, asked.COUNTS)
+        return stages | {path.with_name(name) for path in stages for name in beside}
 
     @cached_property
     def _named(self) -> set[Path]:

@@ -28,10 +28,12 @@ def prepare(
     if source is not None:
         listing.check(source)
     beside = config.with_name(asked.FILE)
-    with asked.asking(artifacts.read_object(beside) if beside.is_file() else {"asked": []}):
+    with asked.asking(artifacts.read_object(beside) if beside.is_file() else {"asked": []}) as counts:
         datasets.prepare(out_dir=output, **{k: tuples(v) for k, v in settings.items() if v is not None})
     if source is not None:  # what changed meanwhile may be in the stores by half
         listing.check(source)
+    if beside.is_file() and counts:  # of images; of points params.yaml tells it
+        artifacts.write_json(output / asked.COUNTS, counts)
 
 
 @app.command()

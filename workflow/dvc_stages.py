@@ -19,6 +19,7 @@ from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, Res
 
 from bridgepipe import artifacts, listing
 from bridgepipe import workflow as pipeline
+from bridgepipe.config import PLAN
 
 HEAD = """\
 # Written by `make dvc.yaml` from params.yaml and the workflow: don't edit. docs/engines-dvc.md explains it.
@@ -137,7 +138,7 @@ def planned(file: str) -> str:
     config = re.match(
         r"results/.+/config/\w+\.json$|data/(prepared/.+/config|checkpoints/[^/]+)\.json$", file
     )
-    return f"results/plan/{file}" if config else file
+    return f"{PLAN}/{file}" if config else file
 
 
 def code_of(jobs: list[Job], kind: str) -> set[str]:
@@ -158,7 +159,7 @@ def written() -> str:
         "cmd": [f"{RUN} bridgepipe plan", f"{RUN} python workflow/dvc_stages.py --check"],
         "params": [{"params.yaml": None}],
         "deps": [f"{SRC}/cli/plan.py", f"{SRC}/config.py", f"{SRC}/params", f"{SRC}/workflow.py", "workflow"],
-        "outs": ["results/plan"],
+        "outs": [PLAN],
     }
     groups = grouped(*jobs_of_workflow())
     stages = {"plan": plan} | {name: stage(name, groups[name]) for name in sorted(groups)}
@@ -170,7 +171,7 @@ def recorded(what: str) -> list[str]:
     """Stages, or files of the workflow, that dvc.lock holds."""
     stages = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf8"))["stages"]
     made = [out["path"] for stage in stages.values() for out in stage.get("outs", [])]
-    return list(stages) if what == "stages" else [file for file in made if file != "results/plan"]
+    return list(stages) if what == "stages" else [file for file in made if file != PLAN]
 
 
 def main() -> None:

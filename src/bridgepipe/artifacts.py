@@ -146,6 +146,23 @@ def write_json(path: str | Path, value: Any, lasting: bool = True) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n", lasting)
 
 
+def keep_json(path: str | Path, value: Any) -> None:
+    """Write JSON that is made again at will, unless the file holds this value.
+
+    A comment, the order of keys or a new time of the file must make nothing stale.
+    """
+    if _value(Path(path)) != canonical(value):
+        write_json(path, value, lasting=False)
+
+
+def _value(path: Path) -> str | None:
+    """Content of a JSON file; None where there is none, or a damaged one, which is written again."""
+    try:
+        return canonical(json.loads(path.read_bytes()))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
 def read_json(path: str | Path) -> Any:
     """Read a JSON file; an object comes back as `Named`.
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 
 from pydantic import Field
 
-from bridgepipe import config_checks, yaml_reader
+from bridgepipe import artifacts, config_checks, yaml_reader
 from bridgepipe.asked import FILE, Asked
 from bridgepipe.config_errors import nearest, validated
 from bridgepipe.errors import UserError
@@ -23,6 +23,8 @@ from bridgepipe.params import METHODS, Params, Strict, paths_of, splits_of
 from bridgepipe.params.common import Distinct
 from bridgepipe.yaml_reader import KeyPath, Places
 
+PLAN = "results/plan"
+RUNTIME = "results/config/runtime.json"
 ONLY = "scales"  # the one key of an experiment that is not of its method: the scales at which it exists
 
 # files of a method, beside the folders of its experiments
@@ -266,8 +268,14 @@ class Resolved:
         for name in self.experiments:
             for stage, content in self.stages(name).items():
                 files[f"results/{name}/config/{stage}.json"] = content
-        files["results/config/runtime.json"] = self.params.runtime.model_dump(mode="json")
+        files[RUNTIME] = self.params.runtime.model_dump(mode="json")
         return files
+
+    def write_plan(self, folder: str | Path = PLAN) -> None:
+        """Write what DVC compares: a copy of the file of every stage. Speed makes nothing stale."""
+        for path, content in {**self.stage_files(), **self.asked_files()}.items():
+            if path != RUNTIME:
+                artifacts.keep_json(Path(folder) / path, content)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Runs every time that the workflow is read, so it imports nothing heavy.
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import re
 import signal
@@ -180,6 +179,10 @@ class Pipeline:
         if params.is_points(self.datasets[dataset]):
             return f"data/points/{dataset}/{split}.safetensors"
         return f"data/prepared/{dataset}/{split}.lmdb"
+
+    def data_config(self, name: str) -> str:
+        """Configuration of the dataset of a model."""
+        return f"data/prepared/{self.experiment(name).dataset}/config.json"
 
     def train_store(self, name: str) -> str:
         return self.data(self.experiment(name).dataset, "train")
@@ -460,8 +463,8 @@ class Pipeline:
             except UserError as e:
                 _stop(e)
             if now.known != known:
-                _write_if_changed(file.with_name(listing.KNOWN), now.known)
-            _write_if_changed(file, now.summary)
+                artifacts.keep_json(file.with_name(listing.KNOWN), now.known)
+            artifacts.keep_json(file, now.summary)
             self._listed.add(dataset)
             self._compare_counts(file.parent)
         return [str(file)]
@@ -496,6 +499,7 @@ class Pipeline:
             killed = lock.enter_context(artifacts.exclusive(cluster.LOCK))
             with artifacts.exclusive(WRITING, wait=True):
                 self._write()  # once more: another run may have read another params.yaml meanwhile
+                self._resolved.write_plan()
             cluster.cancel_orphans(Path(), killed)
         except UserError as e:
             _stop(e)
@@ -503,7 +507,7 @@ class Pipeline:
     def _write(self) -> None:
         files = {**self._resolved.stage_files(), **self._resolved.asked_files()}
         for path, content in {**files, PLANNED: self._resolved.values}.items():
-            _write_if_changed(Path(path), content)
+            artifacts.keep_json(path, content)
 
     def write_unless_at_work(self) -> bool:
         """Bring the file of every stage up to date, unless a run is at work here: its jobs read them."""
@@ -609,22 +613,8 @@ def _reading(rule: Any) -> Callable[[Any], str]:
     return reads
 
 
-def _write_if_changed(path: Path, content: Any) -> None:
-    # by value: a comment, the order of keys or a new file time must re-run nothing
-    if _value(path) != artifacts.canonical(content):
-        artifacts.write_json(path, content, lasting=False)
-
-
 def _time(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
-
-
-def _value(path: Path) -> str | None:
-    """Content of a JSON file; None where there is none, or a damaged one, which is written again."""
-    try:
-        return artifacts.canonical(json.loads(path.read_bytes()))
-    except (OSError, ValueError, RecursionError):
-        return None
 
 
 def _how_to_get(key: str, source: str, path: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -184,6 +186,59 @@ def test_an_edit_during_a_run_waits_for_its_end(folder: Path, capsys: pytest.Cap
     assert artifacts.read_json(SAMPLE)["sample"]["nfe"] == 8
     assert nfe_of(opened(nfe=3)) == 3
     assert artifacts.read_json(SAMPLE)["sample"]["nfe"] == 3
+
+
+# stands in for the verbs: it waits for the edit, and what it writes is the configuration that it reads
+VERB = """\
+#!/bin/bash
+touch started; until [ -e edited ]; do sleep 0.1; done
+read=$2; made=()
+while [ $# -gt 0 ]; do
+  case $1 in --config) read=$2;; --restored|--corrupted|--output) made+=("$2");; esac; shift
+done
+for file in "${made[@]}"; do cp "$read" "$file"; done
+"""
+
+
+def test_a_run_is_planned_once_and_the_next_one_sees_the_edit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project.create(tmp_path / "project")
+    nfe = ("scales", "demo", "i2sb", "sample", "nfe")
+    monkeypatch.chdir(project.folder)
+    for file in ("data/prepared/digits/test.lmdb", "results/i2sb/jpeg-5/model.safetensors"):
+        Path(file).parent.mkdir(parents=True)
+        Path(file).touch()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/bridgepipe").write_text(VERB)
+    (tmp_path / "bin/bridgepipe").chmod(0o755)
+    context = project.context()
+    context["env"]["PATH"] = f"{tmp_path / 'bin'}{os.pathsep}{context['env']['PATH']}"
+    restored = "results/i2sb/jpeg-5/restored.lmdb"
+    sampling = project.command("-c1", "--allowed-rules", "sample", "gather", "--", restored)
+
+    project.edit(set_at(*nfe, value=3))
+    project.edit(set_at("runtime", "partitions", value=2))
+    run = subprocess.Popen(sampling, cwd=project.folder, env=context["env"])
+    wait_for(Path("started"), run)
+    project.edit(set_at(*nfe, value=4))
+    beside = subprocess.run([*sampling[:3], "-n", *sampling[3:]], check=True, **context)
+    assert workflow.AT_WORK in beside.stderr
+    Path("edited").touch()
+    assert run.wait(60) == 0
+    for file in (restored, SAMPLE, f"results/plan/{SAMPLE}"):
+        assert artifacts.read_json(file)["sample"]["nfe"] == 3
+    later = subprocess.run([*sampling[:3], "-n", *sampling[3:]], check=True, **context)
+    assert "\nsample " in later.stdout + later.stderr
+    assert artifacts.read_json(SAMPLE)["sample"]["nfe"] == 4
+
+
+def wait_for(file: Path, run: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 60
+    while not file.exists():
+        assert run.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def test_snakemake_reads_no_large_store_whole() -> None:

@@ -7,6 +7,7 @@ ruleorder: import_points > import_published
 rule import_points:
     input:
         config="results/{name}/config/train.json",
+        dataset=lambda w: P.data_config(w.name),
         weights=lambda w: P.published_weights(w.name),
     output:
         model="results/{name}/model.safetensors",

@@ -39,6 +39,7 @@ rule train:
 rule import_published:
     input:
         config="results/{name}/config/train.json",
+        dataset=lambda w: P.data_config(w.name),
         weights=lambda w: P.published_weights(w.name),
     output:
         model="results/{name}/model.safetensors",

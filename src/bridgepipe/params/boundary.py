@@ -210,13 +210,14 @@ class BoundarySearch(Strict):
         kind = {"attribute": e["attribute"], "against": e["against"]}
         cut = {"threshold": s["threshold"], "middle": s["middle"]}
         chosen = {"images": self.search.inverted, "seed": s["seed"], "threshold": s["threshold"]}
-        judge = {**kind, **cut, **judged["judge"]} if judged["classifier"] is None else None
+        fit, both = {"split": s["split"]}, {"split": s["split"], "test": s["test"]}
+        judge = {**fit, **kind, **cut, **judged["judge"]} if judged["classifier"] is None else None
         return {
-            "mixing": {**of, **kind, **cut, "seed": s["seed"], "C": s["C"], "mixing": e["mixing"]},
-            "latents": {**of, **kind, **chosen, "t": s["t"], "inversion": e["inversion"]},
+            "mixing": {**of, **fit, **kind, **cut, "seed": s["seed"], "C": s["C"], "mixing": e["mixing"]},
+            "latents": {**of, **both, **kind, **chosen, "t": s["t"], "inversion": e["inversion"]},
             "search": {**kind, **cut, **{key: s[key] for key in ("C", "C_z", "solver", "balance", "seed")}},
             "edit": {"edit": edit},
-            "evaluate": {**of, **kind, **{key: v for key, v in judged.items() if key != "judge"}},
+            "evaluate": {**of, **both, **kind, **{key: v for key, v in judged.items() if key != "judge"}},
             **({"judge": judge} if judge else {}),
         }
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 
 from pydantic import Field
 
-from bridgepipe import artifacts, config_checks, yaml_reader
+from bridgepipe import config_checks, yaml_reader
 from bridgepipe.asked import FILE, Asked
 from bridgepipe.config_errors import nearest, validated
 from bridgepipe.errors import UserError
@@ -271,11 +271,10 @@ class Resolved:
         files[RUNTIME] = self.params.runtime.model_dump(mode="json")
         return files
 
-    def write_plan(self, folder: str | Path = PLAN) -> None:
-        """Write what DVC compares: a copy of the file of every stage. Speed makes nothing stale."""
-        for path, content in {**self.stage_files(), **self.asked_files()}.items():
-            if path != RUNTIME:
-                artifacts.keep_json(Path(folder) / path, content)
+    def plan(self, folder: str | Path = PLAN) -> dict[Path, Any]:
+        """What DVC compares: a copy of the file of every stage. Speed makes nothing stale."""
+        files = {**self.stage_files(), **self.asked_files()}
+        return {Path(folder) / path: content for path, content in files.items() if path != RUNTIME}
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

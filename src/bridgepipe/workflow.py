@@ -499,7 +499,8 @@ class Pipeline:
             killed = lock.enter_context(artifacts.exclusive(cluster.LOCK))
             with artifacts.exclusive(WRITING, wait=True):
                 self._write()  # once more: another run may have read another params.yaml meanwhile
-                self._resolved.write_plan()
+                for path, content in self._resolved.plan().items():
+                    artifacts.keep_json(path, content)
             cluster.cancel_orphans(Path(), killed)
         except UserError as e:
             _stop(e)

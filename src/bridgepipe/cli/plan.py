@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bridgepipe import artifacts
 from bridgepipe import config as configuration
 from bridgepipe.cli.common import File
 
@@ -25,4 +26,5 @@ def plan(
     A run of the workflow writes the same files when it starts, which is too
     late for DVC: it decides before that which stages are stale.
     """
-    configuration.load(params).write_plan(output)
+    for path, content in configuration.load(params).plan(output).items():
+        artifacts.keep_json(path, content)

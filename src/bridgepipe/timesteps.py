@@ -115,12 +115,17 @@ def visited(T: int, solver: str, nfe: int, spacing: str, least: int = 1, inner: 
     def made(count: int) -> int:
         return calls(solver, count - inner, inner)
 
+    def misses(count: int) -> str:
+        if solver == "heun" and count == 2 and not inner:
+            return "the one inner step of heun spans the whole schedule, and returns noise"
+        return _misses(T, count, spacing)
+
     steps = bisect_right(range(1, nfe + 1), nfe, key=lambda steps: calls(solver, steps, inner))
     count = steps + inner
-    if count >= least and not (why := _misses(T, count, spacing)):
+    if count >= least and not (why := misses(count)):
         return count
     nearest = [
-        next((made(k) for k in candidates if not _misses(T, k, spacing)), None)
+        next((made(k) for k in candidates if not misses(k)), None)
         for candidates in (range(min(count, T), least - 1, -1), range(max(count, least), T + 1))
     ]
     if count < least:
@@ -133,7 +138,7 @@ def visited(T: int, solver: str, nfe: int, spacing: str, least: int = 1, inner: 
 def calls_made(T: int, solver: str, nfe: int, spacing: str) -> int:
     """Network calls of a sampler that may make ``nfe``: the number that tables, labels and estimates show.
 
-    Heun's method makes an odd number, and multistep3 doesn't make 2.
+    Heun's method makes an odd number other than 3, and multistep3 doesn't make 2.
 
     Raises:
         UserError: as `visited`.

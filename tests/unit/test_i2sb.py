@@ -15,7 +15,7 @@ from bridgepipe.methods import i2sb
 from bridgepipe.methods.i2sb import Problem, Restorer, Sampling
 from bridgepipe.networks.adm import UNet
 from bridgepipe.pixels import from_uint8, to_uint8
-from bridgepipe.rng import ItemNoise
+from bridgepipe.rng import ItemNoise, item_of
 from bridgepipe.training import Batch
 
 SIZE = (16, 16)
@@ -204,6 +204,12 @@ def test_the_noise_of_a_photograph_is_its_own(add_x1_noise: bool) -> None:
     assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.1
     again = restorer.restore_photo(grey[0].copy(), Sampling(nfe=3))
     assert np.array_equal(again - grey[0], noise[0].astype(np.uint8))
+
+
+def test_an_image_is_an_item_by_its_pixels_and_shape() -> None:
+    pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    assert item_of(pixels) == item_of(pixels.copy()) == item_of(pixels[::-1][::-1])
+    assert len({item_of(pixels), item_of(pixels + 1), item_of(pixels.reshape(2, 8, 3))}) == 3
 
 
 def test_pixels_come_back_as_they_were() -> None:

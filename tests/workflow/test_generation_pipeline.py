@@ -18,7 +18,7 @@ WALKS = {"Heun": {"sampler": "heun"}, "O-BELM": {"sampler": "obelm", "spacing": 
 EXPERIMENTS = {
     "model": {"ddpm": {}, "spd": {"process": {"schedule": "shortest_path"}}},
     "spd": {
-        "ddim": {"model": "ddpm", "sample": {"sampler": "heun"}, "study": {"nfe": [3, 4], "walks": WALKS}},
+        "ddim": {"model": "ddpm", "sample": {"sampler": "heun"}, "study": {"nfe": [5, 6], "walks": WALKS}},
         "spd": {"model": "spd"},
     },
 }
@@ -31,7 +31,7 @@ def tiny(values: dict[str, Any]) -> None:
     demo = values["scales"]["demo"]
     demo["model"]["network"] |= {"channel_mult": [1], "attention_resolutions": []}
     demo["model"]["train"] |= {"steps": 10, "batch_size": 8}
-    demo["spd"]["sample"] |= {"nfe": 4, "count": 40}
+    demo["spd"]["sample"] |= {"nfe": 6, "count": 40}
     for study in (values["experiments"]["spd"]["ddim"]["study"],):
         study["count"] = 20
 
@@ -55,15 +55,15 @@ def test_everything_is_there_and_a_second_run_does_nothing(made: Project) -> Non
 def test_table_names_both(made: Project) -> None:
     table = pd.read_csv(made.folder / "results/spd/table.csv")
     assert table["experiment"].tolist() == ["spd/ddim", "spd/spd"]
-    assert table["NFE"].tolist() == [3, 4]  # as many as were made: Heun's method makes an odd number
+    assert table["NFE"].tolist() == [5, 6]  # as many as were made: Heun's method makes an odd number
 
 
 def test_study_has_a_row_for_every_walk_and_call(made: Project) -> None:
     rows = pd.read_csv(made.folder / "results/spd/nfe.csv")
     assert list(zip(rows["sampler"], rows["nfe"], strict=True)) == [
-        ("Heun", 3),
-        ("O-BELM", 3),
-        ("O-BELM", 4),
+        ("Heun", 5),
+        ("O-BELM", 5),
+        ("O-BELM", 6),
     ]
     assert rows["n"].tolist() == [20] * 3
     assert np.isfinite(rows["FID"]).all()
@@ -86,7 +86,7 @@ def test_edit_of_the_model_resamples_and_of_the_sampler_does_not_retrain(
     made: Project, tmp_path: Path
 ) -> None:
     project = made.copy(tmp_path / "project")
-    project.edit(lambda v: v["scales"]["demo"]["spd"]["sample"].update(nfe=5))
+    project.edit(lambda v: v["scales"]["demo"]["spd"]["sample"].update(nfe=7))
     again = {"generate", "gather_samples", "fid_of_samples", "figure_samples", "table", "table_of_experiment"}
     assert project.planned() == again
     project.edit(lambda v: v["experiments"]["model"]["spd"].update(train={"lr": 0.1}))

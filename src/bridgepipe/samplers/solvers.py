@@ -138,7 +138,8 @@ class Multistep:
                 ahead = problem.predict(guess, s)
                 x = _exponential_step(problem, x, [_node(problem, ahead, s, x, to_data), *history], t, s)
             elif self.order == 3 and len(history) == 1:
-                x = heun_step(problem, x, p, t, s)
+                after = problem.predict(problem.process.move(p, t, s), s)
+                x = _exponential_step(problem, x, [_node(problem, after, s, x, to_data), *history], t, s)
             else:
                 x = _exponential_step(problem, x, history, t, s)
             yield State(x, s, p)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +27,5 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def fresh_accelerate() -> Iterator[None]:
     """A process has one precision for life; tests need several."""
     yield
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state(reset_partial_state=True)
+    if state := sys.modules.get("accelerate.state"):  # its import takes seconds
+        state.AcceleratorState._reset_state(reset_partial_state=True)

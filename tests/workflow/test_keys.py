@@ -117,6 +117,12 @@ class Flow:
             told.append(f"{key}: Snakemake runs {more} for nothing")
         return told if does else [*told, f"{key}: no job reads it"]
 
+    def stale(self, values: Values) -> set[str]:
+        """Rules of the jobs that Snakemake would run after an edit."""
+        now = self.seen(values)
+        changed = {file for file in now if seen_by_snakemake(now[file], self.before[file])}
+        return set(self._rules(self.downstream(changed)))
+
     def _rules(self, files: set[str]) -> list[str]:
         return sorted({self.jobs[file].rule.name for file in files})
 
@@ -230,14 +236,29 @@ def test_an_edit_runs_what_a_fresh_run_would_do_otherwise(flow: Flow) -> None:
     assert [fault for path, values in made for fault in flow.faults(path, values)] == []
 
 
-def test_splits_that_change_places_are_seen(flow: Flow) -> None:
-    path = ("experiments", "boundary", "loop", "search")
-    search = {
-        **flow.values["experiments"]["boundary"]["loop"].get("search", {}),
-        "split": "test",
-        "test": "train",
-    }
-    assert flow.faults(path, edited(flow.values, path, search)) == []
+I2SB, SPD, LOOP = (
+    ("experiments", *name) for name in (("i2sb", "jpeg-5"), ("spd", "ddim"), ("boundary", "loop"))
+)
+DIGITS = ("experiments", "ddib/classes", "3-8", "evaluate")
+SWAPPED = {"split": "test", "test": "train"}
+OTHER_FILES: tuple[tuple[Path, Any, set[str]], ...] = (
+    ((*LOOP, "search", "split"), "val", {"boundary_latents"}),
+    ((*LOOP, "search"), SWAPPED, {"boundary_latents", "boundary_evaluate"}),
+    ((*SPD, "model"), "ddpm-seed1", {"study_samples", "generate"}),
+    ((*SPD, "evaluate", "reference"), "test", {"study_samples", "fid_of_samples"}),
+    ((*I2SB, "evaluate", "extractor"), "another", {"study", "fid"}),
+    ((*I2SB, "evaluate", "classifier"), "another", {"accuracy"}),
+    ((*DIGITS, "extractor"), "another-16", {"kept", "translation_fid"}),
+)
+
+
+@pytest.mark.parametrize(("path", "value", "rules"), OTHER_FILES)
+def test_an_edit_of_which_file_is_read_runs_its_readers(
+    flow: Flow, path: Path, value: Any, rules: set[str]
+) -> None:
+    values = edited(flow.values, path, value)
+    assert flow.faults(path, values) == []
+    assert flow.stale(values) >= rules
 
 
 # the test itself: a key that is in no file of a stage, and a rule that does not tell what it reads

@@ -41,7 +41,6 @@ def test_what_would_run_and_a_commit_of_a_part_in_a_fresh_clone(tmp_path: Path) 
     assert not list(fresh.folder.rglob("*.lmdb"))
     made = ("plan", "data-digits")
     fresh.run("snakemake", "--quiet", "rules", "--", "data/prepared/digits/train.lmdb")
-    fresh.run("bridgepipe", "plan")
     fresh.run("bridgepipe", "verify")
     fresh.run("dvc", "commit", "-f", *made)
     assert fresh.run("dvc", "status", "-q", *made) == ""

@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[2]
 GONE = (
     "data/prepared/digits/train.lmdb",
     "data/prepared/digits/config.json",
+    "data/prepared/digits/asked.json",
+    "data/prepared/digits/counts.json",
     "data/prepared/mine/train.lmdb",
     "data/points/moons/train.safetensors",
     "data/stats/digits/test-digits-classifier.safetensors",

@@ -25,8 +25,8 @@ from bridgepipe.errors import UserError
 app = typer.Typer()
 REPORTS = ("report.html", "report.zip")
 LISTING = "workflow/made.py"  # prints what the rules make
-WRITTEN = ""  # in place of a rule: files that are written when the workflow is read
-PLAN = Path("results/plan")  # copies of configurations, for DVC
+WRITTEN = ""  # in place of a rule: files that no rule names
+PLAN = Path(configuration.PLAN)
 Makers = list[tuple[str, re.Pattern[str]]]
 
 
@@ -79,7 +79,7 @@ class _Makeable:
 
     @cached_property
     def _written(self) -> set[Path]:
-        """Files that reading the workflow writes: whatever was made with them and stays needs them."""
+        """Files that are written beside what rules make: whatever was made with them and stays needs them."""
         stages = set(map(Path, (*self.resolved.stage_files(), *self.resolved.asked_files())))
         beside = (listing.SUMMARY, asked.COUNTS)
         return stages | {path.with_name(name) for path in stages for name in beside}

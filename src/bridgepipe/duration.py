@@ -88,18 +88,19 @@ class Durations:
 
     def _study_restored(self, e: Any) -> float:
         made = len(e.study.walks) * sum(e.study.nfe)
-        return _studied(e, made * self._call(e))
+        images = self._images(e.sampled, e.sample.split, e.studied)
+        return _studied(e, images, made * self._call(e))
 
     def _study_generated(self, e: Any) -> float:
         model = self._model(e)
         made = sum(_made(model, how, nfe) for how in e.study.walks.values() for nfe in e.study.nfe)
-        return _studied(e, made * self._call(model))
+        return _studied(e, e.studied, made * self._call(model))
 
     def _features_restored(self, e: Any) -> float:
-        return 2 * self._restored(e) * PER_FEATURE
+        return 3 * self._restored(e) * PER_FEATURE  # the originals too
 
     def _features_generated(self, e: Any) -> float:
-        return e.sample.count * PER_FEATURE
+        return 3 * e.sample.count * PER_FEATURE  # the floor, and as many samples, too
 
     def _translated(self, e: Any) -> int:
         dataset = e.sample.dataset or self._experiment(e.models[0]).dataset
@@ -124,7 +125,7 @@ class Durations:
 
     def _features_translated(self, e: Any) -> float:
         target = self._experiment(e.models[1]).dataset
-        return (self._translated(e) + self._images(target, e.evaluate.reference)) * PER_FEATURE
+        return (4 * self._translated(e) + self._images(target, e.evaluate.reference)) * PER_FEATURE
 
     def _mixing(self, e: Any) -> float:
         there = calls(e.inversion.solver, e.mixing.count - 1, inner=True)
@@ -180,9 +181,9 @@ def _operations(network: Any, size: tuple[int, int]) -> float:
     return network.num_res_blocks * sum(levels)
 
 
-def _studied(e: Any, seconds: float) -> float:
+def _studied(e: Any, images: int, seconds: float) -> float:
     """Seconds of a study whose calls for one image take so many: its points are measured, too."""
-    return e.study.count * (seconds + len(e.study.walks) * len(e.study.nfe) * PER_FEATURE)
+    return images * (seconds + len(e.study.walks) * len(e.study.nfe) * PER_FEATURE)
 
 
 def _made(model: Any, how: Any, nfe: int) -> int:

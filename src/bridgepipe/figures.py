@@ -18,6 +18,8 @@ from bridgepipe.tables import table as table
 from bridgepipe.tables import write_table as write_table
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")  # Okabe and Ito
+# columns of a study that are no quality, or belong to one
+BESIDE = ("sampler", "nfe", "n", "n real", "reference", "protocol")
 MARKERS = "osD^vPX"
 LABELS = {
     "fid": "FID (lower is better)",
@@ -120,14 +122,17 @@ def quality_against_calls(path: str | Path, table: pd.DataFrame, title: str = ""
         path: PNG to write.
         table: columns ``sampler``, ``nfe``, and one per metric; missing values are skipped. The columns
             ``low of METRIC`` and ``high of METRIC`` are the ends of its interval, ``n`` is the number of
-            images of every row.
+            images of every row. ``FID real`` is the floor of ``FID``, drawn
+            dotted; protocols are not drawn.
         title: printed above.
 
     Raises:
         ValueError: a column is missing, or there is no metric.
     """
     ends = ("low of ", "high of ")
-    metrics = [c for c in table.columns if c not in ("sampler", "nfe", "n") and not str(c).startswith(ends)]
+    metrics = [
+        c for c in table.columns if c not in BESIDE and not str(c).startswith(ends) and " real" not in str(c)
+    ]
     images = f", n {table['n'].iloc[0]}" if "n" in table else ""
     if not {"sampler", "nfe"} <= set(table.columns) or not metrics:
         raise ValueError(f"columns must be sampler, nfe and metrics, not {list(table.columns)}")
@@ -143,6 +148,8 @@ def quality_against_calls(path: str | Path, table: pd.DataFrame, title: str = ""
                 if f"low of {metric}" in known:
                     low, high = (known[f"{end}{metric}"] for end in ends)
                     axes.fill_between(known["nfe"], low, high, color=colour, alpha=0.1, linewidth=0)
+            if str(metric).startswith("FID") and (floor := str(metric).replace("FID", "FID real")) in table:
+                axes.axhline(table[floor].median(), color="0.5", ls=":", label="real images")
             _calls_axis(axes, table["nfe"])
             axes.set_ylabel(f"{LABELS.get(str(metric), metric)}{images}")
             _log_if_wide(axes, table[metric].dropna())

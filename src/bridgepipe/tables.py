@@ -34,19 +34,26 @@ def read_csv(path: str | Path, *columns: str) -> pd.DataFrame:
     return frame
 
 
-def write_table(csv_path: str | Path, md_path: str | Path, frame: pd.DataFrame) -> None:
+def write_table(
+    csv_path: str | Path, md_path: str | Path, frame: pd.DataFrame, notes: Sequence[str] = ()
+) -> None:
     """Write a table twice.
 
     Args:
         csv_path: CSV to write.
         md_path: Markdown to write; numbers right-aligned, missing values as a dash.
         frame: the table; the index is not written.
+        notes: how it is read, written below the Markdown.
     """
     write_text(csv_path, frame.to_csv(index=False, lineterminator="\n"))
     columns = [readable(frame[c]) for c in frame.columns]
     rule = ["---:" if pd.api.types.is_numeric_dtype(frame[c]) else "---" for c in frame.columns]
     lines = [[_cell(c) for c in frame.columns], rule, *(list(row) for row in zip(*columns, strict=True))]
-    write_text(md_path, "".join(f"| {' | '.join(line)} |\n" for line in lines))
+    if notes and len(frame) == 1:  # a line per column is read more easily than one long row
+        names, _, row = lines
+        lines = [[names[0], row[0]], ["---", "---"], *map(list, zip(names[1:], row[1:], strict=True))]
+    below = "".join(f"\n- {note}" for note in notes)
+    write_text(md_path, "".join(f"| {' | '.join(line)} |\n" for line in lines) + (below and below + "\n"))
 
 
 def readable(column: pd.Series) -> list[str]:

@@ -365,6 +365,21 @@ class Pipeline:
         e = self.experiment(name)
         return f"data/stats/{self.dataset_of(name)}/{e.evaluate.reference}-{e.evaluate.extractor}.safetensors"
 
+    def real_store(self, name: str) -> list[str]:
+        """Store of real images that the reference of an experiment's FID lacks: the floor.
+
+        The restored split where it is another than the reference, else another split. [] where there is none.
+        """
+        e = self.experiment(name)
+        model = e.models[1] if isinstance(e, params.ClassTranslation) else name
+        dataset, reference = self.dataset_of(model), e.evaluate.reference
+        restored = self.store(name) if isinstance(e, params.I2SB) else None
+        if restored not in (None, self.data(dataset, reference)):
+            return [str(restored)]
+        order = ("test", "val") if reference == "train" else ("train", "test", "val")
+        known = params.splits_of(self.datasets[dataset])
+        return [self.data(dataset, split) for split in order if split in known and split != reference][:1]
+
     def partitions(self, name: str, kind: str) -> list[str]:
         n = self.runtime.partitions
         return [f"results/{name}/parts/{kind}-{k}-of-{n}.lmdb" for k in range(n)]

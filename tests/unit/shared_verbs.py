@@ -57,7 +57,7 @@ def translation(out: str, published: str = "") -> Iterator[list[str]]:
 
 def translation_measures(out: str) -> Iterator[list[str]]:
     read = [*files("one", translated="translated.lmdb"), *EXTRACTOR]
-    real = ["--reference", "images.lmdb", "--source", "images.lmdb"]
+    real = ["--reference", "images.lmdb", "--source", "images.lmdb", "--real", "images.lmdb"]
     settings = config("evaluate-translation")
     yield ["evaluate", "translation-fid", *settings, *read, *real, *files(out, output="fid.json")]
     yield ["evaluate", "target-accuracy", *settings, *read, *files(out, output="accuracy.json")]
@@ -89,9 +89,11 @@ def studies(out: str) -> Iterator[list[str]]:
         made = files(out, output="statistics.safetensors")
         yield ["statistics", "--data", "images.lmdb", *EXTRACTOR, *made]
     read = [*config("study-samples"), *network("plain"), *files("one", statistics="statistics.safetensors")]
-    yield ["study-samples", *read, *EXTRACTOR, *files(out, output="samples.csv")]
+    measuring = ["--evaluate-config", "config/measure.json", "--real", "images.lmdb"]
+    yield ["study-samples", *read, *EXTRACTOR, *measuring, *files(out, output="samples.csv")]
     read = [*config("study"), *network("bridge"), "--sample-config", "config/restore.json"]
-    yield ["study", *read, "--data", "images.lmdb", *EXTRACTOR, *files(out, output="restored.csv")]
+    read += ["--data", "images.lmdb", *files("one", statistics="statistics.safetensors"), *measuring]
+    yield ["study", *read, *EXTRACTOR, *files(out, output="restored.csv")]
 
 
 def samples(out: str) -> Iterator[list[str]]:

@@ -20,8 +20,11 @@ from bridgepipe.evaluation.classifier import ConvNet, SmallClassifier, train_cla
 from bridgepipe.evaluation.fid import (
     Moments,
     Statistics,
+    distances,
     fid,
+    fid_error,
     frechet_distance,
+    held,
     kernel_distance,
     kid,
     statistics,
@@ -36,6 +39,13 @@ def random_images(n: int, height: int = 16, width: int = 16, seed: int = 0) -> n
 def covariance(d: int, rank: int, seed: int) -> np.ndarray:
     a = np.random.default_rng(seed).standard_normal((d, rank))
     return a @ a.T
+
+
+def as_statistics(x: np.ndarray) -> Statistics:
+    """Of feature vectors that no image belongs to."""
+    sample = torch.from_numpy(x)
+    moments = sample.mean(0), torch.cov(sample.T)
+    return Statistics(*moments, len(x), sample, {}, "", torch.arange(len(x)))
 
 
 class Corners:
@@ -109,14 +119,67 @@ def test_frechet_distance_refuses_what_has_no_answer() -> None:
         frechet_distance(np.zeros(2), np.full((2, 2), np.nan), np.zeros(2), np.eye(2))
 
 
-def test_kid_is_repeatable_and_near_zero_for_one_distribution() -> None:
-    x, y = np.random.default_rng(0).standard_normal((2, 400, 4))
-    assert kid(x, y, subsets=20, max_subset=100, seed=1) == kid(x, y, subsets=20, max_subset=100, seed=1)
-    assert kid(x, y, subsets=20, max_subset=100, seed=1) != kid(x, y, subsets=20, max_subset=100, seed=2)
-    assert abs(kid(x, y)) < 0.05
-    assert kid(x, y + 1) > 1
+def test_kid_is_unbiased_and_its_error_is_the_spread_over_draws() -> None:
+    rng = np.random.default_rng(0)
+    reference = rng.standard_normal((600, 4))
+    for shift in (0.0, 0.4):
+        found = [kid(rng.standard_normal((100, 4)) + shift, reference) for _ in range(60)]
+        values = np.array([f.value for f in found])
+        error = np.mean([f.error for f in found])
+        assert 0.8 < error / values.std() < 2.0
+        inside = [f.values("kid")["kid_low"] < values.mean() < f.values("kid")["kid_high"] for f in found]
+        assert np.mean(inside) > 0.85
+        if shift == 0:
+            assert abs(values.mean()) < 3 * values.std() / np.sqrt(60) + kid(reference[:300], reference).error
+    assert kid(reference[:100] + 1, reference).value > 1
+    assert kid(reference[:2], reference).values("kid").keys() == {"kid"}
     with pytest.raises(UserError, match="at least 2"):
-        kid(x[:1], y)
+        kid(reference[:1], reference)
+
+
+def test_kid_of_images_that_are_their_own_reference_is_zero() -> None:
+    """Each image beside itself is no independent pair: with these pairs the distance is far below zero."""
+    x = np.random.default_rng(0).standard_normal((60, 16))
+    shown = torch.arange(60)
+    with_pairs, without = kid(x, x), kid(x, x, (shown, shown))
+    assert without.value == pytest.approx(0, abs=1e-12)
+    assert with_pairs.value < -10 * (without.error or 0) / 60
+    perfect = x[:30] + 1e-9  # of 30 of the 60 reference images
+    assert abs(kid(perfect, x, (shown[:30], shown)).value) < 2 * (kid(perfect, x).error or 0)
+    with pytest.raises(UserError, match="show the same"):
+        kid(x, x, (shown * 0, shown * 0))
+
+
+@pytest.mark.parametrize(("d", "shift", "scale"), [(6, 0.5, 1.3), (6, 0.0, 1.0)])
+def test_the_error_of_the_frechet_distance_is_the_spread_over_draws(
+    d: int, shift: float, scale: float
+) -> None:
+    rng = np.random.default_rng(0)
+    reference = as_statistics(rng.standard_normal((2000, d)))
+    found = [as_statistics(rng.standard_normal((300, d)) * scale + shift) for _ in range(60)]
+    values = np.array([fid(f, reference) for f in found])
+    errors = np.array([fid_error(f, reference) for f in found])
+    assert 0.85 < errors.mean() / values.std() < 1.7
+    assert np.mean(np.abs(values - values.mean()) < 1.96 * errors) > 0.9
+    closed = d * (shift**2 + (scale - 1) ** 2)
+    assert values.mean() == pytest.approx(closed, abs=0.15)
+
+
+def test_the_error_of_fewer_images_than_dimensions() -> None:
+    rng = np.random.default_rng(0)
+    few, reference = (as_statistics(rng.standard_normal((n, 20))) for n in (8, 100))
+    assert 0 < fid_error(few, reference) < fid(few, reference)
+
+
+def test_a_reference_tells_how_many_of_the_images_it_holds() -> None:
+    images = random_images(30)
+    whole, half = statistics(Corners(), images), statistics(Corners(), images[:15])
+    assert (held(half, whole), held(whole, half)) == (15, 15)
+    assert held(statistics(Corners(), random_images(30, seed=1)), whole) == 0
+    values = distances(half, whole, kernel=True, suffix="_real")
+    assert set(values) == {f"{d}_real{end}" for d in ("fid", "kid") for end in ("", "_low", "_high")}
+    assert values["fid_real_low"] <= values["fid_real"] <= values["fid_real_high"]
+    assert abs(values["kid_real"]) < values["kid_real_high"] - values["kid_real_low"]
 
 
 # --- statistics of images ------------------------------------------------------------------------
@@ -215,7 +278,7 @@ def test_classifier_features_tell_noise_from_digits(digits, classifier: SmallCla
     )
     assert real.mu.shape == (64,)
     assert fid(real, same) < fid(real, worse) / 10
-    assert kernel_distance(real, same) < kernel_distance(real, worse) / 10
+    assert kernel_distance(real, same).value < kernel_distance(real, worse).value / 10
 
 
 def test_classifier_survives_a_file(classifier: SmallClassifier, digits, tmp_path: Path) -> None:
@@ -432,7 +495,11 @@ def test_quality_refuses_what_cannot_be_compared(images, originals, message: str
 
 def a_protocol() -> dict:
     return protocol.protocol(
-        "fid", n=360, extractor=features.describe(Corners()), reference="digits/test", reference_digest="ab"
+        "fid",
+        n=360,
+        settings={"kid": True},
+        inputs={"reference": "ab", "extractor": Corners()},
+        extractor=features.describe(Corners()),
     )
 
 
@@ -452,7 +519,7 @@ def test_differing_protocol_entries_are_named() -> None:
     b = protocol.metric({"fid": 1.5}, {**changed, "crop": "adm"})
     assert a["protocol_hash"] != b["protocol_hash"]
     assert protocol.comparable(a, b) == ["crop", "extractor.digest", "n"]
-    no_extractor = protocol.metric({"psnr": 1.5}, protocol.protocol("psnr", n=360))
+    no_extractor = protocol.metric({"psnr": 1.5}, protocol.protocol("psnr", n=360, settings={}, inputs={}))
     assert "extractor" in protocol.comparable(a, no_extractor)
 
 

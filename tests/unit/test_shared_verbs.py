@@ -120,6 +120,7 @@ def studies(folder: Path) -> None:
     save(folder / "bridge", e.stages()["train"], network)
     artifacts.write_json(folder / "config/restore.json", e.stages()["sample"])
     artifacts.write_json(folder / "config/study.json", e.stages()["study"])
+    artifacts.write_json(folder / "config/measure.json", e.stages()["evaluate"])
     samples = params.Generation.model_validate(
         {"model": "plain", "evaluate": {"extractor": "small"}, "study": study}
     )

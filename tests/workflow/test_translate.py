@@ -111,7 +111,7 @@ def translate(made: Path, out: Path, name: str, parts: int) -> None:
     extractor = ["--extractor", made / "classifier.json", "--weights", made / "classifier.safetensors"]
     common = ["--translated", out / "translated.lmdb", *extractor]
     settings = ["--config", stage(out, name, "evaluate")]
-    real = ["--reference", made / "digits/train.lmdb", "--source", test]
+    real = ["--reference", made / "digits/train.lmdb", "--source", test, "--real", test]
     run("evaluate", "translation-fid", *settings, *common, *real, "--output", out / "fid.json")
     run("evaluate", "target-accuracy", *settings, *common, "--output", out / "accuracy.json")
     run("evaluate", "kept", *common, "--source", test, "--output", out / "kept.json")

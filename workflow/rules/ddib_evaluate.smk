@@ -7,9 +7,15 @@ rule translation_fid:
         translated="results/ddib/classes/{experiment}/translated.lmdb",
         reference=lambda w: P.target_store(f"ddib/classes/{w.experiment}"),
         source=lambda w: P.same_data(f"ddib/classes/{w.experiment}"),
+        real=lambda w: P.real_store(f"ddib/classes/{w.experiment}"),
         weights=lambda w: P.extractor_weights(f"ddib/classes/{w.experiment}"),
         extractor=lambda w: P.extractor(f"ddib/classes/{w.experiment}"),
-        code=P.code("evaluation/fid.py", "evaluation/features.py"),
+        code=P.code(
+            "evaluation/fid.py",
+            "evaluation/real.py",
+            "evaluation/features.py",
+            "evaluation/protocol.py",
+        ),
     output:
         "results/ddib/classes/{experiment}/fid.json",
     log:
@@ -22,11 +28,12 @@ rule translation_fid:
         runtime=P.takes(120, "ddib/classes", "features"),
     params:
         source=lambda w, input: f"--source {input.source}" if input.source else "",
+        real=lambda w, input: f"--real {input.real}" if input.real else "",
     message:
         "FID of {wildcards.experiment} to real images of the target"
     shell:
         "bridgepipe evaluate translation-fid --config {input.config} --translated {input.translated}"
-        " --reference {input.reference} {params.source} --extractor {input.extractor}"
+        " --reference {input.reference} {params.source} {params.real} --extractor {input.extractor}"
         " --weights {input.weights} --output {output} > {log} 2>&1"
 
 

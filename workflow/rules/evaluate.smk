@@ -7,6 +7,8 @@ rule fid:
         restored="results/i2sb/{experiment}/restored.lmdb",
         corrupted="results/i2sb/{experiment}/corrupted.lmdb",
         statistics=lambda w: P.statistics(f"i2sb/{w.experiment}"),
+        originals=lambda w: P.store(f"i2sb/{w.experiment}"),
+        real=lambda w: P.real_store(f"i2sb/{w.experiment}"),
         weights=lambda w: P.extractor_file(
             P.experiment(f"i2sb/{w.experiment}").evaluate.extractor
         ),
@@ -14,7 +16,10 @@ rule fid:
             P.experiment(f"i2sb/{w.experiment}").evaluate.extractor
         ),
         code=P.code(
-            "evaluation/fid.py", "evaluation/features.py", "evaluation/protocol.py"
+            "evaluation/fid.py",
+            "evaluation/real.py",
+            "evaluation/features.py",
+            "evaluation/protocol.py",
         ),
     output:
         "results/i2sb/{experiment}/fid.json",
@@ -27,11 +32,12 @@ rule fid:
         mem_mb=P.grows(4000 * P.runtime.processes),
         runtime=P.takes(120, "i2sb", "features"),
     params:
-        corrupted=lambda w, input: f"--corrupted {input.corrupted}",
+        beside=lambda w, input: f"--corrupted {input.corrupted} --originals {input.originals}"
+        + (f" --real {input.real}" if input.real else ""),
     message:
         "FID of {wildcards.experiment}"
     shell:
-        "bridgepipe evaluate fid --config {input.config} --images {input.restored} {params.corrupted}"
+        "bridgepipe evaluate fid --config {input.config} --images {input.restored} {params.beside}"
         " --statistics {input.statistics}"
         " --extractor {input.extractor} --weights {input.weights} --output {output} > {log} 2>&1"
 

@@ -55,10 +55,13 @@ rule study:
         config="results/i2sb/{experiment}/config/study.json",
         sample="results/i2sb/{experiment}/config/sample.json",
         train="results/i2sb/{experiment}/config/train.json",
+        evaluate="results/i2sb/{experiment}/config/evaluate.json",
         model="results/i2sb/{experiment}/model.safetensors",
         store=lambda w: P.store(f"i2sb/{w.experiment}"),
         sources=lambda w: P.sources(f"i2sb/{w.experiment}"),
         masks=lambda w: P.mask_files(f"i2sb/{w.experiment}"),
+        statistics=lambda w: P.statistics(f"i2sb/{w.experiment}"),
+        real=lambda w: P.real_store(f"i2sb/{w.experiment}"),
         weights=lambda w: P.extractor_file(
             P.experiment(f"i2sb/{w.experiment}").evaluate.extractor
         ),
@@ -78,9 +81,11 @@ rule study:
         runtime=P.takes(480, "i2sb", "study"),
     params:
         sources=lambda w, input: f"--sources {input.sources}" if input.sources else "",
+        real=lambda w, input: f"--real {input.real}" if input.real else "",
     message:
         "Quality against network calls of {wildcards.experiment}"
     shell:
-        "bridgepipe study --config {input.config} --sample-config {input.sample} --train-config {input.train}"
+        "bridgepipe study --config {input.config} --evaluate-config {input.evaluate}"
+        " --statistics {input.statistics} {params.real} --sample-config {input.sample} --train-config {input.train}"
         " --model {input.model} --data {input.store} {params.sources}"
         " --extractor {input.extractor} --weights {input.weights} --output {output} > {log} 2>&1"

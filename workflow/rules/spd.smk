@@ -76,10 +76,14 @@ use rule fid as fid_of_samples with:
         config="results/spd/{experiment}/config/evaluate.json",
         restored="results/spd/{experiment}/samples.lmdb",
         statistics=lambda w: P.statistics(f"spd/{w.experiment}"),
+        real=lambda w: P.real_store(f"spd/{w.experiment}"),
         weights=lambda w: P.extractor_weights(f"spd/{w.experiment}"),
         extractor=lambda w: P.extractor(f"spd/{w.experiment}"),
         code=P.code(
-            "evaluation/fid.py", "evaluation/features.py", "evaluation/protocol.py"
+            "evaluation/fid.py",
+            "evaluation/real.py",
+            "evaluation/features.py",
+            "evaluation/protocol.py",
         ),
     output:
         "results/spd/{experiment}/fid.json",
@@ -92,14 +96,16 @@ use rule fid as fid_of_samples with:
         mem_mb=P.grows(4000 * P.runtime.processes),
         runtime=P.takes(120, "spd", "features"),
     params:
-        corrupted="",
+        beside=lambda w, input: f"--real {input.real}" if input.real else "",
 
 
 rule study_samples:
     input:
         unpack(lambda w: P.model(f"spd/{w.experiment}")),
         config="results/spd/{experiment}/config/study.json",
+        evaluate="results/spd/{experiment}/config/evaluate.json",
         statistics=lambda w: P.statistics(f"spd/{w.experiment}"),
+        real=lambda w: P.real_store(f"spd/{w.experiment}"),
         weights=lambda w: P.extractor_weights(f"spd/{w.experiment}"),
         extractor=lambda w: P.extractor(f"spd/{w.experiment}"),
     output:
@@ -113,11 +119,13 @@ rule study_samples:
         gpu=P.gpus,
         mem_mb=P.grows(6000 * P.runtime.processes),
         runtime=P.takes(480, "spd", "study"),
+    params:
+        real=lambda w, input: f"--real {input.real}" if input.real else "",
     message:
         "FID against network calls of {wildcards.experiment}"
     shell:
         "bridgepipe study-samples --config {input.config} --train-config {input.train} --model {input.model}"
-        " --statistics {input.statistics}"
+        " --statistics {input.statistics} --evaluate-config {input.evaluate} {params.real}"
         " --extractor {input.extractor} --weights {input.weights} --output {output} > {log} 2>&1"
 
 

@@ -275,11 +275,11 @@ def search(
     shared = protocol.protocol(
         "share of latents on their side of the boundary",
         n=tested.n,
-        reference_digest=test.card["made_by"]["data"],
-        attribute=settings["attribute"],
-        against=settings["against"],
+        # how a boundary is fitted is what the numbers compare
+        settings={k: v for k, v in settings.items() if k not in ("C", "C_z", *how)},
+        inputs={"data": test.card["made_by"]["data"]},
+        items=artifacts.digest_of(test.array("item").tolist()),
         cut=cut,
-        middle=settings["middle"],
     )
     made_with = {"settings": {**made["settings"], **settings}, "images": counts["images"]}
     protocol.write_metric(accuracy, values, shared, {**made_with, "model": made["model"]})

@@ -241,13 +241,13 @@ def evaluate(
     shared = protocol.protocol(
         "edits that the judge calls flipped against the same noise without a move, of those that can flip",
         n=len(strips.images) // 2,
+        settings=settings,
+        inputs={"data": source, "train": real, "classifier": known, "extractor": features.digest},
         extractor=describe(features),
-        reference_digest=real.digest,
         quantisation=lineage.quantisation(store),
         judge=judge.name,
-        attribute=settings["attribute"],
-        against=settings["against"],
         source=made["source"],
+        items=artifacts.digest_of(undone.array("item").tolist()) if strips.originals is not None else None,
         distances=strips.distances.tolist(),
         best_distance={
             "chosen on": len(strips.images) - len(strips.images) // 2,

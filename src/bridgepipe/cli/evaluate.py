@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bridgepipe.store import ImageStore
 
 app = typer.Typer()
+Real = Annotated[Path | None, typer.Option(help="real images outside the reference, whose FID is the floor")]
 metric_app = typer.Typer(no_args_is_help=True, help="Metrics of restored images, each with its protocol.")
 
 
@@ -65,49 +66,58 @@ def fid_metric(
     weights: File,
     output: File,
     corrupted: Annotated[Path | None, typer.Option(help="what the images were made from")] = None,
+    originals: Annotated[Path | None, typer.Option(help="what they were restored to be")] = None,
+    real: Real = None,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
     processes: Processes = None,
 ) -> None:
-    """FID and KID of images, and of what they were made from, against real ones."""
+    """FID and KID of images, of what they were made from, and of as many real ones, against real ones."""
     speed = read_shared_runtime(runtime, threads, processes)
     from bridgepipe import lineage, running
     from bridgepipe.evaluation import fid, protocol
+    from bridgepipe.evaluation import real as real_images
     from bridgepipe.evaluation.features import check_fits, describe
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
 
     settings, network = read_settings(config), load_extractor(extractor, weights, speed)
     reference = fid.Statistics.load(statistics, {"extractor": describe(network)})
-    stores = {"": ImageStore(images)}
-    check_fits(network, stores[""])
-    _check_reference(reference, stores[""], settings["reference"], statistics)
-    if corrupted is not None:
-        stores["_corrupted"] = ImageStore(corrupted)
-        lineage.made_together(*stores.values())
-    identity = {"extractor": describe(network), "images": [store.digest for store in stores.values()]}
-    with kept(output, identity, speed):
+    store, seen, truth, held_out = (
+        None if path is None else ImageStore(path) for path in (images, corrupted, originals, real)
+    )
+    assert store is not None
+    check_fits(network, store)
+    _check_reference(reference, store, settings["reference"], statistics)
+    if seen is not None:
+        lineage.made_together(store, seen)
+    if truth is not None:
+        lineage.made_from(store, truth, "originals")
+    others = {} if seen is None else {"_corrupted": seen}
+    sets = real_images.sets_of(store, real_images.floor_of(store, held_out, truth), **others)
+    read = {"originals": truth, "real": held_out, "corrupted": seen}
+    inputs = {"extractor": network.digest} | {role: s.digest for role, s in read.items() if s is not None}
+    with kept(output, {**inputs, "images": store.digest}, speed):
         measured = {
             suffix: fid.statistics(network, s, speed.batch_size, label=f"features{suffix}")
-            for suffix, s in stores.items()
+            for suffix, s in sets.items()
         }
     if not running.is_main():
         return
-    values: dict[str, Any] = {}
-    for suffix, found in measured.items():
-        values[f"fid{suffix}"] = fid.fid(found, reference)
-        if settings["kid"]:
-            values[f"kid{suffix}"] = fid.kernel_distance(found, reference)
-    shared = protocol.protocol(
-        "fid: float64, unbiased covariance",
-        n=len(stores[""]),
-        extractor=describe(network),
-        reference=settings["reference"],
-        reference_digest=reference.data,
-        reference_origin=reference.origin,
-        quantisation=lineage.quantisation(stores[""]),
+    measured = real_images.restored_from(measured, store, truth)
+    values = real_images.values_of(measured, reference, settings["kid"])
+    made_by = store.card["made_by"]
+    shared = real_images.described(
+        measured,
+        reference,
+        settings=settings,
+        inputs={role: digest for role, digest in inputs.items() if role != "corrupted"},
+        restored=truth is not None,
+        trained_on=made_by.get("data") if truth is None else None,
+        subset=made_by.get("subset"),
+        quantisation=lineage.quantisation(store),
     )
-    protocol.write_metric(output, values, shared, _made_with(stores[""]))
+    protocol.write_metric(output, values, shared, _made_with(store))
 
 
 @metric_app.command("accuracy")
@@ -149,10 +159,12 @@ def accuracy_metric(
     if not running.is_main():
         return
     shared = protocol.protocol(
-        "top-1 accuracy",
+        "top-1 accuracy, Wilson's 95 % interval",
         n=len(items),
+        settings={},
+        inputs={"originals": truth, "extractor": network.digest},
         extractor=describe(network),
-        reference_digest=truth.digest,
+        subset=stores[""].card["made_by"].get("subset"),
         quantisation=lineage.quantisation(stores[""]),
     )
     protocol.write_metric(output, values, shared, _made_with(stores[""]))
@@ -169,9 +181,11 @@ def restoration_metric(restored: File, corrupted: File, originals: File, output:
     images, seen, truth = _restored_stores(restored, corrupted, originals)
     found = restoration(images, seen, Subset(truth, items_of(images)))
     shared = protocol.protocol(
-        "psnr, ssim: per image on uint8, mean",
+        "psnr, ssim: per image on uint8, mean and its 95 % interval",
         n=len(images),
-        reference_digest=truth.digest,
+        settings={},
+        inputs={"originals": truth},
+        subset=images.card["made_by"].get("subset"),
         quantisation=lineage.quantisation(images),
     )
     protocol.write_metric(output, found.means(), shared, _made_with(images))
@@ -183,13 +197,15 @@ def table(metrics: list[Path], csv: File, markdown: File) -> None:
     from bridgepipe import tables
     from bridgepipe.evaluation import summary
 
-    tables.write_table(csv, markdown, summary.collect(metrics))
+    frame = summary.collect(metrics)
+    tables.write_table(csv, markdown, frame, summary.notes_of(frame))
 
 
 def _made_with(images: ImageStore) -> dict[str, Any]:
     """What one value was made with and another may differ in."""
     made_by = images.card["made_by"]
-    return {key: made_by[key] for key in ("settings", "model", "data", "origin") if key in made_by}
+    told = {key: made_by[key] for key in ("settings", "model", "data", "origin") if key in made_by}
+    return {**told, "evaluated": images.digest}
 
 
 def _restored_stores(*paths: Path) -> tuple[ImageStore, ImageStore, ImageStore]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,7 @@ from bridgepipe.cli.common import (
     load_extractor,
     read_shared_runtime,
 )
-from bridgepipe.cli.evaluate import metric_app
+from bridgepipe.cli.evaluate import Real, metric_app
 from bridgepipe.cli.figure import app as figure_app
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.cli.translate import items_of_class
@@ -40,73 +41,58 @@ def translation_fid(
     weights: File,
     output: File,
     source: Annotated[Path | None, typer.Option(help="source images, where target ones lie too")] = None,
+    real: Real = None,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
     processes: Processes = None,
 ) -> None:
     """FID and KID of translations to real images of the target class.
 
-    Beside them, of one dataset, those of the untranslated images and of other real ones: ceiling and floor.
+    Beside them those of the untranslated images, of one dataset, and of other real ones: ceiling and floor.
     """
     speed, settings = read_shared_runtime(runtime, threads, processes), read_settings(config)
     from bridgepipe import lineage, running
     from bridgepipe.evaluation import fid, protocol
-    from bridgepipe.evaluation.features import Images, check_fits, describe
+    from bridgepipe.evaluation import real as real_images
+    from bridgepipe.evaluation.features import check_fits
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
     from bridgepipe.subset import Subset
 
     network = load_extractor(extractor, weights, speed)
-    images, real = ImageStore(translated), ImageStore(reference)
-    check_fits(network, real)
+    images, pictures = ImageStore(translated), ImageStore(reference)
+    check_fits(network, pictures)
     label = _target(images)
-    wanted = Subset(real, items_of_class(real, label))
-    sets: dict[str, Images] = {"": images}
+    wanted = Subset(pictures, items_of_class(pictures, label))
+    others, floor = {}, None
     if source is not None:
         lineage.made_from(images, ImageStore(source), "source images")
-        sets |= _beside(images, ImageStore(source), label, held_out=ImageStore(source).digest != real.digest)
-    all_sets = {"_reference": wanted, **sets}
-    stores = [s.digest for s in (images, real)] + ([] if source is None else [ImageStore(source).digest])
-    with kept(output, {"extractor": describe(network), "images": stores}, speed):
+        others["_source"] = Subset(ImageStore(source), images.array("item"))
+    if real is not None:
+        held_out = ImageStore(real)
+        check_fits(network, held_out)
+        floor = Subset(held_out, items_of_class(held_out, label, len(images)))
+    sets = real_images.sets_of(images, floor, **others)
+    read = {"reference_images": reference, "source": source, "real": real}
+    inputs = {role: ImageStore(path).digest for role, path in read.items() if path is not None}
+    inputs |= {"extractor": network.digest, "data": images.card["made_by"]["data"]}
+    with kept(output, {**inputs, "images": images.digest}, speed):
         measured = {
             suffix: fid.statistics(network, s, speed.batch_size, label=f"features{suffix}")
-            for suffix, s in all_sets.items()
+            for suffix, s in {"_reference": wanted, **sets}.items()
         }
-    against = measured.pop("_reference")
     if not running.is_main():
         return
-    values: dict[str, Any] = {}
-    for suffix, found in measured.items():
-        values[f"fid{suffix}"] = fid.fid(found, against)
-        if settings["kid"]:
-            values[f"kid{suffix}"] = fid.kernel_distance(found, against)
-    shared = protocol.protocol(
-        "fid: float64, unbiased covariance; reference: images of the target class only",
-        n=len(images),
-        extractor=describe(network),
-        reference=settings["reference"],
-        reference_digest=real.digest,
-        reference_origin=lineage.origin(real),
-        reference_n=len(wanted),
-        quantisation=lineage.quantisation(images),
-        label=label,
-    )
+    against = replace(measured.pop("_reference"), origin=lineage.origin(pictures))
+    values = real_images.values_of(measured, against, settings["kid"])
+    told: dict[str, Any] = {"label": label, "quantisation": lineage.quantisation(images)}
+    shared = real_images.described(measured, against, settings=settings, inputs=inputs, **told)
     protocol.write_metric(output, values, shared, _made_with(images))
 
 
 def _target(images: ImageStore) -> str | None:
     """Name of the class that images were translated to."""
     return images.card["made_by"]["target_class"]
-
-
-def _beside(images: ImageStore, store: ImageStore, label: str | None, held_out: bool) -> dict[str, Subset]:
-    """The untranslated images, and as many real ones of the target class if they are not the reference."""
-    from bridgepipe.subset import Subset
-
-    found = {"_source": Subset(store, images.array("item"))}
-    if held_out:
-        found["_real"] = Subset(store, items_of_class(store, label, len(images)))
-    return found
 
 
 @metric_app.command("target-accuracy")
@@ -144,11 +130,13 @@ def target_accuracy(
     if not running.is_main():
         return
     shared = protocol.protocol(
-        "share taken for the target class",
+        "share taken for the target class, Wilson's 95 % interval",
         n=len(images),
+        settings=settings,
+        inputs={"extractor": network.digest, "data": images.card["made_by"]["data"]},
         extractor=describe(network),
-        quantisation=lineage.quantisation(images),
         label=wanted,
+        quantisation=lineage.quantisation(images),
     )
     protocol.write_metric(output, found.values("accuracy"), shared, _made_with(images))
 
@@ -198,8 +186,9 @@ def kept_metric(
     shared = protocol.protocol(
         "psnr, ssim on uint8, Euclidean distance of features, to the source: mean; gains with standard error",
         n=len(images),
+        settings={"real": real},
+        inputs={"source": store, "extractor": network.digest},
         extractor=describe(network),
-        reference_digest=store.digest,
         quantisation=lineage.quantisation(images),
     )
     protocol.write_metric(output, values, shared, _made_with(images))
@@ -208,8 +197,10 @@ def kept_metric(
 @metric_app.command("cycle-of-images")
 def cycle_of_images(back: File, output: File) -> None:
     """Distance of images to where they return to: from the pair of states, the image, its 8 bits alone."""
+    from bridgepipe.artifacts import digest_of
     from bridgepipe.evaluation import protocol
     from bridgepipe.store import ImageStore
+    from bridgepipe.subset import items_of
 
     images = ImageStore(back)
     values: dict[str, Any] = {}
@@ -221,7 +212,11 @@ def cycle_of_images(back: File, output: File) -> None:
     if not values:
         raise UserError("no distances in it", back, "give a store that translate-back wrote")
     shared = protocol.protocol(
-        "L2 over all pixels of an image in [-1, 1], mean and largest", n=len(images), quantisation="none"
+        "L2 over all pixels of an image in [-1, 1], mean and largest",
+        n=len(images),
+        settings={},
+        inputs={"data": images.card["made_by"]["data"], "items": digest_of(items_of(images).tolist())},
+        quantisation="none",
     )
     protocol.write_metric(output, values, shared, _made_with(images))
 
@@ -264,4 +259,4 @@ def _made_with(images: Any) -> dict[str, Any]:
     """What one value was made with and another may differ in."""
     made_by = images.card["made_by"]
     kept = ("settings", "model", "target_model", "guide", "data", "origin")
-    return {key: made_by[key] for key in kept if key in made_by}
+    return {**{key: made_by[key] for key in kept if key in made_by}, "evaluated": images.digest}

@@ -20,6 +20,7 @@ from bridgepipe.cli.common import (
     load_extractor,
     read_shared_runtime,
 )
+from bridgepipe.cli.evaluate import Real
 from bridgepipe.cli.models import load_model
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.names import QUANTISATION
@@ -96,32 +97,49 @@ def study_samples(
     extractor: File,
     weights: File,
     output: File,
+    evaluate_config: File,
+    real: Real = None,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
     processes: Processes = None,
 ) -> None:
-    """FID of the samples of every walk at every number of calls, as CSV."""
+    """FID of the samples of every walk at every number of calls, measured as the experiment is, as CSV."""
     speed, plan = read_shared_runtime(runtime, threads, processes), read_settings(config)
     import numpy as np
 
     from bridgepipe import running, tables
     from bridgepipe.evaluation import fid
+    from bridgepipe.evaluation import real as real_images
     from bridgepipe.evaluation.features import describe
     from bridgepipe.finished import kept
     from bridgepipe.methods import spd
+    from bridgepipe.store import ImageStore
+    from bridgepipe.subset import Subset, choose_from
 
     network, features = load_model(model, train_config, speed), load_extractor(extractor, weights, speed)
     reference = fid.Statistics.load(statistics, {"extractor": describe(features)})
 
-    def row(walk: str, how: Generation) -> dict[str, Any]:
+    held_out = None if real is None else ImageStore(real)
+    inputs = {"extractor": features.digest} | ({} if held_out is None else {"real": held_out.digest})
+    about: dict[str, Any] = {"settings": read_settings(evaluate_config), "inputs": inputs}
+    about |= {"trained_on": artifacts.load_card(model).get("data"), "subset": None}
+    about |= {"quantisation": QUANTISATION[plan["variant"]]}
+
+    def row(walk: str, how: Generation, floor: dict[str, fid.Statistics]) -> dict[str, Any]:
         work, label = partial(spd.images, network, how=how), f"{walk}, {how.nfe} calls"
         items = range(plan["count"])
         images = np.concatenate(running.together(work, items, speed.batch_size, label))
-        found = fid.statistics(features, images, speed.batch_size)
-        return {"sampler": walk, "nfe": how.nfe, "n": len(images), "FID": fid.fid(found, reference)}
+        sets = {"": fid.statistics(features, images, speed.batch_size), **floor}
+        told = real_images.told(real_images.described(sets, reference, **about))
+        return {"sampler": walk, "nfe": how.nfe, **real_images.columns(sets, reference), **told}
 
-    with kept(output, {"plan": plan, "model": network.digest}, speed):
-        frame = tables.table([row(walk, how) for walk, how in _walks(plan, network)])
+    identity = {"plan": plan, "model": network.digest, **about, "reference": reference.data}
+    with kept(output, identity, speed):
+        floor = {}
+        if held_out is not None:
+            some = Subset(held_out, choose_from(held_out, plan["count"]))
+            floor["_real"] = fid.statistics(features, some, speed.batch_size)
+        frame = tables.table([row(walk, how, floor) for walk, how in _walks(plan, network)])
         if running.is_main():
             artifacts.write_text(output, frame.to_csv(index=False, float_format="%.6g"))
 

@@ -86,7 +86,12 @@ def evaluate_samples(
     normal = {f"latent_{k}": v for k, v in asdict(transport.normality(tensors["latents"].numpy())).items()}
     values = {**compared.values(), **_flat(normal)}
     shared = _protocol(
-        "distances of samples to the true points", len(found), true, compared.found.n, transport.FLOOR_DRAWS
+        "distances of samples to the true points",
+        len(found),
+        {"exact": exact},
+        {"truth": true},
+        compared.found.n,
+        transport.FLOOR_DRAWS,
     )
     protocol.write_metric(metrics, values, shared, card["made_by"])
     figures_points.samples_and_truth(figure, found, true.points, title)
@@ -157,7 +162,8 @@ def cycle_points(
             done = ddib_points.cycle(a, b, points, walk, section["keep"], f"cycle {name}")
             numbers = {**_cycle(done), "sliced_w2": transport.sliced_w2(done.target.numpy(), true.points)}
             values |= {f"{name}: {k}": v for k, v in numbers.items()}
-        shared = _protocol("distance of points to themselves after a cycle", len(points), true)
+        inputs = {"data": starts, "truth": true}
+        shared = _protocol("distance of points to themselves after a cycle", len(points), how, inputs)
         if running.is_main():
             protocol.write_metric(output, values, shared, made_by)
 
@@ -180,6 +186,7 @@ def evaluate_translation(
     from bridgepipe import figures_points
     from bridgepipe.datasets.points import Points
     from bridgepipe.evaluation import protocol, transport
+    from bridgepipe.evaluation.features import digest_tensors
 
     how = read_settings(config)
     tensors, card = artifacts.load_tensors(translated)
@@ -192,7 +199,8 @@ def evaluate_translation(
     shared = _protocol(
         "distances of translated points to the true target",
         len(found["points"]),
-        true,
+        how,
+        {"truth": true, "starts": digest_tensors({"source": tensors["source"]})},
         moved.n,
         transport.FLOOR_DRAWS,
     )
@@ -286,18 +294,24 @@ def _compared(found: np.ndarray, true: Points, exact: int, seed: int = 0) -> Com
 
 
 def _protocol(
-    metric: str, n: int, true: Any, exact: int | None = None, draws: int | None = None
+    metric: str,
+    n: int,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    exact: int | None = None,
+    draws: int | None = None,
 ) -> dict[str, Any]:
     """The protocol of distances.
 
     Args:
+        settings, inputs: as of `protocol.protocol`.
         exact: points of the exact and entropic plans: the excess of a map grows with them.
         draws: independent true samples of the noise floor.
     """
     from bridgepipe.evaluation import protocol
 
     plans: dict[str, Any] = {} if exact is None else {"plan_points": exact, "floor_draws": draws}
-    return protocol.protocol(metric, n=n, reference_digest=true.digest, quantisation="none", **plans)
+    return protocol.protocol(metric, n=n, settings=settings, inputs=inputs, quantisation="none", **plans)
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,9 @@ from bridgepipe.cli.common import (
     read_shared_runtime,
     sampling_of,
 )
+from bridgepipe.cli.evaluate import Real
 from bridgepipe.cli.settings import read_settings
+from bridgepipe.names import QUANTISATION
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,42 +36,55 @@ if TYPE_CHECKING:
     from bridgepipe.methods.i2sb import Sampling
 
 app = typer.Typer()
+NOTES = (
+    "low of, high of: ends of the 95 % interval for another draw of as many images, to the same reference.",
+    "FID real is the floor: as many real images against the same reference.",
+    "Rows with one protocol may be compared with each other, and with the FID of the experiments' table whose"
+    " protocol is the same.",
+)
 
 
 @app.command()
 def study(
     config: Config,
+    evaluate_config: File,
     sample_config: File,
     train_config: File,
     model: File,
     data: File,
+    statistics: File,
     extractor: File,
     weights: File,
     output: File,
     sources: Sources = None,
+    real: Real = None,
     runtime: Runtime = RUNTIME,
     threads: Threads = None,
     processes: Processes = None,
 ) -> None:
-    """PSNR, FID to the same originals, and accuracy of every walk at every number of calls, as CSV."""
+    """PSNR, FID and accuracy of every walk at every number of calls, measured as the experiment is."""
     speed, plan = read_shared_runtime(runtime, threads, processes), read_settings(config)
     import numpy as np
 
-    from bridgepipe import running, tables
+    from bridgepipe import running, subset, tables
     from bridgepipe.evaluation import fid, restoration
+    from bridgepipe.evaluation import real as real_images
     from bridgepipe.evaluation.accuracy import classifier_accuracy
-    from bridgepipe.evaluation.features import check_fits
+    from bridgepipe.evaluation.features import check_fits, contents, describe
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
-    from bridgepipe.subset import choose_from
 
-    settings, images = read_settings(sample_config), ImageStore(data)
+    settings, measuring = read_settings(sample_config), read_settings(evaluate_config)
+    images = ImageStore(data)
     restorer = load_restorer(model, train_config, problem_of(settings, images.image_size), speed)
     network = load_extractor(extractor, weights, speed)
     check_fits(network, images)
     named = images.labels is not None and set(images.classes or ()) <= set(getattr(network, "classes", ()))
-    items = choose_from(images, plan["count"]).tolist()
+    reference = fid.Statistics.load(statistics, {"extractor": describe(network)})
+    items = subset.choose_from(images, plan["count"]).tolist()
     originals = np.stack([images[i] for i in items])
+    held_out = images if real is None else ImageStore(real)
+    shown = contents(originals)
     source = open_sources(sources, images)
 
     def restored(label: str, how: Sampling) -> np.ndarray:
@@ -77,31 +93,48 @@ def study(
 
         return np.concatenate(running.together(work, items, speed.batch_size, label))
 
-    def row(walk: str, how: Sampling, reference: fid.Statistics) -> dict[str, Any]:
+    def row(walk: str, how: Sampling, floor: fid.Statistics) -> dict[str, Any]:
         found = restored(f"{walk}, {how.nfe} calls", how)
-        values = {
+        measured = fid.statistics(network, found, speed.batch_size)
+        sets = {"": replace(measured, pictures=shown), "_real": floor}
+        values: dict[str, Any] = {
             "sampler": walk,
             "nfe": how.nfe,
-            "n": len(items),
             "PSNR": restoration.quality(found, originals).mean_psnr,
-            "FID": fid.fid(fid.statistics(network, found, speed.batch_size), reference),
+            **real_images.columns(sets, reference),
+            **real_images.told(real_images.described(sets, reference, **about)),
         }
         if images.labels is not None and named:
             labels = images.labels[items]
-            measured = classifier_accuracy(network, found, labels, speed.batch_size, images.classes)
+            named_right = classifier_accuracy(network, found, labels, speed.batch_size, images.classes)
             values |= {
-                "accuracy %": 100 * measured.accuracy,
-                "low of accuracy %": 100 * measured.low,
-                "high of accuracy %": 100 * measured.high,
+                "accuracy %": 100 * named_right.accuracy,
+                "low of accuracy %": 100 * named_right.low,
+                "high of accuracy %": 100 * named_right.high,
             }
         return values
 
-    identity = {"plan": plan, "settings": settings, "model": restorer.digest, "data": images.digest}
-    with kept(output, {**identity, "sources": source and source.digest}, speed):
-        # the originals of the same images: a study of few images would otherwise measure their number
-        reference = fid.statistics(network, originals, speed.batch_size)
+    inputs: dict[str, Any] = {
+        "extractor": network.digest,
+        "originals": images.digest,
+        "real": held_out.digest,
+    }
+    about: dict[str, Any] = {"settings": measuring, "inputs": inputs, "restored": True}
+    about |= {"subset": subset.describe(len(items), len(images))}
+    about |= {"quantisation": QUANTISATION[restorer.problem.variant]}
+    identity: dict[str, Any] = {
+        "plan": plan,
+        "settings": settings,
+        "model": restorer.digest,
+        "data": images.digest,
+    }
+    identity |= {"sources": source and source.digest, **about, "reference": reference.data}
+    with kept(output, identity, speed):
+        same = held_out.digest == images.digest
+        others = items if same else subset.choose_from(held_out, len(items))
+        floor = fid.statistics(network, subset.Subset(held_out, others), speed.batch_size)
         walks = _walks(plan, settings["sample"])
-        frame = tables.table([row(walk, how, reference) for walk, how in walks])
+        frame = tables.table([row(walk, how, floor) for walk, how in walks])
         if running.is_main():
             artifacts.write_text(output, frame.to_csv(index=False, float_format="%.6g"))
 
@@ -134,11 +167,13 @@ def study_table(parts: list[Path], csv: File, markdown: File, figure: File, titl
     if frame["n"].nunique() > 1:
         named = [_named_by_n(rows, n) for n, rows in frame.groupby("n")]
         frame = pd.concat(named).sort_index()
-    tables.write_table(csv, markdown, frame)
+    tables.write_table(csv, markdown, frame, NOTES)
     figures.quality_against_calls(figure, frame, title)
 
 
 def _named_by_n(rows: pd.DataFrame, n: Any) -> pd.DataFrame:
     """Rows with the number of images in the names of their metrics."""
-    metrics = [name for name in rows if name not in ("sampler", "nfe", "n")]
+    from bridgepipe.figures import BESIDE
+
+    metrics = [name for name in rows if name not in BESIDE]
     return rows.drop(columns="n").rename(columns={name: f"{name} (n {n})" for name in metrics})

@@ -6,7 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from unittest import mock
 
 import numpy as np
@@ -23,6 +23,7 @@ from bridgepipe.networks import plain
 
 Batch = Sequence[np.ndarray] | np.ndarray
 State = Mapping[str, Tensor]
+Made = TypeVar("Made", Tensor, tuple[Tensor, Tensor])
 
 INCEPTION_INPUT = {
     "legacy_pytorch": "bilinear to 299 without antialias, x / 127.5 - 1",
@@ -199,7 +200,22 @@ def _identified(weights: str | Path, source: str) -> tuple[str, bool]:
     return found, found == fetch.load_sources()[source].sha256
 
 
-def outputs(call: Callable[[Batch], Tensor], images: Images, batch_size: int, label: str) -> Iterator[Tensor]:
+def contents(images: Batch | Images) -> Tensor:
+    """What each image shows: the first 8 bytes of the digest of its size and bytes, int64 ``[B]``."""
+    found = []
+    for i in range(len(images)):
+        image = np.ascontiguousarray(images[i])
+        digest = hashlib.blake2b(str(image.shape).encode() + image.tobytes(), digest_size=8).digest()
+        found.append(int.from_bytes(digest, "big", signed=True))
+    return torch.tensor(found, dtype=torch.int64)
+
+
+def outputs(
+    call: Callable[[Batch], Made],
+    images: Images,
+    batch_size: int,
+    label: str,
+) -> Iterator[Made]:
     """What ``call`` makes of all images in order, a row an image, batch by batch, on the main process.
 
     Every measure goes through here: it computes exactly (`running.exactly`). The arguments are those of
@@ -209,12 +225,15 @@ def outputs(call: Callable[[Batch], Tensor], images: Images, batch_size: int, la
         UserError: a row is not finite, or an image is not uint8 with 3 channels: its number is named.
     """
 
-    def run(piece: Sequence[int]) -> Tensor:
+    def run(piece: Sequence[int]) -> Made:
         with running.exactly():
             rows = call([_checked(images[i], f"{label}, number {i}") for i in piece])
+        if isinstance(rows, tuple):
+            features, shown = rows
+            return finite(features, "an output of the extractor").cpu(), shown
         return finite(rows, "an output of the extractor").cpu()
 
-    def work(share: Sequence[int]) -> Iterator[Tensor]:
+    def work(share: Sequence[int]) -> Iterator[Made]:
         return running.in_batches(run, share, batch_size, label)
 
     return running.shared(work, range(len(images)), batch_size, label)

@@ -1,12 +1,18 @@
-"""Fréchet and kernel distance between two sets of feature vectors.
+"""Fréchet and kernel distance between two sets of feature vectors, each with its standard error.
 
 Means and covariances are accumulated batch by batch in float64, so no set of
-features is ever held whole; the kernel distance, which needs the vectors
-themselves, uses a bounded sample kept beside them.
+features is ever held whole; the kernel distance and the standard errors, which
+need the vectors themselves, use a bounded sample kept beside them.
+
+A restored image and its own original are no independent draws. Every image is
+therefore known by what it shows (`features.contents`): pairs that show the same are left
+out of the kernel distance, which stays unbiased, and `held` counts them. Nothing can be
+left out of a Fréchet distance; there only the same distance of real images says what a value means.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +25,8 @@ from torch import Tensor
 from bridgepipe import running
 from bridgepipe.artifacts import load_tensors, save_tensors
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation.features import Extractor, Images, data_digest, describe, outputs
+from bridgepipe.evaluation.features import Batch, Extractor, Images, contents, data_digest, describe, outputs
+from bridgepipe.evaluation.protocol import Estimate
 from bridgepipe.rng import generator
 
 Array = Tensor | np.ndarray
@@ -76,6 +83,7 @@ class Statistics:
         sample: features of up to ``keep`` images, float32 ``[k, d]``, for the kernel distance.
         extractor: name, digest and resize rule of what made the features.
         data: digest of the images.
+        pictures: what each image shows, int64 ``[n]``: its content, or that of the original it was made from.
         origin: what the images are (`lineage.origin`); {} where they are no store.
     """
 
@@ -85,11 +93,17 @@ class Statistics:
     sample: Tensor
     extractor: dict[str, Any]
     data: str
+    pictures: Tensor
     origin: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def sampled_pictures(self) -> Tensor:
+        """`pictures` of the rows of the sample, int64 ``[k]``."""
+        return self.pictures[sorted(_kept(self.n, len(self.sample)))]
 
     def save(self, path: str | Path) -> None:
         """Write as safetensors with a card; the same statistics give the same bytes."""
-        tensors = {"mu": self.mu, "sigma": self.sigma, "sample": self.sample}
+        tensors = {"mu": self.mu, "sigma": self.sigma, "sample": self.sample, "pictures": self.pictures}
         card = {"kind": "statistics", "n": self.n, "extractor": self.extractor, "data": self.data}
         save_tensors(path, tensors, {**card, "origin": self.origin})
 
@@ -105,6 +119,9 @@ class Statistics:
             UserError: missing, damaged, no statistics, or made with something else than expected.
         """
         tensors, card = load_tensors(path, {"kind": "statistics", **(expect or {})})
+        if "pictures" not in tensors:
+            mend = "make them again with this version"
+            raise UserError("statistics that don't tell which images they are of", path, mend)
         told = {"n": card["n"], "extractor": card["extractor"], "data": card["data"]}
         known: dict[str, Any] = {**tensors, **told, "origin": card.get("origin", {})}
         return cls(**known)
@@ -137,22 +154,57 @@ def statistics(
             label,
             "sample or prepare more images",
         )
-    kept = set(generator(0, "kernel distance sample").permutation(len(images))[:keep].tolist())
-    moments, sample = running.broadcast(
-        _moments(outputs(extractor.features, images, batch_size, label), kept)
-    )
-    return Statistics(moments.mu, moments.sigma, moments.n, sample, describe(extractor), data_digest(images))
+
+    def both(batch: Batch) -> tuple[Tensor, Tensor]:
+        return extractor.features(batch), contents(batch)
+
+    kept = _kept(len(images), keep)
+    batches = outputs(both, images, batch_size, label)
+    moments, sample, pictures = running.broadcast(_moments(batches, kept))
+    about = describe(extractor), data_digest(images)
+    return Statistics(moments.mu, moments.sigma, moments.n, sample, *about, pictures)
 
 
-def _moments(batches: Iterator[Tensor], kept: Container[int]) -> tuple[Moments, Tensor]:
-    """Moments of all features, and the rows whose numbers are ``kept``; of none where there is no batch."""
-    moments, rows = Moments(0), []
-    for features in batches:
+def _kept(n: int, keep: int) -> set[int]:
+    """Numbers of the images whose features are kept."""
+    return set(generator(0, "kernel distance sample").permutation(n)[:keep].tolist())
+
+
+def _moments(
+    batches: Iterator[tuple[Tensor, Tensor]], kept: Container[int]
+) -> tuple[Moments, Tensor, Tensor]:
+    """Moments of all features, the rows whose numbers are ``kept``, and all contents; none of no batch."""
+    moments, rows, pictures = Moments(0), [], []
+    for features, shown in batches:
         first = moments.n
         moments = moments if first else Moments(features.shape[1])
         moments.update(features)
         rows.append(features[[i for i in range(len(features)) if first + i in kept]])
-    return moments, torch.cat(rows) if rows else torch.empty(0)
+        pictures.append(shown)
+    if not rows:
+        return moments, torch.empty(0), torch.empty(0)
+    return moments, torch.cat(rows), torch.cat(pictures)
+
+
+def held(found: Statistics, reference: Statistics) -> int:
+    """How many of the images show what an image of the reference shows."""
+    return int(torch.isin(found.pictures, reference.pictures).sum())
+
+
+def distances(found: Statistics, reference: Statistics, kernel: bool, suffix: str = "") -> dict[str, float]:
+    """FID and, if asked for, KID with their intervals: ``fid``, ``fid_low``, ``fid_high``, ...
+
+    Args:
+        found: of the evaluated images.
+        reference: of the real ones.
+        kernel: whether the KID is wanted.
+        suffix: that ends the name of each distance.
+
+    Raises:
+        UserError: the features come from different extractors.
+    """
+    values = Estimate(fid(found, reference), fid_error(found, reference)).values(f"fid{suffix}", 0.0)
+    return values | (kernel_distance(found, reference).values(f"kid{suffix}") if kernel else {})
 
 
 def fid(a: Statistics, b: Statistics) -> float:
@@ -165,14 +217,31 @@ def fid(a: Statistics, b: Statistics) -> float:
     return frechet_distance(a.mu, a.sigma, b.mu, b.sigma)
 
 
-def kernel_distance(a: Statistics, b: Statistics, seed: int = 0) -> float:
-    """`kid` between the samples of two sets of images.
+def fid_error(a: Statistics, b: Statistics) -> float:
+    """Standard error of `fid` over the images of ``a``.
+
+    To first order an image x adds ``2 (m1 - m2).c + c.c - c.T c`` to the distance, where ``c = x - m1`` and T
+    is the optimal map of the first Gaussian to the second. Of two equal distributions the error is
+    a fifth to two fifths too large, never too small (measured with n = 100 and 359 in 16 and 64 dimensions).
+    """
+    values, vectors = _spectrum(a.sigma)
+    root = vectors * values.sqrt()
+    whitened = vectors * torch.where(values > 0, values.rsqrt(), 0.0)
+    squares, turn = torch.linalg.eigh(root.T @ b.sigma @ root)
+    centred = _float64(a.sample) - a.mu
+    moved = (centred @ whitened @ turn).square() @ squares.clamp(min=0).sqrt()
+    added = 2 * centred @ (a.mu - b.mu) + centred.square().sum(1) - moved
+    return math.sqrt(added.var().item() / a.n)
+
+
+def kernel_distance(a: Statistics, b: Statistics) -> Estimate:
+    """`kid` between the samples of two sets of images; pairs that show the same are left out.
 
     Raises:
         UserError: the features come from different extractors.
     """
     _same_extractor(a, b)
-    return kid(a.sample, b.sample, seed=seed)
+    return kid(a.sample, b.sample, (a.sampled_pictures, b.sampled_pictures))
 
 
 def frechet_distance(mu1: Array, sigma1: Array, mu2: Array, sigma2: Array) -> float:
@@ -201,55 +270,78 @@ def frechet_distance(mu1: Array, sigma1: Array, mu2: Array, sigma2: Array) -> fl
     return max(0.0, distance.item())  # rounding may leave -1e-13 between equal Gaussians
 
 
-def kid(feats1: Array, feats2: Array, subsets: int = 100, max_subset: int = 1000, seed: int = 0) -> float:
-    """Kernel distance: `mmd` averaged over random subsets, as published by clean-fid, with a seed.
+def kid(x: Array, y: Array, pictures: tuple[Tensor, Tensor] | None = None) -> Estimate:
+    """Kernel distance: unbiased squared maximum mean discrepancy under the kernel ``(x.y/d + 1)^3``.
+
+    All pairs of different images are used, where clean-fid averages over random subsets of at most 1,000: the
+    same expectation, with less noise. The standard error is the jackknife's over ``x``.
 
     Args:
-        feats1, feats2: features ``[n, d]``, at least 2 each.
-        subsets: number of pairs of subsets.
-        max_subset: their size, at most the smaller n.
-        seed: of the choice, >= 0.
-    """
-    m = min(len(feats1), len(feats2), max_subset)
-    x, y = _float64(feats2), _float64(feats1)
-    rng = generator(seed, "kid")
-    draws = [(rng.permutation(len(x))[:m], rng.permutation(len(y))[:m]) for _ in range(subsets)]
-    return sum(mmd(x[i], y[j]) for i, j in draws) / subsets
-
-
-def mmd(x: Array, y: Array) -> float:
-    """Unbiased squared maximum mean discrepancy under the kernel ``(x.y/d + 1)^3``.
-
-    Args:
-        x, y: features ``[m, d]``, m >= 2, as many in both.
+        x: features of the evaluated images, ``[n, d]``, n >= 2.
+        y: those of the reference, ``[m, d]``, m >= 2.
+        pictures: what each of both shows, int64 ``[n]`` and ``[m]``: pairs that show the same, such as a
+            restored image and its original, depend on each other and are left out. None: all are independent.
 
     Raises:
-        UserError: fewer than 2 vectors.
-        ValueError: counts differ.
+        UserError: fewer than 2 vectors, or no two of them that are independent.
     """
     x, y = _float64(x), _float64(y)
-    m = len(x)
-    if len(y) != m:
-        raise ValueError(f"{m} and {len(y)} vectors")
-    if m < 2:
-        raise UserError(
-            f"a kernel distance needs at least 2 images, there are {m}", "kid", "give more images"
-        )
-    within = _kernel(x, x) + _kernel(y, y)
-    without_diagonal = within.sum() - within.trace()
-    return (without_diagonal / (m * (m - 1)) - 2 * _kernel(x, y).mean()).item()
+    n, m = len(x), len(y)
+    if min(n, m) < 2:
+        what = f"a kernel distance needs at least 2 images, there are {min(n, m)}"
+        raise UserError(what, "kid", "give more images")
+    between, partners = _row_sums(x, y, pictures)
+    if partners.sum() == 0:
+        raise UserError("all images show the same", "kid", "give more images")
+    within, _ = _row_sums(x, x, None)
+    real = (_row_sums(y, y, None)[0].sum() - _diagonal(y).sum()) / (m * (m - 1))
+    within = within - _diagonal(x)
+    value = within.sum() / (n * (n - 1)) + real - 2 * between.sum() / partners.sum()
+    if n == 2:
+        return Estimate(value.item(), None)
+    rest = (partners.sum() - partners).clamp(min=1)
+    without = (within.sum() - 2 * within) / ((n - 1) * (n - 2)) - 2 * (between.sum() - between) / rest
+    spread = (without - without.mean()).square().sum() * (n - 1) / n
+    return Estimate(value.item(), math.sqrt(spread.item()))
+
+
+def _row_sums(
+    x: Tensor, y: Tensor, pictures: tuple[Tensor, Tensor] | None, rows: int = 1000
+) -> tuple[Tensor, Tensor]:
+    """For every x_i the sum of the kernel over the y_j that show something else, and their number."""
+    sums, counts = [], []
+    for start in range(0, len(x), rows):
+        block = _kernel(x[start : start + rows], y)
+        if pictures is None:
+            other = torch.ones(len(block), 1, dtype=torch.float64).expand_as(block)
+        else:
+            other = (pictures[0][start : start + rows, None] != pictures[1]).double()
+        sums.append((block * other).sum(1))
+        counts.append(other.sum(1))
+    return torch.cat(sums), torch.cat(counts)
 
 
 def _kernel(x: Tensor, y: Tensor) -> Tensor:
     return (x @ y.T / x.shape[1] + 1) ** 3
 
 
+def _diagonal(x: Tensor) -> Tensor:
+    """The kernel of every vector with itself."""
+    return (x.square().mean(1) + 1) ** 3
+
+
 def _factor(sigma: Tensor) -> Tensor:
     """L with ``L L^T = sigma``, for a singular sigma too."""
+    values, vectors = _spectrum(sigma)
+    return vectors * values.sqrt()
+
+
+def _spectrum(sigma: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, 0 where they are zero but for rounding, and eigenvectors."""
     values, vectors = torch.linalg.eigh(sigma)
-    # Eigenvalues that are zero but for rounding come out as +-1e-16, whose roots would not be small.
+    # Those that are zero but for rounding come out as +-1e-16, whose roots would not be small.
     rounding = values.abs().max() * len(values) * torch.finfo(torch.float64).eps
-    return vectors * values.where(values > rounding, 0.0).sqrt()
+    return values.where(values > rounding, 0.0), vectors
 
 
 def _float64(values: Array | Sequence[float]) -> Tensor:

@@ -3,12 +3,12 @@
 A metric file has three parts:
 
 - ``values``: the numbers;
-- ``protocol``: everything that two values must share to be comparable (the
-  metric's definition, extractor and weights, reference images, number of
-  images, resize and quantisation rule), with its hash;
-- ``made_with``: what this value was made with and another may differ in (nfe,
-  seed, digest of the checkpoint). Comparing those is the purpose of the
-  numbers, so they are recorded beside the hash and not in it.
+- ``protocol``: everything that the value was computed from besides the evaluated
+  artefacts: all settings of the stage and the digest of everything else that it read, with their hash.
+  Nothing is chosen for it from a list: a setting or an input that is added later is in the hash;
+- ``made_with``: what the evaluated artefacts were made with (nfe, seed, digest of the
+  checkpoint). Comparing those is the purpose of the numbers, so they are recorded
+  beside the hash and not in it.
 
 Timings and host names have no place here: a repeated run writes the same bytes.
 """
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +30,39 @@ TRUNCATION = QUANTISATION["published"]
 # More digits of a float64 sum depend on the order in which threads added it up.
 SIGNIFICANT_DIGITS = 8
 
+Z95 = 1.959963984540054  # two-sided 95 % point of the normal distribution
+
 Value = float | int | None
 Metric = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number that was measured on some images, and its standard error.
+
+    The error is that of another draw of as many images; what they are compared with is taken as it is. None
+    where there are too few images to tell.
+    """
+
+    value: float
+    error: float | None
+
+    def values(self, name: str, least: float = -math.inf) -> dict[str, float]:
+        """The value and the ends of its 95 % interval, which does not go below ``least``."""
+        if self.error is None:
+            return {name: self.value}
+        low, high = self.value - Z95 * self.error, self.value + Z95 * self.error
+        return {name: self.value, f"{name}_low": max(least, low), f"{name}_high": high}
 
 
 def protocol(
     metric: str,
     *,
     n: int,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, Any],
     extractor: Mapping[str, Any] | None = None,
-    reference: str | None = None,
-    reference_digest: str | None = None,
-    reference_origin: Mapping[str, Any] | None = None,
+    reference: Mapping[str, Any] | None = None,
     quantisation: str = TRUNCATION,
     **details: Any,
 ) -> dict[str, Any]:
@@ -48,22 +70,21 @@ def protocol(
 
     Args:
         metric: name and definition, for example "fid: float64, unbiased covariance".
-        n: number of evaluated images.
+        n: number of evaluated items.
+        settings: everything that the stage was told: its whole configuration, and options of its verb.
+        inputs: everything that it read besides the evaluated artefacts, by role: what has a ``digest``, or
+            the digest itself.
         extractor: name, digest and resize rule (`features.describe`), where one is used.
-        reference: name of the real images, such as "digits/test".
-        reference_digest: digest of the real images.
-        reference_origin: what they are (`lineage.origin`), where that is known.
+        reference: what the real items are, where that says more than their digest.
         quantisation: how samples became uint8.
         details: further keys of this metric.
     """
     return {
         "metric": metric,
+        "settings": dict(settings),
+        "inputs": {role: getattr(read, "digest", read) for role, read in inputs.items()},
         "extractor": dict(extractor) if extractor is not None else None,
-        "reference": {
-            "name": reference,
-            "digest": reference_digest,
-            **({"origin": dict(reference_origin)} if reference_origin else {}),
-        },
+        "reference": dict(reference) if reference is not None else None,
         "n": n,
         "quantisation": quantisation,
         **details,

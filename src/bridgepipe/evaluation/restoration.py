@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from types import ModuleType
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from bridgepipe import running
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.features import Images
+from bridgepipe.evaluation.protocol import Estimate
 
 # The PSNR of two equal images is infinite, which neither a mean nor JSON can hold.
 PSNR_OF_EQUAL_IMAGES = 100.0
@@ -36,6 +38,14 @@ class Quality:
     def mean_ssim(self) -> float:
         return float(np.mean(self.ssim))
 
+    def values(self, suffix: str = "") -> dict[str, float]:
+        """Both means, each with its 95 % interval over the images where there are several."""
+        found: dict[str, float] = {}
+        for name, values in (("psnr", self.psnr), ("ssim", self.ssim)):
+            error = float(np.std(values, ddof=1) / sqrt(len(values))) if len(values) > 1 else None
+            found |= Estimate(float(np.mean(values)), error).values(f"{name}{suffix}")
+        return found
+
 
 @dataclass(frozen=True)
 class Restoration:
@@ -45,14 +55,12 @@ class Restoration:
     corrupted: Quality
 
     def means(self) -> dict[str, float]:
-        """The four means and the two gains, for a metric file."""
+        """The four means with their intervals, and the two gains, for a metric file."""
         restored, corrupted = self.restored, self.corrupted
         return {
-            "psnr": restored.mean_psnr,
-            "psnr_corrupted": corrupted.mean_psnr,
+            **restored.values(),
+            **corrupted.values("_corrupted"),
             "psnr_gain": restored.mean_psnr - corrupted.mean_psnr,
-            "ssim": restored.mean_ssim,
-            "ssim_corrupted": corrupted.mean_ssim,
             "ssim_gain": restored.mean_ssim - corrupted.mean_ssim,
         }
 

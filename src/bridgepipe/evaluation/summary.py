@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bridgepipe import artifacts, tables
-from bridgepipe.evaluation import comparable
+from bridgepipe.evaluation import comparable, protocol, real
 from bridgepipe.published_numbers import Published, load_published
 
 # column -> (metric file, value, scale)
@@ -18,13 +19,15 @@ COLUMNS = {
     "PSNR in": ("restoration", "psnr_corrupted", 1),
     "SSIM": ("restoration", "ssim", 1),
     "FID": ("fid", "fid", 1),
+    "FID real": ("fid", "fid_real", 1),
+    "FID, as many": ("fid", "fid_equal", 1),
     "FID in": ("fid", "fid_corrupted", 1),
+    "FID source": ("fid", "fid_source", 1),
     "KID": ("fid", "kid", 1),
+    "KID real": ("fid", "kid_real", 1),
     "acc. %": ("accuracy", "accuracy", 100),
     "acc. in %": ("accuracy", "accuracy_corrupted", 100),
     "acc. real %": ("accuracy", "accuracy_originals", 100),
-    "FID real": ("fid", "fid_real", 1),
-    "FID source": ("fid", "fid_source", 1),
     "PSNR to source": ("kept", "psnr", 1),
     "PSNR of random": ("kept", "psnr_random", 1),
     "SSIM to source": ("kept", "ssim", 1),
@@ -49,35 +52,78 @@ COLUMNS = {
     "FID without, n": ("edit", "fid_without_n", 1),
 }
 PUBLISHED = {"fid": "FID pub.", "accuracy": "acc. pub. %"}
+# a FID to a reference that holds the originals is smaller, so it has columns of its own
+HELD = ", originals in reference"
+# how a table is read -> the column that it is about
+NOTES = {
+    "group": "Numbers of one column may be compared between rows of one group. Rows of different groups were"
+    " measured under different protocols.",
+    "FID real": "FID real and KID real are the floor: as many real images (n, or n real) against the same"
+    " reference. A FID that is not above its floor can't be told from that of real images.",
+    "n real": "Where there are fewer real images than n, compare FID real with FID, as many: that of n real"
+    " of the evaluated images.",
+    "reference": "The reference says which real images a FID is to, and how many of the originals are in it:"
+    " with them in it a FID is smaller, and stands in columns of its own.",
+    "FID 95 %": "95 %: interval for another draw of as many images, the reference taken as it is.",
+    "same protocol": "A published number (pub.) may stand beside ours only where same protocol says yes.",
+}
 
 
 def collect(metric_files: Sequence[Path]) -> pd.DataFrame:
     """Table of the experiments that the files ``…/METHOD/EXPERIMENT/METRIC.json`` belong to.
 
-    Columns ending in "in" are of the corrupted input, "real" of the originals, "pub." published; "95 %" is
-    the interval of the share before it, and its number of cases. "same protocol" says whether ours may be
-    compared with the published value, or what differs; ``protocol`` is the hash of the FID's protocol.
+    Columns ending in "in" are of the corrupted input, "real" of real images, "pub." published; "95 %" is
+    the interval of the value before it, and of shares their number of cases. "same protocol" says whether
+    ours may be compared with the published value, or what differs; rows of one ``group`` may be compared with
+    each other; ``protocol`` is the hash of the FID's protocol.
     """
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for file in metric_files:
         method, experiment = file.parts[-3], file.parts[-2]
         found.setdefault((method, experiment), {})[file.stem] = artifacts.read_object(file)
-    return tables.table([_row(method, name, metrics) for (method, name), metrics in found.items()])
+    rows = zip(_groups(list(found.values())), found.items(), strict=True)
+    return tables.table([_row(group, *name, metrics) for group, (name, metrics) in rows])
 
 
-def _row(method: str, experiment: str, metrics: dict[str, Any]) -> dict[str, Any]:
+def notes_of(frame: pd.DataFrame) -> list[str]:
+    """What a reader must know of the columns of a table."""
+    return [note for column, note in NOTES.items() if any(str(c).startswith(column) for c in frame)]
+
+
+def _groups(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """A letter for each experiment; those with one letter have comparable files of every metric of both."""
+    first: list[dict[str, Any]] = []  # of every group
+    found = []
+    for metrics in rows:
+        same = next((k for k, other in enumerate(first) if _comparable(metrics, other)), len(first))
+        if same == len(first):
+            first.append(metrics)
+        found.append(chr(ord("A") + same) if same < 26 else str(same + 1))
+    return found
+
+
+def _comparable(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    shared = a.keys() & b.keys()
+    return bool(shared) and not any(protocol.comparable(a[name], b[name]) for name in shared)
+
+
+def _row(group: str, method: str, experiment: str, metrics: dict[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
+    held = HELD if _holds_originals(metrics) else ""
     for column, (metric, value, scale) in COLUMNS.items():
         known = metrics.get(metric, {}).get("values", {})
         if known.get(value) is not None:
-            values |= {column: known[value] * scale, **_interval(column, known, value)}
+            column += held if metric == "fid" else ""
+            values |= {column: known[value] * scale, **_interval(column, known, value, scale)}
     any_metric = next(iter(metrics.values()))
     how = any_metric["made_with"]["settings"]
     fid = metrics.get("fid", any_metric)
     return {
         "experiment": f"{how.get('method', method)}/{experiment}",
+        "group": group,
         "dataset": how["dataset"],
         "n": fid["protocol"]["n"],
+        **_reference(metrics),
         **({"NFE": how["sample"]["nfe"]} if "sample" in how else {}),
         **values,
         **_published(method, experiment, how, metrics),
@@ -85,12 +131,28 @@ def _row(method: str, experiment: str, metrics: dict[str, Any]) -> dict[str, Any
     }
 
 
-def _interval(column: str, known: dict[str, Any], value: str) -> dict[str, str]:
-    """The column with the 95 % interval and the number of cases of a share; none of other values."""
-    if f"{value}_low" not in known:
+def _interval(column: str, known: dict[str, Any], value: str, scale: float) -> dict[str, str]:
+    """The column with the 95 % interval of a value, and of a share with the number of its cases."""
+    if known.get(f"{value}_low") is None:
         return {}
-    low, high = (100 * known[f"{value}_{end}"] for end in ("low", "high"))
-    return {column.replace("%", "95 %"): f"{low:.1f} to {high:.1f}, n {known[f'{value}_n']}"}
+    low, high = (scale * known[f"{value}_{end}"] for end in ("low", "high"))
+    if f"{value}_n" in known:
+        return {column.replace("%", "95 %"): f"{low:.1f} to {high:.1f}, n {known[f'{value}_n']}"}
+    digits = max(1, 1 - math.floor(math.log10(high - low))) if high > low else 4
+    return {f"{column} 95 %": f"{low:.{digits}f} to {high:.{digits}f}"}
+
+
+def _reference(metrics: dict[str, Any]) -> dict[str, Any]:
+    """What the FID is to, and the number of real images of the floor where it is another than n."""
+    measured = metrics.get("fid", {}).get("protocol", {})
+    if "n" not in (measured.get("reference") or {}):
+        return {}
+    found = real.told(measured)
+    return {key: found[key] for key in ("n real", "reference") if key in found}
+
+
+def _holds_originals(metrics: dict[str, Any]) -> bool:
+    return bool((metrics.get("fid", {}).get("protocol", {}).get("reference") or {}).get("originals"))
 
 
 def _published(method: str, experiment: str, how: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any]:
@@ -99,7 +161,7 @@ def _published(method: str, experiment: str, how: dict[str, Any], metrics: dict[
     numbers = [p for p in numbers if p.metric in PUBLISHED and p.metric in metrics]
     if not numbers:
         return {}
-    shown = {PUBLISHED[p.metric]: p.value for p in numbers}
+    shown = {PUBLISHED[p.metric] + (HELD if p.same.get("originals") else ""): p.value for p in numbers}
     return {**shown, "same protocol": comparable.verdict([(p, metrics[p.metric]) for p in numbers])}
 
 

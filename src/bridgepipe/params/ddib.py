@@ -47,7 +47,7 @@ class TranslateImages(Strict):
         None, description="where the images come from; null: the source model's data"
     )
     split: Split = "test"
-    count: Several | None = Field(None, description="only the first images of the class; null: all")
+    count: Several | None = Field(None, description="so many images of the class, by chance; null: all")
     solver: Solver = "obelm"
     grid: Literal["exact", "ddib", "dmi"] = Field(
         "exact", description="same steps both ways, or as published by either of two"

@@ -150,7 +150,9 @@ class Sample(Strict):
     )
     whole: bool = Field(False, description="ignore sample.dataset: restore the experiment's own whole split")
     split: Split = "test"
-    count: Items | None = Field(None, description="only the first images; null: all")
+    count: Items | None = Field(
+        None, description="so many images, by chance, as many of every class; null: all"
+    )
     nfe: Calls = Field(10, description="network calls per image")
     clip: bool = Field(False, description="clamp predictions to [-1, 1]")
     sampler: Literal["ancestral", "implicit"] = Field(
@@ -166,7 +168,9 @@ class Distribution(Strict):
     """Comparison of a set of images with a set of real ones."""
 
     extractor: Reference = Field(description="features of the FID and KID")
-    reference: Split = Field("test", description="split of the real images")
+    reference: Split = Field(
+        "train", description="split of the real images; one with the originals makes the FID smaller"
+    )
     kid: bool = True
 
 
@@ -193,7 +197,9 @@ class Study(Strict):
     """Quality against network calls."""
 
     nfe: Annotated[tuple[Calls, ...], Distinct] = Field((1, 2, 3, 5, 10, 20, 50, 100), min_length=1)
-    count: Several = Field(128, description="images that are restored for every point")
+    count: Several | None = Field(
+        None, description="images that are restored for every point; null: those of sample"
+    )
     walks: dict[Label, Walk] = Field(
         {"ancestral": Walk()}, min_length=1, description="samplers by the name in the figure"
     )
@@ -218,6 +224,12 @@ class I2SB(Strict):
     sample: Sample = Sample()
     evaluate: Evaluate
     study: Study | None = None
+
+    @property
+    def studied(self) -> int | None:
+        """Images of a study, by default those of the table: two numbers of one name are of as many images."""
+        count = None if self.study is None else self.study.count
+        return self.sample.count if count is None else count
 
     @property
     def sampled(self) -> str:
@@ -254,7 +266,7 @@ class I2SB(Strict):
             "train": {**problem, "network": e["network"], "train": e["train"]},
             "sample": {**problem, "sample": e["sample"]},
             "evaluate": e["evaluate"],
-            **({"study": e["study"]} if e["study"] is not None else {}),
+            **({"study": e["study"] | {"count": self.studied}} if self.study is not None else {}),
         }
 
     def files(self) -> dict[str, str]:

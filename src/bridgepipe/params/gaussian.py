@@ -237,7 +237,7 @@ class GaussianStudy(Strict):
     nfe: Annotated[tuple[Annotated[Calls, Field(ge=3)], ...], Distinct] = Field(
         (5, 10, 20, 50, 100), min_length=1
     )
-    count: Several = Field(256, description="samples of every point")
+    count: Several | None = Field(None, description="samples of every point; null: as many as of sample")
     walks: dict[Label, GaussianWalk] = Field(
         {"ddim": GaussianWalk()}, min_length=1, description="samplers by the name in the figure"
     )
@@ -251,6 +251,12 @@ class Generation(Strict):
     evaluate: Distribution
     study: GaussianStudy | None = None
 
+    @property
+    def studied(self) -> int:
+        """Samples of a study, by default as many as those of the table."""
+        count = None if self.study is None else self.study.count
+        return self.sample.count if count is None else count
+
     def references(self) -> dict[str, tuple[str, str]]:
         return {
             "model": ("model", self.model),
@@ -262,10 +268,7 @@ class Generation(Strict):
 
     def stages(self) -> dict[str, dict[str, Any]]:
         e = self.model_dump(mode="json")
-        study = (
-            {}
-            if e["study"] is None
-            else {"study": {**e["study"], **{key: e["sample"][key] for key in ("seed", "variant")}}}
-        )
+        told = {"count": self.studied, "seed": e["sample"]["seed"], "variant": e["sample"]["variant"]}
+        study = {} if e["study"] is None else {"study": e["study"] | told}
         sample = {"method": "spd", "model": e["model"], "sample": e["sample"]}
         return {"sample": sample, "evaluate": e["evaluate"], **study}

@@ -1,0 +1,183 @@
+"""Hashes of protocols cover all that a value was computed from, and tables say what may be compared."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_belonging import SIZE, images, run
+
+from bridgepipe import artifacts
+from bridgepipe.datasets import digits, points
+from bridgepipe.evaluation import summary
+from bridgepipe.evaluation.classifier import ConvNet, SmallClassifier
+from bridgepipe.store import ImageStore, writer
+
+
+@pytest.fixture(scope="module")
+def extractor(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
+    folder = tmp_path_factory.mktemp("extractor")
+    torch.manual_seed(0)
+    artifacts.write_json(folder / "c.json", {"kind": "classifier"})
+    SmallClassifier(ConvNet(10, 8), (SIZE, SIZE), classes=digits.CLASSES).save(folder / "c.safetensors", {})
+    return ["--extractor", folder / "c.json", "--weights", folder / "c.safetensors"]
+
+
+def restored(folder: Path, truth: ImageStore, items: list[int], noise: int = 0, **settings: Any) -> Path:
+    """Restored images of some of the originals, with as much noise as is asked for."""
+    rng, path = np.random.default_rng(1), folder / "restored.lmdb"
+    settings = {"method": "i2sb", "dataset": "digits", "sample": {"nfe": 2}, **settings}
+    made_by = {"settings": settings, "model": "abc", "data": truth.digest}
+    with writer(path, made_by, classes=truth.classes) as out:
+        for item in items:
+            moved = truth[item].astype(int) + rng.integers(-noise, noise + 1, (SIZE, SIZE, 3))
+            out.put(moved.clip(0, 255).astype(np.uint8))
+        out.set_array("item", np.array(items))
+    return path
+
+
+class Folder:
+    """Real images in two stores, and the FID of restored ones by the verb."""
+
+    def __init__(self, path: Path, extractor: list[object]) -> None:
+        self.path, self.extractor = path, extractor
+        self.test, self.train = (
+            images(path / f"digits/{split}.lmdb", digits.CLASSES, 60, seed=k)
+            for k, split in enumerate(("test", "train"))
+        )
+        self.statistics(self.train)
+
+    def statistics(self, store: ImageStore) -> None:
+        words = ["--data", store.path, *self.extractor, "--output", self.path / "s.safetensors"]
+        assert run("statistics", *words) == ""
+
+    def fid(self, made: Path, kid: bool = True, **options: Path) -> dict[str, Any]:
+        split = Path(artifacts.load_card(str(self.path / "s.safetensors"))["origin"]["name"]).name
+        settings = {"extractor": "c", "reference": split, "kid": kid, "classifier": None}
+        artifacts.write_json(self.path / "e.json", settings)
+        words: list[object] = ["--config", self.path / "e.json", "--statistics", self.path / "s.safetensors"]
+        words += [w for key, value in options.items() for w in (f"--{key}", value)]
+        out = self.path / "fid.json"
+        assert run("evaluate", "fid", "--images", made, *words, *self.extractor, "--output", out) == ""
+        return artifacts.read_json(out)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, extractor: list[object]) -> Folder:
+    return Folder(tmp_path, extractor)
+
+
+def test_a_perfect_restoration_to_a_reference_that_holds_the_originals(folder: Folder) -> None:
+    """Its KID is 0 within its error and not far below, and the protocol counts the originals."""
+    folder.statistics(folder.test)
+    made = restored(folder.path, folder.test, list(range(60)))
+    found = folder.fid(made, originals=folder.test.path, real=folder.train.path)
+    assert found["values"]["kid"] == pytest.approx(0, abs=1e-9)
+    assert found["values"]["kid_low"] < 0 < found["values"]["kid_high"]
+    assert found["protocol"]["reference"]["originals"] == 60
+    assert found["protocol"]["floor"] == {"n": 60, "in_reference": 0}
+    assert found["values"]["fid"] == pytest.approx(0, abs=1e-6)  # what a floor of 0 looks like
+    assert found["values"]["fid_real"] > 100 * found["values"]["fid"]
+
+
+def test_a_perfect_restoration_is_at_the_floor(folder: Folder) -> None:
+    """To other real images; 30 restored ones stand beside the 30 originals that they were made from."""
+    items = list(range(0, 60, 2))
+    perfect = folder.fid(restored(folder.path, folder.test, items), originals=folder.test.path)
+    values = perfect["values"]
+    assert values["fid"] == values["fid_real"] > 0
+    assert values["kid"] == values["kid_real"]
+    assert values["n_real"] == perfect["protocol"]["n"] == 30
+    assert perfect["protocol"]["reference"]["originals"] == 0
+    noisy = folder.fid(restored(folder.path, folder.test, items, noise=120), originals=folder.test.path)
+    assert noisy["values"]["fid_low"] > noisy["values"]["fid_real_high"]
+    assert noisy["protocol_hash"] == perfect["protocol_hash"]
+
+
+def test_fewer_real_images_than_evaluated_ones_have_a_value_of_as_many(folder: Folder) -> None:
+    few = images(folder.path / "few/test.lmdb", digits.CLASSES, 20, seed=3)
+    found = folder.fid(restored(folder.path, folder.test, list(range(60))), real=few.path)
+    assert found["values"]["n_real"] == found["protocol"]["floor"]["n"] == 20
+    assert found["values"]["fid_equal"] > found["values"]["fid"]  # a FID of fewer images is larger
+
+
+def test_every_input_and_setting_of_a_fid_is_in_its_hash(folder: Folder, tmp_path: Path) -> None:
+    items = list(range(0, 60, 2))
+    made = restored(folder.path, folder.test, items)
+    options = {"originals": folder.test.path, "real": folder.train.path}
+    hashes = [folder.fid(made, **options)["protocol_hash"]]
+    again = restored(tmp_path / "again", folder.test, items, noise=9, sample={"nfe": 9})
+    assert folder.fid(again, **options)["protocol_hash"] == hashes[0]
+    hashes.append(folder.fid(made, kid=False, **options)["protocol_hash"])
+    hashes.append(folder.fid(made, originals=folder.test.path)["protocol_hash"])
+    other = images(folder.path / "other/val.lmdb", digits.CLASSES, 60, seed=5)
+    hashes.append(folder.fid(made, originals=folder.test.path, real=other.path)["protocol_hash"])
+    of_others = restored(tmp_path / "of-others", other, items)  # another split is restored
+    hashes.append(folder.fid(of_others, originals=other.path, real=folder.train.path)["protocol_hash"])
+    folder.statistics(other)
+    hashes.append(folder.fid(made, **options)["protocol_hash"])
+    assert len(set(hashes)) == len(hashes)
+
+
+def test_every_input_and_setting_of_points_is_in_its_hash(tmp_path: Path) -> None:
+    found = torch.randn(60, 2)
+    card = {"kind": "points", "count": 60, "dim": 2, "made_by": {"sample": {"nfe": 3}}}
+    artifacts.save_tensors(tmp_path / "samples", {"points": found, "latents": found.clone()}, card)
+    ends = ("points", "latent", "source", "back")
+    moved = {key: found.clone() for key in ends} | {"items": torch.arange(60)}
+    artifacts.save_tensors(tmp_path / "moved", moved, card)
+    artifacts.save_tensors(tmp_path / "from-others", moved | {"source": found + 1}, card)
+    for seed in (0, 1):
+        points.prepare(tmp_path / str(seed), domain="moons", count=60, seed=seed)
+
+    def hash_of(verb: str, made: str, truth: int, exact: int) -> str:
+        out, name = tmp_path / "m.json", "--samples" if verb == "evaluate-samples" else "--translated"
+        words = [name, tmp_path / made, "--truth", tmp_path / f"{truth}/test.safetensors"]
+        artifacts.write_json(tmp_path / "e.json", {"exact": exact, "seed": 0})
+        options = ["--exact", exact] if name == "--samples" else ["--config", tmp_path / "e.json"]
+        assert run(verb, *words, *options, "--metrics", out, "--figure", tmp_path / "f.png") == ""
+        return artifacts.read_json(out)["protocol_hash"]
+
+    for verb, made in (("evaluate-samples", "samples"), ("evaluate-translation", "moved")):
+        assert len({hash_of(verb, made, *how) for how in [(0, 30), (0, 20), (1, 30)]}) == 3
+    moves = {hash_of("evaluate-translation", made, 0, 30) for made in ("moved", "from-others")}
+    assert len(moves) == 2
+
+
+# tables
+
+
+def metric_file(folder: Path, name: str, metric: dict[str, Any]) -> Path:
+    path = folder / f"results/i2sb/{name}/fid.json"
+    artifacts.write_json(path, metric)
+    return path
+
+
+def test_a_table_keeps_kinds_apart_and_groups_what_may_be_compared(folder: Folder) -> None:
+    made = restored(folder.path, folder.test, list(range(0, 60, 2)))
+    apart = folder.fid(made, originals=folder.test.path)
+    folder.statistics(folder.test)
+    holding = folder.fid(made, originals=folder.test.path)
+    faster = copy.deepcopy(apart)
+    faster["made_with"]["settings"]["sample"]["nfe"] = 1
+    files = [
+        metric_file(folder.path, name, metric)
+        for name, metric in (("one", apart), ("two", faster), ("three", holding))
+    ]
+    table = summary.collect(files)
+    assert table["group"].tolist() == ["A", "A", "B"]
+    assert table["FID"].notna().tolist() == [True, True, False]
+    assert table["FID, originals in reference"].notna().tolist() == [False, False, True]
+    assert table["FID real"].notna().tolist() == [True, True, False]
+    assert table["reference"].tolist()[1:] == [
+        "train (60 images), none of the originals in it",
+        "test (60 images), all the originals in it",
+    ]
+    assert table.loc[0, "FID 95 %"].count(" to ") == 1
+    notes = summary.notes_of(table)
+    assert any("rows of one group" in note for note in notes)
+    assert any("floor" in note for note in notes)

@@ -145,7 +145,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         lambda v: v["experiments"]["i2sb"]["jpeg-5"].update(beta_max=0.5),
         {f"{E}/train.json", f"{E}/sample.json"},
     ),
-    "reference split": (lambda v: demo(v)["evaluate"].update(reference="train"), {f"{E}/evaluate.json"}),
+    "reference split": (lambda v: demo(v)["evaluate"].update(reference="val"), {f"{E}/evaluate.json"}),
     "runtime": (
         lambda v: v["runtime"].update(device="cpu", precision="bf16", partitions=5, batch_size=3),
         {"results/config/runtime.json"},

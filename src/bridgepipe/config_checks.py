@@ -461,14 +461,15 @@ def _halves(e: BoundarySearch, dataset: Strict) -> Problems:
     having = known & set(names.DIGITS_WITH.get(e.attribute, (e.attribute,)))
     against = known if e.against is None else known & set(names.DIGITS_WITH.get(e.against, (e.against,)))
     lacking = against - having
-    if not known or not against:
-        return  # only data can tell
-    if not having or not lacking:
+    told = known and against  # others only the data can tell
+    if told and not (having and lacking):
         what = f"no image of {e.dataset} {'has' if not having else 'lacks'} {e.attribute}"
         yield Problem("attribute" if e.against is None else "against", what, "name another")
         return
-    yield from _at_most("mixing.images", e.mixing.images, dataset, split, having | lacking)
-    yield from _at_most("search.images", e.search.images, dataset, split, having | lacking)
+    for key, count in (("mixing.images", e.mixing.images), ("search.images", e.search.images)):
+        yield from _at_most(key, count, dataset, split, having | lacking if told else None)
+    if not told:
+        return
     fewer = min(having, lacking, key=lambda half: params.most_of(dataset, split, half) or 0)
     yield from _at_most("mixing.folds", e.mixing.folds, dataset, split, fewer)
 

@@ -115,7 +115,7 @@ Several = Annotated[int, Field(ge=2, le=100_000_000)]
 Batch = Annotated[int, Field(ge=1, le=1_000_000)]
 Steps = Annotated[int, Field(ge=1, le=1_000_000_000)]  # of a training
 Rate = Annotated[float, Field(gt=0, le=1)]
-Cost = Annotated[float, Field(gt=0, le=1e9)]
+Cost = Annotated[float, Field(ge=1e-12, le=1e9)]
 Noise = Annotated[float, Field(ge=0, le=10)]  # eta of a sampler
 Strength = Annotated[float, Field(ge=0, le=1000)]  # of guidance
 Dropout = Annotated[float, Field(ge=0, lt=1)]

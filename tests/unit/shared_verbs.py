@@ -136,7 +136,8 @@ def alone(out: str) -> Iterator[list[str]]:
     ends = ["--class-a", "dark", "--class-b", "light", "--steps", "3", "--batch-size", "1", "--side-by-side"]
     yield ["translate", "--input", "photos", "--model", "conditional", *ends, *files(out, output="folder")]
     ends = [f"--{end}" for end in ("source", "target") for end in (end, f"{end}-config", f"{end}-pixels")]
-    read = ["points/model.safetensors", "points/config/train.json", "pixels.safetensors"] * 2
+    model = ["points/model.safetensors", "points/config/train.json"]
+    read = [*model, "pixels.safetensors", *model, "paints.safetensors"]
     colors = [word for pair in zip(ends, read, strict=True) for word in pair]
     yield ["color-transfer", *config("color"), *colors, *files(out, output="colors.safetensors")]
 

@@ -156,6 +156,7 @@ def points(folder: Path) -> None:
     many = np.random.default_rng(0).normal(size=(shared_verbs.POINTS * 2 + 5, 2))
     point_sets.save(folder / "points.safetensors", many, {})
     point_sets.save(folder / "pixels.safetensors", many, {"image": "many.jpg"})
+    point_sets.save(folder / "paints.safetensors", many[::-1], {"image": "paints.jpg"})
     sample = {**walk, "count": 50, "latents": len(many), "seed": 0}
     artifacts.write_json(folder / "config/points.json", sample)
     moved = {"translate": walk, "cycle": {"DDIM": {**walk, "keep": False}}, "count": len(many), "seed": 0}
@@ -287,7 +288,7 @@ def test_metrics_are_the_same(made: Path, name: str) -> None:
 
 
 NO_NUMBER = r"the network at t = [-+.e0-9]+ is not a finite number \(.*(, number \d+|photos/a.png.*)\)"
-OUTPUTS = ("--output", "--csv", "--figure", "--restored", "--corrupted", "--edited")
+OUTPUTS = ("--output", "--csv", "--figure", "--metrics", "--restored", "--corrupted", "--edited")
 
 
 def commands() -> Iterator[list[str]]:
@@ -320,7 +321,9 @@ def test_network_that_gives_no_number_stops_every_verb(
 
 def to(folder: Path, words: list[str]) -> list[str]:
     """A command with its results in another folder."""
-    return [w.replace("one", str(folder), 1) if words[i - 1] in OUTPUTS else w for i, w in enumerate(words)]
+    read = ("--restored", "--corrupted", "--edited") if {"evaluate", "figure-strip"} & {*words[:2]} else ()
+    written = [option for option in OUTPUTS if option not in read]
+    return [w.replace("one", str(folder), 1) if words[i - 1] in written else w for i, w in enumerate(words)]
 
 
 @pytest.mark.parametrize("words", list(commands()), ids=lambda words: " ".join(words[:4]))
@@ -338,3 +341,164 @@ def test_weights_that_are_no_numbers_stop_every_verb(
     with pytest.raises(UserError, match=r" in it holds a number that is not finite \(.*model.safetensors\)"):
         cli.app(to(tmp_path / "out", words), standalone_mode=False)
     assert not [f for f in (tmp_path / "out").rglob("[!.]*") if f.is_file()]
+
+
+# partners of another kind: what is compared, or used together, belongs together
+
+
+def other_images(file: Path, size: int = 16, **made_by: Any) -> None:
+    with writer(file, made_by, classes=["dark", "light"]) as store:
+        for image in np.random.default_rng(1).integers(0, 256, (22, size, size, 3), dtype=np.uint8):
+            store.put(image)
+        store.set_labels(np.arange(22) % 2)
+
+
+def other_model(model: Path, folder: Path, **process: Any) -> None:
+    """A model with other weights, and of another process where one is given."""
+    weights, card = artifacts.load_tensors(model / "model.safetensors")
+    settings = artifacts.read_json(model / "config/train.json")
+    settings["process"] |= process
+    artifacts.write_json(folder / "config/train.json", settings)
+    moved = {name: value + 0.25 for name, value in weights.items()}
+    artifacts.save_tensors(folder / "model.safetensors", moved, {**card, "config": settings})
+
+
+def other_card(file: Path, target: Path, **card: Any) -> None:
+    """The same tensors with other entries in their card."""
+    tensors, known = artifacts.load_tensors(file)
+    artifacts.save_tensors(target, tensors, {**known, **card})
+
+
+def other_json(file: Path, target: Path, **values: Any) -> None:
+    artifacts.write_json(target, {**artifacts.read_json(file), **values})
+
+
+@pytest.fixture(scope="module")
+def other(made: Path) -> Path:
+    """What a person may give by mistake, in the folder ``other-…`` of the project."""
+    one, config = made / "one", made / "config"
+    other_images(made / "other.lmdb")
+    other_images(made / "test.lmdb", source="noise", split="test")
+    other_images(made / "small.lmdb", 8)
+    other_images(made / "cats.lmdb")
+    images = ImageStore(made / "other.lmdb")
+    labels = np.arange(22) % 2
+    train_classifier(images, labels, steps=1, batch_size=8).save(made / "others.safetensors", {})
+    cats = train_classifier(
+        [images[i] for i in range(22)], labels, steps=1, batch_size=8, classes=["cat", "dog"]
+    )
+    cats.save(made / "cats.safetensors", {})
+    other_model(made / "plain", made / "other-model")
+    other_model(made / "conditional", made / "other-conditional")
+    other_model(made / "conditional", made / "other-process", T=500)
+    small = {"name": "noise/val", "size": [8, 8]}
+    other_card(one / "statistics.safetensors", made / "small-statistics.safetensors", origin=small)
+    for space in ("z", "h"):
+        other_card(
+            one / f"{space}.safetensors", made / f"other-boundary/{space}.safetensors", attribute="dark"
+        )
+        other_card(one / f"{space}.safetensors", made / f"other-step/{space}.safetensors", t=7)
+    other_json(one / "mixing.json", made / "other-mixing.json", made_with={"model": "another"})
+    other_json(config / "restore.json", config / "other-restore.json", corruption="blur-uni")
+    other_json(config / "study.json", config / "other-study.json")
+    other_json(config / "search.json", config / "other-search.json", attribute="dark")
+    other_json(config / "evaluate-edits.json", config / "other-edits.json", attribute="dark")
+    other_json(config / "evaluate-translation.json", config / "val.json", reference="val")
+    points = np.random.default_rng(1).normal(size=(40, 3))
+    point_sets.save(made / "space.safetensors", points, {})
+    point_sets.save(made / "moons.safetensors", points[:, :2], {"domain": "moons", "split": "test"})
+    point_sets.save(made / "more.safetensors", points[:, :2], {"image": "many.jpg"})
+    return made
+
+
+# verbs that call no network
+CLOUDS = "--source-pixels pixels.safetensors --target-pixels paints.safetensors"
+METRIC = "--metrics one/x.json --figure one/x.png"
+EDITS = "--edited one/edit.lmdb --plain one/edit-plain.lmdb --data images.lmdb"
+WAY = "--translated one/translated.lmdb --back one/back.lmdb --latents one/latents.lmdb"
+BESIDE = {
+    "figure translations": f"--source images.lmdb {WAY} --output one/x.png",
+    "evaluate cycle-of-images": "--back one/back.lmdb --output one/x.json",
+    "boundary search": "--config config/search.json --latents one --output one/x --accuracy one/x.json",
+    "boundary figure-strip": f"{EDITS} --output one/x.png",
+    "evaluate-samples": f"--samples one/points.safetensors --truth points.safetensors {METRIC}",
+    "evaluate-color": f"--transferred one/colors.safetensors {CLOUDS} {METRIC}",
+    "color-picture": f"--transferred one/colors.safetensors {CLOUDS} --output one/many-as-paints.png",
+}
+
+WRONG = [
+    ("evaluate fid --weights others.safetensors", "made under another configuration: its extractor"),
+    ("evaluate fid --statistics small-statistics.safetensors", "real images of 8x8 pixels"),
+    ("study-samples --weights others.safetensors", "made under another configuration: its extractor"),
+    ("study-samples --statistics small-statistics.safetensors", "real images of 8x8 pixels"),
+    ("statistics --data small.lmdb", "takes images of 16x16, these are"),
+    ("study --data small.lmdb", "takes images of 16x16, these are"),
+    ("study --weights cats.safetensors", "knows cat, dog, not dark, light"),
+    ("study --sample-config config/other-restore.json", "with corruption jpeg-5, the"),
+    ("sample --config config/other-restore.json", "with corruption jpeg-5, the"),
+    ("sample --train-config plain/config/train.json", "made under another configuration"),
+    ("generate --train-config conditional/config/train.json", "made under another configuration"),
+    ("evaluate accuracy --originals other.lmdb", "originals of other images"),
+    ("evaluate accuracy --corrupted one/samples.lmdb", "does not belong to"),
+    ("evaluate accuracy --weights cats.safetensors", "knows cat, dog, not dark, light"),
+    ("evaluate translation-fid --reference small.lmdb", "takes images of 16x16, these are"),
+    ("evaluate translation-fid --reference test.lmdb --config config/val.json", "evaluate.reference is val"),
+    ("evaluate translation-fid --source other.lmdb", "source images of other images"),
+    ("evaluate translation-fid --weights cats.safetensors", "knows cat, dog, not dark, light"),
+    ("evaluate target-accuracy --weights cats.safetensors", "knows cat, dog, not light"),
+    ("evaluate kept --source other.lmdb", "source images of other images"),
+    ("evaluate kept --weights cats.safetensors", "knows cat, dog, not dark, light"),
+    ("evaluate cycle-of-images --back one/restored.lmdb", "no distances in it"),
+    ("figure translations --source other.lmdb", "source images of other images"),
+    ("figure translations --latents one/latents-published.lmdb", "does not belong to"),
+    ("translate-classes --target-model other-process", "denoise different processes"),
+    ("translate-back --source-model other-conditional", "the translations are of another model"),
+    ("translate-back --target-model other-conditional", "the translations are of another target model"),
+    ("translate-back --data other.lmdb", "source images of other images"),
+    ("translate-back --states one/states-published.lmdb", "does not belong to"),
+    ("boundary latents --mixing other-mixing.json", "the mixing step of another model"),
+    ("boundary search --config config/other-search.json", "latents of the attribute light"),
+    ("boundary strips --model other-model/model.safetensors", "latents of another model"),
+    ("boundary strips --boundary other-boundary", "it is of the attribute dark, not of light"),
+    ("boundary strips --boundary other-step", "this boundary is for t 7"),
+    ("boundary evaluate --plain one/edit-samples-plain.lmdb", "does not belong to"),
+    ("boundary evaluate --data other.lmdb", "source images of other images"),
+    ("boundary evaluate --config config/other-edits.json", "it is of the attribute light, not of dark"),
+    ("boundary evaluate --train small.lmdb", "takes images of 16x16, these are"),
+    ("boundary figure-strip --data other.lmdb", "source images of other images"),
+    ("edit --model other-model", "this boundary is for network"),
+    ("sample-points --data space.safetensors", "points of dimension 3"),
+    ("translate-points --data space.safetensors", "points of dimension 3"),
+    ("cycle-points --data space.safetensors", "points of dimension 3"),
+    ("color-transfer --target-pixels space.safetensors", "points of dimension 3"),
+    ("color-transfer --target-pixels more.safetensors", "both photographs are called many"),
+    ("evaluate-samples --truth moons.safetensors", "not the points that the samples are of"),
+    ("evaluate-color --source-pixels more.safetensors", "between other pixels"),
+    ("color-picture --source-pixels more.safetensors", "between other pixels"),
+]  # fmt: skip
+
+
+def first_of(verb: str) -> list[str]:
+    """The first command of a verb that works."""
+    if verb in BESIDE:
+        return f"{verb} {BESIDE[verb]}".split()
+    names = verb.split()
+    return next(words for words in shared_verbs.verbs("one") if words[: len(names)] == names)
+
+
+@pytest.mark.parametrize(("line", "told"), WRONG)
+def test_what_does_not_belong_together_is_refused(
+    other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, told: str
+) -> None:
+    monkeypatch.chdir(other)
+    verb, *given = line.split(" --")
+    words = to(tmp_path, first_of(verb))
+    for option, value in (pair.split() for pair in given):
+        if f"--{option}" in words:
+            words[words.index(f"--{option}") + 1] = value
+        else:
+            words += [f"--{option}", value]
+    with pytest.raises(UserError, match=told) as e:
+        cli.app(words, standalone_mode=False)
+    assert "\n" not in str(e.value)
+    assert not [f for f in tmp_path.rglob("*") if f.is_file()]

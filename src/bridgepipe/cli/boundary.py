@@ -171,7 +171,7 @@ def latents(
     from bridgepipe.store import ImageStore
 
     network = open_model(model, train_config, speed)
-    how = Inversion(t=_step(settings["t"], mixing), **settings["inversion"])
+    how = Inversion(t=_step(settings["t"], mixing, network.digest), **settings["inversion"])
     h_space, fitted = space_of(network, how.variant), ImageStore(train)
     for role, path in (("train", train), ("test", test)):
         images = ImageStore(path)
@@ -231,12 +231,20 @@ def _write_latents(
                 store.set_array(name, values)
 
 
-def _step(t: int | str, mixing: Path | None) -> int:
+def _step(t: int | str, mixing: Path | None, model: str) -> int:
+    """The step to invert to.
+
+    Raises:
+        UserError: it is to be the mixing step, and none is given or that of another model.
+    """
     if isinstance(t, int):
         return t
     if mixing is None:
         raise UserError("t is auto", "boundary latents", "give --mixing, or set t to a number")
-    return int(artifacts.read_object(mixing)["t"])
+    found = artifacts.read_object(mixing)
+    if found["made_with"]["model"] != model:
+        raise UserError("the mixing step of another model", mixing, "give that of this model")
+    return int(found["t"])
 
 
 @app.command()

@@ -73,7 +73,7 @@ def strips(
     from bridgepipe import lineage, running
     from bridgepipe.finished import kept
     from bridgepipe.methods import boundary_edit
-    from bridgepipe.methods.boundary import load_both
+    from bridgepipe.methods.boundary import load, load_both
     from bridgepipe.methods.boundary_latents import Latents
     from bridgepipe.pixels import to_uint8
     from bridgepipe.store import ImageStore
@@ -86,6 +86,7 @@ def strips(
     if made["model"] != network.digest:
         raise UserError("latents of another model", stores[0].path, "give the model that made them")
     pair = load_both(boundary, network.digest, made["t"])
+    _same_attribute(made["settings"], load(boundary / "z.safetensors")[1].attribute, boundary)
     how, h_space = editing_of(settings), space_of(network, settings["variant"])
     distances = np.linspace(settings["start"], settings["end"], settings["n"]).round(9)
     real = settings["source"] == "images"
@@ -119,6 +120,12 @@ def strips(
         if running.helps(batches):
             return
         _write_strips((edited, control, plain), batches, about, np.tile(distances, len(items)), arrays)
+
+
+def _same_attribute(settings: dict[str, Any], attribute: str, where: Path) -> None:
+    if attribute != settings["attribute"]:
+        what = f"it is of the attribute {attribute}, not of {settings['attribute']}"
+        raise UserError(what, where, "give what was made for this attribute")
 
 
 def _write_strips(
@@ -224,6 +231,7 @@ def evaluate(
     check_fits(features, real)
     known = load_judge(settings, classifier, real, speed)
     made = store.card["made_by"]
+    _same_attribute(settings, made["settings"]["attribute"], edited)
     values, cut = values_and_cut(real, {**settings, "threshold": made["cut"]})
     strips, seed = open_strips(store, unmoved, undone, source), settings["seed"]
     judge = _judge_of_the_edit(settings, real, known, values, cut)

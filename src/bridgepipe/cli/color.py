@@ -18,11 +18,13 @@ from bridgepipe.cli.common import (
     fields_of,
     read_shared_runtime,
 )
-from bridgepipe.cli.models import load_model
+from bridgepipe.cli.models import check_dimension, load_model
 from bridgepipe.cli.settings import read_settings
+from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
 app = typer.Typer()
 BETWEEN = " as "  # photograph as photograph: method
@@ -54,11 +56,16 @@ def color_transfer(
 
     models = [load_model(source, source_config, speed), load_model(target, target_config, speed)]
     clouds = [Points(source_pixels), Points(target_pixels)]
+    for model, cloud in zip(models, clouds, strict=True):
+        check_dimension(model, cloud)
+    if len(names := {_photograph(cloud) for cloud in clouds}) < len(clouds):
+        raise UserError(f"both photographs are called {names.pop()}", target_pixels, "rename one of them")
     walk = Walk(**fields_of(Walk, how["translate"]))
     tensors: dict[str, torch.Tensor] = {}
     made_by = {"settings": how, "models": {"source": models[0].digest, "target": models[1].digest}}
+    made_by |= {"data": {_photograph(cloud): cloud.digest for cloud in clouds}}
     plan = how["plan"], how["sinkhorn"], how["seed"]
-    with kept(output, {**made_by, "data": [cloud.digest for cloud in clouds]}, speed):
+    with kept(output, made_by, speed):
         for i, j in ((0, 1), (1, 0)):
             a, b = clouds[i].points, clouds[j].points
             way = f"{_photograph(clouds[i])}{BETWEEN}{_photograph(clouds[j])}"
@@ -77,8 +84,8 @@ def evaluate_color(
     from bridgepipe.evaluation import protocol
     from bridgepipe.methods import color
 
-    tensors, card = artifacts.load_tensors(transferred)
-    clouds, seed = _clouds(source_pixels, target_pixels), card["made_by"]["settings"]["seed"]
+    tensors, clouds, made_by = _transfer(transferred, source_pixels, target_pixels)
+    seed = made_by["settings"]["seed"]
     values: dict[str, float] = {}
     rows, errors = [], []
     for a, b in (list(clouds), list(clouds)[::-1]):
@@ -97,7 +104,7 @@ def evaluate_color(
         inputs=clouds,
         quantisation="uint8, rounded",
     )
-    protocol.write_metric(metrics, values, shared, card["made_by"])
+    protocol.write_metric(metrics, values, shared, made_by)
     under = {m: [f"MSE to DDIB {e[f'mse_{m.lower()}']:.4f}" for e in errors] for m in color.METHODS[1:]}
     figures_points.color_transfer(figure, rows, under, title)
 
@@ -109,19 +116,27 @@ def color_picture(transferred: File, source_pixels: File, target_pixels: File, o
 
     from bridgepipe.methods import color
 
-    clouds = _clouds(source_pixels, target_pixels)
+    tensors, clouds, _ = _transfer(transferred, source_pixels, target_pixels)
     a, _, b = output.stem.partition("-as-")
-    tensors, _ = artifacts.load_tensors(transferred)
     picture = _picture(tensors[f"{a}{BETWEEN}{b}: {color.DDIB}"].numpy(), clouds[a], clouds[b])
     with artifacts.atomic(output) as temporary:
         Image.fromarray(picture).save(temporary, format="PNG")
 
 
-def _clouds(*files: Path) -> dict[str, Any]:
-    """Files of pixels by the name of their photograph."""
+def _transfer(transferred: Path, *pixels: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
+    """Transferred points, the pixels by the name of their photograph, and how they were made.
+
+    Raises:
+        UserError: the transfer is of other pixels.
+    """
     from bridgepipe.datasets.points import Points
 
-    return {_photograph(cloud): cloud for cloud in map(Points, files)}
+    tensors, card = artifacts.load_tensors(transferred)
+    clouds = {_photograph(cloud): cloud for cloud in map(Points, pixels)}
+    if {name: cloud.digest for name, cloud in clouds.items()} != card["made_by"]["data"]:
+        what = f"a transfer between other pixels than {' and '.join(map(str, pixels))}"
+        raise UserError(what, transferred, "give the pixels that it was made from")
+    return tensors, clouds, card["made_by"]
 
 
 def _photograph(cloud: Any) -> str:

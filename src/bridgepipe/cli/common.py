@@ -113,11 +113,12 @@ def open_sources(path: Path | None, images: Any) -> ImageStore | None:
 
 
 def load_restorer(model: Path, train_config: Path, problem: Problem, runtime: params.Runtime) -> Restorer:
-    """A trained network, refused when it was trained under another configuration."""
+    """A trained network, refused when it was trained under another configuration, or for another problem."""
     from bridgepipe.methods import i2sb
     from bridgepipe.networks import published
 
     settings = read_settings(train_config)
+    _same_problem(settings, problem, model)
     weights, card = artifacts.load_tensors(model, {"config": settings})
     arguments = {k: tuples(v) for k, v in settings["network"].items()}
     network = i2sb.network(problem.image_size, problem.cond_x1, seed=0, **arguments)
@@ -133,6 +134,18 @@ def load_restorer(model: Path, train_config: Path, problem: Problem, runtime: pa
         digest=card[artifacts.CONTENT],
         repeat=settings["train"]["seed"],
     )
+
+
+def _same_problem(trained: dict[str, Any], problem: Problem, model: Path) -> None:
+    """Refuse to sample a bridge that a network was not trained for.
+
+    Raises:
+        UserError: with the first setting that differs.
+    """
+    for key, now in dataclasses.asdict(problem).items():
+        if key not in ("image_size", "mask_file") and trained.get(key, now) != now:
+            what = f"a network trained with {key} {trained[key]}, the configuration says {now}"
+            raise UserError(what, model, "give the network of this experiment")
 
 
 def load_extractor(configuration: Path, weights: Path, runtime: params.Runtime) -> Extractor:

@@ -19,7 +19,7 @@ from bridgepipe.cli.common import (
     load_extractor,
     read_shared_runtime,
 )
-from bridgepipe.cli.evaluate import Real, metric_app
+from bridgepipe.cli.evaluate import Real, metric_app, same_size, same_split
 from bridgepipe.cli.figure import app as figure_app
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.cli.translate import items_of_class
@@ -62,6 +62,8 @@ def translation_fid(
     network = load_extractor(extractor, weights, speed)
     images, pictures = ImageStore(translated), ImageStore(reference)
     check_fits(network, pictures)
+    same_split(lineage.origin(pictures), settings["reference"], reference)
+    same_size(pictures.image_size, images.image_size, reference)
     label = _target(images)
     wanted = Subset(pictures, items_of_class(pictures, label))
     others, floor = {}, None

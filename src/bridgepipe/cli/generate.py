@@ -108,6 +108,7 @@ def study_samples(
     import numpy as np
 
     from bridgepipe import running, tables
+    from bridgepipe.cli.evaluate import same_size
     from bridgepipe.evaluation import fid
     from bridgepipe.evaluation import real as real_images
     from bridgepipe.evaluation.features import describe
@@ -118,6 +119,7 @@ def study_samples(
 
     network, features = load_model(model, train_config, speed), load_extractor(extractor, weights, speed)
     reference = fid.Statistics.load(statistics, {"extractor": describe(features)})
+    same_size(reference.origin.get("size"), network.diffusion.shape[1:], statistics)
 
     held_out = None if real is None else ImageStore(real)
     inputs = {"extractor": features.digest} | ({} if held_out is None else {"real": held_out.digest})

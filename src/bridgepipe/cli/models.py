@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from bridgepipe.datasets.points import Points
     from bridgepipe.methods.gaussian import Diffusion, Model
     from bridgepipe.training import Images, Objective
 
@@ -211,6 +212,17 @@ def load_model(model: Path, train_config: Path, runtime: params.Runtime, guide: 
     speed = {name: getattr(runtime, name) for name in SPEED}
     content, repeat = card[artifacts.CONTENT], settings["train"]["seed"]
     return gaussian.Model(network, diffusion, content, classes, null, names, repeat, **speed)
+
+
+def check_dimension(model: Model, points: Points) -> None:
+    """Refuse points of another dimension than the model's.
+
+    Raises:
+        UserError: they are.
+    """
+    if (points.dim,) != tuple(model.diffusion.shape):
+        what = f"points of dimension {points.dim}, the model's are of {model.diffusion.shape[0]}"
+        raise UserError(what, points.path, "give the points of this model")
 
 
 def _told(weights: Mapping[str, Tensor]) -> int | None:

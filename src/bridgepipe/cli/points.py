@@ -19,8 +19,9 @@ from bridgepipe.cli.common import (
     fields_of,
     read_shared_runtime,
 )
-from bridgepipe.cli.models import load_model, published_model
+from bridgepipe.cli.models import check_dimension, load_model, published_model
 from bridgepipe.cli.settings import read_settings
+from bridgepipe.errors import UserError
 from bridgepipe.timesteps import calls_made
 
 if TYPE_CHECKING:
@@ -56,13 +57,13 @@ def sample_points(
 
     network, walk = load_model(model, train_config, speed), _walk(how)
     how["nfe"] = calls_made(network.process.T, walk.solver, how["nfe"], walk.spacing)  # as many as are made
-    source, _, known = _chosen(data, how["latents"], how["seed"])
-    made_by = {"sample": how, "model": network.digest}
+    source, _, known = _chosen(data, how["latents"], how["seed"], network)
+    made_by = {"sample": how, "model": network.digest, "data": source.digest}
 
     def encode(x: Tensor) -> list[Tensor]:
         return [ddib_points.encode(network, x, walk).x]
 
-    with kept(output, {**made_by, "data": source.digest}, speed):
+    with kept(output, made_by, speed):
         drawn = ddib_points.sample(network, range(how["count"]), walk, how["seed"])
         (latents,) = ddib_points.over(known, network.device, encode, "encoding")
         _save(output, {"points": drawn, "latents": latents}, made_by)
@@ -81,6 +82,8 @@ def evaluate_samples(
 
     tensors, card = artifacts.load_tensors(samples)
     true = Points(truth)
+    if true.digest != card["made_by"]["data"]:
+        raise UserError("not the points that the samples are of", truth, f"give those that made {samples}")
     found = tensors["points"].numpy()[: len(true)]
     compared = _compared(found, true, exact)
     normal = {f"latent_{k}": v for k, v in asdict(transport.normality(tensors["latents"].numpy())).items()}
@@ -118,7 +121,7 @@ def translate_points(
     a, b = load_model(source, source_config, speed), load_model(target, target_config, speed)
     walk, made_by = _walk(how["translate"]), {"settings": how, **_ends(a, b)}
     how["translate"]["nfe"] = walk.calls(a.process)  # as many as are made
-    starts, items, points = _chosen(data, how["count"], how["seed"])
+    starts, items, points = _chosen(data, how["count"], how["seed"], a)
 
     def run(x: Tensor) -> list[Tensor]:
         there = ddib_points.translate(a, b, x, walk)
@@ -153,7 +156,7 @@ def cycle_points(
     from bridgepipe.methods import ddib_points
 
     a, b = load_model(source, source_config, speed), load_model(target, target_config, speed)
-    starts, _, points = _chosen(data, how["count"], how["seed"])
+    starts, _, points = _chosen(data, how["count"], how["seed"], a)
     true, made_by = Points(truth), {"settings": how, **_ends(a, b)}
     values: dict[str, Any] = {}
     with kept(output, {**made_by, "data": starts.digest}, speed):
@@ -232,7 +235,6 @@ def import_points(
 def _published_file(folder: Path, domain: str) -> Path:
     """``model<steps>.pt`` of the most steps, in the folder that ends in the domain's number."""
     from bridgepipe.datasets.points import DOMAINS
-    from bridgepipe.errors import UserError
 
     number = list(DOMAINS).index(domain)
     files = (f for f in folder.rglob("model*.pt") if f.stem[5:].isdigit())
@@ -252,10 +254,13 @@ def _walk(section: Mapping[str, Any]) -> Walk:
     return Walk(**fields_of(Walk, section, ("count", "latents", "seed", "keep")))
 
 
-def _chosen(data: Path, count: int, seed: int) -> tuple[Points, Tensor, Tensor]:
+def _chosen(data: Path, count: int, seed: int, model: Model) -> tuple[Points, Tensor, Tensor]:
     """A file, and at most ``count`` of its points in its order: numbers, and points float32 ``[n, D]``.
 
     The files are in order along curves, so their beginning is no sample of them.
+
+    Raises:
+        UserError: the model is of points of another dimension.
     """
     import numpy as np
     import torch
@@ -264,6 +269,7 @@ def _chosen(data: Path, count: int, seed: int) -> tuple[Points, Tensor, Tensor]:
     from bridgepipe.evaluation import transport
 
     source = Points(data)
+    check_dimension(model, source)
     items = torch.from_numpy(transport.subsample(np.arange(len(source)), count, seed, "translation"))
     return source, items, source.batch(items)
 

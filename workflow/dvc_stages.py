@@ -129,6 +129,8 @@ def kept(file: str) -> str | dict[str, Any]:
 
 def read_for(file: str) -> list[str]:
     """What DVC reads for an input: it lists the files of a source itself, and digests them."""
+    if file.startswith(pipeline.SEEN):
+        return []  # the file that it lists is an input, too
     listed = re.fullmatch(rf"data/prepared/(.+)/{listing.SUMMARY}", file)
     return artifacts.read_json(file)["paths"] if listed else [planned(file)]
 

@@ -47,6 +47,7 @@ POINT_TABLES = {"ddib/points": ("table", "cycle")}
 POINT_MODELS = {"ddib/points": "ddib/sample", "ddib/color": "ddib/cloud"}
 # what the run that is at work was planned with; its jobs read it in place of params.yaml
 PLANNED = ".snakemake/bridgepipe.params.json"
+SEEN = "results/config/seen"  # listings of single files that a person names or that were fetched
 WRITING = ".snakemake/bridgepipe.writing.lock"  # held while the files of the stages are written
 AT_WORK = (
     "another run is at work here, so this one is planned with the parameters of that run;"
@@ -147,10 +148,10 @@ class Pipeline:
 
     def start_files(self, name: str) -> list[str]:
         """What training starts from besides the data: published weights, published masks."""
-        return list(self._named_files(name).values())
+        return self.watched(*self._named_files(name).values())
 
     def mask_files(self, name: str) -> list[str]:
-        return [file for key, file in self._named_files(name).items() if key == "mask_file"]
+        return self.watched(*(file for key, file in self._named_files(name).items() if key == "mask_file"))
 
     def _named_files(self, name: str) -> dict[str, str]:
         """Key -> file that an experiment names. Stops the run when one is missing and cannot be made."""
@@ -169,6 +170,27 @@ class Pipeline:
         """
         made = {f"results/{name}/model.safetensors" for name in (*self.trained(), *self.imported())}
         return self._is_fetched(path) or os.path.normpath(path) in made or listing.is_there(path)
+
+    def watched(self, *files: str) -> list[str]:
+        """Files that a person names or that were fetched, and a listing of each that is there.
+
+        A file that is replaced by an older one has another content, but no newer time.
+        """
+        made = {f"results/{name}/model.safetensors" for name in (*self.trained(), *self.imported())}
+        return [*files, *(s for f in files if os.path.normpath(f) not in made for s in self._seen(f))]
+
+    def _seen(self, path: str) -> list[str]:
+        """Listing of one file or folder, brought up to date. A first one is as old as what it lists."""
+        name = re.sub("[^a-zA-Z0-9_.-]", "-", path)
+        file = Path(f"{SEEN}/{name}-{artifacts.digest_of(path)[:8]}/{listing.SUMMARY}")
+        if path not in self._listed and self.plans and listing.is_there(path):
+            first = not file.exists()
+            self._list(file, [path])
+            if first:
+                as_old = Path(path).stat().st_mtime_ns
+                os.utime(file, ns=(as_old, as_old))
+            self._listed.add(path)
+        return [str(file)] if file.exists() else []
 
     def code(self, *files: str) -> list[str]:
         """Source files whose edit makes a cheap result stale."""
@@ -456,7 +478,7 @@ class Pipeline:
                     else "missing"
                 )
                 _stop(UserError(f"dataset '{dataset}' is {what}", path, mend))
-        return [path for path in wanted if self._is_fetched(path)]
+        return self.watched(*(path for path in wanted if self._is_fetched(path)))
 
     def listing_of(self, dataset: str) -> list[str]:
         """Listing of the files and folders that a dataset is made from, brought up to date.
@@ -471,15 +493,8 @@ class Pipeline:
             return []
         file = Path(f"data/prepared/{dataset}/{listing.SUMMARY}")
         if dataset not in self._listed and (self.plans or not file.exists()):
-            try:
-                self._refuse_itself(dataset, paths)
-                known = listing.known_of(file)
-                now = listing.listed(paths, known)
-            except UserError as e:
-                _stop(e)
-            if now.known != known:
-                artifacts.keep_json(file.with_name(listing.KNOWN), now.known)
-            artifacts.keep_json(file, now.summary)
+            self._refuse_itself(dataset, paths)
+            self._list(file, paths)
             self._listed.add(dataset)
             self._compare_counts(file.parent)
         return [str(file)]
@@ -495,13 +510,24 @@ class Pipeline:
         except UserError as e:
             _stop(e)
 
+    def _list(self, file: Path, paths: Sequence[str]) -> None:
+        """Write the listing of files and folders where it has changed."""
+        try:
+            known = listing.known_of(file)
+            now = listing.listed(paths, known)
+        except UserError as e:
+            _stop(e)
+        if now.known != known:
+            artifacts.keep_json(file.with_name(listing.KNOWN), now.known)
+        artifacts.keep_json(file, now.summary)
+
     def _refuse_itself(self, dataset: str, paths: Sequence[str]) -> None:
         """A folder that holds what is prepared from it would change by being read."""
         stores = Path("data/prepared").resolve()
         for path in paths:
             if stores.is_relative_to(Path(path).resolve()):
                 mend = "give a folder that holds the images alone"
-                raise UserError(f"dataset '{dataset}' is a folder with {stores} in it", path, mend)
+                _stop(UserError(f"dataset '{dataset}' is a folder with {stores} in it", path, mend))
 
     def _is_fetched(self, path: str) -> bool:
         return os.path.normpath(path) in {f"data/{file}" for file in self.published_files()}

@@ -211,7 +211,56 @@ def test_what_is_embedded_or_fetched_has_no_listing(tmp_path, monkeypatch):
     assert pipeline({"source": "digits"}).listing_of("mine") == []
     put(tmp_path / "data/raw/afhq.zip", b"")
     assert pipeline({"source": "afhq"}).listing_of("mine") == []
-    assert pipeline({"source": "afhq"}).source_of("mine") == ["data/raw/afhq.zip"]
+    archive, seen = pipeline({"source": "afhq"}).source_of("mine")
+    assert archive == "data/raw/afhq.zip"
+    assert artifacts.read_json(seen)["paths"] == [archive]
+
+
+# single files: what is replaced by an older file has another content and no newer time
+WATCHED = {
+    "archive": lambda: pipeline({"source": "afhq"}).source_of("mine"),
+    "weights": lambda: pipeline({"source": "afhq"}).watched("data/raw/afhq.zip"),
+    "masks": lambda: pipeline({"source": "afhq"}).mask_files("i2sb/a"),
+    "start": lambda: pipeline({"source": "afhq"}).start_files("i2sb/a"),
+}
+
+
+@pytest.mark.parametrize("what", WATCHED)
+def test_a_file_that_is_replaced_by_an_older_one_is_noticed(tmp_path, monkeypatch, what):
+    monkeypatch.chdir(tmp_path)
+    named = {"mask_file": "data/raw/afhq.zip"}
+    monkeypatch.setattr(workflow.Pipeline, "_named_files", lambda *_: named)
+    file, read = Path("data/raw/afhq.zip"), WATCHED[what]
+    assert read() == [str(file)]  # not fetched yet
+    put(file, b"before")
+    later(file, -1000)
+    told, seen = read()
+    assert told == str(file)
+    assert Path(seen).stat().st_mtime_ns == file.stat().st_mtime_ns  # nothing is stale by looking at it
+    finished = time.time()
+    later(file, -500)
+    assert read() == [told, seen]
+    assert Path(seen).stat().st_mtime < finished  # another time, the same content
+    put(file, b"after!")
+    later(file, -2000)
+    assert read() == [told, seen]
+    assert Path(seen).stat().st_mtime >= finished - 1
+    os.remove(file)
+    put(file, b"inode!")
+    later(file, -2000)
+    before = artifacts.read_json(seen)
+    read()
+    assert artifacts.read_json(seen) != before
+
+
+def test_a_job_writes_no_listing_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    put(Path("a.pt"), b"a")
+    values = pipeline({"source": "afhq"})._resolved
+    assert workflow.Pipeline(values, plans=False).watched("a.pt") == ["a.pt"]
+    assert pipeline({"source": "afhq"}).watched("a.pt") == workflow.Pipeline(values, plans=False).watched(
+        "a.pt"
+    )
 
 
 @pytest.mark.parametrize("path", [".", "data", "data/prepared", "data/prepared/mine/.."])
@@ -282,4 +331,7 @@ def test_dvc_reads_the_files_themselves(tmp_path, monkeypatch):
     put(tmp_path / "in/1.png", b"x")
     (file,) = pipeline({"source": "folder", "path": "in"}).listing_of("mine")
     assert read_for(file) == ["in"]
+    put(tmp_path / "masks.npz", b"x")
+    read = pipeline({"source": "digits"}).watched("masks.npz")
+    assert [read_for(f) for f in read] == [["masks.npz"], []]
     assert read_for("data/prepared/mine/config.json") == ["results/plan/data/prepared/mine/config.json"]

@@ -451,7 +451,7 @@ WRONG = [
     ("evaluate cycle-of-images --back one/restored.lmdb", "no distances in it"),
     ("figure translations --source other.lmdb", "source images of other images"),
     ("figure translations --latents one/latents-published.lmdb", "does not belong to"),
-    ("translate-classes --target-model other-process", "denoise different processes"),
+    ("translate-classes --target-model other-process", "different processes"),
     ("translate-back --source-model other-conditional", "the translations are of another model"),
     ("translate-back --target-model other-conditional", "the translations are of another target model"),
     ("translate-back --data other.lmdb", "source images of other images"),

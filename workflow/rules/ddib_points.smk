@@ -9,6 +9,7 @@ rule import_points:
         config="results/{name}/config/train.json",
         dataset=lambda w: P.data_config(w.name),
         weights=lambda w: P.published_weights(w.name),
+        seen=lambda w: P.watched(P.published_weights(w.name)),
     output:
         model="results/{name}/model.safetensors",
     log:

@@ -41,6 +41,7 @@ rule import_published:
         config="results/{name}/config/train.json",
         dataset=lambda w: P.data_config(w.name),
         weights=lambda w: P.published_weights(w.name),
+        seen=lambda w: P.watched(P.published_weights(w.name)),
     output:
         model="results/{name}/model.safetensors",
     log:

@@ -100,7 +100,7 @@ def evaluate_color(
         "colour transfer: MSE of pictures in [-1, 1]",
         n=sum(len(cloud) for cloud in clouds.values()),
         # how DDIB's own way is solved is what the numbers compare
-        settings={k: v for k, v in card["made_by"]["settings"].items() if k != "translate"},
+        settings={k: v for k, v in made_by["settings"].items() if k != "translate"},
         inputs=clouds,
         quantisation="uint8, rounded",
     )

@@ -22,8 +22,8 @@ from every_verb import VERBS
 from PIL import Image
 from safetensors.torch import save_file
 
-from bridgepipe import artifacts, cli, config, store
-from bridgepipe.cli.settings import read_settings
+from bridgepipe import artifacts, cli, config, params, store
+from bridgepipe.cli.settings import RUNTIME, read_runtime_file, read_settings
 from bridgepipe.datasets import points
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.classifier import train_classifier
@@ -184,8 +184,8 @@ OPTIONS = [
     (verb, name)
     for verb in VERBS
     for name in paths_of(verb)
-    # a runtime file that is missing means the defaults; names of downloads are tested with them
-    if not is_written(verb, name) and name != "runtime" and verb not in ("fetch", "doctor")
+    # names of downloads are tested with them
+    if not is_written(verb, name) and verb not in ("fetch", "doctor")
 ]
 # one kind for each option, another for the next, two options of three; FULL=1 tries all, which takes minutes
 CASES = [
@@ -220,6 +220,16 @@ def test_a_path_to_something_else_is_one_line(
     line = one_line(capsys)
     assert not re.search(r"delete|remove|get it again|[A-Z]\w+Error", line), line
     assert {f: f.read_bytes() for f in (given / "bad").rglob("*") if f.is_file()} == before
+
+
+def test_speed_settings_are_those_that_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The defaults where none are named, and never in place of a file that is not there."""
+    monkeypatch.chdir(tmp_path)
+    assert read_runtime_file(RUNTIME) == params.Runtime()
+    with pytest.raises(UserError, match=r"no such file \(runtime\.json\)"):
+        read_runtime_file(Path("runtime.json"))
+    artifacts.write_json(RUNTIME, {"batch_size": 3})
+    assert read_runtime_file(RUNTIME).batch_size == 3
 
 
 def test_every_verb_is_tried() -> None:

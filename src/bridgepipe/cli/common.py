@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe import artifacts, launch, params, provenance
+from bridgepipe.cli.settings import RUNTIME as RUNTIME
 from bridgepipe.cli.settings import read_runtime_file, read_settings
 from bridgepipe.config_errors import nearest
 from bridgepipe.errors import UserError
@@ -21,13 +22,12 @@ if TYPE_CHECKING:
 
 File = Annotated[Path, typer.Option(show_default=False)]
 Config = Annotated[Path, typer.Option("--config", help="configuration of the stage")]
-Runtime = Annotated[Path, typer.Option(help="how things run; defaults when the file is missing")]
+Runtime = Annotated[Path, typer.Option(help="how things run; without the workflow's file: defaults")]
 Sources = Annotated[Path | None, typer.Option(help="store of the corrupted half of every pair")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; default: runtime.threads")]
 Processes = Annotated[int | None, typer.Option(help="processes of this command; default: runtime.processes")]
 # runtime settings that may move a last bit; the numbers of threads and processes are taken as they are
 BITS = ("device", "precision", "compile", "channels_last", "batch_size", "microbatch")
-RUNTIME = Path("results/config/runtime.json")
 # of a stage's configuration, besides the problem
 STAGES = ("method", "dataset", "network", "train", "sample", "evaluate", "study")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import types
 import typing
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from bridgepipe import artifacts, params
 from bridgepipe.artifacts import Named
 from bridgepipe.errors import UserError
 
+RUNTIME = Path("results/config/runtime.json")  # of the workflow
 KIND = "a stage's configuration, such as results/METHOD/EXPERIMENT/config/STAGE.json"
 
 
@@ -30,12 +32,12 @@ def read_settings(path: str | Path) -> Named:
 
 
 def read_runtime_file(path: Path) -> params.Runtime:
-    """The file of speed settings; defaults when there is none.
+    """The file of speed settings; defaults where nobody gave one and the workflow has written none.
 
     Raises:
-        UserError: damaged, or other settings.
+        UserError: missing, damaged, or other settings.
     """
-    if not path.exists():
+    if path == RUNTIME and not os.path.lexists(path):
         return params.Runtime()
     try:
         return params.Runtime.model_validate(artifacts.read_json(path))

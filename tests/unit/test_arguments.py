@@ -23,22 +23,12 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from bridgepipe import artifacts, cli, config, params, store
+from bridgepipe.cli.outputs import FOLDERS, WHOLE, Guarded, guard, is_written
 from bridgepipe.cli.settings import RUNTIME, read_runtime_file, read_settings
 from bridgepipe.datasets import points
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.classifier import train_classifier
 
-WRITTEN = {  # what a verb writes; for the others these names mean what is read
-    "sample": {"restored", "corrupted"},
-    "translate-classes": {"translated", "latents", "states"},
-    "boundary strips": {"edited", "plain"},
-    "evaluate-samples": {"metrics"},
-    "evaluate-translation": {"metrics"},
-    "evaluate-color": {"metrics"},
-    "train": {"folder"},
-}
-ALWAYS_WRITTEN = {"output", "csv", "figure", "markdown", "accuracy", "seen"}
-READ = {"figure loss": {"csv"}, "boundary figure-flips": {"csv"}}
 SETTINGS = {  # the configuration of each verb, of those that `test_shared_verbs` writes
     "boundary mixing": "mixing",
     "boundary latents": "latents",
@@ -68,12 +58,6 @@ def paths_of(verb: str) -> list[str]:
     callback = VERBS[verb].callback
     hints = typing.get_type_hints(callback)
     return [name for name in inspect.signature(callback).parameters if "Path" in str(hints[name])]
-
-
-def is_written(verb: str, name: str) -> bool:
-    if name in READ.get(verb, ()):
-        return False
-    return name in ALWAYS_WRITTEN or name in WRITTEN.get(verb, ())
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +219,59 @@ def test_speed_settings_are_those_that_are_named(tmp_path: Path, monkeypatch: py
 def test_every_verb_is_tried() -> None:
     assert {verb for verb, _ in OPTIONS} | {"fetch", "doctor", "schema"} == set(VERBS)
     assert len(OPTIONS) > 150
+
+
+OUTPUTS = [(verb, n) for verb in VERBS for n in paths_of(verb) if is_written(verb, n) and n != "seen"]
+MISPLACED = ("input", "link", "folder", "other", "below", "inside")
+
+
+def misplaced(given: Path, files: dict[str, Path], verb: str, name: str, how: str) -> Path | None:
+    """A place where a result must not go; None where the verb has no such place."""
+    read = next((p for n, p in files.items() if not is_written(verb, n) and p.is_file()), None)
+    others = [p for n, p in files.items() if n != name and is_written(verb, n)]
+    whole = next((p for n, p in files.items() if (verb, n) in WHOLE), None)
+    if how == "link" and read is not None:
+        (link := files[name].with_name(f"{verb} {name}")).symlink_to(read)
+        return link
+    places = {
+        "input": read,
+        "folder": None if (verb, name) in FOLDERS else given / "bad/folder",
+        "other": others[0] if others else None,
+        "below": given / "photo.png/out",
+        "inside": None if whole is None else whole / "result",
+    }
+    return places.get(how)
+
+
+@pytest.mark.parametrize("how", MISPLACED)
+def test_an_output_that_would_cost_something_is_refused(given: Path, tmp_path: Path, how: str) -> None:
+    """Of every verb."""
+    (given / "bad/folder/file.pt").touch()
+    tried = 0
+    for verb, name in OUTPUTS:
+        files = {n: sound(given, verb, n, tmp_path) for n in paths_of(verb) if n != "seen"}
+        files |= {n: given / "bad/folder" for v, n in WHOLE if v == verb}
+        guard(verb, files)
+        if (place := misplaced(given, files, verb, name, how)) is not None:
+            tried += 1
+            with pytest.raises(UserError, match="where a folder should be" if how == "below" else "--") as e:
+                guard(verb, {**files, name: place})
+            assert "\n" not in str(e.value)
+    assert tried >= {"other": 20, "inside": 3}.get(how, 40)
+
+
+def test_every_verb_begins_with_the_guard(
+    given: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert all(isinstance(verb, Guarded) for verb in VERBS.values())
+    store = given / "images.lmdb"
+    before = store.read_bytes()
+    assert call(monkeypatch, "gather", {"parts": store, "output": store}) == 2
+    assert "--output would replace what --parts reads" in one_line(capsys)
+    words = {n: sound(given, "boundary search", n, given / "out") for n in paths_of("boundary search")}
+    assert call(monkeypatch, "boundary search", {**words, "accuracy": given / "bad/folder"}) == 2
+    assert "a folder is here" in one_line(capsys)
+    assert store.read_bytes() == before
 
 
 @pytest.mark.parametrize("verb", ["schema", "plan", "export", "store info", "gather"])

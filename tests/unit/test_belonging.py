@@ -188,7 +188,7 @@ def test_corrupted_images_of_another_run(tmp_path: Path, digit_classifier: list[
     [
         ({"split": "train"}, "evaluate.reference is test"),
         ({"source": "photos", "split": "test"}, "the images were made from"),
-        ({"size": [8, 8], "split": "test"}, "statistics of 8x8 pixels"),
+        ({"size": [8, 8], "split": "test"}, "real images of 8x8 pixels"),
     ],
 )
 def test_reference_statistics_of_something_else(

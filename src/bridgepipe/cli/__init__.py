@@ -35,6 +35,7 @@ from bridgepipe.cli import (
     figure,
     folder,
     generate,
+    outputs,
     people,
     plan,
     points,
@@ -74,6 +75,9 @@ for module in (
     app.registered_commands += module.app.registered_commands
 for stage in (boundary_edits.app, boundary_figures.app, edit.boundary_app):
     boundary.app.registered_commands += stage.registered_commands
+for group in (app, boundary.app, data.store_app, evaluate.metric_app, figure.app):
+    for command in group.registered_commands:
+        command.cls = outputs.Guarded
 app.add_typer(boundary.app, name="boundary")
 app.add_typer(data.store_app, name="store")
 app.add_typer(evaluate.metric_app, name="evaluate")

@@ -1,15 +1,110 @@
-"""Where pictures of a person's own go: planned and checked before any work, so that none is lost."""
+"""Where results go: checked before any work, so that nothing is lost and no work is in vain."""
 
 from __future__ import annotations
 
+import errno
+import os
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+from typer.core import TyperCommand
 
 from bridgepipe import artifacts
 from bridgepipe.errors import UserError, writing
 
 OTHER = "give another place to --output"
+
+# Options that name what is written: of all verbs but those of READ, and of single verbs.
+ALWAYS_WRITTEN = {"output", "csv", "figure", "markdown", "accuracy", "seen"}
+WRITTEN = {
+    "sample": {"restored", "corrupted"},
+    "translate-classes": {"translated", "latents", "states"},
+    "boundary strips": {"edited", "plain"},
+    "evaluate-samples": {"metrics"},
+    "evaluate-translation": {"metrics"},
+    "evaluate-color": {"metrics"},
+    "train": {"folder"},
+}
+READ = {"figure loss": {"csv"}, "boundary figure-flips": {"csv"}}
+# outputs that are folders, or may be one
+FOLDERS = {
+    ("train", "folder"),
+    *((verb, "output") for verb in ("restore", "translate", "prepare", "fetch")),
+    *((f"boundary {verb}", "output") for verb in ("latents", "search", "import")),
+}
+# folders that are read as a whole, so that a result in them would change them
+WHOLE = {("translate", "input"), ("import-weights", "weights"), ("import-points", "weights")}
+
+
+class Guarded(TyperCommand):
+    """A verb that begins with `guard`."""
+
+    def invoke(self, ctx: Any) -> Any:
+        guard(verb_of(ctx), ctx.params)
+        return super().invoke(ctx)
+
+
+def verb_of(ctx: Any) -> str:
+    """Name of the verb of a call, such as ``boundary search``."""
+    return "" if ctx.parent is None else f"{verb_of(ctx.parent)} {ctx.info_name}".strip()
+
+
+def is_written(verb: str, option: str) -> bool:
+    """Whether an option of a verb names what is written."""
+    if option in READ.get(verb, ()):
+        return False
+    return option in ALWAYS_WRITTEN or option in WRITTEN.get(verb, ())
+
+
+def guard(verb: str, given: Mapping[str, Any]) -> None:
+    """Refuse outputs by which an input, or another output, would be lost, or that cannot be written.
+
+    Args:
+        verb: its name.
+        given: all options and arguments, by name.
+
+    Raises:
+        UserError: an output is an input, another output, a folder where a file is to be, in a folder that
+            is read as a whole, or below a file.
+    """
+    paths = [(name, path) for name, value in given.items() for path in _paths(value)]
+    written = [(name, path) for name, path in paths if is_written(verb, name)]
+    read = [(name, path) for name, path in paths if not is_written(verb, name)]
+    for number, (name, path) in enumerate(written):
+        option = f"--{name.replace('_', '-')}"
+        for other, taken in written[:number]:
+            if _same(path, taken):
+                raise UserError(f"--{other} and {option} are the same file", path, "give two places")
+        if (verb, name) not in FOLDERS and path.is_dir():
+            raise UserError("a folder is here", path, f"give the name of a file to {option}")
+        with writing(path):
+            _below_no_file(path)
+            for other, source in read:
+                if _same(path, source) and not path.is_dir():
+                    what = f"{option} would replace what --{other} reads"
+                    raise UserError(what, path, f"give another place to {option}")
+                if (verb, other) in WHOLE and path.resolve().is_relative_to(source.resolve()):
+                    what = f"results inside {source} would be taken for a part of it next time"
+                    raise UserError(what, path, f"give another place to {option}")
+
+
+def _paths(value: Any) -> Iterator[Path]:
+    for part in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(part, Path):
+            yield part
+
+
+def _same(a: Path, b: Path) -> bool:
+    return a.resolve() == b.resolve() or (a.exists() and b.exists() and a.samefile(b))
+
+
+def _below_no_file(path: Path) -> None:
+    """Raise what the system would say of a folder that cannot be made."""
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(above))
 
 
 def check(places: Mapping[Path, Path], searched: Path | None = None) -> None:

@@ -288,7 +288,7 @@ def test_metrics_are_the_same(made: Path, name: str) -> None:
 
 
 NO_NUMBER = r"the network at t = [-+.e0-9]+ is not a finite number \(.*(, number \d+|photos/a.png.*)\)"
-OUTPUTS = ("--output", "--csv", "--figure", "--metrics", "--restored", "--corrupted", "--edited")
+OUTPUTS = ("--output", "--csv", "--figure", "--metrics", "--restored", "--corrupted", "--edited", "--control")
 
 
 def commands() -> Iterator[list[str]]:
@@ -321,7 +321,11 @@ def test_network_that_gives_no_number_stops_every_verb(
 
 def to(folder: Path, words: list[str]) -> list[str]:
     """A command with its results in another folder."""
-    read = ("--restored", "--corrupted", "--edited") if {"evaluate", "figure-strip"} & {*words[:2]} else ()
+    read = (
+        ("--restored", "--corrupted", "--edited", "--control")
+        if {"evaluate", "figure-strip"} & {*words[:2]}
+        else ()
+    )
     written = [option for option in OUTPUTS if option not in read]
     return [w.replace("one", str(folder), 1) if words[i - 1] in written else w for i, w in enumerate(words)]
 
@@ -414,7 +418,9 @@ def other(made: Path) -> Path:
 # verbs that call no network
 CLOUDS = "--source-pixels pixels.safetensors --target-pixels paints.safetensors"
 METRIC = "--metrics one/x.json --figure one/x.png"
-EDITS = "--edited one/edit.lmdb --plain one/edit-plain.lmdb --data images.lmdb"
+EDITS = (
+    "--edited one/edit.lmdb --control one/edit-control.lmdb --plain one/edit-plain.lmdb --data images.lmdb"
+)
 WAY = "--translated one/translated.lmdb --back one/back.lmdb --latents one/latents.lmdb"
 BESIDE = {
     "figure translations": f"--source images.lmdb {WAY} --output one/x.png",

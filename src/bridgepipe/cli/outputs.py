@@ -21,7 +21,7 @@ ALWAYS_WRITTEN = {"output", "csv", "figure", "markdown", "accuracy", "seen"}
 WRITTEN = {
     "sample": {"restored", "corrupted"},
     "translate-classes": {"translated", "latents", "states"},
-    "boundary strips": {"edited", "plain"},
+    "boundary strips": {"edited", "control", "plain"},
     "evaluate-samples": {"metrics"},
     "evaluate-translation": {"metrics"},
     "evaluate-color": {"metrics"},

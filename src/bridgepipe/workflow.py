@@ -454,7 +454,7 @@ class Pipeline:
             f"network trained with seed {train.seed}" if train.published is None else "published network"
         )
         data = f"{e.corruption}, " if hasattr(e, "corruption") else ""
-        return f"{name}: {data}{e.study.count} images a point, noise of seed {e.sample.seed}, {network}"
+        return f"{name}: {data}{e.studied or 'all'} images a point, noise of seed {e.sample.seed}, {network}"
 
     def _studied(self, method: str) -> list[str]:
         return [name for name in self.experiments(method) if self.experiment(name).study is not None]

@@ -125,17 +125,20 @@ def test_every_input_and_setting_of_a_fid_is_in_its_hash(folder: Folder, tmp_pat
 
 def test_every_input_and_setting_of_points_is_in_its_hash(tmp_path: Path) -> None:
     found = torch.randn(60, 2)
-    card = {"kind": "points", "count": 60, "dim": 2, "made_by": {"sample": {"nfe": 3}}}
-    artifacts.save_tensors(tmp_path / "samples", {"points": found, "latents": found.clone()}, card)
+    card: dict[str, Any] = {"kind": "points", "count": 60, "dim": 2, "made_by": {"sample": {"nfe": 3}}}
     ends = ("points", "latent", "source", "back")
     moved = {key: found.clone() for key in ends} | {"items": torch.arange(60)}
     artifacts.save_tensors(tmp_path / "moved", moved, card)
     artifacts.save_tensors(tmp_path / "from-others", moved | {"source": found + 1}, card)
     for seed in (0, 1):
         points.prepare(tmp_path / str(seed), domain="moons", count=60, seed=seed)
+        of = {**card["made_by"], "data": points.Points(tmp_path / f"{seed}/test.safetensors").digest}
+        samples = {"points": found, "latents": found.clone()}
+        artifacts.save_tensors(tmp_path / f"samples-{seed}", samples, {**card, "made_by": of})
 
     def hash_of(verb: str, made: str, truth: int, exact: int) -> str:
         out, name = tmp_path / "m.json", "--samples" if verb == "evaluate-samples" else "--translated"
+        made = f"{made}-{truth}" if made == "samples" else made
         words = [name, tmp_path / made, "--truth", tmp_path / f"{truth}/test.safetensors"]
         artifacts.write_json(tmp_path / "e.json", {"exact": exact, "seed": 0})
         options = ["--exact", exact] if name == "--samples" else ["--config", tmp_path / "e.json"]

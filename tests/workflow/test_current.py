@@ -285,9 +285,8 @@ def test_every_message_and_caption_names_what_it_is_about(folder: Path) -> None:
                 caption = str(file.flags["report"].caption).format(**job.wildcards_dict)
                 source = (ROOT / "workflow/report" / Path(caption).name).read_text(encoding="utf8")
                 template = jinja2.Template(source, undefined=jinja2.StrictUndefined)
-                text = template.render(
-                    snakemake=SimpleNamespace(wildcards=SimpleNamespace(**job.wildcards_dict))
-                )
+                known = SimpleNamespace(wildcards=SimpleNamespace(**job.wildcards_dict), params=job.params)
+                text = template.render(snakemake=known)
                 assert not empty.search(text), text
                 captions += 1
     assert captions > 5
@@ -298,7 +297,7 @@ def test_results_and_data_may_lie_on_another_disk(project: Project, tmp_path: Pa
     (project.folder / home).rename(tmp_path / "disk")
     (project.folder / home).symlink_to(tmp_path / "disk")
     assert project.planned() == set()
-    project.edit(lambda v: v["scales"]["demo"]["i2sb"]["evaluate"].update(reference="train"))
+    project.edit(lambda v: v["scales"]["demo"]["i2sb"]["evaluate"].update(reference="test"))
     assert "fid" in project.planned()
     assert "train" not in project.planned()
 

@@ -23,7 +23,7 @@ def test_report_holds_figures_and_tables(project: Project) -> None:
 def test_table_marks_other_protocols_as_not_comparable(finished: Project) -> None:
     frame = pd.read_csv(finished.folder / EXPERIMENT / "table.csv")
     assert list(frame["experiment"]) == ["i2sb/jpeg-5"]
-    assert frame.loc[0, "FID pub."] == 4.6
+    assert frame.loc[0, "FID pub., originals in reference"] == 4.6
     same = frame.loc[0, "same protocol"]
     assert same.startswith(
         "no: dataset digits/test (published imagenet), split digits/test (published val), "

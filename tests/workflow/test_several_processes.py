@@ -7,7 +7,7 @@ from pathlib import Path
 from project import METRICS, Project
 
 STORES = ["results/i2sb/jpeg-5/restored.lmdb", "results/i2sb/jpeg-5/corrupted.lmdb"]
-STATISTICS = "data/stats/digits/test-digits-classifier.safetensors"
+STATISTICS = "data/stats/digits/train-digits-classifier.safetensors"
 MADE = [*STORES, METRICS[0]]
 
 

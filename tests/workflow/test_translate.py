@@ -261,7 +261,7 @@ def test_no_translation_is_translated_and_no_original_replaced(
     (tmp_path / "link").symlink_to(photos)
     for inside in (photos, photos / "out", tmp_path / "link", tmp_path / "link/new/out"):
         line = refusal(capsys, words(made, photos, inside))
-        assert "which is an input" in line or "would be taken for image" in line
+        assert "which is an input" in line or "would be taken for" in line
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/a.png").write_bytes((photos / "a.png").read_bytes())
     assert "did not make" in refusal(capsys, words(made, photos, tmp_path / "mine"))

@@ -31,7 +31,7 @@ def finished(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Project
     before changing it."""
     project = Project.create(tmp_path_factory.mktemp("slurm") / "project")
     project.edit(lambda v: (v["runtime"].update(partitions=4), demo(v)["train"].update(steps=40)))
-    project.snakemake("--", "data/stats/digits/test-digits-classifier.safetensors")
+    project.snakemake("--", "data/stats/digits/train-digits-classifier.safetensors")
     project.snakemake(*slurm.PROFILE, "--", METRICS[0])
     return project
 

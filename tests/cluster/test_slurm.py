@@ -126,14 +126,14 @@ def test_a_failing_job_shows_its_log(project: Project) -> None:
     done = project.snakemake(*PROFILE, "--retries", "0", "--", METRICS[0], check=False)
     printed = done.stdout + done.stderr
     assert done.returncode != 0
-    assert "results/logs/statistics-digits-test-digits-classifier.log" in printed
+    assert "results/logs/statistics-digits-train-digits-classifier.log" in printed
     assert "bridgepipe: " in printed
 
 
 def test_out_of_memory_is_tried_again_with_more(project: Project) -> None:
-    (project.folder / "data/stats/digits/test-digits-classifier.safetensors").unlink()
+    (project.folder / "data/stats/digits/train-digits-classifier.safetensors").unlink()
     little = ("--set-resources", "statistics:mem_mb=250 * attempt * attempt")
-    target = "data/stats/digits/test-digits-classifier.safetensors"
+    target = "data/stats/digits/train-digits-classifier.safetensors"
     project.snakemake(*PROFILE, *little, "--", target)
     jobs = slurm.jobs_of(project.folder, "statistics")
     assert [job["MinMemoryNode"] for job in jobs] == ["250M", "1000M"]

@@ -17,7 +17,7 @@ TRAINED = SAMPLED | {"train-i2sb-jpeg-5"}
 EVALUATED = {
     "evaluate-i2sb-jpeg-5",
     "train_classifier-digits-classifier",
-    "statistics-digits-test-digits-classifier",
+    "statistics-digits-train-digits-classifier",
 }
 
 

@@ -34,7 +34,7 @@ MADE = [
     "results/i2sb/jpeg-5/figures/path.png",
     *(f"data/prepared/digits/{split}.lmdb" for split in ("train", "val", "test")),
     "data/checkpoints/digits-classifier.safetensors",
-    "data/stats/digits/test-digits-classifier.safetensors",
+    "data/stats/digits/train-digits-classifier.safetensors",
 ]
 CONFIGS = [
     "data/prepared/digits/config.json",

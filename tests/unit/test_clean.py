@@ -22,7 +22,7 @@ GONE = (
     "data/prepared/digits/counts.json",
     "data/prepared/mine/train.lmdb",
     "data/points/moons/train.safetensors",
-    "data/stats/digits/test-digits-classifier.safetensors",
+    "data/stats/digits/train-digits-classifier.safetensors",
     "data/checkpoints/digits-classifier.safetensors",
     "results/i2sb/jpeg-5/fid.json",
     "results/i2sb/jpeg-5/model.safetensors",

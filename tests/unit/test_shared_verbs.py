@@ -19,7 +19,7 @@ from every_verb import VERBS
 from started import all_succeed, free_port
 from torch import nn
 
-from bridgepipe import artifacts, cli, params
+from bridgepipe import artifacts, cli, finished, params
 from bridgepipe.cli import models
 from bridgepipe.datasets import points as point_sets
 from bridgepipe.datasets.images import write_png
@@ -258,6 +258,51 @@ def test_every_verb_that_calls_a_network_is_stopped_and_continued() -> None:
     }
     calling = {name for name, verb in VERBS.items() if any(p.name == "runtime" for p in verb.params)}
     assert walked == calling - OTHERS
+
+
+class Identified(Exception):
+    """Stands for the work of a verb: its argument is the identity of the batches that would be kept."""
+
+
+def identity_of(words: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    def kept(output: Path, identity: dict[str, Any], speed: Any = None) -> Any:
+        raise Identified(artifacts.canonical(identity))
+
+    with monkeypatch.context() as patched, pytest.raises(Identified) as told:
+        patched.setattr(finished, "kept", kept)
+        cli.app(words, standalone_mode=False)
+    return str(told.value)
+
+
+def reseeded(content: dict[str, Any]) -> dict[str, Any]:
+    """Settings with another seed, or with one where they had none."""
+
+    def raised(values: dict[str, Any]) -> dict[str, Any]:
+        inner = {key: raised(value) for key, value in values.items() if isinstance(value, dict)}
+        return {**values, **inner, **({"seed": values["seed"] + 1} if "seed" in values else {})}
+
+    edited = raised(content)
+    return edited if edited != content else {**content, "seed": 1}
+
+
+def test_batches_made_under_another_configuration_are_given_up(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every file of settings of a verb that makes images or points belongs to the identity of its batches."""
+    monkeypatch.chdir(made)
+    asked, missed = 0, []
+    for words in commands():
+        if words[0] in ("edit", "restore", "translate"):
+            continue  # their settings lie beside the model that they are given
+        for file in (Path(word) for word in words if word.startswith("config/")):
+            before, content = identity_of(words, monkeypatch), artifacts.read_json(file)
+            artifacts.write_json(file, reseeded(content))
+            if identity_of(words, monkeypatch) == before:
+                missed.append((words[:2], str(file)))
+            artifacts.write_json(file, content)
+            asked += 1
+    assert asked > 15
+    assert missed == []
 
 
 def test_translations_are_all_there(made: Path) -> None:

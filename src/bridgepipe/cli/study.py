@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from bridgepipe.evaluation.fid import Statistics
     from bridgepipe.methods.i2sb import Sampling
+    from bridgepipe.store import ImageStore
 
 app = typer.Typer()
 NOTES = (
@@ -67,10 +70,8 @@ def study(
     import numpy as np
 
     from bridgepipe import running, subset, tables
-    from bridgepipe.evaluation import fid, restoration
-    from bridgepipe.evaluation import real as real_images
-    from bridgepipe.evaluation.accuracy import classifier_accuracy
-    from bridgepipe.evaluation.features import check_fits, contents, describe
+    from bridgepipe.evaluation import fid
+    from bridgepipe.evaluation.features import check_fits, describe
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
 
@@ -79,12 +80,9 @@ def study(
     restorer = load_restorer(model, train_config, problem_of(settings, images.image_size), speed)
     network = load_extractor(extractor, weights, speed)
     check_fits(network, images)
-    named = images.labels is not None and set(images.classes or ()) <= set(getattr(network, "classes", ()))
     reference = fid.Statistics.load(statistics, {"extractor": describe(network)})
     items = subset.choose_from(images, plan["count"]).tolist()
-    originals = np.stack([images[i] for i in items])
     held_out = images if real is None else ImageStore(real)
-    shown = contents(originals)
     source = open_sources(sources, images)
 
     def restored(label: str, how: Sampling) -> np.ndarray:
@@ -93,50 +91,91 @@ def study(
 
         return np.concatenate(running.together(work, items, speed.batch_size, label))
 
-    def row(walk: str, how: Sampling, floor: fid.Statistics) -> dict[str, Any]:
-        found = restored(f"{walk}, {how.nfe} calls", how)
-        measured = fid.statistics(network, found, speed.batch_size)
-        sets = {"": replace(measured, pictures=shown), "_real": floor}
-        values: dict[str, Any] = {
-            "sampler": walk,
-            "nfe": how.nfe,
-            "PSNR": restoration.quality(found, originals).mean_psnr,
-            **real_images.columns(sets, reference),
-            **real_images.told(real_images.described(sets, reference, **about)),
-        }
-        if images.labels is not None and named:
-            labels = images.labels[items]
-            named_right = classifier_accuracy(network, found, labels, speed.batch_size, images.classes)
-            values |= {
-                "accuracy %": 100 * named_right.accuracy,
-                "low of accuracy %": 100 * named_right.low,
-                "high of accuracy %": 100 * named_right.high,
-            }
-        return values
-
-    inputs: dict[str, Any] = {
-        "extractor": network.digest,
-        "originals": images.digest,
-        "real": held_out.digest,
+    about: dict[str, Any] = {
+        "settings": measuring,
+        "inputs": {"extractor": network.digest, "originals": images.digest, "real": held_out.digest},
+        "restored": True,
+        "subset": subset.describe(len(items), len(images)),
+        "quantisation": QUANTISATION[restorer.problem.variant],
     }
-    about: dict[str, Any] = {"settings": measuring, "inputs": inputs, "restored": True}
-    about |= {"subset": subset.describe(len(items), len(images))}
-    about |= {"quantisation": QUANTISATION[restorer.problem.variant]}
     identity: dict[str, Any] = {
         "plan": plan,
-        "settings": settings,
+        "sampling": settings,
         "model": restorer.digest,
         "data": images.digest,
+        "sources": source and source.digest,
+        "reference": reference.data,
+        **about,
     }
-    identity |= {"sources": source and source.digest, **about, "reference": reference.data}
     with kept(output, identity, speed):
         same = held_out.digest == images.digest
         others = items if same else subset.choose_from(held_out, len(items))
         floor = fid.statistics(network, subset.Subset(held_out, others), speed.batch_size)
-        walks = _walks(plan, settings["sample"])
-        frame = tables.table([row(walk, how, floor) for walk, how in walks])
+        compared = _Compared(images, items, network, reference, floor, about, speed.batch_size)
+        rows = []
+        for walk, how in _walks(plan, settings["sample"]):
+            found = restored(f"{walk}, {how.nfe} calls", how)
+            rows.append({"sampler": walk, "nfe": how.nfe, **compared.measured(found)})
         if running.is_main():
-            artifacts.write_text(output, frame.to_csv(index=False, float_format="%.6g"))
+            artifacts.write_text(output, tables.table(rows).to_csv(index=False, float_format="%.6g"))
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """What the restored images of every point of a study are compared with.
+
+    Attributes:
+        images, items: the store of the originals, and which of them were restored.
+        network: the extractor, which also tells classes where it is a classifier of them.
+        reference, floor: of the real images, and of as many held-out ones.
+        about: of the protocol, see `evaluation.real.described`.
+        batch_size: images per call of the extractor.
+    """
+
+    images: ImageStore
+    items: Sequence[int]
+    network: Any
+    reference: Statistics
+    floor: Statistics
+    about: Mapping[str, Any]
+    batch_size: int
+
+    @cached_property
+    def originals(self) -> np.ndarray:
+        """uint8 ``[N, H, W, C]``."""
+        import numpy as np
+
+        return np.stack([self.images[i] for i in self.items])
+
+    def measured(self, found: np.ndarray) -> dict[str, Any]:
+        """Columns of restored images, uint8 ``[N, H, W, C]`` in the order of the items."""
+        from bridgepipe.evaluation import fid, real, restoration
+        from bridgepipe.evaluation.features import contents
+
+        measured = fid.statistics(self.network, found, self.batch_size)
+        sets = {"": replace(measured, pictures=contents(self.originals)), "_real": self.floor}
+        return {
+            "PSNR": restoration.quality(found, self.originals).mean_psnr,
+            **real.columns(sets, self.reference),
+            **real.told(real.described(sets, self.reference, **self.about)),
+            **self._recognised(found),
+        }
+
+    def _recognised(self, found: np.ndarray) -> dict[str, float]:
+        """The accuracy with its interval, where the extractor is a classifier of the images' classes."""
+        from bridgepipe.evaluation.accuracy import classifier_accuracy
+
+        known = set(getattr(self.network, "classes", ()))
+        if self.images.labels is None or not set(self.images.classes or ()) <= known:
+            return {}
+        labels = self.images.labels[self.items]
+        right = classifier_accuracy(self.network, found, labels, self.batch_size, self.images.classes)
+        named = {
+            "accuracy %": right.accuracy,
+            "low of accuracy %": right.low,
+            "high of accuracy %": right.high,
+        }
+        return {name: 100 * share for name, share in named.items()}
 
 
 def _walks(plan: dict[str, Any], sample: dict[str, Any]) -> Iterator[tuple[str, Sampling]]:

@@ -153,7 +153,7 @@ def translate_back(
         label = f"the way back from the {name}"
         return running.shared(work, items, translator.batch_size, label)
 
-    identity = {**made_by, "part": items, "states": [seen.digest, begun.digest]}
+    identity = {**made_by, "cycle": settings, "part": items, "states": [seen.digest, begun.digest]}
     with kept(output, identity, speed):
         ways = {name: returned(name, start) for name, start in starts.items()}
         if running.helps(chain.from_iterable(ways.values())):

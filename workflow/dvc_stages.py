@@ -160,7 +160,7 @@ def written() -> str:
     plan = {
         "cmd": [f"{RUN} bridgepipe plan", f"{RUN} python workflow/dvc_stages.py --check"],
         "params": [{"params.yaml": None}],
-        "deps": [f"{SRC}/cli/plan.py", f"{SRC}/config.py", f"{SRC}/params", f"{SRC}/workflow.py", "workflow"],
+        "deps": [f"{SRC}/cli/plan.py", f"{SRC}/config", f"{SRC}/workflow.py", "workflow"],
         "outs": [PLAN],
     }
     groups = grouped(*jobs_of_workflow())

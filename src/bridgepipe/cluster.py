@@ -23,7 +23,8 @@ from typing import Any, TypeVar
 
 import yaml
 
-from bridgepipe import artifacts, launch, locks, yaml_reader, yaml_scalars
+from bridgepipe import artifacts, launch, locks
+from bridgepipe.config import yaml_reader, yaml_scalars
 from bridgepipe.errors import UserError
 from bridgepipe.jobs import unfinished
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bridgepipe import params
+from bridgepipe import config
 from bridgepipe.timesteps import calls, calls_made, respaced
 
 # Seconds of a call for one image. I2SB's network of 256 x 256 pixels does 1.4e10 `_operations`, and an H100
@@ -59,13 +59,13 @@ class Durations:
         return min(max(least, needed) * attempt, self._runtime.longest)
 
     def _images(self, dataset: str, split: str, count: int | None = None) -> int:
-        most = params.most_of(self._datasets[dataset], split)
+        most = config.most_of(self._datasets[dataset], split)
         there = most if most is not None else (TRAINING if split == "train" else HELD_OUT)
         return there if count is None else min(count, there)
 
     def _call(self, e: Any) -> float:
         """Seconds of one call, for one image, of the network that a model describes."""
-        size = params.size_of(self._datasets[e.dataset]) or (1, 1)
+        size = config.size_of(self._datasets[e.dataset]) or (1, 1)
         return PER_CALL + PER_OPERATION * _operations(e.network, size)
 
     def _model(self, e: Any) -> Any:

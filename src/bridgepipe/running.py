@@ -38,7 +38,7 @@ def accelerator(device: str = "auto", precision: Precision | None = None) -> Acc
     """Device and precision of this process, joined with the others that a launcher started.
 
     Args:
-        device: a name of `params.Runtime.device`.
+        device: a name of `config.Runtime.device`.
         precision: of the networks called under ``autocast``, and of the convolutions of a GPU; None: as
             it is.
 

@@ -18,8 +18,9 @@ from typing import Any, NoReturn
 
 import yaml
 
-from bridgepipe import artifacts, asked, cluster, config, listing, locks, params, yaml_reader
-from bridgepipe.config_errors import nearest
+from bridgepipe import artifacts, cluster, config, listing, locks
+from bridgepipe.config import asked, yaml_reader
+from bridgepipe.config.errors import nearest
 from bridgepipe.duration import Durations
 from bridgepipe.errors import UserError
 
@@ -88,11 +89,11 @@ class Pipeline:
 
     def with_stores(self, *stores: str) -> list[str]:
         """Datasets that are prepared as exactly these stores."""
-        return [name for name, d in self.datasets.items() if params.stores_of(d) == stores]
+        return [name for name, d in self.datasets.items() if config.stores_of(d) == stores]
 
     def point_sets(self) -> list[str]:
         """Datasets of points."""
-        return [name for name, d in self.datasets.items() if params.is_points(d)]
+        return [name for name, d in self.datasets.items() if config.is_points(d)]
 
     def trained(self) -> list[str]:
         """Experiments ``method/name`` with a network that is trained here."""
@@ -156,7 +157,7 @@ class Pipeline:
     def _named_files(self, name: str) -> dict[str, str]:
         """Key -> file that an experiment names. Stops the run when one is missing and cannot be made."""
         e = self.experiment(name)
-        named = e.files() if isinstance(e, params.I2SB) else {}
+        named = e.files() if isinstance(e, config.I2SB) else {}
         for key, file in named.items():
             if not self._can_be_had(file):
                 mend = "put it there, or correct the path; `bridgepipe fetch` lists what can be downloaded"
@@ -198,7 +199,7 @@ class Pipeline:
 
     def data(self, dataset: str, split: str) -> str:
         """Store of a split of images, or file of points."""
-        if params.is_points(self.datasets[dataset]):
+        if config.is_points(self.datasets[dataset]):
             return f"data/points/{dataset}/{split}.safetensors"
         return f"data/prepared/{dataset}/{split}.lmdb"
 
@@ -213,7 +214,7 @@ class Pipeline:
         return self.data(self.experiment(name).dataset, "test")
 
     def on_points(self, name: str) -> bool:
-        return params.is_points(self.datasets[self.experiment(name).dataset])
+        return config.is_points(self.datasets[self.experiment(name).dataset])
 
     def threads(self, name: str) -> int:
         """CPU threads of a training. Two networks of points beside each other are twice as fast as one
@@ -325,7 +326,7 @@ class Pipeline:
     def sources(self, name: str, split: str | None = None) -> list[str]:
         """Store of the source images of a paired experiment; [] for the others."""
         e = self.experiment(name)
-        if not isinstance(e, params.I2SB) or not params.is_paired(self.datasets[e.dataset]):
+        if not isinstance(e, config.I2SB) or not config.is_paired(self.datasets[e.dataset]):
             return []
         dataset, split = (e.dataset, split) if split else (e.sampled, e.sample.split)
         return [f"data/prepared/{dataset}/{split}-source.lmdb"]
@@ -393,13 +394,13 @@ class Pipeline:
         The restored split where it is another than the reference, else another split. [] where there is none.
         """
         e = self.experiment(name)
-        model = e.models[1] if isinstance(e, params.ClassTranslation) else name
+        model = e.models[1] if isinstance(e, config.ClassTranslation) else name
         dataset, reference = self.dataset_of(model), e.evaluate.reference
-        restored = self.store(name) if isinstance(e, params.I2SB) else None
+        restored = self.store(name) if isinstance(e, config.I2SB) else None
         if restored not in (None, self.data(dataset, reference)):
             return [str(restored)]
         order = ("test", "val") if reference == "train" else ("train", "test", "val")
-        known = params.splits_of(self.datasets[dataset])
+        known = config.splits_of(self.datasets[dataset])
         return [self.data(dataset, split) for split in order if split in known and split != reference][:1]
 
     def partitions(self, name: str, kind: str) -> list[str]:
@@ -467,7 +468,7 @@ class Pipeline:
         Stops the run when anything that it is made from is missing and cannot be fetched.
         """
         entry = self.datasets[dataset]
-        wanted = params.paths_of(entry)
+        wanted = config.paths_of(entry)
         for path in wanted:
             if not self._can_be_had(path):
                 key = next((k for k in ("subset", "image") if getattr(entry, k, None) == path), "path")
@@ -487,7 +488,7 @@ class Pipeline:
         """
         self.source_of(dataset)
         paths = [
-            p for p in params.read_of(self.datasets[dataset]) if not self._is_fetched(p) and Path(p).exists()
+            p for p in config.read_of(self.datasets[dataset]) if not self._is_fetched(p) and Path(p).exists()
         ]
         if not paths:
             return []

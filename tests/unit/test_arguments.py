@@ -22,7 +22,7 @@ from every_verb import VERBS
 from PIL import Image
 from safetensors.torch import save_file
 
-from bridgepipe import artifacts, cli, config, params, store
+from bridgepipe import artifacts, cli, config, store
 from bridgepipe.cli.outputs import FOLDERS, WHOLE, Guarded, guard, is_written
 from bridgepipe.cli.settings import RUNTIME, read_runtime_file, read_settings
 from bridgepipe.datasets import points
@@ -209,7 +209,7 @@ def test_a_path_to_something_else_is_one_line(
 def test_speed_settings_are_those_that_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The defaults where none are named, and never in place of a file that is not there."""
     monkeypatch.chdir(tmp_path)
-    assert read_runtime_file(RUNTIME) == params.Runtime()
+    assert read_runtime_file(RUNTIME) == config.Runtime()
     with pytest.raises(UserError, match=r"no such file \(runtime\.json\)"):
         read_runtime_file(Path("runtime.json"))
     artifacts.write_json(RUNTIME, {"batch_size": 3})

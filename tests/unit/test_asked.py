@@ -11,8 +11,9 @@ import pytest
 from test_datasets import fill
 from test_nonsense import TEXT
 
-from bridgepipe import artifacts, asked, config, workflow
+from bridgepipe import artifacts, config, workflow
 from bridgepipe.cli.data import prepare
+from bridgepipe.config import asked
 from bridgepipe.errors import UserError
 
 INCEPTION = {"extractor": "inception", "classifier": None}
@@ -87,7 +88,7 @@ def test_what_the_data_lack_stops_preparation(
 ) -> None:
     method, experiment, expected = CASES[case]
     monkeypatch.setattr("bridgepipe.datasets.folder.load_file", lambda *_, **__: pytest.fail("decoded"))
-    monkeypatch.setattr("bridgepipe.params.folders_of", lambda dataset: None)  # not there in the dry run
+    monkeypatch.setattr("bridgepipe.config.data.folders_of", lambda dataset: None)  # not there in the dry run
     fill(tmp_path / "in/cat", 20)
     fill(tmp_path / "in/dog", 20)
     with pytest.raises(UserError, match=expected) as error:
@@ -97,7 +98,7 @@ def test_what_the_data_lack_stops_preparation(
 
 
 def test_data_without_classes_have_none_to_translate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridgepipe.params.folders_of", lambda dataset: None)
+    monkeypatch.setattr("bridgepipe.config.data.folders_of", lambda dataset: None)
     fill(tmp_path / "in", 20)
     with pytest.raises(UserError, match=r"the images have no classes .*mine\.source"):
         prepared(tmp_path, "ddib/classes", {**TRANSLATED, "source": 0, "target": 1, "scales": ["demo"]})

@@ -14,6 +14,7 @@ from sklearn.svm import SVC
 from torch import Tensor, nn
 from vectors import recipe
 
+from bridgepipe.config.boundary import Search
 from bridgepipe.datasets import attributes
 from bridgepipe.errors import UserError
 from bridgepipe.methods import boundary_edit, boundary_fit, boundary_latents, boundary_mixing
@@ -24,7 +25,6 @@ from bridgepipe.methods.boundary_mixing import MixingRow
 from bridgepipe.methods.boundary_sav import read_sav
 from bridgepipe.networks import adm, ddpm
 from bridgepipe.networks.hspace import HSpace
-from bridgepipe.params.boundary import Search
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.rng import ItemNoise

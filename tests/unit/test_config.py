@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from bridgepipe import config, params
+from bridgepipe import config
 from bridgepipe.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -184,8 +184,8 @@ def test_schema_accepts_params_and_refuses_a_typo() -> None:
 
 def of(source: str, **values: Any) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
     """Classes and attributes of a dataset, as far as params.yaml tells them."""
-    dataset = TypeAdapter(params.Dataset).validate_python({"source": source, **values})
-    return params.classes_of(dataset), params.attributes_of(dataset)
+    dataset = TypeAdapter(config.Dataset).validate_python({"source": source, **values})
+    return config.classes_of(dataset), config.attributes_of(dataset)
 
 
 def test_classes_that_the_source_tells() -> None:

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from bridgepipe import progress, running
+from bridgepipe.config import Runtime
 from bridgepipe.errors import UserError
 from bridgepipe.finished import kept
 from bridgepipe.interruption import Interrupted
 from bridgepipe.methods import i2sb
-from bridgepipe.params import Runtime
 from bridgepipe.pixels import to_uint8
 
 SPEED = Runtime(device="cpu", batch_size=4)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bridgepipe import artifacts, params, rng, samplers, training
+from bridgepipe import artifacts, config, rng, samplers, training
 from bridgepipe.cli.common import fields_of, tuples
 from bridgepipe.cli.generate import _walks
 from bridgepipe.cli.models import load_model
@@ -72,20 +72,20 @@ def test_repeats_draw_independent_noise() -> None:
 def test_a_loaded_model_is_the_repeat_of_its_training_seed(tmp_path: Path) -> None:
     network = {"kind": "adm", **ARGUMENTS}
     told = {"dataset": "x", "process": {"T": 50}, "network": network, "train": {"steps": 1, "seed": 2}}
-    settings = params.Model.model_validate(told).stages()["train"]
+    settings = config.Model.model_validate(told).stages()["train"]
     artifacts.write_json(tmp_path / "train.json", settings)
     arguments = {key: tuples(value) for key, value in settings["network"].items() if key != "kind"}
     diffusion = Diffusion(SHAPE, **fields_of(Diffusion, settings["process"]))
     weights = gaussian.network("adm", diffusion, **arguments).state_dict()
     card = {"config": settings, "shape": SHAPE}
     artifacts.save_tensors(tmp_path / "m.safetensors", weights, card)
-    loaded = load_model(tmp_path / "m.safetensors", tmp_path / "train.json", params.Runtime(device="cpu"))
+    loaded = load_model(tmp_path / "m.safetensors", tmp_path / "train.json", config.Runtime(device="cpu"))
     assert loaded.repeat == 2
     with pytest.raises(UserError, match="a model is no guide: it tells no classes"):
-        load_model(tmp_path / "m.safetensors", tmp_path / "train.json", params.Runtime(), guide=True)
+        load_model(tmp_path / "m.safetensors", tmp_path / "train.json", config.Runtime(), guide=True)
     artifacts.write_json(tmp_path / "train.json", {**settings, "method": "guide"})
     with pytest.raises(UserError, match="a guide is no model"):
-        load_model(tmp_path / "m.safetensors", tmp_path / "train.json", params.Runtime())
+        load_model(tmp_path / "m.safetensors", tmp_path / "train.json", config.Runtime())
 
 
 LINEAR = Gaussian(schedules.linear(1000), variance="fixed_small")

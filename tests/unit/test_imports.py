@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "src/bridgepipe"
-BASE = {"errors", "names", "rng", "ilsvrc", "classes", "timesteps", "released", "finite", "asked"}
+BASE = {"errors", "names", "rng", "ilsvrc", "classes", "timesteps", "released", "finite"}
 MATHS = {"torch", "numpy", "math", "bridgepipe"}
 # layer -> layers of bridgepipe that it may import beside itself and BASE
 LAYERS = {
@@ -18,8 +18,9 @@ LAYERS = {
     "networks": {"artifacts"},
     "corruptions": set(),
     "samplers": {"processes"},
-    "datasets": {"listing", "store", "lmdbfile", "storewriter", "artifacts", "corruptions"},
+    "datasets": {"config", "listing", "store", "lmdbfile", "storewriter", "artifacts", "corruptions"},
     "methods": {
+        "config",
         "processes",
         "samplers",
         "networks",
@@ -30,23 +31,18 @@ LAYERS = {
         "artifacts",
         "evaluation",
     },
-    "params": set(),
-    "config_checks": {"params"},
-    "config": {"params", "config_errors", "config_checks", "yaml_reader"},
-    "yaml_reader": {"yaml_scalars"},
-    "duration": {"params"},
+    "config": set(),
+    "duration": {"config"},
     "workflow": {
         "duration",
         "config",
-        "config_errors",
-        "yaml_reader",
-        "params",
         "artifacts",
         "cluster",
         "listing",
         "locks",
     },
 }
+CONFIGURED = {"cli", "cluster", "config", "datasets", "duration", "methods", "workflow"}
 STANDARD = set(sys.stdlib_module_names)
 
 
@@ -100,18 +96,12 @@ def test_nothing_imports_the_engines() -> None:
         assert not roots & {"snakemake", "dvc"}, file
 
 
-def test_only_the_command_line_and_the_workflow_see_the_configuration() -> None:
+def test_the_maths_and_the_stores_know_nothing_of_the_configuration() -> None:
     for file in PACKAGE.rglob("*.py"):
-        if file.parent.name not in ("cli", "params") and file.stem not in (
-            "config",
-            "config_checks",
-            "config_errors",
-            "workflow",
-            "duration",
-        ):
-            assert not own_layers(file) & {"config", "params"}, file
+        layer = file.relative_to(PACKAGE).with_suffix("").parts[0]
+        assert layer in CONFIGURED or "config" not in own_layers(file), file
 
 
-def test_reading_the_workflow_imports_no_torch() -> None:
-    code = "import sys, bridgepipe.workflow; sys.exit('torch' in sys.modules)"
+def test_reading_the_workflow_and_the_configuration_imports_no_torch() -> None:
+    code = "import sys, bridgepipe.config, bridgepipe.workflow; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

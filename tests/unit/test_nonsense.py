@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
-from bridgepipe import config, names, params
+from bridgepipe import config, names
 from bridgepipe.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -75,18 +75,18 @@ GENERIC: dict[Any, list[Any]] = {
     Literal: ["nonsense", "", 2.5, [], {}],
 }
 SECTIONS = {
-    "experiments i2sb jpeg-5": params.I2SB,
-    "experiments model ddpm": params.Model,
-    "experiments guide digits": params.METHODS["guide"],
-    "experiments spd ddim": params.METHODS["spd"],
-    "experiments boundary loop": params.METHODS["boundary"],
-    "experiments ddib/sample moons": params.METHODS["ddib/sample"],
-    "experiments ddib/points moons-checkerboard": params.METHODS["ddib/points"],
-    "experiments ddib/cloud china-rgb": params.METHODS["ddib/cloud"],
-    "experiments ddib/color rgb": params.METHODS["ddib/color"],
-    "experiments ddib/classes 3-8": params.METHODS["ddib/classes"],
-    "runtime": params.Runtime,
-    "extractors digits-classifier": params.data.Extractor,
+    "experiments i2sb jpeg-5": config.I2SB,
+    "experiments model ddpm": config.Model,
+    "experiments guide digits": config.METHODS["guide"],
+    "experiments spd ddim": config.METHODS["spd"],
+    "experiments boundary loop": config.METHODS["boundary"],
+    "experiments ddib/sample moons": config.METHODS["ddib/sample"],
+    "experiments ddib/points moons-checkerboard": config.METHODS["ddib/points"],
+    "experiments ddib/cloud china-rgb": config.METHODS["ddib/cloud"],
+    "experiments ddib/color rgb": config.METHODS["ddib/color"],
+    "experiments ddib/classes 3-8": config.METHODS["ddib/classes"],
+    "runtime": config.Runtime,
+    "extractors digits-classifier": config.data.Extractor,
 }
 
 
@@ -112,7 +112,7 @@ def leaves(model: type[BaseModel], path: str) -> Iterator[tuple[str, list[Any]]]
 FIELDS = {path: kinds for section, model in SECTIONS.items() for path, kinds in leaves(model, section)}
 SOURCES = {
     f"datasets {name} {key}": kinds
-    for name, model in params.SOURCES.items()
+    for name, model in config.SOURCES.items()
     for key, kinds in leaves(model, "")
     for key in [key.strip()]
 }
@@ -779,17 +779,17 @@ def test_measures_of_digits_lie_where_thresholds_may() -> None:
 def test_patches_of_photographs_are_counted_as_they_are_cut(size: int) -> None:
     from bridgepipe.datasets.photos import _patches, _plain
 
-    dataset = params.data.Photos(source="photos", size=size)
+    dataset = config.data.Photos(source="photos", size=size)
     for split, items in _patches(size, None, _plain).items():
-        assert params.most_of(dataset, split) == len(items)
-        assert params.most_of(dataset, split, ["china"]) == sum(item.label == 0 for item in items)
+        assert config.most_of(dataset, split) == len(items)
+        assert config.most_of(dataset, split, ["china"]) == sum(item.label == 0 for item in items)
 
 
 def test_networks_have_about_as_many_parameters_as_told() -> None:
     import torch
 
+    from bridgepipe.config.experiments import parameters
     from bridgepipe.networks import adm, ddpm
-    from bridgepipe.params.experiments import parameters
 
     def about(network: torch.nn.Module) -> Any:
         return pytest.approx(sum(p.numel() for p in network.parameters()), rel=0.05)
@@ -816,7 +816,7 @@ def test_accepted_spectra_give_schedules_that_fall_at_every_step(
 ) -> None:
     import numpy as np
 
-    from bridgepipe.params.gaussian import Noising, frequencies
+    from bridgepipe.config.gaussian import Noising, frequencies
     from bridgepipe.processes import schedules
 
     c1, c2, m = constants
@@ -830,7 +830,7 @@ def test_accepted_spectra_give_schedules_that_fall_at_every_step(
 
 
 def test_what_an_exact_schedule_gives_where_the_published_one_divides_by_zero() -> None:
-    from bridgepipe.params.gaussian import Noising
+    from bridgepipe.config.gaussian import Noising
 
     flat = {"schedule": "shortest_path", "c1": 1.0, "c2": 1.0, "m": 2.0}
     assert "divides by 0" in str(Noising(**flat).contradiction((16, 16)))

@@ -20,7 +20,7 @@ from started import PATIENCE, all_succeed, free_port
 from torch import distributed
 from typer.testing import CliRunner
 
-from bridgepipe import artifacts, cli, interruption, launch, params, running
+from bridgepipe import artifacts, cli, config, interruption, launch, running
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import fid
 from bridgepipe.interruption import RESUME_ME
@@ -135,7 +135,7 @@ def test_accuracy_and_refusal(found: Path) -> None:
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Configurations, images and an untrained model of a tiny experiment."""
     folder = tmp_path_factory.mktemp("stage")
-    experiment = params.I2SB.model_validate(
+    experiment = config.I2SB.model_validate(
         {
             "dataset": "noise",
             "corruption": "jpeg-5",

@@ -26,11 +26,11 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from bridgepipe import datasets
+from bridgepipe.config import data
 from bridgepipe.datasets import celebahq, cifar10
 from bridgepipe.datasets.images import fit
 from bridgepipe.errors import UserError
 from bridgepipe.fetch import fetch, load_sources
-from bridgepipe.params import data as params
 from bridgepipe.store import ImageStore
 
 
@@ -60,11 +60,11 @@ def zipped(path: Path, contents: dict[str, bytes]) -> Path:
 
 def prepare(source: str, out: Path, **arguments: Any) -> dict[str, ImageStore]:
     """The stores, made with the settings that params.yaml would give."""
-    dataset = TypeAdapter(params.Dataset).validate_python({"source": source, **arguments})
+    dataset = TypeAdapter(data.Dataset).validate_python({"source": source, **arguments})
     settings = {k: v for k, v in dataset.model_dump(mode="json").items() if v is not None}
     datasets.prepare(out_dir=out, **settings, progress=False)
-    assert {file.stem for file in out.iterdir()} == set(params.stores_of(dataset))
-    return {split: ImageStore(out / f"{split}.lmdb") for split in params.splits_of(dataset)}
+    assert {file.stem for file in out.iterdir()} == set(data.stores_of(dataset))
+    return {split: ImageStore(out / f"{split}.lmdb") for split in data.splits_of(dataset)}
 
 
 def refusal(source: str, out: Path, **arguments: Any) -> str:
@@ -225,7 +225,7 @@ def test_cifar10_is_fetched_with_its_published_md5(tmp_path, served):
     md5 = hashlib.md5(whole, usedforsecurity=False).hexdigest()
     tiny = {"cifar10/archive": replace(published, urls=urls, md5=md5, size=None, sha256=None)}
     archive = fetch("cifar10/archive", tmp_path / "data", sources=tiny, progress=False)
-    assert str(archive.relative_to(tmp_path)) == params.Cifar10(source="cifar10").path == cifar10.ARCHIVE
+    assert str(archive.relative_to(tmp_path)) == data.Cifar10(source="cifar10").path == cifar10.ARCHIVE
     assert archive.with_name(archive.name + ".bad").exists()
     assert len(prepare("cifar10", tmp_path / "out", path=str(archive))["test"]) == 5
     with pytest.raises(UserError, match=r"its md5 is .*, published is c58f30108f718f92721af3b95e74349a"):
@@ -514,34 +514,34 @@ def test_lsun_that_cannot_be_used(tmp_path):
 # params.yaml
 
 
-def section(**values: Any) -> params.Strict:
-    return TypeAdapter(params.Dataset).validate_python(values)
+def section(**values: Any) -> data.Strict:
+    return TypeAdapter(data.Dataset).validate_python(values)
 
 
 def test_what_every_source_is_made_from():
     church = section(source="lsun", path="data/raw/lsun", category="church_outdoor")
-    assert params.paths_of(church) == [
+    assert data.paths_of(church) == [
         "data/raw/lsun/church_outdoor_train_lmdb/data.mdb",
         "data/raw/lsun/church_outdoor_val_lmdb/data.mdb",
     ]
     published = {f"data/{source.path}" for source in load_sources().values()}
     for source in ("cifar10", "celebahq", "afhq"):
-        assert set(params.paths_of(section(source=source))) <= published
-    assert params.paths_of(section(source="colors", image="china")) == []
-    assert params.paths_of(section(source="colors", image="mine.jpg")) == ["mine.jpg"]
-    assert params.paths_of(section(source="points", domain="moons")) == []
+        assert set(data.paths_of(section(source=source))) <= published
+    assert data.paths_of(section(source="colors", image="china")) == []
+    assert data.paths_of(section(source="colors", image="mine.jpg")) == ["mine.jpg"]
+    assert data.paths_of(section(source="points", domain="moons")) == []
 
 
 def test_points_have_splits_and_no_stores():
     for dataset in (section(source="points", domain="moons"), section(source="colors", image="flower")):
-        assert params.is_points(dataset)
-        assert params.splits_of(dataset) == ("train", "test")
-        assert params.stores_of(dataset) == ()
-    assert not params.is_points(section(source="cifar10"))
+        assert data.is_points(dataset)
+        assert data.splits_of(dataset) == ("train", "test")
+        assert data.stores_of(dataset) == ()
+    assert not data.is_points(section(source="cifar10"))
 
 
 def test_every_source_of_the_params_can_be_prepared():
-    assert set(datasets.SOURCES) == set(params.SOURCES)
+    assert set(datasets.SOURCES) == set(data.SOURCES)
 
 
 @pytest.mark.parametrize(

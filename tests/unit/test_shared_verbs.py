@@ -19,7 +19,7 @@ from every_verb import VERBS
 from started import all_succeed, free_port
 from torch import nn
 
-from bridgepipe import artifacts, cli, finished, params
+from bridgepipe import artifacts, cli, config, finished
 from bridgepipe.cli import models
 from bridgepipe.datasets import points as point_sets
 from bridgepipe.datasets.images import write_png
@@ -65,7 +65,7 @@ def save(folder: Path, settings: dict[str, Any], network: nn.Module, **card: Any
 def save_model(folder: Path, classes: list[str] | None) -> None:
     network = {"kind": "adm", **NETWORK}
     told = {"dataset": "noise", "conditional": bool(classes), "network": network, "train": STEPS}
-    settings = params.Model.model_validate(told).stages()["train"]
+    settings = config.Model.model_validate(told).stages()["train"]
     diffusion = models.diffusion_of(settings, (3, 16, 16), {})
     arguments = {k: models.tuples(v) for k, v in settings["network"].items() if k != "kind"}
     made = gaussian.network("adm", diffusion, len(classes) if classes else None, **arguments)
@@ -76,7 +76,7 @@ def translations(folder: Path) -> None:
     ends = {"source": "dark", "target": "light", "source_model": "conditional", "evaluate": EVALUATE}
     published = {"solver": "ddim", "grid": "ddib", "respacing": "4", "clip_decode": True}
     for name, sample in {"": {"respacing": "log_snr 4"}, "-published": published}.items():
-        e = params.ClassTranslation.model_validate({**ends, "sample": sample, "cycle": 8})
+        e = config.ClassTranslation.model_validate({**ends, "sample": sample, "cycle": 8})
         artifacts.write_json(folder / f"translate{name}.json", e.stages()["sample"])
         artifacts.write_json(folder / f"cycle{name}.json", e.stages()["cycle"])
         artifacts.write_json(folder / "evaluate-translation.json", e.stages()["evaluate"])
@@ -93,8 +93,8 @@ def boundaries(folder: Path) -> None:
         "search": {"images": 14},
         "evaluate": {"extractor": "small", "judge": {"steps": 6, "batch_size": 8}},
     }
-    e = params.BoundarySearch.model_validate({**told, "edit": edit})
-    samples = params.BoundarySearch.model_validate(
+    e = config.BoundarySearch.model_validate({**told, "edit": edit})
+    samples = config.BoundarySearch.model_validate(
         {**told, "edit": {**edit, "source": "samples", "eta": 1.0}}
     )
     for stage, settings in e.stages().items():
@@ -105,7 +105,7 @@ def boundaries(folder: Path) -> None:
 
 def studies(folder: Path) -> None:
     study = {"nfe": (3,), "count": 8}
-    e = params.I2SB.model_validate(
+    e = config.I2SB.model_validate(
         {
             "dataset": "noise",
             "corruption": "jpeg-5",
@@ -121,12 +121,12 @@ def studies(folder: Path) -> None:
     artifacts.write_json(folder / "config/restore.json", e.stages()["sample"])
     artifacts.write_json(folder / "config/study.json", e.stages()["study"])
     artifacts.write_json(folder / "config/measure.json", e.stages()["evaluate"])
-    samples = params.Generation.model_validate(
+    samples = config.Generation.model_validate(
         {"model": "plain", "evaluate": {"extractor": "small"}, "study": study}
     )
     artifacts.write_json(folder / "config/study-samples.json", samples.stages()["study"])
     generate = {"nfe": 2, "count": 10, "seed": 0}
-    drawn = params.Generation.model_validate(
+    drawn = config.Generation.model_validate(
         {"model": "plain", "sample": generate, "evaluate": {"extractor": "small"}}
     )
     artifacts.write_json(folder / "config/generate.json", drawn.stages()["sample"])
@@ -149,7 +149,7 @@ def photos(folder: Path, images: ImageStore) -> None:
 def points(folder: Path) -> None:
     """Two batches and a bit."""
     walk = {"solver": "ddim", "nfe": 3, "spacing": "log_snr", "grid": "exact"}
-    domain = params.PointModel.model_validate({"dataset": "moons", "train": STEPS}).stages()["train"]
+    domain = config.PointModel.model_validate({"dataset": "moons", "train": STEPS}).stages()["train"]
     arguments = {k: v for k, v in domain["network"].items() if k != "kind"}
     diffusion = models.diffusion_of(domain, (2,), {})
     save(folder / "points", domain, gaussian.network("points", diffusion, **arguments), shape=[2])

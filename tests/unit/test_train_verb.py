@@ -15,8 +15,8 @@ import torch
 from typer.testing import CliRunner, Result
 
 from bridgepipe import artifacts, cli, closure, corruptions
+from bridgepipe.config import I2SB
 from bridgepipe.methods import i2sb
-from bridgepipe.params import I2SB
 from bridgepipe.store import writer
 
 NETWORK = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": [1], "attention_resolutions": []}

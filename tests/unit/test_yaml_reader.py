@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bridgepipe import config, workflow, yaml_reader
+from bridgepipe import config, workflow
+from bridgepipe.config import yaml_reader
 from bridgepipe.errors import UserError
 
 ROOT = Path(__file__).parents[2]

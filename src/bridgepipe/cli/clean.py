@@ -17,9 +17,10 @@ from typing import Any
 
 import typer
 
-from bridgepipe import artifacts, asked, cluster, listing, params, provenance, workflow
+from bridgepipe import artifacts, cluster, listing, provenance, workflow
 from bridgepipe import config as configuration
 from bridgepipe.cli.common import File
+from bridgepipe.config import asked
 from bridgepipe.errors import UserError
 
 app = typer.Typer()
@@ -88,7 +89,7 @@ class _Makeable:
     def _named(self) -> set[Path]:
         """Files that params.yaml names as what something is made from."""
         files = [f for e in self.resolved.experiments.values() for f in _files_of(e)]
-        data = [path for d in self.resolved.params.datasets.values() for path in params.paths_of(d)]
+        data = [path for d in self.resolved.params.datasets.values() for path in configuration.paths_of(d)]
         return {Path(path).resolve() for path in (*files, *data)}
 
     def maker(self, path: Path) -> tuple[str, Mapping[str, str]] | None:
@@ -130,7 +131,7 @@ class _Makeable:
         """Whether the dataset and the extractor are here, or what they are made from."""
         files: list[str] = []
         if dataset := wildcards.get("dataset"):
-            files += params.paths_of(self.resolved.params.datasets[dataset])
+            files += configuration.paths_of(self.resolved.params.datasets[dataset])
         if name := wildcards.get("extractor"):
             extractor = self.resolved.params.extractors[name]
             if extractor.dataset is not None:
@@ -149,7 +150,7 @@ def _resumable(full: str) -> bool:
 
 def _files_of(experiment: Any) -> list[str]:
     """Files that an experiment names."""
-    return list(experiment.files().values()) if isinstance(experiment, params.I2SB) else []
+    return list(experiment.files().values()) if isinstance(experiment, configuration.I2SB) else []
 
 
 def _makers(params: Path) -> Makers:

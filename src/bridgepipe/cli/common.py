@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bridgepipe import artifacts, launch, params, provenance
+from bridgepipe import artifacts, launch, provenance
+from bridgepipe import config as configuration
 from bridgepipe.cli.settings import RUNTIME as RUNTIME
 from bridgepipe.cli.settings import read_runtime_file, read_settings
-from bridgepipe.config_errors import nearest
+from bridgepipe.config.errors import nearest
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ BITS = ("device", "precision", "compile", "channels_last", "batch_size", "microb
 STAGES = ("method", "dataset", "network", "train", "sample", "evaluate", "study")
 
 
-def read_runtime(path: Path, threads: int | None = None) -> params.Runtime:
+def read_runtime(path: Path, threads: int | None = None) -> configuration.Runtime:
     """The runtime section; also sets the number of CPU threads of this process."""
     import torch
 
@@ -43,12 +44,12 @@ def read_runtime(path: Path, threads: int | None = None) -> params.Runtime:
     return runtime
 
 
-def _claim_gpus(runtime: params.Runtime, count: int) -> None:
+def _claim_gpus(runtime: configuration.Runtime, count: int) -> None:
     if runtime.device in ("auto", "cuda"):
         launch.claim_gpus(count)
 
 
-def read_shared_runtime(path: Path, threads: int | None, processes: int | None) -> params.Runtime:
+def read_shared_runtime(path: Path, threads: int | None, processes: int | None) -> configuration.Runtime:
     """`read_runtime` of a verb whose work is shared: what follows happens in every process.
 
     Raises:
@@ -112,7 +113,9 @@ def open_sources(path: Path | None, images: Any) -> ImageStore | None:
     return sources
 
 
-def load_restorer(model: Path, train_config: Path, problem: Problem, runtime: params.Runtime) -> Restorer:
+def load_restorer(
+    model: Path, train_config: Path, problem: Problem, runtime: configuration.Runtime
+) -> Restorer:
     """A trained network, refused when it was trained under another configuration, or for another problem."""
     from bridgepipe.methods import i2sb
     from bridgepipe.networks import published
@@ -148,7 +151,7 @@ def _same_problem(trained: dict[str, Any], problem: Problem, model: Path) -> Non
             raise UserError(what, model, "give the network of this experiment")
 
 
-def load_extractor(configuration: Path, weights: Path, runtime: params.Runtime) -> Extractor:
+def load_extractor(configuration: Path, weights: Path, runtime: configuration.Runtime) -> Extractor:
     from bridgepipe import running
     from bridgepipe.evaluation import features
 

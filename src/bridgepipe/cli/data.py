@@ -22,7 +22,8 @@ def prepare(
     source: Annotated[Path | None, typer.Argument(help="listing of the files that are to be read")] = None,
 ) -> None:
     """Turn a source of images into one store per split."""
-    from bridgepipe import artifacts, asked, datasets, listing
+    from bridgepipe import artifacts, datasets, listing
+    from bridgepipe.config import asked
 
     settings = read_settings(config)
     if source is not None:

@@ -14,8 +14,8 @@ from bridgepipe.cli.boundary import SPACES, open_model, space_of
 from bridgepipe.cli.boundary_edits import DRAW, digests, editing_of
 from bridgepipe.cli.common import RUNTIME, Runtime, Threads, read_runtime
 from bridgepipe.cli.settings import read_settings
+from bridgepipe.config.boundary import Edit, Inversion
 from bridgepipe.errors import UserError
-from bridgepipe.params.boundary import Edit, Inversion
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridgepipe import artifacts, closure, ilsvrc, params
+from bridgepipe import artifacts, closure, ilsvrc
+from bridgepipe import config as configuration
 from bridgepipe.classes import trained_classes
 from bridgepipe.cli.common import fields_of, open_sources, problem_of, tuples
 from bridgepipe.cli.settings import read_settings
@@ -174,7 +175,7 @@ def shape_of(data: Any) -> tuple[int, ...]:
     return (3, *data.image_size) if hasattr(data, "image_size") else (data.dim,)
 
 
-def load_model(model: Path, train_config: Path, runtime: params.Runtime, guide: bool = False) -> Model:
+def load_model(model: Path, train_config: Path, runtime: configuration.Runtime, guide: bool = False) -> Model:
     """A trained Gaussian model, or a guide.
 
     Args:

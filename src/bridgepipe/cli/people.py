@@ -23,7 +23,7 @@ from bridgepipe.cli.common import (
     sampling_of,
 )
 from bridgepipe.cli.settings import read_settings
-from bridgepipe.params import paths_of
+from bridgepipe.config import paths_of
 
 app = typer.Typer()
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from bridgepipe import artifacts, params
+from bridgepipe import artifacts
+from bridgepipe import config as configuration
 from bridgepipe.artifacts import Named
 from bridgepipe.errors import UserError
 
@@ -31,16 +32,16 @@ def read_settings(path: str | Path) -> Named:
     return content
 
 
-def read_runtime_file(path: Path) -> params.Runtime:
+def read_runtime_file(path: Path) -> configuration.Runtime:
     """The file of speed settings; defaults where nobody gave one and the workflow has written none.
 
     Raises:
         UserError: missing, damaged, or other settings.
     """
     if path == RUNTIME and not os.path.lexists(path):
-        return params.Runtime()
+        return configuration.Runtime()
     try:
-        return params.Runtime.model_validate(artifacts.read_json(path))
+        return configuration.Runtime.model_validate(artifacts.read_json(path))
     except ValidationError as e:
         first = e.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"])) or "all of it"

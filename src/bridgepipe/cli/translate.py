@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bridgepipe import params
+from bridgepipe import config as configuration
 from bridgepipe.classes import Label, brief, name_of, number_of, numbers_in
 from bridgepipe.cli.common import (
     RUNTIME,
@@ -191,7 +191,11 @@ def _starts(seen: ImageStore, kept: ImageStore) -> dict[str, Start]:
 
 
 def load_translator(
-    settings: dict[str, Any], source: Path, target: Path | None, guide: Path | None, speed: params.Runtime
+    settings: dict[str, Any],
+    source: Path,
+    target: Path | None,
+    guide: Path | None,
+    speed: configuration.Runtime,
 ) -> Translator:
     """The models at work, and the classes as they number them."""
     from bridgepipe.methods.ddib import Translation, Translator
@@ -242,7 +246,7 @@ def class_of(label: Label, model: Model, images: ImageStore) -> str | None:
     return name_of(label, model.class_names or images.classes)
 
 
-def _load(folder: Path, speed: params.Runtime, guide: bool = False) -> Model:
+def _load(folder: Path, speed: configuration.Runtime, guide: bool = False) -> Model:
     return load_model(folder / "model.safetensors", folder / "config/train.json", speed, guide)
 
 

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from PIL import UnidentifiedImageError
 
-from bridgepipe import asked, store
+from bridgepipe import store
 from bridgepipe.artifacts import digest_of
+from bridgepipe.config import asked
 from bridgepipe.errors import UserError
 from bridgepipe.listing import NOWHERE
 

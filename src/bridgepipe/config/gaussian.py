@@ -7,8 +7,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from bridgepipe.names import Drawn, Sampler, Spacing
-from bridgepipe.params.common import (
+from bridgepipe.config.experiments import (
+    Distribution,
+    Network,
+    Recipe,
+    listed,
+    parameters,
+    too_large,
+    too_small,
+)
+from bridgepipe.config.values import (
     Blocks,
     Calls,
     Distinct,
@@ -24,15 +32,7 @@ from bridgepipe.params.common import (
     Variant,
     Width,
 )
-from bridgepipe.params.experiments import (
-    Distribution,
-    Network,
-    Recipe,
-    listed,
-    parameters,
-    too_large,
-    too_small,
-)
+from bridgepipe.names import Drawn, Sampler, Spacing
 
 Constant = Annotated[float, Field(gt=0, le=1e6)]
 

@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from bridgepipe.names import DIGIT_MEASURES
-from bridgepipe.params.common import (
+from bridgepipe.config.values import (
     Ask,
     Batch,
     Cost,
@@ -26,6 +25,7 @@ from bridgepipe.params.common import (
     Written,
     optional,
 )
+from bridgepipe.names import DIGIT_MEASURES
 from bridgepipe.timesteps import truncated
 
 Solver = Literal["ddim", "heun", "multistep2", "multistep3"]

@@ -1,6 +1,6 @@
 """params.yaml resolved: merging, checking, and what each stage reads.
 
-With the models of `bridgepipe.params` this is the only truth about the
+With the models in the files beside it this is the only truth about the
 configuration. The JSON schema that editors use is generated from them, the
 workflow validates through them, and the file of each stage holds exactly the
 values that the stage reads, so an edit re-runs those stages and nothing else.
@@ -15,13 +15,14 @@ from typing import Annotated, Any, NoReturn
 
 from pydantic import Field
 
-from bridgepipe import config_checks, yaml_reader
-from bridgepipe.asked import FILE, Asked
-from bridgepipe.config_errors import nearest, validated
+from bridgepipe.config import checks, yaml_reader
+from bridgepipe.config.asked import FILE, Asked
+from bridgepipe.config.data import paths_of, splits_of
+from bridgepipe.config.errors import nearest, validated
+from bridgepipe.config.methods import METHODS, Params
+from bridgepipe.config.values import Distinct, Strict
+from bridgepipe.config.yaml_reader import KeyPath, Places
 from bridgepipe.errors import UserError
-from bridgepipe.params import METHODS, Params, Strict, paths_of, splits_of
-from bridgepipe.params.common import Distinct
-from bridgepipe.yaml_reader import KeyPath, Places
 
 PLAN = "results/plan"
 RUNTIME = "results/config/runtime.json"
@@ -79,7 +80,7 @@ class Resolved:
         for name, extractor in self.params.extractors.items():
             if extractor.dataset is not None:
                 self._known(("extractors", name, "dataset"), extractor.dataset, self.params.datasets)
-            for problem in config_checks.extractor_problems(extractor, self.params.datasets):
+            for problem in checks.extractor_problems(extractor, self.params.datasets):
                 self._refuse(problem, self.places.at("extractors", name, *problem.key.split(".")))
         at = {scale: self._merged(scale) for scale in self.params.scales}
         for scale in at:
@@ -178,8 +179,8 @@ class Resolved:
             of = dataset or f"model/{experiment.model}"
             of = resolved[of].dataset if of in resolved else of
             self._known(self.at(full, place, scale), split, splits_of(self.params.datasets[of]))
-        defined = config_checks.Defined(self.params.datasets, self.params.extractors, resolved)
-        for problem in config_checks.problems(full, experiment, self._own(full), defined):
+        defined = checks.Defined(self.params.datasets, self.params.extractors, resolved)
+        for problem in checks.problems(full, experiment, self._own(full), defined):
             self._refuse(problem, self.at(full, problem.key, scale))
 
     def _with_scales(self, error: UserError, full: str, at: Mapping[str, Merged], scale: str) -> UserError:
@@ -206,7 +207,7 @@ class Resolved:
         every = (*merged.fitting, *merged.unfit)
         return [other.rsplit("/", 1)[1] for other in every if other.rsplit("/", 1)[0] == section]
 
-    def _refuse(self, problem: config_checks.Problem, where: str) -> NoReturn:
+    def _refuse(self, problem: checks.Problem, where: str) -> NoReturn:
         mend = nearest(problem.value, problem.names) if problem.names else problem.mend
         raise UserError(problem.what, where, mend)
 

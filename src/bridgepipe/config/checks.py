@@ -1,6 +1,6 @@
 """What does not go together in params.yaml: experiments with the data, models and extractors that they name.
 
-The limits of single values stand in `bridgepipe.params`; here is what takes two sections to see. What only
+The limits of single values stand in `bridgepipe.config`; here is what takes two sections to see. What only
 data can tell, such as the classes of an own folder, is left to the jobs that read them.
 """
 
@@ -10,15 +10,17 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bridgepipe import classes, ilsvrc, names, params
+from bridgepipe import classes, ilsvrc, names
+from bridgepipe.config import data
+from bridgepipe.config.boundary import BoundarySearch
+from bridgepipe.config.data import ColorCloud, Digits, Folder, Pairs
+from bridgepipe.config.ddib import ClassTranslation
+from bridgepipe.config.experiments import I2SB
+from bridgepipe.config.gaussian import Generation, Guide, Model
+from bridgepipe.config.points import ColorTransfer, Domain, PointModel, PointTranslation, PointWalk
+from bridgepipe.config.unread import unread
+from bridgepipe.config.values import Strict
 from bridgepipe.errors import UserError
-from bridgepipe.params import ClassTranslation, Strict
-from bridgepipe.params.boundary import BoundarySearch
-from bridgepipe.params.data import ColorCloud, Digits, Folder, Pairs
-from bridgepipe.params.experiments import I2SB
-from bridgepipe.params.gaussian import Generation, Guide, Model
-from bridgepipe.params.points import ColorTransfer, Domain, PointModel, PointTranslation, PointWalk
-from bridgepipe.params.unread import unread
 from bridgepipe.released import WEIGHTS
 from bridgepipe.timesteps import respaced, truncated, visited
 
@@ -87,13 +89,13 @@ def extractor_problems(extractor: Any, datasets: Mapping[str, Strict]) -> Proble
     if extractor.dataset is None:
         return
     dataset = datasets[extractor.dataset]
-    known = params.classes_of(dataset)
-    if params.is_points(dataset):
+    known = data.classes_of(dataset)
+    if data.is_points(dataset):
         yield Problem("dataset", f"{extractor.dataset} is points", "name a dataset of images")
     elif known is not None and len(known) < 2:
         mend = "name a dataset with at least two classes"
         yield Problem("dataset", f"{extractor.dataset} has {len(known) or 'no'} classes", mend)
-    elif missing := {"train", "val"} - set(params.splits_of(dataset)):
+    elif missing := {"train", "val"} - set(data.splits_of(dataset)):
         mend = "a classifier is trained on train and tested on val"
         yield Problem("dataset", f"{extractor.dataset} has no split {min(missing)}", mend)
 
@@ -108,14 +110,14 @@ def _kinds(e: Any, defined: Defined) -> Problems:
         if section != "datasets":
             continue
         dataset = defined.datasets[name]
-        found = dataset.model_dump()["source"] if params.is_points(dataset) else "images"
+        found = dataset.model_dump()["source"] if data.is_points(dataset) else "images"
         if found != wanted:
             yield Problem(key, f"{name} is {found}, not {wanted}", f"name a dataset of {wanted}")
 
 
 def _size(key: str, dataset: str, wanted: tuple[int, int] | None, defined: Defined) -> Problems:
     """A dataset whose images have another size."""
-    size = params.size_of(defined.datasets[dataset])
+    size = data.size_of(defined.datasets[dataset])
     if size is not None and wanted is not None and size != wanted:
         what = f"images of {dataset} have {_pixels(size)}, not {_pixels(wanted)}"
         yield Problem(key, what, "name data of one size")
@@ -129,7 +131,7 @@ def _at_most(
     key: str, count: int | None, dataset: Strict, split: str, some: Collection[str] | None = None
 ) -> Problems:
     """More items than a split, or some classes in it, have."""
-    most = params.most_of(dataset, split, some)
+    most = data.most_of(dataset, split, some)
     if count is not None and most is not None and count > most:
         of = "" if some is None else f" that are {classes.brief(sorted(some))}"
         yield Problem(key, f"{count} of the {most} items of split {split}{of}", f"take at most {most}")
@@ -145,7 +147,7 @@ def _refused(key: str, call: Callable[[], object], where: str = "") -> Problems:
 
 def _extractors(e: Any, dataset: Strict, defined: Defined) -> Problems:
     """Extractors that were made for other images, for images of another size, or that know no classes."""
-    size = params.size_of(dataset)
+    size = data.size_of(dataset)
     yield from _same_pictures(e.evaluate.extractor, dataset, defined)
     for key in ("extractor", "classifier"):
         name = getattr(e.evaluate, key, None)
@@ -155,7 +157,7 @@ def _extractors(e: Any, dataset: Strict, defined: Defined) -> Problems:
         if key == "classifier" and extractor.kind == "inception":
             yield Problem(f"evaluate.{key}", "inception tells no classes", "name a classifier, or resnet50")
         if extractor.dataset is not None:
-            trained = params.size_of(defined.datasets[extractor.dataset])
+            trained = data.size_of(defined.datasets[extractor.dataset])
             if trained and size and trained != size:
                 what = f"{name} was trained on {_pixels(trained)}, the images have {_pixels(size)}"
                 yield Problem(f"evaluate.{key}", what, "name one that was trained on images of this size")
@@ -168,11 +170,11 @@ def _same_pictures(name: str, dataset: Strict, defined: Defined) -> Problems:
     if trained is None:
         return
     mend = "name a classifier that is trained on these images, or inception"
-    if params.pictures_of(trained) != params.pictures_of(dataset):
+    if data.pictures_of(trained) != data.pictures_of(dataset):
         what = f"{name} was trained on {extractor.dataset}, which holds other pictures"
         yield Problem("evaluate.extractor", what, mend)
     else:
-        yield from _knows("evaluate.extractor", name, params.classes_of(dataset), defined, mend)
+        yield from _knows("evaluate.extractor", name, data.classes_of(dataset), defined, mend)
 
 
 def _knows(
@@ -183,7 +185,7 @@ def _knows(
     if extractor is None or wanted is None or extractor.kind == "inception":
         return
     trained = None if extractor.dataset is None else defined.datasets[extractor.dataset]
-    known = tuple(ilsvrc.classes()) if trained is None else params.classes_of(trained)
+    known = tuple(ilsvrc.classes()) if trained is None else data.classes_of(trained)
     mend = mend or "name a classifier of these classes, or null"
     if not wanted:
         yield Problem(key, f"the images have no classes, {name} tells some", mend)
@@ -194,14 +196,14 @@ def _knows(
 
 def _classified(name: str | None, dataset: Strict, defined: Defined) -> Problems:
     """A classifier that does not know the classes of images that it is to name."""
-    key, wanted = "evaluate.classifier", params.classes_of(dataset)
+    key, wanted = "evaluate.classifier", data.classes_of(dataset)
     yield from _knows(key, name, wanted, defined)
     folders = _folders(dataset, defined)
     if name is None or folders is None:
         return
     extractor = defined.extractors[name]
     trained = None if extractor.dataset is None else defined.datasets[extractor.dataset]
-    known = ilsvrc.classes() if trained is None else params.classes_of(trained)
+    known = ilsvrc.classes() if trained is None else data.classes_of(trained)
     if known and not set(folders) & set(known):
         shown = classes.brief(folders) or "none"
         what = f"{name} knows the classes {classes.brief(known)}, the folders of the images are {shown}"
@@ -210,14 +212,14 @@ def _classified(name: str | None, dataset: Strict, defined: Defined) -> Problems
 
 def _folders(dataset: Strict, defined: Defined) -> tuple[str, ...] | None:
     """Names of an own folder's folders, its classes among them; None of other data, or not there yet."""
-    if params.classes_of(dataset) is not None:
+    if data.classes_of(dataset) is not None:
         return None
-    folders = params.folders_of(dataset)
+    folders = data.folders_of(dataset)
     return None if folders is None else tuple(sorted(folders))
 
 
 def _labelled(key: str, name: str, defined: Defined) -> Problems:
-    known = params.classes_of(defined.datasets[name])
+    known = data.classes_of(defined.datasets[name])
     if known is None and _folders(defined.datasets[name], defined) == ():
         known = ()
     if known is not None and len(known) < 2:
@@ -226,7 +228,7 @@ def _labelled(key: str, name: str, defined: Defined) -> Problems:
 
 def _trained_size(e: Any, dataset: str, defined: Defined) -> Problems:
     """A network that images of this size don't fit."""
-    size = params.size_of(defined.datasets[dataset])
+    size = data.size_of(defined.datasets[dataset])
     if size is None:
         return
     if getattr(e.network, "kind", "") == "ddpm" and size[0] != size[1]:
@@ -240,12 +242,12 @@ def _trained_size(e: Any, dataset: str, defined: Defined) -> Problems:
 
 def _i2sb(e: I2SB, defined: Defined) -> Problems:
     dataset, sampled = defined.datasets[e.dataset], defined.datasets[e.sampled]
-    if params.is_paired(dataset) != (e.corruption == names.PAIRED):
+    if data.is_paired(dataset) != (e.corruption == names.PAIRED):
         mend = "corruption: paired goes with a dataset of pairs (pairs, photo-edges), and only with one"
         yield Problem("corruption", f"corruption is '{e.corruption}'", mend)
-    if params.is_paired(dataset) != params.is_paired(sampled):
+    if data.is_paired(dataset) != data.is_paired(sampled):
         yield Problem("sample.dataset", "one dataset is pairs, the other is not", "name two of one kind")
-    size = params.size_of(dataset)
+    size = data.size_of(dataset)
     if size is not None and (found := e.contradiction(size)):
         yield Problem(found[0], found[1], "take images of another size, or change it")
     yield from _size("sample.dataset", e.sampled, size, defined)
@@ -258,7 +260,7 @@ def _i2sb(e: I2SB, defined: Defined) -> Problems:
 
 def _model(e: Model | Guide, defined: Defined) -> Problems:
     yield from _trained_size(e, e.dataset, defined)
-    size = params.size_of(defined.datasets[e.dataset])
+    size = data.size_of(defined.datasets[e.dataset])
     if size is not None and (what := e.process.contradiction(size)):
         mend = "take c1, c2 and m nearer to the published 1.59, 0.0086 and 2, or variant: exact"
         yield Problem("process.c1", what, mend)
@@ -283,7 +285,7 @@ def _calls(key: str, T: int, solver: str, nfe: int, spacing: str, **way: Any) ->
 def _translation(e: ClassTranslation, defined: Defined) -> Problems:
     source, target = (defined.experiments[name] for name in e.models)
     images = e.sample.dataset or source.dataset
-    size = params.size_of(defined.datasets[images])
+    size = data.size_of(defined.datasets[images])
     if what := e.contradiction(defined.experiments):
         yield Problem("", what, "make them agree, or name another model")
     yield from _size("source_model", source.dataset, size, defined)
@@ -297,7 +299,7 @@ def _translation(e: ClassTranslation, defined: Defined) -> Problems:
         yield from _same_class("source", e.source, images, source.dataset, defined)
     if guide is not None and e.sample.guidance == "classifier":
         yield from _size("guide", guide.dataset, size, defined)
-        a, b = (params.classes_of(defined.datasets[name]) for name in (guide.dataset, target.dataset))
+        a, b = (data.classes_of(defined.datasets[name]) for name in (guide.dataset, target.dataset))
         if a is not None and b and (name := _name_of(e.target, b)) is not None and name not in a:
             what = f"{guide.dataset} of the guide has no class '{name}', which {target.dataset} has"
             yield Problem("guide", what, "name a guide that knows the target's class")
@@ -305,7 +307,7 @@ def _translation(e: ClassTranslation, defined: Defined) -> Problems:
     yield from _label(e, defined)
     yield from _respacing(e, source.process.T)
     dataset, split = defined.datasets[images], e.sample.split
-    name = _name_of(e.source, params.classes_of(dataset))
+    name = _name_of(e.source, data.classes_of(dataset))
     for key, count in (("sample.count", e.sample.count), ("cycle", e.cycle)):
         yield from _at_most(key, count, dataset, split, None if name is None else (name,))
     yield from _extractors(e, defined.datasets[target.dataset], defined)
@@ -313,7 +315,7 @@ def _translation(e: ClassTranslation, defined: Defined) -> Problems:
 
 def _class_of(key: str, label: Label, dataset: str, defined: Defined) -> Problems:
     """A class that a dataset does not have, by its name or its number."""
-    known = params.classes_of(defined.datasets[dataset])
+    known = data.classes_of(defined.datasets[dataset])
     folders = _folders(defined.datasets[dataset], defined)
     if label is not None and folders is not None and str(label) not in folders:
         if not str(label).isdecimal():
@@ -334,7 +336,7 @@ def _class_of(key: str, label: Label, dataset: str, defined: Defined) -> Problem
 
 
 def _classes(dataset: str, defined: Defined) -> tuple[str, ...] | None:
-    return params.classes_of(defined.datasets[dataset])
+    return data.classes_of(defined.datasets[dataset])
 
 
 def _name_of(label: Label, known: Sequence[str] | None) -> str | None:
@@ -347,7 +349,7 @@ def _name_of(label: Label, known: Sequence[str] | None) -> str | None:
 
 def _same_class(key: str, label: Label, images: str, trained: str, defined: Defined) -> Problems:
     """A number that means one class of the images and another of the model."""
-    a, b = (params.classes_of(defined.datasets[name]) for name in (images, trained))
+    a, b = (data.classes_of(defined.datasets[name]) for name in (images, trained))
     if label is not None and a and b and classes.name_of(label, a) != classes.name_of(label, b):
         yield Problem(key, f"class {label} is not the same in {images} and {trained}", "give it by its name")
 
@@ -406,7 +408,7 @@ def _boundary(e: BoundarySearch, defined: Defined) -> Problems:
     model, dataset = defined.experiments[f"model/{e.model}"], defined.datasets[e.dataset]
     if model.conditional:
         yield Problem("model", f"model {e.model} is conditional", "name one with conditional: false")
-    yield from _size("dataset", e.dataset, params.size_of(defined.datasets[model.dataset]), defined)
+    yield from _size("dataset", e.dataset, data.size_of(defined.datasets[model.dataset]), defined)
     yield from _attributes(e, dataset, defined)
     yield from _steps(e, model.process.T)
     yield from _halves(e, dataset)
@@ -418,7 +420,7 @@ def _boundary(e: BoundarySearch, defined: Defined) -> Problems:
 
 def _attributes(e: BoundarySearch, dataset: Strict, defined: Defined) -> Problems:
     """Attributes that the data don't have, or that nothing can tell of an edited image."""
-    known, of_labels = params.attributes_of(dataset), params.classes_of(dataset)
+    known, of_labels = data.attributes_of(dataset), data.classes_of(dataset)
     if known is None or of_labels is None:
         yield from _folder_attributes(e, _folders(dataset, defined))
         return
@@ -457,7 +459,7 @@ def _halves(e: BoundarySearch, dataset: Strict) -> Problems:
         if getattr(e.search, key) != unset:
             mend = f"set it to {'null' if unset is None else 0}"
             yield Problem(f"search.{key}", f"{e.attribute} is either there or not", mend)
-    known, split = set(params.classes_of(dataset) or ()), e.search.split
+    known, split = set(data.classes_of(dataset) or ()), e.search.split
     having = known & set(names.DIGITS_WITH.get(e.attribute, (e.attribute,)))
     against = known if e.against is None else known & set(names.DIGITS_WITH.get(e.against, (e.against,)))
     lacking = against - having
@@ -470,7 +472,7 @@ def _halves(e: BoundarySearch, dataset: Strict) -> Problems:
         yield from _at_most(key, count, dataset, split, having | lacking if told else None)
     if not told:
         return
-    fewer = min(having, lacking, key=lambda half: params.most_of(dataset, split, half) or 0)
+    fewer = min(having, lacking, key=lambda half: data.most_of(dataset, split, half) or 0)
     yield from _at_most("mixing.folds", e.mixing.folds, dataset, split, fewer)
 
 
@@ -482,7 +484,7 @@ def _measured(e: BoundarySearch, dataset: Strict) -> Problems:
     if e.search.threshold is not None and not least < e.search.threshold < most:
         what = f"{e.attribute} is between {least} and {most}, the threshold {e.search.threshold}"
         yield Problem("search.threshold", what, "take a number between them, or null")
-    count = params.most_of(dataset, e.search.split)
+    count = data.most_of(dataset, e.search.split)
     left = None if count is None else count - round(e.search.middle * count)
     for key, wanted in (("mixing.images", e.mixing.images), ("search.images", e.search.images)):
         if left is not None and wanted is not None and left < wanted:
@@ -602,7 +604,7 @@ def _released(full: str, e: Any, defined: Defined) -> Problems:
         what = f"{name} has {setting} {expected}, the experiment {found}"
         yield Problem(setting, what, f"set it to {expected}, or import other weights")
     dataset = defined.datasets[e.dataset]
-    size, known = params.size_of(dataset), params.classes_of(dataset)
+    size, known = data.size_of(dataset), data.classes_of(dataset)
     if weights.size is not None and size not in (None, (weights.size, weights.size)):
         what = (
             f"{name} is of {weights.size} x {weights.size} pixels, {e.dataset} of {_pixels(size or (0, 0))}"

@@ -18,8 +18,8 @@ from typing import Any, NoReturn
 
 import yaml
 
+from bridgepipe.config.yaml_scalars import Ambiguous, plain, short
 from bridgepipe.errors import UserError
-from bridgepipe.yaml_scalars import Ambiguous, plain, short
 
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times as fast
 MAX_BYTES = 2**20

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from bridgepipe.params.boundary import BoundarySearch
-from bridgepipe.params.common import Strict
-from bridgepipe.params.ddib import ClassTranslation
-from bridgepipe.params.experiments import I2SB
-from bridgepipe.params.gaussian import Generation, Guide, Model
-from bridgepipe.params.points import ColorTransfer, PointModel, PointTranslation
+from bridgepipe.config.boundary import BoundarySearch
+from bridgepipe.config.ddib import ClassTranslation
+from bridgepipe.config.experiments import I2SB
+from bridgepipe.config.gaussian import Generation, Guide, Model
+from bridgepipe.config.points import ColorTransfer, PointModel, PointTranslation
+from bridgepipe.config.values import Strict
 
 Rule = tuple[Callable[[Any], bool], str]
 PUBLISHED: Rule = (lambda e: e.train.published is None, "the weights are imported, not trained")

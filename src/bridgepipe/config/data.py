@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from bridgepipe import ilsvrc, names
-from bridgepipe.params.common import (
+from bridgepipe.config.values import (
     Batch,
     Distinct,
     FilePath,

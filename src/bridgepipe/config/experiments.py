@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from bridgepipe.names import Precision
-from bridgepipe.params.common import (
+from bridgepipe.config.values import (
     Ask,
     Batch,
     Blocks,
@@ -33,6 +32,7 @@ from bridgepipe.params.common import (
     Width,
     optional,
 )
+from bridgepipe.names import Precision
 
 
 class Runtime(Strict):

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from bridgepipe.config.yaml_reader import KeyPath, Places
+from bridgepipe.config.yaml_scalars import Ambiguous, plain
 from bridgepipe.errors import UserError
-from bridgepipe.yaml_reader import KeyPath, Places
-from bridgepipe.yaml_scalars import Ambiguous, plain
 
 SHOWN = 3  # names that answer a wrong one
 CHOICES = 6  # a longer list of choices is answered with the nearest

@@ -1,32 +1,16 @@
-"""The models of params.yaml: every section with its keys, types, limits and defaults."""
+"""The top of params.yaml, and the classes of the experiments by method."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
-from bridgepipe.params.boundary import BoundarySearch
-from bridgepipe.params.common import Name, Strict
-from bridgepipe.params.data import (
-    SOURCES,
-    Dataset,
-    Extractor,
-    attributes_of,
-    classes_of,
-    folders_of,
-    is_paired,
-    is_points,
-    most_of,
-    paths_of,
-    pictures_of,
-    read_of,
-    size_of,
-    splits_of,
-    stores_of,
-)
-from bridgepipe.params.ddib import ClassTranslation
-from bridgepipe.params.experiments import I2SB, Runtime
-from bridgepipe.params.gaussian import Generation, Guide, Model
-from bridgepipe.params.points import ColorTransfer, Domain, PointModel, PointTranslation
+from bridgepipe.config.boundary import BoundarySearch
+from bridgepipe.config.data import Dataset, Extractor
+from bridgepipe.config.ddib import ClassTranslation
+from bridgepipe.config.experiments import I2SB, Runtime
+from bridgepipe.config.gaussian import Generation, Guide, Model
+from bridgepipe.config.points import ColorTransfer, Domain, PointModel, PointTranslation
+from bridgepipe.config.values import Name, Strict
 
 # the folder of the results -> the model of its experiments
 METHODS: dict[str, type[Any]] = {
@@ -71,28 +55,3 @@ class Params(Strict):
     extractors: dict[Name, Extractor]
     scales: dict[Name, dict[str, dict[str, Any]]]
     experiments: dict[str, dict[Name, dict[str, Any]]]
-
-
-__all__ = [
-    "I2SB",
-    "METHODS",
-    "SOURCES",
-    "ClassTranslation",
-    "Experiment",
-    "Model",
-    "Params",
-    "Runtime",
-    "Strict",
-    "attributes_of",
-    "classes_of",
-    "folders_of",
-    "is_paired",
-    "is_points",
-    "most_of",
-    "paths_of",
-    "pictures_of",
-    "read_of",
-    "size_of",
-    "splits_of",
-    "stores_of",
-]

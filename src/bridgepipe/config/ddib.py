@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from bridgepipe.names import Solver
-from bridgepipe.params.common import (
+from bridgepipe.config.experiments import Distribution
+from bridgepipe.config.gaussian import Guide, Model
+from bridgepipe.config.values import (
     Ask,
     Items,
     Reference,
@@ -21,8 +22,7 @@ from bridgepipe.params.common import (
     optional,
     spelled,
 )
-from bridgepipe.params.experiments import Distribution
-from bridgepipe.params.gaussian import Guide, Model
+from bridgepipe.names import Solver
 
 Label = Annotated[int, Field(ge=0)] | Written | None
 N = "[1-9][0-9]{0,5}"

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from bridgepipe.config.experiments import Recipe
+from bridgepipe.config.gaussian import PointNetwork, check_betas
+from bridgepipe.config.values import Calls, Items, Label, Reference, Seed, Strict, Times
 from bridgepipe.names import Drawn, Solver, Spacing
-from bridgepipe.params.common import Calls, Items, Label, Reference, Seed, Strict, Times
-from bridgepipe.params.experiments import Recipe
-from bridgepipe.params.gaussian import PointNetwork, check_betas
 
 
 class PointProcess(Strict):

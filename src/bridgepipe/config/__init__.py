@@ -1,0 +1,74 @@
+"""params.yaml: every setting as one frozen class, how the file is read and checked, what each stage reads.
+
+Imports no torch. `resolved` merges and checks the file; the other modules hold the classes.
+"""
+
+from bridgepipe.config.data import (
+    SOURCES,
+    Dataset,
+    Extractor,
+    attributes_of,
+    classes_of,
+    folders_of,
+    is_paired,
+    is_points,
+    most_of,
+    paths_of,
+    pictures_of,
+    read_of,
+    size_of,
+    splits_of,
+    stores_of,
+)
+from bridgepipe.config.methods import (
+    I2SB,
+    METHODS,
+    BoundarySearch,
+    ClassTranslation,
+    Experiment,
+    Generation,
+    Guide,
+    Model,
+    Params,
+    PointModel,
+    Runtime,
+)
+from bridgepipe.config.resolved import PLAN, RUNTIME, Resolved, load, merge, read_yaml, schema
+from bridgepipe.config.values import Strict
+
+__all__ = [
+    "I2SB",
+    "METHODS",
+    "PLAN",
+    "RUNTIME",
+    "SOURCES",
+    "BoundarySearch",
+    "ClassTranslation",
+    "Dataset",
+    "Experiment",
+    "Extractor",
+    "Generation",
+    "Guide",
+    "Model",
+    "Params",
+    "PointModel",
+    "Resolved",
+    "Runtime",
+    "Strict",
+    "attributes_of",
+    "classes_of",
+    "folders_of",
+    "is_paired",
+    "is_points",
+    "load",
+    "merge",
+    "most_of",
+    "paths_of",
+    "pictures_of",
+    "read_of",
+    "read_yaml",
+    "schema",
+    "size_of",
+    "splits_of",
+    "stores_of",
+]

@@ -6,7 +6,6 @@ Pure Python, so that params.yaml is checked by the very functions that samplers 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 
@@ -68,7 +67,7 @@ def spaced(T: int, count: int, spacing: str) -> list[int]:
     """
     if count == 1:
         return [T - 1]
-    if why := _misses(T, count, spacing):
+    if why := misses(T, count, spacing):
         raise UserError(f"{count} times: {why}", f"spacing {spacing}", "take another number of times")
     return timesteps(T, SPELLINGS[spacing].format(count))
 
@@ -83,71 +82,7 @@ def respaced(T: int, respacing: str) -> int:
     return int(count) if spacing == "log_snr" else len(timesteps(T, respacing))
 
 
-def calls(solver: str, steps: int, inner: bool) -> int:
-    """Network calls that a solver makes on a way of so many steps.
-
-    Args:
-        inner: the way ends at one of the times; else the last step is to the data or to pure noise, where no
-            solver calls the network again.
-    """
-    more = {
-        "heun": steps - (not inner),  # two calls in every inner step
-        "multistep3": int(inner or steps > 1),  # the first step is of Heun's method if it is an inner one
-        "unipc3": int(inner),  # the end of an inner way is corrected too
-        "obelm": 1,  # so is its first step
-    }
-    return steps + more.get(solver, 0)
-
-
-def visited(T: int, solver: str, nfe: int, spacing: str, least: int = 1, inner: bool = False) -> int:
-    """How many of T times a sampler visits that may call the network ``nfe`` times.
-
-    Args:
-        least: times that the way needs.
-        inner: both its ends are times, as for `calls`. Those of ``obelm`` always are.
-
-    Raises:
-        UserError: too few calls for the solver, or the spacing does not give so many times; the nearest
-            numbers of calls that it gives are named.
-    """
-    inner, least = inner or solver == "obelm", max(least, 3 if solver == "obelm" else 1)
-
-    def made(count: int) -> int:
-        return calls(solver, count - inner, inner)
-
-    def misses(count: int) -> str:
-        if solver == "heun" and count == 2 and not inner:
-            return "the one inner step of heun spans the whole schedule, and returns noise"
-        return _misses(T, count, spacing)
-
-    steps = bisect_right(range(1, nfe + 1), nfe, key=lambda steps: calls(solver, steps, inner))
-    count = steps + inner
-    if count >= least and not (why := misses(count)):
-        return count
-    nearest = [
-        next((made(k) for k in candidates if not misses(k)), None)
-        for candidates in (range(min(count, T), least - 1, -1), range(max(count, least), T + 1))
-    ]
-    if count < least:
-        raise UserError(f"nfe is {nfe} with {solver}", "sampler", f"take {nearest[1]} or more network calls")
-    raise UserError(
-        f"nfe is {nfe}: {why}", "sampler", f"take {' or '.join(str(n) for n in nearest if n is not None)}"
-    )
-
-
-def calls_made(T: int, solver: str, nfe: int, spacing: str) -> int:
-    """Network calls of a sampler that may make ``nfe``: the number that tables, labels and estimates show.
-
-    Heun's method makes an odd number other than 3, and multistep3 doesn't make 2.
-
-    Raises:
-        UserError: as `visited`.
-    """
-    inner = solver == "obelm"
-    return calls(solver, visited(T, solver, nfe, spacing) - inner, inner)
-
-
-def _misses(T: int, count: int, spacing: str) -> str:
+def misses(T: int, count: int, spacing: str) -> str:
     """Why a spacing has no ``count`` times of T; empty where it has."""
     if count > T:
         return f"the process has {T} steps"

@@ -21,10 +21,10 @@ from bridgepipe.methods import gaussian, spd
 from bridgepipe.methods.gaussian import Diffusion, Model
 from bridgepipe.methods.spd import Generation
 from bridgepipe.names import Spacing
+from bridgepipe.nfe import calls_made
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.samplers.steps import decode_steps
-from bridgepipe.timesteps import calls_made
 from bridgepipe.training import Batch
 
 SHAPE = (3, 16, 16)

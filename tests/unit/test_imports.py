@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "src/bridgepipe"
-BASE = {"errors", "names", "rng", "ilsvrc", "classes", "timesteps", "released", "finite"}
+BASE = {"errors", "names", "rng", "ilsvrc", "classes", "timesteps", "nfe", "released", "finite"}
 MATHS = {"torch", "numpy", "math", "bridgepipe"}
 # layer -> layers of bridgepipe that it may import beside itself and BASE
 LAYERS = {

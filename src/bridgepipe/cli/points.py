@@ -22,7 +22,7 @@ from bridgepipe.cli.common import (
 from bridgepipe.cli.models import check_dimension, load_model, published_model
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
-from bridgepipe.timesteps import calls_made
+from bridgepipe.nfe import calls_made
 
 if TYPE_CHECKING:
     import numpy as np

@@ -26,9 +26,9 @@ from bridgepipe.config.values import (
     optional,
 )
 from bridgepipe.names import DIGIT_MEASURES
+from bridgepipe.nfe import EditingSolverName
 from bridgepipe.timesteps import truncated
 
-Solver = Literal["ddim", "heun", "multistep2", "multistep3"]
 Step = Annotated[int, Field(ge=1, le=100_000)]
 Distance = Annotated[float, Field(ge=-1e6, le=1e6)]
 
@@ -38,7 +38,7 @@ class Inversion(Strict):
 
     count: Times = Field(40, description="indices on the way, both ends included")
     variant: Variant = Field("exact", description="published: h is that of the call before")
-    solver: Solver = "ddim"
+    solver: EditingSolverName = "ddim"
 
 
 class Mixing(Strict):
@@ -119,7 +119,7 @@ class Edit(Strict):
     relative: bool = Field(True, description="distances are moved by, not to; published: false")
     h_steps: Step = Field(1, description="steps at which h is displaced")
     raw_h: bool = Field(False, description="h moves along the coefficients, as in the published samples")
-    solver: Solver = "ddim"
+    solver: EditingSolverName = "ddim"
     generate: Times = Field(100, description="indices of the way from noise to t, of samples")
     seed: Seed = 0
 

@@ -21,8 +21,9 @@ from bridgepipe.config.points import ColorTransfer, Domain, PointModel, PointTra
 from bridgepipe.config.unread import unread
 from bridgepipe.config.values import Strict
 from bridgepipe.errors import UserError
+from bridgepipe.nfe import SOLVER_TRAITS, num_times
 from bridgepipe.released import WEIGHTS
-from bridgepipe.timesteps import respaced, truncated, visited
+from bridgepipe.timesteps import respaced, truncated
 
 
 @dataclass(frozen=True)
@@ -279,7 +280,7 @@ def _generation(e: Generation, defined: Defined) -> Problems:
 
 def _calls(key: str, T: int, solver: str, nfe: int, spacing: str, **way: Any) -> Problems:
     """A number of calls that the process, the solver and the spacing don't give."""
-    yield from _refused(key, lambda: visited(T, solver, nfe, spacing, **way))
+    yield from _refused(key, lambda: num_times(T, solver, nfe, spacing, **way))
 
 
 def _translation(e: ClassTranslation, defined: Defined) -> Problems:
@@ -398,7 +399,7 @@ def _respacing(e: ClassTranslation, T: int) -> Problems:
     except UserError as error:
         yield Problem("sample.respacing", error.what, error.mend)
         return
-    least = 3 if e.sample.solver == "obelm" else 2
+    least = max(2, SOLVER_TRAITS[e.sample.solver].least_times)
     if not least <= kept <= T:
         what = f"{kept} of the {T} steps of the process with {e.sample.solver}"
         yield Problem("sample.respacing", what, f"take {least} to {T}")

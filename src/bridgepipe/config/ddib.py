@@ -22,7 +22,7 @@ from bridgepipe.config.values import (
     optional,
     spelled,
 )
-from bridgepipe.names import Solver
+from bridgepipe.nfe import SOLVER_TRAITS, SolverName
 
 Label = Annotated[int, Field(ge=0)] | Written | None
 N = "[1-9][0-9]{0,5}"
@@ -48,7 +48,7 @@ class TranslateImages(Strict):
     )
     split: Split = "test"
     count: Several | None = Field(None, description="so many images of the class, by chance; null: all")
-    solver: Solver = "obelm"
+    solver: SolverName = "obelm"
     grid: Literal["exact", "ddib", "dmi"] = Field(
         "exact", description="same steps both ways, or as published by either of two"
     )
@@ -62,8 +62,8 @@ class TranslateImages(Strict):
 
     @model_validator(mode="after")
     def _possible(self) -> TranslateImages:
-        if self.solver == "obelm" and self.grid != "exact":
-            raise ValueError("grid must be exact with obelm, whose rule ends before pure noise")
+        if self.grid != "exact" and not SOLVER_TRAITS[self.solver].reaches_data:
+            raise ValueError(f"grid must be exact with {self.solver}, whose rule ends before pure noise")
         return self
 
 

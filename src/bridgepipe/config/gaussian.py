@@ -32,7 +32,8 @@ from bridgepipe.config.values import (
     Variant,
     Width,
 )
-from bridgepipe.names import Drawn, Sampler, Spacing
+from bridgepipe.names import Drawn, Spacing
+from bridgepipe.nfe import SamplerName
 
 Constant = Annotated[float, Field(gt=0, le=1e6)]
 
@@ -200,7 +201,7 @@ class Guide(Strict):
 class Generate(Strict):
     """How samples are drawn."""
 
-    sampler: Sampler = "ancestral"
+    sampler: SamplerName = "ancestral"
     nfe: Calls = Field(100, description="network calls per sample, at most")
     eta: Noise = Field(0.0, description="noise of the sampler ddim")
     spacing: Spacing = "uniform"
@@ -219,7 +220,7 @@ class Generate(Strict):
 class GaussianWalk(Strict):
     """One sampler of a study."""
 
-    sampler: Sampler = "ddim"
+    sampler: SamplerName = "ddim"
     eta: Noise = 0.0
     spacing: Spacing = "uniform"
     clip: bool = True

@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from bridgepipe.config.experiments import Recipe
 from bridgepipe.config.gaussian import PointNetwork, check_betas
 from bridgepipe.config.values import Calls, Items, Label, Reference, Seed, Strict, Times
-from bridgepipe.names import Drawn, Solver, Spacing
+from bridgepipe.names import Drawn, Spacing
+from bridgepipe.nfe import INVERTIBLE, SOLVER_TRAITS, SolverName
 
 
 class PointProcess(Strict):
@@ -35,7 +36,7 @@ class PointProcess(Strict):
 class PointWalk(Strict):
     """How the ODE is solved, in either direction."""
 
-    solver: Solver = "obelm"
+    solver: SolverName = "obelm"
     nfe: Annotated[Calls, Field(ge=3)] | None = Field(
         50, description="network calls per direction, at most; null: all steps"
     )
@@ -44,8 +45,8 @@ class PointWalk(Strict):
 
     @model_validator(mode="after")
     def _possible(self) -> PointWalk:
-        if self.solver == "obelm" and self.grid == "ddib":
-            raise ValueError("grid must be exact with obelm, whose rule ends before pure noise")
+        if self.grid != "exact" and not SOLVER_TRAITS[self.solver].reaches_data:
+            raise ValueError(f"grid must be exact with {self.solver}, whose rule ends before pure noise")
         return self
 
 
@@ -56,8 +57,8 @@ class CycleWalk(PointWalk):
 
     @model_validator(mode="after")
     def _read(self) -> CycleWalk:
-        if self.solver != "obelm":
-            self.unread({"keep"}, "only obelm has a pair of states")
+        if not SOLVER_TRAITS[self.solver].invertible:
+            self.unread({"keep"}, f"only {' and '.join(INVERTIBLE)} has a pair of states")
         if self.nfe is None:
             self.unread({"spacing"}, "every step is taken")
         return self
@@ -84,7 +85,7 @@ def _cycles() -> dict[str, CycleWalk]:
 class Generated(Strict):
     """How points are drawn from a model, and how many are encoded to test its latents."""
 
-    solver: Solver = "unipc3"
+    solver: SolverName = "unipc3"
     nfe: Annotated[Calls, Field(ge=3)] = Field(50, description="network calls per point, at most")
     spacing: Spacing = "log_snr"
     count: Annotated[Items, Field(ge=100)] = Field(80_000, description="samples")

@@ -18,7 +18,7 @@ from bridgepipe import running, samplers
 from bridgepipe.classes import numbers_in
 from bridgepipe.errors import UserError
 from bridgepipe.methods.gaussian import Diffusion, Model
-from bridgepipe.names import Solver
+from bridgepipe.nfe import SolverName
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.samplers.gaussian_loops import Denoiser, Gradient, Grid, Grids, Sample
@@ -45,7 +45,7 @@ class Translation:
         variant: of `pixels.to_uint8`.
     """
 
-    solver: Solver = "obelm"
+    solver: SolverName = "obelm"
     grid: Grids = "exact"
     respacing: str = "log_snr 50"
     clip_encode: bool = False

@@ -16,13 +16,13 @@ from torch import Tensor
 from bridgepipe import running, samplers
 from bridgepipe.errors import UserError
 from bridgepipe.methods.gaussian import Model
-from bridgepipe.names import Solver, Spacing
+from bridgepipe.names import Spacing
+from bridgepipe.nfe import SolverName, calls, num_times
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.rng import BlockNoise, repeat_seed
 from bridgepipe.samplers.gaussian_loops import Grid, Grids, Sample
 from bridgepipe.samplers.solvers import Pair
 from bridgepipe.samplers.steps import decode_steps, kept
-from bridgepipe.timesteps import calls, visited
 
 Start = Tensor | Pair
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class Walk:
         grid: ``exact`` goes and comes along the same steps, ``ddib`` as published.
     """
 
-    solver: Solver = "obelm"
+    solver: SolverName = "obelm"
     nfe: int | None = 50
     spacing: Spacing = "log_snr"
     grid: Grids = "exact"
@@ -54,7 +54,7 @@ class Walk:
         """
         if self.nfe is None:
             return samplers.grid(self.grid, range(process.T), process.T)
-        count = visited(process.T, self.solver, self.nfe, self.spacing, least=2, inner=self.grid == "exact")
+        count = num_times(process.T, self.solver, self.nfe, self.spacing, least=2, inner=self.grid == "exact")
         return samplers.grid(self.grid, kept(process, count, self.spacing), process.T)
 
     def calls(self, process: Gaussian) -> int:

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from bridgepipe import running, samplers
 from bridgepipe.methods.gaussian import Model
-from bridgepipe.names import Sampler, Spacing
+from bridgepipe.names import Spacing
+from bridgepipe.nfe import SamplerName, calls_made
 from bridgepipe.pixels import to_uint8
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.samplers.steps import decode_steps
-from bridgepipe.timesteps import calls_made
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Generation:
         variant: of `pixels.to_uint8`.
     """
 
-    sampler: Sampler = "ancestral"
+    sampler: SamplerName = "ancestral"
     nfe: int = 100
     eta: float = 0.0
     spacing: Spacing = "uniform"

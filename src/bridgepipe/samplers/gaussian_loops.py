@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, get_args
 
@@ -17,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from bridgepipe.errors import UserError
+from bridgepipe.nfe import INVERTIBLE, SOLVER_TRAITS
 from bridgepipe.processes.gaussian import CLEAN, Gaussian, Prediction
 from bridgepipe.rng import Noise, as_noise
-from bridgepipe.samplers.solvers import SOLVERS, Pair, Problem, State, obelm
+from bridgepipe.samplers.solvers import SOLVERS, Pair, Problem, State
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 Gradient = Callable[[Tensor, Tensor], Tensor]
@@ -79,7 +79,7 @@ def encode(
 
     Args:
         x: images ``[B, C, ...]``, taken as the state at steps[0]; or the pair of an earlier decoding
-            along the reversed steps, which ``obelm`` retraces to rounding error.
+            along the reversed steps, which an exactly invertible solver retraces to rounding error.
         steps: ascending.
         solver: a name of `solvers.SOLVERS`.
         clip: clamp every x0 prediction to [-1, 1].
@@ -87,7 +87,7 @@ def encode(
         observe: called with every state of the path.
 
     Raises:
-        UserError: an unknown solver, steps that don't ascend, or a pair for another solver than obelm.
+        UserError: an unknown solver, steps that don't ascend, or a pair for a solver that is not invertible.
     """
     _check(steps, process, ascending=True)
     return _solve(denoiser, x, steps, None, process, solver, 0.0, clip, gradient, observe)
@@ -231,8 +231,9 @@ def _solve(
 ) -> Sample:
     if solver not in SOLVERS:
         raise UserError(f"unknown solver {solver!r}", "sampler", f"take one of {', '.join(SOLVERS)}")
-    if isinstance(x, Pair) and solver != "obelm":
-        raise UserError(f"a pair of states for {solver}", "sampler", "take obelm, or the image alone")
+    if isinstance(x, Pair) and not SOLVER_TRAITS[solver].invertible:
+        mend = f"take {' or '.join(INVERTIBLE)}, or the image alone"
+        raise UserError(f"a pair of states for {solver}", "sampler", mend)
     calls, solve = _Calls(denoiser, process), SOLVERS[solver]
 
     def predict(x: Tensor, t: int) -> Prediction:
@@ -240,8 +241,6 @@ def _solve(
         return process.predict(x, t, calls(x, t), clip, slope)
 
     problem = Problem(process, predict, eta, noise)
-    if isinstance(x, Pair):
-        solve, x = partial(obelm, pair=x), x.x
     for state in solve(problem, x, steps):
         if observe is not None:
             observe(state)

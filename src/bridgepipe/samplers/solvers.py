@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,7 +81,8 @@ class Problem:
         return 0 <= t < self.process.T
 
 
-Solver = Callable[[Problem, Tensor, Sequence[int]], Iterator[State]]
+# The states of a path; only an invertible solver is started from a pair.
+Solver = Callable[[Problem, Any, Sequence[int]], Iterator[State]]
 
 
 def ddim(problem: Problem, x: Tensor, steps: Sequence[int]) -> Iterator[State]:
@@ -186,7 +188,7 @@ def exponential_weights(clocks: Sequence[Tensor], start: Tensor, end: Tensor) ->
     return [(density * basis(i)).sum(dim=0) for i in range(len(clocks))]
 
 
-def obelm(problem: Problem, x: Tensor, steps: Sequence[int], pair: Pair | None = None) -> Iterator[State]:
+def obelm(problem: Problem, x: Tensor | Pair, steps: Sequence[int]) -> Iterator[State]:
     """Order 2, exactly invertible, one call per step: O-BELM of two steps.
 
         xbar_n = (1 - r) xbar_c + r xbar_p + h1 (h1 + h2) / h2 eps(x_c),   r = (h1 / h2)^2
@@ -196,21 +198,21 @@ def obelm(problem: Problem, x: Tensor, steps: Sequence[int], pair: Pair | None =
     are kept in float64 whatever the dtype of the network.
 
     Args:
-        pair: x and the state at steps[1], from a path that ended there; without it one step of Heun's
-            method (two calls) makes the second state, and the start is not exact.
+        x: the states at steps[0] and steps[1], from a path that ended there; of a state alone, one step of
+            Heun's method (two calls) makes the second, and the start is not exact.
     """
     if len(steps) < 3 or not all(problem.is_inner(t) for t in steps):
         last = problem.process.T - 1
         raise UserError(f"obelm on {list(steps)[:9]}", "solver", f"take 3 or more steps from 0 to {last}")
-    dtype = x.dtype if pair is None else pair.dtype
+    dtype = x.dtype
     exact = replace(problem, predict=lambda x, t: _double(problem.predict(x.to(dtype), t)))
-    if pair is None:
+    if isinstance(x, Pair):
+        previous, current = x.x.double(), x.neighbour.double()
+    else:
         previous = x.double()
         p = exact.predict(previous, steps[0])
         current = heun_step(exact, previous, p, steps[0], steps[1])
         yield State(current.to(dtype), steps[1], p, Pair(current, previous, dtype))
-    else:
-        previous, current = pair.x.double(), pair.neighbour.double()
     for before, t, after in zip(steps, steps[1:], steps[2:], strict=False):
         p = exact.predict(current, t)
         previous, current = current, _obelm_step(exact, previous, current, p, (before, t, after))
@@ -232,6 +234,7 @@ def _double(p: Prediction) -> Prediction:
     return Prediction(p.x0.double(), p.eps.double())
 
 
+# What each name of `nfe.SOLVER_TRAITS` stands for.
 SOLVERS: dict[str, Solver] = {
     "ddim": ddim,
     "heun": heun,

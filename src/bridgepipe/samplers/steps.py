@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bridgepipe.names import Spacing
+from bridgepipe.nfe import SAMPLER_TRAITS, num_times
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import CLEAN, Gaussian
-from bridgepipe.timesteps import spaced, visited
+from bridgepipe.timesteps import spaced
 
 
 def kept(process: Gaussian, count: int, spacing: Spacing = "uniform") -> list[int]:
@@ -29,7 +30,7 @@ def kept(process: Gaussian, count: int, spacing: Spacing = "uniform") -> list[in
 def decode_steps(process: Gaussian, solver: str, nfe: int | None, spacing: Spacing = "uniform") -> list[int]:
     """Descending steps for `decode` or `ancestral` to the data with at most ``nfe`` calls; None: all.
 
-    ``obelm`` ends at index 0, as its rule needs a finite clock; the others step on to the data itself.
+    A solver that does not reach the data ends at index 0; the others step on to the data itself.
 
     Raises:
         UserError: a number of calls that the solver and the spacing don't give.
@@ -37,5 +38,5 @@ def decode_steps(process: Gaussian, solver: str, nfe: int | None, spacing: Spaci
     if nfe is None:
         back: Sequence[int] = range(process.T)[::-1]
     else:
-        back = kept(process, visited(process.T, solver, nfe, spacing), spacing)[::-1]
-    return list(back) if solver == "obelm" else [*back, CLEAN]
+        back = kept(process, num_times(process.T, solver, nfe, spacing), spacing)[::-1]
+    return [*back, CLEAN] if SAMPLER_TRAITS[solver].reaches_data else list(back)

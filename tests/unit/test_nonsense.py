@@ -788,7 +788,7 @@ def test_patches_of_photographs_are_counted_as_they_are_cut(size: int) -> None:
 def test_networks_have_about_as_many_parameters_as_told() -> None:
     import torch
 
-    from bridgepipe.config.experiments import parameters
+    from bridgepipe.config.networks import parameters
     from bridgepipe.networks import adm, ddpm
 
     def about(network: torch.nn.Module) -> Any:

@@ -15,8 +15,8 @@ from bridgepipe.config import data
 from bridgepipe.config.boundary import BoundarySearch
 from bridgepipe.config.data import ColorCloud, Digits, Folder, Pairs
 from bridgepipe.config.ddib import ClassTranslation
-from bridgepipe.config.experiments import I2SB
 from bridgepipe.config.gaussian import Generation, Guide, Model
+from bridgepipe.config.i2sb import I2SB
 from bridgepipe.config.points import ColorTransfer, Domain, PointModel, PointTranslation, PointWalk
 from bridgepipe.config.unread import unread
 from bridgepipe.config.values import Strict

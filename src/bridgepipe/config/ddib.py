@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from bridgepipe.config.experiments import Distribution
 from bridgepipe.config.gaussian import Guide, Model
+from bridgepipe.config.recipe import Distribution
 from bridgepipe.config.values import (
     Ask,
     Items,

@@ -7,22 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from bridgepipe.config.experiments import (
-    Distribution,
-    Network,
-    Recipe,
-    listed,
-    parameters,
-    too_large,
-    too_small,
-)
+from bridgepipe.config.networks import AdmNetwork, DdpmNetwork, Network
+from bridgepipe.config.recipe import Distribution, Recipe
 from bridgepipe.config.values import (
-    Blocks,
     Calls,
     Distinct,
-    Dropout,
     Label,
-    Multipliers,
     Noise,
     Reference,
     Seed,
@@ -30,7 +20,6 @@ from bridgepipe.config.values import (
     Strict,
     Times,
     Variant,
-    Width,
 )
 from bridgepipe.names import Drawn, Spacing
 from bridgepipe.nfe import SamplerName
@@ -110,45 +99,6 @@ class Process(Noising):
         if self.schedule == "shortest_path" and (self.variance.startswith("learned") or "kl" in self.loss):
             raise ValueError("shortest_path needs a fixed variance and an mse loss")
         return self
-
-
-class AdmNetwork(Network):
-    kind: Literal["adm"]
-
-
-class DdpmNetwork(Strict):
-    """U-Net of DDPM, in the words of its constructor."""
-
-    kind: Literal["ddpm"]
-    ch: Width = 128
-    num_res_blocks: Blocks = 2
-    attn_resolutions: Annotated[tuple[int, ...], Distinct] = Field(
-        (16,), description="sizes in pixels with attention"
-    )
-    ch_mult: Multipliers = (1, 1, 2, 2, 4, 4)
-    dropout: Dropout = 0.0
-
-    def contradiction(self, size: tuple[int, int]) -> tuple[str, str] | None:
-        """The key that does not go with images of a size, and why; None: all do."""
-        sizes = [max(size) // 2**level for level in range(len(self.ch_mult))]
-        attends = [side in self.attn_resolutions for side in sizes]
-        if what := too_large(parameters(self.ch, self.ch_mult, self.num_res_blocks, attends)):
-            return "ch_mult", what
-        if what := too_small(size, len(self.ch_mult), self.ch * self.ch_mult[-1]):
-            return "ch_mult", what
-        if none := [side for side in self.attn_resolutions if side not in sizes]:
-            return "attn_resolutions", f"no level has {none[0]} pixels; they have {listed(sizes)}"
-        return None
-
-
-class PointNetwork(Strict):
-    """DDIB's network of points."""
-
-    kind: Literal["points"] = "points"
-    model_channels: Annotated[Width, Field(ge=64)] = 256
-    num_res_blocks: Blocks = 3
-    dropout: Dropout = 0.0
-    frequencies: int = Field(0, ge=0, le=8, description="octaves of sines of the coordinates; 0 as published")
 
 
 class Model(Strict):

@@ -7,9 +7,10 @@ from typing import Any, Protocol
 from bridgepipe.config.boundary import BoundarySearch
 from bridgepipe.config.data import Dataset, Extractor
 from bridgepipe.config.ddib import ClassTranslation
-from bridgepipe.config.experiments import I2SB, Runtime
 from bridgepipe.config.gaussian import Generation, Guide, Model
+from bridgepipe.config.i2sb import I2SB
 from bridgepipe.config.points import ColorTransfer, Domain, PointModel, PointTranslation
+from bridgepipe.config.runtime import Runtime
 from bridgepipe.config.values import Name, Strict
 
 # the folder of the results -> the model of its experiments

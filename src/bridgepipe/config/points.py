@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from bridgepipe.config.experiments import Recipe
-from bridgepipe.config.gaussian import PointNetwork, check_betas
+from bridgepipe.config.gaussian import check_betas
+from bridgepipe.config.networks import PointNetwork
+from bridgepipe.config.recipe import Recipe
 from bridgepipe.config.values import Calls, Items, Label, Reference, Seed, Strict, Times
 from bridgepipe.names import Drawn, Spacing
 from bridgepipe.nfe import INVERTIBLE, SOLVER_TRAITS, SolverName

@@ -7,8 +7,8 @@ from typing import Any
 
 from bridgepipe.config.boundary import BoundarySearch
 from bridgepipe.config.ddib import ClassTranslation
-from bridgepipe.config.experiments import I2SB
 from bridgepipe.config.gaussian import Generation, Guide, Model
+from bridgepipe.config.i2sb import I2SB
 from bridgepipe.config.points import ColorTransfer, PointModel, PointTranslation
 from bridgepipe.config.values import Strict
 

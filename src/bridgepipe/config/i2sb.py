@@ -1,138 +1,31 @@
-"""Sections of params.yaml about experiments: what is trained, sampled and measured, and how it runs."""
+"""Image-to-image Schrödinger bridges: restoration (Liu et al. 2023)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from bridgepipe.config.networks import Network
+from bridgepipe.config.recipe import Distribution, Recipe
 from bridgepipe.config.values import (
     Ask,
-    Batch,
-    Blocks,
     Calls,
     Corruption,
     Distinct,
-    Dropout,
     FilePath,
     Items,
     Label,
-    Multipliers,
     Noise,
-    Rate,
     Reference,
     Seed,
     Several,
     Split,
-    Steps,
     Strict,
     Times,
     Variant,
-    Width,
     optional,
 )
-from bridgepipe.names import Precision
-
-
-class Runtime(Strict):
-    """How things run. An edit re-runs nothing: at most last bits move, see docs/gpu.md."""
-
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Precision = Field("tf32", description="tf32: as PyTorch on a GPU; fp32: exact there too")
-    compile: bool = Field(False, description="torch.compile the network")
-    channels_last: Literal["auto"] | bool = Field("auto", description="memory layout; auto: on a CPU")
-    threads: int = Field(2, ge=1, le=1024, description="CPU threads of a compute job")
-    processes: int = Field(
-        1,
-        ge=1,
-        le=1024,
-        description="processes, one GPU each, that share a job of training, sampling or features",
-    )
-    batch_size: Batch = Field(64, description="images per network call when sampling or evaluating")
-    microbatch: Batch | None = Field(None, description="images per call in training; null: whole batch")
-    partitions: int = Field(
-        1, ge=1, le=200, description="parallel sampling jobs; planning takes time with each"
-    )
-    longest: int = Field(
-        1440,
-        ge=10,
-        le=100_000,
-        description="minutes that a job may ask for; one that needs more goes on in the next",
-    )
-    save_every: Steps = Field(100, description="training steps between saved states")
-    tensorboard: bool = False
-
-    @model_validator(mode="after")
-    def _possible(self) -> Runtime:
-        if self.device == "cpu" and self.precision == "fp16":
-            raise ValueError("precision fp16 is of GPUs; a CPU takes fp32 or bf16")
-        if self.device == "mps" and self.processes > 1:
-            raise ValueError("processes share GPUs of CUDA or a CPU, not mps")
-        return self
-
-
-class Network(Strict):
-    """ADM U-Net, in the words of its constructor."""
-
-    model_channels: Width = 32
-    num_res_blocks: Blocks = 1
-    channel_mult: Multipliers = (1, 2, 2)
-    attention_resolutions: Annotated[tuple[int, ...], Distinct] = Field(
-        (4,), description="downsampling rates with attention"
-    )
-    num_heads: int = Field(4, ge=1, le=1024)
-    num_head_channels: int = Field(-1, ge=-1, le=1024, description="instead of num_heads; -1: by num_heads")
-    use_scale_shift_norm: bool = True
-    resblock_updown: bool = True
-    dropout: Dropout = 0.0
-
-    def contradiction(self, size: tuple[int, int]) -> tuple[str, str] | None:
-        """The key that does not go with images of a size, or with the other keys, and why; None: all do."""
-        levels = len(self.channel_mult)
-        attends = [2**level in self.attention_resolutions for level in range(levels)]
-        unet = (self.model_channels, self.channel_mult, self.num_res_blocks, attends)
-        if what := too_large(parameters(*unet, self.use_scale_shift_norm, self.resblock_updown)):
-            return "channel_mult", what
-        if what := too_small(size, levels, self.model_channels * self.channel_mult[-1]):
-            return "channel_mult", what
-        rates = [2**level for level in range(levels)]
-        if none := [rate for rate in self.attention_resolutions if rate not in rates]:
-            return (
-                "attention_resolutions",
-                f"no level has the rate {none[0]}; the levels have {listed(rates)}",
-            )
-        return self._heads()
-
-    def _heads(self) -> tuple[str, str] | None:
-        by_size = self.num_head_channels != -1
-        key, divisor = (
-            ("num_head_channels", self.num_head_channels) if by_size else ("num_heads", self.num_heads)
-        )
-        attending = [m for level, m in enumerate(self.channel_mult) if 2**level in self.attention_resolutions]
-        for channels in sorted(self.model_channels * m for m in (*attending, self.channel_mult[-1])):
-            if divisor < 1 or channels % divisor:
-                return key, f"the {channels} channels of a level with attention do not divide by {divisor}"
-        return None
-
-
-class Recipe(Strict):
-    """How a network is trained."""
-
-    steps: Steps
-    batch_size: Batch = Field(64, description="images per optimiser step, over all processes")
-    lr: Rate = 5e-5
-    lr_gamma: float = Field(1.0, gt=0, le=1, description="factor of the step decay")
-    lr_step: Steps = Field(1000, description="steps between decays")
-    weight_decay: float = Field(0.0, ge=0, le=10)
-    ema: float = Field(0.99, ge=0, lt=1)
-    grad_clip: float | None = Field(None, gt=0, le=1e6)
-    flip: bool = Field(False, description="random horizontal flips")
-    seed: Seed = 0
-    log_every: Steps = 10
-    published: Reference | None = Field(
-        None, description="a name of sources.yaml: import these weights, don't train"
-    )
 
 
 class Train(Recipe):
@@ -162,16 +55,6 @@ class Sample(Strict):
     order: Literal[1, 2] = Field(2, description="order of the implicit sampler")
     spacing: Literal["uniform", "angle", "log_snr"] = Field("uniform", description="where the calls lie")
     seed: Seed = 0
-
-
-class Distribution(Strict):
-    """Comparison of a set of images with a set of real ones."""
-
-    extractor: Reference = Field(description="features of the FID and KID")
-    reference: Split = Field(
-        "train", description="split of the real images; one with the originals makes the FID smaller"
-    )
-    kid: bool = True
 
 
 class Evaluate(Distribution):
@@ -320,71 +203,4 @@ class I2SB(Strict):
         return found and (f"network.{found[0]}", found[1])
 
 
-MOST = 2_000_000_000  # parameters: training holds four numbers for each, 32 GB
-GROUPS = 32  # of group normalisation
 MASKS = (256, 256)  # published freeform ones
-
-
-def too_small(size: tuple[int, int], levels: int, channels: int) -> str | None:
-    """Why images of a size cannot be halved so often; None: they can.
-
-    Args:
-        channels: of the last level. One number of a group would be normalised to nothing.
-    """
-    factor = 2 ** (levels - 1)
-    if any(side % factor for side in size):
-        return f"{levels} levels need sides that divide by {factor}, not {size[0]} x {size[1]} pixels"
-    if size[0] * size[1] * channels <= GROUPS * factor**2:
-        return f"{levels} levels leave one pixel of {channels} channels: take fewer levels, or more channels"
-    return None
-
-
-def too_large(count: int) -> str | None:
-    """Why a network of so many parameters cannot be trained; None: it can."""
-    return f"a U-Net of about {count:,} parameters; at most {MOST:,} are taken" if count > MOST else None
-
-
-def parameters(
-    first: int,
-    multipliers: Sequence[int],
-    blocks: int,
-    attends: Sequence[bool],
-    scale_shift: bool = False,
-    resblocks: bool = False,
-) -> int:
-    """Weights of a U-Net to within a few per cent: those of its convolutions, attentions and embeddings.
-
-    Args:
-        first: channels of the first level, of which the multipliers give those of every level.
-        blocks: per level.
-        attends: whether a level has attention.
-        scale_shift, resblocks: of `Network`.
-    """
-
-    def block(before: int, after: int) -> int:
-        embedded = (8 if scale_shift else 4) * first * after
-        return 9 * after * (before + after) + embedded + (before * after if before != after else 0)
-
-    def resampled(level: int) -> int:
-        return block(widths[level], widths[level]) if resblocks else 9 * widths[level] ** 2
-
-    widths = [first * multiplier for multiplier in multipliers]
-    attention = [4 * width**2 * attended for width, attended in zip(widths, attends, strict=True)]
-    last, channels, skips = widths[-1], first, [first]
-    total = 20 * first**2 + 2 * block(last, last) + 4 * last**2
-    total += 2 * sum(resampled(level) for level in range(len(widths) - 1))
-    for level, width in enumerate(widths):
-        for _ in range(blocks):
-            total += block(channels, width) + attention[level]
-            channels = width
-            skips.append(width)
-        skips += [width] * (level < len(widths) - 1)
-    for level, width in reversed(list(enumerate(widths))):
-        for _ in range(blocks + 1):
-            total += block(channels + skips.pop(), width) + attention[level]
-            channels = width
-    return total
-
-
-def listed(values: Iterable[Any]) -> str:
-    return ", ".join(map(str, values))

@@ -1,0 +1,36 @@
+"""How a network is trained, and what a set of its images is compared with."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from bridgepipe.config.values import Batch, Rate, Reference, Seed, Split, Steps, Strict
+
+
+class Recipe(Strict):
+    """How a network is trained."""
+
+    steps: Steps
+    batch_size: Batch = Field(64, description="images per optimiser step, over all processes")
+    lr: Rate = 5e-5
+    lr_gamma: float = Field(1.0, gt=0, le=1, description="factor of the step decay")
+    lr_step: Steps = Field(1000, description="steps between decays")
+    weight_decay: float = Field(0.0, ge=0, le=10)
+    ema: float = Field(0.99, ge=0, lt=1)
+    grad_clip: float | None = Field(None, gt=0, le=1e6)
+    flip: bool = Field(False, description="random horizontal flips")
+    seed: Seed = 0
+    log_every: Steps = 10
+    published: Reference | None = Field(
+        None, description="a name of sources.yaml: import these weights, don't train"
+    )
+
+
+class Distribution(Strict):
+    """Comparison of a set of images with a set of real ones."""
+
+    extractor: Reference = Field(description="features of the FID and KID")
+    reference: Split = Field(
+        "train", description="split of the real images; one with the originals makes the FID smaller"
+    )
+    kid: bool = True

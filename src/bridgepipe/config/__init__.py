@@ -33,7 +33,8 @@ from bridgepipe.config.methods import (
     PointModel,
     Runtime,
 )
-from bridgepipe.config.resolved import PLAN, RUNTIME, Resolved, load, merge, read_yaml, schema
+from bridgepipe.config.resolved import PLAN, RUNTIME, Resolved, load, merge, read_yaml
+from bridgepipe.config.schema import schema
 from bridgepipe.config.values import Strict
 
 __all__ = [

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from bridgepipe.config import checks, yaml_reader
 from bridgepipe.config.asked import FILE, Asked
+from bridgepipe.config.checks.evaluation import extractor_problems
 from bridgepipe.config.data import paths_of, splits_of
 from bridgepipe.config.errors import nearest, validated
 from bridgepipe.config.methods import METHODS, Params
@@ -80,7 +81,7 @@ class Resolved:
         for name, extractor in self.params.extractors.items():
             if extractor.dataset is not None:
                 self._known(("extractors", name, "dataset"), extractor.dataset, self.params.datasets)
-            for problem in checks.extractor_problems(extractor, self.params.datasets):
+            for problem in extractor_problems(extractor, self.params.datasets):
                 self._refuse(problem, self.places.at("extractors", name, *problem.key.split(".")))
         at = {scale: self._merged(scale) for scale in self.params.scales}
         for scale in at:
@@ -305,32 +306,3 @@ def _alike(default: Any, own: Any) -> bool:
     """Whether both are sections, and of the same kind where they name one."""
     both = isinstance(own, Mapping) and isinstance(default, Mapping)
     return both and own.get("kind", default.get("kind")) == default.get("kind")
-
-
-def schema() -> dict[str, Any]:
-    """JSON schema of params.yaml; sections of experiments are checked after merging."""
-    top = Params.model_json_schema()
-    for method, model in METHODS.items():
-        own = model.model_json_schema()
-        sections = own.pop("$defs", {})
-        own.pop("required", None)
-        own["properties"] |= Scales.model_json_schema()["properties"]
-        for section in sections.values():  # what is merged may leave keys to the other side
-            section.pop("required", None)
-        top["$defs"].update({**sections, _definition(method): own})
-    for key in ("scales", "experiments"):
-        top["properties"][key] = _by_method(key)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **top}
-
-
-def _definition(method: str) -> str:
-    return f"{method.replace('/', '-')}_experiment"
-
-
-def _by_method(key: str) -> dict[str, Any]:
-    ref: dict[str, Any] = {m: {"$ref": f"#/$defs/{_definition(m)}"} for m in METHODS}
-    if key == "experiments":
-        ref = {m: {"type": "object", "additionalProperties": r} for m, r in ref.items()}
-        return {"type": "object", "properties": ref, "additionalProperties": False}
-    inner = {"type": "object", "properties": ref, "additionalProperties": False}
-    return {"type": "object", "additionalProperties": inner}

@@ -1,0 +1,118 @@
+"""Trained models, restorations, samples and points: what does not go with their data and with each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridgepipe import names
+from bridgepipe.config import data
+from bridgepipe.config.checks.evaluation import classified, extractors
+from bridgepipe.config.checks.shared import (
+    Defined,
+    Problem,
+    Problems,
+    at_most,
+    calls,
+    folders_in,
+    pixels,
+    same_size,
+)
+from bridgepipe.config.data import ColorCloud
+from bridgepipe.config.gaussian import Generation, Guide, Model
+from bridgepipe.config.i2sb import I2SB
+from bridgepipe.config.points import ColorTransfer, Domain, PointModel, PointTranslation, PointWalk
+
+
+def i2sb(e: I2SB, defined: Defined) -> Problems:
+    dataset, sampled = defined.datasets[e.dataset], defined.datasets[e.sampled]
+    if data.is_paired(dataset) != (e.corruption == names.PAIRED):
+        mend = "corruption: paired goes with a dataset of pairs (pairs, photo-edges), and only with one"
+        yield Problem("corruption", f"corruption is '{e.corruption}'", mend)
+    if data.is_paired(dataset) != data.is_paired(sampled):
+        yield Problem("sample.dataset", "one dataset is pairs, the other is not", "name two of one kind")
+    size = data.size_of(dataset)
+    if size is not None and (found := e.contradiction(size)):
+        yield Problem(found[0], found[1], "take images of another size, or change it")
+    yield from same_size("sample.dataset", e.sampled, size, defined)
+    yield from at_most("sample.count", e.sample.count, sampled, e.sample.split)
+    if e.study is not None:
+        yield from at_most("study.count", e.study.count, sampled, e.sample.split)
+    yield from extractors(e, dataset, defined)
+    yield from classified(e.evaluate.classifier, sampled, defined)
+
+
+def model(e: Model | Guide, defined: Defined) -> Problems:
+    yield from _trained_size(e, e.dataset, defined)
+    size = data.size_of(defined.datasets[e.dataset])
+    if size is not None and (what := e.process.contradiction(size)):
+        mend = "take c1, c2 and m nearer to the published 1.59, 0.0086 and 2, or variant: exact"
+        yield Problem("process.c1", what, mend)
+    if isinstance(e, Guide) or e.conditional:
+        yield from _labelled("dataset", e.dataset, defined)
+
+
+def _labelled(key: str, name: str, defined: Defined) -> Problems:
+    known = data.classes_of(defined.datasets[name])
+    if known is None and folders_in(defined.datasets[name], defined) == ():
+        known = ()
+    if known is not None and len(known) < 2:
+        yield Problem(key, f"{name} has {len(known) or 'no'} classes", "name a dataset with classes")
+
+
+def _trained_size(e: Any, dataset: str, defined: Defined) -> Problems:
+    """A network that images of this size don't fit."""
+    size = data.size_of(defined.datasets[dataset])
+    if size is None:
+        return
+    if getattr(e.network, "kind", "") == "ddpm" and size[0] != size[1]:
+        yield Problem("network.kind", f"ddpm takes square images, not {pixels(size)}", "take kind: adm")
+    if found := e.network.contradiction(size):
+        yield Problem(f"network.{found[0]}", found[1], "change one of them")
+
+
+def generation(e: Generation, defined: Defined) -> Problems:
+    T = defined.experiments[f"model/{e.model}"].process.T
+    yield from calls("sample.nfe", T, e.sample.sampler, e.sample.nfe, e.sample.spacing)
+    for how in e.study.walks.values() if e.study else ():
+        for nfe in e.study.nfe if e.study else ():
+            yield from calls("study.nfe", T, how.sampler, nfe, how.spacing)
+    yield from extractors(e, defined.dataset_of(e), defined)
+
+
+def points(e: PointModel, defined: Defined) -> Problems:
+    if isinstance(e, Domain):
+        how = e.sample
+        yield from calls("sample.nfe", e.process.T, how.solver, how.nfe, how.spacing)
+        encode = PointWalk(solver=how.solver, nfe=how.nfe, spacing=how.spacing)
+        yield from _walk("sample.nfe", encode, e.process.T)
+        yield from at_most("sample.latents", e.sample.latents, defined.datasets[e.dataset], "test")
+
+
+def between(e: PointTranslation | ColorTransfer, defined: Defined) -> Problems:
+    section = e.references()["source"][0]
+    source, target = (defined.experiments[f"{section}/{name}"] for name in (e.source, e.target))
+    if (source.process.schedule, source.process.T) != (target.process.schedule, target.process.T):
+        yield Problem("target", "both models have different processes", "train both with one schedule and T")
+        return
+    yield from _walk("translate.nfe", e.translate, source.process.T)
+    a, b = (defined.datasets[model.dataset] for model in (source, target))
+    if isinstance(e, PointTranslation):
+        for name, walk in e.cycle.items():
+            yield from _walk(f"cycle.{name}.nfe", walk, source.process.T)
+        yield from at_most("count", e.count, a, "test")
+        yield from at_most("cycle_count", e.cycle_count, a, "test")
+    elif isinstance(a, ColorCloud) and isinstance(b, ColorCloud):
+        if a.space != b.space:
+            yield Problem("target", f"colours of {a.space} and of {b.space}", "take one space for both")
+        if _stem(a.image) == _stem(b.image):
+            yield Problem("target", f"two photographs called {_stem(a.image)}", "rename one of them")
+
+
+def _stem(path: str) -> str:
+    return path.rpartition("/")[2].rpartition(".")[0] or path
+
+
+def _walk(key: str, walk: PointWalk, T: int) -> Problems:
+    if walk.nfe is not None:
+        inner = walk.grid == "exact"
+        yield from calls(key, T, walk.solver, walk.nfe, walk.spacing, least=2, inner=inner)

@@ -1,0 +1,48 @@
+"""Published weights of another method or network, or of other data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridgepipe.config import data
+from bridgepipe.config.checks.shared import Defined, Problem, Problems, pixels
+from bridgepipe.config.data import Folder, Pairs
+from bridgepipe.config.values import Strict
+from bridgepipe.released import WEIGHTS
+
+
+def released(full: str, e: Any, defined: Defined) -> Problems:
+    """Weights of another method, another network, or data of another size or number of classes."""
+    key, name, method = "train.published", e.train.published, full.rsplit("/", 1)[0]
+    weights = WEIGHTS.get(name)
+    if weights is None or weights.method != method:
+        fitting = tuple(n for n, w in WEIGHTS.items() if w.method == method)
+        what = f"unknown source '{name}'" if weights is None else f"{name} is of {weights.method}"
+        if not fitting:
+            yield Problem(key, what, f"there are no published weights of {method}: set it to null")
+        else:
+            yield Problem(key, what, value=name, names=fitting)
+        return
+    for setting, expected, found in weights.differences(e):
+        what = f"{name} has {setting} {expected}, the experiment {found}"
+        yield Problem(setting, what, f"set it to {expected}, or import other weights")
+    dataset = defined.datasets[e.dataset]
+    size, known = data.size_of(dataset), data.classes_of(dataset)
+    if weights.size is not None and size not in (None, (weights.size, weights.size)):
+        what = f"{name} is of {weights.size} x {weights.size} pixels, {e.dataset} of {pixels(size or (0, 0))}"
+        yield Problem("dataset", what, "name a dataset of that size, or other weights")
+    if weights.trained_on is not None and not _fits(dataset, weights.trained_on):
+        what = f"{name} was trained on {' '.join(filter(None, weights.trained_on))}, not on {e.dataset}"
+        yield Problem("dataset", what, "name that dataset, or other weights")
+    if weights.classes is not None and known is not None and len(known) != weights.classes:
+        what = f"{name} has {weights.classes} classes, {e.dataset} {len(known)}"
+        yield Problem("dataset", what, "name the dataset that it was trained on, or other weights")
+
+
+def _fits(dataset: Strict, trained_on: tuple[str, str | None]) -> bool:
+    """Whether a dataset may hold pictures of what weights know: of one's own pictures a person knows it."""
+    values = dataset.model_dump()
+    part = values.get("category") or values.get("domain")
+    return isinstance(dataset, Folder | Pairs) or (
+        values["source"] == trained_on[0] and part in (None, trained_on[1])
+    )

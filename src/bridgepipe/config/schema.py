@@ -1,0 +1,37 @@
+"""The JSON schema of params.yaml, which editors use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridgepipe.config.methods import METHODS, Params
+from bridgepipe.config.resolved import Scales
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema of params.yaml; sections of experiments are checked after merging."""
+    top = Params.model_json_schema()
+    for method, model in METHODS.items():
+        own = model.model_json_schema()
+        sections = own.pop("$defs", {})
+        own.pop("required", None)
+        own["properties"] |= Scales.model_json_schema()["properties"]
+        for section in sections.values():  # what is merged may leave keys to the other side
+            section.pop("required", None)
+        top["$defs"].update({**sections, _definition(method): own})
+    for key in ("scales", "experiments"):
+        top["properties"][key] = _by_method(key)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **top}
+
+
+def _definition(method: str) -> str:
+    return f"{method.replace('/', '-')}_experiment"
+
+
+def _by_method(key: str) -> dict[str, Any]:
+    ref: dict[str, Any] = {m: {"$ref": f"#/$defs/{_definition(m)}"} for m in METHODS}
+    if key == "experiments":
+        ref = {m: {"type": "object", "additionalProperties": r} for m, r in ref.items()}
+        return {"type": "object", "properties": ref, "additionalProperties": False}
+    inner = {"type": "object", "properties": ref, "additionalProperties": False}
+    return {"type": "object", "additionalProperties": inner}

@@ -18,8 +18,9 @@ from bridgepipe.tables import table as table
 from bridgepipe.tables import write_table as write_table
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")  # Okabe and Ito
+SEEDS = ("noise seed", "network seed")
 # columns of a study that are no quality, or belong to one
-BESIDE = ("sampler", "nfe", "n", "n real", "reference", "protocol")
+BESIDE = ("sampler", "nfe", *SEEDS, "n", "n real", "reference", "protocol")
 MARKERS = "osD^vPX"
 LABELS = {
     "fid": "FID (lower is better)",
@@ -122,8 +123,8 @@ def quality_against_calls(path: str | Path, table: pd.DataFrame, title: str = ""
         path: PNG to write.
         table: columns ``sampler``, ``nfe``, and one per metric; missing values are skipped. The columns
             ``low of METRIC`` and ``high of METRIC`` are the ends of its interval, ``n`` is the number of
-            images of every row. ``FID real`` is the floor of ``FID``, drawn
-            dotted; protocols are not drawn.
+            images of every row, and its seeds are told with its line, or above when all have the same.
+            ``FID real`` is the floor of ``FID``, drawn dotted; protocols are not drawn.
         title: printed above.
 
     Raises:
@@ -136,6 +137,8 @@ def quality_against_calls(path: str | Path, table: pd.DataFrame, title: str = ""
     images = f", n {table['n'].iloc[0]}" if "n" in table else ""
     if not {"sampler", "nfe"} <= set(table.columns) or not metrics:
         raise ValueError(f"columns must be sampler, nfe and metrics, not {list(table.columns)}")
+    seeds = {sampler: _seeds(rows) for sampler, rows in table.groupby("sampler", sort=False)}
+    shared = set(seeds.values()).pop() if len(set(seeds.values())) == 1 else None
     width = max(3.6, 3.2 * len(metrics))
     with canvas(path, width, 2.9) as figure:
         for i, metric in enumerate(metrics):
@@ -144,7 +147,8 @@ def quality_against_calls(path: str | Path, table: pd.DataFrame, title: str = ""
                 known = rows.dropna(subset=[metric]).sort_values("nfe")
                 colour, marker = COLOURS[n % len(COLOURS)], MARKERS[n % len(MARKERS)]
                 line = "--" if n >= len(COLOURS) else "-"  # the colours begin again
-                axes.plot(known["nfe"], known[metric], line, color=colour, marker=marker, label=str(sampler))
+                label = str(sampler) if shared is not None else f"{sampler} ({seeds[sampler]})"
+                axes.plot(known["nfe"], known[metric], line, color=colour, marker=marker, label=label)
                 if f"low of {metric}" in known:
                     low, high = (known[f"{end}{metric}"] for end in ends)
                     axes.fill_between(known["nfe"], low, high, color=colour, alpha=0.1, linewidth=0)
@@ -153,10 +157,20 @@ def quality_against_calls(path: str | Path, table: pd.DataFrame, title: str = ""
             _calls_axis(axes, table["nfe"])
             axes.set_ylabel(f"{LABELS.get(str(metric), metric)}{images}")
             _log_if_wide(axes, table[metric].dropna())
-        handles, names = figure.axes[0].get_legend_handles_labels()
+        drawn = [line for axes in figure.axes for line in zip(*axes.get_legend_handles_labels(), strict=True)]
+        lines = {name: handle for handle, name in reversed(drawn)}
+        names, handles = list(lines)[::-1], list(lines.values())[::-1]
         fitting = int(width / (0.55 + 0.065 * max(map(len, names))))
         figure.legend(handles, names, loc="outside lower center", ncols=max(1, min(len(names), fitting)))
-        figure.suptitle(title, fontsize=9, weight="bold")
+        figure.suptitle(": ".join(filter(None, (title, shared))), fontsize=9, weight="bold")
+
+
+def _seeds(rows: pd.DataFrame) -> str:
+    """What the rows were drawn with, in words; "" where they do not tell."""
+    told = {name: rows[name].dropna().unique() for name in SEEDS if name in rows}
+    return ", ".join(
+        f"{name} {'/'.join(f'{s:g}' for s in seeds)}" for name, seeds in told.items() if len(seeds)
+    )
 
 
 def spectrum_fit(path: str | Path, k: ArrayLike, power: ArrayLike, fit: ArrayLike, title: str = "") -> None:

@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from bridgepipe import canvas, config, figures, figures_points
-from bridgepipe.cli.study import study_table
+from bridgepipe.cli.study import seeds_of, study_table
 from bridgepipe.workflow import Pipeline
 
 ROOT = Path(__file__).parents[2]
@@ -180,6 +180,23 @@ def test_studies_of_different_numbers_of_images_do_not_share_a_column(tmp_path):
     assert joined["fid (n 256)"].notna().tolist() == [False] * 6 + [True] * 6
     study_table(parts[:1], tmp_path / "t.csv", tmp_path / "t.md", tmp_path / "t.png")
     assert pd.read_csv(tmp_path / "t.csv")["n"].tolist() == [128] * 6
+
+
+def test_every_curve_of_a_study_tells_its_seeds():
+    assert figures._seeds(CALLS) == ""
+    told = CALLS.assign(**{"noise seed": 5, "network seed": [0, 0, 0, 1, 1, np.nan]})
+    seeds = {sampler: figures._seeds(rows) for sampler, rows in told.groupby("sampler", sort=False)}
+    assert seeds == {
+        "ancestral": "noise seed 5, network seed 0",
+        "implicit": "noise seed 5, network seed 1",
+    }
+
+
+def test_seeds_of_a_study_are_those_that_it_was_made_with():
+    trained = {"train": {"seed": 3, "published": None}}
+    assert seeds_of({"seed": 5, "nfe": 10}, trained) == {"noise seed": 5, "network seed": 3}
+    published = {"train": {"seed": 3, "published": "i2sb/jpeg-5"}}
+    assert seeds_of({"seed": 5}, published) == {"noise seed": 5, "network seed": None}
 
 
 def test_points_near_each_other_have_colours_near_each_other():

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from every_verb import VERBS
 from test_belonging import SIZE, images, run
 
 from bridgepipe import artifacts
 from bridgepipe.datasets import digits, points
-from bridgepipe.evaluation import summary
+from bridgepipe.evaluation import point_tables, protocol, summary
 from bridgepipe.evaluation.classifier import ConvNet, SmallClassifier
 from bridgepipe.store import ImageStore, writer
 
@@ -184,3 +186,73 @@ def test_a_table_keeps_kinds_apart_and_groups_what_may_be_compared(folder: Folde
     notes = summary.notes_of(table)
     assert any("rows of one group" in note for note in notes)
     assert any("floor" in note for note in notes)
+
+
+def leaves(tree: dict[str, Any], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Where the entries of a protocol stand."""
+    found = []
+    for key, value in tree.items():
+        found += leaves(value, (*above, key)) if isinstance(value, dict) else [(*above, key)]
+    return found
+
+
+def differing(metric: dict[str, Any], place: tuple[str, ...]) -> dict[str, Any]:
+    """The metric file with another entry in its protocol."""
+    other = copy.deepcopy(metric)
+    inner = other["protocol"]
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = 99 if place == ("n",) else "another"
+    return other | {"protocol_hash": artifacts.digest_of(other["protocol"])}
+
+
+POINT_VALUES = {"sliced_w2": 1.0, "sliced_w2_floor": 0.5, "n": 30}
+WALK = {"solver": "ddim", "nfe": 5, "grid": "ddib", "keep": True}
+PAIR = {"source": "a", "target": "b", "seed": 0, "count": 30}
+
+
+def joined(verb: str, folder: Path, metrics: list[dict[str, Any]]) -> pd.DataFrame:
+    """The table of a verb, of one file for each metric."""
+    words: list[object] = []
+    for k, metric in enumerate(metrics):
+        path = folder / f"results/i2sb/{k}/fid.json"
+        artifacts.write_json(path, metric)
+        if verb == "study-table":
+            path, hashed = path.with_suffix(".csv"), artifacts.digest_of(metric["protocol"])
+            row = {"sampler": f"s{k}", "nfe": 5, "n": 30, "FID": 1.0 + k, "FID real": 0.5 + k}
+            tables_row = pd.DataFrame([row | {"protocol": hashed[:8]}])
+            tables_row.to_csv(path, index=False)
+        words.append(path)
+    words += ["--csv", folder / "t.csv", "--markdown", folder / "t.md"]
+    words += ["--figure", folder / "t.png"] if verb == "study-table" else []
+    assert run(verb, *words) == ""
+    return pd.read_csv(folder / "t.csv")
+
+
+JOINING: dict[str, dict[str, Any]] = {
+    "table": protocol.metric(
+        {"fid": 1.0},
+        protocol.protocol(
+            "fid",
+            n=30,
+            settings={"kid": True},
+            inputs={"real": "r"},
+            extractor={"digest": "x"},
+            reference={"name": "train", "n": 60, "originals": 0},
+            subset=None,
+        ),
+        {"settings": {"dataset": "digits", "sample": {"nfe": 2}}},
+    ),
+    "point-table": protocol.metric(
+        POINT_VALUES,
+        protocol.protocol("distances", n=30, settings={"exact": 30, "seed": 0}, inputs={}, plan_points=30),
+    ),
+    "cycle-table": protocol.metric(
+        {f"{walk}: {key}": 1.0 for walk in ("one", "two") for key in ("calls", "mean", "max")},
+        protocol.protocol(
+            "cycle", n=30, settings={**PAIR, "cycle": {"one": WALK, "two": {**WALK}}}, inputs={}
+        ),
+    ),
+    "study-table": protocol.metric({}, protocol.protocol("fid", n=30, settings={"k": 1}, inputs={"r": "r"})),
+}
+NOT_NUMBERS = {"gather", "restore", "verify"}  # several files, and no numbers beside others

@@ -75,7 +75,13 @@ rule figure_loss:
 rule table:
     input:
         metrics=lambda w: P.metric_files(*P.experiments(w.method)),
-        code=P.code("evaluation/summary.py", "tables.py", "published.yaml"),
+        code=P.code(
+            "evaluation/summary.py",
+            "evaluation/comparable.py",
+            "evaluation/protocol.py",
+            "tables.py",
+            "published.yaml",
+        ),
     output:
         csv="results/{method}/table.csv",
         md=report(
@@ -97,7 +103,13 @@ rule table:
 use rule table as table_of_experiment with:
     input:
         metrics=lambda w: P.metric_files(f"{w.method}/{w.experiment}"),
-        code=P.code("evaluation/summary.py", "tables.py", "published.yaml"),
+        code=P.code(
+            "evaluation/summary.py",
+            "evaluation/comparable.py",
+            "evaluation/protocol.py",
+            "tables.py",
+            "published.yaml",
+        ),
     output:
         csv="results/{method}/{experiment}/table.csv",
         md="results/{method}/{experiment}/table.md",

@@ -151,80 +151,22 @@ def _picture(points: np.ndarray, of: Any, palette: Any) -> np.ndarray:
     return Scaling.of(palette.card).to_image(points, (height, width))
 
 
-# tables
-
-# number of a metric file -> column
-COLUMNS = {
-    "n": "points of plans",
-    "sliced_w2": "sliced W2",
-    "sliced_w2_floor": "floor",
-    "sliced_w2_floor_spread": "spread of floor",
-    "exact_cost": "W2 squared",
-    "exact_cost_floor": "floor of W2 squared",
-    "exact_cost_floor_spread": "spread of floor of W2 squared",
-    "entropic_cost": "entropic",
-    "entropic_cost_floor": "floor of entropic",
-    "entropic_cost_floor_spread": "spread of floor of entropic",
-    "mse_ot": "MSE to OT",
-    "mse_sinkhorn": "MSE to Sinkhorn",
-    "sliced_w2_ddib": "sliced W2, DDIB",
-    "sliced_w2_ot": "sliced W2, OT",
-    "sliced_w2_sinkhorn": "sliced W2, Sinkhorn",
-    "sliced_w2_untouched": "sliced W2, untouched",
-    "cost": "cost of the map",
-    "cost_optimal": "optimal",
-    "excess": "excess",
-    "latent_sliced_w2": "latents to normal",
-    "latent_sliced_w2_floor": "floor of latents",
-    "latent_sliced_w2_floor_spread": "spread of floor of latents",
-}
-
-
 @app.command()
 def point_table(metrics: list[Path], csv: File, markdown: File) -> None:
     """A row per experiment, or per way of one that goes both ways."""
-    rows = []
-    for file in metrics:
-        for way, values in _by_way(artifacts.read_object(file)["values"]).items():
-            row = {title: values[key] for key, title in COLUMNS.items() if key in values}
-            rows.append({"experiment": " ".join([file.parent.name, *way]), **row})
-    _write(csv, markdown, rows)
+    from bridgepipe import tables
+    from bridgepipe.evaluation import point_tables
 
-
-def _by_way(values: dict[str, Any]) -> dict[tuple[str, ...], dict[str, Any]]:
-    """``china as flower: cost`` is the cost of one way of two; ``cost`` that of the only one."""
-    found: dict[tuple[str, ...], dict[str, Any]] = {}
-    for key, value in values.items():
-        *way, name = key.split(": ")
-        found.setdefault(tuple(way), {})[name] = value
-    return found
+    tables.write_table(csv, markdown, *point_tables.points(metrics))
 
 
 @app.command()
 def cycle_table(metrics: list[Path], csv: File, markdown: File) -> None:
-    """Mean and largest error of every walk's cycle, a row per pair, then the worst of all pairs.
+    """Mean and largest error of every walk's cycle, a row per pair, then the worst of every group of pairs.
 
     Beside them the range that the paper reports.
     """
-    errors = {f.parent.name: _errors(artifacts.read_object(f)["values"]) for f in metrics}
-    columns = [column for of_pair in errors.values() for column in of_pair]
-    errors["worst"] = {c: max(of_pair.get(c, 0.0) for of_pair in errors.values()) for c in columns}
-    published = {"published, DDIM, 4000": _published()}
-    _write(csv, markdown, [{"experiment": name, **found, **published} for name, found in errors.items()])
-
-
-def _errors(values: dict[str, Any]) -> dict[str, Any]:
-    return {k.replace(":", ","): v for k, v in values.items() if k.endswith((": mean", ": max"))}
-
-
-def _published() -> str:
-    from bridgepipe.published_numbers import load_published
-
-    found = [p.value for p in load_published() if (p.system, p.experiment) == ("ddib", "cycle")]
-    return f"{min(found)} to {max(found)}"
-
-
-def _write(csv: Path, markdown: Path, rows: list[dict[str, Any]]) -> None:
     from bridgepipe import tables
+    from bridgepipe.evaluation import point_tables
 
-    tables.write_table(csv, markdown, tables.table(rows))
+    tables.write_table(csv, markdown, *point_tables.cycles(metrics))

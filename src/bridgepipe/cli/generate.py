@@ -23,6 +23,7 @@ from bridgepipe.cli.common import (
 from bridgepipe.cli.evaluate import Real
 from bridgepipe.cli.models import load_model
 from bridgepipe.cli.settings import read_settings
+from bridgepipe.cli.study import seeds_of
 from bridgepipe.names import QUANTISATION
 
 if TYPE_CHECKING:
@@ -127,13 +128,15 @@ def study_samples(
     about |= {"trained_on": artifacts.load_card(model).get("data"), "subset": None}
     about |= {"quantisation": QUANTISATION[plan["variant"]]}
 
+    seeds = seeds_of(plan, read_settings(train_config))
+
     def row(walk: str, how: Generation, floor: dict[str, fid.Statistics]) -> dict[str, Any]:
         work, label = partial(spd.images, network, how=how), f"{walk}, {how.nfe} calls"
         items = range(plan["count"])
         images = np.concatenate(running.together(work, items, speed.batch_size, label))
         sets = {"": fid.statistics(features, images, speed.batch_size), **floor}
         told = real_images.told(real_images.described(sets, reference, **about))
-        return {"sampler": walk, "nfe": how.nfe, **real_images.columns(sets, reference), **told}
+        return {"sampler": walk, "nfe": how.nfe, **seeds, **real_images.columns(sets, reference), **told}
 
     identity = {"plan": plan, "model": network.digest, **about, "reference": reference.data}
     with kept(output, identity, speed):

@@ -43,7 +43,9 @@ NOTES = (
     "low of, high of: ends of the 95 % interval for another draw of as many images, to the same reference.",
     "FID real is the floor: as many real images against the same reference.",
     "Rows with one protocol may be compared with each other, and with the FID of the experiments' table whose"
-    " protocol is the same.",
+    " protocol is the same. Where there are several, each has columns of its own.",
+    "noise seed: of the sampling; network seed: of the training, none of a published network. A row is one"
+    " draw: its interval holds for other images, not for other trainings.",
 )
 
 
@@ -112,10 +114,10 @@ def study(
         others = items if same else subset.choose_from(held_out, len(items))
         floor = fid.statistics(network, subset.Subset(held_out, others), speed.batch_size)
         compared = _Compared(images, items, network, reference, floor, about, speed.batch_size)
-        rows = []
+        rows, seeds = [], seeds_of(settings["sample"], read_settings(train_config))
         for walk, how in _walks(plan, settings["sample"]):
             found = restored(f"{walk}, {how.nfe} calls", how)
-            rows.append({"sampler": walk, "nfe": how.nfe, **compared.measured(found)})
+            rows.append({"sampler": walk, "nfe": how.nfe, **seeds, **compared.measured(found)})
         if running.is_main():
             artifacts.write_text(output, tables.table(rows).to_csv(index=False, float_format="%.6g"))
 
@@ -184,12 +186,20 @@ def _walks(plan: dict[str, Any], sample: dict[str, Any]) -> Iterator[tuple[str, 
             yield walk, sampling_of({**sample, **how, "nfe": nfe})
 
 
+def seeds_of(sampling: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, int | None]:
+    """Columns of a study: the seed of its noise, and of the training; None of a published network."""
+    recipe = trained["train"]
+    network = None if recipe.get("published") else recipe["seed"]
+    return {"noise seed": sampling["seed"], "network seed": network}
+
+
 @app.command()
 def study_table(parts: list[Path], csv: File, markdown: File, figure: File, title: str = "") -> None:
     """Join the studies of several experiments into one table and one figure.
 
-    Metrics of another number of images are another column: few images make a FID larger by themselves.
-    Samplers that two experiments call the same are told apart by the name of the experiment.
+    Metrics under another protocol are another column, and another panel: few images make a FID larger by
+    themselves, and so does another reference. Samplers that two experiments call the same are told apart by
+    the name of the experiment.
     """
     import pandas as pd
 
@@ -203,16 +213,24 @@ def study_table(parts: list[Path], csv: File, markdown: File, figure: File, titl
             ~shared, f"{part.parent.name}, " + rows["sampler"].astype(str)
         )
     frame = pd.concat(found, ignore_index=True)
-    if frame["n"].nunique() > 1:
-        named = [_named_by_n(rows, n) for n, rows in frame.groupby("n")]
-        frame = pd.concat(named).sort_index()
-    tables.write_table(csv, markdown, frame, NOTES)
-    figures.quality_against_calls(figure, frame, title)
+    tables.write_table(csv, markdown, _apart(frame), NOTES)
+    figures.quality_against_calls(figure, _apart(frame), title)
 
 
-def _named_by_n(rows: pd.DataFrame, n: Any) -> pd.DataFrame:
-    """Rows with the number of images in the names of their metrics."""
+def _apart(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose metrics are named by the number of images and the protocol where there are several."""
+    import pandas as pd
+
     from bridgepipe.figures import BESIDE
 
-    metrics = [name for name in rows if name not in BESIDE]
-    return rows.drop(columns="n").rename(columns={name: f"{name} (n {n})" for name in metrics})
+    kinds = frame[["n", *(["protocol"] if "protocol" in frame else [])]].drop_duplicates()
+    if len(kinds) < 2:
+        return frame
+    metrics, found = [name for name in frame if name not in BESIDE], []
+    for kind in kinds.to_dict("records"):
+        told = f"n {kind['n']}"
+        if (kinds["n"] == kind["n"]).sum() > 1:
+            told += f", protocol {kind['protocol']}"
+        rows = frame[(frame[list(kind)] == pd.Series(kind)).all(axis=1)]
+        found.append(rows.drop(columns="n").rename(columns={name: f"{name} ({told})" for name in metrics}))
+    return pd.concat(found).sort_index()

@@ -13,6 +13,7 @@ from bridgepipe.published_numbers import Published
 
 # What values depend on, in the order in which differences are told.
 ENTRIES = ("dataset", "split", "n", "nfe", "reference", "extractor", "resize", "quantisation")
+OF_CYCLES = ("dataset", "n", "nfe", "solver")  # of points, which no network looks at
 
 
 def verdict(pairs: Sequence[tuple[Published, Mapping[str, Any]]]) -> str:
@@ -24,7 +25,7 @@ def verdict(pairs: Sequence[tuple[Published, Mapping[str, Any]]]) -> str:
     differ: dict[str, None] = {}
     unknown: dict[str, None] = {}
     for number, metric in pairs:
-        for entry in ENTRIES:
+        for entry in OF_CYCLES if number.metric.startswith("cycle") else ENTRIES:
             if entry == "reference" and number.metric == "accuracy":  # the true classes
                 continue
             published, ours = _published(number, entry), _ours(number, metric, entry)
@@ -54,7 +55,11 @@ def _ours(number: Published, metric: Mapping[str, Any], entry: str) -> Any:
         case "dataset" | "split":
             return _data(number, made_with, reference)
         case "nfe":
-            return made_with.get("settings", {}).get("sample", {}).get("nfe")
+            made = made_with.get("settings", {}).get("sample", {})
+            return made.get("nfe", metric.get("values", {}).get("calls"))
+        case "solver":
+            settings = protocol.get("settings", {})
+            return {key: settings.get(key) for key in number.same["solver"]}
         case "reference":
             return reference.get("origin")
         case "extractor":
@@ -85,4 +90,4 @@ def _shown(value: Any) -> str:
     if not isinstance(value, Mapping):
         return str(value)
     words = [value.get(key) for key in ("released", "name", "source", "split")]
-    return str(next((word for word in words if word), value))
+    return str(next((word for word in words if word), ", ".join(map(str, value.values()))))

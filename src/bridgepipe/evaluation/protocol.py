@@ -16,7 +16,7 @@ Timings and host names have no place here: a repeated run writes the same bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,9 +122,41 @@ def write_metric(
     write_json(path, metric(values, protocol, made_with))
 
 
-def comparable(a: Metric, b: Metric) -> list[str]:
-    """Protocol entries in which two metric files differ, as dotted keys; empty: compare freely."""
-    return _differences(a["protocol"], b["protocol"])
+def comparable(a: Metric, b: Metric, but_for: Sequence[str] = ()) -> list[str]:
+    """Protocol entries in which two metric files differ, as dotted keys; empty: compare freely.
+
+    Args:
+        but_for: dotted keys that may differ, with all below them: what a table shows beside each other.
+    """
+    found = _differences(a["protocol"], b["protocol"])
+    return [key for key in found if not any(f"{key}.".startswith(f"{allowed}.") for allowed in but_for)]
+
+
+def groups(rows: Sequence[Mapping[str, Metric]], but_for: Sequence[str] = ()) -> list[str]:
+    """A letter for each row of a table; rows with one letter have `comparable` values.
+
+    Args:
+        rows: metric files by what they measure; two rows are compared in all that both have, and rows that
+            share nothing are never in one group.
+        but_for: as of `comparable`.
+    """
+    found: list[int] = []
+    for k, row in enumerate(rows):
+        others = [rows[i] for i in range(k)]
+        fitting = (
+            group
+            for group in range(max(found, default=-1) + 1)
+            if all(
+                _alike(row, other, but_for) for other, of in zip(others, found, strict=True) if of == group
+            )
+        )
+        found.append(next(fitting, max(found, default=-1) + 1))
+    return [chr(ord("A") + group) if group < 26 else str(group + 1) for group in found]
+
+
+def _alike(a: Mapping[str, Metric], b: Mapping[str, Metric], but_for: Sequence[str]) -> bool:
+    shared = a.keys() & b.keys()
+    return bool(shared) and not any(comparable(a[name], b[name], but_for) for name in shared)
 
 
 def _differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -81,30 +81,13 @@ def collect(metric_files: Sequence[Path]) -> pd.DataFrame:
     for file in metric_files:
         method, experiment = file.parts[-3], file.parts[-2]
         found.setdefault((method, experiment), {})[file.stem] = artifacts.read_object(file)
-    rows = zip(_groups(list(found.values())), found.items(), strict=True)
+    rows = zip(protocol.groups(list(found.values())), found.items(), strict=True)
     return tables.table([_row(group, *name, metrics) for group, (name, metrics) in rows])
 
 
 def notes_of(frame: pd.DataFrame) -> list[str]:
     """What a reader must know of the columns of a table."""
     return [note for column, note in NOTES.items() if any(str(c).startswith(column) for c in frame)]
-
-
-def _groups(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """A letter for each experiment; those with one letter have comparable files of every metric of both."""
-    first: list[dict[str, Any]] = []  # of every group
-    found = []
-    for metrics in rows:
-        same = next((k for k, other in enumerate(first) if _comparable(metrics, other)), len(first))
-        if same == len(first):
-            first.append(metrics)
-        found.append(chr(ord("A") + same) if same < 26 else str(same + 1))
-    return found
-
-
-def _comparable(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    shared = a.keys() & b.keys()
-    return bool(shared) and not any(protocol.comparable(a[name], b[name]) for name in shared)
 
 
 def _row(group: str, method: str, experiment: str, metrics: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,133 @@
+"""Tables of everything about points: a row per experiment, and which of their numbers may be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bridgepipe import artifacts, tables
+from bridgepipe.evaluation import comparable, protocol
+from bridgepipe.evaluation.protocol import Metric
+from bridgepipe.published_numbers import Published, load_published
+
+# number of a metric file -> column
+COLUMNS = {
+    "n": "points of plans",
+    "sliced_w2": "sliced W2",
+    "sliced_w2_floor": "floor",
+    "sliced_w2_floor_spread": "spread of floor",
+    "exact_cost": "W2 squared",
+    "exact_cost_floor": "floor of W2 squared",
+    "exact_cost_floor_spread": "spread of floor of W2 squared",
+    "entropic_cost": "entropic",
+    "entropic_cost_floor": "floor of entropic",
+    "entropic_cost_floor_spread": "spread of floor of entropic",
+    "mse_ot": "MSE to OT",
+    "mse_sinkhorn": "MSE to Sinkhorn",
+    "sliced_w2_ddib": "sliced W2, DDIB",
+    "sliced_w2_ot": "sliced W2, OT",
+    "sliced_w2_sinkhorn": "sliced W2, Sinkhorn",
+    "sliced_w2_untouched": "sliced W2, untouched",
+    "cost": "cost of the map",
+    "cost_optimal": "optimal",
+    "excess": "excess",
+    "latent_sliced_w2": "latents to normal",
+    "latent_sliced_w2_floor": "floor of latents",
+    "latent_sliced_w2_floor_spread": "spread of floor of latents",
+}
+# which points a row is of, which the name of its experiment tells
+POINTS = ("inputs", "settings.source", "settings.target")
+GROUP = (
+    "Rows of one group were measured alike, each on its own points. Numbers of rows of different groups were"
+    " measured under different protocols."
+)
+FLOOR = "A floor is the distance of as many independent true points, mean and spread of several draws."
+WORST = "worst: the largest of the rows of a group."
+PUBLISHED = "published, DDIM, 4000"
+SAME = (
+    "A published number may stand beside ours only where same protocol says yes. It is about the column that"
+    " is nearest to the published one: DDIM, of as many steps as there are."
+)
+
+
+def points(files: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
+    """A row per experiment, or per way of one that goes both ways; and how the table is read."""
+    metrics = [artifacts.read_object(file) for file in files]
+    groups = protocol.groups([{"": metric} for metric in metrics], POINTS)
+    rows = []
+    for file, metric, group in zip(files, metrics, groups, strict=True):
+        for way, values in _parts(metric["values"]).items():
+            row = {title: values[key] for key, title in COLUMNS.items() if key in values}
+            count = (
+                {} if way else {"n": metric["protocol"]["n"]}
+            )  # of one way of two: the points of the plans
+            rows.append({"experiment": f"{file.parent.name} {way}".strip(), "group": group, **count, **row})
+    frame = tables.table(rows)
+    return frame, [GROUP, *([FLOOR] if "floor" in frame else [])]
+
+
+def cycles(files: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
+    """Mean and largest error of every walk's cycle, a row per pair, then the worst of every group of pairs.
+
+    Beside them the range that the paper reports.
+    """
+    walks = [_walks(artifacts.read_object(file)) for file in files]
+    groups = protocol.groups(walks, POINTS)
+    numbers = [p for p in load_published() if (p.system, p.experiment) == ("ddib", "cycle")]
+    low, high = (end(p.value for p in numbers) for end in (min, max))
+    rows: list[dict[str, Any]] = [
+        {
+            "experiment": file.parent.name,
+            "group": group,
+            "n": next(iter(of_pair.values()))["protocol"]["n"],
+            **_errors(of_pair),
+            PUBLISHED: f"{low} to {high}",
+            "same protocol": _verdict(numbers, of_pair),
+        }
+        for file, of_pair, group in zip(files, walks, groups, strict=True)
+    ]
+    frame = tables.table(rows)
+    columns = [column for column in frame if str(column).endswith((", mean", ", max"))]
+    worst = frame.groupby("group", sort=False)[columns].max().reset_index()
+    frame = pd.concat([frame, worst.assign(experiment="worst")], ignore_index=True)
+    return frame, [GROUP, WORST, SAME]
+
+
+def _parts(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """``china as flower: cost`` is the cost of one way of two; ``cost`` that of the only one."""
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in values.items():
+        part, _, name = key.rpartition(": ")
+        found.setdefault(part, {})[name] = value
+    return found
+
+
+def _walks(metric: Metric) -> dict[str, Metric]:
+    """A metric of each walk alone: what another walk of the same file does is no part of its protocol."""
+    described = metric["protocol"]
+    shared = {key: value for key, value in described["settings"].items() if key != "cycle"}
+    return {
+        walk: {
+            **metric,
+            "values": values,
+            "protocol": {**described, "settings": {**shared, **described["settings"]["cycle"][walk]}},
+        }
+        for walk, values in _parts(metric["values"]).items()
+    }
+
+
+def _errors(walks: Mapping[str, Metric]) -> dict[str, float]:
+    return {f"{walk}, {end}": walks[walk]["values"][end] for walk in walks for end in ("mean", "max")}
+
+
+def _verdict(numbers: Sequence[Published], walks: Mapping[str, Metric]) -> str:
+    """Whether the published numbers may stand beside the walk that is nearest to theirs."""
+    how = [(metric["protocol"]["settings"], metric) for metric in walks.values()]
+    wanted = numbers[0].same["solver"]
+    nearest = max(
+        how, key=lambda one: (sum(one[0][k] == v for k, v in wanted.items()), one[1]["values"]["calls"])
+    )
+    return comparable.verdict([(number, nearest[1]) for number in numbers])

@@ -256,3 +256,52 @@ JOINING: dict[str, dict[str, Any]] = {
     "study-table": protocol.metric({}, protocol.protocol("fid", n=30, settings={"k": 1}, inputs={"r": "r"})),
 }
 NOT_NUMBERS = {"gather", "restore", "verify"}  # several files, and no numbers beside others
+
+
+def test_every_verb_that_joins_results_is_known() -> None:
+    taking = {v for v, c in VERBS.items() if any(getattr(p, "nargs", 1) == -1 for p in c.params)}
+    assert taking == JOINING.keys() | NOT_NUMBERS
+
+
+@pytest.mark.parametrize("verb", JOINING)
+def test_values_under_protocols_that_differ_in_one_entry_stand_apart(verb: str, tmp_path: Path) -> None:
+    """All are put into one table: each entry of the protocol, once another."""
+    metric = JOINING[verb]
+    places = [p for p in leaves(metric["protocol"]) if ".".join(p) not in point_tables.POINTS]
+    table = joined(verb, tmp_path, [metric, metric, *(differing(metric, place) for place in places)])
+    if verb == "study-table":
+        columns = [name for name in table if name.startswith("FID (")]
+        assert len(columns) == 1 + len(places)
+        assert table[columns].notna().sum().tolist() == [2] + [1] * len(places)
+        return
+    rows = table[table["experiment"] != "worst"]
+    assert rows["group"].nunique() == 1 + len(places)
+    assert rows["group"].tolist()[:2] == ["A", "A"]
+
+
+def test_the_worst_cycle_is_that_of_pairs_that_were_measured_alike(tmp_path: Path) -> None:
+    metric = JOINING["cycle-table"]
+    worse = copy.deepcopy(metric) | {"values": metric["values"] | {"one: mean": 3.0}}
+    other_pair = copy.deepcopy(worse)
+    other_pair["protocol"]["settings"] |= {"source": "c", "target": "d"}
+    more_walks = copy.deepcopy(metric)
+    more_walks["protocol"]["settings"]["cycle"]["all"] = WALK | {"nfe": None}
+    more_walks["values"] |= {"all: calls": 4000, "all: mean": 2.0, "all: max": 2.5}
+    shorter = differing(metric, ("settings", "cycle", "one", "nfe"))
+    shorter["values"]["one: mean"] = 9.0
+    table = joined("cycle-table", tmp_path, [metric, other_pair, more_walks, shorter])
+    assert table["group"].tolist() == ["A", "A", "A", "B", "A", "B"]
+    assert table["experiment"].tolist()[4:] == ["worst", "worst"]
+    assert table["one, mean"].tolist()[4:] == [3.0, 9.0]
+    assert table["all, mean"].tolist()[4] == 2.0
+    assert table["same protocol"].tolist()[2] == "unknown: dataset, n"
+    assert table["same protocol"].tolist()[0].startswith("no: nfe 1.0 (published 4000)")
+
+
+def test_one_letter_means_that_every_two_rows_may_be_compared() -> None:
+    """The first has no accuracy, so that it could be compared with the others, which differ in theirs."""
+    fid, accuracy = ({"protocol": {"metric": name}} for name in ("fid", "accuracy"))
+    other = {"protocol": {"metric": "accuracy", "extractor": "another"}}
+    rows = [{"fid": fid}, {"fid": fid, "accuracy": accuracy}, {"fid": fid, "accuracy": other}, {}]
+    assert protocol.groups(rows) == ["A", "A", "B", "C"]
+    assert protocol.groups([{"k": {"protocol": {"k": n}}} for n in range(27)])[25:] == ["Z", "27"]

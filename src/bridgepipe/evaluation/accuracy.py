@@ -70,6 +70,21 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
+def worse(right: np.ndarray, than: np.ndarray) -> float:
+    """McNemar's exact test whether fewer of the same cases are right, one-sided.
+
+    Args:
+        right, than: which cases are, bool ``[N]`` each. Only those count that are right in one of them.
+
+    Returns:
+        The chance that at least as many of these would be lost if neither were better.
+    """
+    from scipy.stats import binomtest
+
+    lost, won = int((than & ~right).sum()), int((right & ~than).sum())
+    return float(binomtest(lost, lost + won, 0.5, alternative="greater").pvalue) if lost + won else 1.0
+
+
 def classifier_accuracy(
     classifier: Any,
     images: Images,

@@ -162,8 +162,8 @@ def cross_validated(
     folds: int = 5,
     weight: str | None = None,
     seed: int = 0,
-) -> int:
-    """How many of the N rows a boundary fitted to the other folds puts on their side.
+) -> NDArray[np.bool_]:
+    """Which of the N rows a boundary fitted to the other folds puts on their side, ``[N]``.
 
     Args:
         products: of all rows, ``[N, N]``.
@@ -177,10 +177,10 @@ def cross_validated(
     fewest = int(np.bincount(classes, minlength=2).min())
     if fewest < folds:
         raise UserError(f"{fewest} members in a class, {folds} folds", "separability", "give more images")
-    right = 0
+    right = np.zeros(len(classes), dtype=bool)
     splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(classes, classes)
     for train, test in splits:
         support, dual, intercept = dual_of(products[np.ix_(train, train)], classes[train], C, weight)
         decided = products[np.ix_(test, train[support])] @ dual + intercept
-        right += int(((decided > 0) == classes[test]).sum())
+        right[test] = (decided > 0) == classes[test]
     return right

@@ -27,6 +27,7 @@ class Traits:
             paths are inner ones.
         invertible: its last two states, a `Pair`, retrace the path to rounding error.
         one_inner_step: it makes data out of noise in one inner step and one to the data.
+        stochastic: it also takes noise, of DDIM's eta.
         edits: every prediction is that of a state on the path, so that latents may be moved at a step.
     """
 
@@ -35,6 +36,7 @@ class Traits:
     reaches_data: bool = True
     invertible: bool = False
     one_inner_step: bool = True
+    stochastic: bool = False
     edits: bool = True
 
     def is_inner(self, inner: bool) -> bool:
@@ -44,7 +46,7 @@ class Traits:
 
 # of the probability-flow ODE; `samplers.solvers` has the rule of each
 SOLVER_TRAITS = {
-    "ddim": Traits(),
+    "ddim": Traits(stochastic=True),
     # two calls in every inner step
     "heun": Traits(lambda steps, inner: 2 * steps - (not inner), one_inner_step=False),
     "multistep2": Traits(),
@@ -60,6 +62,7 @@ SOLVER_TRAITS = {
 # of new samples: also the Markov chain
 SAMPLER_TRAITS = {"ancestral": Traits(), **SOLVER_TRAITS}
 INVERTIBLE = tuple(name for name, traits in SOLVER_TRAITS.items() if traits.invertible)
+STOCHASTIC = tuple(name for name, traits in SOLVER_TRAITS.items() if traits.stochastic)
 
 # What params.yaml takes: the names of the table. A type checker cannot read them from it.
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from vectors import recipe, weights
 from bridgepipe.networks.adm import Classifier, UNet
 from bridgepipe.networks.mlp import PointNet
 from bridgepipe.processes import schedules
-from bridgepipe.samplers.gaussian_loops import Denoiser
+from bridgepipe.samplers.denoiser import Network
 
 SMALL = {"num_res_blocks": 1, "channel_mult": (1, 1), "model_channels": 32}
 ADM_A = {**SMALL, "out_channels": 3, "attention_resolutions": (1, 2), "num_heads": 2}
@@ -54,7 +54,7 @@ def points(name: str) -> torch.nn.Module:
     return built.eval().requires_grad_(False)
 
 
-def wrapped(labels: Tensor) -> Denoiser:
+def wrapped(labels: Tensor) -> Network:
     """The denoiser of the recorded runs: near sqrt(1 - alpha_bar) x, with labels bound."""
     scale = torch.from_numpy(np.sqrt(1 - schedules.linear(1000))).float()
 

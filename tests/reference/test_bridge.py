@@ -11,7 +11,8 @@ from bridgepipe.networks.adm import UNet
 from bridgepipe.processes import schedules
 from bridgepipe.processes.bridge import TABLES, Bridge, restoration_loss
 from bridgepipe.samplers import bridge, bridge_steps
-from bridgepipe.samplers.bridge_loops import Denoiser, Path
+from bridgepipe.samplers.bridge_loops import Path
+from bridgepipe.samplers.denoiser import Network
 
 TRAJECTORIES = names("03_i2sb/traj")
 
@@ -91,7 +92,7 @@ class Recorder:
         return self.outputs[-1]
 
 
-def replay(c: Case, denoiser: Denoiser) -> tuple[Bridge, Path]:
+def replay(c: Case, denoiser: Network) -> tuple[Bridge, Path]:
     runner, sampling = dict(c.config["runner"]), dict(c.config["sampling"])
     runner.pop("cond_x1", None)
     process = Bridge(**runner)

@@ -15,7 +15,7 @@ from vectors import assert_close, case, names
 from bridgepipe.processes import losses, schedules
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.samplers import ancestral, classifier_gradient, decode, encode, grid, rescaled
-from bridgepipe.samplers.gaussian_loops import Denoiser
+from bridgepipe.samplers.denoiser import Network
 
 
 def linear(steps: str, T: int = 1000, variance: str = "learned_range", **arguments) -> Gaussian:
@@ -105,7 +105,7 @@ def test_image_translation():
     process, asked = Gaussian(schedules.linear(1000), variance="learned_range"), []
     steps = grid("ddib", schedules.timesteps(1000, "8"), 1000)
 
-    def listening(labels: Tensor) -> Denoiser:
+    def listening(labels: Tensor) -> Network:
         denoiser = wrapped(labels)
         return lambda x, t: (asked.append(int(t)), denoiser(x, t))[1]
 

@@ -10,10 +10,10 @@ from vectors import assert_close, case, names, shapes
 from bridgepipe import config
 from bridgepipe.cli import models
 from bridgepipe.methods import gaussian
-from bridgepipe.methods.ddib import PUBLISHED, Translation, Way, translate
+from bridgepipe.methods.ddib import PUBLISHED, Translation, translate
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
-from bridgepipe.samplers import classifier_gradient
+from bridgepipe.samplers import Denoiser, classifier_gradient
 
 PROCESS = Gaussian(schedules.linear(1000), variance="learned_range")
 
@@ -22,7 +22,7 @@ def test_guided_translation():
     """Facts 37 to 40: up unclipped and unguided, down clipped and guided."""
     c = case("05_ddib/image_translate")
     labels, scale = c.tensor("in.y_target"), float(c.tensor("in.classifier_scale"))
-    up = Way(PROCESS, wrapped(c.tensor("in.y_source")), clip=PUBLISHED.clip_encode)
+    up = Denoiser(wrapped(c.tensor("in.y_source")), PROCESS, clip=PUBLISHED.clip_encode)
     guided = classifier_gradient(network("clf"), labels, scale)
     how = Translation(PUBLISHED.solver, PUBLISHED.grid, "8")
     for gradient, clip, key in (
@@ -30,7 +30,7 @@ def test_guided_translation():
         (guided, False, "decoded_guided_noclip"),
         (None, True, "decoded_unguided_clip"),
     ):
-        down = Way(PROCESS, wrapped(labels), gradient, clip)
+        down = Denoiser(wrapped(labels), PROCESS, clip, gradient)
         done = translate(up, down, c.tensor("in.image"), how)
         assert_close(c, "latent", done.latent.x)
         assert_close(c, key, done.image.x)
@@ -43,7 +43,7 @@ def test_translation_of_a_folder(name):
     c = case(name)
     clip = c.config["clip_denoised"]
     how = Translation("ddim", "dmi", f"{c.config['respace_type']} {c.config['respace_steps']}")
-    source, target = (Way(PROCESS, wrapped(c.tensor(f"in.y{side}")), clip=clip) for side in "AB")
+    source, target = (Denoiser(wrapped(c.tensor(f"in.y{side}")), PROCESS, clip) for side in "AB")
     done = translate(source, target, c.tensor("in.image"), how)
     assert abs(done.latent.x - c.tensor("out.inv_samples")[-1:]).max() <= c.atol["out.inv_samples"]
     assert abs(done.image.x - c.tensor("out.samples")[-1:]).max() <= c.atol["out.samples"]

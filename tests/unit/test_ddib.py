@@ -24,14 +24,14 @@ from bridgepipe.methods.ddib import (
     PUBLISHED_FOLDER,
     Translation,
     Translator,
-    Way,
+    denoiser,
     kept_states,
     restart,
     translate,
-    way,
 )
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
+from bridgepipe.samplers import Denoiser
 from bridgepipe.store import ImageStore, writer
 from bridgepipe.subset import Subset
 
@@ -39,8 +39,8 @@ PROCESS = log_snr_process(200)
 EVERY = Translation(respacing="log_snr 60")
 
 
-def closed(mixture: Any) -> Way:
-    return Way(PROCESS, mixture.denoiser(PROCESS))
+def closed(mixture: Any) -> Denoiser:
+    return Denoiser(mixture.denoiser(PROCESS), PROCESS)
 
 
 def tiny(classes: int | None = None, seed: int = 0) -> gaussian.Model:
@@ -95,7 +95,7 @@ class TestBothWays:
     def test_different_processes_are_refused(self) -> None:
         other = log_snr_process(100)
         with pytest.raises(UserError, match="different processes"):
-            translate(closed(A), Way(other, B.denoiser(other)), A.sample(2), EVERY)
+            translate(closed(A), Denoiser(B.denoiser(other), other), A.sample(2), EVERY)
 
     def test_states_go_through_a_store(self, tmp_path: Path) -> None:
         there = translate(closed(A), closed(B), A.sample(4).float(), EVERY)
@@ -138,23 +138,23 @@ def test_unknown_spelling(respacing: str) -> None:
 
 class TestGuidance:
     def test_scale_0_guides_nothing(self) -> None:
-        model, plain = tiny(3), way(tiny(3), 1, 2)
+        model, plain = tiny(3), denoiser(tiny(3), 1, 2)
         for kind in ("classifier", "free"):
-            guided = way(model, 1, 2, kind, 0.0, guide=guide())
+            guided = denoiser(model, 1, 2, kind, 0.0, guide=guide())
             assert guided.gradient is None
             t = torch.tensor([5, 5])
-            assert torch.equal(guided.denoiser(IMAGES[:2], t), plain.denoiser(IMAGES[:2], t))
+            assert torch.equal(guided.network(IMAGES[:2], t), plain.network(IMAGES[:2], t))
 
     def test_free_goes_beyond_the_conditional(self) -> None:
         model, t = tiny(3), torch.tensor([500, 500])
         c, u, g = (
-            w.denoiser(IMAGES[:2], t)
-            for w in (way(model, 1, 2), way(model, None, 2), way(model, 1, 2, "free", 1.5))
+            d.network(IMAGES[:2], t)
+            for d in (denoiser(model, 1, 2), denoiser(model, None, 2), denoiser(model, 1, 2, "free", 1.5))
         )
         assert torch.allclose(g, c + 1.5 * (c - u), atol=1e-5)
 
     def test_classifier_moves_along_its_gradient(self) -> None:
-        guided = way(tiny(3), 2, 2, "classifier", 3.0, guide=guide())
+        guided = denoiser(tiny(3), 2, 2, "classifier", 3.0, guide=guide())
         assert guided.gradient is not None
         t = torch.tensor([10, 10])
         expected = 3 * guide().guidance(torch.tensor([2, 2]), 1.0)(IMAGES[:2], t)
@@ -163,28 +163,28 @@ class TestGuidance:
     def test_a_guide_is_told_the_class_of_the_same_name(self) -> None:
         model, other, t = tiny(3), guide(), torch.tensor([10, 10])
         model.class_names, other.class_names = ["5", "8", "9"], ["8", "9", "5"]
-        guided = way(model, 1, 2, "classifier", 3.0, guide=other)
+        guided = denoiser(model, 1, 2, "classifier", 3.0, guide=other)
         assert guided.gradient is not None
         expected = 3 * guide().guidance(torch.tensor([0, 0]), 1.0)(IMAGES[:2], t)
         assert torch.allclose(guided.gradient(IMAGES[:2], t), expected)
         other.class_names = ["9", "5", "7"]
         with pytest.raises(UserError, match="the guide knows 9, 5, 7, not 8"):
-            way(model, 1, 2, "classifier", 3.0, guide=other)
+            denoiser(model, 1, 2, "classifier", 3.0, guide=other)
         other.class_names = None
         with pytest.raises(UserError, match="the guide does not name its classes"):
-            way(model, 1, 2, "classifier", 3.0, guide=other)
+            denoiser(model, 1, 2, "classifier", 3.0, guide=other)
 
     def test_classifier_needs_a_guide_and_a_class(self) -> None:
         with pytest.raises(UserError, match="nothing guides"):
-            way(tiny(3), 1, 2, "classifier", 1.0)
+            denoiser(tiny(3), 1, 2, "classifier", 1.0)
         with pytest.raises(UserError, match="nothing guides"):
-            way(tiny(3), None, 2, "classifier", 1.0, guide=guide())
+            denoiser(tiny(3), None, 2, "classifier", 1.0, guide=guide())
 
     def test_free_needs_a_null_class(self) -> None:
         model = tiny(3)
         model.null = None
         with pytest.raises(UserError, match="no null class"):
-            way(model, 1, 2, "free", 1.0)
+            denoiser(model, 1, 2, "free", 1.0)
 
     def test_guided_translation_returns_exactly(self) -> None:
         how = Translation(
@@ -232,13 +232,13 @@ class TestTranslator:
     @pytest.mark.parametrize("label", [-1, 4])
     def test_unknown_class(self, label: int) -> None:
         with pytest.raises(UserError, match="has the classes 0 to 2"):
-            way(tiny(3), label, 1)
+            denoiser(tiny(3), label, 1)
 
     def test_no_class_without_a_null_class(self) -> None:
         model = tiny(3)
         model.null = None
         with pytest.raises(UserError, match="not None"):
-            way(model, None, 1)
+            denoiser(model, None, 1)
 
 
 @pytest.fixture(scope="module")

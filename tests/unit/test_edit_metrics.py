@@ -194,11 +194,11 @@ def test_h_space_of_a_model_calls_the_network_as_the_model_does(precision: str) 
     model = gaussian.Model(network, diffusion, "digest", device="cpu", precision=precision)
     told: list[Tensor] = []
     network.register_forward_pre_hook(lambda module, inputs: told.append(inputs[1]))
-    h_space = space(network, model.denoiser())
+    h_space = space(network, model.bound())
     x, t = torch.randn(2, 3, 16, 16), torch.tensor([30, 30])
     with torch.no_grad():
         output, h = h_space.capture(x, t)
-        assert torch.equal(output, model.denoiser()(x, t))
+        assert torch.equal(output, model.bound()(x, t))
         assert torch.allclose(h_space.replace(x, t, h), output)
     assert told[0].tolist() == [300.0, 300.0]
     assert h.dtype == (torch.bfloat16 if precision == "bf16" else torch.float32)

@@ -139,14 +139,30 @@ def test_weights_integrate_polynomials_exactly(count, length):
 def test_first_order_multistep_is_ddim(linear):
     one, x = samplers.solvers.Multistep(1), A.sample(8)
     for steps in (list(range(0, 1000, 99)), list(range(990, -1, -99))):
-        problem = samplers.solvers.Problem(linear, lambda x, t: predict(linear, x, t))
-        mine = [state.x for state in one(problem, x, steps)]
-        ddim = [state.x for state in samplers.SOLVERS["ddim"](problem, x, steps)]
+        denoiser = samplers.Denoiser(A.denoiser(linear), linear)
+        mine = [state.x for state in one(denoiser, x, steps)]
+        ddim = [state.x for state in samplers.SOLVERS["ddim"](denoiser, x, steps)]
         torch.testing.assert_close(torch.stack(mine), torch.stack(ddim), rtol=0, atol=1e-12)
 
 
-def predict(process, x, t):
-    return process.predict(x, t, A.denoiser(process)(x, torch.full((len(x),), t)))
+def test_network_process_guidance_and_clipping_are_one_object(linear):
+    network, start, steps = ONE.denoiser(linear), 3 * A.sample(4), [999, 600, 300, 0, -1]
+
+    def gradient(x, t):
+        return -x / (1 + t.view(-1, 1))
+
+    whole = samplers.Denoiser(network, linear, clip=True, gradient=gradient)
+    apart = {"process": linear, "clip": True, "gradient": gradient}
+    assert torch.equal(decode(whole, start, steps).x, decode(network, start, steps, **apart).x)
+    noise = [torch.ones_like(start)] * 4
+    assert torch.equal(
+        ancestral(whole, start, steps, noise).x, ancestral(network, start, steps, noise, **apart).x
+    )
+    for extra in ({"process": linear}, {"clip": True}, {"gradient": gradient}):
+        with pytest.raises(TypeError, match="those of the denoiser"):
+            decode(whole, start, steps, **extra)
+    with pytest.raises(TypeError, match="needs process"):
+        decode(network, start, steps)
 
 
 @pytest.mark.parametrize("variance", ["fixed_small", "fixed_large"])

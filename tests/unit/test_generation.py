@@ -182,7 +182,7 @@ def test_classes_come_in_turn_and_matter() -> None:
     assert labels is not None
     assert labels.tolist() == [0, 1, 2, 0, 1]
     x, t = torch.randn(2, *SHAPE), torch.tensor([10, 10])
-    a, b = (m.denoiser(torch.tensor(y))(x, t) for y in ([0, 0], [0, 1]))
+    a, b = (m.bound(torch.tensor(y))(x, t) for y in ([0, 0], [0, 1]))
     assert torch.equal(a[0], b[0])
     assert not torch.allclose(a[1], b[1])
 
@@ -190,7 +190,7 @@ def test_classes_come_in_turn_and_matter() -> None:
 def test_labels_exactly_for_conditional_models() -> None:
     for m, labels in ((model(PIXEL), torch.tensor([0])), (model(PIXEL, told=3, classes=3), None)):
         with pytest.raises(UserError, match="classes"):
-            m.denoiser(labels)
+            m.bound(labels)
     with pytest.raises(UserError, match="kind points"):
         gaussian.network("points", PIXEL, classes=3)
 
@@ -198,10 +198,10 @@ def test_labels_exactly_for_conditional_models() -> None:
 def test_classifier_free_guidance_needs_the_null_class() -> None:
     labels, x, t = torch.tensor([1]), torch.randn(1, *SHAPE), torch.tensor([10])
     with pytest.raises(UserError, match="no null class"):
-        model(PIXEL, told=3, classes=3).denoiser(labels, scale=2.0)
+        model(PIXEL, told=3, classes=3).bound(labels, scale=2.0)
     m = model(PIXEL, told=4, classes=3, null=3)
-    c, u = m.denoiser(labels)(x, t), m.denoiser(torch.tensor([3]))(x, t)
-    torch.testing.assert_close(m.denoiser(labels, scale=2.0)(x, t), u + 2 * (c - u))
+    c, u = m.bound(labels)(x, t), m.bound(torch.tensor([3]))(x, t)
+    torch.testing.assert_close(m.bound(labels, scale=2.0)(x, t), u + 2 * (c - u))
 
 
 def test_the_network_is_told_rescaled_times() -> None:
@@ -263,12 +263,12 @@ def test_guide_learns_and_points_uphill() -> None:
         optimiser.step()
     m = Model(network, diffusion, "digest", device="cpu")
     clean = torch.zeros(64, dtype=torch.int64)
-    assert m.denoiser()(images, clean).argmax(dim=1).tolist() == labels.tolist()
+    assert m.bound()(images, clean).argmax(dim=1).tolist() == labels.tolist()
     # a flat image has no scale to normalise
     x, t = torch.randn(1, 3, 8, 8), torch.tensor([10])
     slope = m.guidance(torch.tensor([1]), 2.0)(x, t)
     up = 0.01 * slope / slope.norm()
-    lower, higher = (m.denoiser()(x + step, t).log_softmax(1)[0, 1] for step in (-up, up))
+    lower, higher = (m.bound()(x + step, t).log_softmax(1)[0, 1] for step in (-up, up))
     assert higher > lower
     torch.testing.assert_close((higher - lower) / 0.02, slope.norm() / 2, rtol=0.1, atol=0)
 

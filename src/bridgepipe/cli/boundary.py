@@ -43,7 +43,7 @@ def space_of(network: Model, variant: Any = "exact") -> HSpace:
     """The h-space of a model, called as the model calls its network."""
     from bridgepipe.methods.boundary_latents import space
 
-    return space(cast("Bottlenecked", network.network), network.denoiser(), variant)
+    return space(cast("Bottlenecked", network.network), network.bound(), variant)
 
 
 def open_model(model: Path, train_config: Path, runtime: Any) -> Model:

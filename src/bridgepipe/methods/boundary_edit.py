@@ -21,7 +21,7 @@ from bridgepipe.methods.boundary_latents import Latents, Variant
 from bridgepipe.networks.hspace import HSpace
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.rng import Noise
-from bridgepipe.samplers.gaussian_loops import Denoiser
+from bridgepipe.samplers.denoiser import Denoiser, Network
 from bridgepipe.samplers.solvers import State
 from bridgepipe.timesteps import truncated
 
@@ -181,13 +181,13 @@ def _from(
     """Images of ``latents`` that were moved ``to``."""
     steps = how.steps(latents.t, process, _random(how, how.eta))
     if not h_moves:
-        denoiser: Denoiser = _plain(h_space)
+        network: Network = _plain(h_space)
     elif how.variant == "published":
-        denoiser = _Lagged(h_space, to.h)
+        network = _Lagged(h_space, to.h)
     else:
         first, *later = (int(process.timesteps[s]) for s in steps[: how.h_steps])
-        denoiser = _Displaced(h_space, to.h, to.h - latents.h, first, later)
-    return _decode(denoiser, process, to.z, steps, how, how.eta, rng, observe)
+        network = _Displaced(h_space, to.h, to.h - latents.h, first, later)
+    return _decode(Denoiser(network, process), to.z, steps, how, how.eta, rng, observe)
 
 
 def reconstruct(
@@ -195,7 +195,7 @@ def reconstruct(
 ) -> Tensor:
     """Images ``[B, C, H, W]`` of latents as they are, with eta 0 (kind ddpm draws noise here too)."""
     steps = how.steps(latents.t, process, _random(how, 0.0))
-    return _decode(_plain(h_space), process, latents.z, steps, how, 0.0, rng)
+    return _decode(Denoiser(_plain(h_space), process), latents.z, steps, how, 0.0, rng)
 
 
 def strip(
@@ -219,7 +219,7 @@ def strip(
     return torch.stack(images, dim=1)
 
 
-def _plain(h_space: HSpace) -> Denoiser:
+def _plain(h_space: HSpace) -> Network:
     return lambda x, t: h_space.capture(x, t)[0]
 
 
@@ -229,7 +229,6 @@ def _random(how: Editing, eta: float) -> bool:
 
 def _decode(
     denoiser: Denoiser,
-    process: Gaussian,
     z: Tensor,
     steps: Sequence[int],
     how: Editing,
@@ -239,9 +238,8 @@ def _decode(
 ) -> Tensor:
     if _random(how, eta) and rng is None:
         raise UserError(f"{how.kind} with eta {eta} draws noise", "boundary edit", "give a source of noise")
-    shared: dict[str, Any] = {"process": process, "observe": observe}
     if how.kind == "ddpm" and rng is not None:
         unit_stride = how.variant == "published"
-        return samplers.ancestral(denoiser, z, steps, rng, unit_stride=unit_stride, **shared).x
+        return samplers.ancestral(denoiser, z, steps, rng, unit_stride=unit_stride, observe=observe).x
     solver = "ddim" if eta else how.solver
-    return samplers.decode(denoiser, z, steps, rng, solver=solver, eta=eta, **shared).x
+    return samplers.decode(denoiser, z, steps, rng, solver=solver, eta=eta, observe=observe).x

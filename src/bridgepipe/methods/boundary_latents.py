@@ -17,7 +17,7 @@ from bridgepipe.networks import adm
 from bridgepipe.networks.hspace import Bottlenecked, HSpace
 from bridgepipe.pixels import from_uint8
 from bridgepipe.processes.gaussian import Gaussian
-from bridgepipe.samplers.gaussian_loops import Denoiser
+from bridgepipe.samplers.denoiser import Denoiser, Network
 from bridgepipe.samplers.solvers import State
 from bridgepipe.timesteps import truncated
 from bridgepipe.training import Images
@@ -74,32 +74,32 @@ class LostH(HSpace):
 class _Bound:
     """A network called as its owner binds it: with t rescaled, say, or in another precision."""
 
-    def __init__(self, network: Bottlenecked, denoiser: Denoiser) -> None:
-        self._network, self._denoiser = network, denoiser
+    def __init__(self, network: Bottlenecked, bound: Network) -> None:
+        self._network, self._bound = network, bound
 
     @property
     def bottleneck(self) -> nn.Module:
         return self._network.bottleneck
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        return self._denoiser(x, t)
+        return self._bound(x, t)
 
 
-def space(network: Bottlenecked, denoiser: Denoiser | None = None, variant: Variant = "exact") -> HSpace:
+def space(network: Bottlenecked, bound: Network | None = None, variant: Variant = "exact") -> HSpace:
     """The h-space of an unconditional `adm.UNet` or `ddpm.UNet`.
 
     Args:
         network: not compiled.
-        denoiser: calls the network, (x, original timestep) -> output; None: called as it is.
+        bound: calls the network, (x, original timestep) -> output; None: called as it is.
         variant: ``published`` loses h with `adm.UNet`, see `LostH`.
     """
-    called = network if denoiser is None else _Bound(network, denoiser)
+    called = network if bound is None else _Bound(network, bound)
     lost = variant == "published" and isinstance(network, adm.UNet)
     return LostH(called) if lost else HSpace(called)
 
 
 class _Reading:
-    """A denoiser that keeps the bottleneck of every call."""
+    """A network that remembers the bottleneck of every call."""
 
     def __init__(self, h_space: HSpace) -> None:
         self._space = h_space
@@ -171,7 +171,7 @@ def trajectory(
     def observe(state: State) -> None:
         states.append(state.x)
 
-    samplers.encode(reading, x0, steps, process=process, observe=observe)
+    samplers.encode(Denoiser(reading, process), x0, steps, observe=observe)
     hs = [*reading.h, bottleneck(h_space, process, states[-1], steps[-1])]
     walk = [Latents(z, h, t) for z, h, t in zip(states, hs, steps, strict=True)]
     return [one for k, one in enumerate(walk) if k % every == 0 or k == len(walk) - 1]
@@ -200,7 +200,7 @@ def generate(
         raise UserError(f"t is {t}", "unconditional edit", f"take one of {visited[:3]}… down to 0, or exact")
     reading = _ReadingLast(h_space)
     steps = [*(s for s in visited if s > t), t]
-    z = samplers.decode(reading, noise, steps, process=process).x
+    z = samplers.decode(Denoiser(reading, process), noise, steps).x
     h = reading.h[0] if variant == "published" else bottleneck(h_space, process, z, t)
     return Latents(z, h, t)
 

@@ -21,7 +21,8 @@ from bridgepipe.methods.gaussian import Diffusion, Model
 from bridgepipe.nfe import SolverName
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
-from bridgepipe.samplers.gaussian_loops import Denoiser, Gradient, Grid, Grids, Sample
+from bridgepipe.samplers.denoiser import Denoiser
+from bridgepipe.samplers.gaussian_loops import Grid, Grids, Sample
 from bridgepipe.samplers.solvers import Pair
 from bridgepipe.timesteps import timesteps
 
@@ -79,23 +80,6 @@ PUBLISHED_FOLDER = Translation("ddim", "dmi", "uniform 100", clip_encode=True, c
 
 
 @dataclass(frozen=True)
-class Way:
-    """A network's way between data and noise.
-
-    Attributes:
-        process: that the network denoises.
-        denoiser: (x, t) -> output, labels bound.
-        gradient: of the classifier that guides it; None: none does.
-        clip: clamp every prediction of x0.
-    """
-
-    process: Gaussian
-    denoiser: Denoiser
-    gradient: Gradient | None = None
-    clip: bool = False
-
-
-@dataclass(frozen=True)
 class Translated:
     """The two ends of a translation, each a state, and with ``obelm`` a pair of states."""
 
@@ -108,10 +92,10 @@ class Translated:
         return self.latent.calls + self.image.calls
 
 
-def translate(source: Way, target: Way, x: Tensor | Pair, how: Translation) -> Translated:
+def translate(source: Denoiser, target: Denoiser, x: Tensor | Pair, how: Translation) -> Translated:
     """Encode along ``source``, decode along ``target`` (DDIB, algorithm 1).
 
-    With the ways exchanged it is the way back, to rounding error when x is the pair of the image.
+    With the two exchanged it is the way back, to rounding error when x is the pair of the image.
 
     Args:
         x: images ``[B, C, H, W]`` in [-1, 1], or the pair of an earlier translation's image.
@@ -124,28 +108,12 @@ def translate(source: Way, target: Way, x: Tensor | Pair, how: Translation) -> T
         mend = "take two models with the same schedule and T"
         raise UserError("the two networks denoise different processes", "translation", mend)
     steps = how.steps(a)
-    latent = samplers.encode(
-        source.denoiser,
-        x,
-        steps.encode,
-        process=a,
-        solver=how.solver,
-        clip=source.clip,
-        gradient=source.gradient,
-    )
-    image = samplers.decode(
-        target.denoiser,
-        latent.pair or latent.x,
-        steps.decode,
-        process=b,
-        solver=how.solver,
-        clip=target.clip,
-        gradient=target.gradient,
-    )
+    latent = samplers.encode(source, x, steps.encode, solver=how.solver)
+    image = samplers.decode(target, latent.pair or latent.x, steps.decode, solver=how.solver)
     return Translated(latent, image)
 
 
-def way(
+def denoiser(
     model: Model,
     label: int | None,
     count: int,
@@ -154,8 +122,8 @@ def way(
     clip: bool = False,
     guide: Model | None = None,
     guided: int | None = None,
-) -> Way:
-    """The way of ``count`` images of the class ``label``.
+) -> Denoiser:
+    """The denoiser of ``count`` images of the class ``label``.
 
     Args:
         model: told the class where it is told any; where it is not, or for None, its null class.
@@ -176,7 +144,7 @@ def way(
             raise UserError("nothing guides the translation", "classifier guidance", mend)
         gradient = guide.guidance(torch.full((count,), guided), scale)
     weight = 1 + scale if scale and guidance == "free" else None
-    return Way(model.process, model.denoiser(_told(model, label, count), weight), gradient, clip)
+    return model.denoiser(_labels(model, label, count), weight, clip, gradient)
 
 
 def _guided(model: Model, label: int, guide: Model) -> int:
@@ -200,10 +168,10 @@ class Translator:
 
     Args:
         source, target: trained models.
-        labels: numbers of the source's and the target's class, see `way`.
+        labels: numbers of the source's and the target's class, see `denoiser`.
         how: see `Translation`.
         guide: classifier of noisy images, for the guidance ``classifier``.
-        guided: numbers of the two classes in the list of the guide; None: see `way`.
+        guided: numbers of the two classes in the list of the guide; None: see `denoiser`.
 
     Raises:
         UserError: models, or a guide, of images of other sizes or of other processes.
@@ -226,13 +194,13 @@ class Translator:
         """Images per call of a network: as many as both take."""
         return min(self.source.batch_size, self.target.batch_size)
 
-    def ways(self, count: int) -> tuple[Way, Way]:
-        """The ways of ``count`` images: up, and down."""
+    def denoisers(self, count: int) -> tuple[Denoiser, Denoiser]:
+        """The denoisers of ``count`` images: of the encoding, and of the decoding."""
         how = self.how
         up = (how.guidance, how.scale_encode, how.clip_encode, self.guide, self.guided[0])
         down = (how.guidance, how.scale_decode, how.clip_decode, self.guide, self.guided[1])
         source, target = self.labels
-        return way(self.source, source, count, *up), way(self.target, target, count, *down)
+        return denoiser(self.source, source, count, *up), denoiser(self.target, target, count, *down)
 
     def there(self, start: Start, items: Sequence[Any]) -> Iterator[Translated]:
         """Translate items, numbers or files, in batches; ``start`` gives the images of a batch."""
@@ -244,7 +212,7 @@ class Translator:
 
     def _run(self, start: Start, items: Sequence[Any], back: bool, label: str) -> Iterator[Translated]:
         def run(piece: Sequence[Any]) -> Translated:
-            up, down = self.ways(len(piece))[:: -1 if back else 1]
+            up, down = self.denoisers(len(piece))[:: -1 if back else 1]
             return translate(up, down, _moved(start(piece), self.source.device), self.how)
 
         return running.in_batches(run, items, self.batch_size, label)
@@ -279,8 +247,8 @@ def restart(states: np.ndarray) -> Tensor | Pair:
     return Pair(first, neighbour[0]) if neighbour else first
 
 
-def _told(model: Model, label: int | None, count: int) -> Tensor | None:
-    """Labels of ``count`` images; None for a network that is told none.
+def _labels(model: Model, label: int | None, count: int) -> Tensor | None:
+    """Labels of ``count`` images; None for a network without classes.
 
     Raises:
         UserError: the network has no such class.

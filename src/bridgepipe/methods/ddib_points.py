@@ -88,13 +88,13 @@ class Translation:
 def encode(model: Model, x: Start, walk: Walk) -> Sample:
     """Points ``[B, D]`` to latents; from a pair along the exact path that made it."""
     steps = walk.steps(model.process).encode
-    return samplers.encode(model.denoiser(), x, steps, process=model.process, solver=walk.solver)
+    return samplers.encode(model.denoiser(), x, steps, solver=walk.solver)
 
 
 def decode(model: Model, x: Start, walk: Walk) -> Sample:
     """Latents ``[B, D]`` to points, `encode` reversed."""
     steps = walk.steps(model.process).decode
-    return samplers.decode(model.denoiser(), x, steps, process=model.process, solver=walk.solver)
+    return samplers.decode(model.denoiser(), x, steps, solver=walk.solver)
 
 
 def translate(source: Model, target: Model, x: Start, walk: Walk) -> Translation:
@@ -134,9 +134,7 @@ def sample(model: Model, items: Sequence[int], walk: Walk, seed: int) -> Tensor:
 
     def run(piece: Sequence[int]) -> Tensor:
         start = BlockNoise(own, "generation", piece, model.device).normal(model.diffusion.shape)
-        return samplers.decode(
-            model.denoiser(), start, steps, process=model.process, solver=walk.solver
-        ).x.cpu()
+        return samplers.decode(model.denoiser(), start, steps, solver=walk.solver).x.cpu()
 
     return torch.cat(in_batches(run, items, "sampling"))
 

@@ -22,7 +22,7 @@ from bridgepipe.networks import adm, ddpm, mlp
 from bridgepipe.processes import losses, schedules
 from bridgepipe.processes.gaussian import Gaussian, Output, Variance
 from bridgepipe.rng import ItemNoise, repeat_seed
-from bridgepipe.samplers.gaussian_loops import Denoiser, Gradient
+from bridgepipe.samplers.denoiser import Denoiser, Gradient, Network
 from bridgepipe.training import Batch, Objective
 
 Schedule = Literal["linear", "cosine", "scaled_linear", "shortest_path"]
@@ -225,7 +225,17 @@ class Model:
         """Noise of items on the model's device, another of every training (see `ItemNoise`)."""
         return ItemNoise(repeat_seed(seed, self.repeat), purpose, items, self.device)
 
-    def denoiser(self, labels: Tensor | None = None, scale: float | None = None) -> Denoiser:
+    def denoiser(
+        self,
+        labels: Tensor | None = None,
+        scale: float | None = None,
+        clip: bool = False,
+        gradient: Gradient | None = None,
+    ) -> Denoiser:
+        """The model as samplers call it; see `bound` and `Denoiser`."""
+        return Denoiser(self.bound(labels, scale), self.process, clip, gradient)
+
+    def bound(self, labels: Tensor | None = None, scale: float | None = None) -> Network:
         """(x, t) -> output, with labels bound.
 
         Args:
@@ -250,7 +260,7 @@ class Model:
         nothing = self._bound(torch.full_like(labels, self.null))
         return samplers.classifier_free(told, nothing, scale, self.diffusion.shape[0])
 
-    def _bound(self, labels: Tensor) -> Denoiser:
+    def _bound(self, labels: Tensor) -> Network:
         y = labels.to(self.device)
         return lambda x, t: self._call(x, t, y)
 

@@ -22,6 +22,7 @@ from bridgepipe.networks.adm import UNet
 from bridgepipe.pixels import from_uint8, to_uint8
 from bridgepipe.processes.bridge import Bridge, restoration_loss
 from bridgepipe.rng import ItemNoise, Noise, item_of, repeat_seed
+from bridgepipe.samplers.denoiser import BridgeDenoiser
 from bridgepipe.training import Batch, Images, Objective
 
 CHANNELS = 3
@@ -236,18 +237,17 @@ class Restorer:
 
     @torch.no_grad()
     def _walk(self, ends: Ends, items: Sequence[int], how: Sampling) -> Restored:
-        process = self.problem.process
-        steps = samplers.bridge_steps(process, how.nfe, how.spacing)
+        steps = samplers.bridge_steps(self.problem.process, how.nfe, how.spacing)
         noise = ItemNoise(repeat_seed(how.seed, self._repeat), "sampling", items, ends.x1.device)
-        shared: dict[str, Any] = {"process": process, "mask": ends.mask, "cond": ends.cond, "clip": how.clip}
+        denoiser = BridgeDenoiser(self._denoise, self.problem.process, how.clip, ends.cond)
         with self._accelerator.autocast():
             if how.sampler == "implicit":
                 path = samplers.implicit_bridge(
-                    self._denoise, ends.x1, steps, noise, eta=how.eta, order=how.order, **shared
+                    denoiser, ends.x1, steps, noise, eta=how.eta, order=how.order, mask=ends.mask
                 )
             else:
                 variant = self.problem.variant
-                path = samplers.bridge(self._denoise, ends.x1, steps, noise, variant=variant, **shared)
+                path = samplers.bridge(denoiser, ends.x1, steps, noise, mask=ends.mask, variant=variant)
         return _as_pixels(path, ends, self.problem.variant)
 
     def _denoise(self, x: Tensor, t: Tensor) -> Tensor:

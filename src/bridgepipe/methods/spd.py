@@ -67,20 +67,11 @@ def generate(model: Model, items: Sequence[int], how: Generation) -> Iterator[Te
     def run(piece: Sequence[int]) -> Tensor:
         noise = model.noise(how.seed, "generation", piece)
         start = noise.normal(model.diffusion.shape)
-        denoiser = model.denoiser(labels_of(model, piece))
+        denoiser = model.denoiser(labels_of(model, piece), clip=how.clip)
         steps = decode_steps(model.process, how.sampler, how.nfe, how.spacing)
         if how.sampler == "ancestral":
-            return samplers.ancestral(denoiser, start, steps, noise, process=model.process, clip=how.clip).x
-        return samplers.decode(
-            denoiser,
-            start,
-            steps,
-            noise,
-            process=model.process,
-            solver=how.sampler,
-            eta=how.eta,
-            clip=how.clip,
-        ).x
+            return samplers.ancestral(denoiser, start, steps, noise).x
+        return samplers.decode(denoiser, start, steps, noise, solver=how.sampler, eta=how.eta).x
 
     return running.in_batches(run, items, model.batch_size, "sampling")
 

@@ -1,21 +1,27 @@
 """Sampling loops: pure functions of a denoiser, images, steps and noise."""
 
 from bridgepipe.samplers.bridge_loops import Path, bridge, bridge_steps, implicit_bridge
+from bridgepipe.samplers.denoiser import (
+    BridgeDenoiser,
+    Denoiser,
+    classifier_free,
+    classifier_gradient,
+    rescaled,
+)
 from bridgepipe.samplers.gaussian_loops import (
     Grid,
     Sample,
     ancestral,
-    classifier_free,
-    classifier_gradient,
     decode,
     encode,
     grid,
-    rescaled,
 )
 from bridgepipe.samplers.solvers import SOLVERS, Pair, State
 
 __all__ = [
     "SOLVERS",
+    "BridgeDenoiser",
+    "Denoiser",
     "Grid",
     "Pair",
     "Path",

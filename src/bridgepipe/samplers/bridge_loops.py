@@ -1,14 +1,14 @@
 """Loops over a bridge, from the corrupted image x1 back to a clean one.
 
-A denoiser is a function (x, t) -> output of the shape of x_n, with t the float32 network time ``[B]``;
-the process turns outputs into images. With ``cond`` the sampler shows it cat(x_n, cond) along dim 1.
+In place of a `BridgeDenoiser` both loops take its network alone, and then its ``process``, ``clip`` and
+``cond``.
 Noise comes from ``rng``: a source of noise per item, or a list of tensors to be replayed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
@@ -19,9 +19,9 @@ from torch import Tensor
 from bridgepipe.errors import UserError
 from bridgepipe.processes.bridge import Bridge
 from bridgepipe.rng import Noise, as_noise
+from bridgepipe.samplers.denoiser import BridgeDenoiser, Network, as_bridge_denoiser
+from bridgepipe.samplers.solvers import State
 from bridgepipe.timesteps import space_indices
-
-Denoiser = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,12 @@ def _distinct(indices: np.ndarray, interval: int) -> list[int]:
 
 @torch.no_grad()
 def bridge(
-    denoiser: Denoiser,
+    denoiser: BridgeDenoiser | Network,
     x1: Tensor,
     steps: Sequence[int],
     rng: Noise | Sequence[Tensor],
     *,
-    process: Bridge,
+    process: Bridge | None = None,
     mask: Tensor | None = None,
     cond: Tensor | None = None,
     clip: bool = False,
@@ -103,40 +103,49 @@ def bridge(
         mask: 1 = hole, 0 = known, broadcast over x1. ``published`` fills the hole of x1 with fresh
             noise first, even if the caller has, and leaves std_sb[0] of noise on the known pixels of
             the result. ``exact`` takes x1 as it comes and returns its known pixels untouched.
-        cond: condition shown to the network beside x_n ``[B, C', ...]``; never altered.
-        clip: clamp every x0 prediction to [-1, 1].
         log_count: at most so many states are kept.
 
     Raises:
         UserError: the steps don't run from 0 to interval - 1, or the variant is unknown.
     """
-    _check(steps, process)
+    denoiser = as_bridge_denoiser(denoiser, process, clip, cond)
+    _check(steps, denoiser.process)
     if variant not in ("published", "exact"):
         raise UserError(f"unknown variant {variant!r}", "bridge sampler", "take published or exact")
-    noise, published = as_noise(rng), variant == "published"
+    return _logged(_chain(denoiser, x1, steps, as_noise(rng), mask, variant == "published"), steps, log_count)
+
+
+def _chain(
+    denoiser: BridgeDenoiser,
+    x1: Tensor,
+    steps: Sequence[int],
+    noise: Noise,
+    mask: Tensor | None,
+    published: bool,
+) -> Iterator[State]:
+    process = denoiser.process
     if mask is not None and published:
         x1 = (1 - mask) * x1 + mask * _draw(noise, x1)
-    x_n, log = x1, _Log(steps, log_count)
+    x_n = x1
     for m, n in reversed(list(pairwise(steps))):
-        x0_hat = _predict_x0(denoiser, process, x_n, n, cond, clip)
+        p = denoiser(x_n, n)
         random = m > 0 and not process.ot_ode
-        x_n = process.posterior(x_n, n, m, x0_hat, _draw(noise, x1) if random else None)
+        x_n = process.posterior(x_n, n, m, p.x0, _draw(noise, x1) if random else None)
         if mask is not None:
             noisy = not process.ot_ode and (published or m > 0)
             known = x1 + process.std_sb[m] * _draw(noise, x1) if noisy else x1
             x_n = (1 - mask) * known + mask * x_n
-        log.add(m, x_n, x0_hat)
-    return log.path(x_n)
+        yield State(x_n, m, p)
 
 
 @torch.no_grad()
 def implicit_bridge(
-    denoiser: Denoiser,
+    denoiser: BridgeDenoiser | Network,
     x1: Tensor,
     steps: Sequence[int],
     rng: Noise | Sequence[Tensor],
     *,
-    process: Bridge,
+    process: Bridge | None = None,
     eta: float = 0.0,
     order: Literal[1, 2] = 1,
     mask: Tensor | None = None,
@@ -150,7 +159,7 @@ def implicit_bridge(
     published chain; a bridge without noise draws none. The last step lands on the data itself.
 
     Args:
-        x1, steps, cond, clip, log_count: as in ``bridge``.
+        x1, steps, log_count: as in ``bridge``.
         eta: how fast noise is renewed, >= 0.
         order: 2 extrapolates x0 from the last two predictions (eta 0 or 1).
         mask: 1 = hole, 0 = known. Known pixels bridge x1 to itself and come back untouched; the hole
@@ -159,53 +168,49 @@ def implicit_bridge(
     Raises:
         UserError: the steps don't run from 0 to interval - 1, or eta and order don't go together.
     """
-    _check(steps, process)
-    _check_knobs(process, eta, order)
-    noise, x_n, log = as_noise(rng), x1, _Log(steps, log_count)
+    denoiser = as_bridge_denoiser(denoiser, process, clip, cond)
+    _check(steps, denoiser.process)
+    _check_knobs(denoiser.process, eta, order)
+    chain = _implicit_chain(denoiser, x1, steps, as_noise(rng), eta, order, mask)
+    return _logged(chain, steps, log_count)
+
+
+def _implicit_chain(
+    denoiser: BridgeDenoiser,
+    x1: Tensor,
+    steps: Sequence[int],
+    noise: Noise,
+    eta: float,
+    order: int,
+    mask: Tensor | None,
+) -> Iterator[State]:
+    process, x_n = denoiser.process, x1
     before: tuple[int, Tensor] | None = None
     for m, n in reversed(list(pairwise(steps))):
-        x0_hat = _predict_x0(denoiser, process, x_n, n, cond, clip)
-        x0_bar = x0_hat
+        p = denoiser(x_n, n)
+        x0_bar = p.x0
         if order == 2 and before is not None:
-            p, x0_before = before
-            x0_bar = x0_hat + process.extrapolation(p, n, m, eta) * (x0_hat - x0_before)
-            x0_bar = x0_bar.clamp(-1, 1) if clip else x0_bar
+            k, x0_before = before
+            x0_bar = p.x0 + process.extrapolation(k, n, m, eta) * (p.x0 - x0_before)
+            x0_bar = x0_bar.clamp(-1, 1) if denoiser.clip else x0_bar
         if mask is not None:
             x0_bar = (1 - mask) * x1 + mask * x0_bar
         random = process.implicit_step(n, m, eta).std > 0
         x_n = process.implicit(x_n, n, m, x0_bar, x1, _draw(noise, x1) if random else None, eta)
-        before = n, x0_hat
-        log.add(m, x_n, x0_hat)
-    return log.path(x_n)
+        before = n, p.x0
+        yield State(x_n, m, p)
 
 
-@dataclass
-class _Log:
-    """Keeps the states at evenly spread target indices, the published ones."""
-
-    steps: Sequence[int]
-    count: int
-    _rows: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        calls = len(self.steps) - 1
-        self._kept = {self.steps[i] for i in space_indices(calls, min(calls, self.count))}
-
-    def add(self, m: int, x_m: Tensor, x0_hat: Tensor) -> None:
-        if m in self._kept:
-            self._rows.insert(0, (m, x_m, x0_hat))
-
-    def path(self, x0: Tensor) -> Path:
-        steps, xs, x0s = zip(*self._rows, strict=True)
-        return Path(x0=x0, xs=torch.stack(xs, dim=1), x0s=torch.stack(x0s, dim=1), steps=steps)
-
-
-def _predict_x0(
-    denoiser: Denoiser, process: Bridge, x_n: Tensor, n: int, cond: Tensor | None, clip: bool
-) -> Tensor:
-    t = process.network_time(torch.full((len(x_n),), n, device=x_n.device))
-    output = denoiser(x_n if cond is None else torch.cat([x_n, cond], dim=1), t)
-    return process.predict_x0(x_n, n, output, clip)
+def _logged(states: Iterator[State], steps: Sequence[int], count: int) -> Path:
+    """The end of a path, and its states at ``count`` evenly spread target indices, the published ones."""
+    calls = len(steps) - 1
+    wanted = {steps[i] for i in space_indices(calls, min(calls, count))}
+    log: list[State] = []
+    for state in states:
+        if state.t in wanted:
+            log.insert(0, state)
+    xs, x0s = (torch.stack(rows, dim=1) for rows in ([s.x for s in log], [s.prediction.x0 for s in log]))
+    return Path(x0=state.x, xs=xs, x0s=x0s, steps=tuple(s.t for s in log))
 
 
 def _draw(noise: Noise, x: Tensor) -> Tensor:

@@ -1,28 +1,28 @@
 """Loops of a Gaussian process: encode to noise, decode to data, and the ancestral sampler.
 
-A denoiser is a function (x, t) -> output with t the int64 original timestep ``[B]`` that the network was
-trained with; whoever builds it binds labels, scales t or casts. ``steps`` are indices of the process in
-the order of travel: the denoiser is called at each but the last, -1 is the data and T is pure noise.
+``steps`` are indices of the process in the order of travel: the denoiser is called at each but the last, -1
+is the data and T is pure noise. In place of a `Denoiser` every loop takes its network alone, and then its
+``process``, ``clip`` and ``gradient``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bridgepipe.errors import UserError
-from bridgepipe.nfe import INVERTIBLE, SOLVER_TRAITS
-from bridgepipe.processes.gaussian import CLEAN, Gaussian, Prediction
+from bridgepipe.nfe import INVERTIBLE, SOLVER_TRAITS, STOCHASTIC
+from bridgepipe.processes.gaussian import CLEAN, Gaussian
 from bridgepipe.rng import Noise, as_noise
-from bridgepipe.samplers.solvers import SOLVERS, Pair, Problem, State
+from bridgepipe.samplers.denoiser import Counted, Denoiser, Gradient, Network, as_denoiser
+from bridgepipe.samplers.solvers import SOLVERS, Pair, Solver, State
 
-Denoiser = Callable[[Tensor, Tensor], Tensor]
-Gradient = Callable[[Tensor, Tensor], Tensor]
 Grids = Literal["ddib", "dmi", "boundary", "exact"]
 
 
@@ -64,12 +64,13 @@ def grid(kind: Grids, kept: Sequence[int], T: int) -> Grid:
     return Grid([*there, T] if kind == "ddib" else there, back if kind == "exact" else [*back, CLEAN])
 
 
+@torch.no_grad()
 def encode(
-    denoiser: Denoiser,
+    denoiser: Denoiser | Network,
     x: Tensor | Pair,
     steps: Sequence[int],
     *,
-    process: Gaussian,
+    process: Gaussian | None = None,
     solver: str = "ddim",
     clip: bool = False,
     gradient: Gradient | None = None,
@@ -82,24 +83,24 @@ def encode(
             along the reversed steps, which an exactly invertible solver retraces to rounding error.
         steps: ascending.
         solver: a name of `solvers.SOLVERS`.
-        clip: clamp every x0 prediction to [-1, 1].
-        gradient: (x, t) -> gradient of log p(y | x), see `classifier_gradient`.
         observe: called with every state of the path.
 
     Raises:
         UserError: an unknown solver, steps that don't ascend, or a pair for a solver that is not invertible.
     """
-    _check(steps, process, ascending=True)
-    return _solve(denoiser, x, steps, None, process, solver, 0.0, clip, gradient, observe)
+    denoiser = as_denoiser(denoiser, process, clip, gradient)
+    _check(steps, denoiser.process, ascending=True)
+    return _end(_rule(solver, x), denoiser, x, steps, observe)
 
 
+@torch.no_grad()
 def decode(
-    denoiser: Denoiser,
+    denoiser: Denoiser | Network,
     x: Tensor | Pair,
     steps: Sequence[int],
     rng: Noise | Sequence[Tensor] | None = None,
     *,
-    process: Gaussian,
+    process: Gaussian | None = None,
     solver: str = "ddim",
     eta: float = 0.0,
     clip: bool = False,
@@ -109,7 +110,7 @@ def decode(
     """From noise to the data along the probability-flow ODE, or with noise of DDIM's ``eta``.
 
     Args:
-        x, solver, clip, gradient, observe: as in `encode`.
+        x, solver, observe: as in `encode`.
         steps: descending.
         rng: source of the noise, drawn once per step when eta > 0.
         eta: 0 draws nothing, 1 is the ancestral sampler of fixed_small variance; DDIM only.
@@ -117,21 +118,25 @@ def decode(
     Raises:
         UserError: as in `encode`; or eta without a source of noise, or with another solver.
     """
-    _check(steps, process, ascending=False)
-    if eta and (solver != "ddim" or rng is None or eta < 0):
-        raise UserError(f"eta is {eta} with {solver}", "decode", "take ddim, eta >= 0 and a source of noise")
-    noise = None if rng is None else as_noise(rng)
-    return _solve(denoiser, x, steps, noise, process, solver, eta, clip, gradient, observe)
+    denoiser = as_denoiser(denoiser, process, clip, gradient)
+    _check(steps, denoiser.process, ascending=False)
+    rule = _rule(solver, x)
+    if eta:
+        if not SOLVER_TRAITS[solver].stochastic or rng is None or eta < 0:
+            mend = f"take {' or '.join(STOCHASTIC)}, eta >= 0 and a source of noise"
+            raise UserError(f"eta is {eta} with {solver}", "decode", mend)
+        rule = partial(rule, eta=eta, noise=as_noise(rng))
+    return _end(rule, denoiser, x, steps, observe)
 
 
 @torch.no_grad()
 def ancestral(
-    denoiser: Denoiser,
+    denoiser: Denoiser | Network,
     x: Tensor,
     steps: Sequence[int],
     rng: Noise | Sequence[Tensor],
     *,
-    process: Gaussian,
+    process: Gaussian | None = None,
     clip: bool = False,
     gradient: Gradient | None = None,
     unit_stride: bool = False,
@@ -140,111 +145,49 @@ def ancestral(
     """The Markov chain x_s ~ p(x_s | x_t), its variance as the process says (DDPM, algorithm 2).
 
     Args:
-        x, clip, observe: as in `encode`.
+        x, observe: as in `encode`.
         steps: descending; no noise is added at -1, though it is drawn there too.
-        gradient: moves the mean by variance times gradient.
         unit_stride: every step is that from t to t - 1 even where the steps skip (BoundaryDiffusion).
     """
-    _check(steps, process, ascending=False)
-    noise, calls = as_noise(rng), _Calls(denoiser, process)
+    denoiser = as_denoiser(denoiser, process, clip, gradient)
+    _check(steps, denoiser.process, ascending=False)
+    chain = partial(_markov_chain, noise=as_noise(rng), unit_stride=unit_stride)
+    return _end(chain, denoiser, x, steps, observe)
+
+
+def _markov_chain(
+    denoiser: Denoiser, x: Tensor, steps: Sequence[int], noise: Noise, unit_stride: bool
+) -> Iterator[State]:
     for t, s in pairwise(steps):
-        output = calls(x, t)
-        slope = None if gradient is None else gradient(x, calls.time(x, t))
         to = t - 1 if unit_stride else s
-        posterior = process.posterior(x, t, output, to, clip, slope)
+        posterior = denoiser.posterior(x, t, to)
         draw = noise.normal(x.shape[1:]).to(x)
-        x = posterior.mean if to == CLEAN else process.sample(posterior, draw)
-        if observe is not None:
-            observe(State(x, s, posterior.prediction))
-    return Sample(x, calls.count)
+        x = posterior.mean if to == CLEAN else denoiser.process.sample(posterior, draw)
+        yield State(x, s, posterior.prediction)
 
 
-def classifier_gradient(classifier: Denoiser, labels: Tensor, scale: float = 1.0) -> Gradient:
-    """(x, t) -> scale times the gradient of log p(label | x, t) in x, for classifier guidance."""
-
-    def gradient(x: Tensor, t: Tensor) -> Tensor:
-        with torch.enable_grad():
-            x = x.detach().requires_grad_(True)
-            logits = nn.functional.log_softmax(classifier(x, t), dim=-1)
-            chosen = logits[torch.arange(len(logits), device=logits.device), labels]
-            return torch.autograd.grad(chosen.sum(), x)[0] * scale
-
-    return gradient
+def _rule(name: str, x: Tensor | Pair) -> Solver:
+    """The solver of a name that goes on from x."""
+    if name not in SOLVERS:
+        raise UserError(f"unknown solver {name!r}", "sampler", f"take one of {', '.join(SOLVERS)}")
+    if isinstance(x, Pair) and not SOLVER_TRAITS[name].invertible:
+        mend = f"take {' or '.join(INVERTIBLE)}, or the image alone"
+        raise UserError(f"a pair of states for {name}", "sampler", mend)
+    return SOLVERS[name]
 
 
-def classifier_free(conditional: Denoiser, unconditional: Denoiser, scale: float, channels: int) -> Denoiser:
-    """A denoiser guided by its own null class: u + scale (c - u); 1 is the plain conditional one.
-
-    Args:
-        channels: of the image; what the output says beyond them, of the variance, is the conditional's.
-    """
-    return _ClassifierFree(conditional, unconditional, scale, channels)
-
-
-@dataclass(frozen=True)
-class _ClassifierFree:
-    conditional: Denoiser
-    unconditional: Denoiser
-    scale: float
-    channels: int
-    network_calls: ClassVar[int] = 2  # each time that it is asked
-
-    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        c, u = self.conditional(x, t), self.unconditional(x, t)
-        of_image = slice(self.channels)
-        guided = u[:, of_image] + self.scale * (c[:, of_image] - u[:, of_image])
-        return torch.cat([guided, c[:, self.channels :]], dim=1)
-
-
-def rescaled(denoiser: Denoiser, T: int) -> Denoiser:
-    """A denoiser whose network is told t 1000/T as float32, T being that of its training."""
-    return lambda x, t: denoiser(x, t.float() * (1000.0 / T))
-
-
-class _Calls:
-    """The denoiser at an index of the process, counting the calls of its network."""
-
-    def __init__(self, denoiser: Denoiser, process: Gaussian) -> None:
-        self._denoiser, self._process, self.count = denoiser, process, 0
-        self._each: int = getattr(denoiser, "network_calls", 1)
-
-    def time(self, x: Tensor, t: int) -> Tensor:
-        return torch.full((len(x),), int(self._process.timesteps[t]), dtype=torch.int64, device=x.device)
-
-    def __call__(self, x: Tensor, t: int) -> Tensor:
-        self.count += self._each
-        return self._denoiser(x, self.time(x, t))
-
-
-@torch.no_grad()
-def _solve(
+def _end(
+    rule: Solver,
     denoiser: Denoiser,
     x: Tensor | Pair,
     steps: Sequence[int],
-    noise: Noise | None,
-    process: Gaussian,
-    solver: str,
-    eta: float,
-    clip: bool,
-    gradient: Gradient | None,
     observe: Callable[[State], Any] | None,
 ) -> Sample:
-    if solver not in SOLVERS:
-        raise UserError(f"unknown solver {solver!r}", "sampler", f"take one of {', '.join(SOLVERS)}")
-    if isinstance(x, Pair) and not SOLVER_TRAITS[solver].invertible:
-        mend = f"take {' or '.join(INVERTIBLE)}, or the image alone"
-        raise UserError(f"a pair of states for {solver}", "sampler", mend)
-    calls, solve = _Calls(denoiser, process), SOLVERS[solver]
-
-    def predict(x: Tensor, t: int) -> Prediction:
-        slope = None if gradient is None else gradient(x, calls.time(x, t))
-        return process.predict(x, t, calls(x, t), clip, slope)
-
-    problem = Problem(process, predict, eta, noise)
-    for state in solve(problem, x, steps):
+    network = Counted(denoiser.network)
+    for state in rule(replace(denoiser, network=network), x, steps):
         if observe is not None:
             observe(state)
-    return Sample(state.x, calls.count, state.pair)
+    return Sample(state.x, network.calls, state.pair)
 
 
 def _check(steps: Sequence[int], process: Gaussian, ascending: bool) -> None:

@@ -1,7 +1,7 @@
 """Solvers of the probability-flow ODE of a Gaussian process, by name, in both directions.
 
-A path is a list of indices; a solver asks for the prediction at each but the last and yields the state
-at each but the first. With a = sqrt(alpha_bar), s = sqrt(1 - alpha_bar) and sbar = s / a the ODE reads
+A path is a list of indices; a solver calls the denoiser at each but the last and yields the state at each but
+the first. With a = sqrt(alpha_bar), s = sqrt(1 - alpha_bar) and sbar = s / a the ODE reads
 
     d(x/a) / d sbar = eps          or          d(x/s) / d log(a/s) = (a/s) x0,
 
@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from torch import Tensor
 from bridgepipe.errors import UserError
 from bridgepipe.processes.gaussian import Gaussian, Prediction
 from bridgepipe.rng import Noise
+from bridgepipe.samplers.denoiser import Denoiser
 
 QUADRATURE = np.polynomial.legendre.leggauss(16)  # places in [-1, 1] and weights
 
@@ -44,7 +44,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class State:
-    """Where a path is after a step.
+    """Where the path of an ODE, of a Markov chain or of a bridge is after a step.
 
     Attributes:
         x: the state ``[B, ...]``.
@@ -60,52 +60,36 @@ class State:
     pair: Pair | None = None
 
 
-@dataclass(frozen=True)
-class Problem:
-    """What a solver may ask: the process, the prediction at (x, t), and noise where a step draws it."""
-
-    process: Gaussian
-    predict: Callable[[Tensor, int], Prediction]
-    eta: float = 0.0
-    noise: Noise | None = None
-
-    def draw(self, x: Tensor) -> Tensor | None:
-        return self.noise.normal(x.shape[1:]).to(x) if self.noise is not None and self.eta else None
-
-    def scales(self, t: int, x: Tensor) -> tuple[Tensor, Tensor]:
-        """a and s of index t, float64."""
-        alpha_bar = self.process.alpha_bar_at(t, x)
-        return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
-
-    def is_inner(self, t: int) -> bool:
-        return 0 <= t < self.process.T
+Predict = Callable[[Tensor, int], Prediction]
+# (denoiser, x, steps) -> the states of a path; only an invertible solver takes a pair for x.
+Solver = Callable[..., Iterator[State]]
 
 
-# The states of a path; only an invertible solver is started from a pair.
-Solver = Callable[[Problem, Any, Sequence[int]], Iterator[State]]
-
-
-def ddim(problem: Problem, x: Tensor, steps: Sequence[int]) -> Iterator[State]:
-    """Order 1, one call per step (DDIM, eq. 12)."""
+def ddim(
+    denoiser: Denoiser, x: Tensor, steps: Sequence[int], eta: float = 0.0, noise: Noise | None = None
+) -> Iterator[State]:
+    """Order 1, one call per step (DDIM, eq. 12); with eta > 0 every step draws noise."""
     for t, s in pairwise(steps):
-        p = problem.predict(x, t)
-        x = problem.process.move(p, t, s, problem.eta, problem.draw(x))
+        p = denoiser(x, t)
+        draw = None if noise is None else noise.normal(x.shape[1:]).to(x)
+        x = denoiser.process.move(p, t, s, eta, draw)
         yield State(x, s, p)
 
 
-def heun(problem: Problem, x: Tensor, steps: Sequence[int]) -> Iterator[State]:
+def heun(denoiser: Denoiser, x: Tensor, steps: Sequence[int]) -> Iterator[State]:
     """Order 2, two calls per step: the trapezoid rule in sbar (EDM, algorithm 1); ends by DDIM."""
+    process = denoiser.process
     for t, s in pairwise(steps):
-        p = problem.predict(x, t)
-        x = heun_step(problem, x, p, t, s) if problem.is_inner(s) else problem.process.move(p, t, s)
+        p = denoiser(x, t)
+        x = _heun_step(process, denoiser, x, p, t, s) if _is_inner(process, s) else process.move(p, t, s)
         yield State(x, s, p)
 
 
-def heun_step(problem: Problem, x: Tensor, p: Prediction, t: int, s: int) -> Tensor:
-    p_s = problem.predict(problem.process.move(p, t, s), s)
-    (a_t, s_t), (a_s, s_s) = problem.scales(t, x), problem.scales(s, x)
+def _heun_step(process: Gaussian, predict: Predict, x: Tensor, p: Prediction, t: int, s: int) -> Tensor:
+    p_s = predict(process.move(p, t, s), s)
+    (a_t, s_t), (a_s, s_s) = _scales(process, t, x), _scales(process, s, x)
     half = a_s * (s_s / a_s - s_t / a_t) / 2
-    return problem.process.mix((a_s / a_t, x), (half, p.eps), (half, p_s.eps))
+    return process.mix((a_s / a_t, x), (half, p.eps), (half, p_s.eps))
 
 
 @dataclass(frozen=True)
@@ -126,24 +110,25 @@ class Multistep:
     order: int
     corrected: bool = False
 
-    def __call__(self, problem: Problem, x: Tensor, steps: Sequence[int]) -> Iterator[State]:
+    def __call__(self, denoiser: Denoiser, x: Tensor, steps: Sequence[int]) -> Iterator[State]:
+        process = denoiser.process
         history: list[Node] = []  # newest first
         ahead: Prediction | None = None
         to_data = steps[-1] < steps[0]
         for t, s in pairwise(steps):
-            p, ahead = ahead or problem.predict(x, t), None
-            history = [_node(problem, p, t, x, to_data), *history][: self.order]
-            if not problem.is_inner(s):
-                x = problem.process.move(p, t, s)
+            p, ahead = ahead or denoiser(x, t), None
+            history = [_node(process, p, t, x, to_data), *history][: self.order]
+            if not _is_inner(process, s):
+                x = process.move(p, t, s)
             elif self.corrected:
-                guess = _exponential_step(problem, x, history, t, s)
-                ahead = problem.predict(guess, s)
-                x = _exponential_step(problem, x, [_node(problem, ahead, s, x, to_data), *history], t, s)
+                guess = _exponential_step(process, x, history, t, s)
+                ahead = denoiser(guess, s)
+                x = _exponential_step(process, x, [_node(process, ahead, s, x, to_data), *history], t, s)
             elif self.order == 3 and len(history) == 1:
-                after = problem.predict(problem.process.move(p, t, s), s)
-                x = _exponential_step(problem, x, [_node(problem, after, s, x, to_data), *history], t, s)
+                after = denoiser(process.move(p, t, s), s)
+                x = _exponential_step(process, x, [_node(process, after, s, x, to_data), *history], t, s)
             else:
-                x = _exponential_step(problem, x, history, t, s)
+                x = _exponential_step(process, x, history, t, s)
             yield State(x, s, p)
 
 
@@ -151,23 +136,23 @@ class Multistep:
 Node = tuple[Tensor, Tensor]
 
 
-def _node(problem: Problem, p: Prediction, t: int, x: Tensor, to_data: bool) -> Node:
-    return _clock(problem, t, x, to_data), p.x0 if to_data else p.eps
+def _node(process: Gaussian, p: Prediction, t: int, x: Tensor, to_data: bool) -> Node:
+    return _clock(process, t, x, to_data), p.x0 if to_data else p.eps
 
 
-def _clock(problem: Problem, t: int, x: Tensor, to_data: bool) -> Tensor:
-    a, s = problem.scales(t, x)
+def _clock(process: Gaussian, t: int, x: Tensor, to_data: bool) -> Tensor:
+    a, s = _scales(process, t, x)
     return (a / s).log() if to_data else (s / a).log()
 
 
-def _exponential_step(problem: Problem, x: Tensor, nodes: Sequence[Node], t: int, s: int) -> Tensor:
+def _exponential_step(process: Gaussian, x: Tensor, nodes: Sequence[Node], t: int, s: int) -> Tensor:
     to_data = s < t
-    (a_t, s_t), (a_s, s_s) = problem.scales(t, x), problem.scales(s, x)
+    (a_t, s_t), (a_s, s_s) = _scales(process, t, x), _scales(process, s, x)
     kept, gained = (s_s / s_t, a_s) if to_data else (a_s / a_t, s_s)
-    start, end = (_clock(problem, i, x, to_data) for i in (t, s))
+    start, end = (_clock(process, i, x, to_data) for i in (t, s))
     weights = exponential_weights([clock for clock, _ in nodes], start, end)
     terms = [(gained * w, f) for w, (_, f) in zip(weights, nodes, strict=True)]
-    return problem.process.mix((kept, x), *terms)
+    return process.mix((kept, x), *terms)
 
 
 def exponential_weights(clocks: Sequence[Tensor], start: Tensor, end: Tensor) -> list[Tensor]:
@@ -188,7 +173,7 @@ def exponential_weights(clocks: Sequence[Tensor], start: Tensor, end: Tensor) ->
     return [(density * basis(i)).sum(dim=0) for i in range(len(clocks))]
 
 
-def obelm(problem: Problem, x: Tensor | Pair, steps: Sequence[int]) -> Iterator[State]:
+def obelm(denoiser: Denoiser, x: Tensor | Pair, steps: Sequence[int]) -> Iterator[State]:
     """Order 2, exactly invertible, one call per step: O-BELM of two steps.
 
         xbar_n = (1 - r) xbar_c + r xbar_p + h1 (h1 + h2) / h2 eps(x_c),   r = (h1 / h2)^2
@@ -201,37 +186,48 @@ def obelm(problem: Problem, x: Tensor | Pair, steps: Sequence[int]) -> Iterator[
         x: the states at steps[0] and steps[1], from a path that ended there; of a state alone, one step of
             Heun's method (two calls) makes the second, and the start is not exact.
     """
-    if len(steps) < 3 or not all(problem.is_inner(t) for t in steps):
-        last = problem.process.T - 1
+    process = denoiser.process
+    if len(steps) < 3 or not all(_is_inner(process, t) for t in steps):
+        last = process.T - 1
         raise UserError(f"obelm on {list(steps)[:9]}", "solver", f"take 3 or more steps from 0 to {last}")
     dtype = x.dtype
-    exact = replace(problem, predict=lambda x, t: _double(problem.predict(x.to(dtype), t)))
+
+    def predict(x: Tensor, t: int) -> Prediction:
+        p = denoiser(x.to(dtype), t)
+        return Prediction(p.x0.double(), p.eps.double())
+
     if isinstance(x, Pair):
         previous, current = x.x.double(), x.neighbour.double()
     else:
         previous = x.double()
-        p = exact.predict(previous, steps[0])
-        current = heun_step(exact, previous, p, steps[0], steps[1])
+        p = predict(previous, steps[0])
+        current = _heun_step(process, predict, previous, p, steps[0], steps[1])
         yield State(current.to(dtype), steps[1], p, Pair(current, previous, dtype))
     for before, t, after in zip(steps, steps[1:], steps[2:], strict=False):
-        p = exact.predict(current, t)
-        previous, current = current, _obelm_step(exact, previous, current, p, (before, t, after))
+        p = predict(current, t)
+        previous, current = current, _obelm_step(process, previous, current, p, (before, t, after))
         yield State(current.to(dtype), after, p, Pair(current, previous, dtype))
 
 
 def _obelm_step(
-    problem: Problem, previous: Tensor, current: Tensor, p: Prediction, times: tuple[int, int, int]
+    process: Gaussian, previous: Tensor, current: Tensor, p: Prediction, times: tuple[int, int, int]
 ) -> Tensor:
-    (a_p, s_p), (a_c, s_c), (a_n, s_n) = (problem.scales(t, current) for t in times)
+    (a_p, s_p), (a_c, s_c), (a_n, s_n) = (_scales(process, t, current) for t in times)
     h1, h2 = s_n / a_n - s_c / a_c, s_c / a_c - s_p / a_p
     r = (h1 / h2) ** 2
-    return problem.process.mix(
+    return process.mix(
         (a_n / a_c * (1 - r), current), (a_n / a_p * r, previous), (a_n * h1 * (h1 + h2) / h2, p.eps)
     )
 
 
-def _double(p: Prediction) -> Prediction:
-    return Prediction(p.x0.double(), p.eps.double())
+def _scales(process: Gaussian, t: int, x: Tensor) -> tuple[Tensor, Tensor]:
+    """a and s of index t, float64."""
+    alpha_bar = process.alpha_bar_at(t, x)
+    return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+
+
+def _is_inner(process: Gaussian, t: int) -> bool:
+    return 0 <= t < process.T
 
 
 # What each name of `nfe.SOLVER_TRAITS` stands for.

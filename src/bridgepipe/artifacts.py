@@ -244,9 +244,8 @@ def load_card(path: str | Path) -> Card:
     with _readable(path), open(path, "rb"), safe_open(path, framework="pt") as f:
         metadata = f.metadata() or {}
     if CARD not in metadata:
-        raise UserError(
-            "not a bridgepipe file: it has no card", path, "give a file made by bridgepipe (import-weights)"
-        )
+        mend = "give a file made by bridgepipe (stage import-weights)"
+        raise UserError("not a bridgepipe file: it has no card", path, mend)
     with _readable(path):
         return Named(dict(json.loads(metadata[CARD])), path)
 

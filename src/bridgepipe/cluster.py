@@ -347,7 +347,7 @@ def _read_log(text: str, open_state: str) -> dict[str, Job]:
 
 def _said_by(command: str) -> tuple[str, str]:
     """Verb and experiment (or dataset) of a command."""
-    verb = re.match(r"bridgepipe ((?:[a-z][a-z-]* ?)+)", command)
+    verb = re.match(r"bridgepipe (?:stage )?((?:[a-z][a-z-]* ?)+)", command)
     found = re.search(r"results/(?!logs/|benchmarks/)([^/ ]+/[^/ ]+)/|data/[a-z]+/([^/ .]+)", command)
     return (verb[1].strip() if verb else ""), ((found[1] or found[2]) if found else "")
 

@@ -69,7 +69,7 @@ def test_two_nodes_of_one_job(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("cluster")
 def test_a_command_that_srun_copies_is_refused(tmp_path: Path) -> None:
-    verb = ["bridgepipe", "train", "--config=c", "--data=d", "--folder=f", "--output=o", "--csv=l"]
+    verb = ["bridgepipe", "stage", "train", "--config=c", "--data=d", "--folder=f", "--output=o", "--csv=l"]
     done = subprocess.run(
         ["srun", "--ntasks=2", "--mem=2000", sys.executable, "-m", *verb],
         cwd=tmp_path,

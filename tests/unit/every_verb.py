@@ -18,4 +18,9 @@ def _below(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
             yield before + name, command
 
 
+def called(words: list[str]) -> str:
+    """Name of the verb that a command calls."""
+    return next(name for name in VERBS if words[: len(name.split())] == name.split())
+
+
 VERBS: dict[str, Any] = dict(_below(typer.main.get_command(cli.app)))

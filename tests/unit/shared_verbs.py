@@ -24,6 +24,7 @@ POINTS = 32  # of a batch
 
 SINGLE = ("one", "stopped")  # results of one process
 ONE_PROCESS = ("search", "judge", "train-classifier", "restore", "edit")
+PEOPLE = ("restore", "edit", "translate")
 PHOTOS = [f"photos/{name}.png" for name in ("a", "b", "c")]
 SPEED = ["--runtime", "runtime.json"]
 EXTRACTOR = ["--extractor", "extractor.json", "--weights", "classifier.safetensors"]
@@ -163,7 +164,8 @@ def verbs(out: str) -> Iterator[list[str]]:
                 if words[0] in ONE_PROCESS or words[1] in ONE_PROCESS
                 else ["--processes", os.environ.get("WORLD_SIZE", "1")]
             )
-            yield [*words, *SPEED, *processes]
+            group = [] if words[0] in PEOPLE else ["stage"]
+            yield [*group, *words, *SPEED, *processes]
 
 
 def stopped_once(words: list[str]) -> None:

@@ -30,25 +30,25 @@ from bridgepipe.errors import UserError
 from bridgepipe.evaluation.classifier import train_classifier
 
 SETTINGS = {  # the configuration of each verb, of those that `test_shared_verbs` writes
-    "boundary mixing": "mixing",
-    "boundary latents": "latents",
-    "boundary search": "search",
-    "boundary strips": "edit",
-    "boundary judge": "judge",
-    "boundary evaluate": "evaluate-edits",
-    "study": "study",
-    "study-samples": "study-samples",
-    "translate-classes": "translate",
-    "translate-back": "cycle",
-    "evaluate translation-fid": "evaluate-translation",
-    "evaluate target-accuracy": "evaluate-translation",
-    "sample": "restore",
-    "figure path": "restore",
+    "stage boundary mixing": "mixing",
+    "stage boundary latents": "latents",
+    "stage boundary search": "search",
+    "stage boundary strips": "edit",
+    "stage boundary judge": "judge",
+    "stage boundary evaluate": "evaluate-edits",
+    "stage study": "study",
+    "stage study-samples": "study-samples",
+    "stage translate-classes": "translate",
+    "stage translate-back": "cycle",
+    "stage evaluate translation-fid": "evaluate-translation",
+    "stage evaluate target-accuracy": "evaluate-translation",
+    "stage sample": "restore",
+    "stage figure path": "restore",
 }
 MORE = {  # options without a default that are no paths
     "restore": ["--experiment", "bridge"],
     "config": ["i2sb/jpeg-5"],
-    "import-points": ["--domain", "moons"],
+    "stage import-points": ["--domain", "moons"],
     "boundary import": ["--space", "z", "--attribute", "light"],
 }
 
@@ -138,7 +138,7 @@ def sound(folder: Path, verb: str, name: str, out: Path) -> Path:
         return folder / "conditional"
     if name == "model":
         return folder / "bridge/model.safetensors"
-    of_points = verb.endswith(("-points", "color", "color-picture")) or verb in ("evaluate-samples",)
+    of_points = verb.endswith(("-points", "color", "color-picture")) or verb == "stage evaluate-samples"
     return folder / known.get(name, "points.safetensors" if of_points else "images.lmdb")
 
 
@@ -159,7 +159,7 @@ def _parameter(verb: str, name: str) -> Any:
 
 # what is right: a store of any kind can be looked at and joined, a folder has a status
 RIGHT = {
-    ("gather", "parts", "states.lmdb"),
+    ("stage gather", "parts", "states.lmdb"),
     ("store info", "file", "states.lmdb"),
     ("status", "folder", "folder"),
 }
@@ -266,15 +266,17 @@ def test_every_verb_begins_with_the_guard(
     assert all(isinstance(verb, Guarded) for verb in VERBS.values())
     store = given / "images.lmdb"
     before = store.read_bytes()
-    assert call(monkeypatch, "gather", {"parts": store, "output": store}) == 2
+    assert call(monkeypatch, "stage gather", {"parts": store, "output": store}) == 2
     assert "--output would replace what --parts reads" in one_line(capsys)
-    words = {n: sound(given, "boundary search", n, given / "out") for n in paths_of("boundary search")}
-    assert call(monkeypatch, "boundary search", {**words, "accuracy": given / "bad/folder"}) == 2
+    words = {
+        n: sound(given, "stage boundary search", n, given / "out") for n in paths_of("stage boundary search")
+    }
+    assert call(monkeypatch, "stage boundary search", {**words, "accuracy": given / "bad/folder"}) == 2
     assert "a folder is here" in one_line(capsys)
     assert store.read_bytes() == before
 
 
-@pytest.mark.parametrize("verb", ["schema", "plan", "export", "store info", "gather"])
+@pytest.mark.parametrize("verb", ["schema", "plan", "export", "store info", "stage gather"])
 def test_an_output_below_a_file_is_one_line(
     given: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str
 ) -> None:
@@ -292,6 +294,13 @@ def test_an_output_below_a_file_is_one_line(
     ("line", "expected"),
     [
         ("nothere", r"No such command 'nothere'"),
+        (
+            "sample --config a.json",
+            r"this verb has moved \(bridgepipe sample\): call bridgepipe stage sample",
+        ),
+        ("boundary search", r"moved \(bridgepipe boundary search\): call bridgepipe stage boundary search"),
+        ("evaluate fid --output a", r"\(bridgepipe evaluate\): call bridgepipe stage evaluate"),
+        ("stage nothere", r"No such command 'nothere'"),
         ("restore", r"Missing argument"),
         ("restore a.png --outptu b", r"No such option"),
         ("translate --steps six", r"Invalid value for '--steps'"),
@@ -315,10 +324,12 @@ def test_a_page_is_no_configuration(
     given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = {
-        n: sound(given, "train", n, tmp_path) for n in paths_of("train") if n not in ("sources", "spectrum")
+        n: sound(given, "stage train", n, tmp_path)
+        for n in paths_of("stage train")
+        if n not in ("sources", "spectrum")
     }
     readme = Path(__file__).parents[2] / "README.md"
-    assert call(monkeypatch, "train", {**files, "config": readme}) == 2
+    assert call(monkeypatch, "stage train", {**files, "config": readme}) == 2
     line = one_line(capsys)
     assert "not a JSON file" in line
     assert "give a JSON file" in line

@@ -70,7 +70,16 @@ def digit_classifier(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
     train, val = folder / "digits/train.lmdb", folder / "digits/val.lmdb"
     weights = folder / "c.safetensors"
     assert not run(
-        "train-classifier", "--config", folder / "c.json", "--train", train, "--val", val, "--output", weights
+        "stage",
+        "train-classifier",
+        "--config",
+        folder / "c.json",
+        "--train",
+        train,
+        "--val",
+        val,
+        "--output",
+        weights,
     )
     return ["--extractor", folder / "c.json", "--weights", weights]
 
@@ -95,8 +104,8 @@ def test_other_classes_than_the_classifier_knows(
     made, corrupted = restored(tmp_path, truth)
     common = [*digit_classifier, "--output", tmp_path / "out"]
     pair = ["--restored", made, "--corrupted", corrupted, "--originals", truth.path]
-    assert said in run("evaluate", "accuracy", *pair, *common)
-    assert said in run("statistics", "--data", truth.path, *common)
+    assert said in run("stage", "evaluate", "accuracy", *pair, *common)
+    assert said in run("stage", "statistics", "--data", truth.path, *common)
     assert not (tmp_path / "out").exists()
 
 
@@ -135,7 +144,13 @@ def test_images_of_another_size_than_the_extractor_takes(
 ) -> None:
     digits.prepare(tmp_path / "digits", size=8, progress=False)
     said = run(
-        "statistics", "--data", tmp_path / "digits/test.lmdb", *digit_classifier, "--output", tmp_path / "out"
+        "stage",
+        "statistics",
+        "--data",
+        tmp_path / "digits/test.lmdb",
+        *digit_classifier,
+        "--output",
+        tmp_path / "out",
     )
     assert "takes images of 16x16, these are (8, 8)" in said
 
@@ -145,7 +160,7 @@ def test_weights_of_another_configuration(tmp_path: Path, digit_classifier: list
     artifacts.write_json(tmp_path / "other.json", config)
     told = ["--extractor", tmp_path / "other.json", *digit_classifier[2:], "--output", tmp_path / "out"]
     store = images(tmp_path / "truth.lmdb", digits.CLASSES)
-    assert "made under another configuration" in run("statistics", "--data", store.path, *told)
+    assert "made under another configuration" in run("stage", "statistics", "--data", store.path, *told)
 
 
 def test_originals_of_other_images(tmp_path: Path, digit_classifier: list[object]) -> None:
@@ -155,12 +170,12 @@ def test_originals_of_other_images(tmp_path: Path, digit_classifier: list[object
     pair = ["--restored", made, "--corrupted", corrupted]
     for metric, options in (("restoration", []), ("accuracy", digit_classifier)):
         out = tmp_path / f"{metric}.json"
-        words = ["evaluate", metric, *pair, *options, "--output", out, "--originals"]
+        words = ["stage", "evaluate", metric, *pair, *options, "--output", out, "--originals"]
         assert "originals of other images" in run(*words, other.path)
         assert not out.exists()
         assert run(*words, truth.path) == ""
         assert artifacts.read_json(out)["made_with"]["data"] == truth.digest
-    grid = ["figure", "grid", *pair, "--output", tmp_path / "grid.png", "--originals", other.path]
+    grid = ["stage", "figure", "grid", *pair, "--output", tmp_path / "grid.png", "--originals", other.path]
     assert "originals of other images" in run(*grid)
 
 
@@ -170,6 +185,7 @@ def test_corrupted_images_of_another_run(tmp_path: Path, digit_classifier: list[
     made, _ = restored(tmp_path / "a", truth)
     _, corrupted = restored(tmp_path / "b", truth, **other)
     said = run(
+        "stage",
         "evaluate",
         *("restoration", "--restored", made, "--corrupted", corrupted),
         *("--originals", truth.path, "--output", tmp_path / "out"),
@@ -177,8 +193,18 @@ def test_corrupted_images_of_another_run(tmp_path: Path, digit_classifier: list[
     assert f"made_by.{next(iter(other))}" in said
     artifacts.write_json(tmp_path / "e.json", {"reference": "test", "kid": False})
     statistics = tmp_path / "s.safetensors"
-    assert run("statistics", "--data", truth.path, *digit_classifier, "--output", statistics) == ""
-    words = ["evaluate", "fid", "--config", tmp_path / "e.json", "--images", made, "--statistics", statistics]
+    assert run("stage", "statistics", "--data", truth.path, *digit_classifier, "--output", statistics) == ""
+    words = [
+        "stage",
+        "evaluate",
+        "fid",
+        "--config",
+        tmp_path / "e.json",
+        "--images",
+        made,
+        "--statistics",
+        statistics,
+    ]
     assert "does not belong to" in run(
         *words, *digit_classifier, "--output", tmp_path / "out", "--corrupted", corrupted
     )
@@ -203,7 +229,7 @@ def test_reference_statistics_of_something_else(
     wrong.save(tmp_path / "s.safetensors")
     artifacts.write_json(tmp_path / "e.json", {"reference": "test", "kid": False})
     words = ["--config", tmp_path / "e.json", "--images", made, "--statistics", tmp_path / "s.safetensors"]
-    assert said in run("evaluate", "fid", *words, *digit_classifier, "--output", tmp_path / "out")
+    assert said in run("stage", "evaluate", "fid", *words, *digit_classifier, "--output", tmp_path / "out")
 
 
 def test_a_class_without_training_pictures_is_named() -> None:

@@ -19,20 +19,20 @@ from bridgepipe.errors import UserError
 CONFIG = 'echo "MinJobAge               = {age} sec"'
 LOG = """\
 Job 1: Training i2sb/jpeg-5
-Shell command: bridgepipe train --config results/i2sb/jpeg-5/config/train.json > results/i2sb/jpeg-5/logs/train.log 2>&1
+Shell command: bridgepipe stage train --config results/i2sb/jpeg-5/config/train.json > results/i2sb/jpeg-5/logs/train.log 2>&1
 Job 1 has been submitted with SLURM jobid 17 (log: /p/.snakemake/slurm_logs/rule_train/i2sb_jpeg-5/17.log).
 Job 2: Preparing the images of digits
-Shell command: bridgepipe prepare --config data/prepared/digits/config.json > results/logs/prepare-digits.log 2>&1
+Shell command: bridgepipe stage prepare --config data/prepared/digits/config.json > results/logs/prepare-digits.log 2>&1
 Finished jobid: 2 (Rule: prepare)
 Error in rule train:
     message: SLURM-job '17' failed, SLURM status is: 'TIMEOUT'.
     jobid: 1
 Trying to restart job 1.
 Job 1: Training i2sb/jpeg-5
-Shell command: bridgepipe train --config results/i2sb/jpeg-5/config/train.json > results/i2sb/jpeg-5/logs/train.log 2>&1
+Shell command: bridgepipe stage train --config results/i2sb/jpeg-5/config/train.json > results/i2sb/jpeg-5/logs/train.log 2>&1
 Job 1 has been submitted with SLURM jobid 18 (log: /p/.snakemake/slurm_logs/rule_train/i2sb_jpeg-5/18.log).
 Job 3: FID of jpeg-5
-Shell command: bridgepipe evaluate fid --config results/i2sb/jpeg-5/config/evaluate.json > results/i2sb/jpeg-5/logs/fid.log 2>&1
+Shell command: bridgepipe stage evaluate fid --config results/i2sb/jpeg-5/config/evaluate.json > results/i2sb/jpeg-5/logs/fid.log 2>&1
 Error in rule fid:
     jobid: 3
 """  # noqa: E501
@@ -129,7 +129,7 @@ def test_commands_that_are_done_are_known_by_their_records(
     from bridgepipe.cli.status import status
 
     monkeypatch.setenv("PATH", "")
-    command = ["evaluate", "fid", "--images", "results/i2sb/jpeg-5/restored.lmdb"]
+    command = ["stage", "evaluate", "fid", "--images", "results/i2sb/jpeg-5/restored.lmdb"]
     told = {"command": command, "log": "results/i2sb/jpeg-5/logs/fid.log"}
     artifacts.write_json(tmp_path / "results/i2sb/jpeg-5/provenance/fid.json.json", told)
     status(tmp_path)

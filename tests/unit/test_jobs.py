@@ -18,6 +18,7 @@ LOG = "results/i2sb/jpeg-5/logs/sample.log"
 CONFIG = "results/i2sb/jpeg-5/config/sample.json"
 STATE = "results/i2sb/jpeg-5/train/state.safetensors"
 COMMAND = [
+    "stage",
     "sample",
     "--config",
     CONFIG,

@@ -163,7 +163,7 @@ def bridgepipe(
     stage: Path, verb: str, *options: str, environment: Mapping[str, str] = ENVIRONMENT
 ) -> subprocess.Popen[str]:
     options += ("--config", f"{verb}.json", "--data", "images.lmdb", "--runtime", "runtime.json")
-    command = [sys.executable, "-m", "bridgepipe", verb, *options]
+    command = [sys.executable, "-m", "bridgepipe", "stage", verb, *options]
     return subprocess.Popen(command, cwd=stage, env=environment, stderr=subprocess.PIPE, text=True)
 
 
@@ -221,7 +221,7 @@ def test_command_is_stopped_killed_and_goes_on(stage: Path, monkeypatch: pytest.
     assert ended(train(stage))[0] == 0
     two, card = artifacts.load_tensors(stage / "trained.safetensors")
     assert card["step"] == 40
-    alone = ["train", "--config", "train.json", "--data", "images.lmdb", "--runtime", "runtime.json"]
+    alone = ["stage", "train", "--config", "train.json", "--data", "images.lmdb", "--runtime", "runtime.json"]
     outputs = ["--folder", "alone", "--output", "one.safetensors", "--csv", "one.csv", "--processes", "1"]
     monkeypatch.chdir(stage)
     assert CliRunner().invoke(cli.app, alone + outputs).exit_code == 0
@@ -319,11 +319,11 @@ def test_sampling_goes_on_where_it_was_killed_or_warned(stage: Path, monkeypatch
     monkeypatch.chdir(stage)
     alone = ["--config", "sample.json", "--data", "images.lmdb", "--runtime", "runtime.json", *SAMPLE]
     calls = count_calls(monkeypatch)
-    assert CliRunner().invoke(cli.app, ["sample", *alone, "--processes", "1"]).exit_code == 0
+    assert CliRunner().invoke(cli.app, ["stage", "sample", *alone, "--processes", "1"]).exit_code == 0
     continued = [(stage / f"{name}.lmdb").read_bytes() for name in ("restored", "corrupted")]
     assert 0 < len(calls) <= 50 * 3
     calls.clear()
-    assert CliRunner().invoke(cli.app, ["sample", *alone, "--processes", "1"]).exit_code == 0
+    assert CliRunner().invoke(cli.app, ["stage", "sample", *alone, "--processes", "1"]).exit_code == 0
     assert len(calls) == 50 * 6
     assert continued == [(stage / f"{name}.lmdb").read_bytes() for name in ("restored", "corrupted")]
     assert not (stage / ".restored.lmdb.partial").exists()

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import shared_verbs
 import torch
-from every_verb import VERBS
+from every_verb import VERBS, called
 from started import all_succeed, free_port
 from torch import nn
 
@@ -246,16 +246,11 @@ def test_stopped_and_continued_is_as_if_undisturbed(made: Path) -> None:
 
 
 # verbs that call networks and keep no batches: one training has its own state, a picture is one batch
-OTHERS = {"train", "figure path", "boundary search"}
+OTHERS = {"stage train", "stage figure path", "stage boundary search"}
 
 
 def test_every_verb_that_calls_a_network_is_stopped_and_continued() -> None:
-    walked = {
-        name
-        for words in shared_verbs.verbs("stopped")
-        for name in (words[0], " ".join(words[:2]))
-        if name in VERBS
-    }
+    walked = set(map(called, shared_verbs.verbs("stopped")))
     calling = {name for name, verb in VERBS.items() if any(p.name == "runtime" for p in verb.params)}
     assert walked == calling - OTHERS
 
@@ -292,13 +287,13 @@ def test_batches_made_under_another_configuration_are_given_up(
     monkeypatch.chdir(made)
     asked, missed = 0, []
     for words in commands():
-        if words[0] in ("edit", "restore", "translate"):
+        if words[0] in shared_verbs.PEOPLE:
             continue  # their settings lie beside the model that they are given
         for file in (Path(word) for word in words if word.startswith("config/")):
             before, content = identity_of(words, monkeypatch), artifacts.read_json(file)
             artifacts.write_json(file, reseeded(content))
             if identity_of(words, monkeypatch) == before:
-                missed.append((words[:2], str(file)))
+                missed.append((called(words), str(file)))
             artifacts.write_json(file, content)
             asked += 1
     assert asked > 15
@@ -339,11 +334,11 @@ OUTPUTS = ("--output", "--csv", "--figure", "--metrics", "--restored", "--corrup
 def commands() -> Iterator[list[str]]:
     """Those that call a network of images or points."""
     for words in shared_verbs.verbs("one"):
-        if not {*words[:2]} & {"statistics", "evaluate", "train-classifier", "judge", "search"}:
+        if not {*called(words).split()} & {"statistics", "evaluate", "train-classifier", "judge", "search"}:
             yield words
 
 
-@pytest.mark.parametrize("words", list(commands()), ids=lambda words: " ".join(words[:4]))
+@pytest.mark.parametrize("words", list(commands()), ids=lambda words: " ".join(words[:5]))
 def test_network_that_gives_no_number_stops_every_verb(
     made: Path, tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -368,14 +363,14 @@ def to(folder: Path, words: list[str]) -> list[str]:
     """A command with its results in another folder."""
     read = (
         ("--restored", "--corrupted", "--edited", "--control")
-        if {"evaluate", "figure-strip"} & {*words[:2]}
+        if {"evaluate", "figure-strip"} & {*called(words).split()}
         else ()
     )
     written = [option for option in OUTPUTS if option not in read]
     return [w.replace("one", str(folder), 1) if words[i - 1] in written else w for i, w in enumerate(words)]
 
 
-@pytest.mark.parametrize("words", list(commands()), ids=lambda words: " ".join(words[:4]))
+@pytest.mark.parametrize("words", list(commands()), ids=lambda words: " ".join(words[:5]))
 def test_weights_that_are_no_numbers_stop_every_verb(
     made: Path, tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -532,8 +527,8 @@ WRONG = [
 def first_of(verb: str) -> list[str]:
     """The first command of a verb that works."""
     if verb in BESIDE:
-        return f"{verb} {BESIDE[verb]}".split()
-    names = verb.split()
+        return f"stage {verb} {BESIDE[verb]}".split()
+    names = [*([] if verb in shared_verbs.PEOPLE else ["stage"]), *verb.split()]
     return next(words for words in shared_verbs.verbs("one") if words[: len(names)] == names)
 
 

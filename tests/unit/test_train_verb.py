@@ -56,7 +56,7 @@ class Training:
         files |= {"output": "model.safetensors", "csv": "train.csv"}
         command = [word for key, file in files.items() for word in (f"--{key}", str(self.folder / file))]
         command += [] if self.sources is None else ["--sources", str(self.sources)]
-        return CliRunner().invoke(cli.app, ["train", *command])
+        return CliRunner().invoke(cli.app, ["stage", "train", *command])
 
     def trained(self) -> str:
         """What training said, which succeeded."""

@@ -87,7 +87,7 @@ def sample(project: Project, **replaced: Path) -> list[object]:
     }
     options = {k: replaced.get(k, project.folder / v) for k, v in paths.items()}
     words = [(f"--{k.replace('_', '-')}", v) for k, v in options.items()]
-    return ["sample", *(w for pair in words for w in pair)]
+    return ["stage", "sample", *(w for pair in words for w in pair)]
 
 
 def nothing_left(folder: Path) -> bool:
@@ -113,7 +113,7 @@ def test_originals_of_other_images(
         for _ in range(40):
             w.put(np.zeros((30, 30, 3), np.uint8))
     restored = project.folder / EXPERIMENT / "restored.lmdb"
-    words = ["evaluate", "restoration", "--restored", restored, "--corrupted", restored]
+    words = ["stage", "evaluate", "restoration", "--restored", restored, "--corrupted", restored]
     line = refused(capsys, *words, "--originals", small, "--output", tmp_path / "out/r.json")
     assert re.search(r"originals of other images.*give the originals that it was made from", line), line
     assert nothing_left(tmp_path / "out")
@@ -153,7 +153,7 @@ def pictures(tmp_path: Path) -> Path:
 def prepare(folder: Path, output: Path) -> list[object]:
     config = output.parent / "config.json"
     artifacts.write_json(config, {"source": "folder", "path": str(folder), "size": 32, "seed": 0})
-    return ["prepare", "--config", config, "--output", output]
+    return ["stage", "prepare", "--config", config, "--output", output]
 
 
 def test_corrupted_images_are_listed(

@@ -106,7 +106,15 @@ def run(*words: object) -> None:
 
 def test_import_takes_the_averaged_weights(published: Make, tmp_path: Path) -> None:
     folder, configuration = published()
-    run("import-weights", folder, "--config", configuration, "--output", tmp_path / "model.safetensors")
+    run(
+        "stage",
+        "import-weights",
+        folder,
+        "--config",
+        configuration,
+        "--output",
+        tmp_path / "model.safetensors",
+    )
     weights, card = artifacts.load_tensors(tmp_path / "model.safetensors")
     raw = torch.load(folder / "latest.pt", weights_only=True)["net"]
     assert card["config"] == artifacts.read_json(configuration)
@@ -118,6 +126,14 @@ def test_import_refuses_weights_of_another_problem(
 ) -> None:
     folder, configuration = published(beta_max=1.0)
     with pytest.raises(SystemExit):
-        run("import-weights", folder, "--config", configuration, "--output", tmp_path / "model.safetensors")
+        run(
+            "stage",
+            "import-weights",
+            folder,
+            "--config",
+            configuration,
+            "--output",
+            tmp_path / "model.safetensors",
+        )
     assert "trained with beta_max 1.0, not 0.3" in capsys.readouterr().err
     assert not (tmp_path / "model.safetensors").exists()

@@ -105,19 +105,25 @@ def translate(made: Path, out: Path, name: str, parts: int) -> None:
             if kinds == ("back",):
                 written += ["--translated", out / "translated.lmdb", "--states", out / "states.lmdb"]
             share = ["--part", part, "--parts", parts]
-            run(verb, "--config", stage(out, name, config_of), *ends, *share, *written)
+            run("stage", verb, "--config", stage(out, name, config_of), *ends, *share, *written)
         for kind in kinds:
-            run("gather", *(out / f"{kind}-{p}.lmdb" for p in range(parts)), "--output", out / f"{kind}.lmdb")
+            run(
+                "stage",
+                "gather",
+                *(out / f"{kind}-{p}.lmdb" for p in range(parts)),
+                "--output",
+                out / f"{kind}.lmdb",
+            )
     extractor = ["--extractor", made / "classifier.json", "--weights", made / "classifier.safetensors"]
     common = ["--translated", out / "translated.lmdb", *extractor]
     settings = ["--config", stage(out, name, "evaluate")]
     real = ["--reference", made / "digits/train.lmdb", "--source", test, "--real", test]
-    run("evaluate", "translation-fid", *settings, *common, *real, "--output", out / "fid.json")
-    run("evaluate", "target-accuracy", *settings, *common, "--output", out / "accuracy.json")
-    run("evaluate", "kept", *common, "--source", test, "--output", out / "kept.json")
-    run("evaluate", "cycle-of-images", "--back", out / "back.lmdb", "--output", out / "cycle.json")
+    run("stage", "evaluate", "translation-fid", *settings, *common, *real, "--output", out / "fid.json")
+    run("stage", "evaluate", "target-accuracy", *settings, *common, "--output", out / "accuracy.json")
+    run("stage", "evaluate", "kept", *common, "--source", test, "--output", out / "kept.json")
+    run("stage", "evaluate", "cycle-of-images", "--back", out / "back.lmdb", "--output", out / "cycle.json")
     stores = [w for k in ("latents", "translated", "back") for w in (f"--{k}", out / f"{k}.lmdb")]
-    run("figure", "translations", "--source", test, *stores, "--output", out / "grid.png")
+    run("stage", "figure", "translations", "--source", test, *stores, "--output", out / "grid.png")
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +165,7 @@ def test_metrics(translated: Path) -> None:
     assert "distance_gain_other_error" in kept
     table = translated / "table.csv"
     metrics = [translated / f"{name}.json" for name in ("fid", "accuracy", "kept", "cycle")]
-    run("table", *metrics, "--csv", table, "--markdown", translated / "table.md")
+    run("stage", "table", *metrics, "--csv", table, "--markdown", translated / "table.md")
     assert "ddib/classes/" in table.read_text()
     assert (translated / "grid.png").stat().st_size > 1000
 

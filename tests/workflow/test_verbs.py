@@ -103,10 +103,3 @@ def test_restore_loses_no_photograph(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert run(capsys, "restore", *[photos[names[0]]] * 2, "--output", out).split() == [
             str(out / "IMG_1.png")
         ]
-
-
-def test_every_verb_has_help(capsys: pytest.CaptureFixture[str]) -> None:
-    listed = run(capsys, "--help")
-    for verb in ("config", "prepare", "train", "sample", "restore", "evaluate", "figure", "store", "fetch"):
-        assert verb in listed
-        assert "Usage" in run(capsys, verb, "--help")

@@ -28,7 +28,7 @@ rule boundary_mixing:
     message:
         "Mixing step of {wildcards.experiment}"
     shell:
-        "bridgepipe boundary mixing --config {input.config} --model {input.model} --train-config {input.train}"
+        "bridgepipe stage boundary mixing --config {input.config} --model {input.model} --train-config {input.train}"
         " --data {input.fit} --output {output.json} --csv {output.csv} --figure {output.figure}"
         " --title {wildcards.experiment} > {log} 2>&1"
 
@@ -59,7 +59,7 @@ rule boundary_latents:
     message:
         "Latents of {wildcards.experiment}"
     shell:
-        "bridgepipe boundary latents --config {input.config} --model {input.model} --train-config {input.train}"
+        "bridgepipe stage boundary latents --config {input.config} --model {input.model} --train-config {input.train}"
         " --train {input.fit} --test {input.held_out} {params.mixing}"
         " --output results/boundary/{wildcards.experiment}/latents > {log} 2>&1"
 
@@ -84,5 +84,5 @@ rule boundary_search:
     message:
         "Searching the boundary of {wildcards.experiment}"
     shell:
-        "bridgepipe boundary search --config {input.config} --latents results/boundary/{wildcards.experiment}/latents"
+        "bridgepipe stage boundary search --config {input.config} --latents results/boundary/{wildcards.experiment}/latents"
         " --output results/boundary/{wildcards.experiment} --accuracy {output.accuracy} > {log} 2>&1"

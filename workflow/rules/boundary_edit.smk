@@ -29,7 +29,7 @@ rule boundary_strips:
     message:
         "Edits across the boundary of {wildcards.experiment}"
     shell:
-        "bridgepipe boundary strips --config {input.config} --model {input.model} --train-config {input.train}"
+        "bridgepipe stage boundary strips --config {input.config} --model {input.model} --train-config {input.train}"
         " --boundary results/boundary/{wildcards.experiment} --latents results/boundary/{wildcards.experiment}/latents"
         " --edited {output.edited} --control {output.control} --plain {output.plain} > {log} 2>&1"
 
@@ -51,7 +51,7 @@ rule boundary_judge:
     message:
         "Training a classifier of the attribute of {wildcards.experiment}"
     shell:
-        "bridgepipe boundary judge --config {input.config} --train {input.store} --output {output} > {log} 2>&1"
+        "bridgepipe stage boundary judge --config {input.config} --train {input.store} --output {output} > {log} 2>&1"
 
 
 rule boundary_evaluate:
@@ -84,7 +84,7 @@ rule boundary_evaluate:
     message:
         "What the edits of {wildcards.experiment} flip and keep"
     shell:
-        "bridgepipe boundary evaluate --config {input.config} --edited {input.edited} --control {input.control}"
+        "bridgepipe stage boundary evaluate --config {input.config} --edited {input.edited} --control {input.control}"
         " --plain {input.plain} --data {input.held_out} --train {input.fit} --classifier {input.judge} --extractor {input.extractor}"
         " --weights {input.weights} --output {output.json} --csv {output.csv} > {log} 2>&1"
 
@@ -107,7 +107,7 @@ rule boundary_figure_strip:
     message:
         "Figure: edits of {wildcards.experiment}"
     shell:
-        "bridgepipe boundary figure-strip --edited {input.edited} --control {input.control}"
+        "bridgepipe stage boundary figure-strip --edited {input.edited} --control {input.control}"
         " --plain {input.plain} --data {input.held_out}"
         " --title {wildcards.experiment} --output {output} > {log} 2>&1"
 
@@ -128,5 +128,5 @@ rule boundary_figure_flips:
     message:
         "Figure: what edits of {wildcards.experiment} flip"
     shell:
-        "bridgepipe boundary figure-flips --csv {input.csv} --metric {input.metric}"
+        "bridgepipe stage boundary figure-flips --csv {input.csv} --metric {input.metric}"
         " --title {wildcards.experiment} --output {output} > {log} 2>&1"

@@ -23,7 +23,7 @@ rule prepare:
     message:
         "Preparing the images of {wildcards.dataset}"
     shell:
-        "bridgepipe prepare --config {input.config} --output data/prepared/{wildcards.dataset}"
+        "bridgepipe stage prepare --config {input.config} --output data/prepared/{wildcards.dataset}"
         " {input.listing} > {log} 2>&1"
 
 
@@ -60,7 +60,7 @@ rule prepare_points:
     message:
         "Drawing the points of {wildcards.dataset}"
     shell:
-        "bridgepipe prepare --config {input.config} --output data/points/{wildcards.dataset}"
+        "bridgepipe stage prepare --config {input.config} --output data/points/{wildcards.dataset}"
         " {input.listing} > {log} 2>&1"
 
 
@@ -130,5 +130,5 @@ rule statistics:
     message:
         "Reference statistics of {wildcards.dataset}/{wildcards.split} under {wildcards.extractor}"
     shell:
-        "bridgepipe statistics --data {input.store} --extractor {input.config} --weights {input.weights}"
+        "bridgepipe stage statistics --data {input.store} --extractor {input.config} --weights {input.weights}"
         " --output {output} > {log} 2>&1"

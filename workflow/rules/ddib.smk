@@ -28,7 +28,7 @@ rule translate:
     message:
         "Translating {wildcards.experiment}, part {wildcards.part} of {wildcards.parts}"
     shell:
-        "bridgepipe translate-classes --config {input.config} {params.models} --data {input.store}"
+        "bridgepipe stage translate-classes --config {input.config} {params.models} --data {input.store}"
         " --part {wildcards.part} --parts {wildcards.parts} --translated {output.translated}"
         " --latents {output.latents} --states {output.states} > {log} 2>&1"
 
@@ -54,7 +54,7 @@ rule translate_back:
     message:
         "Taking {wildcards.experiment} back, part {wildcards.part} of {wildcards.parts}"
     shell:
-        "bridgepipe translate-back --config {input.config} {params.models} --data {input.store}"
+        "bridgepipe stage translate-back --config {input.config} {params.models} --data {input.store}"
         " --part {wildcards.part} --parts {wildcards.parts} --translated {input.translated}"
         " --states {input.states} --output {output} > {log} 2>&1"
 

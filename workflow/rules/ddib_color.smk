@@ -20,7 +20,7 @@ rule color_transfer:
     message:
         "Colour transfer {wildcards.experiment}"
     shell:
-        "bridgepipe color-transfer --config {input.config}"
+        "bridgepipe stage color-transfer --config {input.config}"
         " --source {input.source} --source-config {input.source_config} --source-pixels {input.data}"
         " --target {input.target} --target-config {input.target_config} --target-pixels {input.truth}"
         " --output {output} > {log} 2>&1"
@@ -47,7 +47,7 @@ rule evaluate_color:
     message:
         "Measuring and drawing the colour transfer {wildcards.experiment}"
     shell:
-        "bridgepipe evaluate-color --transferred {input.transferred}"
+        "bridgepipe stage evaluate-color --transferred {input.transferred}"
         " --source-pixels {input.source} --target-pixels {input.target}"
         " --metrics {output.metrics} --figure {output.figure} --title {wildcards.experiment} > {log} 2>&1"
 
@@ -66,5 +66,5 @@ rule color_picture:
     message:
         "Picture of {wildcards.experiment}: {wildcards.picture}"
     shell:
-        "bridgepipe color-picture --transferred {input.transferred}"
+        "bridgepipe stage color-picture --transferred {input.transferred}"
         " --source-pixels {input.source} --target-pixels {input.target} --output {output} > {log} 2>&1"

@@ -32,7 +32,7 @@ rule translation_fid:
     message:
         "FID of {wildcards.experiment} to real images of the target"
     shell:
-        "bridgepipe evaluate translation-fid --config {input.config} --translated {input.translated}"
+        "bridgepipe stage evaluate translation-fid --config {input.config} --translated {input.translated}"
         " --reference {input.reference} {params.source} {params.real} --extractor {input.extractor}"
         " --weights {input.weights} --output {output} > {log} 2>&1"
 
@@ -56,7 +56,7 @@ rule target_accuracy:
     message:
         "Share of {wildcards.experiment} that is of the target class"
     shell:
-        "bridgepipe evaluate target-accuracy --config {input.config} --translated {input.translated}"
+        "bridgepipe stage evaluate target-accuracy --config {input.config} --translated {input.translated}"
         " --extractor {input.extractor} --weights {input.weights} --output {output} > {log} 2>&1"
 
 
@@ -84,7 +84,7 @@ rule kept:
     message:
         "What {wildcards.experiment} keeps of the source"
     shell:
-        "bridgepipe evaluate kept --translated {input.translated} --source {input.source} {params.real}"
+        "bridgepipe stage evaluate kept --translated {input.translated} --source {input.source} {params.real}"
         " --extractor {input.extractor} --weights {input.weights} --output {output} > {log} 2>&1"
 
 
@@ -101,7 +101,7 @@ rule cycle_of_images:
     message:
         "Cycle error of {wildcards.experiment}"
     shell:
-        "bridgepipe evaluate cycle-of-images --back {input} --output {output} > {log} 2>&1"
+        "bridgepipe stage evaluate cycle-of-images --back {input} --output {output} > {log} 2>&1"
 
 
 rule figure_translations:
@@ -122,6 +122,6 @@ rule figure_translations:
     message:
         "Figure: {wildcards.experiment}, there and back"
     shell:
-        "bridgepipe figure translations --source {input.source} --latents {input.latents}"
+        "bridgepipe stage figure translations --source {input.source} --latents {input.latents}"
         " --translated {input.translated} --back {input.back} --title {wildcards.experiment}"
         " --output {output} > {log} 2>&1"

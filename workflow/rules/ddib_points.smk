@@ -24,7 +24,7 @@ rule import_points:
     message:
         "Importing the published weights of {wildcards.name}"
     shell:
-        "bridgepipe import-points {input.weights} --config {input.config} --domain {params.domain}"
+        "bridgepipe stage import-points {input.weights} --config {input.config} --domain {params.domain}"
         " --output {output.model} > {log} 2>&1"
 
 
@@ -48,7 +48,7 @@ rule sample_points:
     message:
         "Sampling {wildcards.experiment}"
     shell:
-        "bridgepipe sample-points --config {input.config} --model {input.model} --train-config {input.train}"
+        "bridgepipe stage sample-points --config {input.config} --model {input.model} --train-config {input.train}"
         " --data {input.data} --output {output} > {log} 2>&1"
 
 
@@ -77,7 +77,7 @@ rule evaluate_samples:
     message:
         "Measuring and drawing the samples of {wildcards.experiment}"
     shell:
-        "bridgepipe evaluate-samples --samples {input.samples} --truth {input.truth}"
+        "bridgepipe stage evaluate-samples --samples {input.samples} --truth {input.truth}"
         " --metrics {output.metrics} --figure {output.figure} --title {wildcards.experiment} > {log} 2>&1"
 
 
@@ -98,7 +98,7 @@ rule translate_points:
     message:
         "Translating {wildcards.experiment}"
     shell:
-        "bridgepipe translate-points --config {input.config} --data {input.data}"
+        "bridgepipe stage translate-points --config {input.config} --data {input.data}"
         " --source {input.source} --source-config {input.source_config}"
         " --target {input.target} --target-config {input.target_config} --threads {threads} --output {output} > {log} 2>&1"
 
@@ -121,7 +121,7 @@ rule cycle_points:
     message:
         "Cycles of {wildcards.experiment}"
     shell:
-        "bridgepipe cycle-points --config {input.config} --data {input.data} --truth {input.truth}"
+        "bridgepipe stage cycle-points --config {input.config} --data {input.data} --truth {input.truth}"
         " --source {input.source} --source-config {input.source_config}"
         " --target {input.target} --target-config {input.target_config} --threads {threads} --output {output} > {log} 2>&1"
 
@@ -152,6 +152,6 @@ rule evaluate_translation:
     message:
         "Measuring and drawing the map of {wildcards.experiment}"
     shell:
-        "bridgepipe evaluate-translation --config {input.config} --translated {input.translated}"
+        "bridgepipe stage evaluate-translation --config {input.config} --translated {input.translated}"
         " --truth {input.truth}"
         " --metrics {output.metrics} --figure {output.figure} --title {wildcards.experiment} > {log} 2>&1"

@@ -22,7 +22,7 @@ rule table_of_samples:
     message:
         "Table of the six domains"
     shell:
-        "bridgepipe point-table {input.metrics} --csv {output.csv} --markdown {output.md} > {log} 2>&1"
+        "bridgepipe stage point-table {input.metrics} --csv {output.csv} --markdown {output.md} > {log} 2>&1"
 
 
 use rule table_of_samples as table_of_points with:
@@ -81,4 +81,4 @@ rule table_of_cycles:
     message:
         "Table of the cycles"
     shell:
-        "bridgepipe cycle-table {input.metrics} --csv {output.csv} --markdown {output.md} > {log} 2>&1"
+        "bridgepipe stage cycle-table {input.metrics} --csv {output.csv} --markdown {output.md} > {log} 2>&1"

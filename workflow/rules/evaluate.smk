@@ -37,7 +37,7 @@ rule fid:
     message:
         "FID of {wildcards.experiment}"
     shell:
-        "bridgepipe evaluate fid --config {input.config} --images {input.restored} {params.beside}"
+        "bridgepipe stage evaluate fid --config {input.config} --images {input.restored} {params.beside}"
         " --statistics {input.statistics}"
         " --extractor {input.extractor} --weights {input.weights} --output {output} > {log} 2>&1"
 
@@ -67,7 +67,7 @@ rule accuracy:
     message:
         "Classifier accuracy of {wildcards.experiment}"
     shell:
-        "bridgepipe evaluate accuracy --restored {input.restored} --corrupted {input.corrupted}"
+        "bridgepipe stage evaluate accuracy --restored {input.restored} --corrupted {input.corrupted}"
         " --originals {input.store} --extractor {input.extractor} --weights {input.weights} --output {output} > {log} 2>&1"
 
 
@@ -89,5 +89,5 @@ rule restoration:
     message:
         "PSNR and SSIM of {wildcards.experiment}"
     shell:
-        "bridgepipe evaluate restoration --restored {input.restored} --corrupted {input.corrupted}"
+        "bridgepipe stage evaluate restoration --restored {input.restored} --corrupted {input.corrupted}"
         " --originals {input.store} --output {output} > {log} 2>&1"

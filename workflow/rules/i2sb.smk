@@ -27,7 +27,7 @@ rule sample:
     message:
         "Restoring {wildcards.experiment}, part {wildcards.part} of {wildcards.parts}"
     shell:
-        "bridgepipe sample --config {input.config} --model {input.model} --train-config {input.train} --data {input.store} {params.sources}"
+        "bridgepipe stage sample --config {input.config} --model {input.model} --train-config {input.train} --data {input.store} {params.sources}"
         " --part {wildcards.part} --parts {wildcards.parts}"
         " --restored {output.restored} --corrupted {output.corrupted} > {log} 2>&1"
 
@@ -47,7 +47,7 @@ rule gather:
     message:
         "Joining the {wildcards.kind} images of {wildcards.experiment}"
     shell:
-        "bridgepipe gather {input} --output {output} > {log} 2>&1"
+        "bridgepipe stage gather {input} --output {output} > {log} 2>&1"
 
 
 rule study:
@@ -85,7 +85,7 @@ rule study:
     message:
         "Quality against network calls of {wildcards.experiment}"
     shell:
-        "bridgepipe study --config {input.config} --evaluate-config {input.evaluate}"
+        "bridgepipe stage study --config {input.config} --evaluate-config {input.evaluate}"
         " --statistics {input.statistics} {params.real} --sample-config {input.sample} --train-config {input.train}"
         " --model {input.model} --data {input.store} {params.sources}"
         " --extractor {input.extractor} --weights {input.weights} --output {output} > {log} 2>&1"

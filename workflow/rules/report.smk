@@ -18,7 +18,7 @@ rule figure_grid:
     message:
         "Figure: {wildcards.experiment}, before and after"
     shell:
-        "bridgepipe figure grid --restored {input.restored} --corrupted {input.corrupted} --originals {input.store}"
+        "bridgepipe stage figure grid --restored {input.restored} --corrupted {input.corrupted} --originals {input.store}"
         " --title {wildcards.experiment} --output {output} > {log} 2>&1"
 
 
@@ -48,7 +48,7 @@ rule figure_path:
     message:
         "Figure: {wildcards.experiment} along the sampling path"
     shell:
-        "bridgepipe figure path --config {input.config} --train-config {input.train} --model {input.model}"
+        "bridgepipe stage figure path --config {input.config} --train-config {input.train} --model {input.model}"
         " --data {input.store} {params.sources} --title {wildcards.experiment} --output {output} > {log} 2>&1"
 
 
@@ -69,7 +69,7 @@ rule figure_loss:
     message:
         "Figure: loss of {wildcards.name}"
     shell:
-        "bridgepipe figure loss --csv {input.csv} --title {wildcards.name} --output {output} > {log} 2>&1"
+        "bridgepipe stage figure loss --csv {input.csv} --title {wildcards.name} --output {output} > {log} 2>&1"
 
 
 rule table:
@@ -97,7 +97,7 @@ rule table:
     message:
         "Table of {wildcards.method}"
     shell:
-        "bridgepipe table {input.metrics} --csv {output.csv} --markdown {output.md} > {log} 2>&1"
+        "bridgepipe stage table {input.metrics} --csv {output.csv} --markdown {output.md} > {log} 2>&1"
 
 
 use rule table as table_of_experiment with:
@@ -143,5 +143,5 @@ rule figure_nfe:
     message:
         "Figure: quality against network calls of {wildcards.method}"
     shell:
-        "bridgepipe study-table {input.parts} --csv {output.csv} --markdown {output.md} --figure {output.png}"
+        "bridgepipe stage study-table {input.parts} --csv {output.csv} --markdown {output.md} --figure {output.png}"
         " --title '{params.title}' > {log} 2>&1"

@@ -19,7 +19,7 @@ rule spectrum:
     message:
         "Power spectrum of {wildcards.dataset}"
     shell:
-        "bridgepipe spectrum --data {input.store} --output {output.json} --figure {output.figure}"
+        "bridgepipe stage spectrum --data {input.store} --output {output.json} --figure {output.figure}"
         " --title {wildcards.dataset} > {log} 2>&1"
 
 
@@ -40,7 +40,7 @@ rule generate:
     message:
         "Sampling {wildcards.experiment}, part {wildcards.part} of {wildcards.parts}"
     shell:
-        "bridgepipe generate --config {input.config} --model {input.model} --train-config {input.train}"
+        "bridgepipe stage generate --config {input.config} --model {input.model} --train-config {input.train}"
         " --part {wildcards.part} --parts {wildcards.parts} --output {output} > {log} 2>&1"
 
 
@@ -124,7 +124,7 @@ rule study_samples:
     message:
         "FID against network calls of {wildcards.experiment}"
     shell:
-        "bridgepipe study-samples --config {input.config} --train-config {input.train} --model {input.model}"
+        "bridgepipe stage study-samples --config {input.config} --train-config {input.train} --model {input.model}"
         " --statistics {input.statistics} --evaluate-config {input.evaluate} {params.real}"
         " --extractor {input.extractor} --weights {input.weights} --output {output} > {log} 2>&1"
 
@@ -144,4 +144,4 @@ rule figure_samples:
     message:
         "Figure: samples of {wildcards.experiment}"
     shell:
-        "bridgepipe figure samples --images {input.images} --title {wildcards.experiment} --output {output} > {log} 2>&1"
+        "bridgepipe stage figure samples --images {input.images} --title {wildcards.experiment} --output {output} > {log} 2>&1"

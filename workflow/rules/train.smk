@@ -32,7 +32,7 @@ rule train:
     message:
         "Training {wildcards.name}"
     shell:
-        "bridgepipe train --config {input.config} --data {input.store} {params.sources} {params.spectrum} {params.threads} --folder results/{wildcards.name}/train"
+        "bridgepipe stage train --config {input.config} --data {input.store} {params.sources} {params.spectrum} {params.threads} --folder results/{wildcards.name}/train"
         " --output {output.model} --csv {output.log} > {log} 2>&1"
 
 
@@ -56,7 +56,7 @@ rule import_published:
     message:
         "Importing the published weights of {wildcards.name}"
     shell:
-        "bridgepipe import-weights {input.weights} --config {input.config} {params.size} --output {output.model} > {log} 2>&1"
+        "bridgepipe stage import-weights {input.weights} --config {input.config} {params.size} --output {output.model} > {log} 2>&1"
 
 
 rule train_classifier:
@@ -77,5 +77,5 @@ rule train_classifier:
     message:
         "Training the feature extractor {wildcards.extractor}"
     shell:
-        "bridgepipe train-classifier --config {input.config} --train {input.train} --val {input.val}"
+        "bridgepipe stage train-classifier --config {input.config} --train {input.train} --val {input.val}"
         " --output {output} > {log} 2>&1"

@@ -1,4 +1,4 @@
-"""The command line: one verb per rule of the workflow, and the verbs for people.
+"""The command line: the verbs for people, and under ``stage`` one verb per rule of the workflow.
 
 Verbs read their stage's configuration, hand plain values to the module that
 does the work, and write its result. Every path is an option.
@@ -22,7 +22,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import typer
 
 from bridgepipe import cluster, jobs, launch, locks, provenance
-from bridgepipe.cli import (
+from bridgepipe.cli import (  # noqa: F401  # they add their verbs to the groups
     boundary,
     boundary_edits,
     boundary_figures,
@@ -31,11 +31,10 @@ from bridgepipe.cli import (
     data,
     edit,
     evaluate,
-    evaluate_translation,  # noqa: F401  # adds its verbs to those of evaluate and figure
+    evaluate_translation,
     figure,
     folder,
     generate,
-    outputs,
     people,
     plan,
     points,
@@ -46,42 +45,9 @@ from bridgepipe.cli import (
     translate,
     verify,
 )
+from bridgepipe.cli.groups import STAGE
+from bridgepipe.cli.groups import app as app
 from bridgepipe.errors import UserError, is_out_of_memory, may_pass, out_of_memory, refused
-
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="From raw images to a reproducible table of results for diffusion bridges.",
-)
-for module in (
-    people,
-    status,
-    edit,
-    data,
-    train,
-    sample,
-    generate,
-    translate,
-    folder,
-    points,
-    color,
-    evaluate,
-    study,
-    plan,
-    verify,
-    clean,
-):
-    app.registered_commands += module.app.registered_commands
-for stage in (boundary_edits.app, boundary_figures.app, edit.boundary_app):
-    boundary.app.registered_commands += stage.registered_commands
-for group in (app, boundary.app, data.store_app, evaluate.metric_app, figure.app):
-    for command in group.registered_commands:
-        command.cls = outputs.Guarded
-app.add_typer(boundary.app, name="boundary")
-app.add_typer(data.store_app, name="store")
-app.add_typer(evaluate.metric_app, name="evaluate")
-app.add_typer(figure.app, name="figure")
 
 
 def main() -> None:
@@ -112,7 +78,8 @@ def _run() -> Any:
     """The exit code of the command."""
     started = time.monotonic()
     try:
-        code = app(standalone_mode=False)  # what the library would print itself takes several lines
+        # what the library would print itself takes several lines
+        code = app(prog_name="bridgepipe", standalone_mode=False)
         sys.stdout.flush()
     except SystemExit as e:
         code = e.code
@@ -128,12 +95,16 @@ def _told(error: Exception) -> UserError:
         Exception: the error itself when it is a defect of bridgepipe, which keeps its traceback.
     """
     if is_out_of_memory(error):  # also where a reader took it for a damaged file
-        return out_of_memory(error, " ".join(sys.argv[1:2]))
+        return out_of_memory(error, _verb())
     if isinstance(error, OSError) and error.errno is not None:  # a disk can refuse anything at any time
-        return refused(error, " ".join(sys.argv[1:2]), "read or write")
+        return refused(error, _verb(), "read or write")
     if hasattr(error, "format_message"):  # of the library that reads options
         verb = getattr(getattr(error, "ctx", None), "command_path", "bridgepipe")
         return UserError(" ".join(error.format_message().split()), verb, f"see {verb} --help")
     if not isinstance(error, UserError):
         raise error
     return error
+
+
+def _verb() -> str:
+    return " ".join(sys.argv[1 : 3 if sys.argv[1:2] == [STAGE] else 2])

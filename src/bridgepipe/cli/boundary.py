@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from bridgepipe import artifacts
+from bridgepipe.cli import groups
 from bridgepipe.cli.common import (
     RUNTIME,
     Config,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     Pair = tuple[Tensor, Tensor]
 
-app = typer.Typer(no_args_is_help=True, help="Boundaries of attributes in latents, and edits across them.")
 SPACES: tuple[Literal["z"], Literal["h"]] = ("z", "h")
 
 
@@ -51,7 +51,7 @@ def open_model(model: Path, train_config: Path, runtime: Any) -> Model:
     return load_model(model, train_config, runtime.model_copy(update={"compile": False}))
 
 
-@app.command()
+@groups.boundary.verb()
 def mixing(
     config: Config,
     train_config: File,
@@ -151,7 +151,7 @@ def chosen(
     return items[choose(count, len(items), values[items] > cut, settings["seed"])]
 
 
-@app.command()
+@groups.boundary.verb()
 def latents(
     config: Config,
     train_config: File,
@@ -247,7 +247,7 @@ def _step(t: int | str, mixing: Path | None, model: str) -> int:
     return int(found["t"])
 
 
-@app.command()
+@groups.boundary.verb()
 def search(
     config: Config,
     latents: Annotated[Path, typer.Option(help="folder of the latents")],

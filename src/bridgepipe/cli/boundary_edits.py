@@ -10,6 +10,7 @@ import typer
 
 from bridgepipe import artifacts
 from bridgepipe.classes import brief, numbers_in
+from bridgepipe.cli import groups
 from bridgepipe.cli.boundary import SPACES, chosen, open_model, space_of, values_and_cut
 from bridgepipe.cli.common import (
     RUNTIME,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from bridgepipe.networks.hspace import HSpace
     from bridgepipe.store import ImageStore
 
-app = typer.Typer()
 Control = Annotated[Path, typer.Option(help="the same images, decoded with the same noise, not moved")]
 Plain = Annotated[Path, typer.Option(help="the same images, decoded without an edit and with eta 0")]
 # of strips, besides the way back
@@ -52,7 +52,7 @@ def editing_of(settings: dict[str, Any]) -> Editing:
     return Editing(**fields_of(Editing, settings, STRIP))
 
 
-@app.command()
+@groups.boundary.verb()
 def strips(
     config: Config,
     train_config: File,
@@ -174,7 +174,7 @@ def _sampled(
     return generate(h_space, network.process, start, t, settings["generate"], settings["variant"])
 
 
-@app.command()
+@groups.boundary.verb()
 def judge(
     config: Config, train: File, output: File, runtime: Runtime = RUNTIME, threads: Threads = None
 ) -> None:
@@ -195,7 +195,7 @@ def judge(
     trained.save(output, {"config": settings, "data": images.digest})
 
 
-@app.command()
+@groups.boundary.verb()
 def evaluate(
     config: Config,
     edited: File,

@@ -7,13 +7,13 @@ from pathlib import Path
 import typer
 
 from bridgepipe import artifacts
+from bridgepipe.cli import groups
 from bridgepipe.cli.common import File
 
-app = typer.Typer()
 ROWS = 10
 
 
-@app.command()
+@groups.boundary.verb()
 def figure_strip(edited: File, control: File, plain: File, data: File, output: File, title: str = "") -> None:
     """Some images, as they are decoded with the same noise and no move, and edited at every distance."""
     from bridgepipe import figures_boundary, lineage
@@ -29,7 +29,7 @@ def figure_strip(edited: File, control: File, plain: File, data: File, output: F
     figures_boundary.strip_grid(output, strips.images[:ROWS], strips.distances.tolist(), beside, title)
 
 
-@app.command()
+@groups.boundary.verb()
 def figure_flips(
     csv: Path = typer.Option(...),
     metric: Path = typer.Option(...),

@@ -15,15 +15,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from bridgepipe import artifacts, cluster, listing, provenance, workflow
 from bridgepipe import config as configuration
+from bridgepipe.cli import groups
 from bridgepipe.cli.common import File
 from bridgepipe.config import asked
 from bridgepipe.errors import UserError
 
-app = typer.Typer()
 REPORTS = ("report.html", "report.zip")
 LISTING = "workflow/made.py"  # prints what the rules make
 WRITTEN = ""  # in place of a rule: files that no rule names
@@ -31,7 +29,7 @@ PLAN = Path(configuration.PLAN)
 Makers = list[tuple[str, re.Pattern[str]]]
 
 
-@app.command()
+@groups.app.verb(panel=groups.RESULTS)
 def clean(params: File = Path("params.yaml")) -> None:
     """Remove what the workflow can make again from what is here, and say what is left.
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from bridgepipe import artifacts
+from bridgepipe.cli import groups
 from bridgepipe.cli.common import (
     RUNTIME,
     Config,
@@ -26,11 +25,10 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-app = typer.Typer()
 BETWEEN = " as "  # photograph as photograph: method
 
 
-@app.command()
+@groups.stage.verb()
 def color_transfer(
     config: Config,
     source: File,
@@ -75,7 +73,7 @@ def color_transfer(
             artifacts.save_tensors(output, tensors, {"kind": "colors", "made_by": made_by})
 
 
-@app.command()
+@groups.stage.verb()
 def evaluate_color(
     transferred: File, source_pixels: File, target_pixels: File, metrics: File, figure: File, title: str = ""
 ) -> None:
@@ -109,7 +107,7 @@ def evaluate_color(
     figures_points.color_transfer(figure, rows, under, title)
 
 
-@app.command()
+@groups.stage.verb()
 def color_picture(transferred: File, source_pixels: File, target_pixels: File, output: File) -> None:
     """One picture of a transfer by DDIB; the name of OUTPUT, ``A-as-B.png``, says which."""
     from PIL import Image
@@ -151,7 +149,7 @@ def _picture(points: np.ndarray, of: Any, palette: Any) -> np.ndarray:
     return Scaling.of(palette.card).to_image(points, (height, width))
 
 
-@app.command()
+@groups.stage.verb()
 def point_table(metrics: list[Path], csv: File, markdown: File) -> None:
     """A row per experiment, or per way of one that goes both ways."""
     from bridgepipe import tables
@@ -160,7 +158,7 @@ def point_table(metrics: list[Path], csv: File, markdown: File) -> None:
     tables.write_table(csv, markdown, *point_tables.points(metrics))
 
 
-@app.command()
+@groups.stage.verb()
 def cycle_table(metrics: list[Path], csv: File, markdown: File) -> None:
     """Mean and largest error of every walk's cycle, a row per pair, then the worst of every group of pairs.
 

@@ -8,14 +8,12 @@ from typing import Annotated
 
 import typer
 
+from bridgepipe.cli import groups
 from bridgepipe.cli.common import Config, File, tuples
 from bridgepipe.cli.settings import read_settings
 
-app = typer.Typer()
-store_app = typer.Typer(no_args_is_help=True, help="Look inside image stores.")
 
-
-@app.command()
+@groups.stage.verb()
 def prepare(
     config: Config,
     output: File,
@@ -37,7 +35,7 @@ def prepare(
         artifacts.write_json(output / asked.COUNTS, counts)
 
 
-@app.command()
+@groups.stage.verb()
 def gather(parts: list[Path], output: File) -> None:
     """Join the stores of parallel jobs."""
     from bridgepipe import store
@@ -45,7 +43,7 @@ def gather(parts: list[Path], output: File) -> None:
     store.gather(parts, output)
 
 
-@app.command()
+@groups.app.verb(panel=groups.PREPARE)
 def fetch(
     name: Annotated[
         str, typer.Argument(help="a name of sources.yaml such as i2sb/jpeg-5, or a group such as i2sb")
@@ -61,7 +59,7 @@ def fetch(
         print(path)
 
 
-@store_app.command("info")
+@groups.store.verb("info")
 def store_info(file: Path) -> None:
     """What a store holds and how it was made."""
     from bridgepipe import store

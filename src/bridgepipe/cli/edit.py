@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bridgepipe import artifacts
-from bridgepipe.cli import outputs
+from bridgepipe.cli import groups, outputs
 from bridgepipe.cli.boundary import SPACES, open_model, space_of
 from bridgepipe.cli.boundary_edits import DRAW, digests, editing_of
 from bridgepipe.cli.common import RUNTIME, Runtime, Threads, read_runtime
@@ -26,11 +26,8 @@ if TYPE_CHECKING:
     from bridgepipe.methods.gaussian import Model
     from bridgepipe.rng import Noise
 
-app = typer.Typer()
-boundary_app = typer.Typer()
 
-
-@app.command()
+@groups.app.verb(panel=groups.APPLY)
 def edit(
     photo: Annotated[Path, typer.Argument(help="an image of any size; it is brought to the network's")],
     boundary: Annotated[list[Path], typer.Option(help="folder of a boundary; several are taken in turn")],
@@ -155,7 +152,7 @@ def _settings(folder: Path, about: About) -> tuple[dict[str, Any], dict[str, Any
     return Edit().model_dump(), Inversion().model_dump()
 
 
-@boundary_app.command("import")
+@groups.boundaries.verb("import")
 def import_boundary(
     file: Annotated[Path, typer.Argument(help="a .sav file of BoundaryDiffusion")],
     space: Annotated[str, typer.Option(help="z or h; the name of the file tells")],

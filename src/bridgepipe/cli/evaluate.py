@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bridgepipe.cli import groups
 from bridgepipe.cli.common import (
     RUNTIME,
     Config,
@@ -27,12 +28,10 @@ if TYPE_CHECKING:
     from bridgepipe.evaluation.fid import Statistics
     from bridgepipe.store import ImageStore
 
-app = typer.Typer()
 Real = Annotated[Path | None, typer.Option(help="real images outside the reference, whose FID is the floor")]
-metric_app = typer.Typer(no_args_is_help=True, help="Metrics of restored images, each with its protocol.")
 
 
-@app.command()
+@groups.stage.verb()
 def statistics(
     data: File,
     extractor: File,
@@ -58,7 +57,7 @@ def statistics(
             replace(measured, origin=lineage.origin(images)).save(output)
 
 
-@metric_app.command("fid")
+@groups.evaluate.verb("fid")
 def fid_metric(
     config: Config,
     images: File,
@@ -121,7 +120,7 @@ def fid_metric(
     protocol.write_metric(output, values, shared, _made_with(store))
 
 
-@metric_app.command("accuracy")
+@groups.evaluate.verb("accuracy")
 def accuracy_metric(
     restored: File,
     corrupted: File,
@@ -171,7 +170,7 @@ def accuracy_metric(
     protocol.write_metric(output, values, shared, _made_with(stores[""]))
 
 
-@metric_app.command("restoration")
+@groups.evaluate.verb("restoration")
 def restoration_metric(restored: File, corrupted: File, originals: File, output: File) -> None:
     """PSNR and SSIM of restored and of corrupted images against their originals."""
     from bridgepipe import lineage
@@ -192,7 +191,7 @@ def restoration_metric(restored: File, corrupted: File, originals: File, output:
     protocol.write_metric(output, found.means(), shared, _made_with(images))
 
 
-@app.command()
+@groups.stage.verb()
 def table(metrics: list[Path], csv: File, markdown: File) -> None:
     """One row per experiment from its metric files, published numbers beside ours."""
     from bridgepipe import tables

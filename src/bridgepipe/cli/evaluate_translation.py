@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bridgepipe.cli import groups
 from bridgepipe.cli.common import (
     RUNTIME,
     Config,
@@ -19,8 +20,7 @@ from bridgepipe.cli.common import (
     load_extractor,
     read_shared_runtime,
 )
-from bridgepipe.cli.evaluate import Real, metric_app, same_size, same_split
-from bridgepipe.cli.figure import app as figure_app
+from bridgepipe.cli.evaluate import Real, same_size, same_split
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.cli.translate import items_of_class
 from bridgepipe.errors import UserError
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ROWS = 8
 
 
-@metric_app.command("translation-fid")
+@groups.evaluate.verb("translation-fid")
 def translation_fid(
     config: Config,
     translated: File,
@@ -97,7 +97,7 @@ def _target(images: ImageStore) -> str | None:
     return images.card["made_by"]["target_class"]
 
 
-@metric_app.command("target-accuracy")
+@groups.evaluate.verb("target-accuracy")
 def target_accuracy(
     config: Config,
     translated: File,
@@ -143,7 +143,7 @@ def target_accuracy(
     protocol.write_metric(output, found.values("accuracy"), shared, _made_with(images))
 
 
-@metric_app.command("kept")
+@groups.evaluate.verb("kept")
 def kept_metric(
     translated: File,
     source: File,
@@ -196,7 +196,7 @@ def kept_metric(
     protocol.write_metric(output, values, shared, _made_with(images))
 
 
-@metric_app.command("cycle-of-images")
+@groups.evaluate.verb("cycle-of-images")
 def cycle_of_images(back: File, output: File) -> None:
     """Distance of images to where they return to: from the pair of states, the image, its 8 bits alone."""
     from bridgepipe.artifacts import digest_of
@@ -223,7 +223,7 @@ def cycle_of_images(back: File, output: File) -> None:
     protocol.write_metric(output, values, shared, _made_with(images))
 
 
-@figure_app.command("translations")
+@groups.figure.verb("translations")
 def translations(
     source: File, latents: File, translated: File, back: File, output: File, title: str = ""
 ) -> None:

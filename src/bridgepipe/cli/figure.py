@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from bridgepipe.cli import groups
 from bridgepipe.cli.common import (
     RUNTIME,
     Config,
@@ -21,12 +22,11 @@ from bridgepipe.cli.common import (
 )
 from bridgepipe.cli.settings import read_settings
 
-app = typer.Typer(no_args_is_help=True, help="Pictures for the report.")
 ROWS = 8
 PICTURES = 4  # along the sampling path
 
 
-@app.command()
+@groups.figure.verb()
 def grid(restored: File, corrupted: File, originals: File, output: File, title: str = "") -> None:
     """Original, corrupted and restored images with the PSNR of each."""
     import numpy as np
@@ -50,7 +50,7 @@ def grid(restored: File, corrupted: File, originals: File, output: File, title: 
     figures.comparison_grid(output, columns, psnr, title)
 
 
-@app.command()
+@groups.figure.verb()
 def samples(images: File, output: File, title: str = "", count: int = 64) -> None:
     """Samples side by side."""
     import numpy as np
@@ -64,7 +64,7 @@ def samples(images: File, output: File, title: str = "", count: int = 64) -> Non
     figures.sample_grid(output, shown, title=title)
 
 
-@app.command()
+@groups.figure.verb()
 def path(
     config: Config,
     train_config: File,
@@ -90,7 +90,7 @@ def path(
     figures.path_grid(output, result.corrupted, result.states, result.predictions, result.steps, title)
 
 
-@app.command()
+@groups.figure.verb()
 def loss(csv: Path = typer.Option(...), output: Path = typer.Option(...), title: str = "") -> None:
     """Training loss against the step."""
     from bridgepipe import figures, tables

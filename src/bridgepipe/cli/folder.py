@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe import artifacts
-from bridgepipe.cli import outputs
+from bridgepipe.cli import groups, outputs
 from bridgepipe.cli.common import RUNTIME, Processes, Runtime, Threads, read_shared_runtime
 from bridgepipe.cli.translate import GuideFolder, ModelFolder, OtherModel, load_translator
 from bridgepipe.errors import UserError, reading
@@ -20,12 +20,11 @@ if TYPE_CHECKING:
 
     from bridgepipe.methods.ddib import Translator
 
-app = typer.Typer()
 SETTINGS = "translation.json"
 BESIDE = "side-by-side"
 
 
-@app.command()
+@groups.app.verb(panel=groups.APPLY)
 def translate(
     input: Annotated[Path, typer.Option(help="folder of images, searched to any depth", show_default=False)],
     output: Annotated[Path, typer.Option(help="folder of the translations", show_default=False)],

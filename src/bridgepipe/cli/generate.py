@@ -6,9 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from bridgepipe import artifacts
+from bridgepipe.cli import groups
 from bridgepipe.cli.common import (
     RUNTIME,
     Config,
@@ -30,10 +29,8 @@ if TYPE_CHECKING:
     from bridgepipe.methods.gaussian import Model
     from bridgepipe.methods.spd import Generation
 
-app = typer.Typer()
 
-
-@app.command()
+@groups.stage.verb()
 def generate(
     config: Config,
     train_config: File,
@@ -76,7 +73,7 @@ def generate(
                 out.set_labels(labels.numpy())
 
 
-@app.command()
+@groups.app.verb(panel=groups.RESULTS)
 def export(samples: Path, output: File) -> None:
     """Write a store in ADM's layout, which other evaluators read: an NPZ file of uint8 [N,H,W,3]."""
     import numpy as np
@@ -89,7 +86,7 @@ def export(samples: Path, output: File) -> None:
         np.savez(file, images, *([] if store.labels is None else [store.labels]))
 
 
-@app.command()
+@groups.stage.verb()
 def study_samples(
     config: Config,
     train_config: File,
@@ -170,7 +167,7 @@ def _generation(section: dict[str, Any]) -> Generation:
     return Generation(**fields_of(Generation, section, ("count",)))
 
 
-@app.command()
+@groups.stage.verb()
 def spectrum(data: File, output: File, figure: File, title: str = "", batch_size: int = 256) -> None:
     """Fit the power law of Shortest-Path Diffusion to a split; picture of spectrum and fit."""
     from dataclasses import asdict

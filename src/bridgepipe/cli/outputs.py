@@ -19,23 +19,23 @@ OTHER = "give another place to --output"
 # Options that name what is written: of all verbs but those of READ, and of single verbs.
 ALWAYS_WRITTEN = {"output", "csv", "figure", "markdown", "accuracy", "seen"}
 WRITTEN = {
-    "sample": {"restored", "corrupted"},
-    "translate-classes": {"translated", "latents", "states"},
-    "boundary strips": {"edited", "control", "plain"},
-    "evaluate-samples": {"metrics"},
-    "evaluate-translation": {"metrics"},
-    "evaluate-color": {"metrics"},
-    "train": {"folder"},
+    "stage sample": {"restored", "corrupted"},
+    "stage translate-classes": {"translated", "latents", "states"},
+    "stage boundary strips": {"edited", "control", "plain"},
+    "stage evaluate-samples": {"metrics"},
+    "stage evaluate-translation": {"metrics"},
+    "stage evaluate-color": {"metrics"},
+    "stage train": {"folder"},
 }
-READ = {"figure loss": {"csv"}, "boundary figure-flips": {"csv"}}
+READ = {"stage figure loss": {"csv"}, "stage boundary figure-flips": {"csv"}}
 # outputs that are folders, or may be one
 FOLDERS = {
-    ("train", "folder"),
-    *((verb, "output") for verb in ("restore", "translate", "prepare", "fetch")),
-    *((f"boundary {verb}", "output") for verb in ("latents", "search", "import")),
+    ("stage train", "folder"),
+    *((verb, "output") for verb in ("restore", "translate", "stage prepare", "fetch", "boundary import")),
+    *((f"stage boundary {verb}", "output") for verb in ("latents", "search")),
 }
 # folders that are read as a whole, so that a result in them would change them
-WHOLE = {("translate", "input"), ("import-weights", "weights"), ("import-points", "weights")}
+WHOLE = {("translate", "input"), ("stage import-weights", "weights"), ("stage import-points", "weights")}
 
 
 class Guarded(TyperCommand):
@@ -47,7 +47,7 @@ class Guarded(TyperCommand):
 
 
 def verb_of(ctx: Any) -> str:
-    """Name of the verb of a call, such as ``boundary search``."""
+    """Name of the verb of a call, such as ``stage boundary search``."""
     return "" if ctx.parent is None else f"{verb_of(ctx.parent)} {ctx.info_name}".strip()
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from bridgepipe import artifacts
 from bridgepipe import config as configuration
-from bridgepipe.cli import outputs
+from bridgepipe.cli import groups, outputs
 from bridgepipe.cli.common import (
     RUNTIME,
     File,
@@ -25,10 +25,8 @@ from bridgepipe.cli.common import (
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.config import paths_of
 
-app = typer.Typer()
 
-
-@app.command("config")
+@groups.app.verb("config", panel=groups.PREPARE)
 def show_config(
     experiment: Annotated[str, typer.Argument(help="method/name, such as i2sb/jpeg-5")],
     params: File = Path("params.yaml"),
@@ -38,13 +36,13 @@ def show_config(
     print(yaml.safe_dump(resolved, sort_keys=False), end="")
 
 
-@app.command("schema")
+@groups.app.verb("schema", panel=groups.PREPARE)
 def write_schema(output: File = Path("workflow/schemas/params.schema.json")) -> None:
     """Write the JSON schema of params.yaml, which editors use."""
     artifacts.write_json(output, configuration.schema())
 
 
-@app.command()
+@groups.app.verb(panel=groups.APPLY)
 def restore(
     photos: Annotated[list[Path], typer.Argument(help="corrupted photographs, of any size")],
     output: Annotated[Path, typer.Option(help="folder of the restored images")],
@@ -89,7 +87,7 @@ def restore(
         outputs.finish(places.values())
 
 
-@app.command()
+@groups.app.verb(panel=groups.PREPARE)
 def doctor(params: File = Path("params.yaml")) -> None:
     """What this machine has, and whether params.yaml can run on it."""
     import platform

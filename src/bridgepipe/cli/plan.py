@@ -9,12 +9,11 @@ import typer
 
 from bridgepipe import artifacts
 from bridgepipe import config as configuration
+from bridgepipe.cli import groups
 from bridgepipe.cli.common import File
 
-app = typer.Typer()
 
-
-@app.command()
+@groups.app.verb(panel=groups.PREPARE)
 def plan(
     output: Annotated[Path, typer.Option(help="folder for copies of all configurations")] = Path(
         configuration.PLAN

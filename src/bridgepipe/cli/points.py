@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe import artifacts
+from bridgepipe.cli import groups
 from bridgepipe.cli.common import (
     RUNTIME,
     Config,
@@ -33,13 +34,12 @@ if TYPE_CHECKING:
     from bridgepipe.methods.ddib_points import Cycle, Walk
     from bridgepipe.methods.gaussian import Model
 
-app = typer.Typer()
 Source = Annotated[Path, typer.Option(help="weights of the model of the source")]
 Target = Annotated[Path, typer.Option(help="weights of the model of the target")]
 SIGNIFICANT = "%.8g"
 
 
-@app.command()
+@groups.stage.verb()
 def sample_points(
     config: Config,
     model: File,
@@ -69,7 +69,7 @@ def sample_points(
         _save(output, {"points": drawn, "latents": latents}, made_by)
 
 
-@app.command()
+@groups.stage.verb()
 def evaluate_samples(
     samples: File, truth: File, metrics: File, figure: File, title: str = "", exact: int = 2000
 ) -> None:
@@ -100,7 +100,7 @@ def evaluate_samples(
     figures_points.samples_and_truth(figure, found, true.points, title)
 
 
-@app.command()
+@groups.stage.verb()
 def translate_points(
     config: Config,
     data: File,
@@ -133,7 +133,7 @@ def translate_points(
         _save(output, tensors, made_by)
 
 
-@app.command()
+@groups.stage.verb()
 def cycle_points(
     config: Config,
     data: File,
@@ -179,7 +179,7 @@ def _cycle(done: Cycle) -> dict[str, Any]:
     return {"calls": done.calls, **errors}
 
 
-@app.command()
+@groups.stage.verb()
 def evaluate_translation(
     config: Config, translated: File, truth: File, metrics: File, figure: File, title: str = ""
 ) -> None:
@@ -213,7 +213,7 @@ def evaluate_translation(
     figures_points.scatter_map(figure, {head: found[key] for head, key in panels.items()}, title)
 
 
-@app.command()
+@groups.stage.verb()
 def import_points(
     weights: Path,
     config: Config,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import typer
-
+from bridgepipe.cli import groups
 from bridgepipe.cli.common import (
     RUNTIME,
     Config,
@@ -27,10 +26,8 @@ from bridgepipe.names import QUANTISATION
 if TYPE_CHECKING:
     import numpy as np
 
-app = typer.Typer()
 
-
-@app.command()
+@groups.stage.verb()
 def sample(
     config: Config,
     train_config: File,

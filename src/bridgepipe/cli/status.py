@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
-
+from bridgepipe.cli import groups
 from bridgepipe.errors import UserError
 
-app = typer.Typer()
 
-
-@app.command()
+@groups.app.verb(panel=groups.RESULTS)
 def status(folder: Path = Path()) -> None:
     """The last job of every command that was run in this folder: rule, experiment, job number, state, log.
 

@@ -8,9 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from bridgepipe import artifacts
+from bridgepipe.cli import groups
 from bridgepipe.cli.common import (
     RUNTIME,
     Config,
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from bridgepipe.methods.i2sb import Sampling
     from bridgepipe.store import ImageStore
 
-app = typer.Typer()
 NOTES = (
     "low of, high of: ends of the 95 % interval for another draw of as many images, to the same reference.",
     "FID real is the floor: as many real images against the same reference.",
@@ -49,7 +47,7 @@ NOTES = (
 )
 
 
-@app.command()
+@groups.stage.verb()
 def study(
     config: Config,
     evaluate_config: File,
@@ -193,7 +191,7 @@ def seeds_of(sampling: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[st
     return {"noise seed": sampling["seed"], "network seed": network}
 
 
-@app.command()
+@groups.stage.verb()
 def study_table(parts: list[Path], csv: File, markdown: File, figure: File, title: str = "") -> None:
     """Join the studies of several experiments into one table and one figure.
 

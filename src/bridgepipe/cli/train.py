@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from bridgepipe import artifacts, closure, provenance, training_state
+from bridgepipe.cli import groups
 from bridgepipe.cli.common import (
     RUNTIME,
     Config,
@@ -25,7 +26,6 @@ from bridgepipe.cli.models import Task, imported_classes, open_data, published_m
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
 
-app = typer.Typer()
 # of runtime, besides training; of train, besides the loop
 JOBS = ("threads", "processes", "batch_size", "partitions", "longest")
 START = ("published", "init", "new_channels")
@@ -47,7 +47,7 @@ MACHINERY = tuple(
 )
 
 
-@app.command()
+@groups.stage.verb()
 def train(
     config: Config,
     data: File,
@@ -95,7 +95,7 @@ def identity_of(settings: dict[str, Any], data: Any, task: Task) -> dict[str, An
     return {"config": config, "data": data.digest, "code": code, **task.card}
 
 
-@app.command("training-state")
+@groups.app.verb("training-state", panel=groups.RESULTS)
 def show_training_state(
     folder: Path,
     go_on: Annotated[
@@ -121,7 +121,7 @@ def show_training_state(
             print(line)
 
 
-@app.command()
+@groups.stage.verb()
 def import_weights(
     weights: Path,
     config: Config,
@@ -148,7 +148,7 @@ def import_weights(
     artifacts.save_tensors(output, published.i2sb_weights(file), card)
 
 
-@app.command()
+@groups.stage.verb()
 def train_classifier(
     config: Config, train: File, val: File, output: File, runtime: Runtime = RUNTIME, threads: Threads = None
 ) -> None:

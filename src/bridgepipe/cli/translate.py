@@ -12,6 +12,7 @@ import typer
 
 from bridgepipe import config as configuration
 from bridgepipe.classes import Label, brief, name_of, number_of, numbers_in
+from bridgepipe.cli import groups
 from bridgepipe.cli.common import (
     RUNTIME,
     Config,
@@ -35,13 +36,12 @@ if TYPE_CHECKING:
     from bridgepipe.methods.gaussian import Model
     from bridgepipe.store import ImageStore
 
-app = typer.Typer()
 ModelFolder = Annotated[Path, typer.Option(help="results folder of a trained model", show_default=False)]
 OtherModel = Annotated[Path | None, typer.Option(help="that of the target; default: the source's model")]
 GuideFolder = Annotated[Path | None, typer.Option(help="results folder of a trained guide")]
 
 
-@app.command()
+@groups.stage.verb()
 def translate_classes(
     config: Config,
     source_model: ModelFolder,
@@ -103,7 +103,7 @@ def _there(
         yield done.calls, image, kept_states(done.latent), kept_states(done.image)
 
 
-@app.command()
+@groups.stage.verb()
 def translate_back(
     config: Config,
     source_model: ModelFolder,

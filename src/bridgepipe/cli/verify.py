@@ -12,10 +12,10 @@ import typer
 
 from bridgepipe import artifacts, provenance
 from bridgepipe import config as configuration
+from bridgepipe.cli import groups
 from bridgepipe.cli.common import File
 from bridgepipe.errors import UserError, is_out_of_memory
 
-app = typer.Typer()
 MEND = "delete it (verify --delete) and make it again"
 SEEN = Path(".snakemake/bridgepipe.seen.json")
 DEFAULT = [Path("data"), Path("results")]
@@ -24,7 +24,7 @@ Settings = Mapping[str, Any] | None
 Stamp = list[Any]
 
 
-@app.command()
+@groups.app.verb(panel=groups.RESULTS)
 def verify(
     paths: Annotated[
         list[Path] | None, typer.Argument(help="files or folders; default: data results")

@@ -1,7 +1,7 @@
 """What experiments ask of data, as far as only the data can tell: counts of items, and classes.
 
-`FILE` lies beside the configuration of `bridgepipe prepare` and is no input of it: an edit of an experiment
-must not prepare its data again. `COUNTS` lies beside the stores, for experiments that are written later.
+`FILE` lies beside the configuration of `bridgepipe stage prepare` and is no input of it: an edit of an
+experiment must not prepare its data again. `COUNTS` lies beside the stores, for later experiments.
 """
 
 from __future__ import annotations

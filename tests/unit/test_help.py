@@ -1,0 +1,47 @@
+"""Help of the command line, and which verbs rules call."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from every_verb import VERBS
+
+from bridgepipe import cli
+from bridgepipe.cli import groups
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
+        patch.setattr(sys, "argv", ["bridgepipe", *words])
+        cli.main()
+    assert not end.value.code
+    return capsys.readouterr().out
+
+
+def test_every_verb_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in VERBS:
+        assert run(capsys, *verb.split(), "--help").startswith(f"Usage: bridgepipe {verb} ")
+
+
+def test_help_lists_the_verbs_of_people_under_headings(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = run(capsys, "--help")
+    assert listed == run(capsys)
+    headings = re.findall(r"^(\w.*):$", listed, flags=re.MULTILINE)
+    assert headings == ["Options", *groups.PANELS[:-1]]
+    named = set(re.findall(r"^  ([a-z-]+) ", listed, flags=re.MULTILINE)) - {"--help"}
+    assert named == {verb.split()[0] for verb in VERBS}
+    assert {"restore", "translate", "edit", "fetch", "plan", "status", "doctor", "config", "export"} < named
+    assert not {"sample", "train", "prepare", "gather", "evaluate", "figure"} & named
+    assert "START:END:N" in run(capsys, "edit", "--help")  # Rich would show a bell
+
+
+def test_every_rule_calls_a_verb_of_stage_or_one_for_people() -> None:
+    rules = "".join(f.read_text() for f in (Path(cli.__file__).parents[3] / "workflow/rules").glob("*.smk"))
+    called = {" ".join(words.split()) for words in re.findall(r'"bridgepipe ((?:[a-z-]+ )+)', rules)}
+    verbs = {next((v for v in VERBS if f"{words} ".startswith(f"{v} ")), words) for words in called}
+    assert verbs - VERBS.keys() == set()
+    assert {v for v in VERBS if v.startswith("stage ")} <= verbs
+    assert {v for v in verbs if not v.startswith("stage ")} == {"fetch", "export"}

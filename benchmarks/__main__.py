@@ -12,6 +12,7 @@ from bridgepipe.tables import table, write_table
 BENCHMARKS = (
     planning.dry_run_against_empty_snakefile,
     data.store_against_png_folder,
+    data.checked_reading_against_unchecked,
     data.jpeg_against_pillow,
     data.blur_against_image_loop,
     networks.attention_against_matrices,

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import io
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
 from PIL import Image
 
 from benchmarks.measure import Result, compare
-from bridgepipe import corruptions, store
+from bridgepipe import corruptions, store, training
 from bridgepipe.pixels import from_uint8, to_uint8
+from bridgepipe.rng import ItemNoise
 
 PHOTOS = 64
 
 
-def _photos(size: int) -> np.ndarray:
+def _photos(size: int, count: int = PHOTOS) -> np.ndarray:
     """Patches of a sample photograph, uint8 [N,H,W,3]."""
     from sklearn.datasets import load_sample_image
 
     photo, corner = load_sample_image("china.jpg"), np.random.default_rng(0)
-    tops, lefts = corner.integers(0, 427 - size, PHOTOS), corner.integers(0, 640 - size, PHOTOS)
+    tops, lefts = corner.integers(0, 427 - size, count), corner.integers(0, 640 - size, count)
     return np.stack([photo[t : t + size, x : x + size] for t, x in zip(tops, lefts, strict=True)])
 
 
@@ -40,6 +44,30 @@ def store_against_png_folder() -> Result:
 
         what = f"read {PHOTOS} images of 256x256 as a batch"
         return compare(what, lambda: ours.batch(range(PHOTOS)), "a folder of PNG files", from_folder)
+
+
+def checked_reading_against_unchecked() -> Result:
+    """What the checksum of every item costs a training, where images are smallest and it weighs most."""
+    with tempfile.TemporaryDirectory() as folder:
+        with store.writer(Path(folder) / "images.lmdb", {}, progress=False) as w:
+            for image in _photos(32, 256):
+                w.put(image)
+        load = _loading(store.ImageStore(Path(folder) / "images.lmdb"), Path(folder))
+
+        def unchecked() -> None:
+            with mock.patch.object(store, "without_checksum", lambda key, value: value[:-8]):
+                load()
+
+        what = "load a batch of 256 images of 32x32 for training, processor time"
+        return compare(what, load, "without checksums", unchecked, repeat=201, clock=time.process_time)
+
+
+def _loading(images: store.ImageStore, folder: Path) -> Callable[[], object]:
+    """What a training does for each batch before it calls its network."""
+    recipe = training.Recipe(steps=1, batch_size=len(images), lr=1e-3, flip=True)
+    running = training.Running(device="cpu")
+    run = training._Run(torch.nn.Linear(1, 1), None, images, recipe, running, folder, {}, ItemNoise)
+    return lambda: run._batch(run.places)
 
 
 def jpeg_against_pillow() -> Result:

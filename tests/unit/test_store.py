@@ -113,6 +113,20 @@ def test_batch_is_nchw_in_minus_one_to_one(tmp_path):
     assert torch.equal(batch, expected)
 
 
+def test_every_item_of_a_batch_is_checked_once(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.lmdb", images(6, 4, 4, 3))
+    edit(path, lambda txn: txn.put(key_of(3), bytes(4 * 4 * 3 + storewriter.CHECKSUM_BYTES)))
+    s = ImageStore(path)
+    checked = []
+    check = store.without_checksum
+    monkeypatch.setattr(store, "without_checksum", lambda *entry: checked.append(entry[0]) or check(*entry))
+    assert s.batch([4, 0, -1]).shape == (3, 3, 4, 4)
+    assert checked == [key_of(4), key_of(0), key_of(5)]
+    assert s.batch([]).shape == (0, 3, 4, 4)
+    with pytest.raises(UserError, match="entry 000000000003: differs from its checksum"):
+        s.batch(range(6))
+
+
 def test_indices_out_of_range(tmp_path):
     s = ImageStore(write(tmp_path / "a.lmdb", images(3, 2, 2, 3)))
     assert len(list(s)) == 3

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,11 +24,13 @@ from torch import nn
 
 from bridgepipe import artifacts, cli, config, finished
 from bridgepipe.cli import models
+from bridgepipe.datasets import colors
 from bridgepipe.datasets import points as point_sets
 from bridgepipe.datasets.images import write_png
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.classifier import train_classifier
-from bridgepipe.methods import gaussian, i2sb
+from bridgepipe.evaluation.features import digest_tensors
+from bridgepipe.methods import color, gaussian, i2sb
 from bridgepipe.networks import adm, mlp
 from bridgepipe.store import ImageStore, writer
 
@@ -548,3 +553,123 @@ def test_what_does_not_belong_together_is_refused(
         cli.app(words, standalone_mode=False)
     assert "\n" not in str(e.value)
     assert not [f for f in tmp_path.rglob("*") if f.is_file()]
+
+
+def colours(folder: Path) -> None:
+    """A transfer between two photographs that did not need a network."""
+    clouds = {}
+    for name in ("china", "flower"):
+        colors.prepare(folder / name, image=name, size=8)
+        clouds[name] = point_sets.Points(folder / name / "test.safetensors")
+    rng = np.random.default_rng(0)
+    moved = {
+        f"{a} as {b}: {method}": torch.from_numpy(rng.permutation(clouds[a].points))
+        for a, b in (("china", "flower"), ("flower", "china"))
+        for method in color.METHODS
+    }
+    data = {name: cloud.digest for name, cloud in clouds.items()}
+    settings = {"translate": {"nfe": 3}, "plan": 20, "sinkhorn": 0.05, "seed": 0}
+    card = {"kind": "colors", "made_by": {"settings": settings, "models": {}, "data": data}}
+    artifacts.save_tensors(folder / "colours.safetensors", moved, card)
+
+
+def points_of_a_domain(folder: Path) -> None:
+    """Samples and a translation that did not need a network."""
+    point_sets.prepare(folder / "moons", domain="moons", count=60)
+    artifacts.write_json(folder / "exact.json", {"exact": 30, "seed": 0})
+    data = point_sets.Points(folder / "moons/test.safetensors").digest
+    card = {"kind": "points", "count": 60, "dim": 2, "made_by": {"sample": {"nfe": 3}, "data": data}}
+    drawn = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
+    artifacts.save_tensors(folder / "drawn.safetensors", {"points": drawn, "latents": drawn.clone()}, card)
+    ends = {key: drawn.clone() for key in ("points", "latent", "source", "back")}
+    ends |= {"items": torch.arange(60)}
+    artifacts.save_tensors(folder / "mapped.safetensors", ends, card)
+
+
+OTHER_METRICS = {  # of verbs that call no network, or read what none of those above makes
+    "evaluate restoration": "--restored one/restored.lmdb --corrupted one/corrupted.lmdb"
+    " --originals images.lmdb --output restoration.json",
+    "evaluate cycle-of-images": "--back one/back.lmdb --output cycle-of-images.json",
+    "evaluate-samples": "--samples drawn.safetensors --truth moons/test.safetensors --exact 30"
+    " --metrics drawn.json --figure drawn.png",
+    "evaluate-translation": "--config exact.json --translated mapped.safetensors"
+    " --truth moons/test.safetensors --metrics mapped.json --figure mapped.png",
+    "evaluate-color": "--transferred colours.safetensors --source-pixels china/test.safetensors"
+    " --target-pixels flower/test.safetensors --metrics colours.json --figure colours.png",
+}
+
+
+def measuring() -> dict[str, list[str]]:
+    """The options of every verb that writes a metric file, by its name."""
+    writing = {
+        name
+        for name, verb in VERBS.items()
+        if re.search(r"protocol\.(write_)?metric\(", inspect.getsource(inspect.unwrap(verb.callback)))
+    }
+    found = {name: words.split() for name, words in OTHER_METRICS.items()}
+    for words in shared_verbs.verbs("one"):
+        name = " ".join(words[:2]) if " ".join(words[:2]) in VERBS else words[0]
+        if name in writing:
+            found[name] = words[len(name.split()) :]
+    assert found.keys() == writing
+    return found
+
+
+# options that name what is evaluated, and how it was made: comparing those is the purpose of the numbers
+EVALUATED = {
+    *("--images", "--restored", "--corrupted", "--translated", "--back", "--edited", "--control", "--plain"),
+    *("--samples", "--transferred", "--latents", "--runtime", "--processes"),
+    *("--source-config", "--target-config", "--target"),
+}
+# the model of the source, of these, and how boundaries are fitted
+ALSO_EVALUATED = {"cycle-points": {"--source"}}
+COMPARED = {"boundary search": {"solver", "balance", "seed", "C", "C_z"}, "evaluate-color": {"translate"}}
+
+
+def digests_of(file: Path) -> set[str]:
+    """What may stand for a file in a protocol."""
+    if file.suffix == ".lmdb":
+        return {ImageStore(file).digest}
+    tensors, card = artifacts.load_tensors(file)
+    of_data = {card["data"]} if "extractor" in card else set()
+    return {str(card[artifacts.CONTENT]), digest_tensors(tensors), *of_data}
+
+
+@pytest.fixture(scope="module")
+def measured(made: Path) -> Path:
+    """The folder with a metric file of every kind."""
+    colours(made)
+    points_of_a_domain(made)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(made)
+        for name, words in OTHER_METRICS.items():
+            cli.app([*name.split(), *words.split()], standalone_mode=False)
+    return made
+
+
+@pytest.mark.parametrize("verb", measuring())
+def test_the_hash_is_of_every_input_and_setting_and_of_nothing_else(
+    measured: Path, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole settings and digests of all that is read are in the protocol; nothing of what is evaluated is."""
+    monkeypatch.chdir(measured)
+    options = dict(zip(*[iter(measuring()[verb])] * 2, strict=False))
+    out = next(
+        options[o] for o in ("--output", "--metrics", "--accuracy") if options.get(o, "").endswith("json")
+    )
+    metric = artifacts.read_json(Path(out))
+    assert metric["protocol_hash"] == artifacts.digest_of(metric["protocol"])
+    told, evaluated = json.dumps(metric["protocol"]), EVALUATED | ALSO_EVALUATED.get(verb, set())
+    for option, value in options.items():
+        file = Path(value)
+        if file.suffix == ".json" and option == "--config":
+            settings = artifacts.read_json(file)
+            settings = {k: v for k, v in settings.items() if k not in COMPARED.get(verb, ())}
+            assert settings.items() <= metric["protocol"]["settings"].items()
+        elif file.suffix in (".lmdb", ".safetensors") and value != out:
+            found = [digest for digest in digests_of(file) if digest in told]
+            assert bool(found) != (option in evaluated), option
+    for seen in ("model", "target_model", "boundaries", "evaluated", "models"):
+        if isinstance(metric["made_with"].get(seen), str):
+            assert metric["made_with"][seen] not in told
+    assert "nfe" not in told or verb == "cycle-points"  # whose columns are of different numbers of calls

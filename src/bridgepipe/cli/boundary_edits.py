@@ -254,6 +254,7 @@ def evaluate(
         extractor=describe(features),
         quantisation=lineage.quantisation(store),
         judge=judge.name,
+        cut=made["cut"],
         source=made["source"],
         items=artifacts.digest_of(undone.array("item").tolist()) if strips.originals is not None else None,
         distances=strips.distances.tolist(),

@@ -87,9 +87,17 @@ def translation_fid(
         return
     against = replace(measured.pop("_reference"), origin=lineage.origin(pictures))
     values = real_images.values_of(measured, against, settings["kid"])
-    told: dict[str, Any] = {"label": label, "quantisation": lineage.quantisation(images)}
+    told: dict[str, Any] = {**_translated(images), "quantisation": lineage.quantisation(images)}
     shared = real_images.described(measured, against, settings=settings, inputs=inputs, **told)
     protocol.write_metric(output, values, shared, _made_with(images))
+
+
+def _translated(images: ImageStore) -> dict[str, Any]:
+    """Which images of their data were translated, and to what: entries of the protocol."""
+    from bridgepipe.artifacts import digest_of
+    from bridgepipe.subset import items_of
+
+    return {"label": _target(images), "items": digest_of(items_of(images).tolist())}
 
 
 def _target(images: ImageStore) -> str | None:
@@ -137,7 +145,7 @@ def target_accuracy(
         settings=settings,
         inputs={"extractor": network.digest, "data": images.card["made_by"]["data"]},
         extractor=describe(network),
-        label=wanted,
+        **{**_translated(images), "label": wanted},
         quantisation=lineage.quantisation(images),
     )
     protocol.write_metric(output, found.values("accuracy"), shared, _made_with(images))
@@ -191,6 +199,7 @@ def kept_metric(
         settings={"real": real},
         inputs={"source": store, "extractor": network.digest},
         extractor=describe(network),
+        **_translated(images),
         quantisation=lineage.quantisation(images),
     )
     protocol.write_metric(output, values, shared, _made_with(images))
@@ -199,10 +208,8 @@ def kept_metric(
 @groups.evaluate.verb("cycle-of-images")
 def cycle_of_images(back: File, output: File) -> None:
     """Distance of images to where they return to: from the pair of states, the image, its 8 bits alone."""
-    from bridgepipe.artifacts import digest_of
     from bridgepipe.evaluation import protocol
     from bridgepipe.store import ImageStore
-    from bridgepipe.subset import items_of
 
     images = ImageStore(back)
     values: dict[str, Any] = {}
@@ -217,7 +224,8 @@ def cycle_of_images(back: File, output: File) -> None:
         "L2 over all pixels of an image in [-1, 1], mean and largest",
         n=len(images),
         settings={},
-        inputs={"data": images.card["made_by"]["data"], "items": digest_of(items_of(images).tolist())},
+        inputs={"data": images.card["made_by"]["data"]},
+        **_translated(images),
         quantisation="none",
     )
     protocol.write_metric(output, values, shared, _made_with(images))

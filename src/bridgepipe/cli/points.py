@@ -91,7 +91,7 @@ def evaluate_samples(
     shared = _protocol(
         "distances of samples to the true points",
         len(found),
-        {"exact": exact},
+        {"exact": exact, "latents": len(tensors["latents"])},
         {"truth": true},
         compared.found.n,
         transport.FLOOR_DRAWS,

@@ -71,7 +71,7 @@ def quantisation(store: Made) -> str:
 
 def kind_of(source: str) -> str:
     """The source of the pictures, which several kinds of datasets share."""
-    return {"digit-classes": "digits", "photo-edges": "photos"}.get(source, source)
+    return {"digit-classes": "digits", "photo-edges": "sample-photos"}.get(source, source)
 
 
 def _how(store: Made) -> dict[str, Any]:

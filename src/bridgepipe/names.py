@@ -19,7 +19,6 @@ QUANTISATION = {
 
 # Classes of the datasets whose publisher numbers them, in the order of the numbers.
 DIGITS = tuple("0123456789")
-PHOTOS = ("china", "flower")
 ANIMALS = ("cat", "dog", "wild")
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 IMAGENET_CLASSES = 1000
@@ -39,22 +38,6 @@ _CELEBA = (
     "Wearing_Earrings Wearing_Hat Wearing_Lipstick Wearing_Necklace Wearing_Necktie Young"
 )
 CELEBA_ATTRIBUTES = tuple(_CELEBA.split())
-
-# What restoration starts from, in the order in which the published mixture numbers it; see corruptions.
-MIXTURE = (
-    "jpeg-5",
-    "jpeg-10",
-    "blur-uni",
-    "blur-gauss",
-    "sr4x-pool",
-    "sr4x-bicubic",
-    "inpaint-center",
-    "inpaint-freeform1020",
-    "inpaint-freeform2030",
-)
-CORRUPTIONS = (*MIXTURE, "inpaint-freeform3040", "mixture")
-JPEG = "jpeg-([1-9][0-9]?|100)"  # of any quality
-PAIRED = "paired"  # nothing is degraded: the data are pairs
 
 # Images of every digit in its splits, whatever the seed: 1,258, 180 and 359.
 DIGIT_COUNTS = {
@@ -87,5 +70,3 @@ CLASS_COUNTS = {
     ("afhq", "train"): 5_153,
     ("afhq", "val"): 500,
 }
-# height and width in pixels of what the splits take of each of the two photographs
-PHOTO_REGIONS = {"train": (427, 448), "val": (213, 192), "test": (214, 192)}

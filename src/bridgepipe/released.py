@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
-from bridgepipe.names import IMAGENET_CLASSES, MIXTURE
+from bridgepipe.degradations import MIXTURE
+from bridgepipe.names import IMAGENET_CLASSES
 
 SIZE = 256
 # guided-diffusion's multipliers where the file says '' and gives the image size only

@@ -120,7 +120,7 @@ def test_only_data_that_can_lack_something_are_asked(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     resolved = config.Resolved({**json.loads(TEXT), "scale": "paper"})
     files = {Path(path).parent.name: content["asked"] for path, content in resolved.asked_files().items()}
-    assert files["digits-16"] == files["photos"] == []
+    assert files["digits-16"] == files["sample-photos"] == []
     assert {one["where"].rpartition(".")[2] for one in files["imagenet256"]} == {"source", "target", "cycle"}
     assert not set(resolved.asked_files()) & set(resolved.stage_files())
     assert workflow.Pipeline(resolved).write_unless_at_work()

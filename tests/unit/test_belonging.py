@@ -214,7 +214,7 @@ def test_corrupted_images_of_another_run(tmp_path: Path, digit_classifier: list[
     ("about", "said"),
     [
         ({"split": "train"}, "evaluate.reference is test"),
-        ({"source": "photos", "split": "test"}, "the images were made from"),
+        ({"source": "sample-photos", "split": "test"}, "the images were made from"),
         ({"size": [8, 8], "split": "test"}, "real images of 8x8 pixels"),
     ],
 )

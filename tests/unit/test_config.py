@@ -66,7 +66,7 @@ REFUSALS: dict[str, tuple[Edit, str]] = {
     ),
     "unknown extractor": (
         lambda v: demo(v)["evaluate"].update(extractor="x"),
-        "unknown name 'x'.*nearest of 5: resnet50",
+        "unknown name 'x'.*nearest of 6: resnet50",
     ),
     "split that is not there": (
         lambda v: v.update(scale="paper") or v["scales"]["paper"]["i2sb"]["sample"].update(split="test"),
@@ -191,7 +191,7 @@ def of(source: str, **values: Any) -> tuple[tuple[str, ...] | None, tuple[str, .
 def test_classes_that_the_source_tells() -> None:
     assert of("digits") == (tuple("0123456789"), ("loop", "even", "has_loop", "ink", "slant", *"0123456789"))
     assert of("digit-classes", classes=(7, 2)) == (("7", "2"), ("even", "has_loop", "ink", "slant", "7", "2"))
-    assert of("photos")[0] == ("china", "flower")
+    assert of("sample-photos")[0] == ("people", "nature", "buildings", "objects", "science")
     assert of("afhq") == (("cat", "dog", "wild"),) * 2
     assert of("afhq", domain="dog") == of("lsun", path="x", category="tower") == ((), ())
     classes, attributes = of("celebahq")

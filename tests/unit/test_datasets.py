@@ -10,6 +10,7 @@ import resource
 import shutil
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import lmdb
@@ -19,7 +20,7 @@ import torch
 from PIL import Image
 from vectors import assert_close, case
 
-from bridgepipe import datasets, ilsvrc
+from bridgepipe import datasets, ilsvrc, photographs
 from bridgepipe.datasets import digits, i2sb_lmdb, items, photos
 from bridgepipe.datasets.images import decode, fit
 from bridgepipe.datasets.items import Item, divide
@@ -224,30 +225,57 @@ def test_slant_is_positive_when_a_digit_leans_to_the_right():
     assert digits.slant(right) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("size", [32, 64])
-def test_photos_come_from_disjoint_regions(tmp_path, size):
+@pytest.mark.parametrize("size", [32, 256])
+def test_each_photograph_is_in_one_split(tmp_path, size):
     from sklearn.datasets import load_sample_image
 
-    stores = prepare("photos", tmp_path, size=size)
-    used = {split: np.zeros((2, 427, 640), bool) for split in SPLITS}
-    for split, s in stores.items():
-        assert s.classes == ["china", "flower"]
-        assert s.labels is not None
-        for label, name in zip(s.labels, s.names or [], strict=True):
-            y, x = map(int, name.split("-")[1:])
-            used[split][label, y : y + size, x : x + size] = True
-    assert not (used["train"] & (used["val"] | used["test"])).any()
-    assert not (used["val"] & used["test"]).any()
-    photo, (_, y, x) = load_sample_image("china.jpg"), (stores["test"].names or [""])[0].split("-")
-    assert np.array_equal(stores["test"][0], photo[int(y) : int(y) + size, int(x) : int(x) + size])
+    stores = prepare("sample-photos", tmp_path, patches={"size": size, "stride": 100, "scales": [1, 0.5]})
+    used = {split: {name.split("-")[0] for name in s.names or []} for split, s in stores.items()}
+    assert used["val"] == {"coffee"}
+    assert used["test"] == {"china", "flower", "motorcycle"}
+    assert len(used["train"]) == 10
+    assert not used["train"] & (used["val"] | used["test"])
+    photo, test = load_sample_image("china.jpg"), stores["test"]
+    cut = (test.names or []).index("china-1-0100-0200")
+    assert np.array_equal(test[cut], photo[100 : 100 + size, 200 : 200 + size])
+    assert test.classes is not None
+    assert test.classes[test.labels[cut]] == "buildings"
 
 
-def test_photos_too_large(tmp_path):
-    assert "set size to at most" in refusal("photos", tmp_path / "out", size=300)
+def test_what_training_sees_of_the_photographs_may_be_given_away():
+    free = [photo.name for photo in photographs.photographs() if photo.is_free]
+    assert {photo.split for photo in photographs.photographs() if photo.name in free} == {"train", "val"}
+    assert len(free) == 11
+
+
+def test_scales_are_smaller_pictures(tmp_path):
+    stores = prepare("sample-photos", tmp_path, patches={"size": 64, "stride": 64, "scales": [1, 0.5]})
+    test = stores["test"]
+    whole = [test[i] for i, name in enumerate(test.names or []) if name.startswith("china-1-")]
+    half = [test[i] for i, name in enumerate(test.names or []) if name.startswith("china-0.5-")]
+    assert (len(whole), len(half)) == (6 * 10, 3 * 5)
+    corner = np.vstack([np.hstack([whole[0], whole[1]]), np.hstack([whole[10], whole[11]])])
+    means = corner.reshape(64, 2, 64, 2, 3).mean((1, 3))
+    assert np.abs(half[0] - means).mean() < 2.5  # Lanczos is sharper than means
+
+
+def test_a_photograph_that_its_package_lacks(tmp_path, monkeypatch):
+    photo = photographs.photographs()[0]
+    changed = {
+        "skimage/data/nowhere.png": "has no file data/nowhere.png",
+        "skimage/data/brick.png": "another data/brick.png",
+        "skimagen/x.png": "the package scikit-image is missing",
+    }
+    monkeypatch.setitem(photographs.PACKAGES, "skimagen", "scikit-image")
+    for file, said in changed.items():
+        monkeypatch.setattr(photos, "photographs", lambda file=file: (replace(photo, file=file),))
+        text = refusal("sample-photos", tmp_path / "out", patches={"size": 64})
+        assert said in text
+        assert "install the scikit-image of requirements.lock" in text
 
 
 def test_photo_edges_are_pairs(tmp_path):
-    stores = prepare("photo-edges", tmp_path, size=64)
+    stores = prepare("photo-edges", tmp_path, patches={"size": 64, "stride": 64})
     assert {f.name for f in tmp_path.iterdir()} == PAIR_FILES
     for split in SPLITS:
         assert stores[split].names == stores[f"{split}-source"].names
@@ -407,7 +435,7 @@ def test_a_full_disk_leaves_no_split(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))  # enough for val and test
     try:
-        assert "cannot write" in refusal("photos", tmp_path / "out", size=64)
+        assert "cannot write" in refusal("sample-photos", tmp_path / "out", patches={"size": 64})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 

@@ -11,6 +11,7 @@ from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from bridgepipe import rng, running
+from bridgepipe.degradations import PAIRED
 from bridgepipe.methods import i2sb
 from bridgepipe.methods.i2sb import Problem, Restorer, Sampling
 from bridgepipe.networks.adm import UNet
@@ -51,7 +52,7 @@ def network(problem: Problem) -> UNet:
 
 def restored(problem: Problem, items: Sequence[int], batch_size: int = 64, **how: object) -> np.ndarray:
     restorer = Restorer(network(problem), problem, "digest", device="cpu", batch_size=batch_size)
-    sources = Photos(7) if problem.corruption == i2sb.PAIRED else None
+    sources = Photos(7) if problem.corruption == PAIRED else None
     results = restorer.restore(Photos(), items, Sampling(nfe=3, **how), sources)  # type: ignore[arg-type]
     return np.concatenate([r.image for r in results])
 
@@ -65,7 +66,7 @@ PROBLEMS = {
     "exact hole": Problem(SIZE, "inpaint-freeform2030", variant="exact"),
     "mixture": Problem(SIZE, "mixture"),
     "noisy end": Problem(SIZE, "jpeg-10", add_x1_noise=True),
-    "pairs": Problem(SIZE, i2sb.PAIRED, cond_x1=True),
+    "pairs": Problem(SIZE, PAIRED, cond_x1=True),
 }
 
 
@@ -145,7 +146,7 @@ def test_known_pixels_of_a_hole_are_kept_without_noise() -> None:
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_objective_gives_a_loss_for_every_item(name: str) -> None:
     problem = PROBLEMS[name]
-    sources = Photos(7) if problem.corruption == i2sb.PAIRED else None
+    sources = Photos(7) if problem.corruption == PAIRED else None
     images = Photos()
     items = [3, 1, 4]
     batch = Batch(images.batch(items), items, ItemNoise(0, "train", [10, 11, 12]))

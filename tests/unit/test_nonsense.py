@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
-from bridgepipe import config, names
+from bridgepipe import config, degradations, names, photographs
 from bridgepipe.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -151,10 +151,12 @@ REQUIRED = {
 
 @pytest.mark.parametrize("path", SOURCES)
 def test_every_field_of_a_source_too(path: str) -> None:
-    _, source, key = path.split()
+    _, source, *keys = path.split()
     for value in generic(SOURCES[path]):
-        line = refused("datasets mine", {"source": source, **REQUIRED.get(source, {}), key: value})
-        assert key in line, (value, line)
+        for key in reversed(keys[1:]):
+            value = {key: value}
+        line = refused("datasets mine", {"source": source, **REQUIRED.get(source, {}), keys[0]: value})
+        assert keys[-1] in line, (value, line)
 
 
 # what is wrong in one place: path, value, what the line says
@@ -181,6 +183,21 @@ DIRECTED: list[tuple[str, Any, str]] = [
     (f"{J} corruption", "blur-gaus", "did you mean 'blur-gauss'"),
     (f"{J} corruption", "inpaint-freeform4050", "inpaint-freeform"),
     (f"{J} corruption", "mixtures", "did you mean 'mixture'"),
+    *[
+        (f"{J} corruption", value, said)
+        for value, said in (
+            ("jpeg-file", "did you mean 'jpeg-file-5'"),
+            ("jpeg-file-0..40", "takes a quality of 1 to 100, or a range"),
+            ("jpeg-file-5..101", "takes a quality of 1 to 100, or a range"),
+            ("jpeg-file-40..5", "did you mean 'jpeg-file-5..40'"),
+            ("jpeg-file-5..5", "a range goes up"),
+            ("jpeg-file-5-40", "did you mean 'jpeg-file-5..40'"),
+            ("jpeg-file-5.5", "jpeg-file-5"),
+            ("jpeg-file-5-422", "jpeg-file-5"),
+            ("jpeg-file-5-twice-444", "jpeg-file-5"),
+            ("webp-file-5..400", "webp-file takes a quality"),
+        )
+    ],
     (f"{J} corruption", "paired", "goes with a dataset of pairs"),
     ("experiments i2sb edges corruption", "jpeg-5", "goes with a dataset of pairs"),
     # sizes of images and networks
@@ -421,11 +438,11 @@ DIRECTED: list[tuple[str, Any, str]] = [
     (f"{S} evaluate", {"reference": "eval"}, "'test'"),
     (f"{J} evaluate", {"extractor": "digits-16-classifier"}, "trained on 16 x 16 pixels"),
     (f"{J} evaluate", {"classifier": "inception"}, "inception tells no classes"),
-    (f"{J} evaluate", {"extractor": "photos-classifier"}, "photo-edges, which holds other pictures"),
+    (f"{J} evaluate", {"extractor": "edges-classifier"}, "photo-edges, which holds other pictures"),
     (
         f"{J} evaluate",
-        {"classifier": "photos-classifier"},
-        "knows the classes china, flower, the images are 0",
+        {"classifier": "edges-classifier"},
+        "knows the classes people, nature, buildings, objects, science, the images are 0",
     ),
     (f"{J} evaluate", {"classifier": "resnet50"}, "resnet50 knows the classes n01440764"),
     (f"{J} evaluate", {"classifier": "digits-16-classifier"}, "trained on 16 x 16 pixels"),
@@ -635,7 +652,21 @@ DIRECTED: list[tuple[str, Any, str]] = [
     ("datasets mine", {"source": "folder", "path": "x", "size": [256, 4]}, "datasets.mine.size"),
     ("datasets mine", {"source": "folder", "path": "x", "crop": "center"}, "adm"),
     ("datasets mine", {"source": "pairs", "path": "x", "layout": "folder"}, "folders"),
-    ("datasets mine", {"source": "photos", "size": 200}, "is 200"),
+    ("datasets mine", {"source": "photos"}, "unknown source 'photos'"),
+    ("datasets mine", {"source": "sample-photos", "size": 64}, "unknown key 'size'"),
+    *[
+        ("datasets mine", {"source": "sample-photos", "patches": patches}, said)
+        for patches, said in (
+            ({"size": 300}, "at most 256"),
+            ({"size": 4}, "is 4"),
+            ({"stride": 0}, "is 0"),
+            ({"scales": []}, "scales"),
+            ({"scales": [0.5]}, "needs a 1"),
+            ({"scales": [1, 2]}, "is 2"),
+            ({"scales": [1, 1.0]}, "comes twice"),
+            ({"sizes": 64}, "did you mean 'size'"),
+        )
+    ],
     ("datasets mine", {"source": "points", "domain": "moon"}, "moons"),
     ("datasets mine", {"source": "points", "domain": "moons", "count": 5}, "is 5"),
     ("datasets mine", {"source": "lsun", "path": "x", "category": "church"}, "church_outdoor"),
@@ -747,7 +778,7 @@ def test_published_weights_are_compared_at_the_scale_in_use() -> None:
 def test_every_corruption_of_the_list_can_be_built() -> None:
     from bridgepipe import corruptions
 
-    for name in (*names.CORRUPTIONS, "jpeg-1", "jpeg-100"):
+    for name in (*degradations.NAMES, "jpeg-1", "jpeg-100"):
         assert corruptions.build(name, 32).name == name
 
 
@@ -777,12 +808,13 @@ def test_measures_of_digits_lie_where_thresholds_may() -> None:
 
 @pytest.mark.parametrize("size", [16, 64, 150])
 def test_patches_of_photographs_are_counted_as_they_are_cut(size: int) -> None:
-    from bridgepipe.datasets.photos import _patches, _plain
+    from bridgepipe.datasets.photos import patches_of
 
-    dataset = config.data.Photos(source="photos", size=size)
-    for split, items in _patches(size, None, _plain).items():
-        assert config.most_of(dataset, split) == len(items)
-        assert config.most_of(dataset, split, ["china"]) == sum(item.label == 0 for item in items)
+    patches = config.data.Patches(size=size, scales=(1.0, 0.3))
+    dataset = config.data.SamplePhotos(source="sample-photos", patches=patches)
+    for split, items in patches_of(photographs.Grid(**patches.model_dump())).items():
+        assert config.most_of(dataset, split) == len(items) == len(list(items))
+        assert config.most_of(dataset, split, ["nature"]) == sum(item.label == 1 for item in items)
 
 
 def test_networks_have_about_as_many_parameters_as_told() -> None:

@@ -89,13 +89,13 @@ SENSIBLE: dict[str, dict[str, Any]] = {
         "i2sb": {"a": {"dataset": "mine", "corruption": "paired", "evaluate": INCEPTION}},
     },
     "photographs": {
-        "i2sb": {"a": {"dataset": "photos", "corruption": "sr4x-pool", "evaluate": INCEPTION}},
+        "i2sb": {"a": {"dataset": "sample-photos", "corruption": "sr4x-pool", "evaluate": INCEPTION}},
     },
     "photographs, all of their own split": {
-        "extractors": {"photos": {"kind": "classifier", "dataset": "photos"}},
+        "extractors": {"photos": {"kind": "classifier", "dataset": "sample-photos"}},
         "i2sb": {
             "a": {
-                "dataset": "photos",
+                "dataset": "sample-photos",
                 "corruption": "inpaint-freeform2030",
                 "sample": {"whole": True},
                 "evaluate": {"extractor": "photos", "classifier": "photos"},
@@ -107,7 +107,7 @@ SENSIBLE: dict[str, dict[str, Any]] = {
             "a": {
                 "dataset": "photo-edges",
                 "corruption": "paired",
-                "evaluate": {"extractor": "photos-classifier", "classifier": "photos-classifier"},
+                "evaluate": {"extractor": "edges-classifier", "classifier": "edges-classifier"},
             }
         },
     },
@@ -195,7 +195,7 @@ SENSIBLE: dict[str, dict[str, Any]] = {
     "samples, study": {
         "spd": {"a": {"model": "ddpm", "study": {"nfe": [10, 500], "walks": {"ddim": {}}}}},
     },
-    "guide of photographs": {"guide": {"a": {"dataset": "photos"}}},
+    "guide of photographs": {"guide": {"a": {"dataset": "sample-photos"}}},
     "guide of a folder": {
         "datasets": {"mine": folder(32)},
         "guide": {"a": {"dataset": "mine", "network": {"num_heads": 2, "num_head_channels": -1}}},

@@ -296,10 +296,10 @@ MISTAKES = {
         "experiments.guide.digits.scales",
     ),
     "dataset that is a list": (
-        "photos: {source: photos, size: 64}",
-        "photos: [1]",
+        "sample-photos: {source: sample-photos, patches: {size: 64, scales: [1, 0.5]}}",
+        "sample-photos: [1]",
         r"is \[1\]",
-        "datasets.photos",
+        "datasets.sample-photos",
     ),
     "scale": ("scale: demo ", "scale: dem ", "unknown name 'dem'", "scale"),
 }

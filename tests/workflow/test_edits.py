@@ -27,7 +27,7 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], Any], set[str]]] = {
     "partitions": (lambda v: v["runtime"].update(partitions=4), set()),
     "batch size of sampling": (lambda v: v["runtime"].update(batch_size=3), set()),
     "dataset seed": (lambda v: v["datasets"]["digits"].update(seed=5), {"prepare", *EXTRACTOR, *TRAIN}),
-    "another dataset": (lambda v: v["datasets"]["photos"].update(size=32), set()),
+    "another dataset": (lambda v: v["datasets"]["sample-photos"]["patches"].update(size=32), set()),
 }
 
 

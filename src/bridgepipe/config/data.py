@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from bridgepipe import ilsvrc, names
+from bridgepipe import ilsvrc, names, photographs
 from bridgepipe.config.values import (
     Batch,
     Distinct,
@@ -52,11 +52,33 @@ class DigitClasses(Strict):
     seed: Seed = Field(0, description="of the split")
 
 
-class Photos(Strict):
-    """Patches of scikit-learn's two sample photographs, embedded; photo-edges pairs them with their edges."""
+class Patches(Strict):
+    """Square patches of pictures larger than they are, at several scales."""
 
-    source: Literal["photos", "photo-edges"]
-    size: Annotated[int, Field(ge=8, le=192)] = 64
+    size: Annotated[int, Field(ge=8, le=1024)] = Field(64, description="side in pixels")
+    stride: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        None, description="pixels between patches; null: half the size"
+    )
+    scales: Annotated[tuple[Annotated[float, Field(ge=0.01, le=1)], ...], Distinct] = Field(
+        (1.0,), min_length=1, description="the pictures are made smaller by each before patches are cut"
+    )
+
+
+class SamplePhotos(Strict):
+    """Patches of photographs inside installed packages; photo-edges pairs them with their edges."""
+
+    source: Literal["sample-photos", "photo-edges"]
+    patches: Patches = Patches()
+
+    @model_validator(mode="after")
+    def _possible(self) -> SamplePhotos:
+        if self.patches.size > 256:
+            raise ValueError(
+                f"patches.size must be at most 256, the smallest photograph's, is {self.patches.size}"
+            )
+        if 1.0 not in self.patches.scales:
+            raise ValueError("patches.scales needs a 1, so that every photograph gives patches")
+        return self
 
 
 class Folder(Strict):
@@ -178,8 +200,8 @@ class ColorCloud(Strict):
 SOURCES: dict[str, type[Strict]] = {
     "digits": Digits,
     "digit-classes": DigitClasses,
-    "photos": Photos,
-    "photo-edges": Photos,
+    "sample-photos": SamplePhotos,
+    "photo-edges": SamplePhotos,
     "folder": Folder,
     "pairs": Pairs,
     "imagenet": ImageNet,
@@ -194,7 +216,7 @@ SOURCES: dict[str, type[Strict]] = {
 Dataset = Annotated[
     Digits
     | DigitClasses
-    | Photos
+    | SamplePhotos
     | Folder
     | Pairs
     | ImageNet
@@ -231,7 +253,7 @@ def classes_of(dataset: Strict) -> tuple[str, ...] | None:
         return names.ANIMALS if dataset.domain is None else ()
     known: dict[type[Strict], tuple[str, ...]] = {
         Digits: names.DIGITS,
-        Photos: names.PHOTOS,
+        SamplePhotos: photographs.SUBJECTS,
         Cifar10: names.CIFAR10,
     }
     return known.get(type(dataset), ())
@@ -255,7 +277,7 @@ def attributes_of(dataset: Strict) -> tuple[str, ...] | None:
 
 def size_of(dataset: Strict) -> tuple[int, int] | None:
     """Height and width of a dataset's images; None of points."""
-    size = getattr(dataset, "size", None)
+    size = dataset.patches.size if isinstance(dataset, SamplePhotos) else getattr(dataset, "size", None)
     if is_points(dataset) or size is None:
         return None
     return (size, size) if isinstance(size, int) else size
@@ -268,10 +290,9 @@ def most_of(dataset: Strict, split: str, classes: Collection[str] | None = None)
     if isinstance(dataset, Digits | DigitClasses):
         digits = classes_of(dataset) if classes is None else classes
         return sum(names.DIGIT_COUNTS[split][int(digit)] for digit in digits or ())
-    if isinstance(dataset, Photos):
-        step = max(dataset.size // (4 if split == "train" else 2), 1)
-        down, across = ((side - dataset.size) // step + 1 for side in names.PHOTO_REGIONS[split])
-        return down * across * (len(names.PHOTOS) if classes is None else len(classes))
+    if isinstance(dataset, SamplePhotos):
+        grid = photographs.Grid(**dataset.patches.model_dump())
+        return photographs.count(grid, split, photographs.SUBJECTS if classes is None else classes)
     if isinstance(dataset, LSUN):
         return dataset.limit
     values = dataset.model_dump()
@@ -303,7 +324,7 @@ def _folders(root: Path) -> list[Path]:
 
 def pictures_of(dataset: Strict) -> tuple[str, ...]:
     """Source and place of the pictures, which datasets of other sizes, classes or splits may share."""
-    kinds = {"digit-classes": "digits", "photo-edges": "photos", "i2sb-lmdb": "imagenet"}
+    kinds = {"digit-classes": "digits", "photo-edges": "sample-photos", "i2sb-lmdb": "imagenet"}
     values = dataset.model_dump()
     kind = kinds.get(values["source"], values["source"])
     return (kind,) if kind == "imagenet" else (kind, values.get("path", ""), values.get("category", ""))
@@ -316,7 +337,9 @@ def is_points(dataset: Strict) -> bool:
 
 def is_paired(dataset: Strict) -> bool:
     """Whether every image has a source image that it is restored from."""
-    return isinstance(dataset, Pairs) or (isinstance(dataset, Photos) and dataset.source == "photo-edges")
+    return isinstance(dataset, Pairs) or (
+        isinstance(dataset, SamplePhotos) and dataset.source == "photo-edges"
+    )
 
 
 def stores_of(dataset: Strict) -> tuple[str, ...]:

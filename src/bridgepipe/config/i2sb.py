@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from bridgepipe import degradations
 from bridgepipe.config.networks import Network
 from bridgepipe.config.recipe import Distribution, Recipe
 from bridgepipe.config.values import (
@@ -191,7 +192,7 @@ class I2SB(Strict):
     def contradiction(self, size: tuple[int, int]) -> tuple[str, str] | None:
         """The key that does not go with images of a size, and why; None: all do."""
         pixels = f"{size[0]} x {size[1]} pixels"
-        jpeg = self.corruption == "mixture" or self.corruption.startswith("jpeg-")
+        jpeg = self.corruption == "mixture" or "jpeg" in degradations.kinds(self.corruption)
         if jpeg and self.variant == "published" and any(side % 16 for side in size):
             return "corruption", f"published JPEG takes multiples of 16 pixels, not {pixels}"
         quartered = self.corruption == "mixture" or self.corruption.startswith("sr4x-")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Hashable
@@ -10,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from bridgepipe import names
+from bridgepipe import degradations
 
 T = TypeVar("T", bound=Hashable)
 
@@ -23,10 +22,8 @@ def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
 
 
 def _corruption(name: str) -> str:
-    valid = (*names.CORRUPTIONS, names.PAIRED)
-    if name not in valid and not re.fullmatch(names.JPEG, name):
-        near = difflib.get_close_matches(name[:60], valid, n=3, cutoff=0.0)
-        raise ValueError(f"did you mean '{near[0]}'? nearest: {', '.join(near)}; jpeg takes 1 to 100")
+    if name != degradations.PAIRED:
+        degradations.parse(name)
     return name
 
 
@@ -97,8 +94,8 @@ Corruption = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                {"enum": [*names.CORRUPTIONS, names.PAIRED]},
-                {"type": "string", "pattern": f"^{names.JPEG}$"},
+                {"enum": [*degradations.NAMES, degradations.PAIRED]},
+                {"type": "string", "pattern": f"^({degradations.PATTERN})$"},
             ]
         }
     ),

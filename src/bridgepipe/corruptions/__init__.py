@@ -7,8 +7,6 @@ this package state each difference.
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +16,18 @@ import torch
 from torch import Tensor
 
 from bridgepipe.corruptions import blur, inpaint
+from bridgepipe.corruptions.codec import FileCodec
+from bridgepipe.corruptions.draws import Range
 from bridgepipe.corruptions.jpeg import Jpeg
 from bridgepipe.corruptions.superresolution import SuperResolution
+from bridgepipe.degradations import FAMILIES, MIXTURE, NAMES, Degradation, parse
 from bridgepipe.errors import UserError
-from bridgepipe.names import CORRUPTIONS, MIXTURE
 from bridgepipe.rng import Noise, as_noise
 
 Variant = Literal["published", "exact"]
 Size = tuple[int, int]
 
-NAMES = CORRUPTIONS
+__all__ = ["KERNELS", "MIXTURE", "NAMES", "Corrupted", "Corruption", "Variant", "build", "unused_modules"]
 KERNELS = {"blur-uni": blur.uniform_kernel, "blur-gauss": blur.gaussian_kernel}
 
 
@@ -89,11 +89,10 @@ def build(
     """The corruption called ``name`` for images of one size.
 
     Args:
-        name: ``jpeg-Q`` with Q of 1..100, ``sr4x-pool``, ``sr4x-bicubic``, ``blur-uni``,
-            ``blur-gauss``, ``inpaint-center``, ``inpaint-freeform1020`` (2030, 3040), ``mixture``.
+        name: as `bridgepipe.degradations.FAMILIES` lists them.
         image_size: side, or height and width.
-        variant: ``published`` or ``exact``; inpainting is the same in both, a mixture is not
-            (see `_Mixture`).
+        variant: ``published`` or ``exact``, of what I2SB published, but for inpainting, which is the same
+            in both (for a mixture see `_Mixture`).
         mask_file: Palette's freeform masks; None draws masks with a brush.
         mask_size: height and width of the masks in ``mask_file``.
         mask_seed: of the drawn masks.
@@ -105,37 +104,57 @@ def build(
     size = (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
     if variant not in get_args(Variant):
         raise UserError(f"unknown variant {variant!r}", name, "choose published or exact")
+    degradation = _named(name)
     if name == "mixture":
         parts = [
             build(part, size, variant, mask_file=mask_file, mask_size=mask_size, mask_seed=mask_seed)
             for part in MIXTURE
         ]
         return Corruption(name, size, _Mixture(parts, variant))
-    if name.startswith("inpaint-") and name in NAMES:
+    if name.startswith("inpaint-"):
         return Corruption(name, size, _Hole(_masks(name, size, mask_file, mask_size, mask_seed)))
-    return Corruption(name, size, _Everywhere(_operator(name, size, variant)))
+    if (drawing := _drawing(name, degradation)) is not None:
+        return Corruption(name, size, _Drawn(drawing))
+    return Corruption(name, size, _Everywhere(_operator(name, degradation, size, variant)))
 
 
 def unused_modules(name: str) -> tuple[str, ...]:
     """Modules of this package that the corruption called ``name`` computes nothing with."""
-    modules = {"jpeg-": "jpeg", "sr4x-": "superresolution", "blur-": "blur", "inpaint-": "inpaint"}
-    if name == "mixture":
-        return ()
-    return tuple(f"{__name__}.{module}" for start, module in modules.items() if not name.startswith(start))
+    used = parse(name).family.modules
+    modules = {module for family in FAMILIES for module in family.modules}
+    return tuple(f"{__name__}.{module}" for module in sorted(modules - set(used)))
 
 
-def _operator(name: str, size: Size, variant: Variant) -> Callable[[Tensor], Tensor]:
-    if quality := re.fullmatch(r"jpeg-(\d+)", name):
-        return Jpeg(int(quality[1]), size, variant)
+def _named(name: str) -> Degradation:
+    try:
+        return parse(name)
+    except ValueError as e:
+        raise UserError(f"unknown corruption {name!r}", "corruption", str(e)) from e
+
+
+def _operator(
+    name: str, degradation: Degradation, size: Size, variant: Variant
+) -> Callable[[Tensor], Tensor]:
+    """What does the same to every image."""
+    if degradation.family.start == "jpeg":
+        return Jpeg(int(degradation.low), size, variant)
     if name == "sr4x-pool":
         return SuperResolution("pool", size, variant)
     if name == "sr4x-bicubic":
         return SuperResolution("bicubic", size, variant)
-    if name in KERNELS:
-        operator = blur.PublishedBlur if variant == "published" else blur.ExactBlur
-        return operator(KERNELS[name](), size)
-    nearest = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.0)[0]
-    raise UserError(f"unknown corruption {name!r}", "corruption", f"did you mean {nearest!r}?")
+    operator = blur.PublishedBlur if variant == "published" else blur.ExactBlur
+    return operator(KERNELS[name](), size)
+
+
+def _drawing(name: str, degradation: Degradation) -> Callable[[Tensor, Noise | None], Tensor] | None:
+    """What every image may draw numbers for; None: not that kind."""
+    numbers, options = Range(degradation.low, degradation.high), degradation.options
+    match degradation.family.start:
+        case "jpeg-file":
+            return FileCodec(name, "JPEG", numbers, "444" in options, "twice" in options)
+        case "webp-file":
+            return FileCodec(name, "WEBP", numbers)
+    return None
 
 
 def _masks(name: str, size: Size, file: Path | None, file_size: Size, seed: int) -> inpaint.Masks:
@@ -158,6 +177,16 @@ class _Everywhere:
 
     def __call__(self, x0: Tensor, rng: Noise | None, items: Sequence[int] | None) -> Corrupted:
         return Corrupted(self.operator(x0), None)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """An operator with numbers that every image may draw for itself; no hole."""
+
+    operator: Callable[[Tensor, Noise | None], Tensor]
+
+    def __call__(self, x0: Tensor, rng: Noise | None, items: Sequence[int] | None) -> Corrupted:
+        return Corrupted(self.operator(x0, rng), None)
 
 
 @dataclass(frozen=True)

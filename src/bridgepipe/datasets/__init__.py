@@ -26,7 +26,7 @@ from bridgepipe.errors import UserError
 SOURCES: dict[str, Callable[..., None]] = {
     "digits": digits.prepare,
     "digit-classes": digits.prepare_classes,
-    "photos": photos.prepare,
+    "sample-photos": photos.prepare,
     "photo-edges": photos.prepare_edges,
     "folder": folder.prepare,
     "pairs": pairs.prepare,

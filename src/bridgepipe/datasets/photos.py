@@ -1,61 +1,80 @@
-"""Patches of scikit-learn's two sample photographs, and pairs of their edges and themselves."""
+"""Patches of the sample photographs inside installed packages, and pairs of their edges and themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from bridgepipe.datasets.items import Item, Splits, write_splits
-from bridgepipe.errors import UserError
-from bridgepipe.names import PHOTOS
+from bridgepipe.datasets.images import decode
+from bridgepipe.datasets.items import SPLITS, write_splits
+from bridgepipe.datasets.patches import Layers, Patches, Picture, alone, resized
+from bridgepipe.photographs import SUBJECTS, Grid, Photograph, photographs
 
-# Fractions (top, bottom, left, right) of a photograph: no pixel belongs to two splits.
-REGIONS = {"train": (0, 1, 0, 0.7), "val": (0, 0.5, 0.7, 1), "test": (0.5, 1, 0.7, 1)}
 EDGE_GAIN = 1.5
-Layers = Callable[[np.ndarray], tuple[np.ndarray, ...]]
 
 
-def prepare(
-    out_dir: str | Path, *, size: int = 64, stride: int | None = None, progress: bool | None = None
-) -> None:
-    """Write train, val and test patches; the label says which photograph.
+def prepare(out_dir: str | Path, *, patches: Mapping[str, Any], progress: bool | None = None) -> None:
+    """Write train, val and test patches; each photograph is in one split, the label is its subject.
 
     Args:
-        size: side of a patch, at most 192.
-        stride: pixels between patches; None: a quarter of the size for train, half for val and test.
+        patches: arguments of `Grid`.
 
     Raises:
-        UserError: the patches are larger than a region.
+        UserError: a photograph is not where its package should hold it.
     """
-    _write(out_dir, "photos", _patches(size, stride, _plain), size, stride, progress, [""])
+    _write(out_dir, "sample-photos", Grid(**patches), alone, progress, [""])
 
 
-def prepare_edges(
-    out_dir: str | Path, *, size: int = 64, stride: int | None = None, progress: bool | None = None
-) -> None:
+def prepare_edges(out_dir: str | Path, *, patches: Mapping[str, Any], progress: bool | None = None) -> None:
     """Write pairs: x0 (``{split}.lmdb``) a patch, x1 (``{split}-source.lmdb``) its edges, dark on white.
 
     Args and Raises as `prepare`.
     """
-    _write(
-        out_dir, "photo-edges", _patches(size, stride, _with_edges), size, stride, progress, ["", "-source"]
-    )
+
+    def with_edges(pixels: np.ndarray) -> Layers:
+        return pixels, edges(pixels)
+
+    _write(out_dir, "photo-edges", Grid(**patches), with_edges, progress, ["", "-source"])
 
 
 def _write(
     out_dir: str | Path,
     source: str,
-    splits: Splits,
-    size: int,
-    stride: int | None,
+    grid: Grid,
+    layers_of: Callable[[np.ndarray], Layers],
     progress: bool | None,
     suffixes: list[str],
 ) -> None:
-    made_by = {"source": source, "size": [size, size], "stride": stride}
-    write_splits(Path(out_dir), splits, made_by, PHOTOS, progress=progress, suffixes=suffixes)
+    made_by = {
+        "source": source,
+        "size": [grid.size, grid.size],
+        "stride": grid.step,
+        "scales": list(grid.scales),
+        "licences": {photo.name: photo.licence for photo in photographs()},
+    }
+    write_splits(
+        Path(out_dir), patches_of(grid, layers_of), made_by, SUBJECTS, progress=progress, suffixes=suffixes
+    )
+
+
+def patches_of(grid: Grid, layers_of: Callable[[np.ndarray], Layers] = alone) -> dict[str, Patches]:
+    """The patches of every split, see `Patches`."""
+    return {
+        split: Patches([_picture(photo) for photo in photographs() if photo.split == split], grid, layers_of)
+        for split in SPLITS
+    }
+
+
+def _picture(photo: Photograph) -> Picture:
+    content = photo.read()  # all of them before the first is cut
+
+    def load() -> np.ndarray:
+        return resized(np.asarray(decode(content)), 1 / photo.reduce)
+
+    return Picture(photo.name, photo.reduced, load, SUBJECTS.index(photo.subject))
 
 
 def edges(image: np.ndarray) -> np.ndarray:
@@ -66,50 +85,3 @@ def edges(image: np.ndarray) -> np.ndarray:
     strength = np.hypot(sobel(grey, 0), sobel(grey, 1))
     drawn = (255 - EDGE_GAIN * strength).round().clip(0, 255).astype(np.uint8)
     return np.repeat(drawn[..., None], 3, axis=2)
-
-
-def _plain(region: np.ndarray) -> tuple[np.ndarray, ...]:
-    return (region,)
-
-
-def _with_edges(region: np.ndarray) -> tuple[np.ndarray, ...]:
-    return (region, edges(region))
-
-
-def _patches(size: int, stride: int | None, layers_of: Layers) -> Splits:
-    from sklearn.datasets import load_sample_image
-
-    photos = [load_sample_image(f"{name}.jpg") for name in PHOTOS]
-    splits: Splits = {}
-    for split in REGIONS:
-        step = stride or max(size // (4 if split == "train" else 2), 1)
-        splits[split] = []
-        for label, photo in enumerate(photos):
-            top, left, region = _region(photo, split, size)
-            # Edges are drawn region by region, so that none of them knows a pixel of another split.
-            layers = layers_of(region)
-            splits[split] += [
-                Item(
-                    f"{PHOTOS[label]}-{top + y:03d}-{left + x:03d}", partial(_cut, layers, y, x, size), label
-                )
-                for y in range(0, region.shape[0] - size + 1, step)
-                for x in range(0, region.shape[1] - size + 1, step)
-            ]
-    return splits
-
-
-def _region(photo: np.ndarray, split: str, size: int) -> tuple[int, int, np.ndarray]:
-    top, bottom, left, right = REGIONS[split]
-    height, width = photo.shape[:2]
-    y0, y1, x0, x1 = int(top * height), int(bottom * height), int(left * width), int(right * width)
-    if size > min(y1 - y0, x1 - x0):
-        raise UserError(
-            f"patches of {size} pixels do not fit",
-            f"{split} region of {x1 - x0} x {y1 - y0} pixels",
-            f"set size to at most {min(y1 - y0, x1 - x0)}",
-        )
-    return y0, x0, photo[y0:y1, x0:x1]
-
-
-def _cut(layers: tuple[np.ndarray, ...], y: int, x: int, size: int) -> tuple[np.ndarray, ...]:
-    return tuple(np.ascontiguousarray(layer[y : y + size, x : x + size]) for layer in layers)

@@ -26,7 +26,6 @@ from bridgepipe.samplers.denoiser import BridgeDenoiser
 from bridgepipe.training import Batch, Images, Objective
 
 CHANNELS = 3
-PAIRED = "paired"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridgepipe import names
+from bridgepipe import degradations
 from bridgepipe.config import data
 from bridgepipe.config.checks.evaluation import classified, extractors
 from bridgepipe.config.checks.shared import (
@@ -25,7 +25,7 @@ from bridgepipe.config.points import ColorTransfer, Domain, PointModel, PointTra
 
 def i2sb(e: I2SB, defined: Defined) -> Problems:
     dataset, sampled = defined.datasets[e.dataset], defined.datasets[e.sampled]
-    if data.is_paired(dataset) != (e.corruption == names.PAIRED):
+    if data.is_paired(dataset) != (e.corruption == degradations.PAIRED):
         mend = "corruption: paired goes with a dataset of pairs (pairs, photo-edges), and only with one"
         yield Problem("corruption", f"corruption is '{e.corruption}'", mend)
     if data.is_paired(dataset) != data.is_paired(sampled):

@@ -1,0 +1,83 @@
+"""Lossy files: images saved by Pillow's own libjpeg and libwebp and read again, in memory.
+
+The same versions of Pillow and of its libraries give the same bytes on every machine; other versions may
+differ by single levels.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from bridgepipe.corruptions.draws import Range
+from bridgepipe.errors import UserError
+from bridgepipe.rng import Noise
+
+BLOCK = 8  # pixels between the lines of JPEG's grid
+
+
+@dataclass(frozen=True)
+class FileCodec:
+    """A picture after it has been a file: 8 bits, rounded, quality by quality.
+
+    Args:
+        name: of the corruption, for messages.
+        format: of the file.
+        quality: 1..100, or the range that every image draws its own from.
+        whole_colour: a JPEG keeps all of its colours (4:4:4), instead of half in each direction (4:2:0).
+        twice: the picture has been such a file before, at a quality of its own from the same range, and
+            was cropped in between: its first grid of blocks lies anywhere.
+
+    Draws, for every image: the quality when it is a range; with ``twice`` then the first quality and where
+    the first grid lay.
+    """
+
+    name: str
+    format: Literal["JPEG", "WEBP"]
+    quality: Range
+    whole_colour: bool = False
+    twice: bool = False
+
+    def __call__(self, x: Tensor, rng: Noise | None) -> Tensor:
+        """Images [B,1|3,H,W] in [-1, 1] as their files show them, on the 256 levels.
+
+        Raises:
+            UserError: another number of channels.
+        """
+        if x.shape[1] not in (1, 3):
+            raise UserError(f"{x.shape[1]} channels", self.name, f"{self.format} takes 1 or 3 channels")
+        pixels = ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).movedim(1, -1).cpu().numpy()
+        qualities = self.quality.whole(len(x), rng)
+        if self.twice:
+            first, down, across = self.quality.whole(len(x), rng), *self._grids(len(x), rng)
+            pixels = np.stack(
+                [
+                    self._saved(np.pad(image, ((y, 0), (z, 0), (0, 0)), mode="edge"), q)[y:, z:]
+                    for image, q, y, z in zip(pixels, first, down, across, strict=True)
+                ]
+            )
+        saved = np.stack([self._saved(image, q) for image, q in zip(pixels, qualities, strict=True)])
+        return (torch.from_numpy(saved).to(x.device).movedim(-1, 1).float() / 127.5 - 1).contiguous()
+
+    @staticmethod
+    def _grids(count: int, rng: Noise | None) -> tuple[list[int], list[int]]:
+        if rng is None:
+            raise ValueError("where the first grid of blocks lies needs rng")
+        return rng.integers(BLOCK).tolist(), rng.integers(BLOCK).tolist()
+
+    def _saved(self, image: np.ndarray, quality: int) -> np.ndarray:
+        """uint8 [H,W,C] through a file."""
+        file = io.BytesIO()
+        colours = "4:4:4" if self.whole_colour else "4:2:0"
+        settings: dict[str, Any] = {"subsampling": colours} if self.format == "JPEG" else {"method": 4}
+        grey = image.shape[2] == 1
+        Image.fromarray(image[..., 0] if grey else image).save(file, self.format, quality=quality, **settings)
+        with Image.open(file, formats=[self.format]) as decoded:
+            pixels = np.asarray(decoded.convert("L") if grey else decoded)
+        return pixels[..., None] if grey else pixels

@@ -1,0 +1,121 @@
+"""Patches of large pictures as items of a store: a picture is decoded once, and cut as it is written."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import accumulate
+from threading import Lock
+from typing import overload
+
+import numpy as np
+from PIL import Image
+
+from bridgepipe.datasets.items import Item
+from bridgepipe.photographs import Grid, scaled
+
+Layers = tuple[np.ndarray, ...]
+RECENT = 2  # decoded pictures that are held: threads work on one, and on the first patches of the next
+
+
+def alone(pixels: np.ndarray) -> Layers:
+    """A picture of which nothing but itself is stored."""
+    return (pixels,)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that patches are cut from.
+
+    Attributes:
+        name: what the names of its patches begin with.
+        size: height and width in pixels.
+        load: decodes it, uint8 ``[H, W, 3]``.
+        label: class of its patches.
+        bytes: size of its file, for the digest of the listing.
+    """
+
+    name: str
+    size: tuple[int, int]
+    load: Callable[[], np.ndarray]
+    label: int | None = None
+    bytes: int = 0
+
+
+@dataclass
+class _Decoded:
+    """Layers of the pictures at their scales, the most recent ones."""
+
+    layers_of: Callable[[np.ndarray], Layers]
+    _held: OrderedDict[tuple[str, float], Layers] = field(default_factory=OrderedDict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def cut(self, picture: Picture, scale: float, y: int, x: int, size: int) -> Layers:
+        layers = self._layers(picture, scale)
+        return tuple(np.ascontiguousarray(layer[y : y + size, x : x + size]) for layer in layers)
+
+    def _layers(self, picture: Picture, scale: float) -> Layers:
+        key = (picture.name, scale)
+        with self._lock:
+            if key not in self._held:
+                while len(self._held) >= RECENT:
+                    self._held.popitem(last=False)
+                self._held[key] = self.layers_of(resized(picture.load(), scale))
+            return self._held[key]
+
+
+class Patches(Sequence[Item]):
+    """The patches of pictures, by picture, scale, row and column; an item is made when it is asked for.
+
+    Args:
+        pictures: what is cut.
+        grid: where patches lie.
+        layers_of: makes what is stored of a picture, one array for each store; by default the picture itself.
+    """
+
+    def __init__(
+        self,
+        pictures: Sequence[Picture],
+        grid: Grid,
+        layers_of: Callable[[np.ndarray], Layers] = alone,
+    ) -> None:
+        self._grid, self._decoded = grid, _Decoded(layers_of)
+        self._parts = [(picture, scale) for picture in pictures for scale in grid.scales]
+        shapes = [grid.shape(*picture.size, scale) for picture, scale in self._parts]
+        self._across = [across for _, across in shapes]
+        self._ends = list(accumulate(down * across for down, across in shapes))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __iter__(self) -> Iterator[Item]:
+        return (self._item(index) for index in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        if isinstance(index, slice):
+            return [self._item(i) for i in range(len(self))[index]]
+        return self._item(range(len(self))[index])
+
+    def _item(self, index: int) -> Item:
+        part = bisect_right(self._ends, index)
+        picture, scale = self._parts[part]
+        row, column = divmod(index - (self._ends[part - 1] if part else 0), self._across[part])
+        size, step = self._grid.size, self._grid.step
+        y, x = row * step, column * step
+        load = partial(self._decoded.cut, picture, scale, y, x, size)
+        return Item(f"{picture.name}-{scale:g}-{y:04d}-{x:04d}", load, picture.label, bytes=picture.bytes)
+
+
+def resized(pixels: np.ndarray, scale: float) -> np.ndarray:
+    """uint8 ``[H, W, 3]`` made smaller by Lanczos' kernel, widened by the scale; as it is at scale 1."""
+    if scale == 1:
+        return pixels
+    height, width = scaled((pixels.shape[0], pixels.shape[1]), scale)
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))

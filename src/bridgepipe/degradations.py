@@ -1,0 +1,192 @@
+"""Names of corruptions: what params.yaml, the schema, the pages and the operators agree on.
+
+A name is fixed (``blur-uni``), or it holds numbers: ``jpeg-file-10`` is one quality, ``jpeg-file-5..40`` a
+range of which every image draws its own. `bridgepipe.corruptions` builds what is named here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+WHOLE = "(?:0|[1-9][0-9]*)"
+DECIMAL = rf"{WHOLE}(?:\.[0-9]+)?"
+
+
+@dataclass(frozen=True)
+class Family:
+    """Corruptions whose names differ in their numbers and options.
+
+    Args:
+        start: what their names begin with, the whole name where there are no numbers.
+        about: what it does, one line.
+        modules: of `bridgepipe.corruptions`, which compute it.
+        limits: least and greatest number; None: names without numbers.
+        ranges: whether two numbers may be given, between which every image draws its own.
+        whole: whether the numbers are whole ones.
+        number: what the number is.
+        options: groups of endings, of each at most one.
+        needed: whether one of the first group of endings has to be written.
+        examples: names that stand for the family in lists; () where it has one name only.
+    """
+
+    start: str
+    about: str
+    modules: tuple[str, ...]
+    limits: tuple[float, float] | None = None
+    ranges: bool = False
+    whole: bool = False
+    number: str = ""
+    options: tuple[tuple[str, ...], ...] = ()
+    needed: bool = False
+    examples: tuple[str, ...] = ()
+
+    @cached_property
+    def pattern(self) -> str:
+        """Regular expression of the names, without groups that capture; limits are not in it."""
+        if self.limits is None:
+            return re.escape(self.start).replace("\\-", "-")
+        number = WHOLE if self.whole else DECIMAL
+        numbers = rf"{number}(?:\.\.{number})?" if self.ranges else number
+        endings = "".join(
+            f"(?:-(?:{'|'.join(group)}))" + ("" if self.needed and i == 0 else "?")
+            for i, group in enumerate(self.options)
+        )
+        return f"{self.start}-{numbers}{endings}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that lists show."""
+        return self.examples or (self.start,)
+
+    @property
+    def form(self) -> str:
+        """How its names are written, and within which limits."""
+        if self.limits is None:
+            return self.start
+        low, high = (f"{limit:g}" for limit in self.limits)
+        return f"{self.start} takes {self.number} of {low} to {high}" + (
+            ", or a range as in 5..40" * self.ranges
+        )
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """One corruption by its name.
+
+    Attributes:
+        family: what kind it is.
+        low, high: its number, or the range that every image draws its own from.
+        options: the endings that are written.
+    """
+
+    family: Family
+    low: float = 0
+    high: float = 0
+    options: tuple[str, ...] = ()
+
+    @property
+    def drawn(self) -> bool:
+        """Whether every image draws its own number."""
+        return self.low < self.high
+
+
+MIXTURE = (  # in the order in which the published mixture numbers them
+    "jpeg-5",
+    "jpeg-10",
+    "blur-uni",
+    "blur-gauss",
+    "sr4x-pool",
+    "sr4x-bicubic",
+    "inpaint-center",
+    "inpaint-freeform1020",
+    "inpaint-freeform2030",
+)
+PAIRED = "paired"  # nothing is degraded: the data are pairs
+FAMILIES = (
+    Family(
+        "jpeg",
+        "I2SB's JPEG of one quality, computed without a file",
+        ("jpeg",),
+        limits=(1, 100),
+        whole=True,
+        number="a quality",
+        examples=("jpeg-5", "jpeg-10"),
+    ),
+    Family("blur-uni", "DDRM's box blur, 9 taps", ("blur",)),
+    Family("blur-gauss", "DDRM's Gaussian blur, 5 taps", ("blur",)),
+    Family("sr4x-pool", "a quarter of the pixels, by averages", ("superresolution",)),
+    Family("sr4x-bicubic", "a quarter of the pixels, bicubic", ("superresolution",)),
+    Family("inpaint-center", "a hole of half the sides in the centre", ("inpaint",)),
+    *(
+        Family(
+            f"inpaint-freeform{low}{low + 10}",
+            f"freeform holes of {low} to {low + 10} % of the pixels",
+            ("inpaint",),
+        )
+        for low in (10, 20, 30)
+    ),
+    Family(
+        "mixture",
+        "one of nine published corruptions for each image",
+        ("jpeg", "blur", "superresolution", "inpaint"),
+    ),
+    Family(
+        "jpeg-file",
+        "saved as a JPEG file, 4:2:0 or with -444 4:4:4, and read again; -twice: after another such file",
+        ("codec",),
+        limits=(1, 100),
+        whole=True,
+        number="a quality",
+        ranges=True,
+        options=(("444",), ("twice",)),
+        examples=("jpeg-file-5", "jpeg-file-5..40", "jpeg-file-5..40-444", "jpeg-file-5..40-twice"),
+    ),
+    Family(
+        "webp-file",
+        "saved as a lossy WebP file and read again",
+        ("codec",),
+        limits=(1, 100),
+        whole=True,
+        number="a quality",
+        ranges=True,
+        examples=("webp-file-5", "webp-file-5..40"),
+    ),
+)
+NAMES = tuple(name for family in FAMILIES for name in family.names)
+PATTERN = "|".join(family.pattern for family in FAMILIES)
+
+
+def parse(name: str) -> Degradation:
+    """The corruption that a name means.
+
+    Raises:
+        ValueError: there is none; the text says which names are near, and what numbers they take.
+    """
+    for family in FAMILIES:
+        if re.fullmatch(family.pattern, name):
+            return _read(name, family)
+    near = difflib.get_close_matches(name[:60], (*NAMES, PAIRED), n=3, cutoff=0.0)
+    form = next((f.form for f in FAMILIES if near[0] in f.names and f.limits is not None), "")
+    raise ValueError(f"did you mean '{near[0]}'? nearest: {', '.join(near)}" + (f"; {form}" * bool(form)))
+
+
+def kinds(name: str) -> set[str]:
+    """What the names of the families begin with that a corruption is of; none of pairs."""
+    return set() if name == PAIRED else {parse(name).family.start}
+
+
+def _read(name: str, family: Family) -> Degradation:
+    if family.limits is None:
+        return Degradation(family)
+    numbers, *endings = name.removeprefix(f"{family.start}-").split("-")
+    low, _, high = numbers.partition("..")
+    values = float(low), float(high or low)
+    least, most = family.limits
+    if not (least <= values[0] and values[1] <= most):
+        raise ValueError(f"did you mean '{family.names[0]}'? {family.form}")
+    if high and values[0] >= values[1]:
+        raise ValueError(f"a range goes up: did you mean '{family.start}-{high}..{low}'?")
+    return Degradation(family, *values, tuple(endings))

@@ -55,7 +55,7 @@ class Folder:
 
     def statistics(self, store: ImageStore) -> None:
         words = ["--data", store.path, *self.extractor, "--output", self.path / "s.safetensors"]
-        assert run("statistics", *words) == ""
+        assert run("stage", "statistics", *words) == ""
 
     def fid(self, made: Path, kid: bool = True, **options: Path) -> dict[str, Any]:
         split = Path(artifacts.load_card(str(self.path / "s.safetensors"))["origin"]["name"]).name
@@ -64,7 +64,8 @@ class Folder:
         words: list[object] = ["--config", self.path / "e.json", "--statistics", self.path / "s.safetensors"]
         words += [w for key, value in options.items() for w in (f"--{key}", value)]
         out = self.path / "fid.json"
-        assert run("evaluate", "fid", "--images", made, *words, *self.extractor, "--output", out) == ""
+        words += [*self.extractor, "--output", out]
+        assert run("stage", "evaluate", "fid", "--images", made, *words) == ""
         return artifacts.read_json(out)
 
 
@@ -144,7 +145,7 @@ def test_every_input_and_setting_of_points_is_in_its_hash(tmp_path: Path) -> Non
         words = [name, tmp_path / made, "--truth", tmp_path / f"{truth}/test.safetensors"]
         artifacts.write_json(tmp_path / "e.json", {"exact": exact, "seed": 0})
         options = ["--exact", exact] if name == "--samples" else ["--config", tmp_path / "e.json"]
-        assert run(verb, *words, *options, "--metrics", out, "--figure", tmp_path / "f.png") == ""
+        assert run("stage", verb, *words, *options, "--metrics", out, "--figure", tmp_path / "f.png") == ""
         return artifacts.read_json(out)["protocol_hash"]
 
     for verb, made in (("evaluate-samples", "samples"), ("evaluate-translation", "moved")):
@@ -225,7 +226,7 @@ def joined(verb: str, folder: Path, metrics: list[dict[str, Any]]) -> pd.DataFra
         words.append(path)
     words += ["--csv", folder / "t.csv", "--markdown", folder / "t.md"]
     words += ["--figure", folder / "t.png"] if verb == "study-table" else []
-    assert run(verb, *words) == ""
+    assert run("stage", verb, *words) == ""
     return pd.read_csv(folder / "t.csv")
 
 
@@ -255,12 +256,12 @@ JOINING: dict[str, dict[str, Any]] = {
     ),
     "study-table": protocol.metric({}, protocol.protocol("fid", n=30, settings={"k": 1}, inputs={"r": "r"})),
 }
-NOT_NUMBERS = {"gather", "restore", "verify"}  # several files, and no numbers beside others
+NOT_NUMBERS = {"stage gather", "restore", "verify"}  # several files, and no numbers beside others
 
 
 def test_every_verb_that_joins_results_is_known() -> None:
     taking = {v for v, c in VERBS.items() if any(getattr(p, "nargs", 1) == -1 for p in c.params)}
-    assert taking == JOINING.keys() | NOT_NUMBERS
+    assert taking == {f"stage {verb}" for verb in JOINING} | NOT_NUMBERS
 
 
 @pytest.mark.parametrize("verb", JOINING)

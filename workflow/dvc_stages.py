@@ -17,7 +17,7 @@ import yaml
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
 
-from bridgepipe import artifacts, listing
+from bridgepipe import artifacts, closure, listing
 from bridgepipe import workflow as pipeline
 from bridgepipe.config import PLAN
 
@@ -26,12 +26,6 @@ HEAD = """\
 """
 RUN = "PYTHONPATH=src"
 SRC = "src/bridgepipe"
-# code that stages run besides the files that their rules name
-NETWORKS = ["rng.py", "methods", "networks", "processes", "samplers", "corruptions"]
-DATA = ["datasets", "store.py", "storewriter.py"]
-TRAIN = ["cli/train.py", "cli/models.py", "training.py", "training_state.py", *NETWORKS]
-EVALUATE = ["evaluation"]
-REPORT = ["tables.py", "published.yaml"]
 # numbers, recorded in git
 METRICS = {f"{name}.json" for names in pipeline.METRICS.values() for name in names}
 METRICS |= {name for names in pipeline.POINTS.values() for name in names if name.endswith(".json")}
@@ -112,7 +106,7 @@ def stage(name: str, jobs: list[Job]) -> dict[str, Any]:
     rules = " ".join(sorted({job.rule.name for job in jobs}))
     told: dict[str, Any] = {
         "cmd": f"{RUN} snakemake --quiet rules --allowed-rules {rules} -- {' '.join(made)}",
-        "deps": sorted(read | code_of(jobs, name.partition("-")[0])),
+        "deps": sorted(read | code_of(jobs)),
     }
     metrics = [file for file in made if Path(file).name in METRICS]
     plots = [file for file in made if Path(file).name in PLOTS]
@@ -129,8 +123,8 @@ def kept(file: str) -> str | dict[str, Any]:
 
 def read_for(file: str) -> list[str]:
     """What DVC reads for an input: it lists the files of a source itself, and digests them."""
-    if file.startswith(pipeline.SEEN):
-        return []  # the file that it lists is an input, too
+    if file.startswith((pipeline.SEEN, pipeline.CODE)):
+        return []  # the file that it lists is an input, too; so is the code
     listed = re.fullmatch(rf"data/prepared/(.+)/{listing.SUMMARY}", file)
     return artifacts.read_json(file)["paths"] if listed else [planned(file)]
 
@@ -143,16 +137,13 @@ def planned(file: str) -> str:
     return f"{PLAN}/{file}" if config else file
 
 
-def code_of(jobs: list[Job], kind: str) -> set[str]:
-    """Source files and folders whose edit makes a stage stale."""
-    read = [str(file) for job in jobs for file in job.input]
-    code = {"data": DATA, "train": TRAIN, "evaluate": EVALUATE, "report": REPORT}.get(kind, NETWORKS)
-    if any(file.startswith("data/checkpoints/") for file in read):
-        code = code + EVALUATE
-    if any(file.endswith("/model.safetensors") for file in read):
-        code = code + NETWORKS
-    rules = {str(Path(job.rule.snakefile).relative_to(Path.cwd())) for job in jobs}
-    return {f"{SRC}/{file}" for file in code} | rules
+def code_of(jobs: list[Job]) -> set[str]:
+    """Source files whose edit makes a stage stale: those that its verbs can run."""
+    verbs = {closure.verb_of(job.rule.shellcmd) or "" for job in jobs}
+    files = closure.files(*map(closure.function_of, verbs), without=closure.MACHINERY)
+    return {f"{SRC}/{file.relative_to(closure.ROOT)}" for file in files} | {
+        str(Path(job.rule.snakefile).relative_to(Path.cwd())) for job in jobs
+    }
 
 
 def written() -> str:

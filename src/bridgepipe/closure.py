@@ -2,7 +2,8 @@
 
 From the definitions that are asked for, every name that they use is followed through the imports of this
 package, those inside functions too. The unit is a definition at the top of a module, so a module that holds
-much takes in only what is used of it. Comments, docstrings and formatting do not count.
+much takes in only what is used of it. Comments, docstrings, formatting
+and the types of arguments do not count.
 
 Attributes of objects are not followed: the class of an object is found where it is named. A module that is
 used as a value (``getattr(schedules, name)``) is taken whole. Imports nothing but the standard library.
@@ -11,17 +12,48 @@ used as a value (``getattr(schedules, name)``) is taken whole. Imports nothing b
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+from contextlib import suppress
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from bridgepipe import artifacts
+from bridgepipe.errors import UserError
 
 PACKAGE = "bridgepipe"
 ROOT = Path(__file__).parent
 BLOCKS = (ast.If, ast.Try, ast.With, ast.For, ast.While)
+SCOPES = (
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.ClassDef,
+    ast.Lambda,
+    ast.ListComp,
+    ast.SetComp,
+    ast.DictComp,
+    ast.GeneratorExp,
+)
 WHOLE = ""  # in place of a name: what a module runs when it is imported
+# modules that decide no number: files, messages, signals, processes
+MACHINERY = tuple(
+    f"{PACKAGE}.{name}"
+    for name in (
+        "artifacts",
+        "closure",
+        "errors",
+        "fetch",
+        "finished",
+        "interruption",
+        "launch",
+        "locks",
+        "progress",
+        "provenance",
+        "training_log",
+        "training_state",
+    )
+)
 
 Root = str | Callable[..., Any]  # dotted name, or the function or class itself
 Definition = tuple[str, str]  # module and name
@@ -35,12 +67,59 @@ def digest(*roots: Root, without: Iterable[Root] = ()) -> str:
         without: definitions and modules that are not followed; forgetting one makes the closure wider.
     """
     found = definitions(*roots, without=without)
-    return artifacts.digest_of({f"{m}:{name}": _text(m, name) for m, name in found})
+    beside = {f"{m}:{f.name}": artifacts.digest_file(f) for m, name in found for f in _data(m, name)}
+    return artifacts.digest_of({f"{m}:{name}": _text(m, name) for m, name in found} | beside)
 
 
 def files(*roots: Root, without: Iterable[Root] = ()) -> list[Path]:
     """Source files that hold the code that the roots can run."""
     return sorted({_file(m) for m, _ in definitions(*roots, without=without)})
+
+
+class Digests:
+    """Digests of the code of verbs, kept in a file and computed anew when any source file has changed.
+
+    Args:
+        file: where they are kept.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def of(self, verb: str) -> str:
+        """Digest of the code that a verb, such as ``evaluate fid``, can run."""
+        if verb not in self._known["verbs"]:
+            self._known["verbs"][verb] = digest(function_of(verb), without=MACHINERY)
+            artifacts.write_json(self._file, self._known)
+        return self._known["verbs"][verb]
+
+    @cached_property
+    def _known(self) -> dict[str, Any]:
+        source = source_digest(*(path.stem for path in ROOT.iterdir() if not path.name.startswith("__")))
+        with suppress(UserError):  # none yet, or damaged
+            known = artifacts.read_json(self._file)
+            if known.get("source") == source:
+                return known
+        return {"source": source, "verbs": {}}
+
+
+def verb_of(command: str) -> str | None:
+    """Verb of a command line of bridgepipe; None of another one."""
+    found = re.match(rf"{PACKAGE}((?: [a-z][a-z-]*)+)(?= |$)", command)
+    return found[1].strip() if found else None
+
+
+def function_of(verb: str) -> str:
+    """Dotted name of the function behind a verb.
+
+    Raises:
+        ValueError: there is no such verb.
+    """
+    name = verb.split()[-1]
+    found = [f"{m}.{f}" for m in modules("cli") for f, told in _commands(m).items() if told == name]
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} functions for '{PACKAGE} {verb}': {found}")
+    return found[0]
 
 
 def source_digest(*names: str) -> str:
@@ -90,6 +169,7 @@ class _Module:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self._used: dict[str, list[Definition]] = {}
         self.defined: dict[str, list[ast.stmt]] = {WHOLE: []}
         self.imported: dict[str, str] = {}
         for statement in ast.parse(_file(name).read_text(encoding="utf8")).body:
@@ -104,16 +184,35 @@ class _Module:
             for name in _bound(statement) or [WHOLE]:
                 self.defined.setdefault(name, []).append(statement)
 
-    def used_by(self, name: str) -> Iterator[Definition]:
+    def used_by(self, name: str) -> list[Definition]:
         """Definitions of the package that one of this module names."""
+        if name not in self._used:
+            self._used[name] = list(self._found_in(name))
+        return self._used[name]
+
+    def _found_in(self, name: str) -> Iterator[Definition]:
         for statement in self.defined.get(name, []):
-            inner = _inner_imports(statement)
+            inner, local = _inner_imports(statement), _local(statement)
             for root, *attributes in _names(statement):
+                if root in local and root not in inner:
+                    continue
                 known = inner.get(root) or self.imported.get(root)
                 if known is None and root in self.defined and root != name:
                     known = f"{self.name}.{root}"
                 if known is not None:
                     yield from _resolve(".".join((known, *attributes)))
+
+
+@cache
+def _commands(module: str) -> dict[str, str]:
+    """Functions of a module that are verbs: name of the function -> name of the verb."""
+    found = {}
+    for name, statements in _parsed(module).defined.items():
+        for call in (c for s in statements for c in getattr(s, "decorator_list", ())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(".command"):
+                given = ast.literal_eval(call.args[0]) if call.args else name
+                found[name] = given.replace("_", "-")
+    return found
 
 
 @cache
@@ -162,6 +261,24 @@ def _inner_imports(statement: ast.stmt) -> dict[str, str]:
     return found
 
 
+def _local(statement: ast.stmt) -> set[str]:
+    """Names that are a function's own: its arguments, and what it assigns to."""
+    if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+        return set()
+    given = statement.args
+    arguments = (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg)
+    return {a.arg for a in arguments if a} | set(_assigned(statement))
+
+
+def _assigned(node: ast.AST) -> Iterator[str]:
+    """Names that are assigned to, but not in the functions and comprehensions inside."""
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        yield node.id
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, SCOPES):
+            yield from _assigned(child)
+
+
 def _for_types_only(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"
 
@@ -188,8 +305,16 @@ def _names(node: ast.AST) -> Iterator[list[str]]:
     if isinstance(inner, ast.Name):
         yield [inner.id, *attributes]
         return
-    for child in ast.iter_child_nodes(inner):
+    for child in ast.iter_child_nodes(_untyped(inner)):
         yield from _names(child)
+
+
+def _data(module: str, name: str) -> set[Path]:
+    """Files beside a module, other than modules, that one of its definitions names."""
+    nodes = (node for statement in _parsed(module).defined.get(name, []) for node in ast.walk(statement))
+    named = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    beside = {path.name: path for path in _file(module).parent.iterdir() if path.suffix not in ("", ".py")}
+    return {beside[value] for value in named & beside.keys()}
 
 
 @cache
@@ -200,11 +325,21 @@ def _text(module: str, name: str) -> str:
 def _plain(node: Any) -> Any:
     """A syntax tree as JSON, without docstrings, places, and fields that not every Python has."""
     if isinstance(node, ast.AST):
-        fields = {k: _plain(v) for k, v in ast.iter_fields(node) if k not in ("type_comment", "kind")}
+        told = ast.iter_fields(_untyped(node))
+        fields = {k: _plain(v) for k, v in told if k not in ("type_comment", "kind")}
         return [type(node).__name__, {k: v for k, v in fields.items() if v not in (None, [])}]
     if isinstance(node, list):
         return [_plain(n) for n in node if not _is_docstring(n)]
     return node if isinstance(node, str | None) else repr(node)
+
+
+def _untyped(node: ast.AST) -> ast.AST:
+    """A function or an argument without its types, which nothing runs."""
+    if isinstance(node, ast.arg):
+        return ast.arg(arg=node.arg)
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return type(node)(**{k: v for k, v in ast.iter_fields(node) if k != "returns"})
+    return node
 
 
 def _is_docstring(node: Any) -> bool:

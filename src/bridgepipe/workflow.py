@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from bridgepipe import artifacts, cluster, config, listing, locks
+from bridgepipe import artifacts, closure, cluster, config, listing, locks
 from bridgepipe.config import asked, yaml_reader
 from bridgepipe.config.errors import nearest
 from bridgepipe.duration import Durations
@@ -49,11 +49,16 @@ POINT_MODELS = {"ddib/points": "ddib/sample", "ddib/color": "ddib/cloud"}
 # what the run that is at work was planned with; its jobs read it in place of params.yaml
 PLANNED = ".snakemake/bridgepipe.params.json"
 SEEN = "results/config/seen"  # listings of single files that a person names or that were fetched
+CODE = "results/config/code"  # digests of the code of verbs
+DIGESTS = ".snakemake/bridgepipe.code.json"  # the same, and what they were computed from
 WRITING = ".snakemake/bridgepipe.writing.lock"  # held while the files of the stages are written
 AT_WORK = (
     "another run is at work here, so this one is planned with the parameters of that run;"
     " edits of params.yaml since then count when it is done"
 )
+# Verbs that no edit of code runs again: Snakemake would remove the weights, and training itself asks what an
+# edit means for its state; a download is what others published.
+KEEPS = (None, "stage train", "fetch")
 # table of a method -> the file that every experiment with a study has
 STUDIES = ("i2sb", "spd")
 
@@ -70,6 +75,7 @@ class Pipeline:
         self._resolved = resolved
         self.plans = plans
         self._listed: set[str] = set()  # by this process
+        self._digests = closure.Digests(Path(DIGESTS))
         self.datasets = resolved.params.datasets
         self.extractors = resolved.params.extractors
         self.runtime = resolved.params.runtime
@@ -192,10 +198,6 @@ class Pipeline:
                 os.utime(file, ns=(as_old, as_old))
             self._listed.add(path)
         return [str(file)] if file.exists() else []
-
-    def code(self, *files: str) -> list[str]:
-        """Source files whose edit makes a cheap result stale."""
-        return [f"src/bridgepipe/{file}" for file in files]
 
     def data(self, dataset: str, split: str) -> str:
         """Store of a split of images, or file of points."""
@@ -567,7 +569,7 @@ class Pipeline:
             workflow.register_resource("gpu", max(cluster.gpus_here(), self.gpus, 1))
 
     def notice_inputs(self, rules: Iterable[Any]) -> None:
-        """Make it a trigger which files a rule reads, and in which places.
+        """Make it a trigger which code a rule runs, which files it reads, and in which places.
 
         Snakemake's own trigger `input` compares sorted lists, so it misses two files that change places,
         and it would sample again when ``runtime.partitions`` changes.
@@ -575,6 +577,20 @@ class Pipeline:
         for rule in rules:
             if rule.output:
                 rule.set_params(reads=_reading(rule))
+                verb = closure.verb_of(rule.shellcmd or "")
+                if verb not in KEEPS and rule.input:
+                    rule.set_input(code=self._code(verb))
+
+    def _code(self, verb: str) -> Callable[[Any], str]:
+        """File with the digest of the code of a verb, brought up to date when a job asks for it."""
+        file = f"{CODE}/{verb.replace(' ', '-')}.json"
+
+        def code(wildcards: Any) -> str:
+            if self.plans:
+                artifacts.keep_json(file, {"verb": verb, "code": self._digests.of(verb)})
+            return file
+
+        return code
 
     def check_targets(self, targets: Iterable[str]) -> None:
         """Stop on a target that names an unknown experiment, with the nearest valid name."""

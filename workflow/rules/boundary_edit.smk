@@ -64,12 +64,6 @@ rule boundary_evaluate:
         judge=lambda w: P.judge(f"boundary/{w.experiment}"),
         weights=lambda w: P.extractor_weights(f"boundary/{w.experiment}"),
         extractor=lambda w: P.extractor(f"boundary/{w.experiment}"),
-        code=P.code(
-            "evaluation/edits.py",
-            "evaluation/accuracy.py",
-            "evaluation/fid.py",
-            "evaluation/protocol.py",
-        ),
     output:
         json="results/boundary/{experiment}/edit.json",
         csv="results/boundary/{experiment}/edit.csv",
@@ -95,7 +89,6 @@ rule boundary_figure_strip:
         edited="results/boundary/{experiment}/edited.lmdb",
         control="results/boundary/{experiment}/control.lmdb",
         plain="results/boundary/{experiment}/plain.lmdb",
-        code=P.code("figures_boundary.py", "canvas.py"),
     output:
         report(
             "results/boundary/{experiment}/figures/strip.png",
@@ -116,7 +109,6 @@ rule boundary_figure_flips:
     input:
         csv="results/boundary/{experiment}/edit.csv",
         metric="results/boundary/{experiment}/edit.json",
-        code=P.code("figures_boundary.py", "canvas.py"),
     output:
         report(
             "results/boundary/{experiment}/figures/flips.png",

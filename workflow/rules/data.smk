@@ -116,7 +116,6 @@ rule statistics:
         store="data/prepared/{dataset}/{split}.lmdb",
         config="data/checkpoints/{extractor}.json",
         weights=lambda w: P.extractor_file(w.extractor),
-        code=P.code("evaluation/fid.py", "evaluation/features.py"),
     output:
         "data/stats/{dataset}/{split}-{extractor}.safetensors",
     log:

@@ -61,7 +61,7 @@ rule translate_back:
 
 use rule gather as gather_translations with:
     input:
-        lambda w: P.partitions(f"ddib/classes/{w.experiment}", w.kind),
+        parts=lambda w: P.partitions(f"ddib/classes/{w.experiment}", w.kind),
     output:
         "results/ddib/classes/{experiment}/{kind}.lmdb",
     log:

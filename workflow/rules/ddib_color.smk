@@ -31,7 +31,6 @@ rule evaluate_color:
         transferred="results/ddib/color/{experiment}/transferred.safetensors",
         source=lambda w: P.end_data(f"ddib/color/{w.experiment}", "source", "test"),
         target=lambda w: P.end_data(f"ddib/color/{w.experiment}", "target", "test"),
-        code=P.code("evaluation/transport.py", "figures_points.py", "canvas.py"),
     output:
         metrics="results/ddib/color/{experiment}/transfer.json",
         figure=report(

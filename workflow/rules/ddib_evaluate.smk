@@ -10,12 +10,6 @@ rule translation_fid:
         real=lambda w: P.real_store(f"ddib/classes/{w.experiment}"),
         weights=lambda w: P.extractor_weights(f"ddib/classes/{w.experiment}"),
         extractor=lambda w: P.extractor(f"ddib/classes/{w.experiment}"),
-        code=P.code(
-            "evaluation/fid.py",
-            "evaluation/real.py",
-            "evaluation/features.py",
-            "evaluation/protocol.py",
-        ),
     output:
         "results/ddib/classes/{experiment}/fid.json",
     log:
@@ -42,7 +36,6 @@ rule target_accuracy:
         unpack(lambda w: P.classifier(f"ddib/classes/{w.experiment}")),
         config="results/ddib/classes/{experiment}/config/evaluate.json",
         translated="results/ddib/classes/{experiment}/translated.lmdb",
-        code=P.code("evaluation/accuracy.py", "evaluation/features.py"),
     output:
         "results/ddib/classes/{experiment}/accuracy.json",
     log:
@@ -66,7 +59,6 @@ rule kept:
         source=lambda w: P.translated_store(f"ddib/classes/{w.experiment}"),
         weights=lambda w: P.extractor_weights(f"ddib/classes/{w.experiment}"),
         extractor=lambda w: P.extractor(f"ddib/classes/{w.experiment}"),
-        code=P.code("evaluation/translation.py", "evaluation/restoration.py"),
     output:
         "results/ddib/classes/{experiment}/kept.json",
     log:
@@ -90,7 +82,7 @@ rule kept:
 
 rule cycle_of_images:
     input:
-        "results/ddib/classes/{experiment}/back.lmdb",
+        back="results/ddib/classes/{experiment}/back.lmdb",
     output:
         "results/ddib/classes/{experiment}/cycle.json",
     log:
@@ -101,7 +93,7 @@ rule cycle_of_images:
     message:
         "Cycle error of {wildcards.experiment}"
     shell:
-        "bridgepipe stage evaluate cycle-of-images --back {input} --output {output} > {log} 2>&1"
+        "bridgepipe stage evaluate cycle-of-images --back {input.back} --output {output} > {log} 2>&1"
 
 
 rule figure_translations:
@@ -110,7 +102,6 @@ rule figure_translations:
         latents="results/ddib/classes/{experiment}/latents.lmdb",
         translated="results/ddib/classes/{experiment}/translated.lmdb",
         back="results/ddib/classes/{experiment}/back.lmdb",
-        code=P.code("figures.py", "canvas.py"),
     output:
         report(
             "results/ddib/classes/{experiment}/figures/grid.png",

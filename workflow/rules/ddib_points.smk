@@ -56,12 +56,6 @@ rule evaluate_samples:
     input:
         samples="results/ddib/sample/{experiment}/samples.safetensors",
         truth=lambda w: P.test_points(f"ddib/sample/{w.experiment}"),
-        code=P.code(
-            "evaluation/transport.py",
-            "datasets/points.py",
-            "figures_points.py",
-            "canvas.py",
-        ),
     output:
         metrics="results/ddib/sample/{experiment}/metrics.json",
         figure=report(
@@ -131,12 +125,6 @@ rule evaluate_translation:
         config="results/ddib/points/{experiment}/config/evaluate.json",
         translated="results/ddib/points/{experiment}/translated.safetensors",
         truth=lambda w: P.end_data(f"ddib/points/{w.experiment}", "target", "test"),
-        code=P.code(
-            "evaluation/transport.py",
-            "datasets/points.py",
-            "figures_points.py",
-            "canvas.py",
-        ),
     output:
         metrics="results/ddib/points/{experiment}/transport.json",
         figure=report(

@@ -9,7 +9,6 @@ ruleorder: table_of_colors > table
 rule table_of_samples:
     input:
         metrics=P.point_results("ddib/sample", "metrics.json"),
-        code=P.code("evaluation/point_tables.py", "evaluation/protocol.py", "tables.py"),
     output:
         csv="results/ddib/sample/table.csv",
         md=report(
@@ -28,7 +27,6 @@ rule table_of_samples:
 use rule table_of_samples as table_of_points with:
     input:
         metrics=P.point_results("ddib/points", "transport.json"),
-        code=P.code("evaluation/point_tables.py", "evaluation/protocol.py", "tables.py"),
     output:
         csv="results/ddib/points/table.csv",
         md=report(
@@ -45,7 +43,6 @@ use rule table_of_samples as table_of_points with:
 use rule table_of_samples as table_of_colors with:
     input:
         metrics=P.point_results("ddib/color", "transfer.json"),
-        code=P.code("evaluation/point_tables.py", "evaluation/protocol.py", "tables.py"),
     output:
         csv="results/ddib/color/table.csv",
         md=report(
@@ -62,13 +59,6 @@ use rule table_of_samples as table_of_colors with:
 rule table_of_cycles:
     input:
         metrics=P.point_results("ddib/points", "cycle.json"),
-        code=P.code(
-            "evaluation/point_tables.py",
-            "evaluation/comparable.py",
-            "evaluation/protocol.py",
-            "tables.py",
-            "published.yaml",
-        ),
     output:
         csv="results/ddib/points/cycle.csv",
         md=report(

@@ -15,12 +15,6 @@ rule fid:
         extractor=lambda w: P.extractor_config(
             P.experiment(f"i2sb/{w.experiment}").evaluate.extractor
         ),
-        code=P.code(
-            "evaluation/fid.py",
-            "evaluation/real.py",
-            "evaluation/features.py",
-            "evaluation/protocol.py",
-        ),
     output:
         "results/i2sb/{experiment}/fid.json",
     log:
@@ -49,11 +43,6 @@ rule accuracy:
         restored="results/i2sb/{experiment}/restored.lmdb",
         corrupted="results/i2sb/{experiment}/corrupted.lmdb",
         store=lambda w: P.store(f"i2sb/{w.experiment}"),
-        code=P.code(
-            "evaluation/accuracy.py",
-            "evaluation/features.py",
-            "evaluation/protocol.py",
-        ),
     output:
         "results/i2sb/{experiment}/accuracy.json",
     log:
@@ -76,7 +65,6 @@ rule restoration:
         restored="results/i2sb/{experiment}/restored.lmdb",
         corrupted="results/i2sb/{experiment}/corrupted.lmdb",
         store=lambda w: P.store(f"i2sb/{w.experiment}"),
-        code=P.code("evaluation/restoration.py", "evaluation/protocol.py"),
     output:
         "results/i2sb/{experiment}/restoration.json",
     log:

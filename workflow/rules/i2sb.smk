@@ -34,7 +34,7 @@ rule sample:
 
 rule gather:
     input:
-        lambda w: P.partitions(f"i2sb/{w.experiment}", w.kind),
+        parts=lambda w: P.partitions(f"i2sb/{w.experiment}", w.kind),
     output:
         "results/i2sb/{experiment}/{kind}.lmdb",
     log:
@@ -47,7 +47,7 @@ rule gather:
     message:
         "Joining the {wildcards.kind} images of {wildcards.experiment}"
     shell:
-        "bridgepipe stage gather {input} --output {output} > {log} 2>&1"
+        "bridgepipe stage gather {input.parts} --output {output} > {log} 2>&1"
 
 
 rule study:

@@ -6,7 +6,6 @@ rule figure_grid:
         restored="results/i2sb/{experiment}/restored.lmdb",
         corrupted="results/i2sb/{experiment}/corrupted.lmdb",
         store=lambda w: P.store(f"i2sb/{w.experiment}"),
-        code=P.code("figures.py", "canvas.py"),
     output:
         report(
             "results/i2sb/{experiment}/figures/grid.png",
@@ -30,7 +29,6 @@ rule figure_path:
         store=lambda w: P.store(f"i2sb/{w.experiment}"),
         sources=lambda w: P.sources(f"i2sb/{w.experiment}"),
         masks=lambda w: P.mask_files(f"i2sb/{w.experiment}"),
-        code=P.code("figures.py", "canvas.py"),
     output:
         report(
             "results/i2sb/{experiment}/figures/path.png",
@@ -55,7 +53,6 @@ rule figure_path:
 rule figure_loss:
     input:
         csv="results/{name}/train.csv",
-        code=P.code("figures.py", "canvas.py"),
     output:
         report(
             "results/{name}/figures/loss.png",
@@ -75,13 +72,6 @@ rule figure_loss:
 rule table:
     input:
         metrics=lambda w: P.metric_files(*P.experiments(w.method)),
-        code=P.code(
-            "evaluation/summary.py",
-            "evaluation/comparable.py",
-            "evaluation/protocol.py",
-            "tables.py",
-            "published.yaml",
-        ),
     output:
         csv="results/{method}/table.csv",
         md=report(
@@ -103,13 +93,6 @@ rule table:
 use rule table as table_of_experiment with:
     input:
         metrics=lambda w: P.metric_files(f"{w.method}/{w.experiment}"),
-        code=P.code(
-            "evaluation/summary.py",
-            "evaluation/comparable.py",
-            "evaluation/protocol.py",
-            "tables.py",
-            "published.yaml",
-        ),
     output:
         csv="results/{method}/{experiment}/table.csv",
         md="results/{method}/{experiment}/table.md",
@@ -122,7 +105,6 @@ use rule table as table_of_experiment with:
 rule figure_nfe:
     input:
         parts=lambda w: P.studies(w.method),
-        code=P.code("figures.py", "canvas.py", "tables.py"),
     output:
         csv="results/{method}/nfe.csv",
         md=report(

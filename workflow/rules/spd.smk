@@ -46,7 +46,7 @@ rule generate:
 
 use rule gather as gather_samples with:
     input:
-        lambda w: P.partitions(f"spd/{w.experiment}", "samples"),
+        parts=lambda w: P.partitions(f"spd/{w.experiment}", "samples"),
     output:
         "results/spd/{experiment}/samples.lmdb",
     log:
@@ -57,7 +57,7 @@ use rule gather as gather_samples with:
 
 rule export:
     input:
-        "results/spd/{experiment}/samples.lmdb",
+        images="results/spd/{experiment}/samples.lmdb",
     output:
         "results/spd/{experiment}/samples.npz",
     log:
@@ -68,7 +68,7 @@ rule export:
     message:
         "Samples of {wildcards.experiment} in ADM's layout"
     shell:
-        "bridgepipe export {input} --output {output} > {log} 2>&1"
+        "bridgepipe export {input.images} --output {output} > {log} 2>&1"
 
 
 use rule fid as fid_of_samples with:
@@ -79,12 +79,6 @@ use rule fid as fid_of_samples with:
         real=lambda w: P.real_store(f"spd/{w.experiment}"),
         weights=lambda w: P.extractor_weights(f"spd/{w.experiment}"),
         extractor=lambda w: P.extractor(f"spd/{w.experiment}"),
-        code=P.code(
-            "evaluation/fid.py",
-            "evaluation/real.py",
-            "evaluation/features.py",
-            "evaluation/protocol.py",
-        ),
     output:
         "results/spd/{experiment}/fid.json",
     log:
@@ -132,7 +126,6 @@ rule study_samples:
 rule figure_samples:
     input:
         images="results/spd/{experiment}/samples.lmdb",
-        code=P.code("figures.py", "canvas.py"),
     output:
         report(
             "results/spd/{experiment}/figures/grid.png",

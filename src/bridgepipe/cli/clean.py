@@ -81,7 +81,8 @@ class _Makeable:
         """Files that are written beside what rules make: whatever was made with them and stays needs them."""
         stages = set(map(Path, (*self.resolved.stage_files(), *self.resolved.asked_files())))
         beside = (listing.SUMMARY, asked.COUNTS)
-        return stages | {path.with_name(name) for path in stages for name in beside}
+        code = set(Path(workflow.CODE).glob("*.json"))
+        return stages | code | {path.with_name(name) for path in stages for name in beside}
 
     @cached_property
     def _named(self) -> set[Path]:

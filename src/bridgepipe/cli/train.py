@@ -32,19 +32,6 @@ START = ("published", "init", "new_channels")
 # settings that no step depends on: how long a training is and what its log tells, and names of files and
 # data, which count by their content
 UNRELATED = {"train": ("steps", "log_every", "init", "published"), "": ("dataset", "mask_file")}
-# modules that training calls and that decide no number: files, messages, signals, processes
-MACHINERY = tuple(
-    f"bridgepipe.{name}"
-    for name in (
-        "artifacts",
-        "errors",
-        "interruption",
-        "launch",
-        "provenance",
-        "training_log",
-        "training_state",
-    )
-)
 
 
 @groups.stage.verb()
@@ -90,7 +77,7 @@ def identity_of(settings: dict[str, Any], data: Any, task: Task) -> dict[str, An
 
     how = {k: v for k, v in settings["train"].items() if k not in UNRELATED["train"]}
     config = {k: v for k, v in settings.items() if k not in UNRELATED[""]} | {"train": how}
-    without = (*MACHINERY, *task.unused)
+    without = (*closure.MACHINERY, *task.unused)
     code = closure.digest(training.train, type(data), *task.code, without=without)
     return {"config": config, "data": data.digest, "code": code, **task.card}
 

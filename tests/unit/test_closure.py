@@ -39,6 +39,10 @@ MODULES = {
 
         CONSTANT = 1
         OTHER = 2
+
+        def named(OTHER: Unused) -> Part:
+            sample = OTHER
+            return sample, [CONSTANT for CONSTANT in sample], open("numbers.yaml")
         """,
     "maths/__init__": "from bridgepipe.maths.curves import straight",
     "maths/curves": """
@@ -62,6 +66,19 @@ MODULES = {
 }
 
 
+VERBS = """
+from bridgepipe.maths.curves import straight
+
+@metric_app.command("fid")
+def fid_metric(x):
+    return straight(x)
+
+@app.command()
+def train_classifier(x):
+    return x
+"""
+
+
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name, text in MODULES.items():
@@ -77,6 +94,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def forget() -> None:
     closure._parsed.cache_clear()
     closure._text.cache_clear()
+    closure._commands.cache_clear()
 
 
 def names(root: str) -> set[str]:
@@ -105,6 +123,48 @@ def test_files_and_what_is_left_out(tree: Path) -> None:
     assert [f.name for f in found] == ["loop.py", "curves.py"]
 
 
+def test_names_that_are_a_functions_own_reach_nothing(tree: Path) -> None:
+    assert names("bridgepipe.loop.named") == {"loop.named", "loop.CONSTANT"}
+
+
+def test_a_file_beside_a_module_counts_by_its_content(tree: Path) -> None:
+    (tree / "numbers.yaml").write_text("1")
+    before = closure.digest("bridgepipe.loop.named")
+    assert closure.digest("bridgepipe.loop.named") == before
+    (tree / "numbers.yaml").write_text("2")
+    assert closure.digest("bridgepipe.loop.named") != before
+
+
+def test_digests_of_verbs_are_kept_until_the_source_changes(tree: Path, tmp_path: Path) -> None:
+    (tree / "cli").mkdir()
+    (tree / "cli" / "verbs.py").write_text(VERBS)
+    forget()
+    assert closure.function_of("evaluate fid") == "bridgepipe.cli.verbs.fid_metric"
+    before = closure.Digests(tmp_path / "code.json").of("evaluate fid")
+    assert before == closure.digest("bridgepipe.cli.verbs.fid_metric")
+    kept = closure.artifacts.read_json(tmp_path / "code.json")
+    assert kept["verbs"] == {"evaluate fid": before}
+    (tree / "maths/curves.py").write_text("def bend(x): return x + 1\ndef straight(x): return 2 * x\n")
+    forget()
+    assert closure.Digests(tmp_path / "code.json").of("evaluate fid") != before
+    with pytest.raises(ValueError, match="0 functions for 'bridgepipe evaluate nothing'"):
+        closure.function_of("evaluate nothing")
+
+
+@pytest.mark.parametrize(
+    ("command", "verb"),
+    [
+        ("bridgepipe evaluate fid --config x", "evaluate fid"),
+        ("bridgepipe gather {input.parts} --output x", "gather"),
+        ("bridgepipe clean", "clean"),
+        ("bridgepipes clean", None),
+        ("", None),
+    ],
+)
+def test_the_verb_of_a_command(command: str, verb: str | None) -> None:
+    assert closure.verb_of(command) == verb
+
+
 def test_a_name_outside_of_the_package_is_no_root(tree: Path) -> None:
     with pytest.raises(ValueError, match="not in bridgepipe"):
         closure.digest("torch.nn")
@@ -120,6 +180,7 @@ EDITS = {
     "a type": ("unused", "pass", "x = 1", False),
     "constant": ("loop", "CONSTANT = 1", "CONSTANT = 2", True),
     "constant of another type": ("loop", "CONSTANT = 1", "CONSTANT = 1.0", True),
+    "type of an argument": ("loop", "x: Unused", "x: object", False),
     "function": ("maths/curves", "x + 1", "x + 2", True),
     "import of another function": ("loop", "import bend as turn", "import straight as turn", True),
     "what runs at import": ("lazy", "os.environ.get('x')", "os.environ.get('y')", True),
@@ -151,6 +212,21 @@ def test_a_training_takes_in_its_loop_its_network_and_its_noise_and_no_sampler()
     found = {m.removeprefix("bridgepipe.") for m, _ in closure.definitions(*roots)}
     assert {"training", "rng", "networks.adm", "processes.bridge", "running"} <= found
     assert not {m for m in found if m.startswith(("samplers", "evaluation", "networks.ddpm"))}
+
+
+def test_a_sampler_is_code_of_what_samples_and_the_published_numbers_are_of_tables() -> None:
+    def reached(verb: str) -> set[str]:
+        function = closure.function_of(verb)
+        return {m.removeprefix("bridgepipe.") for m, _ in closure.definitions(function)}
+
+    assert "samplers.bridge_loops" in reached("sample") & reached("study") & reached("figure path")
+    assert not {
+        m for m in reached("train-classifier") if m.startswith(("samplers", "methods", "corruptions"))
+    }
+    assert [f.name for f in closure._data("bridgepipe.published_numbers", "load_published")] == [
+        "published.yaml"
+    ]
+    assert "published_numbers" in reached("table")
 
 
 def test_every_module_can_be_read() -> None:

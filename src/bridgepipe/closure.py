@@ -41,6 +41,7 @@ MACHINERY = tuple(
     f"{PACKAGE}.{name}"
     for name in (
         "artifacts",
+        "cli.groups",
         "closure",
         "errors",
         "fetch",
@@ -209,7 +210,7 @@ def _commands(module: str) -> dict[str, str]:
     found = {}
     for name, statements in _parsed(module).defined.items():
         for call in (c for s in statements for c in getattr(s, "decorator_list", ())):
-            if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(".command"):
+            if isinstance(call, ast.Call) and ast.unparse(call.func).endswith((".command", ".verb")):
                 given = ast.literal_eval(call.args[0]) if call.args else name
                 found[name] = given.replace("_", "-")
     return found

@@ -41,6 +41,7 @@ LAYERS = {
         "duration",
         "config",
         "artifacts",
+        "closure",
         "cluster",
         "listing",
         "locks",

@@ -16,6 +16,7 @@ from bridgepipe.errors import UserError
 from bridgepipe.evaluation import features, summary
 from bridgepipe.evaluation.accuracy import Share
 from bridgepipe.evaluation.protocol import TRUNCATION, errors
+from bridgepipe.names import QUANTISATION
 from bridgepipe.published_numbers import load_published
 
 VAL = {"source": "imagenet", "size": [256, 256], "crop": "torchvision", "split": "val"}
@@ -94,6 +95,17 @@ def test_one_entry_that_differs(tmp_path: Path, place: tuple[str, ...], value: A
     found = same(tmp_path, metric)
     assert found.startswith(said)
     assert ";" not in found  # nothing else
+
+
+def test_how_pixels_were_stored_stands_beside_the_values(tmp_path: Path) -> None:
+    for variant, word in (("published", "truncated"), ("exact", "rounded")):
+        metric = as_published()
+        metric["protocol"]["quantisation"] = QUANTISATION[variant]
+        file = tmp_path / "results/i2sb/jpeg-5/fid.json"
+        artifacts.write_json(file, metric)
+        table = summary.collect([file])
+        assert table.loc[0, "8 bits"] == word
+        assert any("54 dB" in note for note in summary.notes_of(table))
 
 
 def test_a_doctored_file(tmp_path: Path) -> None:

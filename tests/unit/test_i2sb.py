@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -193,6 +194,15 @@ def test_a_photograph_is_restored_as_it_is() -> None:
     assert np.array_equal(found, restorer.restore_photo(photo, Sampling(nfe=2)))
 
 
+@pytest.mark.parametrize("variant", ["published", "exact"])
+def test_a_photograph_that_needs_nothing_comes_back_as_it_was(variant: Any) -> None:
+    """A network that predicts no change: every level is stored as it was, in either variant."""
+    problem = Problem(SIZE, "jpeg-5", ot_ode=True, variant=variant)
+    restorer = Restorer(i2sb.network(SIZE, False, seed=0, **ARGUMENTS), problem, "digest", device="cpu")
+    photo = np.arange(32 * 32 * 3).reshape(32, 32, 3).astype(np.uint8)
+    assert np.array_equal(restorer.restore_photo(photo, Sampling(nfe=1)), photo)
+
+
 @pytest.mark.parametrize("add_x1_noise", [False, True])
 def test_the_noise_of_a_photograph_is_its_own(add_x1_noise: bool) -> None:
     problem = Problem(SIZE, "jpeg-5", add_x1_noise=add_x1_noise)
@@ -221,13 +231,21 @@ def test_pixels_come_back_as_they_were() -> None:
     assert (levels != truncated).sum() == 63
 
 
+@pytest.mark.parametrize("variant", ["published", "exact"])
+@pytest.mark.parametrize("ot_ode", [False, True])
 @pytest.mark.parametrize("sampler", ["ancestral", "implicit"])
-def test_stored_known_pixels_are_those_of_the_original(sampler: str) -> None:
-    found = restored(Problem(SIZE, "inpaint-center", variant="exact"), range(4), sampler=sampler)
+def test_stored_known_pixels_are_those_of_the_original(sampler: str, ot_ode: bool, variant: Any) -> None:
+    """Always under ``exact``. Published ones lose a level at most, or keep noise of the last ancestral step."""
+    problem = Problem(SIZE, "inpaint-center", ot_ode=ot_ode, variant=variant)
+    found = restored(problem, range(4), sampler=sampler, eta=0.0 if sampler == "implicit" else 1.0)
     originals = Photos()._pixels[:4]
     hole = np.zeros(SIZE, bool)
     hole[SIZE[0] // 4 : 3 * SIZE[0] // 4, SIZE[1] // 4 : 3 * SIZE[1] // 4] = True
-    assert np.array_equal(found[:, ~hole], originals[:, ~hole])
+    lost = originals[:, ~hole].astype(int) - found[:, ~hole]
+    if (sampler, ot_ode, variant) == ("ancestral", False, "published"):
+        assert 1 < np.abs(lost).max() < 10
+    else:
+        assert set(np.unique(lost)) == ({0} if variant == "exact" else {0, 1})
     assert (found[:, hole] != originals[:, hole]).mean() > 0.9
 
 

@@ -286,6 +286,7 @@ def search(
         # how a boundary is fitted is what the numbers compare
         settings={k: v for k, v in settings.items() if k not in ("C", "C_z", *how)},
         inputs={"data": test.card["made_by"]["data"]},
+        quantisation="none",
         items=artifacts.digest_of(test.array("item").tolist()),
         cut=cut,
     )

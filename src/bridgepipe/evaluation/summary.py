@@ -11,6 +11,7 @@ import pandas as pd
 
 from bridgepipe import artifacts, tables
 from bridgepipe.evaluation import comparable, protocol, real
+from bridgepipe.names import QUANTISATION
 from bridgepipe.published_numbers import Published, load_published
 
 # column -> (metric file, value, scale)
@@ -54,6 +55,8 @@ COLUMNS = {
 PUBLISHED = {"fid": "FID pub.", "accuracy": "acc. pub. %"}
 # a FID to a reference that holds the originals is smaller, so it has columns of its own
 HELD = ", originals in reference"
+BITS = "8 bits"
+WORDS = {QUANTISATION["published"]: "truncated", QUANTISATION["exact"]: "rounded"}
 # how a table is read -> the column that it is about
 NOTES = {
     "group": "Numbers of one column may be compared between rows of one group. Rows of different groups were"
@@ -65,6 +68,9 @@ NOTES = {
     "reference": "The reference says which real images a FID is to, and how many of the originals are in it:"
     " with them in it a FID is smaller, and stands in columns of its own.",
     "FID 95 %": "95 %: interval for another draw of as many images, the reference taken as it is.",
+    BITS: "8 bits: rounding changes no pixel; truncation, as published, lowers 63 of the 256 levels by one,"
+    " so that a perfect restoration of all levels has 54 dB.",
+    "PSNR": "A PSNR is of the 8-bit images; two equal ones, whose PSNR is infinite, count as 100 dB.",
     "same protocol": "A published number (pub.) may stand beside ours only where same protocol says yes.",
 }
 
@@ -108,10 +114,17 @@ def _row(group: str, method: str, experiment: str, metrics: dict[str, Any]) -> d
         "n": fid["protocol"]["n"],
         **_reference(metrics),
         **({"NFE": how["sample"]["nfe"]} if "sample" in how else {}),
+        **_stored(metrics),
         **values,
         **_published(method, experiment, how, metrics),
         "protocol": fid["protocol_hash"][:8],
     }
+
+
+def _stored(metrics: dict[str, Any]) -> dict[str, str]:
+    """How the pixels that were measured became whole numbers."""
+    told = [metric["protocol"].get("quantisation") for metric in metrics.values()]
+    return next(({BITS: word} for how, word in WORDS.items() if how in told), {})
 
 
 def _interval(column: str, known: dict[str, Any], value: str, scale: float) -> dict[str, str]:

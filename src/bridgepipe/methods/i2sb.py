@@ -213,7 +213,7 @@ class Restorer:
             x0 = images.batch(piece).to(device)
             source = None if sources is None else sources.batch(piece).to(device)
             ends = self.problem.ends(x0, ItemNoise(how.seed, "corruption", piece, device), piece, source)
-            return self._walk(ends, piece, how)
+            return _as_pixels(self._walk(ends, piece, how), ends, self.problem.variant)
 
         return running.in_batches(run, items, self._batch_size, "restoring")
 
@@ -221,6 +221,7 @@ class Restorer:
         """Restore one uint8 image [H,W,C] of any size that is already corrupted.
 
         Its noise belongs to what it shows: the same pixels and seed give the same image, others other noise.
+        Its pixels are rounded: only published numbers need truncated ones.
         """
         height, width = pixels.shape[:2]
         # the network halves the size several times: edges are repeated up to the next size that allows it
@@ -232,22 +233,21 @@ class Restorer:
         start = x1
         if self.problem.add_x1_noise:
             start = x1 + ItemNoise(how.seed, "corruption", [item], x1.device).normal(x1.shape[1:])
-        return self._walk(Ends(start, x1, None, cond), [item], how).image[0][:height, :width]
+        path = self._walk(Ends(start, x1, None, cond), [item], how)
+        return to_uint8(path.x0)[0, :height, :width]
 
     @torch.no_grad()
-    def _walk(self, ends: Ends, items: Sequence[int], how: Sampling) -> Restored:
+    def _walk(self, ends: Ends, items: Sequence[int], how: Sampling) -> samplers.Path:
         steps = samplers.bridge_steps(self.problem.process, how.nfe, how.spacing)
         noise = ItemNoise(repeat_seed(how.seed, self._repeat), "sampling", items, ends.x1.device)
         denoiser = BridgeDenoiser(self._denoise, self.problem.process, how.clip, ends.cond)
         with self._accelerator.autocast():
             if how.sampler == "implicit":
-                path = samplers.implicit_bridge(
+                return samplers.implicit_bridge(
                     denoiser, ends.x1, steps, noise, eta=how.eta, order=how.order, mask=ends.mask
                 )
-            else:
-                variant = self.problem.variant
-                path = samplers.bridge(denoiser, ends.x1, steps, noise, mask=ends.mask, variant=variant)
-        return _as_pixels(path, ends, self.problem.variant)
+            variant = self.problem.variant
+            return samplers.bridge(denoiser, ends.x1, steps, noise, mask=ends.mask, variant=variant)
 
     def _denoise(self, x: Tensor, t: Tensor) -> Tensor:
         return finite(self._network(x, t), "the output of the network", t)

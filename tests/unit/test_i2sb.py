@@ -235,7 +235,7 @@ def test_pixels_come_back_as_they_were() -> None:
 @pytest.mark.parametrize("ot_ode", [False, True])
 @pytest.mark.parametrize("sampler", ["ancestral", "implicit"])
 def test_stored_known_pixels_are_those_of_the_original(sampler: str, ot_ode: bool, variant: Any) -> None:
-    """Always under ``exact``. Published ones lose a level at most, or keep noise of the last ancestral step."""
+    """Under ``exact``; published ones lose a level at most, or keep noise of the last ancestral step."""
     problem = Problem(SIZE, "inpaint-center", ot_ode=ot_ode, variant=variant)
     found = restored(problem, range(4), sampler=sampler, eta=0.0 if sampler == "implicit" else 1.0)
     originals = Photos()._pixels[:4]

@@ -37,7 +37,7 @@ def main(steps: int, folder: Path) -> np.ndarray:
     network.load_state_dict(weights)
     restorer = i2sb.Restorer(network, problem, digest="example")
     test = ImageStore(folder / "test.lmdb").of_images()
-    restored = next(restorer.restore(test, range(8), i2sb.Sampling(nfe=10)))
+    restored = restorer.restore(test, range(8), i2sb.Sampling(nfe=10))
     rows = ([test[i] for i in range(8)], restored.corrupted, restored.image)
     return np.vstack([np.hstack(list(row)) for row in rows])
 

@@ -91,7 +91,7 @@ def claim_gpus(count: int) -> None:
         lock.close()
 
 
-def here() -> int:
+def local_world_size() -> int:
     """How many processes of this command share this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 

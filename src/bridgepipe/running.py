@@ -7,7 +7,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass, replace
 from datetime import timedelta
@@ -54,9 +54,9 @@ def accelerator(device: str = "auto", precision: Precision | None = None) -> Acc
     wanted = int(os.environ.get("WORLD_SIZE", 1))
     # without a GPU accelerate would take each process for the only one, unless it is told to use the CPU
     cpu = device == "cpu" or (wanted > 1 and not torch.cuda.is_available())
-    if not cpu and launch.here() > max(1, torch.cuda.device_count()):
+    if not cpu and launch.local_world_size() > max(1, torch.cuda.device_count()):
         raise UserError(
-            f"{launch.here()} processes for {torch.cuda.device_count()} GPUs",
+            f"{launch.local_world_size()} processes for {torch.cuda.device_count()} GPUs",
             "runtime.processes",
             "start one per GPU",
         )
@@ -85,17 +85,17 @@ def accelerator(device: str = "auto", precision: Precision | None = None) -> Acc
 def _serve_the_others() -> None:
     """In the first process of a command: the store in which all meet, on the socket that `launch` opened."""
     if listener := os.environ.pop(launch.LISTENER, None):
-        place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         _stores.append(
             distributed.TCPStore(
-                *place, is_master=True, wait_for_workers=False, master_listen_fd=int(listener)
+                *address, is_master=True, wait_for_workers=False, master_listen_fd=int(listener)
             )
         )
 
 
 @contextmanager
-def exactly() -> Iterator[None]:
-    """Convolutions of a GPU in full fp32, whatever the precision of this process: for what measures."""
+def full_precision() -> Iterator[None]:
+    """Disable TF32 in the block, whatever the precision of this process: for all metrics."""
     before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
     try:
         yield
@@ -124,6 +124,42 @@ def _leave() -> None:
     # threads of the group that are still there when Python ends would abort the process
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
+
+
+class Inference:
+    """A trained network at work on a device.
+
+    Args:
+        network: is put into evaluation mode, without gradients.
+        device, precision, batch_size, channels_last, compile: as of `config.Runtime`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        device: str = "auto",
+        precision: Precision = "fp32",
+        batch_size: int = 64,
+        channels_last: Layout = "auto",
+        compile: bool = False,
+    ) -> None:
+        self.network, self.batch_size = network.eval().requires_grad_(False), batch_size
+        self._accelerator = accelerator(device, precision)
+        prepare(self.network, self.device, channels_last, compile)
+
+    @property
+    def device(self) -> torch.device:
+        return self._accelerator.device
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The precision of the network; a block around several calls casts its weights once."""
+        return self._accelerator.autocast()
+
+    def call(self, x: Tensor, t: Tensor, *labels: Tensor) -> Tensor:
+        """Output of the network, in the dtype of x and found finite."""
+        with self.autocast():
+            output = self.network(x, t, *labels)
+        return finite(output, "the output of the network", t).to(x.dtype)
 
 
 def unit(batch_size: int) -> int:
@@ -209,8 +245,8 @@ def count(batch: Any) -> int:
 # several processes
 
 
-def place() -> tuple[int, int]:
-    """Number of this process and number of processes: (0, 1) when it works alone."""
+def rank_and_world_size() -> tuple[int, int]:
+    """The rank of this process and the world size: (0, 1) when it works alone."""
     if not distributed.is_available() or not distributed.is_initialized():
         return 0, 1
     return distributed.get_rank(), distributed.get_world_size()
@@ -218,7 +254,7 @@ def place() -> tuple[int, int]:
 
 def is_main() -> bool:
     """Whether this process writes results."""
-    return place()[0] == 0
+    return rank_and_world_size()[0] == 0
 
 
 class Keeps(Protocol):
@@ -252,30 +288,28 @@ def keeper() -> Keeps | None:
 
 
 def shared(
-    work: Callable[[Sequence[int]], Iterable[T]], items: Sequence[int], batch_size: int, label: str
+    run: Callable[[Sequence[Any]], T], items: Sequence[Any], batch_size: int, label: str, pad: bool = True
 ) -> Iterator[T]:
-    """Results of ``work`` in the order of the items, done by all processes and handed to the main one.
+    """`in_batches` by all processes, in the order of the items, handed to the main process.
 
     The processes take whole batches in turn, so a result comes out of the same batch however many there are.
     In a block of `keeping`, the batches of an earlier call come first and are not done again.
 
     Args:
-        work: results of consecutive items, in batches of ``batch_size``; results are arrays or tensors with
-            a row per item, or tuples of them, and on the CPU.
+        run: makes arrays or tensors on the CPU with a row per item, or tuples of them.
         items: what there is to do; the same in every process.
-        batch_size: items per call of the network.
-        label: of the work, for messages.
+        batch_size, label, pad: as of `in_batches`.
 
     Yields:
-        All results on the main process, none on the others (see `helps`).
+        All results on the main process, none on the others (see `exhaust`).
     """
     finished = keeper()
     name = label if finished is None else finished.begin(label)
-    done = 0 if finished is None else gather(finished.rows(name))[0]
+    done = 0 if finished is None else all_gather(finished.rows(name))[0]
     with Progress(len(items), done, label, shown=is_main() and len(items) > 0) as progress:
         if finished is not None:
             yield from finished.batches(name)
-        for batch in _in_turn(work, items[done:], whole(batch_size)):
+        for batch in _in_turn(run, items[done:], batch_size, label, pad):
             if finished is not None:
                 finished.add(name, batch)
             progress.after(count(batch))
@@ -283,47 +317,45 @@ def shared(
 
 
 def _in_turn(
-    work: Callable[[Sequence[int]], Iterable[T]], items: Sequence[int], batch_size: int
+    run: Callable[[Sequence[Any]], T], items: Sequence[Any], batch_size: int, label: str, pad: bool
 ) -> Iterator[T]:
-    rank, world = place()
+    rank, world = rank_and_world_size()
     if world == 1:
-        yield from work(items)
+        yield from in_batches(run, items, batch_size, label, pad)
         return
-    for start in range(0, len(items), world * batch_size):
-        mine = items[start : start + world * batch_size][rank * batch_size : (rank + 1) * batch_size]
-        done = list(work(mine)) if mine else []
+    size = whole(batch_size)
+    for start in range(0, len(items), world * size):
+        mine = items[start : start + world * size][rank * size : (rank + 1) * size]
+        done = list(in_batches(run, mine, size, label, pad))
         everyone: list[Any] | None = [None] * world if rank == 0 else None
         distributed.gather_object(done, everyone)
         for part in everyone or []:
             yield from part
 
 
-def helps(results: Iterator[Any]) -> bool:
-    """Do this process's share of `shared` when it is not the main one, which alone goes on to write."""
-    if is_main():
-        return False
+def exhaust(results: Iterable[Any]) -> None:
+    """Do this process's share of `shared` results, of which the main process alone makes something."""
     deque(results, maxlen=0)
-    return True
 
 
-def together(
-    work: Callable[[Sequence[int]], Iterable[T]], items: Sequence[int], batch_size: int, label: str
+def shared_by_all(
+    run: Callable[[Sequence[Any]], T], items: Sequence[Any], batch_size: int, label: str, pad: bool = True
 ) -> list[T]:
     """All results of `shared` in every process, where each needs them to go on."""
-    return broadcast(list(shared(work, items, batch_size, label)))
+    return broadcast(list(shared(run, items, batch_size, label, pad)))
 
 
 def broadcast(value: T) -> T:
     """The main process's value, in every process."""
     values = [value]
-    if place()[1] > 1:
+    if rank_and_world_size()[1] > 1:
         distributed.broadcast_object_list(values)
     return values[0]
 
 
-def gather(value: T) -> list[T]:
+def all_gather(value: T) -> list[T]:
     """The value of every process, by number, in every process."""
-    world = place()[1]
+    world = rank_and_world_size()[1]
     if world == 1:
         return [value]
     values: list[Any] = [None] * world

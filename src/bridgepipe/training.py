@@ -25,7 +25,7 @@ from bridgepipe.errors import UserError, is_out_of_memory
 from bridgepipe.interruption import Interrupted, noted
 from bridgepipe.names import Precision
 from bridgepipe.rng import BlockNoise, ItemNoise, Noise, generator
-from bridgepipe.running import Layout, accelerator, gather, prepare
+from bridgepipe.running import Layout, accelerator, all_gather, prepare
 from bridgepipe.training_log import Row
 from bridgepipe.training_state import State
 
@@ -385,7 +385,7 @@ class _Run:
         # one process sets a foreign state aside, all then see the same
         with self.accelerator.main_process_first():
             state = training_state.resume(self.folder, self.identity, self.recipe.steps, self._say)
-        if len(set(gather(None if state is None else state.step))) > 1:
+        if len(set(all_gather(None if state is None else state.step))) > 1:
             raise UserError(
                 "the processes see different states",
                 self.folder,
@@ -443,7 +443,7 @@ class _Run:
 
 def _of_all(rows: Tensor) -> Tensor:
     """Rows of all processes, which may have different numbers of them, in the order of their places."""
-    return torch.cat(gather(rows.cpu())).to(rows.device)
+    return torch.cat(all_gather(rows.cpu())).to(rows.device)
 
 
 def _flip(images: Tensor, flipped: Tensor | None) -> Tensor:

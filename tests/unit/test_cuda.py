@@ -60,7 +60,12 @@ def restored(device: str, **runtime: object) -> np.ndarray:
     problem = i2sb.Problem((16, 16), "jpeg-5")
     network = filled(i2sb.network((16, 16), False, 0, **SMALL))
     restorer = i2sb.Restorer(network, problem, "digest", device=device, **runtime)  # type: ignore[arg-type]
-    results = restorer.restore(Photos(), range(12), i2sb.Sampling(nfe=5))
+    results = running.in_batches(
+        lambda piece: restorer.restore(Photos(), piece, i2sb.Sampling(nfe=5)),
+        range(12),
+        restorer.batch_size,
+        "x",
+    )
     return np.concatenate([r.image for r in results])
 
 
@@ -109,7 +114,7 @@ class TestRecordedVectors:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             x = x.contiguous(memory_format=torch.channels_last)
         labels = [c.tensor("in.y").cuda()] if "in.y" in c.arrays else []
-        with running.exactly():
+        with running.full_precision():
             assert_close(c, "y", network(x, c.tensor("in.t").cuda(), *labels))
 
     @staticmethod
@@ -127,7 +132,7 @@ def test_tf32_is_near_and_turned_off_where_results_are_measured() -> None:
     convolution.float()
     running.accelerator("cuda", "tf32")
     error = (convolution(x) - exact).abs().max()
-    with running.exactly():
+    with running.full_precision():
         assert (convolution(x) - exact).abs().max() < 1e-5
     assert 1e-5 < error < 1e-2
     running.accelerator("cuda", "fp32")
@@ -163,7 +168,7 @@ class TestTranslation:
 
     def test_is_the_one_of_the_cpu(self) -> None:
         ends = [
-            [t.image.x.cpu() for t in self.translator(device).there(Photos().batch, range(6))]
+            [self.translator(device).translate(Photos().batch(range(6))).image.x.cpu()]
             for device in ("cpu", "cuda")
         ]
         torch.testing.assert_close(*(torch.cat(end) for end in ends), rtol=0, atol=1e-3)
@@ -171,9 +176,9 @@ class TestTranslation:
     @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "fp16"])
     def test_way_back_is_exact_but_for_tf32(self, precision: str) -> None:
         translator = self.translator("cuda", precision=precision)
-        (there,) = translator.there(Photos().batch, range(6))
+        there = translator.translate(Photos().batch(range(6)))
         assert there.image.pair is not None
-        (back,) = translator.back(lambda _: there.image.pair, range(6))  # type: ignore[arg-type,return-value]
+        back = translator.inverse(there.image.pair)
         # convolutions that round their inputs make more of the last bit of a state
         limit = 1e-2 if precision == "tf32" else 1e-5
         assert (back.image.x.cpu() - Photos().batch(range(6))).abs().max() < limit
@@ -226,7 +231,11 @@ class TestShortOfMemory:
         }
         network = i2sb.network(self.SIZE, False, 0, **arguments)
         restorer = i2sb.Restorer(network, i2sb.Problem(self.SIZE, "jpeg-5"), "digest", device="cuda")
-        done = list(restorer.restore(self.Large(), range(32), i2sb.Sampling(nfe=2)))
+        done = list(
+            running.in_batches(
+                lambda piece: restorer.restore(self.Large(), piece, i2sb.Sampling(nfe=2)), range(32), 64, "x"
+            )
+        )
         assert sum(len(r.image) for r in done) == 32
         assert "going on with 16 images" in capsys.readouterr().err
 

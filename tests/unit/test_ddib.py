@@ -25,8 +25,8 @@ from bridgepipe.methods.ddib import (
     Translation,
     Translator,
     denoiser,
-    kept_states,
     restart,
+    states_of,
     translate,
 )
 from bridgepipe.processes import schedules
@@ -100,7 +100,7 @@ class TestBothWays:
     def test_states_go_through_a_store(self, tmp_path: Path) -> None:
         there = translate(closed(A), closed(B), A.sample(4).float(), EVERY)
         with writer(tmp_path / "states.lmdb", {}) as out:
-            for state in kept_states(there.image):
+            for state in states_of(there.image):
                 out.put(state)
         kept = ImageStore(tmp_path / "states.lmdb")
         pair = restart(np.stack([kept[i] for i in range(4)]))
@@ -110,7 +110,7 @@ class TestBothWays:
 
     def test_other_solvers_keep_the_image(self) -> None:
         there = translate(closed(A), closed(B), A.sample(4).float(), Translation("ddim"))
-        states = kept_states(there.image)
+        states = states_of(there.image)
         assert states.shape == (4, 1, 2)
         assert torch.equal(restart(states), there.image.x)
 
@@ -192,10 +192,8 @@ class TestGuidance:
         )
         model = tiny(3)
         translator = Translator(model, model, (0, 2), how, guide())
-        there = list(translator.there(batch, range(6)))
-        states = np.concatenate([kept_states(t.image) for t in there])
-        back = list(translator.back(lambda items: restart(states[list(items)]), range(6)))
-        error = (torch.cat([t.image.x for t in back]) - IMAGES).flatten(1).norm(dim=1)
+        states = states_of(translator.translate(IMAGES).image)
+        error = (translator.inverse(restart(states)).image.x - IMAGES).flatten(1).norm(dim=1)
         assert error.max() < 1e-4
 
 
@@ -203,9 +201,8 @@ class TestTranslator:
     def test_the_batch_changes_nothing(self) -> None:
         model = tiny(3)
         translator = Translator(model, model, (0, 1), Translation("ddim", "dmi", "uniform 5", True, True))
-        whole = torch.cat([t.image.x for t in translator.there(batch, range(6))])
-        model.batch_size = 1
-        single = torch.cat([t.image.x for t in translator.there(batch, range(6))])
+        whole = translator.translate(IMAGES).image.x
+        single = torch.cat([translator.translate(IMAGES[k : k + 1]).image.x for k in range(6)])
         assert (whole - single).abs().max() < 1e-2  # rounding, amplified by a network of noise
 
     @pytest.mark.parametrize(
@@ -227,7 +224,7 @@ class TestTranslator:
 
     def test_two_networks_that_know_no_class(self) -> None:
         translator = Translator(tiny(seed=0), tiny(seed=1), (3, 8), Translation("ddim", "exact", "5"))
-        assert next(translator.there(batch, range(2))).image.x.shape == (2, 3, 8, 8)
+        assert translator.translate(IMAGES[:2]).image.x.shape == (2, 3, 8, 8)
 
     @pytest.mark.parametrize("label", [-1, 4])
     def test_unknown_class(self, label: int) -> None:

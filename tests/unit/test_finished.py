@@ -30,7 +30,7 @@ def squares(done: list[int], stop_at: int | None = None) -> np.ndarray:
         done.extend(piece)
         return np.asarray(piece) ** 2
 
-    work = running.shared(lambda share: running.in_batches(run, share, 4, "x"), range(10), 4, "x")
+    work = running.shared(run, range(10), 4, "x")
     return np.concatenate(list(work))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
@@ -12,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bridgepipe import artifacts, config, rng, samplers, training
+from bridgepipe import artifacts, config, rng, running, samplers, training
 from bridgepipe.cli.common import fields_of, tuples
 from bridgepipe.cli.generate import _walks
 from bridgepipe.cli.models import load_model
@@ -43,7 +44,8 @@ def model(diffusion: Diffusion, told: int | None = None, **meaning: int) -> Mode
 
 
 def drawn(m: Model, items: Sequence[int], **how: object) -> Tensor:
-    return torch.cat(list(spd.generate(m, items, Generation(nfe=6, **how))))  # type: ignore[arg-type]
+    work = partial(spd.generate, m, how=Generation(nfe=6, **how))  # type: ignore[arg-type]
+    return torch.cat(list(running.in_batches(work, items, m.batch_size, "sampling")))
 
 
 @pytest.mark.parametrize("diffusion", [PIXEL, FOURIER], ids=["pixel", "fourier"])

@@ -54,8 +54,17 @@ def network(problem: Problem) -> UNet:
 def restored(problem: Problem, items: Sequence[int], batch_size: int = 64, **how: object) -> np.ndarray:
     restorer = Restorer(network(problem), problem, "digest", device="cpu", batch_size=batch_size)
     sources = Photos(7) if problem.corruption == PAIRED else None
-    results = restorer.restore(Photos(), items, Sampling(nfe=3, **how), sources)  # type: ignore[arg-type]
-    return np.concatenate([r.image for r in results])
+    sampling = Sampling(nfe=3, **how)  # type: ignore[arg-type]
+    return in_batches(restorer, items, sampling, sources)
+
+
+def in_batches(
+    restorer: Restorer, items: Sequence[int], how: Sampling, sources: Photos | None = None
+) -> np.ndarray:
+    def run(piece: Sequence[int]) -> np.ndarray:
+        return restorer.restore(Photos(), piece, how, sources).image
+
+    return np.concatenate(list(running.in_batches(run, items, restorer.batch_size, "restoring")))
 
 
 PROBLEMS = {
@@ -74,10 +83,8 @@ PROBLEMS = {
 def test_repeats_restore_the_same_images_with_other_noise() -> None:
     problem = PROBLEMS["freeform hole"]
     first, second = (
-        next(
-            Restorer(network(problem), problem, "digest", repeat, device="cpu").restore(
-                Photos(), [0], Sampling(nfe=3)
-            )
+        Restorer(network(problem), problem, "digest", repeat, device="cpu").restore(
+            Photos(), [0], Sampling(nfe=3)
         )
         for repeat in (0, 1)
     )
@@ -111,7 +118,7 @@ def test_speed_settings_change_little(runtime: dict[str, object]) -> None:
     expected = restored(problem, range(4)).astype(int)
     AcceleratorState._reset_state(reset_partial_state=True)
     restorer = Restorer(network(problem), problem, "digest", device="cpu", **runtime)
-    found = np.concatenate([r.image for r in restorer.restore(Photos(), range(4), Sampling(nfe=3))])
+    found = in_batches(restorer, range(4), Sampling(nfe=3))
     assert np.abs(found.astype(int) - expected).mean() < 1.5
 
 
@@ -119,7 +126,7 @@ def test_what_measures_may_follow_a_network_in_low_precision() -> None:
     Restorer(network(PROBLEMS["jpeg"]), PROBLEMS["jpeg"], "digest", device="cpu", precision="bf16")
     assert running.accelerator("cpu").mixed_precision == "bf16"
     before = torch.backends.cudnn.allow_tf32
-    with running.exactly():
+    with running.full_precision():
         assert not torch.backends.cudnn.allow_tf32
     assert torch.backends.cudnn.allow_tf32 == before
 
@@ -179,7 +186,7 @@ def test_sampling_halves_the_batch_when_memory_is_short(capsys: pytest.CaptureFi
 
     net.forward = hungry  # type: ignore[method-assign]
     restorer = Restorer(net, problem, "digest", device="cpu", batch_size=12)
-    found = np.concatenate([r.image for r in restorer.restore(Photos(), range(12), Sampling(nfe=3))])
+    found = in_batches(restorer, range(12), Sampling(nfe=3))
     assert np.abs(found.astype(int) - restored(problem, range(12)).astype(int)).max() <= 1
     assert "going on with 3 images at a time" in capsys.readouterr().err
 
@@ -252,7 +259,7 @@ def test_stored_known_pixels_are_those_of_the_original(sampler: str, ot_ode: boo
 def test_path_goes_from_the_corrupted_image_to_the_result() -> None:
     problem = PROBLEMS["jpeg"]
     restorer = Restorer(network(problem), problem, "digest", device="cpu")
-    result = next(iter(restorer.restore(Photos(), range(2), Sampling(nfe=4))))
+    result = restorer.restore(Photos(), range(2), Sampling(nfe=4))
     assert result.steps[0] == 0
     assert list(result.steps) == sorted(result.steps)
     assert result.states.shape == (2, len(result.steps), *SIZE, 3)

@@ -97,7 +97,7 @@ def objective(network: nn.Module, batch: Batch) -> Tensor:
 
 def stopping(network: nn.Module, batch: Batch) -> Tensor:
     """Asks the last process, and no other, to stop in its sixth step."""
-    rank, world = running.place()
+    rank, world = running.rank_and_world_size()
     stopping.calls += 1  # type: ignore[attr-defined]
     if rank == world - 1 and stopping.calls == 6:  # type: ignore[attr-defined]
         os.kill(os.getpid(), signal.SIGUSR1)
@@ -143,14 +143,14 @@ def shaken(network: nn.Module) -> nn.Module:
     return network
 
 
-def restore(items: Sequence[int]) -> Iterator[np.ndarray]:
+def restore(items: Sequence[int]) -> np.ndarray:
     problem = i2sb.Problem((16, 16), "jpeg-5", interval=20)
     unet = i2sb.network((16, 16), False, 0, **UNET)
     restorer = i2sb.Restorer(shaken(unet), problem, "0", device="cpu", batch_size=BATCH)
-    return (r.image for r in restorer.restore(Clean(), items, i2sb.Sampling(nfe=3)))
+    return restorer.restore(Clean(), items, i2sb.Sampling(nfe=3)).image
 
 
-def generate(items: Sequence[int]) -> Iterator[np.ndarray]:
+def generate(items: Sequence[int]) -> np.ndarray:
     diffusion = gaussian.Diffusion((3, 16, 16), T=100)
     unet = gaussian.network("adm", diffusion, **UNET)
     model = gaussian.Model(shaken(unet), diffusion, "0", device="cpu", batch_size=BATCH)
@@ -160,13 +160,15 @@ def generate(items: Sequence[int]) -> Iterator[np.ndarray]:
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     running.accelerator("cpu")
-    rank, world = running.place()
+    rank, world = running.rank_and_world_size()
     here = folder / f"{rank}-of-{world}"
     for name, weights in trainings(folder / f"training-{world}"):
         artifacts.save_tensors(here / f"{name}.safetensors", weights, {})
     for name, work in {"restored": restore, "generated": generate}.items():
         results = running.shared(work, range(3, 23), BATCH, name)
-        if not running.helps(results):
+        if not running.is_main():
+            running.exhaust(results)
+        else:
             np.save(here / f"{name}.npy", np.concatenate(list(results)))
     fid.statistics(Projection(), IMAGES, BATCH).save(here / "statistics.safetensors")
     fid.statistics(Projection(), IMAGES, 64).save(here / "one-batch.safetensors")
@@ -176,7 +178,7 @@ def main(folder: Path) -> None:
         train(folder / "small", dataclasses.replace(RECIPE, batch_size=1), RUNNING, objective)
     except UserError as e:
         refused = str(e)
-    said = {"accuracy": dataclasses.asdict(found), "refused": refused, "gathered": running.gather(rank)}
+    said = {"accuracy": dataclasses.asdict(found), "refused": refused, "gathered": running.all_gather(rank)}
     (here / "said.json").write_text(json.dumps(said))
 
 

@@ -106,10 +106,7 @@ def _walk(
         walk = trajectory(h_space, network.process, x0, steps, plan["every"])
         return tuple(part for one in walk for part in (one.z.cpu(), one.h.cpu(), one.t))
 
-    def work(share: Sequence[int]) -> Iterator[tuple[Tensor | int, ...]]:
-        return running.in_batches(run, share, network.batch_size, "mixing step")
-
-    pieces = running.shared(work, items, network.batch_size, "mixing step")
+    pieces = running.shared(run, items, network.batch_size, "mixing step")
     columns = list(zip(*pieces, strict=True))
     for zs, hs, ts in zip(columns[::3], columns[1::3], columns[2::3], strict=True):
         yield Latents(torch.cat(zs), torch.cat(hs), ts[0])
@@ -195,14 +192,13 @@ def _inverted(
 ) -> Iterator[Pair]:
     """z and h of all items, batch by batch, float32."""
     from bridgepipe import running
-    from bridgepipe.methods.boundary_latents import invert_all
+    from bridgepipe.methods.boundary_latents import invert
 
-    def work(share: Sequence[int]) -> Iterator[Pair]:
-        size, device = network.batch_size, network.device
-        found = invert_all(h_space, network.process, images, share, how, size, device)
-        return ((batch.z.float(), batch.h.float()) for batch in found)
+    def run(piece: Sequence[int]) -> Pair:
+        found = invert(h_space, network.process, images.batch(piece).to(network.device), how)
+        return found.z.cpu().float(), found.h.cpu().float()
 
-    return running.shared(work, items, network.batch_size, "inverting")
+    return running.shared(run, items, network.batch_size, "inverting")
 
 
 def _write_latents(
@@ -216,7 +212,8 @@ def _write_latents(
     from bridgepipe import running
     from bridgepipe.store import writer
 
-    if running.helps(batches):
+    if not running.is_main():
+        running.exhaust(batches)
         return
     with (
         writer(folder / f"{role}-z.lmdb", {**made_by, "space": "z"}) as zs,

@@ -108,16 +108,14 @@ def strips(
         back = boundary_edit.reconstruct(h_space, network.process, at, how, noise())
         return to_uint8(images), to_uint8(unmoved), to_uint8(back)
 
-    def work(share: Sequence[int]) -> Iterator[tuple[np.ndarray, ...]]:
-        return running.in_batches(run, share, network.batch_size, "editing")
-
     about = {"settings": {**made["settings"], **settings}, "model": network.digest, "data": made["data"]}
     about |= {"boundaries": digests(boundary), "source": settings["source"], "cut": made["cut"]}
     about |= {"quantisation": QUANTISATION["exact"]}
     arrays = {"item": stores[0].array("item")[items]} if real else {}
     with kept(edited, {**about, "latents": [store.digest for store in stores]}, speed):
-        batches = running.shared(work, items.tolist(), network.batch_size, "editing")
-        if running.helps(batches):
+        batches = running.shared(run, items.tolist(), network.batch_size, "editing")
+        if not running.is_main():
+            running.exhaust(batches)
             return
         _write_strips((edited, control, plain), batches, about, np.tile(distances, len(items)), arrays)
 

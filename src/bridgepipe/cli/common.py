@@ -39,7 +39,7 @@ def read_runtime(path: Path, threads: int | None = None) -> configuration.Runtim
 
     runtime = read_runtime_file(path)
     _claim_gpus(runtime, 1)
-    torch.set_num_threads(max(1, (threads or runtime.threads) // launch.here()))
+    torch.set_num_threads(max(1, (threads or runtime.threads) // launch.local_world_size()))
     provenance.use(**{name: getattr(runtime, name) for name in BITS})
     return runtime
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -68,11 +68,10 @@ def edit(
     x0 = bl.photo(pixels, (height, width)).to(network.device)
     before = [boundary_edit.Move(pair, d) for pair, d in zip(pairs, fixed, strict=False)]
 
-    def inverted(share: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        for _ in share:
-            with naming(str(photo)):
-                found = bl.invert(h_space, network.process, x0, bl.Inversion(t=about.t, **inversion))
-            yield found.z.cpu(), found.h.cpu()
+    def inverted(_: Sequence[int]) -> tuple[Tensor, Tensor]:
+        with naming(str(photo)):
+            found = bl.invert(h_space, network.process, x0, bl.Inversion(t=about.t, **inversion))
+        return found.z.cpu(), found.h.cpu()
 
     def noise() -> Noise:  # the same for every edit and without one, so that only the distance differs
         return network.noise(settings["seed"], DRAW, [item_of(pixels)])
@@ -83,11 +82,10 @@ def edit(
         moves: list[Move] = [*before, boundary_edit.Move(pairs[-1], distance)]
         return to_uint8(boundary_edit.edit(h_space, network.process, latents, moves, how, noise()))
 
-    def strip(share: Sequence[int]) -> Iterator[np.ndarray]:
-        for item in share:
-            distance = [None, *along][item]
-            with naming(str(photo) if distance is None else f"{photo}, at distance {distance:g}"):
-                yield edited(distance)
+    def strip(piece: Sequence[int]) -> np.ndarray:
+        distance = [None, *along][piece[0]]
+        with naming(str(photo) if distance is None else f"{photo}, at distance {distance:g}"):
+            return edited(distance)
 
     identity: dict[str, Any] = {
         "photo": artifacts.digest_file(photo),

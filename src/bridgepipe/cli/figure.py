@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -77,7 +78,7 @@ def path(
     threads: Threads = None,
 ) -> None:
     """States of the bridge and predictions of the clean image along the sampling path."""
-    from bridgepipe import figures
+    from bridgepipe import figures, running
     from bridgepipe.store import ImageStore
     from bridgepipe.subset import choose_from
 
@@ -86,7 +87,8 @@ def path(
     how = sampling_of(settings["sample"])
     restorer = load_restorer(model, train_config, problem_of(settings, images.image_size), speed)
     items = choose_from(images, PICTURES).tolist()
-    result = next(restorer.restore(images, items, how, open_sources(sources, images)))
+    work = partial(restorer.restore, images, how=how, sources=open_sources(sources, images))
+    result = next(running.in_batches(work, items, restorer.batch_size, "restoring"))
     figures.path_grid(output, result.corrupted, result.states, result.predictions, result.steps, title)
 
 

@@ -16,7 +16,6 @@ from bridgepipe.errors import UserError, reading
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
 
     from bridgepipe.methods.ddib import Translator
 
@@ -73,8 +72,8 @@ def translate(
     def is_done(name: str) -> bool:
         return all(images.made_of(of[name]) == sources[name] for of in (places, beside) if of)
 
-    rank, world = running.place()
-    left = running.gather([name for name in places if not is_done(name)])[0]
+    rank, world = running.rank_and_world_size()
+    left = running.all_gather([name for name in places if not is_done(name)])[0]
     batches = [left[i : i + batch_size] for i in range(0, len(left), batch_size)]
     progress = Progress(len(places), len(places) - len(left), "translation", shown=rank == 0)
     with at_once(KEPT), progress:
@@ -98,15 +97,17 @@ def _translated(translator: Translator, files: Sequence[Path]) -> tuple[np.ndarr
     """The images as the network sees them, and their translations, uint8 ``[B, H, W, 3]``."""
     import numpy as np
 
+    from bridgepipe import running
     from bridgepipe.pixels import from_uint8, to_uint8
 
     size = translator.source.diffusion.shape[1:]
     before = {file: _image(file, (size[0], size[1])) for file in files}
 
-    def start(piece: Sequence[Path]) -> Tensor:
-        return from_uint8(np.stack([before[file] for file in piece]))
+    def run(piece: Sequence[Path]) -> np.ndarray:
+        done = translator.translate(from_uint8(np.stack([before[file] for file in piece])))
+        return to_uint8(done.image.x, translator.how.variant)
 
-    after = [to_uint8(done.image.x, translator.how.variant) for done in translator.there(start, files)]
+    after = list(running.in_batches(run, files, translator.batch_size, "translation"))
     return np.stack(list(before.values())), np.concatenate(after)
 
 

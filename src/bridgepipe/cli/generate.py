@@ -62,7 +62,8 @@ def generate(
     work = partial(spd.images, network, how=how)
     with kept(output, {**made_by, "part": [items.start, items.stop]}, speed):
         batches = running.shared(work, items, speed.batch_size, "sampling")
-        if running.helps(batches):
+        if not running.is_main():
+            running.exhaust(batches)
             return
         with writer(output, made_by, classes=network.class_names, first=items.start) as out:
             for batch in batches:
@@ -130,7 +131,7 @@ def study_samples(
     def row(walk: str, how: Generation, floor: dict[str, fid.Statistics]) -> dict[str, Any]:
         work, label = partial(spd.images, network, how=how), f"{walk}, {how.nfe} calls"
         items = range(plan["count"])
-        images = np.concatenate(running.together(work, items, speed.batch_size, label))
+        images = np.concatenate(running.shared_by_all(work, items, speed.batch_size, label))
         sets = {"": fid.statistics(features, images, speed.batch_size), **floor}
         told = real_images.told(real_images.described(sets, reference, **about))
         return {"sampler": walk, "nfe": how.nfe, **seeds, **real_images.columns(sets, reference), **told}

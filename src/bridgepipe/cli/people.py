@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -71,16 +71,15 @@ def restore(
         images.read_photo(photo)
         digests.append(artifacts.digest_file(photo))
 
-    def work(share: Sequence[int]) -> Iterator[np.ndarray]:
-        for item in share:
-            pixels = images.read_photo(photos[item])
-            restorer = load_restorer(weights, trained, problem_of(settings, pixels.shape[:2]), speed)
-            with naming(str(photos[item])):
-                yield restorer.restore_photo(pixels, how)[None]
+    def restored(piece: Sequence[Path]) -> np.ndarray:
+        pixels = images.read_photo(piece[0])
+        restorer = load_restorer(weights, trained, problem_of(settings, pixels.shape[:2]), speed)
+        with naming(str(piece[0])):
+            return restorer.restore_photo(pixels, how)[None]
 
     identity = {"settings": settings, "model": artifacts.load_card(weights)[artifacts.CONTENT]}
     with kept(output / experiment.replace("/", "-"), {**identity, "photos": digests}, speed):
-        batches = running.shared(work, range(len(photos)), 1, "restoring")
+        batches = running.shared(restored, photos, 1, "restoring")
         for place, batch in zip(places.values(), batches, strict=True):
             images.write_png(place, batch[0], f"restored {experiment}")
             print(place)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bridgepipe.cli import groups
@@ -59,13 +59,15 @@ def sample(
     made_by["quantisation"] = QUANTISATION[restorer.problem.variant]
     source = open_sources(sources, images)
 
-    def restore(share: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        return ((r.image, r.corrupted) for r in restorer.restore(images, share, how, source))
+    def restore(piece: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        found = restorer.restore(images, piece, how, source)
+        return found.image, found.corrupted
 
     identity = {**made_by, "part": items.tolist(), "sources": source and source.digest}
     with kept(restored, identity, speed):
         results = running.shared(restore, items.tolist(), speed.batch_size, "restoring")
-        if running.helps(results):
+        if not running.is_main():
+            running.exhaust(results)
             return
         of_part: dict[str, Any] = {"classes": images.classes, "first": first}
         with (

@@ -86,10 +86,10 @@ def study(
     source = open_sources(sources, images)
 
     def restored(label: str, how: Sampling) -> np.ndarray:
-        def work(share: Sequence[int]) -> Iterator[np.ndarray]:
-            return (r.image for r in restorer.restore(images, share, how, source))
+        def run(piece: Sequence[int]) -> np.ndarray:
+            return restorer.restore(images, piece, how, source).image
 
-        return np.concatenate(running.together(work, items, speed.batch_size, label))
+        return np.concatenate(running.shared_by_all(run, items, speed.batch_size, label))
 
     about: dict[str, Any] = {
         "settings": measuring,

@@ -70,10 +70,11 @@ def translate_classes(
     items = chosen[len(chosen) * part // parts : len(chosen) * (part + 1) // parts]
     first = len(chosen) * part // parts
     made_by = _made_by(settings, translator, images)
-    work = partial(_there, translator, images)
+    work = partial(_translated, translator, images)
     with kept(translated, {**made_by, "items": items}, speed):
         batches = running.shared(work, items, translator.batch_size, "translation")
-        if running.helps(batches):
+        if not running.is_main():
+            running.exhaust(batches)
             return
         with (
             writer(translated, {"images": "translations", **made_by}, first=first) as out,
@@ -91,16 +92,16 @@ def translate_classes(
             out.set_array("item", items)
 
 
-def _there(
+def _translated(
     translator: Translator, images: ImageStore, items: Sequence[int]
-) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-    """Calls, translations as uint8, and the states of latents and of translations, batch by batch."""
-    from bridgepipe.methods.ddib import kept_states
+) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+    """Calls, translations as uint8, and the states of latents and of translations, of a batch."""
+    from bridgepipe.methods.ddib import states_of
     from bridgepipe.pixels import to_uint8
 
-    for done in translator.there(images.batch, items):
-        image = to_uint8(done.image.x, translator.how.variant)
-        yield done.calls, image, kept_states(done.latent), kept_states(done.image)
+    done = translator.translate(images.batch(items))
+    image = to_uint8(done.image.x, translator.how.variant)
+    return done.calls, image, states_of(done.latent), states_of(done.image)
 
 
 @groups.stage.verb()
@@ -147,8 +148,8 @@ def translate_back(
     made_by = {**seen.card["made_by"], "images": "the way back"}
 
     def returned(name: str, start: Start) -> Iterator[Tensor]:
-        def work(share: Sequence[int]) -> Iterator[Tensor]:
-            return (done.image.x.cpu() for done in translator.back(start, share))
+        def work(piece: Sequence[int]) -> Tensor:
+            return translator.inverse(start(piece)).image.x.cpu()
 
         label = f"the way back from the {name}"
         return running.shared(work, items, translator.batch_size, label)
@@ -156,7 +157,8 @@ def translate_back(
     identity = {**made_by, "cycle": settings, "part": items, "states": [seen.digest, begun.digest]}
     with kept(output, identity, speed):
         ways = {name: returned(name, start) for name, start in starts.items()}
-        if running.helps(chain.from_iterable(ways.values())):
+        if not running.is_main():
+            running.exhaust(chain.from_iterable(ways.values()))
             return
         with writer(output, made_by, first=first) as out:
             for name, batches in ways.items():

@@ -218,7 +218,7 @@ def outputs(
 ) -> Iterator[Made]:
     """What ``call`` makes of all images in order, a row an image, batch by batch, on the main process.
 
-    Every measure goes through here: it computes exactly (`running.exactly`). The arguments are those of
+    Every metric goes through here, which disables TF32 (`running.full_precision`). The arguments are those of
     `running.shared`.
 
     Raises:
@@ -226,17 +226,14 @@ def outputs(
     """
 
     def run(piece: Sequence[int]) -> Made:
-        with running.exactly():
+        with running.full_precision():
             rows = call([_checked(images[i], f"{label}, number {i}") for i in piece])
         if isinstance(rows, tuple):
             features, shown = rows
             return finite(features, "an output of the extractor").cpu(), shown
         return finite(rows, "an output of the extractor").cpu()
 
-    def work(share: Sequence[int]) -> Iterator[Made]:
-        return running.in_batches(run, share, batch_size, label)
-
-    return running.shared(work, range(len(images)), batch_size, label)
+    return running.shared(run, range(len(images)), batch_size, label)
 
 
 def per_image(call: Callable[[Batch], Tensor], images: Images, batch_size: int, label: str) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 from types import ModuleType
@@ -94,10 +94,7 @@ def quality(images: Images, originals: Images, label: str = "images") -> Quality
         pairs = (_pair(images[i], originals[i], f"{label}, number {i}") for i in piece)
         return np.array([(_psnr(x, y), _ssim(x, y)) for x, y in pairs])
 
-    def work(share: Sequence[int]) -> Iterator[np.ndarray]:
-        return running.in_batches(run, share, BATCH, label, pad=False)
-
-    found = np.concatenate(running.together(work, range(len(images)), BATCH, label))
+    found = np.concatenate(running.shared_by_all(run, range(len(images)), BATCH, label, pad=False))
     return Quality(found[:, 0].tolist(), found[:, 1].tolist())
 
 

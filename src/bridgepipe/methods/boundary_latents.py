@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from bridgepipe import running, samplers
+from bridgepipe import samplers
 from bridgepipe.errors import UserError
 from bridgepipe.networks import adm
 from bridgepipe.networks.hspace import Bottlenecked, HSpace
@@ -20,7 +20,6 @@ from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.samplers.denoiser import Denoiser, Network
 from bridgepipe.samplers.solvers import State
 from bridgepipe.timesteps import truncated
-from bridgepipe.training import Images
 
 Variant = Literal["published", "exact"]
 PUBLISHED_STEPS = 999  # of the walk from pure noise
@@ -137,24 +136,6 @@ def bottleneck(h_space: HSpace, process: Gaussian, z: Tensor, t: int) -> Tensor:
     """h of z at index t."""
     told = torch.full((len(z),), int(process.timesteps[t]), dtype=torch.int64, device=z.device)
     return h_space.capture(z, told)[1].to(z.dtype)
-
-
-def invert_all(
-    h_space: HSpace,
-    process: Gaussian,
-    images: Images,
-    items: Sequence[int],
-    how: Inversion,
-    batch_size: int = 64,
-    device: torch.device | str = "cpu",
-) -> Iterator[Latents]:
-    """`invert` over many images, a batch at a time, in their order; latents come back on the CPU."""
-
-    def run(piece: Sequence[int]) -> Latents:
-        latents = invert(h_space, process, images.batch(piece).to(device), how)
-        return Latents(latents.z.cpu(), latents.h.cpu(), latents.t)
-
-    return running.in_batches(run, items, batch_size, "inverting")
 
 
 def trajectory(

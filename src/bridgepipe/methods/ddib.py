@@ -6,15 +6,15 @@ One network that is told the class plays both parts when the labels differ.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bridgepipe import running, samplers
+from bridgepipe import samplers
 from bridgepipe.classes import numbers_in
 from bridgepipe.errors import UserError
 from bridgepipe.methods.gaussian import Diffusion, Model
@@ -27,8 +27,8 @@ from bridgepipe.samplers.solvers import Pair
 from bridgepipe.timesteps import timesteps
 
 Guidance = Literal["none", "classifier", "free"]
-# images of a batch of items (numbers or files), or their pairs of states
-Start = Callable[[Sequence[Any]], Tensor | Pair]
+# images of a batch of items, or their pairs of states
+Start = Callable[[Sequence[int]], Tensor | Pair]
 
 
 @dataclass(frozen=True)
@@ -202,20 +202,15 @@ class Translator:
         source, target = self.labels
         return denoiser(self.source, source, count, *up), denoiser(self.target, target, count, *down)
 
-    def there(self, start: Start, items: Sequence[Any]) -> Iterator[Translated]:
-        """Translate items, numbers or files, in batches; ``start`` gives the images of a batch."""
-        return self._run(start, items, back=False, label="translation")
+    def translate(self, x: Tensor | Pair) -> Translated:
+        """A batch of images ``[B, C, H, W]`` in [-1, 1], or the pair of states of an earlier translation."""
+        source, target = self.denoisers(len(x))
+        return translate(source, target, x.to(self.source.device), self.how)
 
-    def back(self, start: Start, items: Sequence[int]) -> Iterator[Translated]:
-        """The inverse map: up the way that led down before, guided as it was, and down the other."""
-        return self._run(start, items, back=True, label="the way back")
-
-    def _run(self, start: Start, items: Sequence[Any], back: bool, label: str) -> Iterator[Translated]:
-        def run(piece: Sequence[Any]) -> Translated:
-            up, down = self.denoisers(len(piece))[:: -1 if back else 1]
-            return translate(up, down, _moved(start(piece), self.source.device), self.how)
-
-        return running.in_batches(run, items, self.batch_size, label)
+    def inverse(self, x: Tensor | Pair) -> Translated:
+        """A batch of translations taken back, guided as they were."""
+        source, target = self.denoisers(len(x))
+        return translate(target, source, x.to(self.source.device), self.how)
 
 
 def _same_process(role: str, other: Diffusion, source: Diffusion) -> None:
@@ -235,14 +230,14 @@ def _spectrum(diffusion: Diffusion) -> str:
     return "" if None in law else f" and c1, c2, m {', '.join(f'{value:.4g}' for value in law)}"
 
 
-def kept_states(end: Sample) -> np.ndarray:
+def states_of(end: Sample) -> np.ndarray:
     """What the way back starts from: ``[B, 2, C, H, W]`` float64 of a pair, else ``[B, 1, C, H, W]``."""
     states = [end.x] if end.pair is None else [end.pair.x, end.pair.neighbour]
     return torch.stack(states, dim=1).cpu().numpy()
 
 
 def restart(states: np.ndarray) -> Tensor | Pair:
-    """A pair or an image from the states that `kept_states` made of it."""
+    """A pair or an image from the states that `states_of` made of it."""
     first, *neighbour = torch.from_numpy(states).unbind(dim=1)
     return Pair(first, neighbour[0]) if neighbour else first
 
@@ -260,9 +255,3 @@ def _labels(model: Model, label: int | None, count: int) -> Tensor | None:
         what = f"the network has the classes 0 to {model.classes - 1}, not {number}"
         raise UserError(what, "translation", "give the number of one of them")
     return torch.full((count,), number)
-
-
-def _moved(x: Tensor | Pair, device: torch.device) -> Tensor | Pair:
-    if isinstance(x, Pair):
-        return Pair(x.x.to(device), x.neighbour.to(device), x.dtype)
-    return x.to(device)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -25,7 +24,6 @@ from bridgepipe.samplers.solvers import Pair
 from bridgepipe.samplers.steps import decode_steps, kept
 
 Start = Tensor | Pair
-T = TypeVar("T")
 
 BATCH = 4096  # points per network call; an image's batch would be too small to keep a core busy
 
@@ -136,7 +134,7 @@ def sample(model: Model, items: Sequence[int], walk: Walk, seed: int) -> Tensor:
         start = BlockNoise(own, "generation", piece, model.device).normal(model.diffusion.shape)
         return samplers.decode(model.denoiser(), start, steps, solver=walk.solver).x.cpu()
 
-    return torch.cat(in_batches(run, items, "sampling"))
+    return torch.cat(running.shared_by_all(run, items, BATCH, "sampling"))
 
 
 def over(
@@ -147,17 +145,8 @@ def over(
     def of_piece(piece: Sequence[int]) -> tuple[Tensor, ...]:
         return tuple(r.cpu() for r in run(points[list(piece)].to(device)))
 
-    batches = in_batches(of_piece, range(len(points)), label)
+    batches = running.shared_by_all(of_piece, range(len(points)), BATCH, label)
     return [torch.cat(list(parts)) for parts in zip(*batches, strict=True)]
-
-
-def in_batches(run: Callable[[Sequence[int]], T], items: Sequence[int], label: str) -> list[T]:
-    """`running.in_batches` with as many points as keep a core busy, shared by all processes."""
-
-    def work(share: Sequence[int]) -> Iterable[T]:
-        return running.in_batches(run, share, BATCH, label)
-
-    return running.together(work, items, BATCH, label)
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bridgepipe import running, samplers
+from bridgepipe import samplers
 from bridgepipe.errors import UserError
-from bridgepipe.finite import finite
 from bridgepipe.names import Drawn
 from bridgepipe.networks import adm, ddpm, mlp
 from bridgepipe.processes import losses, schedules
 from bridgepipe.processes.gaussian import Gaussian, Output, Variance
 from bridgepipe.rng import ItemNoise, repeat_seed
+from bridgepipe.running import Inference
 from bridgepipe.samplers.denoiser import Denoiser, Gradient, Network
 from bridgepipe.training import Batch, Objective
 
@@ -176,7 +176,7 @@ def _labels(labels: np.ndarray, batch: Batch) -> Tensor:
     return torch.from_numpy(labels[batch.items].astype(np.int64)).to(batch.images.device)
 
 
-class Model:
+class Model(Inference):
     """A trained network at work on a device.
 
     Args:
@@ -187,7 +187,7 @@ class Model:
         null: the class that stands for none, of a network trained for classifier-free guidance.
         class_names: of the classes that it is told or tells apart, in their order.
         repeat: seed of its training, of which its noise is another draw (`rng.repeat_seed`).
-        runtime: device, precision, batch_size, channels_last, compile.
+        runtime: see `Inference`.
     """
 
     def __init__(
@@ -201,25 +201,14 @@ class Model:
         repeat: int = 0,
         **runtime: Any,
     ) -> None:
+        super().__init__(network, **runtime)
         self.diffusion, self.digest, self.classes, self.null = diffusion, digest, classes, null
         self.repeat = repeat
         self.class_names = class_names
-        self.batch_size: int = runtime.get("batch_size", 64)
-        self._accelerator = running.accelerator(
-            runtime.get("device", "auto"), runtime.get("precision", "fp32")
-        )
-        self.network = network.eval().requires_grad_(False)
-        running.prepare(
-            self.network, self.device, runtime.get("channels_last", "auto"), runtime.get("compile", False)
-        )
 
     @property
     def process(self) -> Gaussian:
         return self.diffusion.process
-
-    @property
-    def device(self) -> torch.device:
-        return self._accelerator.device
 
     def noise(self, seed: int, purpose: str, items: Sequence[int]) -> ItemNoise:
         """Noise of items on the model's device, another of every training (see `ItemNoise`)."""
@@ -265,9 +254,7 @@ class Model:
         return lambda x, t: self._call(x, t, y)
 
     def _call(self, x: Tensor, t: Tensor, *labels: Tensor) -> Tensor:
-        with self._accelerator.autocast():
-            output = self.network(x, self.diffusion.told(t), *labels)
-        return finite(output, "the output of the network", t).to(x.dtype)
+        return self.call(x, self.diffusion.told(t), *labels)
 
     def guidance(self, labels: Tensor, scale: float) -> Gradient:
         """Gradient of log p(label | x_t), when the network is a classifier."""

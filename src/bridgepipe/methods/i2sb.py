@@ -5,7 +5,7 @@ Algorithm 1 (training) is `objective`, algorithm 2 (generation) is `Restorer`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bridgepipe import corruptions, running, samplers
+from bridgepipe import corruptions, samplers
 from bridgepipe.corruptions.inpaint import fill_hole
-from bridgepipe.finite import finite
 from bridgepipe.networks.adm import UNet
 from bridgepipe.pixels import from_uint8, to_uint8
 from bridgepipe.processes.bridge import Bridge, restoration_loss
 from bridgepipe.rng import ItemNoise, Noise, item_of, repeat_seed
+from bridgepipe.running import Inference
 from bridgepipe.samplers.denoiser import BridgeDenoiser
 from bridgepipe.training import Batch, Images, Objective
 
@@ -151,7 +151,7 @@ class Restored:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the bridge is walked.
+    """Sampler settings.
 
     Args:
         nfe: network calls per image.
@@ -171,51 +171,36 @@ class Sampling:
     seed: int = 0
 
 
-class Restorer:
-    """A trained network at work: algorithm 2, in batches, on a device.
+class Restorer(Inference):
+    """A trained network at work: algorithm 2 on a device.
 
     Args:
         network: predicts (x_n - x0) / std_fwd.
         problem: corruption and bridge.
         digest: of the network's weights.
         repeat: seed of its training, of which the sampler's noise is another draw (`rng.repeat_seed`).
-        runtime: device, precision, batch_size, channels_last, compile.
+        runtime: see `Inference`.
     """
 
     def __init__(self, network: UNet, problem: Problem, digest: str, repeat: int = 0, **runtime: Any) -> None:
-        self.problem, self.digest, self._repeat = problem, digest, repeat
-        self._batch_size = runtime.get("batch_size", 64)
-        self._accelerator = running.accelerator(
-            runtime.get("device", "auto"), runtime.get("precision", "fp32")
-        )
-        self._network = network.eval().requires_grad_(False)
-        running.prepare(
-            self._network,
-            self._accelerator.device,
-            runtime.get("channels_last", "auto"),
-            runtime.get("compile", False),
-        )
+        super().__init__(network, **runtime)
+        self.problem, self.digest, self._repeat, self._factor = problem, digest, repeat, network.factor
 
     def restore(
         self, images: Images, items: Sequence[int], how: Sampling, sources: Images | None = None
-    ) -> Iterator[Restored]:
-        """Corrupt clean images and restore them, a batch at a time.
+    ) -> Restored:
+        """Corrupt a batch of clean images and restore them.
 
         Args:
             images: clean images.
-            items: which of them; the randomness of each depends on its index and the seed only.
+            items: those of the batch; the randomness of each depends on its index and the seed only.
             how: sampler, calls and seed.
             sources: the corrupted half of every pair, when the problem is paired.
         """
-
-        def run(piece: Sequence[int]) -> Restored:
-            device = self._accelerator.device
-            x0 = images.batch(piece).to(device)
-            source = None if sources is None else sources.batch(piece).to(device)
-            ends = self.problem.ends(x0, ItemNoise(how.seed, "corruption", piece, device), piece, source)
-            return _as_pixels(self._walk(ends, piece, how), ends, self.problem.variant)
-
-        return running.in_batches(run, items, self._batch_size, "restoring")
+        x0 = images.batch(items).to(self.device)
+        source = None if sources is None else sources.batch(items).to(self.device)
+        ends = self.problem.ends(x0, ItemNoise(how.seed, "corruption", items, self.device), items, source)
+        return _as_pixels(self._sample(ends, items, how), ends, self.problem.variant)
 
     def restore_photo(self, pixels: np.ndarray, how: Sampling) -> np.ndarray:
         """Restore one uint8 image [H,W,C] of any size that is already corrupted.
@@ -225,32 +210,29 @@ class Restorer:
         """
         height, width = pixels.shape[:2]
         # the network halves the size several times: edges are repeated up to the next size that allows it
-        short = [-side % self._network.factor for side in (height, width)]
+        short = [-side % self._factor for side in (height, width)]
         padded = np.pad(pixels, [(0, short[0]), (0, short[1]), (0, 0)], mode="edge")
-        x1 = from_uint8(padded[None]).to(self._accelerator.device)
+        x1 = from_uint8(padded[None]).to(self.device)
         item = item_of(pixels)
         cond = x1 if self.problem.cond_x1 else None
         start = x1
         if self.problem.add_x1_noise:
             start = x1 + ItemNoise(how.seed, "corruption", [item], x1.device).normal(x1.shape[1:])
-        path = self._walk(Ends(start, x1, None, cond), [item], how)
+        path = self._sample(Ends(start, x1, None, cond), [item], how)
         return to_uint8(path.x0)[0, :height, :width]
 
     @torch.no_grad()
-    def _walk(self, ends: Ends, items: Sequence[int], how: Sampling) -> samplers.Path:
+    def _sample(self, ends: Ends, items: Sequence[int], how: Sampling) -> samplers.Path:
         steps = samplers.bridge_steps(self.problem.process, how.nfe, how.spacing)
         noise = ItemNoise(repeat_seed(how.seed, self._repeat), "sampling", items, ends.x1.device)
-        denoiser = BridgeDenoiser(self._denoise, self.problem.process, how.clip, ends.cond)
-        with self._accelerator.autocast():
+        denoiser = BridgeDenoiser(self.call, self.problem.process, how.clip, ends.cond)
+        with self.autocast():
             if how.sampler == "implicit":
                 return samplers.implicit_bridge(
                     denoiser, ends.x1, steps, noise, eta=how.eta, order=how.order, mask=ends.mask
                 )
             variant = self.problem.variant
             return samplers.bridge(denoiser, ends.x1, steps, noise, mask=ends.mask, variant=variant)
-
-    def _denoise(self, x: Tensor, t: Tensor) -> Tensor:
-        return finite(self._network(x, t), "the output of the network", t)
 
 
 def _as_pixels(path: samplers.Path, ends: Ends, variant: Literal["published", "exact"]) -> Restored:

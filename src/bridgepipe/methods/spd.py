@@ -5,7 +5,7 @@ The three differ in the process of the model (`processes.gaussian`) and in the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bridgepipe import running, samplers
+from bridgepipe import samplers
 from bridgepipe.methods.gaussian import Model
 from bridgepipe.names import Spacing
 from bridgepipe.nfe import SamplerName, calls_made
@@ -60,22 +60,17 @@ def labels_of(model: Model, items: Sequence[int]) -> Tensor | None:
     return torch.tensor([item % model.classes for item in items])
 
 
-def generate(model: Model, items: Sequence[int], how: Generation) -> Iterator[Tensor]:
-    """Samples as float batches ``[b, *shape]``; each depends on its index and the seed only."""
-
-    @torch.no_grad()
-    def run(piece: Sequence[int]) -> Tensor:
-        noise = model.noise(how.seed, "generation", piece)
-        start = noise.normal(model.diffusion.shape)
-        denoiser = model.denoiser(labels_of(model, piece), clip=how.clip)
-        steps = decode_steps(model.process, how.sampler, how.nfe, how.spacing)
-        if how.sampler == "ancestral":
-            return samplers.ancestral(denoiser, start, steps, noise).x
-        return samplers.decode(denoiser, start, steps, noise, solver=how.sampler, eta=how.eta).x
-
-    return running.in_batches(run, items, model.batch_size, "sampling")
+def generate(model: Model, items: Sequence[int], how: Generation) -> Tensor:
+    """A batch of samples ``[b, *shape]``; each depends on its index and the seed only."""
+    noise = model.noise(how.seed, "generation", items)
+    start = noise.normal(model.diffusion.shape)
+    denoiser = model.denoiser(labels_of(model, items), clip=how.clip)
+    steps = decode_steps(model.process, how.sampler, how.nfe, how.spacing)
+    if how.sampler == "ancestral":
+        return samplers.ancestral(denoiser, start, steps, noise).x
+    return samplers.decode(denoiser, start, steps, noise, solver=how.sampler, eta=how.eta).x
 
 
-def images(model: Model, items: Sequence[int], how: Generation) -> Iterator[np.ndarray]:
-    """Samples as uint8 batches ``[b, H, W, C]``."""
-    return (to_uint8(batch, how.variant) for batch in generate(model, items, how))
+def images(model: Model, items: Sequence[int], how: Generation) -> np.ndarray:
+    """A batch of samples as uint8 ``[b, H, W, C]``."""
+    return to_uint8(generate(model, items, how), how.variant)

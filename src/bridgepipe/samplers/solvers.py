@@ -41,6 +41,12 @@ class Pair:
     neighbour: Tensor
     dtype: torch.dtype = torch.float32
 
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def to(self, device: torch.device) -> Pair:
+        return Pair(self.x.to(device), self.neighbour.to(device), self.dtype)
+
 
 @dataclass(frozen=True)
 class State:

@@ -45,3 +45,17 @@ def test_every_rule_calls_a_verb_of_stage_or_one_for_people() -> None:
     assert verbs - VERBS.keys() == set()
     assert {v for v in VERBS if v.startswith("stage ")} <= verbs
     assert {v for v in verbs if not v.startswith("stage ")} == {"fetch", "export"}
+
+
+def test_options_that_verbs_share_are_declared_once() -> None:
+    """Those of the machine, of a trained network, of an extractor, and of a part of the work."""
+    shared = r"^ +(runtime: Runtime|threads: |processes: |train_config: File|weights: File|parts: int)"
+    declared = {
+        file.name: len(found)
+        for file in Path(cli.__file__).parent.glob("*.py")
+        if (found := re.findall(shared, file.read_text(), flags=re.MULTILINE))
+    }
+    assert declared == {"options.py": 6}
+    offering = [verb for verb in VERBS.values() if {"runtime", "threads"} <= {p.name for p in verb.params}]
+    assert len(offering) > 25
+    assert len({(p.help, p.default) for v in offering for p in v.params if p.name == "threads"}) == 1

@@ -10,17 +10,7 @@ import typer
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import (
-    RUNTIME,
-    Config,
-    File,
-    Processes,
-    Runtime,
-    Threads,
-    read_runtime,
-    read_shared_runtime,
-)
-from bridgepipe.cli.models import load_model
+from bridgepipe.cli.options import Alone, Config, File, Shared, Trained
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
 
@@ -46,34 +36,31 @@ def space_of(network: Model, variant: Any = "exact") -> HSpace:
     return space(cast("Bottlenecked", network.network), network.bound(), variant)
 
 
-def open_model(model: Path, train_config: Path, runtime: Any) -> Model:
+def open_model(trained: Trained, runtime: Any) -> Model:
     """A Gaussian model whose bottleneck can be read, which a compiled one's cannot."""
-    return load_model(model, train_config, runtime.model_copy(update={"compile": False}))
+    return trained.load(runtime.model_copy(update={"compile": False}))
 
 
 @groups.boundary.verb()
 def mixing(
     config: Config,
-    train_config: File,
-    model: File,
+    trained: Trained,
     data: File,
     output: Annotated[Path, typer.Option(help="the chosen step")],
     csv: File,
     figure: File,
     title: str = "",
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
-    processes: Processes = None,
+    run: Shared = Shared(),
 ) -> None:
     """Shape and separability of the latents at many steps, and the step to edit at."""
-    speed = read_shared_runtime(runtime, threads, processes)
+    speed = run.start()
     from bridgepipe import figures_boundary, running, tables
     from bridgepipe.finished import kept
     from bridgepipe.methods import boundary_mixing
     from bridgepipe.store import ImageStore
 
     settings, images = read_settings(config), ImageStore(data)
-    plan, network = settings["mixing"], open_model(model, train_config, speed)
+    plan, network = settings["mixing"], open_model(trained, speed)
     values, cut = values_and_cut(images, settings)
     items = chosen(images, values, cut, settings, plan["images"])
     made_with = {"settings": settings, "model": network.digest, "data": images.digest}
@@ -151,23 +138,20 @@ def chosen(
 @groups.boundary.verb()
 def latents(
     config: Config,
-    train_config: File,
-    model: File,
+    trained: Trained,
     train: File,
     test: File,
     output: Annotated[Path, typer.Option(help="folder")],
     mixing: Annotated[Path | None, typer.Option(help="the chosen step, for t: auto")] = None,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
-    processes: Processes = None,
+    run: Shared = Shared(),
 ) -> None:
     """Invert training and test images: stores of z and h with the attribute's values."""
-    speed, settings = read_shared_runtime(runtime, threads, processes), read_settings(config)
+    speed, settings = run.start(), read_settings(config)
     from bridgepipe.finished import kept
     from bridgepipe.methods.boundary_latents import Inversion
     from bridgepipe.store import ImageStore
 
-    network = open_model(model, train_config, speed)
+    network = open_model(trained, speed)
     how = Inversion(t=_step(settings["t"], mixing, network.digest), **settings["inversion"])
     h_space, fitted = space_of(network, how.variant), ImageStore(train)
     for role, path in (("train", train), ("test", test)):
@@ -250,8 +234,7 @@ def search(
     latents: Annotated[Path, typer.Option(help="folder of the latents")],
     output: Annotated[Path, typer.Option(help="folder of the boundaries")],
     accuracy: File,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
+    run: Alone = Alone(),
 ) -> None:
     """The boundaries in z and in h, and how well they tell held-out latents apart."""
     from bridgepipe import running
@@ -259,7 +242,7 @@ def search(
     from bridgepipe.methods import boundary
     from bridgepipe.store import ImageStore
 
-    speed, settings = read_runtime(runtime, threads), read_settings(config)
+    speed, settings = run.start(), read_settings(config)
     device = running.accelerator(speed.device).device
     how = {key: settings[key] for key in ("solver", "balance", "seed")}
     costs = {"z": settings["C_z"] or settings["C"], "h": settings["C"]}

@@ -12,18 +12,8 @@ from bridgepipe import artifacts
 from bridgepipe.classes import brief, numbers_in
 from bridgepipe.cli import groups
 from bridgepipe.cli.boundary import SPACES, chosen, open_model, space_of, values_and_cut
-from bridgepipe.cli.common import (
-    RUNTIME,
-    Config,
-    File,
-    Processes,
-    Runtime,
-    Threads,
-    fields_of,
-    load_extractor,
-    read_runtime,
-    read_shared_runtime,
-)
+from bridgepipe.cli.common import fields_of
+from bridgepipe.cli.options import Alone, Config, ExtractorFiles, File, Shared, Trained
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
 from bridgepipe.names import QUANTISATION
@@ -55,19 +45,16 @@ def editing_of(settings: dict[str, Any]) -> Editing:
 @groups.boundary.verb()
 def strips(
     config: Config,
-    train_config: File,
-    model: File,
+    trained: Trained,
     boundary: Annotated[Path, typer.Option(help="folder of the boundaries")],
     latents: Annotated[Path, typer.Option(help="folder of the latents")],
     edited: File,
     control: Control,
     plain: Plain,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
-    processes: Processes = None,
+    run: Shared = Shared(),
 ) -> None:
     """Edit test images, or samples, at every distance; and decode them without an edit."""
-    speed, settings = read_shared_runtime(runtime, threads, processes), read_settings(config)["edit"]
+    speed, settings = run.start(), read_settings(config)["edit"]
     import numpy as np
 
     from bridgepipe import lineage, running
@@ -79,7 +66,7 @@ def strips(
     from bridgepipe.store import ImageStore
     from bridgepipe.subset import choose
 
-    network = open_model(model, train_config, speed)
+    network = open_model(trained, speed)
     stores = [ImageStore(latents / f"test-{space}.lmdb") for space in SPACES]
     lineage.made_together(*stores)
     made = stores[0].card["made_by"]
@@ -93,7 +80,7 @@ def strips(
     kinds = stores[0].array("value") > made["cut"]
     items = choose(settings["images"], len(kinds), kinds) if real else np.arange(settings["images"])
 
-    def run(piece: Sequence[int]) -> tuple[np.ndarray, ...]:
+    def decoded(piece: Sequence[int]) -> tuple[np.ndarray, ...]:
         if real:
             z, h = (store.batch(piece).to(network.device) for store in stores)
             at = Latents(z, h, made["t"])
@@ -113,7 +100,7 @@ def strips(
     about |= {"quantisation": QUANTISATION["exact"]}
     arrays = {"item": stores[0].array("item")[items]} if real else {}
     with kept(edited, {**about, "latents": [store.digest for store in stores]}, speed):
-        batches = running.shared(run, items.tolist(), network.batch_size, "editing")
+        batches = running.shared(decoded, items.tolist(), network.batch_size, "editing")
         if not running.is_main():
             running.exhaust(batches)
             return
@@ -173,16 +160,14 @@ def _sampled(
 
 
 @groups.boundary.verb()
-def judge(
-    config: Config, train: File, output: File, runtime: Runtime = RUNTIME, threads: Threads = None
-) -> None:
+def judge(config: Config, train: File, output: File, run: Alone = Alone()) -> None:
     """Train a small classifier of the attribute on images: it judges edits where nothing else can."""
     from bridgepipe.evaluation import classifier
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
     from bridgepipe.subset import Subset
 
-    speed = read_runtime(runtime, threads)
+    speed = run.start()
     settings, images = read_settings(config), ImageStore(train)
     values, cut = values_and_cut(images, settings)
     items = chosen(images, values, cut, settings, None)
@@ -202,16 +187,13 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="split that the edited images come from")],
     train: Annotated[Path, typer.Option(help="real images")],
     classifier: Annotated[Path, typer.Option(help="weights of what knows the classes, or the attribute")],
-    extractor: File,
-    weights: File,
+    extractor: ExtractorFiles,
     output: File,
     csv: File,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
-    processes: Processes = None,
+    run: Shared = Shared(),
 ) -> None:
     """What the edits flip against the distance, what they keep, and how evenly they change."""
-    speed, settings = read_shared_runtime(runtime, threads, processes), read_settings(config)
+    speed, settings = run.start(), read_settings(config)
     import numpy as np
 
     from bridgepipe import lineage, running, tables
@@ -221,7 +203,7 @@ def evaluate(
     from bridgepipe.store import ImageStore
     from bridgepipe.subset import Subset
 
-    features = load_extractor(extractor, weights, speed)
+    features = extractor.load(speed)
     paths = (edited, train, control, plain, data)
     store, real, unmoved, undone, source = (ImageStore(path) for path in paths)
     lineage.made_together(store, unmoved, undone)

@@ -8,7 +8,7 @@ import typer
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import File
+from bridgepipe.cli.options import File
 
 ROWS = 10
 

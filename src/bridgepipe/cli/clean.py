@@ -18,7 +18,7 @@ from typing import Any
 from bridgepipe import artifacts, cluster, listing, provenance, workflow
 from bridgepipe import config as configuration
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import File
+from bridgepipe.cli.options import File
 from bridgepipe.config import asked
 from bridgepipe.errors import UserError
 

@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import (
-    RUNTIME,
-    Config,
-    File,
-    Processes,
-    Runtime,
-    Threads,
-    fields_of,
-    read_shared_runtime,
-)
-from bridgepipe.cli.models import check_dimension, load_model
+from bridgepipe.cli.common import fields_of
+from bridgepipe.cli.models import check_dimension
+from bridgepipe.cli.options import Config, Ends, File, Shared
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
 
@@ -31,19 +23,14 @@ BETWEEN = " as "  # photograph as photograph: method
 @groups.stage.verb()
 def color_transfer(
     config: Config,
-    source: File,
-    source_config: File,
-    target: File,
-    target_config: File,
+    ends: Ends,
     source_pixels: File,
     target_pixels: File,
     output: File,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
-    processes: Processes = None,
+    run: Shared = Shared(),
 ) -> None:
     """Give each of two photographs the colours of the other, by DDIB and by optimal transport."""
-    speed, how = read_shared_runtime(runtime, threads, processes), read_settings(config)
+    speed, how = run.start(), read_settings(config)
     import torch
 
     from bridgepipe import running
@@ -52,7 +39,7 @@ def color_transfer(
     from bridgepipe.methods import color
     from bridgepipe.methods.ddib_points import Walk
 
-    models = [load_model(source, source_config, speed), load_model(target, target_config, speed)]
+    models = ends.load(speed)
     clouds = [Points(source_pixels), Points(target_pixels)]
     for model, cloud in zip(models, clouds, strict=True):
         check_dimension(model, cloud)

@@ -5,61 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from bridgepipe import artifacts, launch, provenance
+from bridgepipe import artifacts
 from bridgepipe import config as configuration
 from bridgepipe.cli.settings import RUNTIME as RUNTIME
-from bridgepipe.cli.settings import read_runtime_file, read_settings
+from bridgepipe.cli.settings import read_settings
 from bridgepipe.config.errors import nearest
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
-    from bridgepipe.evaluation.features import Extractor
     from bridgepipe.methods.i2sb import Problem, Restorer, Sampling
     from bridgepipe.store import ImageStore
 
-File = Annotated[Path, typer.Option(show_default=False)]
-Config = Annotated[Path, typer.Option("--config", help="configuration of the stage")]
-Runtime = Annotated[Path, typer.Option(help="how things run; without the workflow's file: defaults")]
-Sources = Annotated[Path | None, typer.Option(help="store of the corrupted half of every pair")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads; default: runtime.threads")]
-Processes = Annotated[int | None, typer.Option(help="processes of this command; default: runtime.processes")]
-# runtime settings that may move a last bit; the numbers of threads and processes are taken as they are
-BITS = ("device", "precision", "compile", "channels_last", "batch_size", "microbatch")
 # of a stage's configuration, besides the problem
 STAGES = ("method", "dataset", "network", "train", "sample", "evaluate", "study")
-
-
-def read_runtime(path: Path, threads: int | None = None) -> configuration.Runtime:
-    """The runtime section; also sets the number of CPU threads of this process."""
-    import torch
-
-    runtime = read_runtime_file(path)
-    _claim_gpus(runtime, 1)
-    torch.set_num_threads(max(1, (threads or runtime.threads) // launch.local_world_size()))
-    provenance.use(**{name: getattr(runtime, name) for name in BITS})
-    return runtime
-
-
-def _claim_gpus(runtime: configuration.Runtime, count: int) -> None:
-    if runtime.device in ("auto", "cuda"):
-        launch.claim_gpus(count)
-
-
-def read_shared_runtime(path: Path, threads: int | None, processes: int | None) -> configuration.Runtime:
-    """`read_runtime` of a verb whose work is shared: what follows happens in every process.
-
-    Raises:
-        UserError: a launcher started another number of processes.
-    """
-    runtime = read_runtime_file(path)
-    wanted = processes or runtime.processes
-    _claim_gpus(runtime, wanted)
-    launch.start(wanted, max(1, (threads or runtime.threads) // wanted))
-    return read_runtime(path, threads)
 
 
 def fields_of(kind: type, values: Mapping[str, Any], besides: Sequence[str] = ()) -> dict[str, Any]:
@@ -149,15 +109,6 @@ def _same_problem(trained: dict[str, Any], problem: Problem, model: Path) -> Non
         if key not in ("image_size", "mask_file") and trained.get(key, now) != now:
             what = f"a network trained with {key} {trained[key]}, the configuration says {now}"
             raise UserError(what, model, "give the network of this experiment")
-
-
-def load_extractor(configuration: Path, weights: Path, runtime: configuration.Runtime) -> Extractor:
-    from bridgepipe import running
-    from bridgepipe.evaluation import features
-
-    config = read_settings(configuration)
-    device = running.accelerator(runtime.device).device
-    return features.load_extractor(config["kind"], weights, device=device, config=config)
 
 
 def same_count(**stores: Any) -> None:

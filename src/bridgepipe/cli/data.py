@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import Config, File, tuples
+from bridgepipe.cli.common import tuples
+from bridgepipe.cli.options import Config, File
 from bridgepipe.cli.settings import read_settings
 
 

@@ -12,7 +12,7 @@ from bridgepipe import artifacts
 from bridgepipe.cli import groups, outputs
 from bridgepipe.cli.boundary import SPACES, open_model, space_of
 from bridgepipe.cli.boundary_edits import DRAW, digests, editing_of
-from bridgepipe.cli.common import RUNTIME, Runtime, Threads, read_runtime
+from bridgepipe.cli.options import Alone, Trained
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.config.boundary import Edit, Inversion
 from bridgepipe.errors import UserError
@@ -37,8 +37,7 @@ def edit(
     ] = "-3:3:7",
     at: Annotated[list[float] | None, typer.Option(help="distance along each boundary but the last")] = None,
     model: Annotated[Path | None, typer.Option(help="folder of the network; default: the boundary's")] = None,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
+    run: Alone = Alone(),
 ) -> None:
     """Edit an image at every distance along a boundary, beside itself and itself decoded without a move."""
     import numpy as np
@@ -59,8 +58,8 @@ def edit(
     outputs.check({photo: output})
     pixels = images.read_photo(photo)
     folder = model or _model_of(boundary[0])
-    speed = read_runtime(runtime, threads)
-    network = open_model(folder / "model.safetensors", folder / "config/train.json", speed)
+    speed = run.start()
+    network = open_model(Trained.within(folder), speed)
     pairs, about = _boundaries(boundary, network)
     settings, inversion = _settings(boundary[-1], about)
     how, h_space = editing_of(settings), space_of(network, settings["variant"])

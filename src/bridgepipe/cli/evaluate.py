@@ -10,17 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import (
-    RUNTIME,
-    Config,
-    File,
-    Processes,
-    Runtime,
-    Threads,
-    load_extractor,
-    read_shared_runtime,
-    same_count,
-)
+from bridgepipe.cli.common import same_count
+from bridgepipe.cli.options import Config, ExtractorFiles, File, Real, Shared
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
 
@@ -28,27 +19,22 @@ if TYPE_CHECKING:
     from bridgepipe.evaluation.fid import Statistics
     from bridgepipe.store import ImageStore
 
-Real = Annotated[Path | None, typer.Option(help="real images outside the reference, whose FID is the floor")]
-
 
 @groups.stage.verb()
 def statistics(
     data: File,
-    extractor: File,
-    weights: File,
+    extractor: ExtractorFiles,
     output: File,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
-    processes: Processes = None,
+    run: Shared = Shared(),
 ) -> None:
     """Mean and covariance of the features of a split: the reference of the FID."""
-    speed = read_shared_runtime(runtime, threads, processes)
+    speed = run.start()
     from bridgepipe import lineage, running
     from bridgepipe.evaluation import features, fid
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
 
-    network, images = load_extractor(extractor, weights, speed), ImageStore(data)
+    network, images = extractor.load(speed), ImageStore(data)
     features.check_fits(network, images)
     identity = {"extractor": features.describe(network), "images": images.digest}
     with kept(output, identity, speed):
@@ -62,18 +48,15 @@ def fid_metric(
     config: Config,
     images: File,
     statistics: File,
-    extractor: File,
-    weights: File,
+    extractor: ExtractorFiles,
     output: File,
     corrupted: Annotated[Path | None, typer.Option(help="what the images were made from")] = None,
     originals: Annotated[Path | None, typer.Option(help="what they were restored to be")] = None,
     real: Real = None,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
-    processes: Processes = None,
+    run: Shared = Shared(),
 ) -> None:
     """FID and KID of images, of what they were made from, and of as many real ones, against real ones."""
-    speed = read_shared_runtime(runtime, threads, processes)
+    speed = run.start()
     from bridgepipe import lineage, running
     from bridgepipe.evaluation import fid, protocol
     from bridgepipe.evaluation import real as real_images
@@ -81,7 +64,7 @@ def fid_metric(
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
 
-    settings, network = read_settings(config), load_extractor(extractor, weights, speed)
+    settings, network = read_settings(config), extractor.load(speed)
     reference = fid.Statistics.load(statistics, {"extractor": describe(network)})
     store, seen, truth, held_out = (
         None if path is None else ImageStore(path) for path in (images, corrupted, originals, real)
@@ -125,15 +108,12 @@ def accuracy_metric(
     restored: File,
     corrupted: File,
     originals: File,
-    extractor: File,
-    weights: File,
+    extractor: ExtractorFiles,
     output: File,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
-    processes: Processes = None,
+    run: Shared = Shared(),
 ) -> None:
     """Share of restored, corrupted and original images that a classifier names rightly."""
-    speed = read_shared_runtime(runtime, threads, processes)
+    speed = run.start()
     from bridgepipe import lineage, running
     from bridgepipe.classes import numbers_in
     from bridgepipe.evaluation import protocol
@@ -142,7 +122,7 @@ def accuracy_metric(
     from bridgepipe.finished import kept
     from bridgepipe.subset import Subset, items_of
 
-    network = load_extractor(extractor, weights, speed)
+    network = extractor.load(speed)
     *degraded, truth = _restored_stores(restored, corrupted, originals)
     stores = dict(zip(("", "_corrupted"), degraded, strict=True))
     known = truth.classes if truth.labels is not None else None

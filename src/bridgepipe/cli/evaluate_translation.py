@@ -10,17 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import (
-    RUNTIME,
-    Config,
-    File,
-    Processes,
-    Runtime,
-    Threads,
-    load_extractor,
-    read_shared_runtime,
-)
-from bridgepipe.cli.evaluate import Real, same_size, same_split
+from bridgepipe.cli.evaluate import same_size, same_split
+from bridgepipe.cli.options import Config, ExtractorFiles, File, Real, Shared
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.cli.translate import items_of_class
 from bridgepipe.errors import UserError
@@ -37,20 +28,17 @@ def translation_fid(
     config: Config,
     translated: File,
     reference: File,
-    extractor: File,
-    weights: File,
+    extractor: ExtractorFiles,
     output: File,
     source: Annotated[Path | None, typer.Option(help="source images, where target ones lie too")] = None,
     real: Real = None,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
-    processes: Processes = None,
+    run: Shared = Shared(),
 ) -> None:
     """FID and KID of translations to real images of the target class.
 
     Beside them those of the untranslated images, of one dataset, and of other real ones: ceiling and floor.
     """
-    speed, settings = read_shared_runtime(runtime, threads, processes), read_settings(config)
+    speed, settings = run.start(), read_settings(config)
     from bridgepipe import lineage, running
     from bridgepipe.evaluation import fid, protocol
     from bridgepipe.evaluation import real as real_images
@@ -59,7 +47,7 @@ def translation_fid(
     from bridgepipe.store import ImageStore
     from bridgepipe.subset import Subset
 
-    network = load_extractor(extractor, weights, speed)
+    network = extractor.load(speed)
     images, pictures = ImageStore(translated), ImageStore(reference)
     check_fits(network, pictures)
     same_split(lineage.origin(pictures), settings["reference"], reference)
@@ -109,15 +97,12 @@ def _target(images: ImageStore) -> str | None:
 def target_accuracy(
     config: Config,
     translated: File,
-    extractor: File,
-    weights: File,
+    extractor: ExtractorFiles,
     output: File,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
-    processes: Processes = None,
+    run: Shared = Shared(),
 ) -> None:
     """Share of translations that an independent classifier takes for the target class."""
-    speed, settings = read_shared_runtime(runtime, threads, processes), read_settings(config)
+    speed, settings = run.start(), read_settings(config)
     import numpy as np
 
     from bridgepipe import lineage, running
@@ -128,7 +113,7 @@ def target_accuracy(
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
 
-    network, images = load_extractor(extractor, weights, speed), ImageStore(translated)
+    network, images = extractor.load(speed), ImageStore(translated)
     known, target = classes_of(network), _target(images)
     wanted = target if settings["label"] is None else name_of(settings["label"], known, "evaluate.label")
     if wanted is None:
@@ -155,19 +140,16 @@ def target_accuracy(
 def kept_metric(
     translated: File,
     source: File,
-    extractor: File,
-    weights: File,
+    extractor: ExtractorFiles,
     output: File,
     real: Annotated[bool, typer.Option(help="the source's store holds real images of the target too")] = True,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
-    processes: Processes = None,
+    run: Shared = Shared(),
 ) -> None:
     """How near translations are to their sources: PSNR, SSIM, distance of features.
 
     Beside them the same for a translation of another image, and for a random real image of the target class.
     """
-    speed = read_shared_runtime(runtime, threads, processes)
+    speed = run.start()
     from bridgepipe import lineage, running
     from bridgepipe.evaluation import protocol
     from bridgepipe.evaluation.features import check_fits, describe
@@ -176,7 +158,7 @@ def kept_metric(
     from bridgepipe.store import ImageStore
     from bridgepipe.subset import Subset
 
-    network = load_extractor(extractor, weights, speed)
+    network = extractor.load(speed)
     images, store = ImageStore(translated), ImageStore(source)
     lineage.made_from(images, store, "source images")
     check_fits(network, store)

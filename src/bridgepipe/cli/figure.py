@@ -8,19 +8,8 @@ from pathlib import Path
 import typer
 
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import (
-    RUNTIME,
-    Config,
-    File,
-    Runtime,
-    Sources,
-    Threads,
-    load_restorer,
-    open_sources,
-    problem_of,
-    read_runtime,
-    sampling_of,
-)
+from bridgepipe.cli.common import open_sources, problem_of, sampling_of
+from bridgepipe.cli.options import Alone, Config, File, Sources, Trained
 from bridgepipe.cli.settings import read_settings
 
 ROWS = 8
@@ -68,24 +57,22 @@ def samples(images: File, output: File, title: str = "", count: int = 64) -> Non
 @groups.figure.verb()
 def path(
     config: Config,
-    train_config: File,
-    model: File,
+    trained: Trained,
     data: File,
     output: File,
     title: str = "",
     sources: Sources = None,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
+    run: Alone = Alone(),
 ) -> None:
     """States of the bridge and predictions of the clean image along the sampling path."""
     from bridgepipe import figures, running
     from bridgepipe.store import ImageStore
     from bridgepipe.subset import choose_from
 
-    speed = read_runtime(runtime, threads)
+    speed = run.start()
     settings, images = read_settings(config), ImageStore(data)
     how = sampling_of(settings["sample"])
-    restorer = load_restorer(model, train_config, problem_of(settings, images.image_size), speed)
+    restorer = trained.restorer(problem_of(settings, images.image_size), speed)
     items = choose_from(images, PICTURES).tolist()
     work = partial(restorer.restore, images, how=how, sources=open_sources(sources, images))
     result = next(running.in_batches(work, items, restorer.batch_size, "restoring"))

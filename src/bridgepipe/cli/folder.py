@@ -10,7 +10,7 @@ import typer
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups, outputs
-from bridgepipe.cli.common import RUNTIME, Processes, Runtime, Threads, read_shared_runtime
+from bridgepipe.cli.options import Shared
 from bridgepipe.cli.translate import GuideFolder, ModelFolder, OtherModel, load_translator
 from bridgepipe.errors import UserError, reading
 
@@ -40,15 +40,13 @@ def translate(
     clip: Annotated[bool, typer.Option(help="clamp predictions of the clean image, both ways")] = True,
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
     side_by_side: Annotated[bool, typer.Option(help=f"also write {BESIDE}/: before and after")] = False,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
-    processes: Processes = None,
+    run: Shared = Shared(),
 ) -> None:
     """Translate every image of a folder from one class to another; finished ones are skipped.
 
     Each process takes whole batches, so the results do not depend on how many there are.
     """
-    speed = read_shared_runtime(runtime, threads, processes).model_copy(update={"batch_size": batch_size})
+    speed = run.start().model_copy(update={"batch_size": batch_size})
     from bridgepipe import running
     from bridgepipe.datasets import images
     from bridgepipe.finished import KEPT

@@ -8,19 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import (
-    RUNTIME,
-    Config,
-    File,
-    Processes,
-    Runtime,
-    Threads,
-    fields_of,
-    load_extractor,
-    read_shared_runtime,
-)
-from bridgepipe.cli.evaluate import Real
-from bridgepipe.cli.models import load_model
+from bridgepipe.cli.common import fields_of
+from bridgepipe.cli.options import Config, ExtractorFiles, File, Part, Real, Shared, Trained
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.cli.study import seeds_of
 from bridgepipe.names import QUANTISATION
@@ -33,30 +22,25 @@ if TYPE_CHECKING:
 @groups.stage.verb()
 def generate(
     config: Config,
-    train_config: File,
-    model: File,
+    trained: Trained,
     output: File,
-    part: int = 0,
-    parts: int = 1,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
-    processes: Processes = None,
+    part: Part = Part(),
+    run: Shared = Shared(),
 ) -> None:
     """Draw one part of an experiment's samples."""
-    speed, settings = read_shared_runtime(runtime, threads, processes), read_settings(config)
+    speed, settings = run.start(), read_settings(config)
     from bridgepipe import running
     from bridgepipe.finished import kept
     from bridgepipe.methods import spd
     from bridgepipe.store import writer
 
-    network = load_model(model, train_config, speed)
-    count = settings["sample"]["count"]
-    items = range(count * part // parts, count * (part + 1) // parts)
-    trained = read_settings(train_config)
+    network = trained.load(speed)
+    items = part.of(settings["sample"]["count"])
+    training = read_settings(trained.train_config)
     how = _generation(settings["sample"]).on(network.process)
     settings["sample"]["nfe"] = how.nfe  # as many as are made
-    described = {**settings, "dataset": trained["dataset"], "process": trained["process"]}
-    data = artifacts.load_card(model).get("data")
+    described = {**settings, "dataset": training["dataset"], "process": training["process"]}
+    data = artifacts.load_card(trained.model).get("data")
     made_by = {"images": "samples", "settings": described, "model": network.digest, "data": data}
     made_by |= {"quantisation": QUANTISATION[how.variant]}
     work = partial(spd.images, network, how=how)
@@ -90,20 +74,16 @@ def export(samples: Path, output: File) -> None:
 @groups.stage.verb()
 def study_samples(
     config: Config,
-    train_config: File,
-    model: File,
+    trained: Trained,
     statistics: File,
-    extractor: File,
-    weights: File,
+    extractor: ExtractorFiles,
     output: File,
     evaluate_config: File,
     real: Real = None,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
-    processes: Processes = None,
+    run: Shared = Shared(),
 ) -> None:
     """FID of the samples of every walk at every number of calls, measured as the experiment is, as CSV."""
-    speed, plan = read_shared_runtime(runtime, threads, processes), read_settings(config)
+    speed, plan = run.start(), read_settings(config)
     import numpy as np
 
     from bridgepipe import running, tables
@@ -116,17 +96,17 @@ def study_samples(
     from bridgepipe.store import ImageStore
     from bridgepipe.subset import Subset, choose_from
 
-    network, features = load_model(model, train_config, speed), load_extractor(extractor, weights, speed)
+    network, features = trained.load(speed), extractor.load(speed)
     reference = fid.Statistics.load(statistics, {"extractor": describe(features)})
     same_size(reference.origin.get("size"), network.diffusion.shape[1:], statistics)
 
     held_out = None if real is None else ImageStore(real)
     inputs = {"extractor": features.digest} | ({} if held_out is None else {"real": held_out.digest})
     about: dict[str, Any] = {"settings": read_settings(evaluate_config), "inputs": inputs}
-    about |= {"trained_on": artifacts.load_card(model).get("data"), "subset": None}
+    about |= {"trained_on": artifacts.load_card(trained.model).get("data"), "subset": None}
     about |= {"quantisation": QUANTISATION[plan["variant"]]}
 
-    seeds = seeds_of(plan, read_settings(train_config))
+    seeds = seeds_of(plan, read_settings(trained.train_config))
 
     def row(walk: str, how: Generation, floor: dict[str, fid.Statistics]) -> dict[str, Any]:
         work, label = partial(spd.images, network, how=how), f"{walk}, {how.nfe} calls"

@@ -12,6 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from bridgepipe.cli.options import spread
 from bridgepipe.cli.outputs import Guarded, verb_of
 from bridgepipe.errors import UserError
 
@@ -76,7 +77,13 @@ class Verbs(typer.Typer):
 
     def verb(self, name: str | None = None, panel: str | None = None) -> Callable[[Any], Any]:
         """Make a function a verb, under a heading of the help."""
-        return super().command(name, cls=Guarded, rich_help_panel=panel)
+        add = super().command
+
+        def register(function: Any) -> Any:
+            add(name, cls=Guarded, rich_help_panel=panel)(spread(function))
+            return function
+
+        return register
 
 
 app = Verbs("From raw images to a reproducible table of results for diffusion bridges.")

@@ -12,16 +12,8 @@ import yaml
 from bridgepipe import artifacts
 from bridgepipe import config as configuration
 from bridgepipe.cli import groups, outputs
-from bridgepipe.cli.common import (
-    RUNTIME,
-    File,
-    Runtime,
-    Threads,
-    load_restorer,
-    problem_of,
-    read_runtime,
-    sampling_of,
-)
+from bridgepipe.cli.common import problem_of, sampling_of
+from bridgepipe.cli.options import Alone, File, Trained
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.config import paths_of
 
@@ -48,8 +40,7 @@ def restore(
     output: Annotated[Path, typer.Option(help="folder of the restored images")],
     experiment: Annotated[str, typer.Option(help="trained experiment, method/name")] = "i2sb/jpeg-5",
     results: File = Path("results"),
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
+    run: Alone = Alone(),
 ) -> None:
     """Restore photographs with a trained experiment; they are taken as they are, nothing is corrupted."""
     import numpy as np
@@ -62,10 +53,10 @@ def restore(
     photos = list(dict.fromkeys(photos))
     places = {photo: output / f"{photo.stem}.png" for photo in photos}
     outputs.check(places)
-    speed, folder = read_runtime(runtime, threads), results / experiment
+    speed, folder = run.start(), results / experiment
     settings = read_settings(folder / "config/sample.json")
     how = sampling_of(settings["sample"])
-    weights, trained = folder / "model.safetensors", folder / "config/train.json"
+    trained = Trained.within(folder)
     digests = []
     for photo in photos:  # all are tried before the first is restored
         images.read_photo(photo)
@@ -73,11 +64,11 @@ def restore(
 
     def restored(piece: Sequence[Path]) -> np.ndarray:
         pixels = images.read_photo(piece[0])
-        restorer = load_restorer(weights, trained, problem_of(settings, pixels.shape[:2]), speed)
+        restorer = trained.restorer(problem_of(settings, pixels.shape[:2]), speed)
         with naming(str(piece[0])):
             return restorer.restore_photo(pixels, how)[None]
 
-    identity = {"settings": settings, "model": artifacts.load_card(weights)[artifacts.CONTENT]}
+    identity = {"settings": settings, "model": artifacts.load_card(trained.model)[artifacts.CONTENT]}
     with kept(output / experiment.replace("/", "-"), {**identity, "photos": digests}, speed):
         batches = running.shared(restored, photos, 1, "restoring")
         for place, batch in zip(places.values(), batches, strict=True):

@@ -10,7 +10,7 @@ import typer
 from bridgepipe import artifacts
 from bridgepipe import config as configuration
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import File
+from bridgepipe.cli.options import File
 
 
 @groups.app.verb(panel=groups.PREPARE)

@@ -10,17 +10,9 @@ import typer
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import (
-    RUNTIME,
-    Config,
-    File,
-    Processes,
-    Runtime,
-    Threads,
-    fields_of,
-    read_shared_runtime,
-)
-from bridgepipe.cli.models import check_dimension, load_model, published_model
+from bridgepipe.cli.common import fields_of
+from bridgepipe.cli.models import check_dimension, published_model
+from bridgepipe.cli.options import Config, Ends, File, Shared, Trained
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
 from bridgepipe.nfe import calls_made
@@ -42,20 +34,17 @@ SIGNIFICANT = "%.8g"
 @groups.stage.verb()
 def sample_points(
     config: Config,
-    model: File,
-    train_config: File,
+    trained: Trained,
     data: File,
     output: File,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
-    processes: Processes = None,
+    run: Shared = Shared(),
 ) -> None:
     """Draw points from a model, and encode points of DATA to see whether its latents are normal."""
-    speed, how = read_shared_runtime(runtime, threads, processes), read_settings(config)
+    speed, how = run.start(), read_settings(config)
     from bridgepipe.finished import kept
     from bridgepipe.methods import ddib_points
 
-    network, walk = load_model(model, train_config, speed), _walk(how)
+    network, walk = trained.load(speed), _walk(how)
     how["nfe"] = calls_made(network.process.T, walk.solver, how["nfe"], walk.spacing)  # as many as are made
     source, _, known = _chosen(data, how["latents"], how["seed"], network)
     made_by = {"sample": how, "model": network.digest, "data": source.digest}
@@ -104,31 +93,26 @@ def evaluate_samples(
 def translate_points(
     config: Config,
     data: File,
-    source: Source,
-    source_config: File,
-    target: Target,
-    target_config: File,
+    ends: Ends,
     output: File,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
-    processes: Processes = None,
+    run: Shared = Shared(),
 ) -> None:
     """Take points of DATA from one model's domain to the other's, and back again."""
-    speed, how = read_shared_runtime(runtime, threads, processes), read_settings(config)
+    speed, how = run.start(), read_settings(config)
     from bridgepipe.finished import kept
     from bridgepipe.methods import ddib_points
 
-    a, b = load_model(source, source_config, speed), load_model(target, target_config, speed)
+    a, b = ends.load(speed)
     walk, made_by = _walk(how["translate"]), {"settings": how, **_ends(a, b)}
     how["translate"]["nfe"] = walk.calls(a.process)  # as many as are made
     starts, items, points = _chosen(data, how["count"], how["seed"], a)
 
-    def run(x: Tensor) -> list[Tensor]:
+    def there_and_back(x: Tensor) -> list[Tensor]:
         there = ddib_points.translate(a, b, x, walk)
         return [there.latent.x, there.target.x, ddib_points.back(a, b, there, walk).x]
 
     with kept(output, {**made_by, "data": starts.digest}, speed):
-        latent, moved, again = ddib_points.over(points, a.device, run, "translation")
+        latent, moved, again = ddib_points.over(points, a.device, there_and_back, "translation")
         tensors = {"items": items, "source": points, "latent": latent, "points": moved, "back": again}
         _save(output, tensors, made_by)
 
@@ -138,24 +122,19 @@ def cycle_points(
     config: Config,
     data: File,
     truth: File,
-    source: Source,
-    source_config: File,
-    target: Target,
-    target_config: File,
+    ends: Ends,
     output: File,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
-    processes: Processes = None,
+    run: Shared = Shared(),
 ) -> None:
     """How far a cycle through the other domain takes points of DATA, for every walk."""
-    speed, how = read_shared_runtime(runtime, threads, processes), read_settings(config)
+    speed, how = run.start(), read_settings(config)
     from bridgepipe import running
     from bridgepipe.datasets.points import Points
     from bridgepipe.evaluation import protocol, transport
     from bridgepipe.finished import kept
     from bridgepipe.methods import ddib_points
 
-    a, b = load_model(source, source_config, speed), load_model(target, target_config, speed)
+    a, b = ends.load(speed)
     starts, _, points = _chosen(data, how["count"], how["seed"], a)
     true, made_by = Points(truth), {"settings": how, **_ends(a, b)}
     values: dict[str, Any] = {}

@@ -6,20 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import (
-    RUNTIME,
-    Config,
-    File,
-    Processes,
-    Runtime,
-    Sources,
-    Threads,
-    load_restorer,
-    open_sources,
-    problem_of,
-    read_shared_runtime,
-    sampling_of,
-)
+from bridgepipe.cli.common import open_sources, problem_of, sampling_of
+from bridgepipe.cli.options import Config, File, Part, Shared, Sources, Trained
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.names import QUANTISATION
 
@@ -30,30 +18,26 @@ if TYPE_CHECKING:
 @groups.stage.verb()
 def sample(
     config: Config,
-    train_config: File,
-    model: File,
+    trained: Trained,
     data: File,
     restored: File,
     corrupted: File,
-    part: int = 0,
-    parts: int = 1,
+    part: Part = Part(),
     sources: Sources = None,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
-    processes: Processes = None,
+    run: Shared = Shared(),
 ) -> None:
     """Corrupt and restore one part of a split."""
-    speed = read_shared_runtime(runtime, threads, processes)
+    speed = run.start()
     from bridgepipe import lineage, running, subset
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore, writer
 
     settings, images = read_settings(config), ImageStore(data)
     how = sampling_of(settings["sample"])
-    restorer = load_restorer(model, train_config, problem_of(settings, images.image_size), speed)
+    restorer = trained.restorer(problem_of(settings, images.image_size), speed)
     chosen = subset.choose_from(images, settings["sample"]["count"])
-    first = len(chosen) * part // parts
-    items = chosen[first : len(chosen) * (part + 1) // parts]
+    rows = part.of(len(chosen))
+    items = chosen[rows.start : rows.stop]
     made_by = {"settings": settings, "model": restorer.digest, "data": images.digest}
     made_by |= {"origin": lineage.origin(images), "subset": subset.describe(len(chosen), len(images))}
     made_by["quantisation"] = QUANTISATION[restorer.problem.variant]
@@ -69,7 +53,7 @@ def sample(
         if not running.is_main():
             running.exhaust(results)
             return
-        of_part: dict[str, Any] = {"classes": images.classes, "first": first}
+        of_part: dict[str, Any] = {"classes": images.classes, "first": rows.start}
         with (
             writer(restored, {"images": "restored", **made_by}, **of_part) as out,
             writer(corrupted, {"images": "corrupted", **made_by}, **of_part) as seen,

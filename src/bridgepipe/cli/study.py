@@ -10,22 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import (
-    RUNTIME,
-    Config,
-    File,
-    Processes,
-    Runtime,
-    Sources,
-    Threads,
-    load_extractor,
-    load_restorer,
-    open_sources,
-    problem_of,
-    read_shared_runtime,
-    sampling_of,
-)
-from bridgepipe.cli.evaluate import Real
+from bridgepipe.cli.common import open_sources, problem_of, sampling_of
+from bridgepipe.cli.options import Config, ExtractorFiles, File, Real, Shared, Sources, Trained
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.names import QUANTISATION
 
@@ -52,21 +38,17 @@ def study(
     config: Config,
     evaluate_config: File,
     sample_config: File,
-    train_config: File,
-    model: File,
+    trained: Trained,
     data: File,
     statistics: File,
-    extractor: File,
-    weights: File,
+    extractor: ExtractorFiles,
     output: File,
     sources: Sources = None,
     real: Real = None,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
-    processes: Processes = None,
+    run: Shared = Shared(),
 ) -> None:
     """PSNR, FID and accuracy of every walk at every number of calls, measured as the experiment is."""
-    speed, plan = read_shared_runtime(runtime, threads, processes), read_settings(config)
+    speed, plan = run.start(), read_settings(config)
     import numpy as np
 
     from bridgepipe import running, subset, tables
@@ -77,8 +59,8 @@ def study(
 
     settings, measuring = read_settings(sample_config), read_settings(evaluate_config)
     images = ImageStore(data)
-    restorer = load_restorer(model, train_config, problem_of(settings, images.image_size), speed)
-    network = load_extractor(extractor, weights, speed)
+    restorer = trained.restorer(problem_of(settings, images.image_size), speed)
+    network = extractor.load(speed)
     check_fits(network, images)
     reference = fid.Statistics.load(statistics, {"extractor": describe(network)})
     items = subset.choose_from(images, plan["count"]).tolist()
@@ -112,7 +94,7 @@ def study(
         others = items if same else subset.choose_from(held_out, len(items))
         floor = fid.statistics(network, subset.Subset(held_out, others), speed.batch_size)
         compared = _Compared(images, items, network, reference, floor, about, speed.batch_size)
-        rows, seeds = [], seeds_of(settings["sample"], read_settings(train_config))
+        rows, seeds = [], seeds_of(settings["sample"], read_settings(trained.train_config))
         for walk, how in _walks(plan, settings["sample"]):
             found = restored(f"{walk}, {how.nfe} calls", how)
             rows.append({"sampler": walk, "nfe": how.nfe, **seeds, **compared.measured(found)})

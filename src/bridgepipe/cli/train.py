@@ -10,19 +10,9 @@ import typer
 
 from bridgepipe import artifacts, closure, provenance, training_state
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import (
-    RUNTIME,
-    Config,
-    File,
-    Processes,
-    Runtime,
-    Sources,
-    Threads,
-    fields_of,
-    read_runtime,
-    read_shared_runtime,
-)
+from bridgepipe.cli.common import fields_of
 from bridgepipe.cli.models import Task, imported_classes, open_data, published_model, task_of
+from bridgepipe.cli.options import Alone, Config, File, Shared, Sources
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
 
@@ -43,13 +33,11 @@ def train(
     csv: File,
     sources: Sources = None,
     spectrum: Annotated[Path | None, typer.Option(help="fitted spectrum of the data")] = None,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
-    processes: Processes = None,
+    run: Shared = Shared(),
 ) -> None:
     """Train an experiment's network, resuming what an earlier call left in FOLDER."""
     started = time.monotonic()
-    speed = read_shared_runtime(runtime, threads, processes)
+    speed = run.start()
     from bridgepipe import rng, training
     from bridgepipe.running import is_main
 
@@ -136,16 +124,14 @@ def import_weights(
 
 
 @groups.stage.verb()
-def train_classifier(
-    config: Config, train: File, val: File, output: File, runtime: Runtime = RUNTIME, threads: Threads = None
-) -> None:
+def train_classifier(config: Config, train: File, val: File, output: File, run: Alone = Alone()) -> None:
     """Train the small classifier that stands in for published feature extractors at demo scale."""
     from bridgepipe.evaluation import classifier
     from bridgepipe.evaluation.accuracy import classifier_accuracy
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
 
-    speed = read_runtime(runtime, threads)
+    speed = run.start()
     settings, images, held_out = read_settings(config), ImageStore(train), ImageStore(val)
     recipe = {key: settings[key] for key in ("steps", "batch_size", "lr", "seed")}
     with kept(output, {"config": settings, "data": [images.digest, held_out.digest]}, speed):

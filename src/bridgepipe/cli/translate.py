@@ -13,17 +13,8 @@ import typer
 from bridgepipe import config as configuration
 from bridgepipe.classes import Label, brief, name_of, number_of, numbers_in
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import (
-    RUNTIME,
-    Config,
-    File,
-    Processes,
-    Runtime,
-    Threads,
-    fields_of,
-    read_shared_runtime,
-)
-from bridgepipe.cli.models import load_model
+from bridgepipe.cli.common import fields_of
+from bridgepipe.cli.options import Config, File, Part, Shared, Trained
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
 from bridgepipe.names import QUANTISATION
@@ -51,14 +42,11 @@ def translate_classes(
     states: File,
     target_model: OtherModel = None,
     guide: GuideFolder = None,
-    part: int = 0,
-    parts: int = 1,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
-    processes: Processes = None,
+    part: Part = Part(),
+    run: Shared = Shared(),
 ) -> None:
     """Translate one part of the images of a class; keep the latents, and what the way back starts from."""
-    speed = read_shared_runtime(runtime, threads, processes)
+    speed = run.start()
     from bridgepipe import running
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore, writer
@@ -67,8 +55,8 @@ def translate_classes(
     translator = load_translator(settings, source_model, target_model, guide, speed)
     source = class_of(settings["source"], translator.source, images)
     chosen = items_of_class(images, source, settings["sample"]["count"])
-    items = chosen[len(chosen) * part // parts : len(chosen) * (part + 1) // parts]
-    first = len(chosen) * part // parts
+    rows = part.of(len(chosen))
+    items = chosen[rows.start : rows.stop]
     made_by = _made_by(settings, translator, images)
     work = partial(_translated, translator, images)
     with kept(translated, {**made_by, "items": items}, speed):
@@ -77,9 +65,9 @@ def translate_classes(
             running.exhaust(batches)
             return
         with (
-            writer(translated, {"images": "translations", **made_by}, first=first) as out,
-            writer(latents, {"images": "latents", **made_by}, first=first) as up,
-            writer(states, {"images": "states", **made_by}, first=first) as down,
+            writer(translated, {"images": "translations", **made_by}, first=rows.start) as out,
+            writer(latents, {"images": "latents", **made_by}, first=rows.start) as up,
+            writer(states, {"images": "states", **made_by}, first=rows.start) as down,
         ):
             names = iter(_names(settings, images, items))
             for calls, pictures, *ends in batches:
@@ -114,17 +102,14 @@ def translate_back(
     output: File,
     target_model: OtherModel = None,
     guide: GuideFolder = None,
-    part: int = 0,
-    parts: int = 1,
-    runtime: Runtime = RUNTIME,
-    threads: Threads = None,
-    processes: Processes = None,
+    part: Part = Part(),
+    run: Shared = Shared(),
 ) -> None:
     """Take translations back: from obelm's pair of states, from the image alone, from its 8 bits alone.
 
     The store holds the images of the first of these that there is, and the distance of each to its source.
     """
-    speed = read_shared_runtime(runtime, threads, processes)
+    speed = run.start()
     import numpy as np
 
     from bridgepipe import lineage, running
@@ -142,8 +127,8 @@ def translate_back(
     sources = seen.array("item")
     labels = None if images.labels is None else images.labels[sources]
     chosen = choose(settings["count"], len(seen), labels)
-    first = len(chosen) * part // parts
-    items = chosen[first : len(chosen) * (part + 1) // parts].tolist()
+    rows = part.of(len(chosen))
+    items = chosen[rows.start : rows.stop].tolist()
     starts = _starts(seen, begun)
     made_by = {**seen.card["made_by"], "images": "the way back"}
 
@@ -160,7 +145,7 @@ def translate_back(
         if not running.is_main():
             running.exhaust(chain.from_iterable(ways.values()))
             return
-        with writer(output, made_by, first=first) as out:
+        with writer(output, made_by, first=rows.start) as out:
             for name, batches in ways.items():
                 distances: list[float] = []
                 how = translator.how.variant
@@ -249,7 +234,7 @@ def class_of(label: Label, model: Model, images: ImageStore) -> str | None:
 
 
 def _load(folder: Path, speed: configuration.Runtime, guide: bool = False) -> Model:
-    return load_model(folder / "model.safetensors", folder / "config/train.json", speed, guide)
+    return Trained.within(folder).load(speed, guide)
 
 
 def _same_models(made: ImageStore, translator: Translator) -> None:

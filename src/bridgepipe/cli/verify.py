@@ -13,7 +13,7 @@ import typer
 from bridgepipe import artifacts, provenance
 from bridgepipe import config as configuration
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import File
+from bridgepipe.cli.options import File
 from bridgepipe.errors import UserError, is_out_of_memory
 
 MEND = "delete it (verify --delete) and make it again"

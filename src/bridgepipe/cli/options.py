@@ -1,0 +1,176 @@
+"""Options that verbs share, each declared once.
+
+A parameter of a verb whose type is one of the classes below stands for an option per field.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bridgepipe import launch, provenance
+from bridgepipe.cli.settings import RUNTIME, read_runtime_file, read_settings
+
+if TYPE_CHECKING:
+    from bridgepipe import config as configuration
+    from bridgepipe.evaluation.features import Extractor
+    from bridgepipe.methods.gaussian import Model
+    from bridgepipe.methods.i2sb import Problem, Restorer
+
+File = Annotated[Path, typer.Option(show_default=False)]
+Config = Annotated[Path, typer.Option("--config", help="configuration of the stage")]
+Sources = Annotated[Path | None, typer.Option(help="store of the corrupted half of every pair")]
+Real = Annotated[Path | None, typer.Option(help="real images outside the reference, whose FID is the floor")]
+Runtime = Annotated[Path, typer.Option(help="how things run; without the workflow's file: defaults")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads; default: runtime.threads")]
+Processes = Annotated[int | None, typer.Option(help="processes of this command; default: runtime.processes")]
+# runtime settings that may move a last bit; the numbers of threads and processes are taken as they are
+BITS = ("device", "precision", "compile", "channels_last", "batch_size", "microbatch")
+
+
+@dataclass(frozen=True)
+class Alone:
+    """How a verb runs whose work one process does."""
+
+    runtime: Runtime = RUNTIME
+    threads: Threads = None
+
+    def start(self) -> configuration.Runtime:
+        """The runtime section; also sets the number of CPU threads of this process."""
+        import torch
+
+        section = read_runtime_file(self.runtime)
+        _claim_gpus(section, 1)
+        torch.set_num_threads(max(1, (self.threads or section.threads) // launch.local_world_size()))
+        provenance.use(**{name: getattr(section, name) for name in BITS})
+        return section
+
+
+@dataclass(frozen=True)
+class Shared(Alone):
+    """How a verb runs whose work several processes share."""
+
+    processes: Processes = None
+
+    def start(self) -> configuration.Runtime:
+        """The runtime section; what follows happens in every process.
+
+        Raises:
+            UserError: a launcher started another number of processes.
+        """
+        section = read_runtime_file(self.runtime)
+        wanted = self.processes or section.processes
+        _claim_gpus(section, wanted)
+        launch.start(wanted, max(1, (self.threads or section.threads) // wanted))
+        return super().start()
+
+
+def _claim_gpus(runtime: configuration.Runtime, count: int) -> None:
+    if runtime.device in ("auto", "cuda"):
+        launch.claim_gpus(count)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network, and the configuration that it was trained under."""
+
+    model: File
+    train_config: File
+
+    @classmethod
+    def within(cls, folder: Path) -> Trained:
+        """Of the results folder of an experiment."""
+        return cls(folder / "model.safetensors", folder / "config/train.json")
+
+    def load(self, runtime: configuration.Runtime, guide: bool = False) -> Model:
+        from bridgepipe.cli.models import load_model
+
+        return load_model(self.model, self.train_config, runtime, guide)
+
+    def restorer(self, problem: Problem, runtime: configuration.Runtime) -> Restorer:
+        from bridgepipe.cli.common import load_restorer
+
+        return load_restorer(self.model, self.train_config, problem, runtime)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Two models: of the source, and of the target."""
+
+    source: Annotated[Path, typer.Option(help="weights of the model of the source")]
+    source_config: File
+    target: Annotated[Path, typer.Option(help="weights of the model of the target")]
+    target_config: File
+
+    def load(self, runtime: configuration.Runtime) -> tuple[Model, Model]:
+        ends = Trained(self.source, self.source_config), Trained(self.target, self.target_config)
+        return ends[0].load(runtime), ends[1].load(runtime)
+
+
+@dataclass(frozen=True)
+class ExtractorFiles:
+    """What turns images into features."""
+
+    extractor: Annotated[Path, typer.Option(help="configuration of the extractor")]
+    weights: File
+
+    def load(self, runtime: configuration.Runtime) -> Extractor:
+        from bridgepipe import running
+        from bridgepipe.evaluation import features
+
+        config = read_settings(self.extractor)
+        device = running.accelerator(runtime.device).device
+        return features.load_extractor(config["kind"], self.weights, device=device, config=config)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of several parts of the work, each of which is a job of its own."""
+
+    part: int = 0
+    parts: int = 1
+
+    def of(self, count: int) -> range:
+        """Numbers of the items of this part, of ``count``."""
+        return range(count * self.part // self.parts, count * (self.part + 1) // self.parts)
+
+
+def spread(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """A verb with an option per field in place of every parameter whose type is a class of options."""
+    types = typing.get_type_hints(verb, include_extras=True)
+    grouped: dict[str, Any] = {name: kind for name, kind in types.items() if is_dataclass(kind)}
+
+    @wraps(verb)
+    def called(**given: Any) -> Any:
+        for name, kind in grouped.items():
+            given[name] = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
+        return verb(**given)
+
+    options = [option for p in inspect.signature(verb).parameters.values() for option in _options(p, types)]
+    del called.__wrapped__  # type: ignore[attr-defined]
+    called.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    called.__annotations__ = {option.name: option.annotation for option in options}
+    return called if grouped else verb
+
+
+def _options(parameter: inspect.Parameter, types: dict[str, Any]) -> list[inspect.Parameter]:
+    kind = types[parameter.name]
+    if not is_dataclass(kind):
+        return [parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=kind)]
+    inner = typing.get_type_hints(kind, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            parameter.KEYWORD_ONLY,
+            default=parameter.empty if field.default is MISSING else field.default,
+            annotation=inner[field.name],
+        )
+        for field in fields(kind)
+    ]

@@ -17,6 +17,7 @@ from bridgepipe import artifacts, config, rng, running, samplers, training
 from bridgepipe.cli.common import fields_of, tuples
 from bridgepipe.cli.generate import _walks
 from bridgepipe.cli.models import load_model
+from bridgepipe.cli.options import Trained
 from bridgepipe.errors import UserError
 from bridgepipe.methods import gaussian, spd
 from bridgepipe.methods.gaussian import Diffusion, Model
@@ -81,13 +82,14 @@ def test_a_loaded_model_is_the_repeat_of_its_training_seed(tmp_path: Path) -> No
     weights = gaussian.network("adm", diffusion, **arguments).state_dict()
     card = {"config": settings, "shape": SHAPE}
     artifacts.save_tensors(tmp_path / "m.safetensors", weights, card)
-    loaded = load_model(tmp_path / "m.safetensors", tmp_path / "train.json", config.Runtime(device="cpu"))
+    trained = Trained(tmp_path / "m.safetensors", tmp_path / "train.json")
+    loaded = load_model(trained, config.Runtime(device="cpu"))
     assert loaded.repeat == 2
     with pytest.raises(UserError, match="a model is no guide: it tells no classes"):
-        load_model(tmp_path / "m.safetensors", tmp_path / "train.json", config.Runtime(), guide=True)
+        load_model(trained, config.Runtime(), guide=True)
     artifacts.write_json(tmp_path / "train.json", {**settings, "method": "guide"})
     with pytest.raises(UserError, match="a guide is no model"):
-        load_model(tmp_path / "m.safetensors", tmp_path / "train.json", config.Runtime())
+        load_model(trained, config.Runtime())
 
 
 LINEAR = Gaussian(schedules.linear(1000), variance="fixed_small")

@@ -10,6 +10,7 @@ import typer
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
+from bridgepipe.cli.models import load_model
 from bridgepipe.cli.options import Alone, Config, File, Shared, Trained
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
@@ -38,7 +39,7 @@ def space_of(network: Model, variant: Any = "exact") -> HSpace:
 
 def open_model(trained: Trained, runtime: Any) -> Model:
     """A Gaussian model whose bottleneck can be read, which a compiled one's cannot."""
-    return trained.load(runtime.model_copy(update={"compile": False}))
+    return load_model(trained, runtime.model_copy(update={"compile": False}))
 
 
 @groups.boundary.verb()

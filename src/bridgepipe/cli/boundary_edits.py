@@ -12,7 +12,7 @@ from bridgepipe import artifacts
 from bridgepipe.classes import brief, numbers_in
 from bridgepipe.cli import groups
 from bridgepipe.cli.boundary import SPACES, chosen, open_model, space_of, values_and_cut
-from bridgepipe.cli.common import fields_of
+from bridgepipe.cli.common import fields_of, load_extractor
 from bridgepipe.cli.options import Alone, Config, ExtractorFiles, File, Shared, Trained
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
@@ -203,7 +203,7 @@ def evaluate(
     from bridgepipe.store import ImageStore
     from bridgepipe.subset import Subset
 
-    features = extractor.load(speed)
+    features = load_extractor(extractor, speed)
     paths = (edited, train, control, plain, data)
     store, real, unmoved, undone, source = (ImageStore(path) for path in paths)
     lineage.made_together(store, unmoved, undone)

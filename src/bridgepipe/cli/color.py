@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
 from bridgepipe.cli.common import fields_of
-from bridgepipe.cli.models import check_dimension
+from bridgepipe.cli.models import check_dimension, load_ends
 from bridgepipe.cli.options import Config, Ends, File, Shared
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
@@ -39,7 +39,7 @@ def color_transfer(
     from bridgepipe.methods import color
     from bridgepipe.methods.ddib_points import Walk
 
-    models = ends.load(speed)
+    models = load_ends(ends, speed)
     clouds = [Points(source_pixels), Points(target_pixels)]
     for model, cloud in zip(models, clouds, strict=True):
         check_dimension(model, cloud)

@@ -15,6 +15,8 @@ from bridgepipe.config.errors import nearest
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
+    from bridgepipe.cli.options import ExtractorFiles, Trained
+    from bridgepipe.evaluation.features import Extractor
     from bridgepipe.methods.i2sb import Problem, Restorer, Sampling
     from bridgepipe.store import ImageStore
 
@@ -73,19 +75,17 @@ def open_sources(path: Path | None, images: Any) -> ImageStore | None:
     return sources
 
 
-def load_restorer(
-    model: Path, train_config: Path, problem: Problem, runtime: configuration.Runtime
-) -> Restorer:
+def load_restorer(trained: Trained, problem: Problem, runtime: configuration.Runtime) -> Restorer:
     """A trained network, refused when it was trained under another configuration, or for another problem."""
     from bridgepipe.methods import i2sb
     from bridgepipe.networks import published
 
-    settings = read_settings(train_config)
-    _same_problem(settings, problem, model)
-    weights, card = artifacts.load_tensors(model, {"config": settings})
+    settings = read_settings(trained.train_config)
+    _same_problem(settings, problem, trained.model)
+    weights, card = artifacts.load_tensors(trained.model, {"config": settings})
     arguments = {k: tuples(v) for k, v in settings["network"].items()}
     network = i2sb.network(problem.image_size, problem.cond_x1, seed=0, **arguments)
-    published.load(network, weights, model)
+    published.load(network, weights, trained.model)
     return i2sb.Restorer(
         network,
         problem,
@@ -109,6 +109,15 @@ def _same_problem(trained: dict[str, Any], problem: Problem, model: Path) -> Non
         if key not in ("image_size", "mask_file") and trained.get(key, now) != now:
             what = f"a network trained with {key} {trained[key]}, the configuration says {now}"
             raise UserError(what, model, "give the network of this experiment")
+
+
+def load_extractor(files: ExtractorFiles, runtime: configuration.Runtime) -> Extractor:
+    from bridgepipe import running
+    from bridgepipe.evaluation import features
+
+    config = read_settings(files.extractor)
+    device = running.accelerator(runtime.device).device
+    return features.load_extractor(config["kind"], files.weights, device=device, config=config)
 
 
 def same_count(**stores: Any) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import same_count
+from bridgepipe.cli.common import load_extractor, same_count
 from bridgepipe.cli.options import Config, ExtractorFiles, File, Real, Shared
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
@@ -34,7 +34,7 @@ def statistics(
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
 
-    network, images = extractor.load(speed), ImageStore(data)
+    network, images = load_extractor(extractor, speed), ImageStore(data)
     features.check_fits(network, images)
     identity = {"extractor": features.describe(network), "images": images.digest}
     with kept(output, identity, speed):
@@ -64,7 +64,7 @@ def fid_metric(
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
 
-    settings, network = read_settings(config), extractor.load(speed)
+    settings, network = read_settings(config), load_extractor(extractor, speed)
     reference = fid.Statistics.load(statistics, {"extractor": describe(network)})
     store, seen, truth, held_out = (
         None if path is None else ImageStore(path) for path in (images, corrupted, originals, real)
@@ -122,7 +122,7 @@ def accuracy_metric(
     from bridgepipe.finished import kept
     from bridgepipe.subset import Subset, items_of
 
-    network = extractor.load(speed)
+    network = load_extractor(extractor, speed)
     *degraded, truth = _restored_stores(restored, corrupted, originals)
     stores = dict(zip(("", "_corrupted"), degraded, strict=True))
     known = truth.classes if truth.labels is not None else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe.cli import groups
+from bridgepipe.cli.common import load_extractor
 from bridgepipe.cli.evaluate import same_size, same_split
 from bridgepipe.cli.options import Config, ExtractorFiles, File, Real, Shared
 from bridgepipe.cli.settings import read_settings
@@ -47,7 +48,7 @@ def translation_fid(
     from bridgepipe.store import ImageStore
     from bridgepipe.subset import Subset
 
-    network = extractor.load(speed)
+    network = load_extractor(extractor, speed)
     images, pictures = ImageStore(translated), ImageStore(reference)
     check_fits(network, pictures)
     same_split(lineage.origin(pictures), settings["reference"], reference)
@@ -113,7 +114,7 @@ def target_accuracy(
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
 
-    network, images = extractor.load(speed), ImageStore(translated)
+    network, images = load_extractor(extractor, speed), ImageStore(translated)
     known, target = classes_of(network), _target(images)
     wanted = target if settings["label"] is None else name_of(settings["label"], known, "evaluate.label")
     if wanted is None:
@@ -158,7 +159,7 @@ def kept_metric(
     from bridgepipe.store import ImageStore
     from bridgepipe.subset import Subset
 
-    network = extractor.load(speed)
+    network = load_extractor(extractor, speed)
     images, store = ImageStore(translated), ImageStore(source)
     lineage.made_from(images, store, "source images")
     check_fits(network, store)

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import open_sources, problem_of, sampling_of
+from bridgepipe.cli.common import load_restorer, open_sources, problem_of, sampling_of
 from bridgepipe.cli.options import Alone, Config, File, Sources, Trained
 from bridgepipe.cli.settings import read_settings
 
@@ -72,7 +72,7 @@ def path(
     speed = run.start()
     settings, images = read_settings(config), ImageStore(data)
     how = sampling_of(settings["sample"])
-    restorer = trained.restorer(problem_of(settings, images.image_size), speed)
+    restorer = load_restorer(trained, problem_of(settings, images.image_size), speed)
     items = choose_from(images, PICTURES).tolist()
     work = partial(restorer.restore, images, how=how, sources=open_sources(sources, images))
     result = next(running.in_batches(work, items, restorer.batch_size, "restoring"))

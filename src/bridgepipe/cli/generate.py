@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import fields_of
+from bridgepipe.cli.common import fields_of, load_extractor
+from bridgepipe.cli.models import load_model
 from bridgepipe.cli.options import Config, ExtractorFiles, File, Part, Real, Shared, Trained
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.cli.study import seeds_of
@@ -34,7 +35,7 @@ def generate(
     from bridgepipe.methods import spd
     from bridgepipe.store import writer
 
-    network = trained.load(speed)
+    network = load_model(trained, speed)
     items = part.of(settings["sample"]["count"])
     training = read_settings(trained.train_config)
     how = _generation(settings["sample"]).on(network.process)
@@ -96,7 +97,7 @@ def study_samples(
     from bridgepipe.store import ImageStore
     from bridgepipe.subset import Subset, choose_from
 
-    network, features = trained.load(speed), extractor.load(speed)
+    network, features = load_model(trained, speed), load_extractor(extractor, speed)
     reference = fid.Statistics.load(statistics, {"extractor": describe(features)})
     same_size(reference.origin.get("size"), network.diffusion.shape[1:], statistics)
 

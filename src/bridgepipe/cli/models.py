@@ -11,6 +11,7 @@ from bridgepipe import artifacts, closure, ilsvrc
 from bridgepipe import config as configuration
 from bridgepipe.classes import trained_classes
 from bridgepipe.cli.common import fields_of, open_sources, problem_of, tuples
+from bridgepipe.cli.options import Ends, Trained
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
 
@@ -175,7 +176,7 @@ def shape_of(data: Any) -> tuple[int, ...]:
     return (3, *data.image_size) if hasattr(data, "image_size") else (data.dim,)
 
 
-def load_model(model: Path, train_config: Path, runtime: configuration.Runtime, guide: bool = False) -> Model:
+def load_model(trained: Trained, runtime: configuration.Runtime, guide: bool = False) -> Model:
     """A trained Gaussian model, or a guide.
 
     Args:
@@ -187,7 +188,7 @@ def load_model(model: Path, train_config: Path, runtime: configuration.Runtime, 
     from bridgepipe.methods import gaussian
     from bridgepipe.networks import published
 
-    settings = read_settings(train_config)
+    settings = read_settings(trained.train_config)
     if (settings["method"] == "guide") != guide:
         what = (
             "a model is no guide: it tells no classes"
@@ -195,24 +196,30 @@ def load_model(model: Path, train_config: Path, runtime: configuration.Runtime, 
             else "a guide is no model: it denoises nothing"
         )
         mend = "give the folder of a guide" if guide else "give the folder of a model"
-        raise UserError(what, model, f"{mend}, such as results/{'guide' if guide else 'model'}/NAME")
-    weights, card = artifacts.load_tensors(model, {"config": settings})
+        raise UserError(what, trained.model, f"{mend}, such as results/{'guide' if guide else 'model'}/NAME")
+    weights, card = artifacts.load_tensors(trained.model, {"config": settings})
     diffusion = diffusion_of(settings, tuple(card["shape"]), card.get("spectrum", {}))
     classes = null = None
     names = card.get("class_names")
     if settings["method"] == "guide":
         network: nn.Module = gaussian.classifier(
-            diffusion, _answers(weights, model), pool=settings["pool"], **_arguments(settings)
+            diffusion, _answers(weights, trained.model), pool=settings["pool"], **_arguments(settings)
         )
     else:
         told = _told(weights)
         null = told - 1 if told is not None and settings["drop_labels"] else None
         classes = null if null is not None else told
         network = gaussian.network(settings["network"]["kind"], diffusion, told, **_arguments(settings))
-    published.load(network, weights, model)
+    published.load(network, weights, trained.model)
     speed = {name: getattr(runtime, name) for name in SPEED}
     content, repeat = card[artifacts.CONTENT], settings["train"]["seed"]
     return gaussian.Model(network, diffusion, content, classes, null, names, repeat, **speed)
+
+
+def load_ends(ends: Ends, runtime: configuration.Runtime) -> tuple[Model, Model]:
+    """The models of the source and of the target."""
+    source, target = Trained(ends.source, ends.source_config), Trained(ends.target, ends.target_config)
+    return load_model(source, runtime), load_model(target, runtime)
 
 
 def check_dimension(model: Model, points: Points) -> None:

@@ -16,13 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe import launch, provenance
-from bridgepipe.cli.settings import RUNTIME, read_runtime_file, read_settings
+from bridgepipe.cli.settings import RUNTIME, read_runtime_file
 
 if TYPE_CHECKING:
     from bridgepipe import config as configuration
-    from bridgepipe.evaluation.features import Extractor
-    from bridgepipe.methods.gaussian import Model
-    from bridgepipe.methods.i2sb import Problem, Restorer
 
 File = Annotated[Path, typer.Option(show_default=False)]
 Config = Annotated[Path, typer.Option("--config", help="configuration of the stage")]
@@ -89,16 +86,6 @@ class Trained:
         """Of the results folder of an experiment."""
         return cls(folder / "model.safetensors", folder / "config/train.json")
 
-    def load(self, runtime: configuration.Runtime, guide: bool = False) -> Model:
-        from bridgepipe.cli.models import load_model
-
-        return load_model(self.model, self.train_config, runtime, guide)
-
-    def restorer(self, problem: Problem, runtime: configuration.Runtime) -> Restorer:
-        from bridgepipe.cli.common import load_restorer
-
-        return load_restorer(self.model, self.train_config, problem, runtime)
-
 
 @dataclass(frozen=True)
 class Ends:
@@ -109,10 +96,6 @@ class Ends:
     target: Annotated[Path, typer.Option(help="weights of the model of the target")]
     target_config: File
 
-    def load(self, runtime: configuration.Runtime) -> tuple[Model, Model]:
-        ends = Trained(self.source, self.source_config), Trained(self.target, self.target_config)
-        return ends[0].load(runtime), ends[1].load(runtime)
-
 
 @dataclass(frozen=True)
 class ExtractorFiles:
@@ -120,14 +103,6 @@ class ExtractorFiles:
 
     extractor: Annotated[Path, typer.Option(help="configuration of the extractor")]
     weights: File
-
-    def load(self, runtime: configuration.Runtime) -> Extractor:
-        from bridgepipe import running
-        from bridgepipe.evaluation import features
-
-        config = read_settings(self.extractor)
-        device = running.accelerator(runtime.device).device
-        return features.load_extractor(config["kind"], self.weights, device=device, config=config)
 
 
 @dataclass(frozen=True)

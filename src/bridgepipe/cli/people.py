@@ -12,7 +12,7 @@ import yaml
 from bridgepipe import artifacts
 from bridgepipe import config as configuration
 from bridgepipe.cli import groups, outputs
-from bridgepipe.cli.common import problem_of, sampling_of
+from bridgepipe.cli.common import load_restorer, problem_of, sampling_of
 from bridgepipe.cli.options import Alone, File, Trained
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.config import paths_of
@@ -64,7 +64,7 @@ def restore(
 
     def restored(piece: Sequence[Path]) -> np.ndarray:
         pixels = images.read_photo(piece[0])
-        restorer = trained.restorer(problem_of(settings, pixels.shape[:2]), speed)
+        restorer = load_restorer(trained, problem_of(settings, pixels.shape[:2]), speed)
         with naming(str(piece[0])):
             return restorer.restore_photo(pixels, how)[None]
 

@@ -11,7 +11,7 @@ import typer
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
 from bridgepipe.cli.common import fields_of
-from bridgepipe.cli.models import check_dimension, published_model
+from bridgepipe.cli.models import check_dimension, load_ends, load_model, published_model
 from bridgepipe.cli.options import Config, Ends, File, Shared, Trained
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
@@ -44,7 +44,7 @@ def sample_points(
     from bridgepipe.finished import kept
     from bridgepipe.methods import ddib_points
 
-    network, walk = trained.load(speed), _walk(how)
+    network, walk = load_model(trained, speed), _walk(how)
     how["nfe"] = calls_made(network.process.T, walk.solver, how["nfe"], walk.spacing)  # as many as are made
     source, _, known = _chosen(data, how["latents"], how["seed"], network)
     made_by = {"sample": how, "model": network.digest, "data": source.digest}
@@ -102,7 +102,7 @@ def translate_points(
     from bridgepipe.finished import kept
     from bridgepipe.methods import ddib_points
 
-    a, b = ends.load(speed)
+    a, b = load_ends(ends, speed)
     walk, made_by = _walk(how["translate"]), {"settings": how, **_ends(a, b)}
     how["translate"]["nfe"] = walk.calls(a.process)  # as many as are made
     starts, items, points = _chosen(data, how["count"], how["seed"], a)
@@ -134,7 +134,7 @@ def cycle_points(
     from bridgepipe.finished import kept
     from bridgepipe.methods import ddib_points
 
-    a, b = ends.load(speed)
+    a, b = load_ends(ends, speed)
     starts, _, points = _chosen(data, how["count"], how["seed"], a)
     true, made_by = Points(truth), {"settings": how, **_ends(a, b)}
     values: dict[str, Any] = {}

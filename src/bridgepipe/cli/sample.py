@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import open_sources, problem_of, sampling_of
+from bridgepipe.cli.common import load_restorer, open_sources, problem_of, sampling_of
 from bridgepipe.cli.options import Config, File, Part, Shared, Sources, Trained
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.names import QUANTISATION
@@ -34,7 +34,7 @@ def sample(
 
     settings, images = read_settings(config), ImageStore(data)
     how = sampling_of(settings["sample"])
-    restorer = trained.restorer(problem_of(settings, images.image_size), speed)
+    restorer = load_restorer(trained, problem_of(settings, images.image_size), speed)
     chosen = subset.choose_from(images, settings["sample"]["count"])
     rows = part.of(len(chosen))
     items = chosen[rows.start : rows.stop]

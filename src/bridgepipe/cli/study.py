@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import open_sources, problem_of, sampling_of
+from bridgepipe.cli.common import load_extractor, load_restorer, open_sources, problem_of, sampling_of
 from bridgepipe.cli.options import Config, ExtractorFiles, File, Real, Shared, Sources, Trained
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.names import QUANTISATION
@@ -59,8 +59,8 @@ def study(
 
     settings, measuring = read_settings(sample_config), read_settings(evaluate_config)
     images = ImageStore(data)
-    restorer = trained.restorer(problem_of(settings, images.image_size), speed)
-    network = extractor.load(speed)
+    restorer = load_restorer(trained, problem_of(settings, images.image_size), speed)
+    network = load_extractor(extractor, speed)
     check_fits(network, images)
     reference = fid.Statistics.load(statistics, {"extractor": describe(network)})
     items = subset.choose_from(images, plan["count"]).tolist()

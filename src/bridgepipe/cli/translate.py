@@ -14,6 +14,7 @@ from bridgepipe import config as configuration
 from bridgepipe.classes import Label, brief, name_of, number_of, numbers_in
 from bridgepipe.cli import groups
 from bridgepipe.cli.common import fields_of
+from bridgepipe.cli.models import load_model
 from bridgepipe.cli.options import Config, File, Part, Shared, Trained
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
@@ -234,7 +235,7 @@ def class_of(label: Label, model: Model, images: ImageStore) -> str | None:
 
 
 def _load(folder: Path, speed: configuration.Runtime, guide: bool = False) -> Model:
-    return Trained.within(folder).load(speed, guide)
+    return load_model(Trained.within(folder), speed, guide)
 
 
 def _same_models(made: ImageStore, translator: Translator) -> None:

@@ -6,7 +6,7 @@ Another store of the same size would be compared without a complaint, and give w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,6 +56,34 @@ def made_together(first: Made, *others: Made) -> None:
         if (entry := _difference(_how(first), _how(other))) is not None:
             what = f"it does not belong to {first.path}: {entry} differs"
             raise UserError(what, other.path, "give stores of one run, or make both again")
+
+
+def same_split(about: Mapping[str, Any], split: str, where: Path) -> None:
+    """Refuse real images of another split than the configured one.
+
+    Args:
+        about: origin of the real images, see `origin`; what it does not tell is not compared.
+
+    Raises:
+        UserError: they are of another.
+    """
+    if about.get("split", split) != split:
+        what = f"real images of {about['name']}, evaluate.reference is {split}"
+        raise UserError(what, where, "give those of the configured split")
+
+
+def same_size(real: Sequence[int] | None, made: Sequence[int], where: Path) -> None:
+    """Refuse real images of another size than those that were made.
+
+    Args:
+        real: height and width, of the real images; None: not told.
+
+    Raises:
+        UserError: they are.
+    """
+    if real is not None and list(real) != list(made):
+        what = f"real images of {real[0]}x{real[1]} pixels, the others have {made[0]}x{made[1]}"
+        raise UserError(what, where, "give those of images of the same size")
 
 
 def origin(store: Made) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def test_gpu_rules_of_the_workflow() -> None:
 def test_jobs_of_a_folder_without_slurm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from bridgepipe.cli.status import status
+    from bridgepipe.cli.project import status
 
     monkeypatch.setenv("PATH", "")
     (tmp_path / ".snakemake/log").mkdir(parents=True)
@@ -126,7 +126,7 @@ def test_commands_that_are_done_are_known_by_their_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`make demo` asks Snakemake to be quiet, and then its log names no job."""
-    from bridgepipe.cli.status import status
+    from bridgepipe.cli.project import status
 
     monkeypatch.setenv("PATH", "")
     command = ["stage", "evaluate", "fid", "--images", "results/i2sb/jpeg-5/restored.lmdb"]
@@ -141,7 +141,7 @@ def test_commands_that_are_done_are_known_by_their_records(
 def test_a_client_of_slurm_without_a_cluster_is_told(
     commands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from bridgepipe.cli.status import status
+    from bridgepipe.cli.project import status
 
     pretend(commands, sacct="exit 1", squeue="echo no configuration >&2; exit 1")
     (tmp_path / ".snakemake/log").mkdir(parents=True)
@@ -165,7 +165,7 @@ def test_slurm_has_the_last_word(commands: Path, tmp_path: Path) -> None:
 def test_jobs_of_a_quiet_run_that_wait_are_told_by_slurm(
     commands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from bridgepipe.cli.status import status
+    from bridgepipe.cli.project import status
 
     queue = f"18|PENDING|Resources|{tmp_path}|rule_train_wildcards_i2sb_jpeg-5"
     pretend(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -204,46 +203,18 @@ def _restored_stores(*paths: Path) -> tuple[ImageStore, ImageStore, ImageStore]:
     return images, seen, truth
 
 
-def same_split(about: Mapping[str, Any], split: str, where: Path) -> None:
-    """Refuse real images of another split than the configured one.
-
-    Args:
-        about: origin of the real images, see `lineage.origin`; what it does not tell is not compared.
-
-    Raises:
-        UserError: they are of another.
-    """
-    if about.get("split", split) != split:
-        what = f"real images of {about['name']}, evaluate.reference is {split}"
-        raise UserError(what, where, "give those of the configured split")
-
-
-def same_size(real: Sequence[int] | None, made: Sequence[int], where: Path) -> None:
-    """Refuse real images of another size than those that were made.
-
-    Args:
-        real: height and width, of the real images; None: not told.
-
-    Raises:
-        UserError: they are.
-    """
-    if real is not None and list(real) != list(made):
-        what = f"real images of {real[0]}x{real[1]} pixels, the others have {made[0]}x{made[1]}"
-        raise UserError(what, where, "give those of images of the same size")
-
-
 def _check_reference(found: Statistics, images: ImageStore, split: str, where: Path) -> None:
     """Refuse reference statistics of another source or split, or of images of another size.
 
     Raises:
         UserError: they are, as far as their card tells.
     """
-    from bridgepipe.lineage import kind_of
+    from bridgepipe import lineage
 
     about, made = found.origin, images.card["made_by"].get("origin", {})
-    kinds = {kind_of(o["source"]) for o in (about, made) if "source" in o}
+    kinds = {lineage.kind_of(o["source"]) for o in (about, made) if "source" in o}
     if len(kinds) > 1:
         what = f"statistics of {about['name']}, the images were made from {made['name']}"
         raise UserError(what, where, "give those of the images' own dataset")
-    same_split(about, split, where)
-    same_size(about.get("size"), images.image_size, where)
+    lineage.same_split(about, split, where)
+    lineage.same_size(about.get("size"), images.image_size, where)

@@ -11,7 +11,6 @@ import typer
 
 from bridgepipe.cli import groups
 from bridgepipe.cli.common import load_extractor
-from bridgepipe.cli.evaluate import same_size, same_split
 from bridgepipe.cli.options import Config, ExtractorFiles, File, Real, Shared
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.cli.translate import items_of_class
@@ -51,8 +50,8 @@ def translation_fid(
     network = load_extractor(extractor, speed)
     images, pictures = ImageStore(translated), ImageStore(reference)
     check_fits(network, pictures)
-    same_split(lineage.origin(pictures), settings["reference"], reference)
-    same_size(pictures.image_size, images.image_size, reference)
+    lineage.same_split(lineage.origin(pictures), settings["reference"], reference)
+    lineage.same_size(pictures.image_size, images.image_size, reference)
     label = _target(images)
     wanted = Subset(pictures, items_of_class(pictures, label))
     others, floor = {}, None

@@ -87,8 +87,7 @@ def study_samples(
     speed, plan = run.start(), read_settings(config)
     import numpy as np
 
-    from bridgepipe import running, tables
-    from bridgepipe.cli.evaluate import same_size
+    from bridgepipe import lineage, running, tables
     from bridgepipe.evaluation import fid
     from bridgepipe.evaluation import real as real_images
     from bridgepipe.evaluation.features import describe
@@ -99,7 +98,7 @@ def study_samples(
 
     network, features = load_model(trained, speed), load_extractor(extractor, speed)
     reference = fid.Statistics.load(statistics, {"extractor": describe(features)})
-    same_size(reference.origin.get("size"), network.diffusion.shape[1:], statistics)
+    lineage.same_size(reference.origin.get("size"), network.diffusion.shape[1:], statistics)
 
     held_out = None if real is None else ImageStore(real)
     inputs = {"extractor": features.digest} | ({} if held_out is None else {"real": held_out.digest})

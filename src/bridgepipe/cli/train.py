@@ -141,3 +141,35 @@ def train_classifier(config: Config, train: File, val: File, output: File, run: 
     print(f"accuracy on {accuracy.n} held-out images: {accuracy.accuracy:.3f} (95 % interval {interval})")
     card = {"config": settings, "data": images.digest, **accuracy.values("held_out_accuracy")}
     trained.save(output, card)
+
+
+@groups.stage.verb()
+def import_points(
+    weights: Path,
+    config: Config,
+    domain: Annotated[str, typer.Option(help="which of the six the file is of")],
+    output: File,
+) -> None:
+    """Turn published weights of a domain of the plane into a model: the file of the most steps, not EMA."""
+    from bridgepipe import fetch
+    from bridgepipe.networks import plain
+
+    settings, file = read_settings(config), _published_file(weights, domain)
+    if settings["train"].get("published") is not None:
+        fetch.check(settings["train"]["published"], weights)
+    checked = published_model(settings, plain.read_weights(file), (2,), file)
+    card = {"kind": settings["method"], "config": settings, "imported_sha256": artifacts.digest_file(file)}
+    artifacts.save_tensors(output, checked, {**card, "shape": [2]})
+
+
+def _published_file(folder: Path, domain: str) -> Path:
+    """``model<steps>.pt`` of the most steps, in the folder that ends in the domain's number."""
+    from bridgepipe.datasets.points import DOMAINS
+
+    number = list(DOMAINS).index(domain)
+    files = (f for f in folder.rglob("model*.pt") if f.stem[5:].isdigit())
+    found = [f for f in files if f.parent.name.endswith(str(number))]
+    if not found:
+        mend = "keep the published folders of the six domains, log2D0 to log2D5"
+        raise UserError(f"no model*.pt in a folder of number {number}", folder, mend)
+    return max(found, key=lambda f: int(f.stem[5:]))

@@ -1,13 +1,17 @@
-"""The verb of the sampling stage."""
+"""Restoration: a part of a split, and a person's photographs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from bridgepipe.cli import groups
+import typer
+
+from bridgepipe import artifacts
+from bridgepipe.cli import groups, outputs
 from bridgepipe.cli.common import load_restorer, open_sources, problem_of, sampling_of
-from bridgepipe.cli.options import Config, File, Part, Shared, Sources, Trained
+from bridgepipe.cli.options import Alone, Config, File, Part, Shared, Sources, Trained
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.names import QUANTISATION
 
@@ -66,3 +70,45 @@ def sample(
                 store.set_array(subset.ITEM, items)
                 if images.labels is not None:
                     store.set_labels(images.labels[items])
+
+
+@groups.app.verb(panel=groups.APPLY)
+def restore(
+    photos: Annotated[list[Path], typer.Argument(help="corrupted photographs, of any size")],
+    output: Annotated[Path, typer.Option(help="folder of the restored images")],
+    experiment: Annotated[str, typer.Option(help="trained experiment, method/name")] = "i2sb/jpeg-5",
+    results: File = Path("results"),
+    run: Alone = Alone(),
+) -> None:
+    """Restore photographs with a trained experiment; they are taken as they are, nothing is corrupted."""
+
+    from bridgepipe import running
+    from bridgepipe.datasets import images
+    from bridgepipe.finished import kept
+    from bridgepipe.finite import naming
+
+    photos = list(dict.fromkeys(photos))
+    places = {photo: output / f"{photo.stem}.png" for photo in photos}
+    outputs.check(places)
+    speed, folder = run.start(), results / experiment
+    settings = read_settings(folder / "config/sample.json")
+    how = sampling_of(settings["sample"])
+    trained = Trained.within(folder)
+    digests = []
+    for photo in photos:  # all are tried before the first is restored
+        images.read_photo(photo)
+        digests.append(artifacts.digest_file(photo))
+
+    def restored(piece: Sequence[Path]) -> np.ndarray:
+        pixels = images.read_photo(piece[0])
+        restorer = load_restorer(trained, problem_of(settings, pixels.shape[:2]), speed)
+        with naming(str(piece[0])):
+            return restorer.restore_photo(pixels, how)[None]
+
+    identity = {"settings": settings, "model": artifacts.load_card(trained.model)[artifacts.CONTENT]}
+    with kept(output / experiment.replace("/", "-"), {**identity, "photos": digests}, speed):
+        batches = running.shared(restored, photos, 1, "restoring")
+        for place, batch in zip(places.values(), batches, strict=True):
+            images.write_png(place, batch[0], f"restored {experiment}")
+            print(place)
+        outputs.finish(places.values())

@@ -36,7 +36,6 @@ REQUEUE_SECONDS = 45
 REMEMBERED_SECONDS = 60  # squeue must know of an ended job at least as long as it is asked about it
 PROFILE = "profiles/slurm/config.yaml"
 LOGS = ".snakemake/slurm_logs"  # where Snakemake keeps the logs of the jobs that it sent from a folder
-LOCK = ".snakemake/bridgepipe.lock"  # held by the run that is at work in a folder
 COMMENT = "rule_"  # begins the comment of a job that Snakemake sent
 ACTIVE = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "REQUEUED")
 
@@ -364,7 +363,7 @@ def _log_of(command: str) -> str:
 
 def _at_work(folder: Path) -> bool:
     """Whether a run holds the folder's lock."""
-    return locks.held(folder / LOCK) is not None
+    return locks.held(folder / locks.LOCK) is not None
 
 
 def waiting(folder: Path, known: Container[str]) -> list[Job]:

@@ -32,6 +32,7 @@ from uuid import uuid4
 
 from bridgepipe.errors import UserError, writing
 
+LOCK = ".snakemake/bridgepipe.lock"  # held by the run of the workflow that is at work in a folder
 BEAT = 5.0  # seconds after which the holder of a lock renews its time
 WATCHED = 20.0  # seconds without a new time after which a holder on another machine is taken for dead
 SETTLING = 1.0  # seconds that two processes need to see each other's record where flock does not work

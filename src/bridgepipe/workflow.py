@@ -540,7 +540,7 @@ class Pipeline:
         lock = ExitStack()
         atexit.register(lock.close)
         try:
-            killed = lock.enter_context(artifacts.exclusive(cluster.LOCK))
+            killed = lock.enter_context(artifacts.exclusive(locks.LOCK))
             with artifacts.exclusive(WRITING, wait=True):
                 self._write()  # once more: another run may have read another params.yaml meanwhile
                 for path, content in self._resolved.plan().items():
@@ -557,7 +557,7 @@ class Pipeline:
     def write_unless_at_work(self) -> bool:
         """Bring the file of every stage up to date, unless a run is at work here: its jobs read them."""
         with artifacts.exclusive(WRITING, wait=True):
-            free = locks.held(cluster.LOCK) is None
+            free = locks.held(locks.LOCK) is None
             if free:
                 self._write()
             return free

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bridgepipe import artifacts, cluster, locks, provenance
+from bridgepipe import artifacts, locks, provenance
 from bridgepipe.cli.clean import clean
 from bridgepipe.errors import UserError
 
@@ -127,7 +127,7 @@ def test_clean_removes_what_can_be_made_again(tree: Path, capsys: pytest.Capture
 
 
 def test_clean_waits_for_no_run(tree: Path) -> None:
-    with locks.exclusive(cluster.LOCK), pytest.raises(UserError, match="another run is at work"):
+    with locks.exclusive(locks.LOCK), pytest.raises(UserError, match="another run is at work"):
         clean(Path("mine.yaml"))
     assert [name for name in (*GONE, *LEFT) if not Path(name).exists()] == []
 

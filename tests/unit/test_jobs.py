@@ -135,12 +135,12 @@ def test_what_is_typed_by_hand_leaves_nothing(project: Path, monkeypatch: pytest
 def test_bad_input_ends_the_tries_that_follow_at_once(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: UserError
 ) -> None:
-    with locks.exclusive(cluster.LOCK):
+    with locks.exclusive(locks.LOCK):
         assert run(monkeypatch, fail(error)) == 2
         first = capsys.readouterr().err
         assert run(monkeypatch, lambda: pytest.fail("it was tried again")) == 2
         assert capsys.readouterr().err == first == f"bridgepipe: {error}\n"
-    with locks.exclusive(cluster.LOCK):  # a person starts Snakemake again
+    with locks.exclusive(locks.LOCK):  # a person starts Snakemake again
         assert run(monkeypatch, lambda: 0) == 0
 
 
@@ -148,7 +148,7 @@ def test_bad_input_ends_the_tries_that_follow_at_once(
     "name", [CONFIG, STATE, "data/prepared/mine/test.lmdb", "pictures/a.png", "pictures/b.png"]
 )
 def test_what_was_mended_is_tried_again(project: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    with locks.exclusive(cluster.LOCK):
+    with locks.exclusive(locks.LOCK):
         assert run(monkeypatch, fail(BAD)) == 2
         text = Path(name).read_text() if Path(name).exists() else ""
         Path(name).write_text(f"{text} ")
@@ -166,13 +166,13 @@ def test_what_was_mended_is_tried_again(project: Path, monkeypatch: pytest.Monke
 def test_what_may_pass_is_tried_again(
     project: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    with locks.exclusive(cluster.LOCK):
+    with locks.exclusive(locks.LOCK):
         assert run(monkeypatch, fail(error)) == 2
         assert run(monkeypatch, lambda: 0) == 0
 
 
 def test_a_download_is_tried_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["bridgepipe", "fetch", "inception"])
-    with locks.exclusive(cluster.LOCK):
+    with locks.exclusive(locks.LOCK):
         assert run(monkeypatch, fail(BAD)) == 2
         assert run(monkeypatch, lambda: 0) == 0

@@ -20,7 +20,7 @@ from project import MODEL, ROOT, Project
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
 
-from bridgepipe import artifacts, cluster, launch, workflow
+from bridgepipe import artifacts, cluster, launch, locks, workflow
 from bridgepipe.cli.clean import clean
 
 Values = dict[str, Any]
@@ -132,7 +132,7 @@ def test_an_edit_during_a_run_waits_for_its_end(folder: Path, capsys: pytest.Cap
     first = opened(nfe=8)
     assert artifacts.read_json(SAMPLE)["sample"]["nfe"] == 8
     opened(nfe=9)  # a dry run between the reading of a run and its start
-    with artifacts.exclusive(cluster.LOCK):
+    with artifacts.exclusive(locks.LOCK):
         first._write()  # as at its start
         assert nfe_of(opened(nfe=3)) == 8  # a dry run beside it
         assert "another run is at work here" in capsys.readouterr().err

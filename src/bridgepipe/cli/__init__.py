@@ -21,28 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
 
-from bridgepipe import cluster, jobs, launch, locks, provenance
-from bridgepipe.cli import (  # noqa: F401  # they add their verbs to the groups
-    boundary,
-    boundary_edits,
-    clean,
-    color,
-    data,
-    edit,
-    evaluate,
-    evaluate_translation,
-    figure,
-    folder,
-    generate,
-    plan,
-    points,
-    project,
-    restore,
-    study,
-    train,
-    translate,
-    verify,
-)
+from bridgepipe import jobs, launch, locks, provenance
 from bridgepipe.cli.groups import STAGE
 from bridgepipe.cli.groups import app as app
 from bridgepipe.errors import UserError, is_out_of_memory, may_pass, out_of_memory, refused
@@ -50,7 +29,7 @@ from bridgepipe.errors import UserError, is_out_of_memory, may_pass, out_of_memo
 
 def main() -> None:
     """Run the command line. Exit codes: 2 for bad input (one line says what), 75 for "run me again"."""
-    with jobs.told(sys.argv[1:], run=locks.held(cluster.LOCK)):
+    with jobs.told(sys.argv[1:], run=locks.held(locks.LOCK)):
         _main()
 
 
@@ -59,6 +38,8 @@ def _main() -> None:
         code = _run()
     except interruption.Interrupted as e:
         if launch.is_main():
+            from bridgepipe import cluster
+
             requeued = cluster.requeue()
             print(f"bridgepipe: {e}{'; back in the queue' if requeued else ''}", file=sys.stderr)
         raise SystemExit(interruption.RESUME_ME) from None

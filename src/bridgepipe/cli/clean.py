@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bridgepipe import artifacts, cluster, listing, provenance, workflow
+from bridgepipe import artifacts, listing, locks, provenance, workflow
 from bridgepipe import config as configuration
 from bridgepipe.cli import groups
 from bridgepipe.cli.options import File
@@ -29,7 +29,7 @@ PLAN = Path(configuration.PLAN)
 Makers = list[tuple[str, re.Pattern[str]]]
 
 
-@groups.app.verb(panel=groups.RESULTS)
+@groups.people.verb()
 def clean(params: File = Path("params.yaml")) -> None:
     """Remove what the workflow can make again from what is here, and say what is left.
 
@@ -37,7 +37,7 @@ def clean(params: File = Path("params.yaml")) -> None:
     or files that are gone, or by an experiment that params.yaml no longer has at this scale.
     """
     resolved = configuration.load(params)
-    with artifacts.exclusive(cluster.LOCK):
+    with artifacts.exclusive(locks.LOCK):
         Path(workflow.PLANNED).unlink(missing_ok=True)  # params.yaml counts, not what the last run was given
         for path in removable(resolved, _makers(params)):
             path.unlink()
@@ -195,7 +195,7 @@ def _made_with(result: Path) -> Iterator[Path]:
 
 def _memory() -> Iterator[Path]:
     """What Snakemake remembers of runs, but the lock that this command holds."""
-    yield from (path for path in Path(".snakemake").glob("*") if path != Path(cluster.LOCK))
+    yield from (path for path in Path(".snakemake").glob("*") if path != Path(locks.LOCK))
 
 
 def _remove(path: Path) -> None:

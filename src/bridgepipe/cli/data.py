@@ -44,7 +44,7 @@ def gather(parts: list[Path], output: File) -> None:
     store.gather(parts, output)
 
 
-@groups.app.verb(panel=groups.PREPARE)
+@groups.people.verb()
 def fetch(
     name: Annotated[
         str, typer.Argument(help="a name of sources.yaml such as i2sb/jpeg-5, or a group such as i2sb")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bridgepipe.rng import Noise
 
 
-@groups.app.verb(panel=groups.APPLY)
+@groups.people.verb()
 def edit(
     photo: Annotated[Path, typer.Argument(help="an image of any size; it is brought to the network's")],
     boundary: Annotated[list[Path], typer.Option(help="folder of a boundary; several are taken in turn")],

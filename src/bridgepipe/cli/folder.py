@@ -23,7 +23,7 @@ SETTINGS = "translation.json"
 BESIDE = "side-by-side"
 
 
-@groups.app.verb(panel=groups.APPLY)
+@groups.people.verb()
 def translate(
     input: Annotated[Path, typer.Option(help="folder of images, searched to any depth", show_default=False)],
     output: Annotated[Path, typer.Option(help="folder of the translations", show_default=False)],

@@ -59,7 +59,7 @@ def generate(
                 out.set_labels(labels.numpy())
 
 
-@groups.app.verb(panel=groups.RESULTS)
+@groups.people.verb()
 def export(samples: Path, output: File) -> None:
     """Write a store in ADM's layout, which other evaluators read: an NPZ file of uint8 [N,H,W,3]."""
     import numpy as np

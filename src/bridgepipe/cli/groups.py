@@ -7,46 +7,100 @@ Help is plain text under headings: Rich would cost more processor time than all 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from bridgepipe.cli.options import spread
 from bridgepipe.cli.outputs import Guarded, verb_of
 from bridgepipe.errors import UserError
 
 STAGE = "stage"
-# headings of the help
-APPLY = "Apply a trained model"
-PREPARE = "Before a run"
-RESULTS = "During and after a run"
-WORKFLOW = "For the workflow"
-VERBS = "Verbs"
-PANELS = (APPLY, PREPARE, RESULTS, WORKFLOW, VERBS)
+# verbs for people, under the headings of the help, which is read without importing any of them
+HELP = {
+    "Use a trained model": {
+        "restore": "Restore photographs with a trained experiment.",
+        "translate": "Translate a folder of images from one class to another.",
+        "edit": "Edit an image along a boundary, and draw the strip.",
+        "boundary": "Take in published boundaries of attributes.",
+        "export": "Write images as NPZ, which other evaluators read.",
+    },
+    "Before a run": {
+        "doctor": "Say what this machine has, and which data is missing.",
+        "config": "Print an experiment with all its settings.",
+        "fetch": "Download published weights or data.",
+        "plan": "Write the configuration of every stage.",
+        "schema": "Write the JSON schema of params.yaml.",
+    },
+    "During and after a run": {
+        "status": "Show every job with its state and its log.",
+        "training-state": "Show saved states of a training, or choose one.",
+        "verify": "Check every result, or make results again.",
+        "store": "Show what an image store holds.",
+        "clean": "Remove what the workflow can make again.",
+    },
+    "For the workflow": {STAGE: "Run one step of the workflow, as its rules do."},
+}
+MODULES = (
+    "boundary",
+    "boundary_edits",
+    "clean",
+    "color",
+    "data",
+    "edit",
+    "evaluate",
+    "evaluate_translation",
+    "figure",
+    "folder",
+    "generate",
+    "plan",
+    "points",
+    "project",
+    "restore",
+    "study",
+    "train",
+    "translate",
+    "verify",
+)
 
 
-class Panels(TyperGroup):
-    """A group whose help lists its verbs under the headings of their panels."""
+class Group(TyperGroup):
+    """A group that shows its help when no verb is named."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, args or ["--help"])
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        panels: dict[str, list[tuple[str, str]]] = {heading: [] for heading in PANELS}
-        widest = max(map(len, self.commands))
-        for name, verb in self.commands.items():
-            panel = panels[getattr(verb, "rich_help_panel", None) or VERBS]
-            panel.append((name.ljust(widest), verb.get_short_help_str(limit=150)))
-        for heading, verbs in panels.items():
-            if verbs:
-                with formatter.section(heading):
-                    formatter.write_dl(verbs)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if self.get_command(ctx, args[0]) is None:
             _refuse_old_name(ctx, args[0])
         return super().resolve_command(ctx, args)
+
+
+class People(Group):
+    """The verbs for people, and all others in a group of theirs; imported when one is called."""
+
+    @property
+    def commands(self) -> Any:  # type: ignore[override]
+        return _all_verbs()
+
+    @commands.setter
+    def commands(self, _: Any) -> None:
+        """What Typer found is none of them."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        widest = max(len(name) for verbs in HELP.values() for name in verbs)
+        for heading, verbs in HELP.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(widest), told) for name, told in verbs.items()])
+
+
+@cache
+def _all_verbs() -> Any:
+    for name in MODULES:
+        import_module(f"bridgepipe.cli.{name}")
+    return typer.main.get_group(people).commands
 
 
 def _refuse_old_name(ctx: Any, name: str) -> None:
@@ -66,36 +120,35 @@ def _refuse_old_name(ctx: Any, name: str) -> None:
 class Verbs(typer.Typer):
     """A group whose verbs check their outputs before they run."""
 
-    def __init__(self, help: str) -> None:
-        super().__init__(
-            cls=Panels,
-            help=help,
-            add_completion=False,
-            rich_markup_mode=None,
-            pretty_exceptions_enable=False,
-        )
+    def __init__(self, help: str, cls: type[Group] = Group) -> None:
+        plain: Any = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
+        super().__init__(cls=cls, help=help, **plain)
 
-    def verb(self, name: str | None = None, panel: str | None = None) -> Callable[[Any], Any]:
-        """Make a function a verb, under a heading of the help."""
+    def verb(self, name: str | None = None) -> Callable[[Any], Any]:
+        """Make a function a verb."""
+        from bridgepipe.cli.options import spread  # not for the help, which is to be fast
+
         add = super().command
 
         def register(function: Any) -> Any:
-            add(name, cls=Guarded, rich_help_panel=panel)(spread(function))
+            add(name, cls=Guarded)(spread(function))
             return function
 
         return register
 
 
-app = Verbs("From raw images to a reproducible table of results for diffusion bridges.")
+app = Verbs("From raw images to a reproducible table of results for diffusion bridges.", People)
+people = Verbs("")
 store = Verbs("Look inside image stores.")
 boundaries = Verbs("Published boundaries of attributes.")
 stage = Verbs("One verb per step of the workflow, called by its rules.")
 boundary = Verbs("Boundaries of attributes in latents, and edits across them.")
 evaluate = Verbs("Metrics of restored images, each with its protocol.")
 figure = Verbs("Pictures for the report.")
-app.add_typer(store, name="store", rich_help_panel=RESULTS)
-app.add_typer(boundaries, name="boundary", rich_help_panel=APPLY)
-app.add_typer(stage, name=STAGE, rich_help_panel=WORKFLOW)
+people.add_typer(store, name="store")
+people.add_typer(boundaries, name="boundary")
+people.add_typer(stage, name=STAGE)
 stage.add_typer(boundary, name="boundary")
 stage.add_typer(evaluate, name="evaluate")
 stage.add_typer(figure, name="figure")
+app.callback()(lambda: None)

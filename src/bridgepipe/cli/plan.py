@@ -13,7 +13,7 @@ from bridgepipe.cli import groups
 from bridgepipe.cli.options import File
 
 
-@groups.app.verb(panel=groups.PREPARE)
+@groups.people.verb()
 def plan(
     output: Annotated[Path, typer.Option(help="folder for copies of all configurations")] = Path(
         configuration.PLAN

@@ -16,7 +16,7 @@ from bridgepipe.config import paths_of
 from bridgepipe.errors import UserError
 
 
-@groups.app.verb("config", panel=groups.PREPARE)
+@groups.people.verb("config")
 def show_config(
     experiment: Annotated[str, typer.Argument(help="method/name, such as i2sb/jpeg-5")],
     params: File = Path("params.yaml"),
@@ -26,13 +26,13 @@ def show_config(
     print(yaml.safe_dump(resolved, sort_keys=False), end="")
 
 
-@groups.app.verb("schema", panel=groups.PREPARE)
+@groups.people.verb("schema")
 def write_schema(output: File = Path("workflow/schemas/params.schema.json")) -> None:
     """Write the JSON schema of params.yaml, which editors use."""
     artifacts.write_json(output, configuration.schema())
 
 
-@groups.app.verb(panel=groups.PREPARE)
+@groups.people.verb()
 def doctor(params: File = Path("params.yaml")) -> None:
     """What this machine has, and whether params.yaml can run on it."""
     import platform
@@ -57,7 +57,7 @@ def doctor(params: File = Path("params.yaml")) -> None:
         print(f"{what:<13} {value}")
 
 
-@groups.app.verb(panel=groups.RESULTS)
+@groups.people.verb()
 def status(folder: Path = Path()) -> None:
     """The last job of every command that was run in this folder: rule, experiment, job number, state, log.
 

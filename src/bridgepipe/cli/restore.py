@@ -72,7 +72,7 @@ def sample(
                     store.set_labels(images.labels[items])
 
 
-@groups.app.verb(panel=groups.APPLY)
+@groups.people.verb()
 def restore(
     photos: Annotated[list[Path], typer.Argument(help="corrupted photographs, of any size")],
     output: Annotated[Path, typer.Option(help="folder of the restored images")],

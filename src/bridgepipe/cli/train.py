@@ -70,7 +70,7 @@ def identity_of(settings: dict[str, Any], data: Any, task: Task) -> dict[str, An
     return {"config": config, "data": data.digest, "code": code, **task.card}
 
 
-@groups.app.verb("training-state", panel=groups.RESULTS)
+@groups.people.verb("training-state")
 def show_training_state(
     folder: Path,
     go_on: Annotated[

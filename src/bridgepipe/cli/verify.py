@@ -24,7 +24,7 @@ Settings = Mapping[str, Any] | None
 Stamp = list[Any]
 
 
-@groups.app.verb(panel=groups.RESULTS)
+@groups.people.verb()
 def verify(
     paths: Annotated[
         list[Path] | None, typer.Argument(help="files or folders; default: data results")

@@ -12,10 +12,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
-from bridgepipe import training
 from bridgepipe.datasets import digits
 from bridgepipe.methods import i2sb
 from bridgepipe.store import ImageStore
+from bridgepipe.training.loop import Recipe, Running, train
 
 SMALL = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1, 2, 2), "attention_resolutions": (4,)}
 
@@ -24,12 +24,12 @@ def main(steps: int, folder: Path) -> np.ndarray:
     """Rows of clean, corrupted and restored digits that training never saw, uint8 [3*32, 8*32, 3]."""
     digits.prepare(folder, size=32)
     problem = i2sb.Problem(image_size=(32, 32), corruption="jpeg-5")
-    weights = training.train(
+    weights = train(
         i2sb.network((32, 32), cond_x1=False, seed=0, **SMALL),
         i2sb.objective(problem),
         ImageStore(folder / "train.lmdb").of_images(),
-        training.Recipe(steps=steps, batch_size=16, lr=5e-4),
-        training.Running(),
+        Recipe(steps=steps, batch_size=16, lr=5e-4),
+        Running(),
         folder / "training",
         identity={"steps": steps},
     )

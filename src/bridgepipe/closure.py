@@ -51,8 +51,8 @@ MACHINERY = tuple(
         "locks",
         "progress",
         "provenance",
-        "training_log",
-        "training_state",
+        "training.log",
+        "training.state",
     )
 )
 

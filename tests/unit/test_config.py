@@ -207,7 +207,7 @@ def test_classes_that_the_source_tells() -> None:
 
 def test_a_key_that_no_verb_reads_is_refused() -> None:
     from bridgepipe.cli.common import fields_of, sampling_of
-    from bridgepipe.training import Recipe
+    from bridgepipe.training.loop import Recipe
 
     assert sampling_of({"nfe": 3, "count": None, "split": "test"}).nfe == 3
     with pytest.raises(UserError, match=r"unknown key 'neff' \(Sampling\): did you mean 'nfe'"):

@@ -18,13 +18,15 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from vectors import Case, assert_close, case, recipe
 
-from bridgepipe import running, training
+from bridgepipe import running
+from bridgepipe.interruption import Interrupted
 from bridgepipe.errors import UserError
 from bridgepipe.methods import gaussian, i2sb
 from bridgepipe.methods.ddib import Translation, Translator
 from bridgepipe.networks import adm
 from bridgepipe.pixels import from_uint8
-from bridgepipe.training import Interrupted, Recipe, Running
+from bridgepipe.training.loop import Recipe, Running, train
+from bridgepipe.training.objective import Batch
 
 pytestmark = [
     pytest.mark.gpu,
@@ -76,7 +78,7 @@ def trained(
     network = filled(gaussian.network("adm", DIFFUSION, seed=0, **SMALL))
     objective, calls = gaussian.Denoising(DIFFUSION), 0
 
-    def loss(network: nn.Module, batch: training.Batch) -> Tensor:
+    def loss(network: nn.Module, batch: Batch) -> Tensor:
         nonlocal calls
         calls += 1
         if calls == stop_at:
@@ -85,7 +87,7 @@ def trained(
 
     steps = Recipe(steps=12, batch_size=8, lr=1e-3, ema=0.9, flip=True, log_every=1)
     running = Running(device, precision, channels_last=True, save_every=4)
-    return training.train(network, loss, Photos(), steps, running, folder, {})
+    return train(network, loss, Photos(), steps, running, folder, {})
 
 
 def losses(folder: Path) -> list[float]:
@@ -242,11 +244,11 @@ class TestShortOfMemory:
     def test_training_halves_the_pieces(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         network = nn.Sequential(*(nn.Conv2d(3 if i == 0 else 16, 16, 3, padding=1) for i in range(3)))
 
-        def loss(network: nn.Module, batch: training.Batch) -> Tensor:
+        def loss(network: nn.Module, batch: Batch) -> Tensor:
             return network(batch.images).square().flatten(1).mean(1)
 
         steps = Recipe(steps=1, batch_size=32, lr=1e-3)
-        training.train(network, loss, self.Large(), steps, Running("cuda"), tmp_path, {})
+        train(network, loss, self.Large(), steps, Running("cuda"), tmp_path, {})
         assert "going on with pieces of 16 images" in capsys.readouterr().err
 
 

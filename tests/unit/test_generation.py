@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bridgepipe import artifacts, config, rng, running, samplers, training
+from bridgepipe import artifacts, config, rng, running, samplers
 from bridgepipe.cli.common import fields_of, tuples
 from bridgepipe.cli.generate import _walks
 from bridgepipe.cli.models import load_model
@@ -27,7 +27,8 @@ from bridgepipe.nfe import calls_made
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.samplers.steps import decode_steps
-from bridgepipe.training import Batch
+from bridgepipe.training.loop import Recipe, Running, train
+from bridgepipe.training.objective import Batch
 
 SHAPE = (3, 16, 16)
 ARGUMENTS = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1, 1), "attention_resolutions": ()}
@@ -309,10 +310,10 @@ class TestLossAwareTimes:
                 return batch().images[list(indices)]
 
         network = gaussian.network("adm", self.DIFFUSION, seed=0, **ARGUMENTS)
-        recipe = training.Recipe(steps, batch_size=8, lr=1e-3)
-        running = training.Running(device="cpu", microbatch=microbatch)
+        recipe = Recipe(steps, batch_size=8, lr=1e-3)
+        running = Running(device="cpu", microbatch=microbatch)
         objective = gaussian.Denoising(self.DIFFUSION)
-        return training.train(network, objective, Pictures(), recipe, running, folder, {"run": 1})
+        return train(network, objective, Pictures(), recipe, running, folder, {"run": 1})
 
     def test_what_was_learned_of_the_losses_is_resumed(self, tmp_path: Path) -> None:
         whole = self.trained(tmp_path / "whole", 7)

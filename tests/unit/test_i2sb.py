@@ -18,7 +18,7 @@ from bridgepipe.methods.i2sb import Problem, Restorer, Sampling
 from bridgepipe.networks.adm import UNet
 from bridgepipe.pixels import from_uint8, to_uint8
 from bridgepipe.rng import ItemNoise, item_of
-from bridgepipe.training import Batch
+from bridgepipe.training.objective import Batch
 
 SIZE = (16, 16)
 ARGUMENTS = {

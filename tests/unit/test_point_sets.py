@@ -13,7 +13,7 @@ from bridgepipe.datasets.points import DOMAINS, Points
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import transport
 from bridgepipe.networks.mlp import PointNet
-from bridgepipe.training import Recipe, Running, train
+from bridgepipe.training.loop import Recipe, Running, train
 
 RINGS = ["concentric_rings", "concentric_squares", "olympic_rings", "olympic_squares"]
 

@@ -16,9 +16,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bridgepipe import artifacts, training, training_state
+from bridgepipe import artifacts
 from bridgepipe.errors import UserError
-from bridgepipe.training import Batch, Interrupted, Recipe, Running
+from bridgepipe.interruption import Interrupted
+from bridgepipe.training import loop
+from bridgepipe.training import state as training_state
+from bridgepipe.training.loop import Recipe, Running
+from bridgepipe.training.objective import Batch
+from bridgepipe.training.order import order
 
 RECIPE = Recipe(steps=12, batch_size=8, lr=1e-2, lr_gamma=0.5, lr_step=5, ema=0.9, flip=True, log_every=1)
 RUNNING = Running(device="cpu", save_every=4)
@@ -48,7 +53,7 @@ def objective(network: nn.Module, batch: Batch) -> Tensor:
 
 
 def run(folder: Path, recipe: Recipe = RECIPE, running: Running = RUNNING, loss=objective, **identity):
-    return training.train(network(), loss, Tiny(), recipe, running, folder, {**IDENTITY, **identity})
+    return loop.train(network(), loss, Tiny(), recipe, running, folder, {**IDENTITY, **identity})
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
@@ -240,7 +245,7 @@ def test_learning_rate_decays_in_steps(tmp_path: Path) -> None:
 
 
 def test_order_visits_every_item_once_an_epoch() -> None:
-    visits = [training.order(3, 20, position) for position in range(60)]
+    visits = [order(3, 20, position) for position in range(60)]
     for epoch in range(3):
         assert sorted(visits[20 * epoch : 20 * epoch + 20]) == list(range(20))
     assert visits[:20] != visits[20:40]
@@ -388,10 +393,10 @@ def test_killed_between_state_and_log(tmp_path: Path) -> None:
     child = f"""
 import os, signal
 from test_training import run, training, Path
-written = training._Run._write_log
+written = loop._Run._write_log
 def kill(run):
     os.kill(os.getpid(), signal.SIGKILL) if run.step == 12 else written(run)
-training._Run._write_log = kill
+loop._Run._write_log = kill
 run(Path({str(tmp_path / "a")!r}))
 """
     done = subprocess.run([sys.executable, "-c", child], cwd=Path(__file__).parent, check=False)

@@ -18,11 +18,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bridgepipe import artifacts, running, training
+from bridgepipe import artifacts, running
+from bridgepipe.interruption import Interrupted
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import accuracy, fid
 from bridgepipe.methods import gaussian, i2sb, spd
-from bridgepipe.training import Batch, Recipe, Running
+from bridgepipe.training.loop import Recipe, Running, train
+from bridgepipe.training.objective import Batch, Objective
 
 RECIPE = Recipe(steps=12, batch_size=8, lr=1e-2, lr_gamma=0.5, lr_step=5, ema=0.9, flip=True, log_every=1)
 RUNNING = Running(device="cpu", save_every=4)
@@ -111,11 +113,11 @@ def train(
     folder: Path,
     recipe: Recipe,
     speed: Running,
-    loss: training.Objective,
+    loss: Objective,
     points: nn.Module | None = None,
 ) -> dict[str, Tensor]:
     trained, data = (network(), Tiny()) if points is None else (points, Points())
-    return training.train(trained, loss, data, recipe, speed, folder, {"data": "tiny"})
+    return train(trained, loss, data, recipe, speed, folder, {"data": "tiny"})
 
 
 def trainings(folder: Path) -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -125,7 +127,7 @@ def trainings(folder: Path) -> Iterator[tuple[str, dict[str, Tensor]]]:
     yield "longer", train(folder / "longer", RECIPE, RUNNING, objective)
     for name in ("stopped", "left"):
         stopping.calls = 0  # type: ignore[attr-defined]
-        with pytest.raises(training.Interrupted, match="stopped after step 6"):
+        with pytest.raises(Interrupted, match="stopped after step 6"):
             train(folder / name, RECIPE, RUNNING, stopping)
     points, recipe = gaussian.Diffusion((2,), "cosine", T=3, times="loss_aware"), TRAININGS["odd"][0]
     learning = gaussian.Denoising(points)

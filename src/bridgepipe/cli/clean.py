@@ -141,7 +141,7 @@ class _Makeable:
 
 def _resumable(full: str) -> bool:
     """Whether the state of a training is left, from which its weights come at once."""
-    from bridgepipe import training_state
+    from bridgepipe.training import state as training_state
 
     states = training_state.saved(Path("results", full, "train"))
     return any(s.path.name == training_state.FILE and not s.other_version for s in states)

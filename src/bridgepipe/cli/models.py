@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from bridgepipe.datasets.points import Points
     from bridgepipe.methods.gaussian import Diffusion, Model
-    from bridgepipe.training import Images, Objective
+    from bridgepipe.training.objective import Images, Objective
 
 SPECTRUM = ("c1", "c2", "m")
 SPEED = ("device", "precision", "batch_size", "channels_last", "compile")

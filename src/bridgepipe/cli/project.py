@@ -63,7 +63,8 @@ def status(folder: Path = Path()) -> None:
 
     Below them the states of trainings, those that were set aside among them.
     """
-    from bridgepipe import cluster, training_state
+    from bridgepipe import cluster
+    from bridgepipe.training import state as training_state
 
     if not folder.is_dir():
         raise UserError("no such folder", folder, "give the folder of a project")

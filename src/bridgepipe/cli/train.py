@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from bridgepipe import artifacts, closure, provenance, training_state
+from bridgepipe import artifacts, closure, provenance
 from bridgepipe.cli import groups
 from bridgepipe.cli.common import fields_of
 from bridgepipe.cli.models import Task, imported_classes, open_data, published_model, task_of
 from bridgepipe.cli.options import Alone, Config, File, Shared, Sources
 from bridgepipe.cli.settings import read_settings
 from bridgepipe.errors import UserError
+from bridgepipe.training import state as training_state
 
 # of runtime, besides training; of train, besides the loop
 JOBS = ("threads", "processes", "batch_size", "partitions", "longest")
@@ -38,16 +39,17 @@ def train(
     """Train an experiment's network, resuming what an earlier call left in FOLDER."""
     started = time.monotonic()
     speed = run.start()
-    from bridgepipe import rng, training
+    from bridgepipe import rng
     from bridgepipe.running import is_main
+    from bridgepipe.training import loop
 
-    running = training.Running(**fields_of(training.Running, speed.model_dump(), JOBS))
+    running = loop.Running(**fields_of(loop.Running, speed.model_dump(), JOBS))
     settings, items = read_settings(config), open_data(data)
     task = task_of(settings, items, sources, spectrum)
-    recipe = training.Recipe(**fields_of(training.Recipe, settings["train"], START))
+    recipe = loop.Recipe(**fields_of(loop.Recipe, settings["train"], START))
     identity = identity_of(settings, items, task)
     noise = rng.ItemNoise if data.suffix == ".lmdb" else rng.BlockNoise
-    weights = training.train(task.network, task.objective, items, recipe, running, folder, identity, noise)
+    weights = loop.train(task.network, task.objective, items, recipe, running, folder, identity, noise)
     if not is_main():
         return
     card = {"kind": settings["method"], **identity, "config": settings, "step": recipe.steps}
@@ -61,12 +63,12 @@ def train(
 
 def identity_of(settings: dict[str, Any], data: Any, task: Task) -> dict[str, Any]:
     """What the next step of a training depends on; its state is resumed as long as this is the same."""
-    from bridgepipe import training
+    from bridgepipe.training import loop
 
     how = {k: v for k, v in settings["train"].items() if k not in UNRELATED["train"]}
     config = {k: v for k, v in settings.items() if k not in UNRELATED[""]} | {"train": how}
     without = (*closure.MACHINERY, *task.unused)
-    code = closure.digest(training.train, type(data), *task.code, without=without)
+    code = closure.digest(loop.train, type(data), *task.code, without=without)
     return {"config": config, "data": data.digest, "code": code, **task.card}
 
 

@@ -23,7 +23,7 @@ from bridgepipe.processes.gaussian import Gaussian, Output, Variance
 from bridgepipe.rng import ItemNoise, repeat_seed
 from bridgepipe.running import Inference
 from bridgepipe.samplers.denoiser import Denoiser, Gradient, Network
-from bridgepipe.training import Batch, Objective
+from bridgepipe.training.objective import Batch, Objective
 
 Schedule = Literal["linear", "cosine", "scaled_linear", "shortest_path"]
 Kind = Literal["adm", "ddpm", "points"]

@@ -23,7 +23,7 @@ from bridgepipe.processes.bridge import Bridge, restoration_loss
 from bridgepipe.rng import ItemNoise, Noise, item_of, repeat_seed
 from bridgepipe.running import Inference
 from bridgepipe.samplers.denoiser import BridgeDenoiser
-from bridgepipe.training import Batch, Images, Objective
+from bridgepipe.training.objective import Batch, Images, Objective
 
 CHANNELS = 3
 

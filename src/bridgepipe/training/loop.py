@@ -20,14 +20,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
-from bridgepipe import artifacts, provenance, training_log, training_state
+from bridgepipe import artifacts, provenance
 from bridgepipe.errors import UserError, is_out_of_memory
 from bridgepipe.interruption import Interrupted, noted
 from bridgepipe.names import Precision
 from bridgepipe.rng import BlockNoise, ItemNoise, Noise, generator
 from bridgepipe.running import Layout, accelerator, all_gather, prepare
-from bridgepipe.training_log import Row
-from bridgepipe.training_state import State
+from bridgepipe.training import log as training_log
+from bridgepipe.training import state as training_state
+from bridgepipe.training.log import Row
+from bridgepipe.training.state import State
 
 
 class Images(Protocol):

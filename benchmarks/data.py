@@ -17,6 +17,7 @@ from benchmarks.measure import Result, compare
 from bridgepipe import corruptions, store
 from bridgepipe.pixels import from_uint8, to_uint8
 from bridgepipe.rng import ItemNoise
+from bridgepipe.training import loop
 
 PHOTOS = 64
 

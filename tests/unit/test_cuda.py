@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from vectors import Case, assert_close, case, recipe
 
 from bridgepipe import running
-from bridgepipe.interruption import Interrupted
 from bridgepipe.errors import UserError
+from bridgepipe.interruption import Interrupted
 from bridgepipe.methods import gaussian, i2sb
 from bridgepipe.methods.ddib import Translation, Translator
 from bridgepipe.networks import adm

@@ -112,9 +112,9 @@ def test_rules_ask_for_it() -> None:
 
 
 def test_a_training_knows_every_setting_of_the_runtime() -> None:
-    from bridgepipe.training import loop
     from bridgepipe.cli.common import fields_of
     from bridgepipe.cli.train import JOBS
+    from bridgepipe.training import loop
 
     runtime = opened().runtime.model_dump()
     assert loop.Running(**fields_of(loop.Running, runtime, JOBS)).save_every == runtime["save_every"]

@@ -392,7 +392,7 @@ def test_killed_between_state_and_log(tmp_path: Path) -> None:
     """A real SIGKILL of a child, just before the log of its last step would be written."""
     child = f"""
 import os, signal
-from test_training import run, training, Path
+from test_training import run, loop, Path
 written = loop._Run._write_log
 def kill(run):
     os.kill(os.getpid(), signal.SIGKILL) if run.step == 12 else written(run)

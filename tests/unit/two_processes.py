@@ -19,11 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from bridgepipe import artifacts, running
-from bridgepipe.interruption import Interrupted
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import accuracy, fid
+from bridgepipe.interruption import Interrupted
 from bridgepipe.methods import gaussian, i2sb, spd
-from bridgepipe.training.loop import Recipe, Running, train
+from bridgepipe.training import loop
+from bridgepipe.training.loop import Recipe, Running
 from bridgepipe.training.objective import Batch, Objective
 
 RECIPE = Recipe(steps=12, batch_size=8, lr=1e-2, lr_gamma=0.5, lr_step=5, ema=0.9, flip=True, log_every=1)
@@ -117,7 +118,7 @@ def train(
     points: nn.Module | None = None,
 ) -> dict[str, Tensor]:
     trained, data = (network(), Tiny()) if points is None else (points, Points())
-    return train(trained, loss, data, recipe, speed, folder, {"data": "tiny"})
+    return loop.train(trained, loss, data, recipe, speed, folder, {"data": "tiny"})
 
 
 def trainings(folder: Path) -> Iterator[tuple[str, dict[str, Tensor]]]:

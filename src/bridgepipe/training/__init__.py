@@ -1,1 +1,1 @@
-"""Training: the loop, what an objective sees, the order of the data, the average of the weights, state and log."""
+"""Training: the loop, what an objective sees, the order of the data, the averaged weights, state and log."""

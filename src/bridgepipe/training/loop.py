@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,22 +24,16 @@ from bridgepipe import artifacts, provenance
 from bridgepipe.errors import UserError, is_out_of_memory
 from bridgepipe.interruption import Interrupted, noted
 from bridgepipe.names import Precision
-from bridgepipe.rng import BlockNoise, ItemNoise, Noise, generator
+from bridgepipe.rng import BlockNoise, ItemNoise, generator
 from bridgepipe.running import Layout, accelerator, all_gather, prepare
 from bridgepipe.training import log as training_log
+from bridgepipe.training import reduction
 from bridgepipe.training import state as training_state
+from bridgepipe.training.ema import EMA
 from bridgepipe.training.log import Row
+from bridgepipe.training.objective import Batch, Images, Learning, Objective, flip
+from bridgepipe.training.order import order
 from bridgepipe.training.state import State
-
-
-class Images(Protocol):
-    """What training reads: an ImageStore, or anything like it."""
-
-    def __len__(self) -> int: ...
-
-    def batch(self, indices: Sequence[int]) -> Tensor:
-        """float32 NCHW in [-1, 1]."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -58,6 +52,10 @@ class Recipe:
     seed: int = 0
     log_every: int = 10
 
+    def lr_at(self, step: int) -> float:
+        """The learning rate after ``step`` steps."""
+        return self.lr * self.lr_gamma ** (step // self.lr_step)
+
 
 @dataclass(frozen=True)
 class Running:
@@ -70,48 +68,6 @@ class Running:
     microbatch: int | None = None
     save_every: int = 100
     tensorboard: bool = False
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A piece of the global batch.
-
-    Attributes:
-        images: [b,C,H,W] in [-1, 1].
-        items: index of each in the data.
-        rng: the randomness of their places in the training.
-        flipped: which were flipped, bool [b,1,1,1]; None: none.
-    """
-
-    images: Tensor
-    items: list[int]
-    rng: Noise
-    flipped: Tensor | None = None
-
-    def of(self, other: Images) -> Tensor:
-        """The same items of another store, flipped alike: what is paired with the images."""
-        return _flip(other.batch(self.items).to(self.images.device), self.flipped)
-
-
-# The loss of every item of a piece, float32 [b].
-Objective = Callable[[nn.Module, Batch], Tensor]
-
-
-@runtime_checkable
-class Learning(Protocol):
-    """An objective that learns from the losses of every step, alike in every process."""
-
-    def begin(self) -> None:
-        """A step begins (again)."""
-        ...
-
-    def finish(self, gather: Callable[[Tensor], Tensor]) -> None:
-        """The step is made; ``gather`` joins rows of all processes."""
-        ...
-
-    def state_dict(self) -> dict[str, Tensor]: ...
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None: ...
 
 
 def train(
@@ -150,24 +106,6 @@ def train(
         return run.to_the_end(stop)
 
 
-def order(seed: int, count: int, position: int) -> int:
-    """Index of the item at ``position`` of the endless shuffled sequence over ``count`` items."""
-    return int(_permutation(seed, count, position // count)[position % count])
-
-
-_permutations: dict[tuple[int, int, int], Any] = {}
-
-
-def _permutation(seed: int, count: int, epoch: int) -> Any:
-    key = (seed, count, epoch)
-    if key not in _permutations:
-        # two epochs at most meet in one batch of a data set that is larger than it
-        while len(_permutations) > 8:
-            _permutations.pop(next(iter(_permutations)))
-        _permutations[key] = generator(seed, "order", epoch).permutation(count)
-    return _permutations[key]
-
-
 class _Run:
     def __init__(
         self,
@@ -190,7 +128,7 @@ class _Run:
         prepare(self.network, self.accelerator.device, running.channels_last, running.compile)
         adamw = torch.optim.AdamW(self.network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
         self.optimizer = self.accelerator.prepare_optimizer(adamw)
-        self.ema = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        self.ema = EMA(self.network, recipe.ema)
         self.step = 0
         self.saved_step: int | None = None
         self.losses: list[float] = []
@@ -219,37 +157,79 @@ class _Run:
         self._resume()
         self._begin_session()
         for _ in self._progress():
-            self._one_step()
-            if self._agree(stop()):
+            self._step()
+            if reduction.any_of(self.accelerator, stop()):  # all stop after the same step, or none does
                 self._save()
                 self.accelerator.wait_for_everyone()  # launchers end the others when one process ends
                 raise Interrupted(f"stopped after step {self.step}: run the same command to go on")
             if self.step % self.running.save_every == 0 or self.step == self.recipe.steps:
                 self._save()
         self._write_log()  # also where a crash came between the state and the log
-        return {k: v.cpu() for k, v in self.ema.items()}
+        return {k: v.cpu() for k, v in self.ema.weights.items()}
 
-    def _one_step(self) -> None:
-        loss = self._accumulate()
-        self._set_lr()
-        norm = self._gradient_norm()
+    def _step(self) -> None:
+        recipe, network, objective = self.recipe, self.network, self.objective
+
+        # Loss and gradient of the global batch, accumulated over this process's pieces of it.
+        loss = self._until_it_fits(self._accumulate)
+        loss = reduction.sum_loss_and_gradients(self.accelerator, network, loss)
+        if not math.isfinite(loss):
+            raise self._diverged(f"the loss is {loss} at step {self.step + 1}")
+
+        # Learning rate.
+        for group in self.optimizer.param_groups:
+            group["lr"] = recipe.lr_at(self.step)
+
+        # Clip the gradient; in fp16 its norm is NaN in a step that is left out while the scale is found.
+        self.accelerator.unscale_gradients(self.optimizer)
+        norm = gradient_norm(network, recipe.grad_clip)
+        if not math.isfinite(norm) and self.accelerator.scaler is None:
+            raise self._diverged(f"the norm of the gradient is {norm} at step {self.step + 1}")
+
+        # Update the weights, what the objective learns, and the average.
         self.optimizer.step()
         self.optimizer.zero_grad()
-        if isinstance(self.objective, Learning):
-            self.objective.finish(_of_all)
+        if isinstance(objective, Learning):
+            objective.finish(reduction.gather_rows)
         self.step += 1
-        self._update_ema()
+        self.ema.update(network, self.step)
+
+        # Log.
         self.losses.append(loss)
-        self.norms.append(norm)
+        self.norms.append(norm if math.isfinite(norm) else math.nan)
 
     def _accumulate(self) -> float:
-        """Mean loss of the global batch, leaving its gradient; short of memory, it halves the pieces."""
+        """This process's share of the mean loss of the global batch, leaving its gradient."""
+        if isinstance(self.objective, Learning):
+            self.objective.begin()
+        total = 0.0
+        for start in range(0, len(self.places), self.microbatch):
+            places = self.places[start : start + self.microbatch]
+            batch = self._batch(places)
+            torch.manual_seed(_mix(self.recipe.seed, self.step, places.start))
+            with self.accelerator.autocast():
+                losses = self.objective(self.network, batch)
+            loss = losses.float().sum() / self.recipe.batch_size
+            self.accelerator.backward(loss)
+            total += float(loss.detach())
+        return total
+
+    def _batch(self, places: range) -> Batch:
+        """The items at some places of the global batch, whose randomness belongs to their positions."""
+        seed, first = self.recipe.seed, self.step * self.recipe.batch_size
+        positions = [first + place for place in places]
+        items = [order(seed, len(self.data), position) for position in positions]
+        device, flipped = self.accelerator.device, None
+        if self.recipe.flip:
+            flipped = ItemNoise(seed, "flip", positions, device).integers(2).bool().view(-1, 1, 1, 1)
+        images = flip(self.data.batch(items).to(device, non_blocking=True), flipped)
+        return Batch(images, items, self.noise(seed, "train", positions, device), flipped)
+
+    def _until_it_fits(self, accumulate: Callable[[], float]) -> float:
+        """The result of ``accumulate``; short of memory, it begins again with pieces of half the size."""
         while True:
-            if isinstance(self.objective, Learning):
-                self.objective.begin()
             try:
-                total = sum(self._piece(places) for places in self._pieces())
-                break
+                return accumulate()
             except Exception as e:
                 if not is_out_of_memory(e):
                     raise
@@ -263,80 +243,11 @@ class _Run:
                 self.optimizer.zero_grad()
                 torch.cuda.empty_cache()
                 self._say(f"out of memory: going on with pieces of {self.microbatch} images")
-        loss = self._sum_over_processes(total)
-        if not math.isfinite(loss):
-            raise self._diverged(f"the loss is {loss} at step {self.step + 1}")
-        return loss
 
     def _diverged(self, what: str) -> UserError:
         step = self.saved_step
         kept = "no state was saved yet" if step is None else f"the state of step {step} is kept"
         return UserError(what, self.folder, f"lower train.lr or set train.grad_clip; {kept}")
-
-    def _pieces(self) -> Iterator[range]:
-        for start in range(0, len(self.places), self.microbatch):
-            yield self.places[start : start + self.microbatch]
-
-    def _piece(self, places: range) -> float:
-        batch = self._batch(places)
-        torch.manual_seed(_mix(self.recipe.seed, self.step, places.start))
-        with self.accelerator.autocast():
-            losses = self.objective(self.network, batch)
-        loss = losses.float().sum() / self.recipe.batch_size
-        self.accelerator.backward(loss)
-        return float(loss.detach())
-
-    def _batch(self, places: range) -> Batch:
-        seed, first = self.recipe.seed, self.step * self.recipe.batch_size
-        positions = [first + place for place in places]
-        items = [order(seed, len(self.data), position) for position in positions]
-        device, flipped = self.accelerator.device, None
-        if self.recipe.flip:
-            flipped = ItemNoise(seed, "flip", positions, device).integers(2).bool().view(-1, 1, 1, 1)
-        images = _flip(self.data.batch(items).to(device, non_blocking=True), flipped)
-        return Batch(images, items, self.noise(seed, "train", positions, device), flipped)
-
-    def _sum_over_processes(self, loss: float) -> float:
-        """Sum loss and gradients once a step (the pieces are already scaled by the global batch)."""
-        if self.accelerator.num_processes == 1:
-            return loss
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        flat = torch.cat([g.reshape(-1) for g in gradients] + [gradients[0].new_tensor([loss])])
-        flat = self.accelerator.reduce(flat, "sum")
-        for gradient, summed in zip(
-            gradients, flat.split([g.numel() for g in gradients] + [1]), strict=False
-        ):
-            gradient.copy_(summed.view_as(gradient))
-        return float(flat[-1])
-
-    def _gradient_norm(self) -> float:
-        """Norm before clipping; NaN in a step that fp16 leaves out while its scale is still being found."""
-        parameters = list(self.network.parameters())
-        self.accelerator.unscale_gradients(self.optimizer)
-        if self.recipe.grad_clip is not None:
-            norm = float(clip_grad_norm_(parameters, self.recipe.grad_clip))
-        else:
-            norm = float(get_total_norm([p.grad for p in parameters if p.grad is not None]))
-        if math.isfinite(norm):
-            return norm
-        if self.accelerator.scaler is None:
-            raise self._diverged(f"the norm of the gradient is {norm} at step {self.step + 1}")
-        return math.nan
-
-    def _lr(self, step: int) -> float:
-        return self.recipe.lr * self.recipe.lr_gamma ** (step // self.recipe.lr_step)
-
-    def _set_lr(self) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._lr(self.step)
-
-    @torch.no_grad()
-    def _update_ema(self) -> None:
-        # the decay is warmed up over the first steps, as in the published training
-        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
-        state = self.network.state_dict()
-        pairs = [(self.ema[k], v) for k, v in state.items() if v.is_floating_point()]
-        torch._foreach_lerp_([a for a, _ in pairs], [b for _, b in pairs], 1 - decay)
 
     # the state between calls
 
@@ -355,7 +266,7 @@ class _Run:
             torch.tensor(self.losses, dtype=torch.float64),
             torch.tensor(self.norms, dtype=torch.float64),
             self.network.state_dict(),
-            self.ema,
+            self.ema.weights,
             self.optimizer.state_dict()["state"],
             self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
             self.objective.state_dict() if isinstance(self.objective, Learning) else {},
@@ -377,7 +288,7 @@ class _Run:
                 "step": step,
                 "loss": loss,
                 "gradient_norm": norm if math.isfinite(norm) else None,
-                "lr": self._lr(step - 1),
+                "lr": self.recipe.lr_at(step - 1),
             }
             for step, (loss, norm) in enumerate(zip(self.losses, self.norms, strict=True), start=1)
             if step % every == 0 or step == last
@@ -396,7 +307,7 @@ class _Run:
         if state is None:
             return
         self.network.load_state_dict(state.network)
-        self.ema = {k: v.to(self.accelerator.device) for k, v in state.ema.items()}
+        self.ema.load(state.ema, self.accelerator.device)
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state.optimizer})
         if state.scaler is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state.scaler)
@@ -435,21 +346,13 @@ class _Run:
         if self.accelerator.is_main_process:
             print(line, file=sys.stderr, flush=True)
 
-    def _agree(self, stop: bool) -> bool:
-        """Whether any process was asked to stop: all stop after the same step or none does."""
-        if self.accelerator.num_processes == 1:
-            return stop
-        flag = torch.tensor([float(stop)], device=self.accelerator.device)
-        return bool(self.accelerator.reduce(flag, "sum") > 0)
 
-
-def _of_all(rows: Tensor) -> Tensor:
-    """Rows of all processes, which may have different numbers of them, in the order of their places."""
-    return torch.cat(all_gather(rows.cpu())).to(rows.device)
-
-
-def _flip(images: Tensor, flipped: Tensor | None) -> Tensor:
-    return images if flipped is None else torch.where(flipped, images.flip(-1), images)
+def gradient_norm(network: nn.Module, clip: float | None) -> float:
+    """Norm of the gradient before it is clipped to ``clip``."""
+    parameters = list(network.parameters())
+    if clip is not None:
+        return float(clip_grad_norm_(parameters, clip))
+    return float(get_total_norm([p.grad for p in parameters if p.grad is not None]))
 
 
 def _mix(seed: int, step: int, place: int) -> int:

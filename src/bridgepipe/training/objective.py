@@ -1,0 +1,69 @@
+"""What an objective sees of a training: a piece of the global batch. And what it learns from its losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from bridgepipe.rng import Noise
+
+
+class Images(Protocol):
+    """What training reads: an ImageStore, or anything like it."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        """float32 NCHW in [-1, 1]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A piece of the global batch.
+
+    Attributes:
+        images: [b,C,H,W] in [-1, 1].
+        items: index of each in the data.
+        rng: the randomness of their places in the training.
+        flipped: which were flipped, bool [b,1,1,1]; None: none.
+    """
+
+    images: Tensor
+    items: list[int]
+    rng: Noise
+    flipped: Tensor | None = None
+
+    def of(self, other: Images) -> Tensor:
+        """The same items of another store, flipped alike: what is paired with the images."""
+        return flip(other.batch(self.items).to(self.images.device), self.flipped)
+
+
+def flip(images: Tensor, flipped: Tensor | None) -> Tensor:
+    """Images ``[b, C, H, W]`` mirrored where ``flipped``, bool ``[b, 1, 1, 1]``, is true."""
+    return images if flipped is None else torch.where(flipped, images.flip(-1), images)
+
+
+# The loss of every item of a piece, float32 [b].
+Objective = Callable[[nn.Module, Batch], Tensor]
+
+
+@runtime_checkable
+class Learning(Protocol):
+    """An objective that learns from the losses of every step, alike in every process."""
+
+    def begin(self) -> None:
+        """A step begins (again)."""
+        ...
+
+    def finish(self, gather: Callable[[Tensor], Tensor]) -> None:
+        """The step is made; ``gather`` joins rows of all processes."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None: ...

@@ -29,6 +29,7 @@ class Family:
         number: what the number is.
         options: groups of endings, of each at most one.
         needed: whether one of the first group of endings has to be written.
+        chained: whether it may be a part of a chain.
         examples: names that stand for the family in lists; () where it has one name only.
     """
 
@@ -41,6 +42,7 @@ class Family:
     number: str = ""
     options: tuple[tuple[str, ...], ...] = ()
     needed: bool = False
+    chained: bool = False
     examples: tuple[str, ...] = ()
 
     @cached_property
@@ -68,7 +70,7 @@ class Family:
             return self.start
         low, high = (f"{limit:g}" for limit in self.limits)
         return f"{self.start} takes {self.number} of {low} to {high}" + (
-            ", or a range as in 5..40" * self.ranges
+            f", or a range as in {self.names[1]}" * self.ranges
         )
 
 
@@ -77,11 +79,13 @@ class Degradation:
     """One corruption by its name.
 
     Attributes:
+        name: as it is written.
         family: what kind it is.
         low, high: its number, or the range that every image draws its own from.
         options: the endings that are written.
     """
 
+    name: str
     family: Family
     low: float = 0
     high: float = 0
@@ -142,6 +146,7 @@ FAMILIES = (
         number="a quality",
         ranges=True,
         options=(("444",), ("twice",)),
+        chained=True,
         examples=("jpeg-file-5", "jpeg-file-5..40", "jpeg-file-5..40-444", "jpeg-file-5..40-twice"),
     ),
     Family(
@@ -152,19 +157,114 @@ FAMILIES = (
         whole=True,
         number="a quality",
         ranges=True,
+        chained=True,
         examples=("webp-file-5", "webp-file-5..40"),
     ),
+    Family(
+        "noise",
+        "Gaussian noise of a standard deviation in grey levels of 255",
+        ("noise",),
+        limits=(0.1, 255),
+        number="a standard deviation in grey levels",
+        ranges=True,
+        chained=True,
+        examples=("noise-25", "noise-5..50"),
+    ),
+    Family(
+        "poisson",
+        "noise of counted photons, so many at white",
+        ("noise",),
+        limits=(1, 10_000),
+        number="a number of photons at white",
+        ranges=True,
+        chained=True,
+        examples=("poisson-30", "poisson-10..100"),
+    ),
+    Family(
+        "downscale",
+        "made smaller by any factor and brought back to its size, by one kernel",
+        ("resampling", "superresolution"),
+        limits=(1, 16),
+        number="a factor",
+        ranges=True,
+        options=(("box", "bilinear", "bicubic", "lanczos"),),
+        needed=True,
+        chained=True,
+        examples=(
+            "downscale-2-bicubic",
+            "downscale-1.5..4-lanczos",
+            "downscale-3-bilinear",
+            "downscale-4-box",
+        ),
+    ),
+    Family(
+        "motion",
+        "motion of the camera along a line of a length in pixels, in any direction",
+        ("optics", "superresolution"),
+        limits=(1, 63),
+        number="a length in pixels",
+        ranges=True,
+        chained=True,
+        examples=("motion-15", "motion-5..25"),
+    ),
+    Family(
+        "defocus",
+        "a lens out of focus: every point is a disk of a radius in pixels",
+        ("optics", "superresolution"),
+        limits=(0.5, 31),
+        number="a radius in pixels",
+        ranges=True,
+        chained=True,
+        examples=("defocus-3", "defocus-1..5"),
+    ),
+    Family(
+        "scratches",
+        "so many white scratches of an old print; the restorer is told where, but not in a chain",
+        ("scratches", "inpaint"),
+        limits=(1, 50),
+        whole=True,
+        number="a number of scratches",
+        ranges=True,
+        chained=True,
+        examples=("scratches-5", "scratches-1..10"),
+    ),
+    Family("grey", "without colours", ("colour",), chained=True),
 )
-NAMES = tuple(name for family in FAMILIES for name in family.names)
-PATTERN = "|".join(family.pattern for family in FAMILIES)
+CHAINS = (  # examples
+    "downscale-1..3-bicubic+noise-1..15+jpeg-file-10..60",
+    "shuffle:defocus-0.5..2+noise-1..15+jpeg-file-10..60",
+)
+SHUFFLE = "shuffle:"  # before the parts of a chain whose order every image draws
+NAMES = (*(name for family in FAMILIES for name in family.names), *CHAINS)
+_SINGLE = "|".join(family.pattern for family in FAMILIES)
+_PART = "|".join(family.pattern for family in FAMILIES if family.chained)
+PATTERN = rf"{_SINGLE}|(?:{SHUFFLE})?(?:{_PART})(?:\+(?:{_PART}))+"
 
 
-def parse(name: str) -> Degradation:
-    """The corruption that a name means.
+def parse(name: str) -> tuple[tuple[Degradation, ...], bool]:
+    """The corruption that a name means: its parts, one where it is no chain, and whether they are shuffled.
 
     Raises:
         ValueError: there is none; the text says which names are near, and what numbers they take.
     """
+    shuffled = name.startswith(SHUFFLE)
+    parts = tuple(_part(part) for part in name.removeprefix(SHUFFLE).split("+"))
+    if shuffled and len(parts) == 1:
+        raise ValueError(f"nothing to shuffle: did you mean '{parts[0].name}', or {CHAINS[1]}?")
+    if len(parts) > 1:
+        for part in parts:
+            if not part.family.chained:
+                links = ", ".join(family.start for family in FAMILIES if family.chained)
+                raise ValueError(f"{part.name} cannot be a part of a chain: take {links}")
+    return parts, shuffled
+
+
+def kinds(name: str) -> set[str]:
+    """What the names of the families begin with that a corruption is of; none of pairs."""
+    return set() if name == PAIRED else {part.family.start for part in parse(name)[0]}
+
+
+def _part(name: str) -> Degradation:
     for family in FAMILIES:
         if re.fullmatch(family.pattern, name):
             return _read(name, family)
@@ -173,14 +273,9 @@ def parse(name: str) -> Degradation:
     raise ValueError(f"did you mean '{near[0]}'? nearest: {', '.join(near)}" + (f"; {form}" * bool(form)))
 
 
-def kinds(name: str) -> set[str]:
-    """What the names of the families begin with that a corruption is of; none of pairs."""
-    return set() if name == PAIRED else {parse(name).family.start}
-
-
 def _read(name: str, family: Family) -> Degradation:
     if family.limits is None:
-        return Degradation(family)
+        return Degradation(name, family)
     numbers, *endings = name.removeprefix(f"{family.start}-").split("-")
     low, _, high = numbers.partition("..")
     values = float(low), float(high or low)
@@ -189,4 +284,4 @@ def _read(name: str, family: Family) -> Degradation:
         raise ValueError(f"did you mean '{family.names[0]}'? {family.form}")
     if high and values[0] >= values[1]:
         raise ValueError(f"a range goes up: did you mean '{family.start}-{high}..{low}'?")
-    return Degradation(family, *values, tuple(endings))
+    return Degradation(name, family, *values, tuple(endings))

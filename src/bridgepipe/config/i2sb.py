@@ -93,7 +93,7 @@ class I2SB(Strict):
     """Image-to-image Schrödinger bridge (Liu et al. 2023)."""
 
     dataset: Reference
-    corruption: Corruption = Field(description="a name of bridgepipe.corruptions, or paired")
+    corruption: Corruption = Field(description="see docs/corruptions.md; paired: the data are pairs")
     variant: Variant = "published"
     mask_file: FilePath | None = Field(None, description="published freeform masks; null: masks are drawn")
     interval: Times = Field(1000, multiple_of=2)

@@ -15,10 +15,14 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from bridgepipe.corruptions import blur, inpaint
+from bridgepipe.corruptions import blur, inpaint, noise, optics
 from bridgepipe.corruptions.codec import FileCodec
-from bridgepipe.corruptions.draws import Range
+from bridgepipe.corruptions.colour import Grey
+from bridgepipe.corruptions.draws import Chain, Operator, Range
 from bridgepipe.corruptions.jpeg import Jpeg
+from bridgepipe.corruptions.linear import Linear
+from bridgepipe.corruptions.resampling import Downscale
+from bridgepipe.corruptions.scratches import Scratches
 from bridgepipe.corruptions.superresolution import SuperResolution
 from bridgepipe.degradations import FAMILIES, MIXTURE, NAMES, Degradation, parse
 from bridgepipe.errors import UserError
@@ -39,10 +43,12 @@ class Corrupted:
         image: float32 [B,C,H,W] as a person sees them; holes are white (+1). May leave
             [-1, 1] where the published operator does.
         mask: float32 [B,1,H,W], 1 = hole; None where the restorer is told of no hole.
+        linear: the operator that made these images from the clean ones; None where none is linear.
     """
 
     image: Tensor
     mask: Tensor | None
+    linear: Linear | None = None
 
 
 @dataclass(frozen=True)
@@ -104,28 +110,31 @@ def build(
     size = (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
     if variant not in get_args(Variant):
         raise UserError(f"unknown variant {variant!r}", name, "choose published or exact")
-    degradation = _named(name)
+    parts, shuffled = _named(name)
+    if len(parts) > 1:
+        operators = [_drawing(part.name, part) for part in parts]
+        return Corruption(name, size, _Drawn(Chain([o for o in operators if o is not None], shuffled)))
     if name == "mixture":
-        parts = [
+        members = [
             build(part, size, variant, mask_file=mask_file, mask_size=mask_size, mask_seed=mask_seed)
             for part in MIXTURE
         ]
-        return Corruption(name, size, _Mixture(parts, variant))
+        return Corruption(name, size, _Mixture(members, variant))
     if name.startswith("inpaint-"):
         return Corruption(name, size, _Hole(_masks(name, size, mask_file, mask_size, mask_seed)))
-    if (drawing := _drawing(name, degradation)) is not None:
+    if (drawing := _drawing(name, parts[0])) is not None:
         return Corruption(name, size, _Drawn(drawing))
-    return Corruption(name, size, _Everywhere(_operator(name, degradation, size, variant)))
+    return Corruption(name, size, _Everywhere(_operator(name, parts[0], size, variant)))
 
 
 def unused_modules(name: str) -> tuple[str, ...]:
     """Modules of this package that the corruption called ``name`` computes nothing with."""
-    used = parse(name).family.modules
+    used = {module for part in parse(name)[0] for module in part.family.modules}
     modules = {module for family in FAMILIES for module in family.modules}
-    return tuple(f"{__name__}.{module}" for module in sorted(modules - set(used)))
+    return tuple(f"{__name__}.{module}" for module in sorted(modules - used))
 
 
-def _named(name: str) -> Degradation:
+def _named(name: str) -> tuple[Sequence[Degradation], bool]:
     try:
         return parse(name)
     except ValueError as e:
@@ -146,7 +155,7 @@ def _operator(
     return operator(KERNELS[name](), size)
 
 
-def _drawing(name: str, degradation: Degradation) -> Callable[[Tensor, Noise | None], Tensor] | None:
+def _drawing(name: str, degradation: Degradation) -> Operator | None:
     """What every image may draw numbers for; None: not that kind."""
     numbers, options = Range(degradation.low, degradation.high), degradation.options
     match degradation.family.start:
@@ -154,6 +163,20 @@ def _drawing(name: str, degradation: Degradation) -> Callable[[Tensor, Noise | N
             return FileCodec(name, "JPEG", numbers, "444" in options, "twice" in options)
         case "webp-file":
             return FileCodec(name, "WEBP", numbers)
+        case "noise":
+            return noise.Gaussian(numbers)
+        case "poisson":
+            return noise.Poisson(numbers)
+        case "downscale":
+            return Downscale(numbers, options[0])
+        case "motion":
+            return optics.Motion(numbers)
+        case "defocus":
+            return optics.Defocus(numbers)
+        case "scratches":
+            return Scratches(numbers)
+        case "grey":
+            return Grey()
     return None
 
 
@@ -176,17 +199,20 @@ class _Everywhere:
     operator: Callable[[Tensor], Tensor]
 
     def __call__(self, x0: Tensor, rng: Noise | None, items: Sequence[int] | None) -> Corrupted:
-        return Corrupted(self.operator(x0), None)
+        return Corrupted(self.operator(x0), None, getattr(self.operator, "linear", None))
 
 
 @dataclass(frozen=True)
 class _Drawn:
-    """An operator with numbers that every image may draw for itself; no hole."""
+    """Numbers of every image, drawn and applied; the restorer is told of no hole but scratches."""
 
-    operator: Callable[[Tensor, Noise | None], Tensor]
+    operator: Operator
 
     def __call__(self, x0: Tensor, rng: Noise | None, items: Sequence[int] | None) -> Corrupted:
-        return Corrupted(self.operator(x0, rng), None)
+        draws = self.operator.draw(x0.shape, rng)
+        if isinstance(self.operator, Scratches):
+            return _holed(x0, self.operator.mask(x0.shape, *draws).to(x0.device))
+        return Corrupted(self.operator.apply(x0, *draws), None, self.operator.linear(x0.shape, *draws))
 
 
 @dataclass(frozen=True)
@@ -197,8 +223,14 @@ class _Hole:
 
     def __call__(self, x0: Tensor, rng: Noise | None, items: Sequence[int] | None) -> Corrupted:
         chosen = inpaint.numbers(len(self.masks), len(x0), rng, items)
-        mask = self.masks.take(chosen).to(x0.device)
-        return Corrupted(inpaint.whiten_hole(x0, mask), mask)
+        return _holed(x0, self.masks.take(chosen).to(x0.device))
+
+
+def _holed(x0: Tensor, mask: Tensor) -> Corrupted:
+    def seen(x: Tensor) -> Tensor:
+        return x * (1 - mask)
+
+    return Corrupted(inpaint.whiten_hole(x0, mask), mask, Linear(seen, seen))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bridgepipe.corruptions.linear import separable
 from bridgepipe.corruptions.superresolution import mirrored
 
 SMALLEST_SINGULAR = 0.03
@@ -33,6 +34,7 @@ class ExactBlur:
 
     def __init__(self, kernel: Tensor, size: tuple[int, int]) -> None:
         self._rows, self._columns = (exact_matrix(kernel, side) for side in size)
+        self.linear = separable(self._rows, self._columns)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Blurred images [B,C,H,W]."""

@@ -7,6 +7,7 @@ differ by single levels.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +16,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bridgepipe.corruptions.draws import Range
+from bridgepipe.corruptions.draws import Draws, Range, uniform
+from bridgepipe.corruptions.linear import Linear
 from bridgepipe.errors import UserError
 from bridgepipe.rng import Noise
 
@@ -33,9 +35,6 @@ class FileCodec:
         whole_colour: a JPEG keeps all of its colours (4:4:4), instead of half in each direction (4:2:0).
         twice: the picture has been such a file before, at a quality of its own from the same range, and
             was cropped in between: its first grid of blocks lies anywhere.
-
-    Draws, for every image: the quality when it is a range; with ``twice`` then the first quality and where
-    the first grid lay.
     """
 
     name: str
@@ -44,7 +43,15 @@ class FileCodec:
     whole_colour: bool = False
     twice: bool = False
 
-    def __call__(self, x: Tensor, rng: Noise | None) -> Tensor:
+    def draw(self, shape: Sequence[int], rng: Noise | None) -> Draws:
+        """The quality, when it is a range; with ``twice`` the first one, and where the first grid lay."""
+        quality = self.quality.whole(shape[0], rng)
+        if not self.twice:
+            return (quality,)
+        first, (down, across) = self.quality.whole(shape[0], rng), (uniform(rng, 2) * BLOCK).long().unbind(1)
+        return quality, first, down, across
+
+    def apply(self, x: Tensor, quality: Tensor, *before: Tensor) -> Tensor:
         """Images [B,1|3,H,W] in [-1, 1] as their files show them, on the 256 levels.
 
         Raises:
@@ -53,23 +60,19 @@ class FileCodec:
         if x.shape[1] not in (1, 3):
             raise UserError(f"{x.shape[1]} channels", self.name, f"{self.format} takes 1 or 3 channels")
         pixels = ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).movedim(1, -1).cpu().numpy()
-        qualities = self.quality.whole(len(x), rng)
-        if self.twice:
-            first, down, across = self.quality.whole(len(x), rng), *self._grids(len(x), rng)
-            pixels = np.stack(
-                [
-                    self._saved(np.pad(image, ((y, 0), (z, 0), (0, 0)), mode="edge"), q)[y:, z:]
-                    for image, q, y, z in zip(pixels, first, down, across, strict=True)
-                ]
-            )
-        saved = np.stack([self._saved(image, q) for image, q in zip(pixels, qualities, strict=True)])
+        if before:
+            rows = zip(pixels, *(numbers.tolist() for numbers in before), strict=True)
+            pixels = np.stack([self._cropped(*row) for row in rows])
+        saved = np.stack([self._saved(*row) for row in zip(pixels, quality.tolist(), strict=True)])
         return (torch.from_numpy(saved).to(x.device).movedim(-1, 1).float() / 127.5 - 1).contiguous()
 
-    @staticmethod
-    def _grids(count: int, rng: Noise | None) -> tuple[list[int], list[int]]:
-        if rng is None:
-            raise ValueError("where the first grid of blocks lies needs rng")
-        return rng.integers(BLOCK).tolist(), rng.integers(BLOCK).tolist()
+    def linear(self, shape: Sequence[int], *draws: Tensor) -> Linear | None:
+        return None
+
+    def _cropped(self, image: np.ndarray, quality: int, down: int, across: int) -> np.ndarray:
+        """uint8 [H,W,C] as a part of a file whose first block begins so many pixels above and left of it."""
+        padded = np.pad(image, ((down, 0), (across, 0), (0, 0)), mode="edge")
+        return self._saved(padded, quality)[down:, across:]
 
     def _saved(self, image: np.ndarray, quality: int) -> np.ndarray:
         """uint8 [H,W,C] through a file."""

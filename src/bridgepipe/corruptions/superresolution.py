@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bridgepipe.corruptions.linear import separable
 from bridgepipe.errors import UserError
 
 FACTOR = 4
@@ -19,7 +20,7 @@ def bicubic_matrix(size: int) -> Tensor:
     16 taps of Keys' cubic with a = -1/2 stretched by four, summing to 1; beyond
     the border the image is mirrored, its edge pixel repeated.
     """
-    taps = _keys((torch.arange(16, dtype=torch.float64) - 7.5) / FACTOR)
+    taps = keys((torch.arange(16, dtype=torch.float64) - 7.5) / FACTOR)
     taps /= taps.sum()
     rows = torch.arange(size // FACTOR)[:, None]
     columns = mirrored(FACTOR * rows - 6 + torch.arange(16), size)
@@ -63,6 +64,7 @@ class SuperResolution:
             )
         self._axes = tuple(bicubic_matrix(side) for side in size) if filter == "bicubic" else None
         self._clip = filter == "bicubic" and variant == "exact"
+        self.linear = None if self._clip else separable(*(_through(side, filter) for side in size))
 
     def __call__(self, x: Tensor) -> Tensor:
         """Images [B,C,H,W] reduced and brought back to full size."""
@@ -77,7 +79,14 @@ class SuperResolution:
         return small.clamp(-1, 1) if self._clip else small
 
 
-def _keys(x: Tensor) -> Tensor:
+def _through(size: int, filter: str) -> Tensor:
+    """One axis of the whole operator, [size, size]: reduced and repeated."""
+    means = torch.eye(size // FACTOR).repeat_interleave(FACTOR, dim=1) / FACTOR
+    reduced = bicubic_matrix(size) if filter == "bicubic" else means
+    return reduced.repeat_interleave(FACTOR, dim=0)
+
+
+def keys(x: Tensor) -> Tensor:
     """Keys' cubic convolution kernel with a = -1/2 (Keys 1981, eq. 15)."""
     x = x.abs()
     near = (1.5 * x - 2.5) * x**2 + 1

@@ -33,7 +33,7 @@ def test_guided_translation():
         down = Denoiser(wrapped(labels), PROCESS, clip, gradient)
         done = translate(up, down, c.tensor("in.image"), how)
         assert_close(c, "latent", done.latent.x)
-        assert_close(c, key, done.image.x)
+        assert_close(c, key, done.target.x)
     assert done.calls == 16
 
 
@@ -46,7 +46,7 @@ def test_translation_of_a_folder(name):
     source, target = (Denoiser(wrapped(c.tensor(f"in.y{side}")), PROCESS, clip) for side in "AB")
     done = translate(source, target, c.tensor("in.image"), how)
     assert abs(done.latent.x - c.tensor("out.inv_samples")[-1:]).max() <= c.atol["out.inv_samples"]
-    assert abs(done.image.x - c.tensor("out.samples")[-1:]).max() <= c.atol["out.samples"]
+    assert abs(done.target.x - c.tensor("out.samples")[-1:]).max() <= c.atol["out.samples"]
     assert done.calls == 2 * len(c.tensor("out.sample_t")) - 1
 
 

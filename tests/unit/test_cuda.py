@@ -170,7 +170,7 @@ class TestTranslation:
 
     def test_is_the_one_of_the_cpu(self) -> None:
         ends = [
-            [self.translator(device).translate(Photos().batch(range(6))).image.x.cpu()]
+            [self.translator(device).translate(Photos().batch(range(6))).target.x.cpu()]
             for device in ("cpu", "cuda")
         ]
         torch.testing.assert_close(*(torch.cat(end) for end in ends), rtol=0, atol=1e-3)
@@ -179,11 +179,11 @@ class TestTranslation:
     def test_way_back_is_exact_but_for_tf32(self, precision: str) -> None:
         translator = self.translator("cuda", precision=precision)
         there = translator.translate(Photos().batch(range(6)))
-        assert there.image.pair is not None
-        back = translator.inverse(there.image.pair)
+        assert there.target.pair is not None
+        back = translator.inverse(there.target.pair)
         # convolutions that round their inputs make more of the last bit of a state
         limit = 1e-2 if precision == "tf32" else 1e-5
-        assert (back.image.x.cpu() - Photos().batch(range(6))).abs().max() < limit
+        assert (back.target.x.cpu() - Photos().batch(range(6))).abs().max() < limit
 
 
 class TestTraining:

@@ -72,22 +72,22 @@ class TestBothWays:
     def test_back_from_the_pair_is_exact(self) -> None:
         x = A.sample(50).float()
         there = translate(closed(A), closed(B), x, EVERY)
-        assert there.image.pair is not None
-        back = translate(closed(B), closed(A), there.image.pair, EVERY)
-        assert (back.image.x - x).norm(dim=1).max() < 1e-6
+        assert there.target.pair is not None
+        back = translate(closed(B), closed(A), there.target.pair, EVERY)
+        assert (back.target.x - x).norm(dim=1).max() < 1e-6
 
     def test_back_from_the_image_alone_is_near(self) -> None:
         x = A.sample(50).float()
         there = translate(closed(A), closed(B), x, EVERY)
-        back = translate(closed(B), closed(A), there.image.x, EVERY)
-        assert 1e-6 < (back.image.x - x).norm(dim=1).mean() < 0.05
+        back = translate(closed(B), closed(A), there.target.x, EVERY)
+        assert 1e-6 < (back.target.x - x).norm(dim=1).mean() < 0.05
 
     def test_a_domain_to_itself_is_the_identity(self) -> None:
         x = ONE.sample(20)
-        assert torch.allclose(translate(closed(ONE), closed(ONE), x, EVERY).image.x, x, atol=1e-12)
+        assert torch.allclose(translate(closed(ONE), closed(ONE), x, EVERY).target.x, x, atol=1e-12)
 
     def test_translations_are_of_the_target(self) -> None:
-        image = translate(closed(A), closed(B), A.sample(3000), EVERY).image.x
+        image = translate(closed(A), closed(B), A.sample(3000), EVERY).target.x
         target = B.sample(3000, seed=1)
         assert torch.allclose(image.mean(0), target.mean(0), atol=0.05)
         assert torch.allclose(image.std(0), target.std(0), atol=0.05)
@@ -100,19 +100,19 @@ class TestBothWays:
     def test_states_go_through_a_store(self, tmp_path: Path) -> None:
         there = translate(closed(A), closed(B), A.sample(4).float(), EVERY)
         with writer(tmp_path / "states.lmdb", {}) as out:
-            for state in states_of(there.image):
+            for state in states_of(there.target):
                 out.put(state)
         kept = ImageStore(tmp_path / "states.lmdb")
         pair = restart(np.stack([kept[i] for i in range(4)]))
-        assert there.image.pair is not None
-        assert torch.equal(pair.x, there.image.pair.x)
-        assert torch.equal(pair.neighbour, there.image.pair.neighbour)
+        assert there.target.pair is not None
+        assert torch.equal(pair.x, there.target.pair.x)
+        assert torch.equal(pair.neighbour, there.target.pair.neighbour)
 
     def test_other_solvers_keep_the_image(self) -> None:
         there = translate(closed(A), closed(B), A.sample(4).float(), Translation("ddim"))
-        states = states_of(there.image)
+        states = states_of(there.target)
         assert states.shape == (4, 1, 2)
-        assert torch.equal(restart(states), there.image.x)
+        assert torch.equal(restart(states), there.target.x)
 
 
 @pytest.mark.parametrize(
@@ -192,8 +192,8 @@ class TestGuidance:
         )
         model = tiny(3)
         translator = Translator(model, model, (0, 2), how, guide())
-        states = states_of(translator.translate(IMAGES).image)
-        error = (translator.inverse(restart(states)).image.x - IMAGES).flatten(1).norm(dim=1)
+        states = states_of(translator.translate(IMAGES).target)
+        error = (translator.inverse(restart(states)).target.x - IMAGES).flatten(1).norm(dim=1)
         assert error.max() < 1e-4
 
 
@@ -201,8 +201,8 @@ class TestTranslator:
     def test_the_batch_changes_nothing(self) -> None:
         model = tiny(3)
         translator = Translator(model, model, (0, 1), Translation("ddim", "dmi", "uniform 5", True, True))
-        whole = translator.translate(IMAGES).image.x
-        single = torch.cat([translator.translate(IMAGES[k : k + 1]).image.x for k in range(6)])
+        whole = translator.translate(IMAGES).target.x
+        single = torch.cat([translator.translate(IMAGES[k : k + 1]).target.x for k in range(6)])
         assert (whole - single).abs().max() < 1e-2  # rounding, amplified by a network of noise
 
     @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ class TestTranslator:
 
     def test_two_networks_that_know_no_class(self) -> None:
         translator = Translator(tiny(seed=0), tiny(seed=1), (3, 8), Translation("ddim", "exact", "5"))
-        assert translator.translate(IMAGES[:2]).image.x.shape == (2, 3, 8, 8)
+        assert translator.translate(IMAGES[:2]).target.x.shape == (2, 3, 8, 8)
 
     @pytest.mark.parametrize("label", [-1, 4])
     def test_unknown_class(self, label: int) -> None:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import transport
 from bridgepipe.methods import ddib_points
-from bridgepipe.methods.ddib_points import PUBLISHED, Walk
+from bridgepipe.methods.ddib import translate
+from bridgepipe.methods.ddib_points import PUBLISHED, Walk, denoisers
 from bridgepipe.methods.gaussian import Diffusion, Model
 
 DIFFUSION = Diffusion((2,), T=1000)
@@ -48,22 +49,24 @@ def test_no_direction_calls_more_often_than_asked(ends: Ends, solver: str, grid:
         pytest.skip("obelm ends before pure noise")
     for nfe in (20, 21):
         walk = Walk(solver, nfe, "log_snr", grid)
-        moved = ddib_points.translate(*ends, POINTS, walk)
-        assert nfe - 1 <= moved.calls <= nfe
-        assert moved.calls == moved.latent.calls == walk.calls(DIFFUSION.process)
-        assert moved.target.calls == moved.calls - (2 if solver == "obelm" else 0)  # it starts from a pair
+        moved = translate(*denoisers(*ends), POINTS, walk)
+        assert nfe - 1 <= moved.calls_per_way <= nfe
+        assert moved.calls_per_way == moved.latent.calls == walk.calls(DIFFUSION.process)
+        assert moved.target.calls == moved.calls_per_way - (
+            2 if solver == "obelm" else 0
+        )  # it starts from a pair
 
 
 def test_published_walk_calls_at_every_step_both_ways() -> None:
     diffusion = Diffusion((2,), T=60)
     a, b = model(A, diffusion), model(B, diffusion)
-    moved = ddib_points.translate(a, b, POINTS, PUBLISHED)
+    moved = translate(*denoisers(a, b), POINTS, PUBLISHED)
     assert (moved.latent.calls, moved.target.calls) == (60, 60)
 
 
 def test_translation_lands_in_the_target(ends: Ends) -> None:
     source, target = A.sample(1500).float(), B.sample(3000, seed=1).numpy()
-    moved = ddib_points.translate(*ends, source, Walk()).target.x.numpy()
+    moved = translate(*denoisers(*ends), source, Walk()).target.x.numpy()
     floor = transport.sliced_w2(B.sample(1500, seed=2).numpy(), target)
     assert transport.sliced_w2(moved, target) < floor + 0.03
     assert transport.sliced_w2(source.numpy(), target) > 5 * floor
@@ -99,7 +102,7 @@ def test_samples_follow_the_model() -> None:
 def test_models_of_other_latents_are_refused(other: Diffusion) -> None:
     other = model(B, other)
     with pytest.raises(UserError, match="different latents"):
-        ddib_points.translate(model(A), other, POINTS, Walk())
+        denoisers(model(A), other)
 
 
 def test_too_few_calls_are_refused() -> None:

@@ -103,7 +103,7 @@ def _translated(translator: Translator, files: Sequence[Path]) -> tuple[np.ndarr
 
     def run(piece: Sequence[Path]) -> np.ndarray:
         done = translator.translate(from_uint8(np.stack([before[file] for file in piece])))
-        return to_uint8(done.image.x, translator.how.variant)
+        return to_uint8(done.target.x, translator.how.variant)
 
     after = list(running.in_batches(run, files, translator.batch_size, "translation"))
     return np.stack(list(before.values())), np.concatenate(after)

@@ -41,6 +41,7 @@ def sample_points(
 ) -> None:
     """Draw points from a model, and encode points of DATA to see whether its latents are normal."""
     speed, how = run.start(), read_settings(config)
+    from bridgepipe import samplers
     from bridgepipe.finished import kept
     from bridgepipe.methods import ddib_points
 
@@ -50,7 +51,8 @@ def sample_points(
     made_by = {"sample": how, "model": network.digest, "data": source.digest}
 
     def encode(x: Tensor) -> list[Tensor]:
-        return [ddib_points.encode(network, x, walk).x]
+        steps = walk.steps(network.process).encode
+        return [samplers.encode(network.denoiser(), x, steps, solver=walk.solver).x]
 
     with kept(output, made_by, speed):
         drawn = ddib_points.sample(network, range(how["count"]), walk, how["seed"])
@@ -100,16 +102,19 @@ def translate_points(
     """Take points of DATA from one model's domain to the other's, and back again."""
     speed, how = run.start(), read_settings(config)
     from bridgepipe.finished import kept
-    from bridgepipe.methods import ddib_points
+    from bridgepipe.methods import ddib, ddib_points
 
     a, b = load_ends(ends, speed)
     walk, made_by = _walk(how["translate"]), {"settings": how, **_ends(a, b)}
     how["translate"]["nfe"] = walk.calls(a.process)  # as many as are made
     starts, items, points = _chosen(data, how["count"], how["seed"], a)
 
+    source, target = ddib_points.denoisers(a, b)
+
     def there_and_back(x: Tensor) -> list[Tensor]:
-        there = ddib_points.translate(a, b, x, walk)
-        return [there.latent.x, there.target.x, ddib_points.back(a, b, there, walk).x]
+        there = ddib.translate(source, target, x, walk)
+        back = ddib.translate(target, source, there.target.start, walk)
+        return [there.latent.x, there.target.x, back.target.x]
 
     with kept(output, {**made_by, "data": starts.digest}, speed):
         latent, moved, again = ddib_points.over(points, a.device, there_and_back, "translation")

@@ -89,8 +89,8 @@ def _translated(
     from bridgepipe.pixels import to_uint8
 
     done = translator.translate(images.batch(items))
-    image = to_uint8(done.image.x, translator.how.variant)
-    return done.calls, image, states_of(done.latent), states_of(done.image)
+    image = to_uint8(done.target.x, translator.how.variant)
+    return done.calls, image, states_of(done.latent), states_of(done.target)
 
 
 @groups.stage.verb()
@@ -135,7 +135,7 @@ def translate_back(
 
     def returned(name: str, start: Start) -> Iterator[Tensor]:
         def work(piece: Sequence[int]) -> Tensor:
-            return translator.inverse(start(piece)).image.x.cpu()
+            return translator.inverse(start(piece)).target.x.cpu()
 
         label = f"the way back from the {name}"
         return running.shared(work, items, translator.batch_size, label)

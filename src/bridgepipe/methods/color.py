@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from bridgepipe.evaluation import transport
-from bridgepipe.methods import ddib_points
+from bridgepipe.methods import ddib, ddib_points
 from bridgepipe.methods.ddib_points import Walk
 from bridgepipe.methods.gaussian import Model
 
@@ -42,8 +42,10 @@ def transfer(
         label: of the work, for messages.
     """
 
+    ends = ddib_points.denoisers(source, target)
+
     def by_ddib(x: torch.Tensor) -> list[torch.Tensor]:
-        return [ddib_points.translate(source, target, x, walk).target.x]
+        return [ddib.translate(*ends, x, walk).target.x]
 
     (moved,) = ddib_points.over(torch.from_numpy(a), source.device, by_ddib, label)
     found = {

@@ -1,14 +1,15 @@
-"""Dual diffusion implicit bridges of images (Su et al. 2023): to noise by one network, down by another.
+"""Dual diffusion implicit bridges (Su et al. 2023): encoded by one network, decoded by another.
 
-Both ways follow the probability-flow ODE, so nothing is drawn, and the way back retraces the way there.
-One network that is told the class plays both parts when the labels differ.
+Both follow the probability-flow ODE, so nothing is drawn, and the inverse retraces the translation. It is the
+same of images, here, and of points (`ddib_points`). A class-conditional network plays both parts when the
+labels differ.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -79,26 +80,47 @@ PUBLISHED = Translation("ddim", "ddib", "", clip_decode=True, guidance="classifi
 PUBLISHED_FOLDER = Translation("ddim", "dmi", "uniform 100", clip_encode=True, clip_decode=True)
 
 
+class Settings(Protocol):
+    """What a translation reads of the settings of images or of points."""
+
+    @property
+    def solver(self) -> str: ...
+
+    def steps(self, process: Gaussian) -> Grid:
+        """Steps of both ways."""
+        ...
+
+
 @dataclass(frozen=True)
 class Translated:
-    """The two ends of a translation, each a state, and with ``obelm`` a pair of states."""
+    """The two ends of a translation, each a state, and of an invertible solver a pair of states.
+
+    Attributes:
+        latent: where the source's ODE ended.
+        target: where the target's ODE ended.
+    """
 
     latent: Sample
-    image: Sample
+    target: Sample
 
     @property
     def calls(self) -> int:
-        """Network calls per image, both ways."""
-        return self.latent.calls + self.image.calls
+        """Network calls per item, both ways."""
+        return self.latent.calls + self.target.calls
+
+    @property
+    def calls_per_way(self) -> int:
+        """Network calls per item of the dearer way."""
+        return max(self.latent.calls, self.target.calls)
 
 
-def translate(source: Denoiser, target: Denoiser, x: Tensor | Pair, how: Translation) -> Translated:
+def translate(source: Denoiser, target: Denoiser, x: Tensor | Pair, how: Settings) -> Translated:
     """Encode along ``source``, decode along ``target`` (DDIB, algorithm 1).
 
-    With the two exchanged it is the way back, to rounding error when x is the pair of the image.
+    With the two exchanged it is the way back, to rounding error when x is the pair of the end.
 
     Args:
-        x: images ``[B, C, H, W]`` in [-1, 1], or the pair of an earlier translation's image.
+        x: images ``[B, C, H, W]`` in [-1, 1], points ``[B, D]``, or the pair of an earlier translation's end.
 
     Raises:
         UserError: the two networks denoise different processes.
@@ -109,8 +131,7 @@ def translate(source: Denoiser, target: Denoiser, x: Tensor | Pair, how: Transla
         raise UserError("the two networks denoise different processes", "translation", mend)
     steps = how.steps(a)
     latent = samplers.encode(source, x, steps.encode, solver=how.solver)
-    image = samplers.decode(target, latent.pair or latent.x, steps.decode, solver=how.solver)
-    return Translated(latent, image)
+    return Translated(latent, samplers.decode(target, latent.start, steps.decode, solver=how.solver))
 
 
 def denoiser(

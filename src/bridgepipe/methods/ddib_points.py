@@ -1,6 +1,7 @@
 """Dual diffusion implicit bridges between sets of points (Su et al. 2023, section 4.1).
 
-Two models trained apart: the source's ODE takes a point to its latent, the target's takes the latent on.
+Two models trained apart: the source's ODE takes a point to its latent, the target's takes the latent on
+(`ddib.translate`).
 A cycle goes on, back through the target's ODE and the source's; its ends would meet if no step had a length.
 """
 
@@ -14,23 +15,22 @@ from torch import Tensor
 
 from bridgepipe import running, samplers
 from bridgepipe.errors import UserError
+from bridgepipe.methods.ddib import translate
 from bridgepipe.methods.gaussian import Model
 from bridgepipe.names import Spacing
 from bridgepipe.nfe import SolverName, calls, num_times
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.rng import BlockNoise, repeat_seed
-from bridgepipe.samplers.gaussian_loops import Grid, Grids, Sample
-from bridgepipe.samplers.solvers import Pair
+from bridgepipe.samplers.denoiser import Denoiser
+from bridgepipe.samplers.gaussian_loops import Grid, Grids
 from bridgepipe.samplers.steps import decode_steps, kept
-
-Start = Tensor | Pair
 
 BATCH = 4096  # points per network call; an image's batch would be too small to keep a core busy
 
 
 @dataclass(frozen=True)
 class Walk:
-    """How the ODE is solved, in either direction.
+    """Sampler settings, of either direction.
 
     Args:
         solver: a name of `samplers.SOLVERS`.
@@ -65,38 +65,8 @@ class Walk:
 PUBLISHED = Walk("ddim", None, "uniform", "ddib")
 
 
-@dataclass(frozen=True)
-class Translation:
-    """Both ends of a batch of paths.
-
-    Attributes:
-        latent: where the source's ODE ended.
-        target: where the target's ODE ended.
-    """
-
-    latent: Sample
-    target: Sample
-
-    @property
-    def calls(self) -> int:
-        """Network calls per point in the dearer direction."""
-        return max(self.latent.calls, self.target.calls)
-
-
-def encode(model: Model, x: Start, walk: Walk) -> Sample:
-    """Points ``[B, D]`` to latents; from a pair along the exact path that made it."""
-    steps = walk.steps(model.process).encode
-    return samplers.encode(model.denoiser(), x, steps, solver=walk.solver)
-
-
-def decode(model: Model, x: Start, walk: Walk) -> Sample:
-    """Latents ``[B, D]`` to points, `encode` reversed."""
-    steps = walk.steps(model.process).decode
-    return samplers.decode(model.denoiser(), x, steps, solver=walk.solver)
-
-
-def translate(source: Model, target: Model, x: Start, walk: Walk) -> Translation:
-    """One batch from the source's domain to the target's.
+def denoisers(source: Model, target: Model) -> tuple[Denoiser, Denoiser]:
+    """What `ddib.translate` takes of two models of points.
 
     Raises:
         UserError: the models' noise is not the same, so that a latent of one means nothing to the other.
@@ -105,24 +75,7 @@ def translate(source: Model, target: Model, x: Start, walk: Walk) -> Translation
     if not same_shape or not source.process.noises_as(target.process):
         mend = "train both on points of one dimension with one schedule"
         raise UserError("the models have different latents", "translation", mend)
-    latent = encode(source, x, walk)
-    return Translation(latent, decode(target, start_of(latent), walk))
-
-
-def back(source: Model, target: Model, translation: Translation, walk: Walk, keep: bool = True) -> Sample:
-    """The points of a translation back in the source's domain.
-
-    Args:
-        keep: go back from the pair that an exactly invertible solver left; else from the points alone,
-            as anyone must who was given no more.
-    """
-    end = translation.target
-    return translate(target, source, start_of(end) if keep else end.x, walk).target
-
-
-def start_of(sample: Sample) -> Start:
-    """What a path that goes on from here starts from."""
-    return sample.x if sample.pair is None else sample.pair
+    return source.denoiser(), target.denoiser()
 
 
 def sample(model: Model, items: Sequence[int], walk: Walk, seed: int) -> Tensor:
@@ -172,14 +125,20 @@ def cycle(
     keep: bool = True,
     label: str = "cycle",
 ) -> Cycle:
-    """How far a cycle takes points ``[N, D]`` from where they were; ``keep`` as of `back`."""
+    """How far a cycle takes points ``[N, D]`` from where they were.
+
+    Args:
+        keep: go back from the pair that an exactly invertible solver left; else from the points alone, as
+            anyone must who was given no more.
+    """
+    a, b = denoisers(source, target)
 
     def run(x: Tensor) -> list[Tensor]:
-        there = translate(source, target, x, walk)
-        again = back(source, target, there, walk, keep)
+        there = translate(a, b, x, walk)
+        again = translate(b, a, there.target.start if keep else there.target.x, walk).target
         # the pair holds the state in float64; x is that in the network's precision
         end = again.x if again.pair is None else again.pair.x
-        calls = torch.full((len(x),), there.calls)
+        calls = torch.full((len(x),), there.calls_per_way)
         return [there.target.x, (end.double() - x.double()).norm(dim=1), calls]
 
     moved, error, calls = over(points, source.device, run, label)

@@ -40,6 +40,11 @@ class Sample:
     calls: int
     pair: Pair | None = None
 
+    @property
+    def start(self) -> Tensor | Pair:
+        """What a path that goes on from here starts from: the pair where there is one."""
+        return self.x if self.pair is None else self.pair
+
 
 @dataclass(frozen=True)
 class Grid:

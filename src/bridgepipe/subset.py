@@ -13,10 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridgepipe.artifacts import digest_of
+from bridgepipe.classes import Label, brief, number_of
+from bridgepipe.errors import UserError
 from bridgepipe.rng import generator
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from bridgepipe.store import ImageStore
 
 SEED = 0
 ITEM = "item"  # array of a store: the number of each item in what it was made from
@@ -92,3 +96,24 @@ class Subset:
     def digest(self) -> str:
         """Of the images and of their choice."""
         return digest_of({"images": self._images.digest, "items": self._items})
+
+
+def items_of_class(images: ImageStore, label: Label, count: int | None = None) -> list[int]:
+    """Items of a class of a store; all of a store without classes, or without a label.
+
+    Args:
+        label: the name of the class; a number counts in the list of the store, if no class is called so.
+
+    Raises:
+        UserError: the class is empty, or none of the store's.
+    """
+    if images.labels is None or label is None:
+        return choose_from(images, count).tolist()
+    names = images.classes
+    listed = names is None or str(label) in names or (isinstance(label, int) and label < len(names))
+    number = number_of(label, names, images.path) if listed else None
+    found = [] if number is None else np.flatnonzero(images.labels == number).tolist()
+    if not found:
+        has = f" (it has {brief(names)})" if names else ""
+        raise UserError(f"no images of class '{label}'{has}", images.path, "take another class or split")
+    return choose_from(images, count, found).tolist()

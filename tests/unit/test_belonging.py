@@ -12,13 +12,12 @@ import pytest
 import torch
 
 from bridgepipe import artifacts, classes, cli, ilsvrc
-from bridgepipe.cli import boundary_edits
 from bridgepipe.cli.common import open_sources
 from bridgepipe.cli.translate import guided_class
 from bridgepipe.config import Runtime
 from bridgepipe.datasets import attributes, digits
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation import features, fid
+from bridgepipe.evaluation import features, fid, judges
 from bridgepipe.evaluation.accuracy import classifier_accuracy
 from bridgepipe.evaluation.classifier import ConvNet, SmallClassifier, train_classifier
 from bridgepipe.evaluation.edits import ByClass
@@ -273,13 +272,13 @@ def test_a_boundary_is_judged_by_classes_of_the_same_names(
     real = images(tmp_path / "real.lmdb", ["cat", "dog"])
     weights = Path(str(digit_classifier[-1]))
     with pytest.raises(UserError, match="the images' classes are cat, dog; the small classifier"):
-        boundary_edits.load_judge(BOUNDARY, weights, real, Runtime())
+        judges.load_judge(BOUNDARY, weights, real, Runtime())
     truth = np.arange(12) % 3
     pixels = [real[i] for i in range(12)]
     known = train_classifier(pixels, truth, steps=1, batch_size=4, classes=["owl", "dog", "cat"])
     known.save(tmp_path / "known.safetensors", {})
-    found = boundary_edits.load_judge(BOUNDARY, tmp_path / "known.safetensors", real, Runtime())
-    judge = boundary_edits._judge(BOUNDARY, real, found, np.arange(12) % 2, 0.5)
+    found = judges.load_judge(BOUNDARY, tmp_path / "known.safetensors", real, Runtime())
+    judge = judges.judge_of(BOUNDARY, real, found, np.arange(12) % 2, 0.5)
     assert isinstance(judge, ByClass)
     assert judge.has.tolist() == [False, True, False]  # in the numbers of the classifier, the owl on no side
     assert judge.lacks.tolist() == [False, False, True]
@@ -300,7 +299,7 @@ def test_a_judge_of_something_else(tmp_path: Path, config: Any, data: str | None
     known.save(tmp_path / "judge.safetensors", {"config": config, "data": data or real.digest})
     settings = {**BOUNDARY, "classifier": None}
     with pytest.raises(UserError, match=said):
-        boundary_edits.load_judge(settings, tmp_path / "judge.safetensors", real, Runtime())
+        judges.load_judge(settings, tmp_path / "judge.safetensors", real, Runtime())
 
 
 @pytest.mark.parametrize("sides", [["without", "with"], ["with", "without"], ["cat", "dog"]])
@@ -311,10 +310,10 @@ def test_a_judge_is_asked_by_the_names_of_its_classes(tmp_path: Path, sides: lis
     known.save(weights, {})
     if "cat" in sides:
         with pytest.raises(UserError, match="a classifier of cat, dog, no judge of an attribute"):
-            boundary_edits.load_judge(settings, weights, real, Runtime())
+            judges.load_judge(settings, weights, real, Runtime())
         return
-    found = boundary_edits.load_judge(settings, weights, real, Runtime())
-    judge = boundary_edits._judge_of_the_edit(settings, real, found, np.arange(12) % 2, 0.5)
+    found = judges.load_judge(settings, weights, real, Runtime())
+    judge = judges.judge_of_the_edit(settings, real, found, np.arange(12) % 2, 0.5)
     assert isinstance(judge, ByClass)
     assert judge.has.tolist() == [name == "with" for name in sides]
     assert judge.lacks.tolist() == [name == "without" for name in sides]

@@ -14,7 +14,7 @@ import torch
 from closed_form import ONE, A, B, log_snr_process
 
 from bridgepipe import config
-from bridgepipe.cli.translate import items_of_class, number_of
+from bridgepipe.cli.translate import number_of
 from bridgepipe.datasets import digits
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.translation import Likeness, likeness, others, partners
@@ -33,7 +33,7 @@ from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.samplers import Denoiser
 from bridgepipe.store import ImageStore, writer
-from bridgepipe.subset import Subset
+from bridgepipe.subset import Subset, items_of_class
 
 PROCESS = log_snr_process(200)
 EVERY = Translation(respacing="log_snr 60")

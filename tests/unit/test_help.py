@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -68,3 +69,15 @@ def test_options_that_verbs_share_are_declared_once() -> None:
     offering = [verb for verb in VERBS.values() if {"runtime", "threads"} <= {p.name for p in verb.params}]
     assert len(offering) > 25
     assert len({(p.help, p.default) for v in offering for p in v.params if p.name == "threads"}) == 1
+
+
+def test_files_and_functions_of_the_command_line_are_short() -> None:
+    for file in Path(cli.__file__).parent.glob("*.py"):
+        text = file.read_text()
+        assert len(text.splitlines()) <= 301, file
+        long = {
+            node.name: length
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.FunctionDef) and (length := node.end_lineno - node.lineno + 1) > 60
+        }
+        assert long == {}, file

@@ -56,13 +56,14 @@ def mixing(
     """Shape and separability of the latents at many steps, and the step to edit at."""
     speed = run.start()
     from bridgepipe import figures_boundary, running, tables
+    from bridgepipe.datasets import attributes
     from bridgepipe.finished import kept
     from bridgepipe.methods import boundary_mixing
     from bridgepipe.store import ImageStore
 
     settings, images = read_settings(config), ImageStore(data)
     plan, network = settings["mixing"], open_model(trained, speed)
-    values, cut = values_and_cut(images, settings)
+    values, cut = attributes.values_and_cut(images, settings)
     items = chosen(images, values, cut, settings, plan["images"])
     made_with = {"settings": settings, "model": network.digest, "data": images.digest}
     with kept(output, made_with, speed):
@@ -100,27 +101,6 @@ def _walk(
         yield Latents(torch.cat(zs), torch.cat(hs), ts[0])
 
 
-def values_and_cut(
-    images: ImageStore, settings: dict[str, Any], train: ImageStore | None = None
-) -> tuple[np.ndarray, float]:
-    """Values ``[N]`` of the attribute, nan where an image takes no part, and where the training's are cut."""
-    import numpy as np
-
-    from bridgepipe.datasets import attributes
-
-    def values_of(store: ImageStore) -> np.ndarray:
-        values = attributes.attribute(store, settings["attribute"]).astype(np.float64)
-        if settings["against"] is None:
-            return values
-        lacks = attributes.attribute(store, settings["against"]) > 0
-        return np.where((values > 0) | lacks, values, np.nan)
-
-    if settings["threshold"] is not None:
-        return values_of(images), settings["threshold"]
-    known = values_of(images if train is None else train)
-    return values_of(images), attributes.threshold(known[~np.isnan(known)])
-
-
 def chosen(
     images: ImageStore, values: np.ndarray, cut: float, settings: dict[str, Any], count: int | None
 ) -> np.ndarray:
@@ -148,6 +128,7 @@ def latents(
 ) -> None:
     """Invert training and test images: stores of z and h with the attribute's values."""
     speed, settings = run.start(), read_settings(config)
+    from bridgepipe.datasets import attributes
     from bridgepipe.finished import kept
     from bridgepipe.methods.boundary_latents import Inversion
     from bridgepipe.store import ImageStore
@@ -157,7 +138,7 @@ def latents(
     h_space, fitted = space_of(network, how.variant), ImageStore(train)
     for role, path in (("train", train), ("test", test)):
         images = ImageStore(path)
-        values, cut = values_and_cut(images, settings, fitted)
+        values, cut = attributes.values_and_cut(images, settings, fitted)
         items = chosen(images, values, cut, settings, settings["images"])
         made_by = {"images": "latents", "settings": settings, "t": how.t, "cut": cut}
         made_by |= {"model": network.digest, "data": images.digest}

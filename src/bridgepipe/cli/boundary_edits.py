@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bridgepipe import artifacts
-from bridgepipe.classes import brief, numbers_in
 from bridgepipe.cli import groups
-from bridgepipe.cli.boundary import SPACES, chosen, open_model, space_of, values_and_cut
+from bridgepipe.cli.boundary import SPACES, chosen, open_model, space_of
 from bridgepipe.cli.common import fields_of, load_extractor
 from bridgepipe.cli.options import Alone, Config, ExtractorFiles, File, Shared, Trained
 from bridgepipe.cli.settings import read_settings
@@ -21,7 +20,7 @@ from bridgepipe.names import QUANTISATION
 if TYPE_CHECKING:
     import numpy as np
 
-    from bridgepipe.evaluation.edits import Judge, Strips
+    from bridgepipe.methods.boundary import Boundaries
     from bridgepipe.methods.boundary_edit import Editing, Source
     from bridgepipe.methods.boundary_latents import Latents
     from bridgepipe.methods.gaussian import Model
@@ -32,7 +31,6 @@ Control = Annotated[Path, typer.Option(help="the same images, decoded with the s
 Plain = Annotated[Path, typer.Option(help="the same images, decoded without an edit and with eta 0")]
 # of strips, besides the way back
 STRIP = ("start", "end", "n", "source", "images", "generate", "seed")
-SIDES = ("without", "with")  # classes of a judge
 DRAW = "boundary edit"  # purpose of the noise of edits
 
 
@@ -57,23 +55,16 @@ def strips(
     speed, settings = run.start(), read_settings(config)["edit"]
     import numpy as np
 
-    from bridgepipe import lineage, running
+    from bridgepipe import running
     from bridgepipe.finished import kept
     from bridgepipe.methods import boundary_edit
-    from bridgepipe.methods.boundary import load, load_both
     from bridgepipe.methods.boundary_latents import Latents
     from bridgepipe.pixels import to_uint8
-    from bridgepipe.store import ImageStore
     from bridgepipe.subset import choose
 
     network = open_model(trained, speed)
-    stores = [ImageStore(latents / f"test-{space}.lmdb") for space in SPACES]
-    lineage.made_together(*stores)
+    stores, pair = _latents_and_boundaries(latents, boundary, network.digest)
     made = stores[0].card["made_by"]
-    if made["model"] != network.digest:
-        raise UserError("latents of another model", stores[0].path, "give the model that made them")
-    pair = load_both(boundary, network.digest, made["t"])
-    _same_attribute(made["settings"], load(boundary / "z.safetensors")[1].attribute, boundary)
     how, h_space = editing_of(settings), space_of(network, settings["variant"])
     distances = np.linspace(settings["start"], settings["end"], settings["n"]).round(9)
     real = settings["source"] == "images"
@@ -105,6 +96,28 @@ def strips(
             running.exhaust(batches)
             return
         _write_strips((edited, control, plain), batches, about, np.tile(distances, len(items)), arrays)
+
+
+def _latents_and_boundaries(
+    latents: Path, boundary: Path, model: str
+) -> tuple[tuple[ImageStore, ImageStore], Boundaries]:
+    """Test latents in z and in h, and the boundaries in both.
+
+    Raises:
+        UserError: they are not of one model, step and attribute.
+    """
+    from bridgepipe import lineage
+    from bridgepipe.methods.boundary import load, load_both
+    from bridgepipe.store import ImageStore
+
+    z, h = (ImageStore(latents / f"test-{space}.lmdb") for space in SPACES)
+    lineage.made_together(z, h)
+    made = z.card["made_by"]
+    if made["model"] != model:
+        raise UserError("latents of another model", z.path, "give the model that made them")
+    pair = load_both(boundary, model, made["t"])
+    _same_attribute(made["settings"], load(boundary / "z.safetensors")[1].attribute, boundary)
+    return (z, h), pair
 
 
 def _same_attribute(settings: dict[str, Any], attribute: str, where: Path) -> None:
@@ -162,19 +175,20 @@ def _sampled(
 @groups.boundary.verb()
 def judge(config: Config, train: File, output: File, run: Alone = Alone()) -> None:
     """Train a small classifier of the attribute on images: it judges edits where nothing else can."""
-    from bridgepipe.evaluation import classifier
+    from bridgepipe.datasets import attributes
+    from bridgepipe.evaluation import classifier, judges
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
     from bridgepipe.subset import Subset
 
     speed = run.start()
     settings, images = read_settings(config), ImageStore(train)
-    values, cut = values_and_cut(images, settings)
+    values, cut = attributes.values_and_cut(images, settings)
     items = chosen(images, values, cut, settings, None)
     recipe = {key: settings[key] for key in ("steps", "batch_size", "lr", "seed")}
     having = (values[items] > cut).astype("int64")
     with kept(output, {"config": settings, "data": images.digest}, speed):
-        trained = classifier.train_classifier(Subset(images, items), having, **recipe, classes=SIDES)
+        trained = classifier.train_classifier(Subset(images, items), having, **recipe, classes=judges.SIDES)
     trained.save(output, {"config": settings, "data": images.digest})
 
 
@@ -197,38 +211,35 @@ def evaluate(
     import numpy as np
 
     from bridgepipe import lineage, running, tables
-    from bridgepipe.evaluation import edits, protocol
+    from bridgepipe.datasets import attributes
+    from bridgepipe.evaluation import edits, judges, protocol
     from bridgepipe.evaluation.features import check_fits, describe
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
     from bridgepipe.subset import Subset
 
-    features = load_extractor(extractor, speed)
-    paths = (edited, train, control, plain, data)
-    store, real, unmoved, undone, source = (ImageStore(path) for path in paths)
-    lineage.made_together(store, unmoved, undone)
-    lineage.made_from(store, source, "source images")
+    features, real = load_extractor(extractor, speed), ImageStore(train)
+    store, unmoved, undone, source = edits_and_data(edited, control, plain, data)
     check_fits(features, real)
-    known = load_judge(settings, classifier, real, speed)
+    known = judges.load_judge(settings, classifier, real, speed)
     made = store.card["made_by"]
     _same_attribute(settings, made["settings"]["attribute"], edited)
-    values, cut = values_and_cut(real, {**settings, "threshold": made["cut"]})
-    strips, seed = open_strips(store, unmoved, undone, source), settings["seed"]
-    judge = _judge_of_the_edit(settings, real, known, values, cut)
+    values, cut = attributes.values_and_cut(real, {**settings, "threshold": made["cut"]})
+    strips, seed = judges.open_strips(store, unmoved, undone, source), settings["seed"]
+    judge = judges.judge_of_the_edit(settings, real, known, values, cut)
     named = None if settings["classifier"] is None else known
     sides = {"with": Subset(real, np.flatnonzero(values > cut))}
     sides["without"] = Subset(real, np.flatnonzero(values <= cut))
     identity = {"settings": settings, "extractor": describe(features), "judge": known.digest}
     identity |= {"images": [s.digest for s in (store, unmoved, undone, source, real)]}
     with kept(output, identity, speed):
-        found, rows = edits.measure(strips, judge, _keepers(settings, real, known), named, seed)
+        found, rows = edits.measure(strips, judge, judges.keepers(settings, real, known), named, seed)
         found |= edits.distances_to_real(strips, judge, found["best_distance"], sides, features, seed)
     if not running.is_main():
         return
     artifacts.write_text(csv, tables.table(rows).to_csv(index=False, float_format="%.6g"))
     shared = protocol.protocol(
         "edits that the judge calls flipped against the same noise without a move, of those that can flip",
-        n=len(strips.images) // 2,
         settings=settings,
         inputs={"data": source, "train": real, "classifier": known, "extractor": features.digest},
         extractor=describe(features),
@@ -237,116 +248,22 @@ def evaluate(
         cut=made["cut"],
         source=made["source"],
         items=artifacts.digest_of(undone.array("item").tolist()) if strips.originals is not None else None,
-        distances=strips.distances.tolist(),
-        best_distance={
-            "chosen on": len(strips.images) - len(strips.images) // 2,
-            "balanced over": "sides of the judge" if strips.kinds is None else "classes",
-            "seed": seed,
-        },
+        **edits.halves(strips, seed),
     )
     made_with = {key: made[key] for key in ("settings", "model", "data", "boundaries")}
     artifacts.write_json(output, {**protocol.metric(found, shared, made_with), "curve": rows})
 
 
-def open_strips(edited: ImageStore, control: ImageStore, plain: ImageStore, data: ImageStore) -> Strips:
-    import numpy as np
-
-    from bridgepipe.evaluation.edits import Strips
-
-    def read(store: ImageStore, items: Iterable[int] | None = None) -> np.ndarray:
-        return np.stack([store[int(i)] for i in (range(len(store)) if items is None else items)])
-
-    n, images = len(plain), read(edited)
-    distances = edited.array("distance")[: len(edited) // n]
-    originals = kinds = None
-    if "item" in plain.card["arrays"]:
-        items = plain.array("item")
-        originals, kinds = read(data, items), None if data.labels is None else data.labels[items]
-    strips = images.reshape(n, len(distances), *images.shape[1:])
-    return Strips(strips, distances, read(control), read(plain), originals, kinds)
-
-
-def load_judge(settings: dict[str, Any], weights: Path, real: ImageStore, speed: Any) -> Any:
-    """What knows the classes of the images, or a classifier of the attribute that was trained on them.
+def edits_and_data(*paths: Path) -> tuple[ImageStore, ...]:
+    """Edited images, their controls, the plain ones, and the images that they were made from.
 
     Raises:
-        UserError: it knows other classes, or judges another attribute, or was trained on other images.
+        UserError: they do not belong together.
     """
-    from bridgepipe import running
-    from bridgepipe.evaluation.accuracy import classes_of
-    from bridgepipe.evaluation.features import load_extractor
+    from bridgepipe import lineage
+    from bridgepipe.store import ImageStore
 
-    kind = "classifier" if weights.suffix == ".safetensors" else "resnet50"
-    known: Any = load_extractor(kind, weights, device=running.accelerator(speed.device).device)
-    if settings["classifier"] is not None:
-        numbers_in(classes_of(known), real.classes, known.name, real.path)
-        return known
-    if sorted(classes_of(known)) != sorted(SIDES):
-        what = f"a classifier of {brief(known.classes)}, no judge of an attribute"
-        raise UserError(what, weights, "train the judge of this experiment")
-    told = known.card.get("config", settings)
-    for key in ("attribute", "against"):
-        if told[key] != settings[key]:
-            what = f"a judge of the {key} {told[key]}, the configuration says {settings[key]}"
-            raise UserError(what, weights, "train the judge of this experiment")
-    if known.card.get("data", real.digest) != real.digest:
-        raise UserError("the judge was trained on other images", weights, f"train it on {real.path}")
-    return known
-
-
-def _judge(
-    settings: dict[str, Any], real: ImageStore, known: Any, values: np.ndarray, cut: float
-) -> Judge | None:
-    """What tells the attribute of an edited image: a measure, the classes, or a classifier of its own.
-
-    None for an attribute that only classes tell, where no classifier of them is configured.
-
-    Raises:
-        UserError: the classifier knows the classes, and the attribute does not follow from them.
-    """
-    import numpy as np
-
-    from bridgepipe.datasets import attributes
-    from bridgepipe.evaluation.edits import ByClass, Measured
-
-    name = settings["attribute"]
-    if name in attributes.MEASURES and name in attributes.names(real):
-        # stored values may be those of images of another size: cut where as many lie below
-        measure = attributes.MEASURES[name]
-        found = [measure(real[i]) for i in range(len(real))]
-        return Measured(measure, float(np.quantile(found, (values <= cut).mean())), f"{name}, measured")
-    if settings["classifier"] is None:
-        return None
-    has = attributes.with_it(known.classes, name)
-    if has is None:
-        mend = "set it to null, so that a judge is trained"
-        raise UserError(f"the classes don't tell {name}", "evaluate.classifier", mend)
-    against = attributes.with_it(known.classes, settings["against"] or "")
-    here = np.isin(known.classes, real.classes or [])
-    return ByClass(
-        known, has & here, (~has if against is None else against) & here, "classifier of the classes"
-    )
-
-
-def _judge_of_the_edit(
-    settings: dict[str, Any], real: ImageStore, known: Any, values: np.ndarray, cut: float
-) -> Judge:
-    """The judge of the edited attribute: `_judge`, or the classifier that was trained for it."""
-    import numpy as np
-
-    from bridgepipe.evaluation.edits import ByClass
-
-    if (found := _judge(settings, real, known, values, cut)) is not None:
-        return found
-    lacks, has = (np.array(known.classes) == side for side in SIDES)
-    return ByClass(known, has, lacks, "classifier of the attribute")
-
-
-def _keepers(settings: dict[str, Any], real: ImageStore, known: Any) -> dict[str, Judge]:
-    """Judges of the other attributes that edits should keep; those that nothing tells are left out."""
-    found = {}
-    for name in settings["kept"]:
-        other = {**settings, "attribute": name, "against": None, "threshold": None}
-        if (judge := _judge(other, real, known, *values_and_cut(real, other))) is not None:
-            found[name] = judge
-    return found
+    *made, source = (ImageStore(path) for path in paths)
+    lineage.made_together(*made)
+    lineage.made_from(made[0], source, "source images")
+    return *made, source

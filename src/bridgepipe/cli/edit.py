@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,10 +23,11 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from bridgepipe.methods import boundary_latents as bl
     from bridgepipe.methods.boundary import About, Boundaries
     from bridgepipe.methods.boundary_edit import Move
     from bridgepipe.methods.gaussian import Model
-    from bridgepipe.rng import Noise
+    from bridgepipe.networks.hspace import HSpace
 
 
 @groups.people.verb()
@@ -45,11 +48,10 @@ def edit(
     from bridgepipe import figures_boundary, running
     from bridgepipe.datasets import images
     from bridgepipe.finished import kept
-    from bridgepipe.finite import naming, number
+    from bridgepipe.finite import number
     from bridgepipe.methods import boundary_edit
     from bridgepipe.methods import boundary_latents as bl
     from bridgepipe.pixels import to_uint8
-    from bridgepipe.rng import item_of
 
     fixed, along = [number(distance, "--at") for distance in at or []], _distances(distances)
     if len(fixed) != len(boundary) - 1:
@@ -62,44 +64,79 @@ def edit(
     network = open_model(Trained.within(folder), speed)
     pairs, about = _boundaries(boundary, network)
     settings, inversion = _settings(boundary[-1], about)
-    how, h_space = editing_of(settings), space_of(network, settings["variant"])
-    _, height, width = network.diffusion.shape
-    x0 = bl.photo(pixels, (height, width)).to(network.device)
-    before = [boundary_edit.Move(pair, d) for pair, d in zip(pairs, fixed, strict=False)]
+    subject = _Subject(photo, pixels, network, settings)
+    fixed_moves = [boundary_edit.Move(pair, d) for pair, d in zip(pairs, fixed, strict=False)]
 
     def inverted(_: Sequence[int]) -> tuple[Tensor, Tensor]:
-        with naming(str(photo)):
-            found = bl.invert(h_space, network.process, x0, bl.Inversion(t=about.t, **inversion))
-        return found.z.cpu(), found.h.cpu()
-
-    def noise() -> Noise:  # the same for every edit and without one, so that only the distance differs
-        return network.noise(settings["seed"], DRAW, [item_of(pixels)])
-
-    def edited(distance: float | None) -> np.ndarray:
-        if distance is None:
-            return to_uint8(boundary_edit.control(h_space, network.process, latents, how, noise()))
-        moves: list[Move] = [*before, boundary_edit.Move(pairs[-1], distance)]
-        return to_uint8(boundary_edit.edit(h_space, network.process, latents, moves, how, noise()))
+        return subject.inverted(bl.Inversion(t=about.t, **inversion))
 
     def strip(piece: Sequence[int]) -> np.ndarray:
-        distance = [None, *along][piece[0]]
-        with naming(str(photo) if distance is None else f"{photo}, at distance {distance:g}"):
-            return edited(distance)
+        if piece[0] == 0:
+            return subject.decoded(latents, [])
+        last = boundary_edit.Move(pairs[-1], along[piece[0] - 1])
+        return subject.decoded(latents, [*fixed_moves, last])
 
-    identity: dict[str, Any] = {
-        "photo": artifacts.digest_file(photo),
-        "model": network.digest,
-        "settings": settings,
-    }
-    identity |= {"inversion": inversion, "t": about.t, "fixed": fixed, "along": along}
+    identity: dict[str, Any] = {"photo": artifacts.digest_file(photo), "model": network.digest}
+    identity |= {"settings": settings, "inversion": inversion, "t": about.t, "fixed": fixed, "along": along}
     identity |= {"boundaries": [digests(folder) for folder in boundary]}
     with kept(output, identity, speed):
         ((z, h),) = running.shared(inverted, [0], 1, "inverting")
         latents = bl.Latents(z.to(network.device), h.to(network.device), about.t)
         unmoved, *strips = running.shared(strip, range(len(along) + 1), 1, "editing")
-        beside = {"image": to_uint8(x0), "no move": unmoved}
+        beside = {"image": to_uint8(subject.x0), "no move": unmoved}
         figures_boundary.strip_grid(output, np.concatenate(strips)[None], along, beside, about.attribute)
     print(output)
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A photograph that is edited.
+
+    Attributes:
+        photo, pixels: its file, and what is in it, uint8 ``[H, W, 3]``.
+        settings: of the way back.
+    """
+
+    photo: Path
+    pixels: np.ndarray
+    network: Model
+    settings: Mapping[str, Any]
+
+    @cached_property
+    def x0(self) -> Tensor:
+        """At the size of the network, float32 ``[1, C, H, W]`` in [-1, 1], on its device."""
+        from bridgepipe.methods.boundary_latents import photo
+
+        _, height, width = self.network.diffusion.shape
+        return photo(self.pixels, (height, width)).to(self.network.device)
+
+    @cached_property
+    def _h_space(self) -> HSpace:
+        return space_of(self.network, self.settings["variant"])
+
+    def inverted(self, inversion: bl.Inversion) -> tuple[Tensor, Tensor]:
+        """z and h, on the CPU."""
+        from bridgepipe.finite import naming
+        from bridgepipe.methods.boundary_latents import invert
+
+        with naming(str(self.photo)):
+            found = invert(self._h_space, self.network.process, self.x0, inversion)
+        return found.z.cpu(), found.h.cpu()
+
+    def decoded(self, latents: bl.Latents, moves: list[Move]) -> np.ndarray:
+        """uint8 ``[1, H, W, 3]``, with the same noise for all moves and for none."""
+        from bridgepipe.finite import naming
+        from bridgepipe.methods import boundary_edit
+        from bridgepipe.pixels import to_uint8
+        from bridgepipe.rng import item_of
+
+        process, how = self.network.process, editing_of(dict(self.settings))
+        noise = self.network.noise(self.settings["seed"], DRAW, [item_of(self.pixels)])
+        where = f", at distance {float(moves[-1].distance):g}" if moves else ""
+        with naming(f"{self.photo}{where}"):
+            if moves:
+                return to_uint8(boundary_edit.edit(self._h_space, process, latents, moves, how, noise))
+            return to_uint8(boundary_edit.control(self._h_space, process, latents, how, noise))
 
 
 def _distances(text: str) -> list[float]:

@@ -13,7 +13,6 @@ from bridgepipe.cli import groups
 from bridgepipe.cli.common import load_extractor
 from bridgepipe.cli.options import Config, ExtractorFiles, File, Real, Shared
 from bridgepipe.cli.settings import read_settings
-from bridgepipe.cli.translate import items_of_class
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def translation_fid(
     from bridgepipe.evaluation.features import check_fits
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
-    from bridgepipe.subset import Subset
+    from bridgepipe.subset import Subset, items_of_class
 
     network = load_extractor(extractor, speed)
     images, pictures = ImageStore(translated), ImageStore(reference)
@@ -156,7 +155,7 @@ def kept_metric(
     from bridgepipe.evaluation.translation import likeness, others, partners
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
-    from bridgepipe.subset import Subset
+    from bridgepipe.subset import Subset, items_of_class
 
     network = load_extractor(extractor, speed)
     images, store = ImageStore(translated), ImageStore(source)

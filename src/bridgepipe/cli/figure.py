@@ -93,14 +93,11 @@ def loss(csv: Path = typer.Option(...), output: Path = typer.Option(...), title:
 @groups.boundary.verb()
 def figure_strip(edited: File, control: File, plain: File, data: File, output: File, title: str = "") -> None:
     """Some images, as they are decoded with the same noise and no move, and edited at every distance."""
-    from bridgepipe import figures_boundary, lineage
-    from bridgepipe.cli.boundary_edits import open_strips
-    from bridgepipe.store import ImageStore
+    from bridgepipe import figures_boundary
+    from bridgepipe.cli.boundary_edits import edits_and_data
+    from bridgepipe.evaluation.judges import open_strips
 
-    edits, unmoved, undone, source = (ImageStore(path) for path in (edited, control, plain, data))
-    lineage.made_together(edits, unmoved, undone)
-    lineage.made_from(edits, source, "source images")
-    strips = open_strips(edits, unmoved, undone, source)
+    strips = open_strips(*edits_and_data(edited, control, plain, data))
     beside = {} if strips.originals is None else {"image": strips.originals[:EDITED_ROWS]}
     beside |= {"no move": strips.control[:EDITED_ROWS]}
     figures_boundary.strip_grid(output, strips.images[:EDITED_ROWS], strips.distances.tolist(), beside, title)

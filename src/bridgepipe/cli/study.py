@@ -73,26 +73,19 @@ def study(
 
         return np.concatenate(running.shared_by_all(run, items, speed.batch_size, label))
 
-    about: dict[str, Any] = {
-        "settings": measuring,
-        "inputs": {"extractor": network.digest, "originals": images.digest, "real": held_out.digest},
-        "restored": True,
-        "subset": subset.describe(len(items), len(images)),
-        "quantisation": QUANTISATION[restorer.problem.variant],
-    }
+    inputs = {"extractor": network.digest, "originals": images.digest, "real": held_out.digest}
+    about: dict[str, Any] = {"settings": measuring, "inputs": inputs, "restored": True}
+    about |= {"subset": subset.describe(len(items), len(images))}
+    about |= {"quantisation": QUANTISATION[restorer.problem.variant]}
     identity: dict[str, Any] = {
         "plan": plan,
         "sampling": settings,
         "model": restorer.digest,
         "data": images.digest,
-        "sources": source and source.digest,
-        "reference": reference.data,
-        **about,
     }
+    identity |= {"sources": source and source.digest, "reference": reference.data, **about}
     with kept(output, identity, speed):
-        same = held_out.digest == images.digest
-        others = items if same else subset.choose_from(held_out, len(items))
-        floor = fid.statistics(network, subset.Subset(held_out, others), speed.batch_size)
+        floor = _floor(network, images, items, held_out, speed.batch_size)
         compared = _Compared(images, items, network, reference, floor, about, speed.batch_size)
         rows, seeds = [], seeds_of(settings["sample"], read_settings(trained.train_config))
         for walk, how in _walks(plan, settings["sample"]):
@@ -100,6 +93,17 @@ def study(
             rows.append({"sampler": walk, "nfe": how.nfe, **seeds, **compared.measured(found)})
         if running.is_main():
             artifacts.write_text(output, tables.table(rows).to_csv(index=False, float_format="%.6g"))
+
+
+def _floor(
+    network: Any, images: ImageStore, items: Sequence[int], held_out: ImageStore, batch_size: int
+) -> Statistics:
+    """Of as many real images as are restored: the originals themselves, unless others are held out."""
+    from bridgepipe import subset
+    from bridgepipe.evaluation import fid
+
+    others = items if held_out.digest == images.digest else subset.choose_from(held_out, len(items))
+    return fid.statistics(network, subset.Subset(held_out, others), batch_size)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe import config as configuration
-from bridgepipe.classes import Label, brief, name_of, number_of, numbers_in
+from bridgepipe.classes import Label, name_of, number_of, numbers_in
 from bridgepipe.cli import groups
 from bridgepipe.cli.common import fields_of
 from bridgepipe.cli.models import load_model
@@ -51,6 +51,7 @@ def translate_classes(
     from bridgepipe import running
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore, writer
+    from bridgepipe.subset import items_of_class
 
     settings, images = read_settings(config), ImageStore(data).of_images()
     translator = load_translator(settings, source_model, target_model, guide, speed)
@@ -126,8 +127,7 @@ def translate_back(
     translator = load_translator(settings, source_model, target_model, guide, speed)
     _same_models(seen, translator)
     sources = seen.array("item")
-    labels = None if images.labels is None else images.labels[sources]
-    chosen = choose(settings["count"], len(seen), labels)
+    chosen = choose(settings["count"], len(seen), None if images.labels is None else images.labels[sources])
     rows = part.of(len(chosen))
     items = chosen[rows.start : rows.stop].tolist()
     starts = _starts(seen, begun)
@@ -148,16 +148,23 @@ def translate_back(
             return
         with writer(output, made_by, first=rows.start) as out:
             for name, batches in ways.items():
-                distances: list[float] = []
-                how = translator.how.variant
-                for x in batches:
-                    done = len(distances)
-                    source = images.batch(sources[items[done : done + len(x)]])
+                distances = []
+                for x, source in _beside(batches, images, sources[items]):
                     distances += (x - source).flatten(1).norm(dim=1).tolist()
-                    for image in to_uint8(x, how) if name == next(iter(starts)) else ():
+                    for image in to_uint8(x, translator.how.variant) if name == next(iter(starts)) else ():
                         out.put(image)
                 out.set_array(f"l2_{name}", np.asarray(distances))
             out.set_array("item", np.asarray(items))
+
+
+def _beside(
+    batches: Iterator[Tensor], images: ImageStore, items: np.ndarray
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Every batch with the images of the store that stand in its place, float32 in [-1, 1]."""
+    done = 0
+    for x in batches:
+        yield x, images.batch(items[done : done + len(x)])
+        done += len(x)
 
 
 def _starts(seen: ImageStore, kept: ImageStore) -> dict[str, Start]:
@@ -245,31 +252,6 @@ def _same_models(made: ImageStore, translator: Translator) -> None:
         if made_by[key] != digest:
             mend = "give the models that made the translations, or translate again"
             raise UserError(f"the translations are of another {key.replace('_', ' ')}", made.path, mend)
-
-
-def items_of_class(images: ImageStore, label: Label, count: int | None = None) -> list[int]:
-    """Items of a class of a store; all of a store without classes, or without a label.
-
-    Args:
-        label: the name of the class; a number counts in the list of the store, if no class is called so.
-
-    Raises:
-        UserError: the class is empty, or none of the store's.
-    """
-    import numpy as np
-
-    from bridgepipe.subset import choose_from
-
-    if images.labels is None or label is None:
-        return choose_from(images, count).tolist()
-    names = images.classes
-    listed = names is None or str(label) in names or (isinstance(label, int) and label < len(names))
-    number = number_of(label, names, images.path) if listed else None
-    found = [] if number is None else np.flatnonzero(images.labels == number).tolist()
-    if not found:
-        has = f" (it has {brief(names)})" if names else ""
-        raise UserError(f"no images of class '{label}'{has}", images.path, "take another class or split")
-    return choose_from(images, count, found).tolist()
 
 
 def _names(settings: dict[str, Any], images: ImageStore, items: Sequence[int]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -111,3 +112,21 @@ def clear(values: np.ndarray, cut: float, middle: float) -> np.ndarray:
 
 def _is_digits(store: ImageStore) -> bool:
     return store.classes == digits.CLASSES and store.labels is not None
+
+
+def values_and_cut(
+    images: ImageStore, settings: dict[str, Any], train: ImageStore | None = None
+) -> tuple[np.ndarray, float]:
+    """Values ``[N]`` of the attribute, nan where an image takes no part, and where the training's are cut."""
+
+    def values_of(store: ImageStore) -> np.ndarray:
+        values = attribute(store, settings["attribute"]).astype(np.float64)
+        if settings["against"] is None:
+            return values
+        lacks = attribute(store, settings["against"]) > 0
+        return np.where((values > 0) | lacks, values, np.nan)
+
+    if settings["threshold"] is not None:
+        return values_of(images), settings["threshold"]
+    known = values_of(images if train is None else train)
+    return values_of(images), threshold(known[~np.isnan(known)])

@@ -143,6 +143,20 @@ def half(kinds: np.ndarray, seed: int) -> Mask:
     return chosen
 
 
+def halves(strips: Strips, seed: int) -> dict[str, Any]:
+    """Entries of a protocol: on how many images the effect is measured, and how its distance was chosen."""
+    n = len(strips.images) // 2
+    return {
+        "n": n,
+        "distances": strips.distances.tolist(),
+        "best_distance": {
+            "chosen on": len(strips.images) - n,
+            "balanced over": "sides of the judge" if strips.kinds is None else "classes",
+            "seed": seed,
+        },
+    }
+
+
 def best_distance(flipped: Mask, able: Mask, distances: Floats) -> float:
     """The size of the edit at which most images flip, both directions together; of equals the smallest.
 

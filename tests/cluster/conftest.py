@@ -31,6 +31,7 @@ def finished(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Project
     before changing it."""
     project = Project.create(tmp_path_factory.mktemp("slurm") / "project")
     project.edit(lambda v: (v["runtime"].update(partitions=4), demo(v)["train"].update(steps=40)))
+    project.edit(lambda v: v["datasets"]["digits"].update(size=32))  # long enough to be stopped in
     project.snakemake("--", "data/stats/digits/train-digits-classifier.safetensors")
     project.snakemake(*slurm.PROFILE, "--", METRICS[0])
     return project

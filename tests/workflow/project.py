@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import forked
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -52,14 +53,23 @@ class Project:
         return Project(folder)
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(self.command(*arguments), **self.context(), check=False)
+        return self._run("snakemake", *arguments, check=check)
+
+    def bridgepipe(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self._run("bridgepipe", *words, check=check)
+
+    def _run(self, name: str, *words: str, check: bool) -> subprocess.CompletedProcess[str]:
+        command, context = [sys.executable, "-m", name], self.context()
+        if forked.folder is not None:
+            command = [str(forked.folder / name)]
+            context["env"]["PATH"] = f"{forked.folder}{os.pathsep}{context['env']['PATH']}"
+        done = subprocess.run([*command, *words], **context, check=False)
         if check and done.returncode != 0:
-            raise AssertionError(
-                f"snakemake {arguments} failed:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
-            )
+            raise AssertionError(f"{name} {words} failed:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
         return done
 
     def command(self, *arguments: str) -> list[str]:
+        """A start of Snakemake as a user's."""
         return [sys.executable, "-m", "snakemake", *arguments]
 
     def context(self) -> dict[str, Any]:
@@ -89,6 +99,7 @@ def demo(values: dict[str, Any]) -> dict[str, Any]:
 
 def _tiny(values: dict[str, Any]) -> None:
     values["experiments"] = {"i2sb": {"jpeg-5": {"corruption": "jpeg-5", "beta_max": 0.3}}}
+    values["datasets"]["digits"]["size"] = 16
     values["extractors"]["digits-classifier"]["steps"] = 20
     values["runtime"] |= {"threads": 1, "save_every": 5}
     demo(values)["network"] |= {"channel_mult": [1], "attention_resolutions": []}

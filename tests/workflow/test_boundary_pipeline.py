@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +57,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.edit(tiny)
     project.snakemake("-c2", "--", "all", "results/model/other/model.safetensors")
     return project
-
-
-def bridgepipe(project: Project, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name("bridgepipe")), *words]
-    done = subprocess.run(command, **project.context(), check=False)
-    assert not check or done.returncode == 0, done.stderr
-    return done
 
 
 def test_everything_is_there_and_a_second_run_does_nothing(made: Project) -> None:
@@ -138,19 +129,19 @@ def test_edits_rerun_what_they_touch(made: Project, tmp_path: Path) -> None:
 def test_one_photograph(made: Project, tmp_path: Path) -> None:
     photo, strip = tmp_path / "photo.png", tmp_path / "strip.png"
     Image.fromarray(np.arange(40 * 30 * 3, dtype=np.uint8).reshape(40, 30, 3)).save(photo)
-    bridgepipe(made, "edit", str(photo), "--boundary", LOOP, "--distances", "-3:3:7", "-o", str(strip))
+    made.bridgepipe("edit", str(photo), "--boundary", LOOP, "--distances", "-3:3:7", "-o", str(strip))
     with Image.open(strip) as picture:
         assert picture.size[0] > 9 * 16 * 8
     two = ["--boundary", LOOP, "--at", "2", "--boundary", LOOP, "--distances", "0:1:2"]
-    bridgepipe(made, "edit", str(photo), *two, "-o", str(tmp_path / "two.png"))
-    refused = bridgepipe(made, "edit", str(photo), *two[:2], *two[4:], "-o", "x.png", check=False)
+    made.bridgepipe("edit", str(photo), *two, "-o", str(tmp_path / "two.png"))
+    refused = made.bridgepipe("edit", str(photo), *two[:2], *two[4:], "-o", "x.png", check=False)
     assert "give one --at for every boundary but the last" in refused.stderr
     other = ["--boundary", LOOP, "--model", "results/model/other"]
-    refused = bridgepipe(made, "edit", str(photo), *other, "-o", "x.png", check=False)
+    refused = made.bridgepipe("edit", str(photo), *other, "-o", "x.png", check=False)
     assert refused.returncode == 2
     assert "this boundary is for network" in refused.stderr
     assert refused.stderr.count("\n") == 1
-    refused = bridgepipe(made, "edit", str(photo), *other, "--distances", "1:2", "-o", "x.png", check=False)
+    refused = made.bridgepipe("edit", str(photo), *other, "--distances", "1:2", "-o", "x.png", check=False)
     assert "give START:END:N" in refused.stderr
 
 
@@ -163,14 +154,14 @@ def test_published_boundaries(made: Project, tmp_path: Path) -> None:
         file = tmp_path / f"x_loop_{space}.sav"
         file.write_bytes(pickle.dumps(SVC(kernel="linear").fit(latents, np.arange(20) % 2)))
         words = ["boundary", "import", str(file), "--space", space, "--model", model, "--t", "500"]
-        bridgepipe(made, *words, "--attribute", "loop", "--output", str(folder))
+        made.bridgepipe(*words, "--attribute", "loop", "--output", str(folder))
     pair = boundary.load_both(folder, t=500)
     assert pair.h is not None
     assert math.isnan(pair.h.accuracy)
     photo = tmp_path / "photo.png"
     Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(photo)
     words = ["edit", str(photo), "--boundary", str(folder), "--model", model, "--distances", "-5:5:2"]
-    bridgepipe(made, *words, "-o", str(tmp_path / "strip.png"))
+    made.bridgepipe(*words, "-o", str(tmp_path / "strip.png"))
 
 
 def test_paper_scale_dry_runs_with_published_weights(tmp_path: Path) -> None:

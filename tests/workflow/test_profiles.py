@@ -14,6 +14,7 @@ from project import METRICS, Project
 
 # a tiny job takes less than the ten seconds after which Snakemake asks about it again
 SOON = ("--seconds-between-status-checks", "2")
+pytestmark = pytest.mark.usefixtures("anew")
 PROFILES = ("slurm", "cluster-generic", "kubernetes")
 # what PBS does, here and at once: it takes a script, says a number, and starts the script some time later
 QSUB = """\

@@ -36,6 +36,7 @@ def resample(project: Project, **runtime: Any) -> np.ndarray:
     return pixels(project)
 
 
+@pytest.mark.usefixtures("anew")
 def test_a_second_clean_run_gives_the_same_bytes(finished: Project, tmp_path: Path) -> None:
     again = Project.create(tmp_path / "again")
     again.snakemake(*METRICS)

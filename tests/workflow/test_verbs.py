@@ -40,7 +40,7 @@ def test_config_prints_the_resolved_experiment(capsys: pytest.CaptureFixture[str
 
 def test_store_info(capsys: pytest.CaptureFixture[str]) -> None:
     info = json.loads(run(capsys, "store", "info", "data/prepared/digits/test.lmdb"))
-    assert (info["count"], info["shape"], info["codec"]) == (359, [32, 32, 3], "raw")
+    assert (info["count"], info["shape"], info["codec"]) == (359, [16, 16, 3], "raw")
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ ifndef PYTHON
 PYTHON := $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 endif
 BIN := .venv/bin
-STAGES := python workflow/dvc_stages.py
+STAGES := python workflow/stages.py
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # scripts of an environment hold its folder and belong to one Python: a moved project or another Python makes it anew
@@ -59,11 +59,6 @@ sync: setup
 	@dvc status --quiet $$($(STAGES) --recorded stages) || { dvc status $$($(STAGES) --recorded stages); \
 	  echo "not what dvc.lock recorded: commit or undo the edits, or run dvc repro" >&2; exit 1; }
 	set -o pipefail; $(STAGES) --recorded files | xargs -r snakemake --quiet all --touch --forceall --
-
-# after an edit of params.yaml that adds experiments, or changes which files they read
-.PHONY: dvc.yaml
-dvc.yaml: setup
-	$(STAGES)
 
 # Slurm, Chromium and Graphviz for make test-engines, on Debian and Ubuntu, as root; without them those tests skip themselves
 system-setup:

@@ -96,7 +96,7 @@ class Digests:
 
     @cached_property
     def _known(self) -> dict[str, Any]:
-        source = source_digest(*(path.stem for path in ROOT.iterdir() if not path.name.startswith("__")))
+        source = source_digest(*everything())
         with suppress(UserError):  # none yet, or damaged
             known = artifacts.read_json(self._file)
             if known.get("source") == source:
@@ -126,6 +126,11 @@ def function_of(verb: str) -> str:
 def source_digest(*names: str) -> str:
     """Digest of the source of `modules`, comments included: 100 times faster, for what is soon made again."""
     return artifacts.digest_of({module: artifacts.digest_file(_file(module)) for module in modules(*names)})
+
+
+def everything() -> list[str]:
+    """Names of all modules and folders of this package."""
+    return sorted(path.stem for path in ROOT.iterdir() if not path.name.startswith("__"))
 
 
 def modules(*names: str) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import os
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -49,8 +50,9 @@ POINT_MODELS = {"ddib/points": "ddib/sample", "ddib/color": "ddib/cloud"}
 # what the run that is at work was planned with; its jobs read it in place of params.yaml
 PLANNED = ".snakemake/bridgepipe.params.json"
 SEEN = "results/config/seen"  # listings of single files that a person names or that were fetched
-CODE = "results/config/code"  # digests of the code of verbs
-DIGESTS = ".snakemake/bridgepipe.code.json"  # the same, and what they were computed from
+NUMBERS = "results/metrics"  # the numbers of every experiment alone, for DVC
+DIGESTS = ".snakemake/bridgepipe.code.json"  # digests of the code of verbs
+STAMP = f"{config.PLAN}/made-from.json"
 WRITING = ".snakemake/bridgepipe.writing.lock"  # held while the files of the stages are written
 AT_WORK = (
     "another run is at work here, so this one is planned with the parameters of that run;"
@@ -343,6 +345,19 @@ class Pipeline:
     def extractor_config(self, extractor: str) -> str:
         return f"data/checkpoints/{extractor}.json"
 
+    def numbers(self, name: str) -> str:
+        """File with the numbers of an experiment alone, for DVC."""
+        return f"{NUMBERS}/{name}.json"
+
+    def measured_points(self) -> list[str]:
+        """Experiments on points that are measured."""
+        return [name for name in self._resolved.experiments if name.rsplit("/", 1)[0] in POINTS]
+
+    def point_metrics(self, name: str) -> list[str]:
+        """Metric files of an experiment on points."""
+        files = POINTS[name.rsplit("/", 1)[0]]
+        return [f"results/{name}/{file}" for file in files if file.endswith(".json")]
+
     def metric_files(self, *names: str) -> list[str]:
         return [
             f"results/{name}/{metric}.json"
@@ -430,6 +445,7 @@ class Pipeline:
         """Metrics and figures of an experiment on points."""
         files = [f"results/{name}/{file}" for file in POINTS.get(name.rsplit("/", 1)[0], ())]
         loss = files and name in self.trained()
+        files += [self.numbers(name)] if files else []
         return files + [
             f"results/{name}/{f}.png" for f in (["figures/loss"] if loss else self.pictures(name))
         ]
@@ -543,11 +559,30 @@ class Pipeline:
             killed = lock.enter_context(artifacts.exclusive(locks.LOCK))
             with artifacts.exclusive(WRITING, wait=True):
                 self._write()  # once more: another run may have read another params.yaml meanwhile
-                for path, content in self._resolved.plan().items():
-                    artifacts.keep_json(path, content)
+                self._withdraw_plan()
             cluster.cancel_orphans(Path(), killed)
         except UserError as e:
             _stop(e)
+
+    def stamp(self) -> dict[str, str]:
+        """What the plan of DVC's stages follows from: parameters, sources and code."""
+        files = {**self._resolved.stage_files(), **self._resolved.asked_files()}
+        files = {path: content for path, content in files.items() if path != config.RUNTIME}
+        listings = [Path(f"data/prepared/{name}/{listing.SUMMARY}") for name in self.datasets]
+        listings += Path(SEEN).glob(f"*/{listing.SUMMARY}")
+        sources = {str(file): artifacts.digest_file(file) for file in listings if file.is_file()}
+        code = closure.source_digest(*closure.everything())
+        told = {"configuration": files, "sources": sources}
+        return {**{key: artifacts.digest_of(value) for key, value in told.items()}, "code": code}
+
+    def _withdraw_plan(self) -> None:
+        """Remove the plan of DVC's stages when it is of other parameters, sources or code.
+
+        Else `dvc commit` would record what this run makes as made from them.
+        """
+        stamp = Path(STAMP)
+        if stamp.parent.is_dir() and (not stamp.is_file() or artifacts.read_json(stamp) != self.stamp()):
+            shutil.rmtree(stamp.parent)
 
     def _write(self) -> None:
         files = {**self._resolved.stage_files(), **self._resolved.asked_files()}
@@ -579,18 +614,11 @@ class Pipeline:
                 rule.set_params(reads=_reading(rule))
                 verb = closure.verb_of(rule.shellcmd or "")
                 if verb not in KEEPS and rule.input:
-                    rule.set_input(code=self._code(verb))
+                    rule.set_params(code=self._code(verb))
 
     def _code(self, verb: str) -> Callable[[Any], str]:
-        """File with the digest of the code of a verb, brought up to date when a job asks for it."""
-        file = f"{CODE}/{verb.replace(' ', '-')}.json"
-
-        def code(wildcards: Any) -> str:
-            if self.plans:
-                artifacts.keep_json(file, {"verb": verb, "code": self._digests.of(verb)})
-            return file
-
-        return code
+        """Digest of the code of a verb, when a job asks for it."""
+        return lambda wildcards: self._digests.of(verb)
 
     def check_targets(self, targets: Iterable[str]) -> None:
         """Stop on a target that names an unknown experiment, with the nearest valid name."""

@@ -19,16 +19,18 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENT = "results/i2sb/jpeg-5"
+NUMBERS = "results/metrics/i2sb/jpeg-5.json"
 METRICS = [f"{EXPERIMENT}/{name}.json" for name in ("fid", "accuracy", "restoration")]
 FINAL = [
     *METRICS,
+    NUMBERS,
     f"{EXPERIMENT}/model.safetensors",
     f"{EXPERIMENT}/train.csv",
     f"{EXPERIMENT}/restored.lmdb",
     f"{EXPERIMENT}/corrupted.lmdb",
     f"{EXPERIMENT}/table.md",
 ]
-SHARED = ("Snakefile", ".dvcignore", ".gitignore", "params.yaml", "Makefile")
+SHARED = ("Snakefile", ".dvcignore", ".gitignore", "params.yaml", "Makefile", "dvc.yaml")
 FOLDERS = ("workflow", "profiles", "src")
 
 
@@ -54,7 +56,7 @@ class Repository:
         repository = cls(folder)
         repository.run("git", "init", "-q", "-b", "main")
         repository.edit(_tiny)
-        repository.run("python", "workflow/dvc_stages.py")
+        repository.run("bridgepipe", "plan", "all")
         repository.run("dvc", "remote", "add", "-q", "--default", "storage", str(remote))
         repository.commit("start")
         return repository

@@ -1,28 +1,89 @@
-"""dvc.yaml is that of params.yaml, and says so when it isn't."""
+"""The stages of DVC are those of params.yaml, few to read, and say so when they are not."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
-from repository import ROOT, Repository, stages_in
+from PIL import Image
+from repository import EXPERIMENT, FOLDERS, ROOT, SHARED, Repository, stages_in
 
 pytestmark = pytest.mark.dvc
+NAMES = "stages/names.yaml"
 
 
-def test_dvc_yaml_is_current() -> None:
-    check = [sys.executable, "workflow/dvc_stages.py", "--check"]
-    done = subprocess.run(check, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def fresh_project(folder: Path) -> Repository:
+    """This project as it is cloned, with all its experiments."""
+    origin = Repository(folder)
+    for name in (*SHARED, *FOLDERS, "stages", ".dvc/config", ".dvc/.gitignore"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, folder / name)
+    origin.run("git", "init", "-q", "-b", "main")
+    origin.commit("start")
+    return origin
+
+
+def test_a_fresh_clone_is_readable(tmp_path: Path) -> None:
+    project = fresh_project(tmp_path / "project")
+    assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 250
+    assert len((ROOT / NAMES).read_text().splitlines()) <= 150
+    assert 10 < len(project.run("dvc", "status").splitlines()) <= 150
+    graph = project.run("dvc", "dag").splitlines()
+    assert max(map(len, graph)) < 300
+    project.run("bridgepipe", "plan", "--check")  # the names are those of params.yaml
+
+
+def test_every_job_of_all_experiments_has_a_stage(tmp_path: Path) -> None:
+    project = fresh_project(tmp_path / "project")
+    project.run("bridgepipe", "plan", "all")
+    stages = [line.split()[0] for line in project.run("dvc", "stage", "list").splitlines()]
+    methods = ("evaluate@i2sb/edges", "evaluate-colors@ddib/color/lab", "cycles@ddib/points", "studies@spd")
+    assert set(methods) <= set(stages)
+    assert len(stages) > 200
+    told = project.attempt("bridgepipe", "plan", "i2sb/jpeg-55")
+    assert told.returncode != 0
+    assert "unknown experiment 'i2sb/jpeg-55'" in told.stderr
 
 
 def test_no_output_persists_and_every_call_names_its_rules() -> None:
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    assert "persist" not in str(stages)
-    assert all("--allowed-rules" in stage["cmd"] for name, stage in stages.items() if name != "plan")
+    content = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+    assert "persist" not in str(content)
+    assert content["vars"][1]["run"].endswith("--allowed-rules")
+    calls = [
+        block["do"]["cmd"] for name, block in content["stages"].items() if name not in ("plan", "source")
+    ]
+    assert all(call.startswith("${run} ") and " -- ${item.files}" in call for call in calls)
+
+
+def test_a_folder_of_a_person_is_a_source(tmp_path: Path) -> None:
+    """DVC lists and digests it itself, and the plan of what is prepared from it follows."""
+    project = Repository.create(tmp_path / "project", tmp_path / "remote")
+    (project.folder / "pictures").mkdir()
+    for number in range(40):
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(project.folder / f"pictures/{number}.png")
+    project.edit(lambda v: v["datasets"].update(mine={"source": "folder", "path": "pictures", "size": 32}))
+    project.edit(lambda v: v["experiments"]["i2sb"]["jpeg-5"].update(dataset="mine"))
+    project.run("bridgepipe", "plan")
+    assert project.run("dvc", "repro", "data@mine").count("Running stage") == 3
+    assert (
+        project.run("dvc", "status", "data@mine", "source@pictures", "plan").strip().endswith("up to date.")
+    )
+    (project.folder / "pictures/0.png").write_bytes((project.folder / "pictures/1.png").read_bytes())
+    assert "source@pictures" in project.run("dvc", "status")
+    made = stages_in(project.run("dvc", "repro", "data@mine"))
+    assert made == {"source@pictures", "plan", "data@mine"}
+
+
+def test_a_run_of_other_parameters_withdraws_the_plan(recorded: Repository, tmp_path: Path) -> None:
+    """`dvc commit` refuses to record results that a plan of other parameters does not describe."""
+    clone = recorded.clone(tmp_path / "clone")
+    clone.sync()
+    clone.set("sample", nfe=3)
+    clone.run("snakemake", "--quiet", "all", "--", f"{EXPERIMENT}/restored.lmdb")
+    assert not (clone.folder / "results/plan").exists()
+    assert clone.attempt("dvc", "commit", "-f", "plan", "restore@i2sb/jpeg-5").returncode != 0
 
 
 def test_another_experiment_asks_for_a_new_dvc_yaml(recorded: Repository, tmp_path: Path) -> None:
@@ -30,16 +91,18 @@ def test_another_experiment_asks_for_a_new_dvc_yaml(recorded: Repository, tmp_pa
     clone.edit(lambda v: v["experiments"]["i2sb"].update(other={"corruption": "jpeg-10"}))
     done = clone.attempt("dvc", "repro", "plan")
     assert done.returncode != 0
-    assert "run `make dvc.yaml`" in done.stdout + done.stderr
+    assert "run `bridgepipe plan`" in done.stdout + done.stderr
+    clone.run("bridgepipe", "plan")
+    assert "evaluate@i2sb/other" in clone.run("dvc", "stage", "list")
 
 
 def test_what_would_run_and_a_commit_of_a_part_in_a_fresh_clone(tmp_path: Path) -> None:
     fresh = Repository.create(tmp_path / "origin", tmp_path / "remote").clone(tmp_path / "fresh")
     for command in (("repro",), ("exp", "run")):
         told = fresh.run("dvc", *command, "--dry", "--force")
-        assert {"plan", "data-digits", "train-i2sb-jpeg-5", "report-i2sb"} <= stages_in(told)
+        assert {"plan", "data@digits", "train@i2sb/jpeg-5", "table@i2sb"} <= stages_in(told)
     assert not list(fresh.folder.rglob("*.lmdb"))
-    made = ("plan", "data-digits")
+    made = ("plan", "data@digits")
     fresh.run("snakemake", "--quiet", "rules", "--", "data/prepared/digits/train.lmdb")
     fresh.run("bridgepipe", "verify")
     fresh.run("dvc", "commit", "-f", *made)

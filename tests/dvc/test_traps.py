@@ -12,9 +12,9 @@ from repository import Repository, Truth
 
 pytestmark = pytest.mark.dvc
 
-SAMPLED = {"plan", "sample-i2sb-jpeg-5", "evaluate-i2sb-jpeg-5", "report-i2sb"}
-TRAINED = SAMPLED | {"train-i2sb-jpeg-5"}
-EVALUATED = {"evaluate-i2sb-jpeg-5", "statistics-digits-train-digits-classifier"}
+SAMPLED = {"plan", "restore@i2sb/jpeg-5", "evaluate@i2sb/jpeg-5", "table@i2sb"}
+TRAINED = SAMPLED | {"train@i2sb/jpeg-5"}
+EVALUATED = {"plan", "evaluate@i2sb/jpeg-5"}
 
 
 def set_nfe(repository: Repository, nfe: int) -> None:
@@ -92,9 +92,18 @@ def test_two_workers_of_the_queue(clone: Repository, truth: Truth) -> None:
 
 
 def test_code_of_one_stage(recorded: Repository, clone: Repository) -> None:
-    append(clone, "src/bridgepipe/evaluation/fid.py", "# a comment\n")
+    file = clone.folder / "src/bridgepipe/evaluation/fid.py"
+    code, same = file.read_text(), "max(0.0, float(distance.item()))"
+    assert code.count("max(0.0, distance.item())") == 1
+    file.write_text(code.replace("max(0.0, distance.item())", same))
+    pending = clone.pending()
+    assert "fid" in pending
+    assert not {"train", "sample", "accuracy", "statistics"} & pending
     assert clone.repro() == EVALUATED
     assert clone.files() == recorded.files()
+    append(clone, "src/bridgepipe/evaluation/fid.py", "# a comment\n")
+    assert clone.pending() == set()
+    assert clone.repro() == {"plan"}
 
 
 def test_a_comment_in_the_parameters(recorded: Repository, clone: Repository) -> None:

@@ -31,7 +31,7 @@ GONE = (
     "results/i2sb/jpeg-5/.restored.lmdb.partial",
     "results/i2sb/jpeg-5/provenance/fid.json.json",
     "results/i2sb/jpeg-5/logs/sample-0-of-4.log",
-    "results/plan/results/i2sb/jpeg-5/config/train.json",
+    "results/plan/train@i2sb/jpeg-5.json",
     ".snakemake/metadata/abc",
     "report.html",
 )
@@ -64,7 +64,6 @@ LEFT = (
     "results/i2sb/jpeg-5/figures/mine.png",
     "results/i2sb/mynotes.md",
     "results/i2sb/.gitignore",
-    "results/plan/mine.json",
     "results/logs/mine.log",
     "data/prepared/digits/mine.lmdb",
 )

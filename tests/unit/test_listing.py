@@ -320,18 +320,3 @@ def test_prepare_refuses_what_changed_since_it_was_listed(tmp_path, monkeypatch)
     monkeypatch.setattr(datasets, "prepare", lambda **_: put(Path("in/003.png"), b"while it was at work"))
     with pytest.raises(UserError, match=r"1 files changed after they were listed: 003\.png"):
         verbs.prepare(Path("config.json"), Path("three"), Path(file))
-
-
-def test_dvc_reads_the_files_themselves(tmp_path, monkeypatch):
-    """It lists and digests folders on its own; the workflow's listing is of the last dry run."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "workflow"))
-    monkeypatch.chdir(tmp_path)
-    from dvc_stages import read_for
-
-    put(tmp_path / "in/1.png", b"x")
-    (file,) = pipeline({"source": "folder", "path": "in"}).listing_of("mine")
-    assert read_for(file) == ["in"]
-    put(tmp_path / "masks.npz", b"x")
-    read = pipeline({"source": "digits"}).watched("masks.npz")
-    assert [read_for(f) for f in read] == [["masks.npz"], []]
-    assert read_for("data/prepared/mine/config.json") == ["results/plan/data/prepared/mine/config.json"]

@@ -4,6 +4,22 @@
 ruleorder: table_of_samples > table
 ruleorder: table_of_points > table
 ruleorder: table_of_colors > table
+ruleorder: numbers > table_of_experiment
+
+
+rule numbers:
+    input:
+        metrics=lambda w: P.point_metrics(w.name),
+    output:
+        "results/metrics/{name}.json",
+    log:
+        "results/{name}/logs/numbers.log",
+    wildcard_constraints:
+        name=P.one_of(P.measured_points()),
+    message:
+        "Numbers of {wildcards.name}"
+    shell:
+        "bridgepipe stage numbers {input.metrics} --output {output} > {log} 2>&1"
 
 
 rule table_of_samples:

@@ -84,10 +84,12 @@ rule table:
     resources:
         mem_mb=P.grows(1000),
         runtime=P.grows(10),
+    params:
+        numbers="",
     message:
         "Table of {wildcards.method}"
     shell:
-        "bridgepipe stage table {input.metrics} --csv {output.csv} --markdown {output.md} > {log} 2>&1"
+        "bridgepipe stage table {input.metrics} --csv {output.csv} --markdown {output.md} {params.numbers} > {log} 2>&1"
 
 
 use rule table as table_of_experiment with:
@@ -96,8 +98,11 @@ use rule table as table_of_experiment with:
     output:
         csv="results/{method}/{experiment}/table.csv",
         md="results/{method}/{experiment}/table.md",
+        numbers="results/metrics/{method}/{experiment}.json",
     log:
         "results/{method}/{experiment}/logs/table.log",
+    params:
+        numbers=lambda w, output: f"--numbers {output.numbers}",
     message:
         "Table of {wildcards.method}/{wildcards.experiment}"
 

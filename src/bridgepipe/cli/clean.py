@@ -42,7 +42,7 @@ def clean(params: File = Path("params.yaml")) -> None:
         for path in removable(resolved, _makers(params)):
             path.unlink()
             _remove_empty(path.parent)
-        for path in [*map(Path, REPORTS), *_memory()]:
+        for path in [*map(Path, REPORTS), PLAN, *_memory()]:
             _remove(path)
     for path in (Path("data"), Path("results")):
         for left in _left(path):
@@ -81,8 +81,7 @@ class _Makeable:
         """Files that are written beside what rules make: whatever was made with them and stays needs them."""
         stages = set(map(Path, (*self.resolved.stage_files(), *self.resolved.asked_files())))
         beside = (listing.SUMMARY, asked.COUNTS)
-        code = set(Path(workflow.CODE).glob("*.json"))
-        return stages | code | {path.with_name(name) for path in stages for name in beside}
+        return stages | {path.with_name(name) for path in stages for name in beside}
 
     @cached_property
     def _named(self) -> set[Path]:
@@ -175,9 +174,7 @@ def _files(makers: Makers) -> Iterator[Path]:
 
 
 def _result_of(path: Path) -> Path:
-    """The result that a file belongs to, when it is a record of it, unfinished batches, or a copy."""
-    if path.is_relative_to(PLAN):
-        return path.relative_to(PLAN)
+    """The result that a file belongs to, when it is a record of it, or unfinished batches."""
     if path.parent.name == provenance.FOLDER:
         return path.parent.parent / path.name.removesuffix(".json")
     if path.name == listing.KNOWN:

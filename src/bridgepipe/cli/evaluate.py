@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bridgepipe import artifacts
 from bridgepipe.cli import groups
 from bridgepipe.cli.common import load_extractor, same_count
 from bridgepipe.cli.options import Config, ExtractorFiles, File, Real, Shared
@@ -171,13 +173,37 @@ def restoration_metric(restored: File, corrupted: File, originals: File, output:
 
 
 @groups.stage.verb()
-def table(metrics: list[Path], csv: File, markdown: File) -> None:
+def table(
+    metrics: list[Path],
+    csv: File,
+    markdown: File,
+    numbers: Annotated[Path | None, typer.Option(help="JSON for DVC with the numbers alone")] = None,
+) -> None:
     """One row per experiment from its metric files, published numbers beside ours."""
     from bridgepipe import tables
     from bridgepipe.evaluation import summary
 
     frame = summary.collect(metrics)
     tables.write_table(csv, markdown, frame, summary.notes_of(frame))
+    if numbers is not None:
+        _write_numbers(metrics, numbers)
+
+
+@groups.stage.verb("numbers")
+def write_numbers(metrics: list[Path], output: File) -> None:
+    """The numbers of an experiment's metric files, without what they were made with, for DVC."""
+    _write_numbers(metrics, output)
+
+
+def _without_intervals(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if not name.endswith(("_low", "_high", "_n"))}
+
+
+def _write_numbers(metrics: list[Path], output: Path) -> None:
+    """Numbers by metric file; digests of these files stand in a list, which DVC does not show."""
+    values = {file.stem: _without_intervals(artifacts.read_object(file)["values"]) for file in metrics}
+    made_of = [[file.as_posix(), artifacts.digest_file(file)] for file in metrics]
+    artifacts.write_json(output, {**values, "made_of": made_of})
 
 
 def _made_with(images: ImageStore) -> dict[str, Any]:

@@ -31,7 +31,7 @@ HELP = {
         "doctor": "Say what this machine has, and which data is missing.",
         "config": "Print an experiment with all its settings.",
         "fetch": "Download published weights or data.",
-        "plan": "Write the configuration of every stage.",
+        "plan": "Say which experiments DVC records, and what its stages depend on.",
         "schema": "Write the JSON schema of params.yaml.",
     },
     "During and after a run": {

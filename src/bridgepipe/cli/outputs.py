@@ -25,6 +25,7 @@ WRITTEN = {
     "stage evaluate-samples": {"metrics"},
     "stage evaluate-translation": {"metrics"},
     "stage evaluate-color": {"metrics"},
+    "stage table": {"numbers"},
     "stage train": {"folder"},
 }
 READ = {"stage figure loss": {"csv"}, "stage boundary figure-flips": {"csv"}}

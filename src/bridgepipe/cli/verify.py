@@ -12,7 +12,7 @@ import typer
 
 from bridgepipe import artifacts, provenance
 from bridgepipe import config as configuration
-from bridgepipe.cli import groups
+from bridgepipe.cli import groups, plan
 from bridgepipe.cli.options import File
 from bridgepipe.errors import UserError, is_out_of_memory
 
@@ -52,6 +52,8 @@ def verify(
     for file in bad if delete else []:
         file.unlink()
     artifacts.write_json(seen, known)
+    if not bad and not paths:
+        plan.refresh(resolved)  # `dvc commit` comes next
     print(f"{len(files)} files checked, {len(bad)} bad{' and deleted' if bad and delete else ''}")
     raise SystemExit(1 if bad else 0)
 

@@ -273,11 +273,6 @@ class Resolved:
         files[RUNTIME] = self.params.runtime.model_dump(mode="json")
         return files
 
-    def plan(self, folder: str | Path = PLAN) -> dict[Path, Any]:
-        """What DVC compares: a copy of the file of every stage. Speed makes nothing stale."""
-        files = {**self.stage_files(), **self.asked_files()}
-        return {Path(folder) / path: content for path, content in files.items() if path != RUNTIME}
-
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Content of a params file, as `yaml_reader.read` reads it."""

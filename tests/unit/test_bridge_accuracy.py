@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,14 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from benchmarks.closed_form import (
+    Pairs,
+    blurred_images,
+    distance_to_images,
+    distance_to_posterior,
+    law,
+    marginal,
+)
 from bridgepipe.processes.bridge import Bridge
 from bridgepipe.rng import ItemNoise
 from bridgepipe.samplers import bridge, bridge_steps, implicit_bridge
@@ -22,83 +28,6 @@ F64 = torch.float64
 
 def half(x: Tensor, t: Tensor) -> Tensor:
     return 0.5 * x
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Independent modes x0 ~ N(0, c), x1 = a x0 + N(0, w): a blur of an image, say."""
-
-    c: Tensor
-    a: Tensor
-    w: Tensor
-
-    @property
-    def var_x1(self) -> Tensor:
-        return self.a**2 * self.c + self.w
-
-    def posterior(self) -> tuple[Tensor, Tensor]:
-        """Gain and variance of x0 given x1."""
-        return self.a * self.c / self.var_x1, self.c * self.w / self.var_x1
-
-    def denoiser(self, process: Bridge, sees_x1: bool) -> Callable[[Tensor, Tensor], Tensor]:
-        """The network that predicts E[x0 | x_n], or E[x0 | x_n, x1] beside x1, without error."""
-
-        def output(x: Tensor, t: Tensor) -> Tensor:
-            n = int(torch.searchsorted(process.noise_levels, t[0]))
-            x0 = self.given_both(process, n, *x.chunk(2, 1)) if sees_x1 else self.given_x_n(process, n) * x
-            x_n = x.chunk(2, 1)[0] if sees_x1 else x
-            return process.target(x0, x_n, n)
-
-        return output
-
-    def given_x_n(self, process: Bridge, n: int) -> Tensor:
-        tau, v = marginal(process, n)
-        h = 1 - tau + tau * self.a
-        return h * self.c / (h**2 * self.c + tau**2 * self.w + v)
-
-    def given_both(self, process: Bridge, n: int, x_n: Tensor, x1: Tensor) -> Tensor:
-        tau, v = marginal(process, n)
-        gain, variance = self.posterior()
-        k = (1 - tau) * variance / ((1 - tau) ** 2 * variance + v) if tau < 1 else 0.0
-        return gain * x1 + k * (x_n - tau * x1 - (1 - tau) * gain * x1)
-
-
-def marginal(process: Bridge, n: int) -> tuple[float, float]:
-    """mu_x1 and variance of x_n in the chain that starts at x1."""
-    tau = math.sin(process.angle()[n]) ** 2
-    return tau, 0.0 if process.ot_ode else float(process.var_fwd[-1]) * tau * (1 - tau)
-
-
-def blurred_images(modes: int = 48) -> Pairs:
-    """Power-law spectrum, Gaussian blur, a little noise."""
-    k = torch.arange(1, modes + 1, dtype=F64)
-    return Pairs(c=2 / k**1.5, a=torch.exp(-((k / 16) ** 2) / 2), w=torch.full_like(k, 1e-4))
-
-
-def law(
-    pairs: Pairs, process: Bridge, steps: Sequence[int], sees_x1: bool, **knobs: Any
-) -> tuple[Tensor, Tensor]:
-    """Gain on x1 and variance of the result, exact: the sampler is linear, so unit inputs reveal it."""
-    sampler = bridge if knobs.pop("ancestral", False) else implicit_bridge
-    modes, draws = len(pairs.c), len(steps) - 1
-    x1 = torch.zeros(1 + draws, modes, dtype=F64)
-    x1[0] = 1
-    noise = [torch.zeros_like(x1).index_fill(0, torch.tensor([1 + i]), 1.0) for i in range(draws)]
-    cond = x1 if sees_x1 else None
-    denoiser = pairs.denoiser(process, sees_x1)
-    x0 = sampler(denoiser, x1, steps, noise, process=process, cond=cond, log_count=1, **knobs).x0
-    return x0[0], x0[1:].square().sum(0)
-
-
-def distance_to_images(pairs: Pairs, gain: Tensor, variance: Tensor) -> float:
-    """Squared Wasserstein distance between the results and the clean images: the ideal FID."""
-    return float(((gain**2 * pairs.var_x1 + variance).sqrt() - pairs.c.sqrt()).square().sum())
-
-
-def distance_to_posterior(pairs: Pairs, gain: Tensor, variance: Tensor) -> float:
-    """Mean squared Wasserstein distance between the results and x0, given x1."""
-    best, spread = pairs.posterior()
-    return float(((gain - best) ** 2 * pairs.var_x1 + (variance.sqrt() - spread.sqrt()) ** 2).sum())
 
 
 # the steps ------------------------------------------------------------------------------------------

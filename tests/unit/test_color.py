@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from closed_form import Mixture
 from test_ddib_points import Exact
 
+from benchmarks.closed_form import Mixture
 from bridgepipe.evaluation import transport
 from bridgepipe.methods import color
 from bridgepipe.methods.ddib_points import Walk

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from closed_form import ONE, A, B, log_snr_process
 
+from benchmarks.closed_form import ONE, A, B, log_snr_process
 from bridgepipe import config
 from bridgepipe.cli.translate import number_of
 from bridgepipe.datasets import digits

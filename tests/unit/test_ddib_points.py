@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from closed_form import ONE, A, B, Mixture
 from torch import Tensor, nn
 
+from benchmarks.closed_form import ONE, A, B, Mixture
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import transport
 from bridgepipe.methods import ddib_points

@@ -6,9 +6,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from closed_form import ONE
 from scipy import stats
 
+from benchmarks.closed_form import ONE
 from bridgepipe.errors import UserError
 from bridgepipe.processes import losses, schedules, spectrum
 from bridgepipe.processes.gaussian import Gaussian

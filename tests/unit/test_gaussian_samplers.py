@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from closed_form import ONE, A, B, Mixture, log_snr_process
 from scipy import stats
 
+from benchmarks.closed_form import ONE, A, B, Mixture, log_snr_process
 from bridgepipe import samplers
 from bridgepipe.errors import UserError
 from bridgepipe.processes import schedules

@@ -1,1 +1,1 @@
-"""Speed and memory, each as a ratio to a stated baseline measured in the same run."""
+"""Speed and memory, each as a ratio to a stated baseline of the same run; and the accuracy of samplers."""

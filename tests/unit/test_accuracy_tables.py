@@ -1,0 +1,47 @@
+"""The tables of the pages on samplers hold what `python -m benchmarks.accuracy` prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import accuracy
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def bridge_page() -> list[str]:
+    return (DOCS / "bridge-samplers.md").read_text(encoding="utf8").splitlines()
+
+
+@pytest.fixture(scope="module")
+def gaussian_page() -> list[str]:
+    return (DOCS / "gaussian-samplers.md").read_text(encoding="utf8").splitlines()
+
+
+@pytest.mark.parametrize("calls", [5, 10, 20, 100])
+def test_bridge_tables(calls: int, bridge_page: list[str]) -> None:
+    assert accuracy.line(accuracy.bridge_that_sees_x1(calls)) in bridge_page
+    assert accuracy.line(accuracy.bridge_without_x1(calls)) in bridge_page
+
+
+def test_bridge_without_noise(bridge_page: list[str]) -> None:
+    page = " ".join(bridge_page)
+    found = [accuracy.bridge_without_noise(20, {"order": order}) for order in (1, 2)]
+    assert f"from {found[0]:.2f} to {found[1]:.2f} at 20 uniform calls" in page
+    assert f"published calls ({accuracy.bridge_without_noise(100, accuracy.PUBLISHED):.2f})" in page
+    assert (
+        f"the largest gain is {float((accuracy.IMAGES.c / accuracy.IMAGES.var_x1).max()) ** 0.5:.1f}" in page
+    )
+
+
+@pytest.mark.parametrize("name", ["`ddim`", "`obelm`, float32 network, pair in float64"])
+def test_cycles(name: str, gaussian_page: list[str]) -> None:
+    assert accuracy.cycle_line(name) in gaussian_page
+
+
+@pytest.mark.parametrize("solver", ["ddim", "multistep3", "obelm"])
+def test_spread_of_few_calls(solver: str, gaussian_page: list[str]) -> None:
+    assert accuracy.spread_line(solver) in gaussian_page

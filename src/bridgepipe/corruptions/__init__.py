@@ -24,7 +24,7 @@ from bridgepipe.corruptions.linear import Linear
 from bridgepipe.corruptions.resampling import Downscale
 from bridgepipe.corruptions.scratches import Scratches
 from bridgepipe.corruptions.superresolution import SuperResolution
-from bridgepipe.degradations import FAMILIES, MIXTURE, NAMES, Degradation, parse
+from bridgepipe.degradations import FAMILIES, MIXTURE, NAMES, PAIRED, Degradation, parse
 from bridgepipe.errors import UserError
 from bridgepipe.rng import Noise, as_noise
 
@@ -129,7 +129,8 @@ def build(
 
 def unused_modules(name: str) -> tuple[str, ...]:
     """Modules of this package that the corruption called ``name`` computes nothing with."""
-    used = {module for part in parse(name)[0] for module in part.family.modules}
+    parts = () if name == PAIRED else parse(name)[0]
+    used = {module for part in parts for module in part.family.modules}
     modules = {module for family in FAMILIES for module in family.modules}
     return tuple(f"{__name__}.{module}" for module in sorted(modules - used))
 

@@ -23,8 +23,8 @@ from bridgepipe.progress import Progress
 POINTS = 32  # of a batch
 
 SINGLE = ("one", "stopped")  # results of one process
-ONE_PROCESS = ("search", "judge", "train-classifier", "restore", "edit")
-PEOPLE = ("restore", "edit", "translate")
+ONE_PROCESS = ("search", "judge", "train-classifier", "restore", "edit", "generate")
+PEOPLE = ("restore", "edit", "translate", "generate")
 PHOTOS = [f"photos/{name}.png" for name in ("a", "b", "c")]
 SPEED = ["--runtime", "runtime.json"]
 EXTRACTOR = ["--extractor", "extractor.json", "--weights", "classifier.safetensors"]
@@ -100,7 +100,7 @@ def studies(out: str) -> Iterator[list[str]]:
 def samples(out: str) -> Iterator[list[str]]:
     read = [*config("restore"), *network("bridge"), "--data", "images.lmdb"]
     yield ["sample", *read, *files(out, restored="restored.lmdb", corrupted="corrupted.lmdb")]
-    yield ["generate", *config("generate"), *network("plain"), *files(out, output="samples.lmdb")]
+    yield ["generate-samples", *config("generate"), *network("plain"), *files(out, output="samples.lmdb")]
     measured = files(out, output="recognised.json")
     read = files("one", restored="restored.lmdb", corrupted="corrupted.lmdb")
     yield ["evaluate", "accuracy", *read, "--originals", "images.lmdb", *EXTRACTOR, *measured]
@@ -141,6 +141,9 @@ def alone(out: str) -> Iterator[list[str]]:
     read = [*model, "pixels.safetensors", *model, "paints.safetensors"]
     colors = [word for pair in zip(ends, read, strict=True) for word in pair]
     yield ["color-transfer", *config("color"), *colors, *files(out, output="colors.safetensors")]
+
+    read = ["--experiment", "samples", "--results", ".", "--model", "plain", "--num-images", "8"]
+    yield ["generate", *read, *files(out, output="drawn")]
 
     read = ["--boundary", "one", "--model", "plain", "--distances", "-1:1:3"]
     yield ["edit", PHOTOS[0], *read, *files(out, output="edit.png")]

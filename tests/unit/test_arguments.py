@@ -47,6 +47,7 @@ SETTINGS = {  # the configuration of each verb, of those that `test_shared_verbs
 }
 MORE = {  # options without a default that are no paths
     "restore": ["--experiment", "bridge"],
+    "generate": ["--experiment", "samples"],
     "config": ["i2sb/jpeg-5"],
     "stage import-points": ["--domain", "moons"],
     "boundary import": ["--space", "z", "--attribute", "light"],
@@ -134,7 +135,7 @@ def sound(folder: Path, verb: str, name: str, out: Path) -> Path:
         "results": ".",
         "csv": "table.csv",
     }
-    if verb in ("translate", "edit", "boundary import") and name == "model":
+    if verb in ("translate", "edit", "generate", "boundary import") and name == "model":
         return folder / "conditional"
     if name == "model":
         return folder / "bridge/model.safetensors"

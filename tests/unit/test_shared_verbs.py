@@ -19,6 +19,7 @@ import pytest
 import shared_verbs
 import torch
 from every_verb import VERBS, called
+from PIL import Image
 from started import all_succeed, free_port
 from torch import nn
 
@@ -135,7 +136,8 @@ def studies(folder: Path) -> None:
     drawn = config.Generation.model_validate(
         {"model": "plain", "sample": generate, "evaluate": {"extractor": "small"}}
     )
-    artifacts.write_json(folder / "config/generate.json", drawn.stages()["sample"])
+    for place in ("config/generate.json", "samples/config/sample.json"):
+        artifacts.write_json(folder / place, drawn.stages()["sample"])
 
 
 def classifiers(folder: Path) -> None:
@@ -314,6 +316,13 @@ def test_translations_are_all_there(made: Path) -> None:
     assert len(back) == len(back.array("l2_pair")) == len(back.array("l2_uint8")) == 8
 
 
+def test_images_that_a_person_generates_are_the_first_samples_of_the_experiment(made: Path) -> None:
+    samples = ImageStore(made / "one/samples.lmdb")
+    drawn = sorted((made / "one/drawn").glob("*.png"))
+    assert [f.name for f in drawn] == [f"{k:05d}.png" for k in range(8)]
+    assert all(np.array_equal(np.asarray(Image.open(f)), samples[k]) for k, f in enumerate(drawn))
+
+
 def test_mixing_step_is_the_same(made: Path) -> None:
     one, two = ((made / out / "mixing.json").read_bytes() for out in ("one", "two"))
     assert one == two
@@ -489,7 +498,7 @@ WRONG = [
     ("study --sample-config config/other-restore.json", "with corruption jpeg-5, the"),
     ("sample --config config/other-restore.json", "with corruption jpeg-5, the"),
     ("sample --train-config plain/config/train.json", "made under another configuration"),
-    ("generate --train-config conditional/config/train.json", "made under another configuration"),
+    ("generate-samples --train-config conditional/config/train.json", "made under another configuration"),
     ("evaluate accuracy --originals other.lmdb", "originals of other images"),
     ("evaluate accuracy --corrupted one/samples.lmdb", "does not belong to"),
     ("evaluate accuracy --weights cats.safetensors", "knows cat, dog, not dark, light"),

@@ -40,7 +40,7 @@ rule generate:
     message:
         "Sampling {wildcards.experiment}, part {wildcards.part} of {wildcards.parts}"
     shell:
-        "bridgepipe stage generate --config {input.config} --model {input.model} --train-config {input.train}"
+        "bridgepipe stage generate-samples --config {input.config} --model {input.model} --train-config {input.train}"
         " --part {wildcards.part} --parts {wildcards.parts} --output {output} > {log} 2>&1"
 
 

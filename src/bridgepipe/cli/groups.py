@@ -24,6 +24,7 @@ HELP = {
         "restore": "Restore photographs with a trained experiment.",
         "translate": "Translate a folder of images from one class to another.",
         "edit": "Edit an image along a boundary, and draw the strip.",
+        "generate": "Draw images, as PNG files.",
         "boundary": "Take in published boundaries of attributes.",
         "export": "Write images as NPZ, which other evaluators read.",
     },

@@ -32,8 +32,8 @@ READ = {"stage figure loss": {"csv"}, "stage boundary figure-flips": {"csv"}}
 # outputs that are folders, or may be one
 FOLDERS = {
     ("stage train", "folder"),
-    *((verb, "output") for verb in ("restore", "translate", "stage prepare", "fetch", "boundary import")),
-    *((f"stage boundary {verb}", "output") for verb in ("latents", "search")),
+    *((verb, "output") for verb in ("restore", "translate", "generate", "fetch", "boundary import")),
+    *((f"stage {verb}", "output") for verb in ("prepare", "boundary latents", "boundary search")),
 }
 # folders that are read as a whole, so that a result in them would change them
 WHOLE = {("translate", "input"), ("stage import-weights", "weights"), ("stage import-points", "weights")}
@@ -133,6 +133,17 @@ def check(places: Mapping[Path, Path], searched: Path | None = None) -> None:
                 raise UserError(
                     f"results inside {searched} would be taken for images next time", place, OTHER
                 )
+            not_mine(place)
+
+
+def check_new(places: Iterable[Path]) -> None:
+    """Refuse places where something lies that bridgepipe did not make.
+
+    Raises:
+        UserError: one does, see `not_mine`.
+    """
+    for place in places:
+        with writing(place):
             not_mine(place)
 
 

@@ -479,7 +479,7 @@ EDITS = (
 WAY = "--translated one/translated.lmdb --back one/back.lmdb --latents one/latents.lmdb"
 BESIDE = {
     "figure translations": f"--source images.lmdb {WAY} --output one/x.png",
-    "stage evaluate cycle-of-images": "--back one/back.lmdb --output one/x.json",
+    "evaluate cycle-of-images": "--back one/back.lmdb --output one/x.json",
     "boundary search": "--config config/search.json --latents one --output one/x --accuracy one/x.json",
     "boundary figure-strip": f"{EDITS} --output one/x.png",
     "evaluate-samples": f"--samples one/points.safetensors --truth points.safetensors {METRIC}",

@@ -622,6 +622,7 @@ def measuring() -> dict[str, list[str]]:
         if name in writing:
             found[name] = words[len(name.split()) :]
     assert found.keys() == writing
+    assert len(writing) > 12
     return found
 
 

@@ -129,7 +129,6 @@ def spread(verb: Callable[..., Any]) -> Callable[..., Any]:
         return verb(**given)
 
     options = [option for p in inspect.signature(verb).parameters.values() for option in _options(p, types)]
-    del called.__wrapped__  # type: ignore[attr-defined]
     called.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
     called.__annotations__ = {option.name: option.annotation for option in options}
     return called if grouped else verb

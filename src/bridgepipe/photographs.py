@@ -119,6 +119,13 @@ def photographs() -> tuple[Photograph, ...]:
     )
 
 
+def by_licence() -> str:
+    """The names of all photographs behind their licences, on one line."""
+    licences = dict.fromkeys(photo.licence for photo in photographs())
+    named = {licence: [p.name for p in photographs() if p.licence == licence] for licence in licences}
+    return "; ".join(f"{licence}: {', '.join(names)}" for licence, names in named.items())
+
+
 def count(grid: Grid, split: str, subjects: Collection[str] = SUBJECTS) -> int:
     """Patches of a split of the sample photographs, of some subjects."""
     return sum(

@@ -10,7 +10,9 @@ import resource
 import shutil
 import sys
 import types
+from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import lmdb
@@ -24,6 +26,7 @@ from bridgepipe import datasets, ilsvrc, photographs
 from bridgepipe.datasets import digits, i2sb_lmdb, items, photos
 from bridgepipe.datasets.images import decode, fit
 from bridgepipe.datasets.items import Item, divide
+from bridgepipe.datasets.patches import Patches, Picture
 from bridgepipe.errors import UserError
 from bridgepipe.store import ImageStore
 
@@ -293,6 +296,61 @@ def fill(root: Path, n: int = 20, classes: int = 0) -> Path:
     for i in range(n):
         put(root / (f"class{i % classes}" if classes else "") / f"{i:03d}.png", seed=i)
     return root
+
+
+def test_patches_of_a_folder_of_large_images(tmp_path):
+    """One split for all patches of an image; sizes as they are turned; every image is decoded once a scale."""
+    root = tmp_path / "in"
+    for i in range(8):
+        put(root / f"{i}.png", picture(i, 70, 90))
+    lying = Image.Exif()
+    lying[0x0112] = 6  # 90 wide and 70 high once it stands
+    put(root / "turned.jpg", picture(9, 90, 70), exif=lying, quality=95)
+    grid = {"size": 32, "stride": 20, "scales": [1, 0.5]}
+    stores = prepare("folder", tmp_path / "out", path=root, patches=grid)
+    of = {split: Counter(name.split("-")[0] for name in store.names or []) for split, store in stores.items()}
+    assert sum(len(split) for split in of.values()) == 9
+    assert not set(of["train"]) & (set(of["val"]) | set(of["test"]))
+    every = of["train"] + of["val"] + of["test"]
+    assert len({*every.values()}) == 1  # the turned one has as many as the others
+    assert every["turned.jpg"] == every["0.png"] > 6
+    made_by = stores["train"].card["made_by"]
+    assert (made_by["size"], made_by["stride"], made_by["scales"]) == ([32, 32], 20, [1, 0.5])
+    name = next(n for n in stores["train"].names or [] if n.endswith("png-1-0020-0040"))
+    whole = np.asarray(decode(root / name.split("-")[0]))
+    index = (stores["train"].names or []).index(name)
+    assert np.array_equal(stores["train"][index], whole[20:52, 40:72])
+
+
+def test_images_without_a_patch_are_told(tmp_path, caplog):
+    root = tmp_path / "in"
+    for i in range(8):
+        put(root / f"{i}.png", picture(i, 70, 90))
+    put(root / "small.png", picture(1, 20, 90))
+    put(root / "text.jpg", b"this is not an image")
+    (root / "cut.png").write_bytes((root / "0.png").read_bytes()[:-3000])
+    arguments = {"path": root, "patches": {"size": 32}, "fractions": {"train": 1.0}}
+    text = refusal("folder", tmp_path / "out", **arguments)
+    assert "small.png-1-0000-0000 (90 x 20 pixels, smaller than a patch)" in text or "(20 x 90 pixels" in text
+    assert "text.jpg-1-0000-0000 (not an image)" in text
+    assert "cut.png-1-0000-0000" in text
+    stores = prepare("folder", tmp_path / "out", skip_bad=True, **arguments)
+    assert {name.split("-")[0] for name in stores["train"].names or []} == {f"{i}.png" for i in range(8)}
+
+
+def test_pictures_of_patches_are_decoded_once_and_few_are_held():
+    decoded = []
+
+    def load(number):
+        decoded.append(number)
+        return np.full((64, 64, 3), number, np.uint8)
+
+    pictures = [Picture(f"{i}", (64, 64), partial(load, i)) for i in range(5)]
+    cut = Patches(pictures, photographs.Grid(16))
+    values = [int(arrays[0].max()) for _, arrays in items.in_order(cut)]
+    assert values == [i for i in range(5) for _ in range(49)]
+    assert sorted(decoded) == list(range(5))
+    assert len(cut._decoded._held) == 2
 
 
 def test_folder_without_classes(tmp_path):

@@ -673,6 +673,11 @@ DIRECTED: list[tuple[str, Any, str]] = [
     ("datasets mine", {"source": "folder", "path": "x", "crop": "center"}, "adm"),
     ("datasets mine", {"source": "pairs", "path": "x", "layout": "folder"}, "folders"),
     ("datasets mine", {"source": "photos"}, "unknown source 'photos'"),
+    *[
+        ("datasets mine", {"source": "folder", "path": "x", "patches": {"size": 64}, **also}, "is not read")
+        for also in ({"size": 64}, {"crop": "adm"})
+    ],
+    ("datasets mine", {"source": "folder", "path": "x", "patches": {"scales": [0]}}, "is 0"),
     ("datasets mine", {"source": "sample-photos", "size": 64}, "unknown key 'size'"),
     *[
         ("datasets mine", {"source": "sample-photos", "patches": patches}, said)

@@ -50,4 +50,7 @@ def test_files_of_photographs_are_prepared_trained_and_restored(tmp_path: Path) 
     truth = ImageStore(tmp_path / "test.lmdb")
     errors = [np.abs(seen[i].astype(int) - truth[int(k)]).mean() for i, k in enumerate(seen.array("item"))]
     assert 1 < min(errors) < max(errors) < 40  # a quality of 40 and one of 5
-    assert truth.card["made_by"]["licences"]["astronaut"] == "public domain"
+    assert truth.card["made_by"]["licences"]["train"]["astronaut"] == "public domain"
+    licences = artifacts.load_card(tmp_path / "model.safetensors")["licences"]
+    assert len(licences) == 10
+    assert set(licences.values()) == {"public domain", "CC0-1.0"}

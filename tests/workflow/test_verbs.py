@@ -47,6 +47,9 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     printed = run(capsys, "doctor")
     assert "1 experiments at scale demo" in printed
     assert "missing data  none" in printed
+    assert (
+        "CC0-1.0: chelsea, retina, camera, brick, grass, gravel, coffee; CC-BY-2.0: china, flower;" in printed
+    )
 
 
 def test_restore_takes_photographs_of_any_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 import yaml
 
-from bridgepipe import artifacts
+from bridgepipe import artifacts, photographs
 from bridgepipe import config as configuration
 from bridgepipe.cli import groups
 from bridgepipe.cli.options import File
@@ -52,6 +52,7 @@ def doctor(params: File = Path("params.yaml")) -> None:
         "free disk": f"{free:.1f} GiB",
         "Slurm": shutil.which("sbatch") or "not here",
         "params": f"{len(resolved.experiments)} experiments at scale {resolved.params.scale}",
+        "photographs": photographs.by_licence(),
         "missing data": ", ".join(p for p in wanted if not Path(p).exists()) or "none",
     }.items():
         print(f"{what:<13} {value}")

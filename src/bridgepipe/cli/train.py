@@ -53,12 +53,18 @@ def train(
     if not is_main():
         return
     card = {"kind": settings["method"], **identity, "config": settings, "step": recipe.steps}
-    artifacts.save_tensors(output, weights, card)
+    artifacts.save_tensors(output, weights, card | _licences(items))
     artifacts.write_text(csv, (folder / "train.csv").read_text())
     history = artifacts.load_card(folder / training_state.FILE)["history"]
     provenance.trained(history)
     told = {**provenance.facts(), "seconds": round(time.monotonic() - started, 1), "sessions": history}
     artifacts.write_json(folder / "provenance.json", told)
+
+
+def _licences(data: Any) -> dict[str, Any]:
+    """The licence of every picture that was trained on, where the data tell it."""
+    made_by = getattr(data, "card", {}).get("made_by", {})
+    return {"licences": made_by["licences"][made_by["split"]]} if "licences" in made_by else {}
 
 
 def identity_of(settings: dict[str, Any], data: Any, task: Task) -> dict[str, Any]:

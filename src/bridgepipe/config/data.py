@@ -88,8 +88,17 @@ class Folder(Strict):
     path: FilePath
     size: Pixels = Field(256, description="pixels, or [height, width]")
     crop: Literal["adm", "torchvision", "stretch"] = "adm"
+    patches: Patches | None = Field(
+        None, description="cut these from the whole images, in place of size and crop"
+    )
     seed: Seed = Field(0, description="of the split")
     skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Folder:
+        if self.patches is not None:
+            self.unread({"size", "crop"}, "patches are cut from the images as they are")
+        return self
 
 
 class Pairs(Strict):
@@ -277,7 +286,8 @@ def attributes_of(dataset: Strict) -> tuple[str, ...] | None:
 
 def size_of(dataset: Strict) -> tuple[int, int] | None:
     """Height and width of a dataset's images; None of points."""
-    size = dataset.patches.size if isinstance(dataset, SamplePhotos) else getattr(dataset, "size", None)
+    patches: Patches | None = getattr(dataset, "patches", None)
+    size = getattr(dataset, "size", None) if patches is None else patches.size
     if is_points(dataset) or size is None:
         return None
     return (size, size) if isinstance(size, int) else size

@@ -8,14 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
 from bridgepipe.datasets.images import SUFFIXES, Size, decode, fit, height_width
 from bridgepipe.datasets.items import FRACTIONS, Item, Splits, divide, some, write_splits
 from bridgepipe.datasets.layout import given_splits, refuse_sides, split_of
+from bridgepipe.datasets.patches import Patches, measured
 from bridgepipe.errors import UserError
 from bridgepipe.listing import Tree, hidden, walk
+from bridgepipe.photographs import Grid
 from bridgepipe.store import Codec
 
 Load = Callable[[Path], tuple[np.ndarray, ...]]
@@ -28,9 +31,10 @@ def prepare(
     out_dir: str | Path,
     *,
     path: str | Path,
-    size: Size,
+    size: Size = 256,
     seed: int = 0,
     crop: str = "adm",
+    patches: Mapping[str, Any] | None = None,
     fractions: Mapping[str, float] = FRACTIONS,
     codec: Codec = "raw",
     skip_bad: bool = False,
@@ -46,6 +50,9 @@ def prepare(
         path: images, directly or in one sub-folder per class (searched to any depth).
         size: side of the square, or (height, width).
         crop: one of `bridgepipe.datasets.images.CROPS`.
+        patches: arguments of `Grid`: patches of the whole images are written, in place of images that are
+            resized and cropped. An image is in one split with all of its patches; one that is smaller than
+            a patch counts as unreadable.
         fractions: share of each split; 0 leaves a split out.
         skip_bad: leave unreadable images out, instead of stopping with their list.
 
@@ -55,16 +62,33 @@ def prepare(
     """
     load = partial(load_file, size=size, crop=crop)
     pictures = find(Path(path))
+    splits: Mapping[str, Sequence[Item]]
     splits, classes = find_splits(pictures, load, fractions, seed)
+    how: dict[str, Any] = {"size": list(height_width(size)), "crop": crop}
+    if patches is not None:
+        grid = Grid(**patches)
+        splits = {split: _patches(items, grid) for split, items in splits.items()}
+        how = {"size": [grid.size, grid.size], "stride": grid.step, "scales": list(grid.scales)}
     made_by = {
         "source": "folder",
-        "size": list(height_width(size)),
-        "crop": crop,
+        **how,
         "seed": seed,
         "fractions": dict(fractions),
         **pictures.passed_over,
     }
     write_splits(Path(out_dir), splits, made_by, classes, codec, skip_bad, progress)
+
+
+def _patches(items: Sequence[Item], grid: Grid) -> Patches:
+    """Patches of the images that items would load whole."""
+    return Patches(
+        [
+            measured(i.name, i.load.args[0], grid, i.label, i.bytes)
+            for i in items
+            if isinstance(i.load, partial)
+        ],
+        grid,
+    )
 
 
 def load_file(path: Path, size: Size, crop: str) -> tuple[np.ndarray, ...]:

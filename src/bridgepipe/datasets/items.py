@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import UnidentifiedImageError
@@ -116,7 +116,8 @@ def write_splits(
     bad: dict[str, str] = {}
     with ExitStack() as stack:
         for split, items in splits.items():
-            card = {**made_by, "split": split, "listing": listing(items)}
+            # of patches: the pictures, each once
+            card = {**made_by, "split": split, "listing": listing(getattr(items, "pictures", items))}
             writers = [
                 stack.enter_context(
                     store.writer(
@@ -145,7 +146,8 @@ def write_splits(
 
 def _write(items: Sequence[Item], writers: Sequence[store.Writer]) -> dict[str, str]:
     """Write all good items; return the reasons of the bad ones by name."""
-    kept: list[Item] = []
+    labels: list[int] = []
+    attributes: dict[str, list[float]] = {name: [] for item in items[:1] for name in item.attributes}
     bad: dict[str, str] = {}
     for item, arrays in in_order(items):
         if isinstance(arrays, OSError) and arrays.errno not in (None, *NOWHERE):
@@ -155,21 +157,20 @@ def _write(items: Sequence[Item], writers: Sequence[store.Writer]) -> dict[str, 
         if isinstance(arrays, Exception):
             bad[item.name] = _reason(arrays)
             continue
-        kept.append(item)
+        if item.label is not None:
+            labels.append(item.label)
+        for name, values in attributes.items():
+            values.append(item.attributes[name])
         for writer, array in zip(writers, arrays, strict=True):
             writer.put(array, item.name)
     for writer in writers:
-        _describe(writer, kept)
+        if labels:
+            writer.set_labels(labels)
+        for name, values in attributes.items():
+            writer.set_array(name, np.array(values))
         writer.made_by["skipped"] = list(bad)
         writer.finish()
     return bad
-
-
-def _describe(writer: store.Writer, items: Sequence[Item]) -> None:
-    if items and items[0].label is not None:
-        writer.set_labels([item.label for item in items if item.label is not None])
-    for name in items[0].attributes if items else ():
-        writer.set_array(name, np.array([item.attributes[name] for item in items]))
 
 
 def in_order(items: Sequence[Item]) -> Iterator[tuple[Item, tuple[np.ndarray, ...] | Exception]]:
@@ -210,6 +211,17 @@ def _with_reasons(bad: Mapping[str, str]) -> str:
     return some([f"{name} ({reason})" for name, reason in bad.items()])
 
 
-def listing(items: Sequence[Item]) -> str:
+class Listed(Protocol):
+    """What a listing tells of an item."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def label(self) -> int | None: ...
+    @property
+    def bytes(self) -> int: ...
+
+
+def listing(items: Iterable[Listed]) -> str:
     """Digest of names, labels and sizes: the same wherever the source lies."""
     return digest_of([[item.name, item.label, item.bytes] for item in items])

@@ -8,16 +8,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
+from pathlib import Path
 from threading import Lock
 from typing import overload
 
 import numpy as np
 from PIL import Image
 
+from bridgepipe.datasets.images import DECODERS, decode
 from bridgepipe.datasets.items import Item
 from bridgepipe.photographs import Grid, scaled
 
 Layers = tuple[np.ndarray, ...]
+ORIENTATION = 0x0112  # of EXIF; from 5 on a picture lies on its side
 RECENT = 2  # decoded pictures that are held: threads work on one, and on the first patches of the next
 
 
@@ -50,7 +53,7 @@ class _Decoded:
     """Layers of the pictures at their scales, the most recent ones."""
 
     layers_of: Callable[[np.ndarray], Layers]
-    _held: OrderedDict[tuple[str, float], Layers] = field(default_factory=OrderedDict)
+    _held: OrderedDict[tuple[str, float], Layers | Exception] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
 
     def cut(self, picture: Picture, scale: float, y: int, x: int, size: int) -> Layers:
@@ -63,8 +66,40 @@ class _Decoded:
             if key not in self._held:
                 while len(self._held) >= RECENT:
                     self._held.popitem(last=False)
-                self._held[key] = self.layers_of(resized(picture.load(), scale))
-            return self._held[key]
+                self._held[key] = self._decode(picture, scale)
+            held = self._held[key]
+        if isinstance(held, Exception):
+            raise held
+        return held
+
+    def _decode(self, picture: Picture, scale: float) -> Layers | Exception:
+        try:
+            return self.layers_of(resized(picture.load(), scale))
+        except Exception as e:  # of every patch, without decoding it again and again
+            return e
+
+
+def measured(name: str, path: Path, grid: Grid, label: int | None, bytes: int) -> Picture:
+    """A picture in a file, of which only the size is read.
+
+    One that has no patch or cannot be read is given the size of a patch: reading it tells what is wrong.
+    """
+
+    def load() -> np.ndarray:
+        pixels = np.asarray(decode(path))
+        if not grid.count(*pixels.shape[:2]):
+            raise ValueError(f"{pixels.shape[0]} x {pixels.shape[1]} pixels, smaller than a patch")
+        return pixels
+
+    try:
+        with Image.open(path, formats=list(DECODERS)) as image:
+            width, height = image.size
+            turned = image.getexif().get(ORIENTATION, 1) >= 5
+    except Exception:  # told when it is decoded, as any picture that is damaged
+        height = width = 0
+        turned = False
+    size = (width, height) if turned else (height, width)
+    return Picture(name, size if grid.count(*size) else (grid.size, grid.size), load, label, bytes)
 
 
 class Patches(Sequence[Item]):
@@ -82,6 +117,7 @@ class Patches(Sequence[Item]):
         grid: Grid,
         layers_of: Callable[[np.ndarray], Layers] = alone,
     ) -> None:
+        self.pictures = pictures
         self._grid, self._decoded = grid, _Decoded(layers_of)
         self._parts = [(picture, scale) for picture in pictures for scale in grid.scales]
         shapes = [grid.shape(*picture.size, scale) for picture, scale in self._parts]

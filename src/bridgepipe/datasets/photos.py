@@ -53,7 +53,10 @@ def _write(
         "size": [grid.size, grid.size],
         "stride": grid.step,
         "scales": list(grid.scales),
-        "licences": {photo.name: photo.licence for photo in photographs()},
+        "licences": {
+            split: {photo.name: photo.licence for photo in photographs() if photo.split == split}
+            for split in SPLITS
+        },
     }
     write_splits(
         Path(out_dir), patches_of(grid, layers_of), made_by, SUBJECTS, progress=progress, suffixes=suffixes

@@ -1,5 +1,6 @@
 # bridgepipe: from raw images to a table of results.  snakemake results/i2sb/jpeg-5/fid.json
 import gc
+from pathlib import Path
 
 gc.freeze()  # the garbage collector need not walk Snakemake's own modules over and over: 0.1 s
 
@@ -36,19 +37,15 @@ wildcard_constraints:
     parts=r"\d+",
 
 
-include: "workflow/rules/data.smk"
-include: "workflow/rules/train.smk"
-include: "workflow/rules/i2sb.smk"
-include: "workflow/rules/evaluate.smk"
-include: "workflow/rules/spd.smk"
-include: "workflow/rules/ddib_points.smk"
-include: "workflow/rules/ddib_color.smk"
-include: "workflow/rules/ddib_tables.smk"
-include: "workflow/rules/ddib.smk"
-include: "workflow/rules/ddib_evaluate.smk"
-include: "workflow/rules/boundary.smk"
-include: "workflow/rules/boundary_edit.smk"
-include: "workflow/rules/report.smk"
+RULES = {
+    file.stem: file
+    for file in sorted(Path(workflow.basedir).glob("workflow/rules/*.smk"))
+}
+# the rules of the others are variations of these
+FIRST = ("data", "train", "i2sb", "evaluate")
+for topic in dict.fromkeys((*FIRST, *RULES)):
+
+    include: RULES[topic]
 
 
 rule all:

@@ -25,28 +25,6 @@ from bridgepipe.config.errors import nearest
 from bridgepipe.duration import Durations
 from bridgepipe.errors import UserError
 
-# what an experiment of a method ends in, beside the table
-METRICS = {
-    "i2sb": ("fid", "accuracy", "restoration"),
-    "spd": ("fid",),
-    "ddib/classes": ("fid", "accuracy", "kept", "cycle"),
-    "boundary": ("accuracy", "edit"),
-}
-FIGURES = {
-    "i2sb": ("grid", "path", "loss"),
-    "spd": ("grid",),
-    "ddib/classes": ("grid",),
-    "boundary": ("mixing", "strip", "flips"),
-}
-# the same of experiments on points, which have tables of their own
-POINTS = {
-    "ddib/sample": ("metrics.json", "figures/scatter.png"),
-    "ddib/points": ("transport.json", "cycle.json", "figures/map.png"),
-    "ddib/color": ("transfer.json", "figures/transfer.png"),
-}
-POINT_TABLES = {"ddib/points": ("table", "cycle")}
-# what leads from model to model -> the section of the models
-POINT_MODELS = {"ddib/points": "ddib/sample", "ddib/color": "ddib/cloud"}
 # what the run that is at work was planned with; its jobs read it in place of params.yaml
 PLANNED = ".snakemake/bridgepipe.params.json"
 SEEN = "results/config/seen"  # listings of single files that a person names or that were fetched
@@ -61,8 +39,6 @@ AT_WORK = (
 # Verbs that no edit of code runs again: Snakemake would remove the weights, and training itself asks what an
 # edit means for its state; a download is what others published.
 KEEPS = (None, "stage train", "fetch")
-# table of a method -> the file that every experiment with a study has
-STUDIES = ("i2sb", "spd")
 
 
 class Pipeline:
@@ -241,17 +217,17 @@ class Pipeline:
 
     def ends(self, name: str) -> dict[str, str]:
         """Both models of a translation between points, and the points that are translated."""
-        method, e = name.rsplit("/", 1)[0], self.experiment(name)
+        e = self.experiment(name)
         found: dict[str, str] = {}
         for end in ("source", "target"):
-            folder = f"results/{POINT_MODELS[method]}/{getattr(e, end)}"
+            folder = f"results/{e.models}/{getattr(e, end)}"
             found |= {end: f"{folder}/model.safetensors", f"{end}_config": f"{folder}/config/train.json"}
         return {**found, "data": self.end_data(name, "source", "test")}
 
     def end_data(self, name: str, end: str, split: str) -> str:
         """Points of one end of a translation."""
-        method, model = name.rsplit("/", 1)[0], getattr(self.experiment(name), end)
-        return self.data(self.experiment(f"{POINT_MODELS[method]}/{model}").dataset, split)
+        e = self.experiment(name)
+        return self.data(self.experiment(f"{e.models}/{getattr(e, end)}").dataset, split)
 
     def pictures(self, *names: str) -> list[str]:
         """Pictures of colour transfers, both ways: ``china-as-flower``."""
@@ -349,20 +325,16 @@ class Pipeline:
         """File with the numbers of an experiment alone, for DVC."""
         return f"{NUMBERS}/{name}.json"
 
-    def measured_points(self) -> list[str]:
-        """Experiments on points that are measured."""
-        return [name for name in self._resolved.experiments if name.rsplit("/", 1)[0] in POINTS]
-
-    def point_metrics(self, name: str) -> list[str]:
-        """Metric files of an experiment on points."""
-        files = POINTS[name.rsplit("/", 1)[0]]
-        return [f"results/{name}/{file}" for file in files if file.endswith(".json")]
+    def without_table(self) -> list[str]:
+        """Experiments with metrics and no table of their own."""
+        ends = {name: _results(name) for name in self._resolved.experiments}
+        return [name for name, end in ends.items() if end.metrics and not end.own_table]
 
     def metric_files(self, *names: str) -> list[str]:
         return [
             f"results/{name}/{metric}.json"
             for name in names
-            for metric in METRICS.get(name.rsplit("/", 1)[0], ())
+            for metric in _results(name).metrics
             if metric != "accuracy" or self._has_accuracy(name)
         ]
 
@@ -425,38 +397,31 @@ class Pipeline:
         return [f"results/{name}/parts/{kind}-{k}-of-{n}.lmdb" for k in range(n)]
 
     def results(self, *names: str) -> list[str]:
-        """Metrics, figures and table of experiments (of all that are measured by default)."""
-        measured = [n for n in names or self._resolved.experiments if n.rsplit("/", 1)[0] in METRICS]
-        found = [file for name in measured for file in self._results(name)]
-        return found + [
-            file for name in names or self._resolved.experiments for file in self._of_points(name)
-        ]
+        """Metrics, figures and tables of experiments, of all when none is named."""
+        found = names or self._resolved.experiments
+        return [file for name in found for file in self._results(name)]
 
     def _results(self, name: str) -> list[str]:
-        figures = [f for f in FIGURES[name.rsplit("/", 1)[0]] if f != "loss" or name in self.trained()]
-        pictures = [f"results/{name}/figures/{figure}.png" for figure in figures]
+        ends = _results(name)
+        figures = [f for f in ends.figures if f != "loss" or name in self.trained()]
         return [
             *self.metric_files(name),
-            *pictures,
-            *(f"results/{name}/table.{ext}" for ext in ("csv", "md")),
-        ]
-
-    def _of_points(self, name: str) -> list[str]:
-        """Metrics and figures of an experiment on points."""
-        files = [f"results/{name}/{file}" for file in POINTS.get(name.rsplit("/", 1)[0], ())]
-        loss = files and name in self.trained()
-        files += [self.numbers(name)] if files else []
-        return files + [
-            f"results/{name}/{f}.png" for f in (["figures/loss"] if loss else self.pictures(name))
+            *(f"results/{name}/figures/{figure}.png" for figure in figures),
+            *(f"results/{name}/{picture}.png" for picture in self.pictures(name)),
+            *(f"results/{name}/table.{ext}" for ext in ("csv", "md") if ends.own_table),
+            *([self.numbers(name)] if ends.metrics and not ends.own_table else []),
         ]
 
     def tables(self) -> list[str]:
-        measured = [m for m in self.methods if m in METRICS]
-        found = [f"results/{m}/table.{ext}" for m in measured for ext in ("csv", "md")]
-        for method in (m for m in self.methods if m in POINTS):
-            names = POINT_TABLES.get(method, ("table",))
-            found += [f"results/{method}/{name}.{ext}" for name in names for ext in ("csv", "md")]
-        return found + [f"results/{m}/nfe.{ext}" for m in STUDIES if self.studies(m) for ext in ("md", "png")]
+        """Tables of every method, and of its studies."""
+        found = [
+            f"results/{method}/{table}.{ext}"
+            for method in self.methods
+            for table in config.METHODS[method].results.tables
+            for ext in ("csv", "md")
+        ]
+        studied = [method for method in self.methods if self.studies(method)]
+        return found + [f"results/{method}/nfe.{ext}" for method in studied for ext in ("md", "png")]
 
     def studies(self, method: str) -> list[str]:
         """Studies of samplers against network calls, one for every experiment that has one."""
@@ -476,6 +441,8 @@ class Pipeline:
         return f"{name}: {data}{e.studied or 'all'} images a point, noise of seed {e.sample.seed}, {network}"
 
     def _studied(self, method: str) -> list[str]:
+        if "study" not in config.METHODS[method].model_fields:
+            return []
         return [name for name in self.experiments(method) if self.experiment(name).study is not None]
 
     # checks that must stop even a dry run
@@ -630,6 +597,10 @@ class Pipeline:
                     self.experiment(match[1])
                 except UserError as e:
                     _stop(e)
+
+
+def _results(name: str) -> config.Results:
+    return config.METHODS[name.rsplit("/", 1)[0]].results
 
 
 @cache

@@ -9,13 +9,13 @@ ruleorder: numbers > table_of_experiment
 
 rule numbers:
     input:
-        metrics=lambda w: P.point_metrics(w.name),
+        metrics=lambda w: P.metric_files(w.name),
     output:
         "results/metrics/{name}.json",
     log:
         "results/{name}/logs/numbers.log",
     wildcard_constraints:
-        name=P.one_of(P.measured_points()),
+        name=P.one_of(P.without_table()),
     message:
         "Numbers of {wildcards.name}"
     shell:

@@ -35,7 +35,7 @@ from bridgepipe.config.methods import (
 )
 from bridgepipe.config.resolved import PLAN, RUNTIME, Resolved, load, merge, read_yaml
 from bridgepipe.config.schema import schema
-from bridgepipe.config.values import Strict
+from bridgepipe.config.values import Results, Strict
 
 __all__ = [
     "I2SB",
@@ -54,6 +54,7 @@ __all__ = [
     "Params",
     "PointModel",
     "Resolved",
+    "Results",
     "Runtime",
     "Strict",
     "attributes_of",

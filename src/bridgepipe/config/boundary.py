@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,7 @@ from bridgepipe.config.values import (
     Noise,
     Rate,
     Reference,
+    Results,
     Seed,
     Several,
     Split,
@@ -161,6 +162,10 @@ class EditMeasures(Strict):
 
 class BoundarySearch(Strict):
     """A boundary between images with and without an attribute, and edits across it."""
+
+    results: ClassVar[Results] = Results(
+        metrics=("accuracy", "edit"), figures=("mixing", "strip", "flips"), own_table=True
+    )
 
     model: Reference = Field(description="a name of experiments.model")
     dataset: Reference

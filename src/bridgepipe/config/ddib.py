@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
@@ -13,6 +13,7 @@ from bridgepipe.config.values import (
     Ask,
     Items,
     Reference,
+    Results,
     Several,
     Split,
     Strength,
@@ -76,6 +77,10 @@ class EvaluateTranslation(Distribution):
 
 class ClassTranslation(Strict):
     """DDIB from one class of images to another, with one conditional network or with two of any kind."""
+
+    results: ClassVar[Results] = Results(
+        metrics=("fid", "accuracy", "kept", "cycle"), figures=("grid",), own_table=True
+    )
 
     source: Label = Field(None, description="class of the images, by name or number; null: all images")
     target: Label = Field(None, description="class that they are translated to; null: none is told")

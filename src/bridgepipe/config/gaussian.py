@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,7 @@ from bridgepipe.config.values import (
     Label,
     Noise,
     Reference,
+    Results,
     Seed,
     Several,
     Strict,
@@ -196,6 +197,8 @@ class GaussianStudy(Strict):
 
 class Generation(Strict):
     """Samples of a model: DDPM, DDIM and Shortest-Path Diffusion."""
+
+    results: ClassVar[Results] = Results(metrics=("fid",), figures=("grid",), own_table=True)
 
     model: Reference = Field(description="a name of experiments.model")
     sample: Generate = Generate()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,7 @@ from bridgepipe.config.values import (
     Label,
     Noise,
     Reference,
+    Results,
     Seed,
     Several,
     Split,
@@ -91,6 +92,10 @@ class Study(Strict):
 
 class I2SB(Strict):
     """Image-to-image Schrödinger bridge (Liu et al. 2023)."""
+
+    results: ClassVar[Results] = Results(
+        metrics=("fid", "accuracy", "restoration"), figures=("grid", "path", "loss"), own_table=True
+    )
 
     dataset: Reference
     corruption: Corruption = Field(description="see docs/corruptions.md; paired: the data are pairs")

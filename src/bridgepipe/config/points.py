@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from bridgepipe.config.gaussian import check_betas
 from bridgepipe.config.networks import PointNetwork
 from bridgepipe.config.recipe import Recipe
-from bridgepipe.config.values import Calls, Items, Label, Reference, Seed, Strict, Times
+from bridgepipe.config.values import Calls, Items, Label, Reference, Results, Seed, Strict, Times
 from bridgepipe.names import Drawn, Spacing
 from bridgepipe.nfe import INVERTIBLE, SOLVER_TRAITS, SolverName
 
@@ -121,6 +121,8 @@ class PointModel(Strict):
 class Domain(PointModel):
     """A domain of the plane: its model, and samples of it."""
 
+    results: ClassVar[Results] = Results(metrics=("metrics",), figures=("scatter", "loss"))
+
     sample: Generated = Generated()
 
     def stages(self) -> dict[str, dict[str, Any]]:
@@ -130,11 +132,16 @@ class Domain(PointModel):
 class Ends(Strict):
     """What leads from one model to another."""
 
+    models: ClassVar[str]  # the section of both
+
     source: Reference
     target: Reference
 
-    def between(self, section: str) -> dict[str, tuple[str, str]]:
-        return {"source": (section, self.source), "target": (section, self.target)}
+    def references(self) -> dict[str, tuple[str, str]]:
+        return {"source": (self.models, self.source), "target": (self.models, self.target)}
+
+    def splits(self) -> dict[str, tuple[str | None, str]]:
+        return {}
 
     @model_validator(mode="after")
     def _two(self) -> Ends:
@@ -145,6 +152,11 @@ class Ends(Strict):
 
 class PointTranslation(Ends):
     """DDIB from one domain of the plane to another; the name ``a-b`` says which when they are left out."""
+
+    models: ClassVar[str] = "ddib/sample"
+    results: ClassVar[Results] = Results(
+        metrics=("transport", "cycle"), figures=("map",), tables=("table", "cycle")
+    )
 
     translate: PointWalk = PointWalk()
     count: Annotated[Items, Field(ge=100)] = Field(
@@ -166,12 +178,6 @@ class PointTranslation(Ends):
         source, _, target = name.partition("-")
         return {"source": source, "target": target}
 
-    def references(self) -> dict[str, tuple[str, str]]:
-        return self.between("ddib/sample")
-
-    def splits(self) -> dict[str, tuple[str | None, str]]:
-        return {}
-
     @model_validator(mode="after")
     def _columns(self) -> PointTranslation:
         if self.full and ALL_STEPS in self.cycle:
@@ -192,18 +198,15 @@ class PointTranslation(Ends):
 class ColorTransfer(Ends):
     """DDIB between the colours of two photographs, both ways, beside optimal transport."""
 
+    models: ClassVar[str] = "ddib/cloud"
+    results: ClassVar[Results] = Results(metrics=("transfer",), figures=("transfer",))
+
     translate: PointWalk = PointWalk()
     plan: int = Field(1000, ge=10, le=50_000, description="colours of the plans of optimal transport")
     sinkhorn: float = Field(
         0.05, ge=1e-3, le=100, description="entropic regularisation, in units of the mean cost"
     )
     seed: Seed = Field(0, description="of the plans' colours")
-
-    def references(self) -> dict[str, tuple[str, str]]:
-        return self.between("ddib/cloud")
-
-    def splits(self) -> dict[str, tuple[str | None, str]]:
-        return {}
 
     def stages(self) -> dict[str, dict[str, Any]]:
         return {"translate": self.model_dump(mode="json")}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Hashable
-from typing import Annotated, Any, Literal, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
@@ -125,7 +126,26 @@ Multipliers = Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(mi
 Ask = tuple[str, str, str, int | None, int | str | None]
 
 
+@dataclass(frozen=True)
+class Results:
+    """What the experiments of a method end in.
+
+    Attributes:
+        metrics: files of numbers, without ``.json``.
+        figures: pictures below ``figures/``, without ``.png``; the loss is drawn of what is trained here.
+        tables: of all experiments, without ``.csv`` and ``.md``.
+        own_table: whether every experiment has a table of its own, too.
+    """
+
+    metrics: tuple[str, ...] = ()
+    figures: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ("table",)
+    own_table: bool = False
+
+
 class Strict(BaseModel):
+    results: ClassVar[Results] = Results(tables=())  # of an experiment
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @classmethod

@@ -1,26 +1,24 @@
-"""What a person edits to add something of their own, applied to a copy of the package."""
+"""What docs/architecture.md tells to edit to add something, applied to a copy of the project and run."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[2] / "src/bridgepipe"
+import pytest
 
-# file -> (after this line, what is added)
-SOLVER = {
-    "nfe.py": (
-        '    "multistep2": Traits(),\n',
-        '    "unipc2": Traits(lambda steps, inner: steps + inner),\n',
-    ),
-    "samplers/solvers.py": (
-        '    "multistep2": Multistep(2),\n',
-        '    "unipc2": Multistep(2, corrected=True),\n',
-    ),
-}
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/architecture.md").read_text()
+EDIT = re.compile(
+    r"(?:New file `(?P<new>[^`]+)`|In `(?P<file>[^`]+)`, after `(?P<line>[^`]+)`)"
+    r":\n\n```python\n(?P<text>.*?)```\n",
+    re.DOTALL,
+)
+
 USE_SOLVER = """
 import torch
 from bridgepipe import nfe, samplers
@@ -48,27 +46,95 @@ for inner in (True, False):
     assert (found.x - start).norm() < (plain.x - start).norm()
 print(nfe.calls_made(1000, how.sampler, how.nfe, how.spacing))
 """
+USE_CORRUPTION = """
+import torch
+from bridgepipe import config, corruptions
+
+values = config.read_yaml("params.yaml")
+values["experiments"]["i2sb"]["levels"] = {"corruption": "posterise", "scales": ["demo"]}
+assert config.Resolved(values).experiment("i2sb/levels").corruption == "posterise"
+x0 = torch.linspace(-1, 1, 3 * 16 * 16).reshape(1, 3, 16, 16)
+print(len(corruptions.build("posterise", 16)(x0).image.unique()))
+"""
+USE_DATASET = """
+import numpy as np
+from bridgepipe import config, datasets
+from bridgepipe.store import ImageStore
+
+values = config.read_yaml("params.yaml")
+values["datasets"]["ramps"] = {"source": "gradients", "size": 16}
+found = config.Resolved(values).params.datasets["ramps"]
+datasets.prepare(out_dir="ramps", **found.model_dump())
+store = ImageStore("ramps/train.lmdb")
+assert store.classes == ["across", "down"] and store.image_size == (16, 16)
+assert (np.diff(store[0].astype(int), axis=0 if store.labels[0] else 1) >= 0).all()
+print(sum(len(ImageStore(f"ramps/{split}.lmdb")) for split in ("train", "val", "test")))
+"""
+USE_METHOD = """
+import json, subprocess, sys, yaml
+from pathlib import Path
+
+values = yaml.safe_load(Path("params.yaml").read_text())
+values["scales"]["demo"]["mean"] = {"split": "train"}
+values["experiments"] = {"mean": {"digits": {"dataset": "digits"}}}
+Path("params.yaml").write_text(yaml.safe_dump(values))
+target = "results/mean/digits/mean.json"
+command = [sys.executable, "-m", "snakemake", "--", target]
+done = subprocess.run(command, capture_output=True, text=True)
+assert done.returncode == 0, done.stdout + done.stderr
+assert json.loads(Path(target).read_text())["split"] == "train"
+print(0.1 < json.loads(Path(target).read_text())["contrast"] < 1)
+"""
 
 
-def copied(folder: Path, edits: dict[str, tuple[str, str]]) -> Path:
-    """The package with something added, which another Python imports."""
-    shutil.copytree(PACKAGE, folder / "bridgepipe", ignore=shutil.ignore_patterns("__pycache__"))
-    for name, (line, added) in edits.items():
-        file = folder / "bridgepipe" / name
-        text = file.read_text()
-        assert text.count(line) == 1
-        file.write_text(text.replace(line, line + added))
-    return folder
+def edits(what: str) -> list[re.Match[str]]:
+    """Those of one section of the page."""
+    section = re.split(r"^##+ ", PAGE.split(f"### {what}:")[1], flags=re.MULTILINE)[0]
+    return list(EDIT.finditer(section))
 
 
-def run(folder: Path, code: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+def apply(edit: re.Match[str], project: Path) -> None:
+    if edit["new"]:
+        file = project / edit["new"]
+        assert not file.exists()
+        file.write_text(edit["text"])
+    else:
+        file = project / edit["file"]
+        lines = file.read_text().splitlines(keepends=True)
+        at = [i for i, line in enumerate(lines) if line == edit["line"] + "\n"]
+        assert len(at) == 1, edit["line"]
+        file.write_text("".join([*lines[: at[0] + 1], edit["text"], *lines[at[0] + 1 :]]))
 
 
-def test_a_solver_is_added_in_two_files(tmp_path: Path) -> None:
-    assert run(copied(tmp_path, SOLVER), USE_SOLVER) == "12"
+@pytest.mark.parametrize(
+    ("what", "most", "use", "expected"),
+    [
+        ("a solver", 3, USE_SOLVER, "12"),
+        ("a corruption", 3, USE_CORRUPTION, "8"),
+        ("a dataset", 3, USE_DATASET, "100"),
+        ("a method", 5, USE_METHOD, "True"),
+    ],
+)
+def test_something_is_added_as_the_page_says(
+    what: str, most: int, use: str, expected: str, tmp_path: Path
+) -> None:
+    for name in ("src", "workflow", "profiles"):
+        shutil.copytree(
+            ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+        )
+    for name in ("Snakefile", "params.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    found = edits(what)
+    assert 2 <= len({edit["new"] or edit["file"] for edit in found}) <= most
+    for edit in found:
+        apply(edit, tmp_path)
+    programs = Path(sys.executable).parent
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(tmp_path / "src"),
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+    }
+    command = [sys.executable, "-c", use]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.strip().splitlines()[-1] == expected

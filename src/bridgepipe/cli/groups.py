@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import typer
@@ -44,27 +46,6 @@ HELP = {
     },
     "For the workflow": {STAGE: "Run one step of the workflow, as its rules do."},
 }
-MODULES = (
-    "boundary",
-    "boundary_edits",
-    "clean",
-    "color",
-    "data",
-    "edit",
-    "evaluate",
-    "evaluate_translation",
-    "figure",
-    "folder",
-    "generate",
-    "plan",
-    "points",
-    "project",
-    "restore",
-    "study",
-    "train",
-    "translate",
-    "verify",
-)
 
 
 class Group(TyperGroup):
@@ -99,8 +80,8 @@ class People(Group):
 
 @cache
 def _all_verbs() -> Any:
-    for name in MODULES:
-        import_module(f"bridgepipe.cli.{name}")
+    for file in iter_modules([str(Path(__file__).parent)]):  # they add their verbs to the groups
+        import_module(f"bridgepipe.cli.{file.name}")
     return typer.main.get_group(people).commands
 
 

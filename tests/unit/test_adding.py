@@ -82,8 +82,9 @@ target = "results/mean/digits/mean.json"
 command = [sys.executable, "-m", "snakemake", "--", target]
 done = subprocess.run(command, capture_output=True, text=True)
 assert done.returncode == 0, done.stdout + done.stderr
-assert json.loads(Path(target).read_text())["split"] == "train"
-print(0.1 < json.loads(Path(target).read_text())["contrast"] < 1)
+found = json.loads(Path(target).read_text())
+assert found["protocol"] == {"split": "train"}
+print(0.1 < found["values"]["contrast"] < 1)
 """
 
 

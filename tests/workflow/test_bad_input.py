@@ -195,7 +195,7 @@ def test_full_disk(
     pictures: Path, tmp_path: Path, mounted: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     disk = mounted("size=16k")
-    line = refused(capsys, *prepare(pictures, tmp_path / "out")[:3], "--output", disk / "out")
+    line = refused(capsys, *prepare(pictures, tmp_path / "out")[:4], "--output", disk / "out")
     assert re.search("full|space", line), line
     assert not list(disk.rglob("*.lmdb*"))
 

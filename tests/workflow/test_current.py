@@ -148,7 +148,7 @@ def test_an_edit_during_a_run_waits_for_its_end(folder: Path, capsys: pytest.Cap
 VERB = """\
 #!/bin/bash
 touch started; until [ -e edited ]; do sleep 0.1; done
-read=$2; made=()
+read=$3; made=()
 while [ $# -gt 0 ]; do
   case $1 in --config) read=$2;; --restored|--corrupted|--output) made+=("$2");; esac; shift
 done
@@ -215,8 +215,8 @@ def resources(folder: Path, device: str) -> dict[str, int]:
 
 
 CALLS = (
-    r"bridgepipe (sample|generate|study|study-samples|translate-classes|translate-back|figure path|statistics"
-    r"|evaluate (fid|accuracy|translation-fid|target-accuracy|kept)|boundary (mixing|latents|strips|evaluate)"
+    r"bridgepipe stage (sample|generate-samples|study|study-samples|translate-classes|translate-back"
+    r"|figure path|statistics|evaluate (fid|accuracy|translation-fid|target-accuracy|kept)|boundary (mixing|latents|strips|evaluate)"
     r"|sample-points|translate-points|cycle-points|color-transfer|train) "
 )
 

@@ -116,7 +116,8 @@ def test_both_photographs_have_changed_colours(made: Project) -> None:
 def test_edit_of_the_walk_retrains_nothing(made: Project, tmp_path: Path) -> None:
     project = made.copy(tmp_path / "project")
     project.edit(lambda v: v["scales"]["demo"]["ddib/points"].update(translate={"nfe": 6}))
-    assert project.planned() == {"translate_points", "evaluate_translation", "table_of_points"}
+    made_anew = {"translate_points", "evaluate_translation", "numbers", "table_of_points"}
+    assert project.planned() == made_anew
     project.edit(lambda v: v["experiments"]["ddib/sample"]["moons"].update(train={"lr": 0.1}))
     assert {"train", "sample_points", "cycle_points"} <= project.planned()
 

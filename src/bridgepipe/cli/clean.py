@@ -106,7 +106,7 @@ class _Makeable:
             return True
         if path.resolve() in self._named:
             return False
-        full = next((n for n in self.resolved.experiments if path.is_relative_to(f"results/{n}")), None)
+        full = next((n for n in self.resolved.experiments if _is_of(path, n)), None)
         if full is None:
             gone = {"experiment", "name"} & wildcards.keys()  # of an experiment that is no more
             names = [n for n in self.resolved.experiments if Path("results", n).parent == path.parent]
@@ -136,6 +136,11 @@ class _Makeable:
                 return self._from({"dataset": extractor.dataset}) and self._from({"dataset": dataset or ""})
             files.append(self._workflow.extractor_file(name))
         return all(map(listing.is_there, files))
+
+
+def _is_of(path: Path, full: str) -> bool:
+    """Whether a file is a result of an experiment."""
+    return path.is_relative_to(f"results/{full}") or path == Path(workflow.NUMBERS, f"{full}.json")
 
 
 def _resumable(full: str) -> bool:

@@ -216,7 +216,8 @@ def resources(folder: Path, device: str) -> dict[str, int]:
 
 CALLS = (
     r"bridgepipe stage (sample|generate-samples|study|study-samples|translate-classes|translate-back"
-    r"|figure path|statistics|evaluate (fid|accuracy|translation-fid|target-accuracy|kept)|boundary (mixing|latents|strips|evaluate)"
+    r"|figure path|statistics|evaluate (fid|accuracy|translation-fid|target-accuracy|kept)"
+    r"|boundary (mixing|latents|strips|evaluate)"
     r"|sample-points|translate-points|cycle-points|color-transfer|train) "
 )
 

@@ -24,6 +24,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 @pytest.fixture(autouse=True)
+def threads_of_the_process() -> Iterator[None]:
+    """Verbs set how many threads torch has in a process, which moves the last bit of trained weights."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else None
+    yield
+    if torch and torch.get_num_threads() != before:
+        torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
 def fresh_accelerate() -> Iterator[None]:
     """A process has one precision for life; tests need several."""
     yield

@@ -322,6 +322,16 @@ DIRECTED: list[tuple[str, Any, str]] = [
             ("experiments spd", {text: {"model": "ddpm"}}),
         )
     ],
+    *[
+        (path, value, "'DDIM' and 'ddim' differ by case only")
+        for path, value in (
+            (f"{J} study", {"walks": {"DDIM": {}, "ddim": {}}}),
+            (f"{S} study", {"walks": {"DDIM": {}, "ddim": {}}}),
+            (f"{P} cycle", {"DDIM": {}, "ddim": {}}),
+            ("datasets", {"DDIM": {"source": "digits"}, "ddim": {"source": "digits"}}),
+            ("experiments spd", {"DDIM": {"model": "ddpm"}, "ddim": {"model": "spd"}}),
+        )
+    ],
     (f"{S} study", {"walks": {"$e": {}}}, "none of : | / \\ $"),
     (f"{P} cycle", {"_obelm": {}}, "no _ first"),
     (f"{J} mask_file", "masks.npz", "nothing reads it: only freeform holes"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -12,6 +13,9 @@ from bridgepipe.cli import groups
 from bridgepipe.cli.common import load_restorer, open_sources, problem_of, sampling_of
 from bridgepipe.cli.options import Alone, Config, File, Sources, Trained
 from bridgepipe.cli.settings import read_settings
+
+if TYPE_CHECKING:
+    import numpy as np
 
 ROWS = 8
 EDITED_ROWS = 10  # of strips
@@ -67,7 +71,10 @@ def path(
     run: Alone = Alone(),
 ) -> None:
     """States of the bridge and predictions of the clean image along the sampling path."""
+    import numpy as np
+
     from bridgepipe import figures, running
+    from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
     from bridgepipe.subset import choose_from
 
@@ -76,9 +83,17 @@ def path(
     how = sampling_of(settings["sample"])
     restorer = load_restorer(trained, problem_of(settings, images.image_size), speed)
     items = choose_from(images, PICTURES).tolist()
-    work = partial(restorer.restore, images, how=how, sources=open_sources(sources, images))
-    result = next(running.in_batches(work, items, restorer.batch_size, "restoring"))
-    figures.path_grid(output, result.corrupted, result.states, result.predictions, result.steps, title)
+    source = open_sources(sources, images)
+
+    def work(share: Sequence[int]) -> tuple[np.ndarray, ...]:
+        r = restorer.restore(images, share, how, source)
+        return r.corrupted, r.states, r.predictions, np.tile(r.steps, (len(share), 1))
+
+    identity = {"settings": settings, "model": restorer.digest, "data": images.digest, "items": items}
+    with kept(output, {**identity, "sources": source and source.digest}, speed):
+        rows = running.shared(work, items, restorer.batch_size, "drawing the path")
+        corrupted, states, predictions, steps = (np.concatenate(column) for column in zip(*rows, strict=True))
+        figures.path_grid(output, corrupted, states, predictions, tuple(steps[0].tolist()), title)
 
 
 @groups.figure.verb()

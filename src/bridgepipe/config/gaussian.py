@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from bridgepipe.config.networks import AdmNetwork, DdpmNetwork, Network
 from bridgepipe.config.recipe import Distribution, Recipe
 from bridgepipe.config.values import (
+    Apart,
     Calls,
     Distinct,
     Label,
@@ -190,7 +191,7 @@ class GaussianStudy(Strict):
         (5, 10, 20, 50, 100), min_length=1
     )
     count: Several | None = Field(None, description="samples of every point; null: as many as of sample")
-    walks: dict[Label, GaussianWalk] = Field(
+    walks: Annotated[dict[Label, GaussianWalk], Apart] = Field(
         {"ddim": GaussianWalk()}, min_length=1, description="samplers by the name in the figure"
     )
 

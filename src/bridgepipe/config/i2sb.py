@@ -10,6 +10,7 @@ from bridgepipe import degradations
 from bridgepipe.config.networks import Network
 from bridgepipe.config.recipe import Distribution, Recipe
 from bridgepipe.config.values import (
+    Apart,
     Ask,
     Calls,
     Corruption,
@@ -85,7 +86,7 @@ class Study(Strict):
     count: Several | None = Field(
         None, description="images that are restored for every point; null: those of sample"
     )
-    walks: dict[Label, Walk] = Field(
+    walks: Annotated[dict[Label, Walk], Apart] = Field(
         {"ancestral": Walk()}, min_length=1, description="samplers by the name in the figure"
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 from bridgepipe.config.boundary import BoundarySearch
 from bridgepipe.config.data import Dataset, Extractor
@@ -11,7 +11,7 @@ from bridgepipe.config.gaussian import Generation, Guide, Model
 from bridgepipe.config.i2sb import I2SB
 from bridgepipe.config.points import ColorTransfer, Domain, PointModel, PointTranslation
 from bridgepipe.config.runtime import Runtime
-from bridgepipe.config.values import Name, Strict
+from bridgepipe.config.values import Apart, Name, Strict
 
 # the folder of the results -> the model of its experiments
 METHODS: dict[str, type[Any]] = {
@@ -52,7 +52,7 @@ class Params(Strict):
 
     scale: Name
     runtime: Runtime = Runtime()
-    datasets: dict[Name, Dataset]
-    extractors: dict[Name, Extractor]
+    datasets: Annotated[dict[Name, Dataset], Apart]
+    extractors: Annotated[dict[Name, Extractor], Apart]
     scales: dict[Name, dict[str, dict[str, Any]]]
-    experiments: dict[str, dict[Name, dict[str, Any]]]
+    experiments: dict[str, Annotated[dict[Name, dict[str, Any]], Apart]]

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from bridgepipe.config.gaussian import check_betas
 from bridgepipe.config.networks import PointNetwork
 from bridgepipe.config.recipe import Recipe
-from bridgepipe.config.values import Calls, Items, Label, Reference, Results, Seed, Strict, Times
+from bridgepipe.config.values import Apart, Calls, Items, Label, Reference, Results, Seed, Strict, Times
 from bridgepipe.names import Drawn, Spacing
 from bridgepipe.nfe import INVERTIBLE, SOLVER_TRAITS, SolverName
 
@@ -165,7 +165,7 @@ class PointTranslation(Ends):
     exact: int = Field(
         2000, ge=10, le=50_000, description="points of the exact plans, whose time grows with their cube"
     )
-    cycle: dict[Label, CycleWalk] = Field(
+    cycle: Annotated[dict[Label, CycleWalk], Apart] = Field(
         _cycles(), min_length=1, description="columns of the table of cycles"
     )
     full: bool = Field(False, description="also a cycle as published: DDIM, all steps, grid ddib")

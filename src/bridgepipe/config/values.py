@@ -61,6 +61,18 @@ def spelled(pattern: str, meaning: str) -> Callable[[str], str]:
 
 Distinct = AfterValidator(_distinct)
 
+
+def _apart(named: dict[str, Any]) -> dict[str, Any]:
+    """Names as keys; a reader takes two that differ by case for one, and so do many file systems."""
+    known: dict[str, str] = {}
+    for name in named:
+        if (other := known.setdefault(name.casefold(), name)) != name:
+            raise ValueError(f"'{other}' and '{name}' differ by case only: rename one")
+    return named
+
+
+Apart = AfterValidator(_apart)
+
 NAME = "[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}"
 # A folder or a file is called so, hence no slash, no leading dot, no space.
 Name = Annotated[

@@ -253,7 +253,7 @@ def test_stopped_and_continued_is_as_if_undisturbed(made: Path) -> None:
     assert not [name for name, content in stopped.items() if content != one[name]]
 
 
-# verbs that call networks and keep no batches: one training has its own state, a picture is one batch
+# verbs that call networks and are not stopped: a training has its own state, four pictures are quick
 OTHERS = {"stage train", "stage figure path", "stage boundary search"}
 
 
@@ -321,6 +321,22 @@ def test_images_that_a_person_generates_are_the_first_samples_of_the_experiment(
     drawn = sorted((made / "one/drawn").glob("*.png"))
     assert [f.name for f in drawn] == [f"{k:05d}.png" for k in range(8)]
     assert all(np.array_equal(np.asarray(Image.open(f)), samples[k]) for k, f in enumerate(drawn))
+
+
+def test_figure_of_the_path_shows_every_picture_in_batches_of_any_size(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(made)
+    read = ["--config", "config/restore.json", *shared_verbs.network("bridge"), "--data", "images.lmdb"]
+    drawn = []
+    for size in (1, 4):
+        artifacts.write_json(tmp_path / "runtime.json", {"device": "cpu", "threads": 1, "batch_size": size})
+        speed = ["--runtime", str(tmp_path / "runtime.json")]
+        picture = tmp_path / f"{size}.png"
+        cli.app(["stage", "figure", "path", *read, *speed, "--output", str(picture)], standalone_mode=False)
+        drawn.append(np.asarray(Image.open(picture)).astype(int))
+    assert drawn[0].shape == drawn[1].shape
+    assert np.abs(drawn[0] - drawn[1]).max() <= 2
 
 
 def test_mixing_step_is_the_same(made: Path) -> None:

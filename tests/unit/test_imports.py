@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import statistics
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "src/bridgepipe"
+FILES = sorted(PACKAGE.rglob("*.py"))
 BASE = {"errors", "names", "rng", "ilsvrc", "classes", "timesteps", "nfe", "released", "finite"} | {
     "degradations",
     "photographs",
@@ -93,6 +96,33 @@ def test_maths_needs_torch_only(layer: str) -> None:
     for file in files(layer):
         roots = {name.split(".")[0] for name in imports(file)}
         assert roots - STANDARD <= MATHS | CODECS.get(file.stem, set()), file
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """At the top of the files, that is; CycleError names the circle."""
+    modules = {".".join(("bridgepipe", *f.relative_to(PACKAGE).with_suffix("").parts)): f for f in FILES}
+    packages = {name.removesuffix(".__init__"): name for name in modules if name.endswith(".__init__")}
+    graph: dict[str, set[str]] = {}
+    for module, file in modules.items():
+        top = ast.Module([n for n in ast.parse(file.read_text()).body if isinstance(n, ast.ImportFrom)], [])
+        named = [(f"{n.module}.{a.name}", n.module) for n in top.body for a in n.names]
+        named = [name if {name, f"{name}.__init__"} & modules.keys() else beside for name, beside in named]
+        graph[module] = {packages.get(name, name) for name in named} & modules.keys() - {module}
+        graph[module] -= {packages.get(module.rpartition(".")[0])}  # a package may gather its modules
+    assert len(list(TopologicalSorter(graph).static_order())) == len(modules)
+    assert sum(map(len, graph.values())) > 500
+
+
+def test_functions_are_short() -> None:
+    lengths = [
+        node.end_lineno - node.lineno + 1
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.end_lineno
+    ]
+    assert statistics.median(lengths) <= 6
+    assert statistics.quantiles(lengths, n=10)[-1] <= 22
+    assert max(lengths) <= 60
 
 
 def test_nothing_imports_the_engines() -> None:

@@ -39,7 +39,12 @@ def test_every_job_of_all_experiments_has_a_stage(tmp_path: Path) -> None:
     project = fresh_project(tmp_path / "project")
     project.run("bridgepipe", "plan", "all")
     stages = [line.split()[0] for line in project.run("dvc", "stage", "list").splitlines()]
-    methods = ("evaluate@i2sb/edges", "evaluate-colors@ddib/color/lab", "cycles@ddib/points", "studies@spd")
+    methods = (
+        "evaluate-unclassified@i2sb/edges",
+        "evaluate-colors@ddib/color/lab",
+        "cycles@ddib/points",
+        "studies@spd",
+    )
     assert set(methods) <= set(stages)
     assert len(stages) > 200
     told = project.attempt("bridgepipe", "plan", "i2sb/jpeg-55")
@@ -61,10 +66,11 @@ def test_a_folder_of_a_person_is_a_source(tmp_path: Path) -> None:
     """DVC lists and digests it itself, and the plan of what is prepared from it follows."""
     project = Repository.create(tmp_path / "project", tmp_path / "remote")
     (project.folder / "pictures").mkdir()
-    for number in range(40):
+    for number in range(240):
         Image.new("RGB", (32, 32), (number, 0, 0)).save(project.folder / f"pictures/{number}.png")
     project.edit(lambda v: v["datasets"].update(mine={"source": "folder", "path": "pictures", "size": 32}))
-    project.edit(lambda v: v["experiments"]["i2sb"]["jpeg-5"].update(dataset="mine"))
+    unclassified = {"extractor": "inception", "classifier": None}
+    project.edit(lambda v: v["experiments"]["i2sb"]["jpeg-5"].update(dataset="mine", evaluate=unclassified))
     project.run("bridgepipe", "plan")
     assert project.run("dvc", "repro", "data@mine").count("Running stage") == 3
     assert (

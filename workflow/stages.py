@@ -128,10 +128,12 @@ class Stage:
         verbs = sorted({verb for command in rules.values() if (verb := closure.verb_of(command))})
         known = (file for file in self.inputs if file not in made and file.endswith(".json"))
         read = {file: artifacts.read_json(file) for file in known}
+        rows = [str(file) for job in self.jobs for file in job.input] if self.family.numbers else []
         return {
             "read": {file: content for file, content in read.items() if not _is_of(content, made)},
             "code": {verb: digests.of(verb) for verb in verbs},
             "commands": {name: rules[name] for name in sorted(rules)},
+            **({"rows": rows} if rows else {}),  # a table has them in the order of params.yaml
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -47,6 +48,9 @@ def test_every_job_of_all_experiments_has_a_stage(tmp_path: Path) -> None:
     )
     assert set(methods) <= set(stages)
     assert len(stages) > 200
+    rows = json.loads((project.folder / "results/plan/table@i2sb.json").read_text())["rows"]
+    order = list(dict.fromkeys(row.split("/")[2] for row in rows))
+    assert order[:2] == ["jpeg-5", "jpeg-10"]  # as in params.yaml: another order is another table
     told = project.attempt("bridgepipe", "plan", "i2sb/jpeg-55")
     assert told.returncode != 0
     assert "unknown experiment 'i2sb/jpeg-55'" in told.stderr

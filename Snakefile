@@ -33,6 +33,7 @@ wildcard_constraints:
     split="train|val|test",
     method=P.one_of(P.methods),
     experiment=P.one_of(P.all_names),
+    name=P.one_of(P.all_experiments),
     part=r"\d+",
     parts=r"\d+",
 
@@ -42,7 +43,7 @@ RULES = {
     for file in sorted(Path(workflow.basedir).glob("workflow/rules/*.smk"))
 }
 # the rules of the others are variations of these
-FIRST = ("data", "train", "i2sb", "evaluate")
+FIRST = ("common", "data", "train", "i2sb", "evaluate")
 for topic in dict.fromkeys((*FIRST, *RULES)):
 
     include: RULES[topic]

@@ -173,7 +173,7 @@ def gpu_rules(folder: str | Path, params: str | Path = "params.yaml") -> list[st
     found: set[str] = set()
     for rule in re.finditer(head + r"((?:[ \t].*\n|\n)*)", text, re.MULTILINE):
         base, heir, body = rule.groups()
-        if re.search(r"^\s+gpu=", body, re.MULTILINE) or base in found:
+        if re.search(r"^\s+(gpu=|\*\*network\()", body, re.MULTILINE) or base in found:
             found.add(heir or base)
     return sorted(found)
 

@@ -57,8 +57,9 @@ class Pipeline:
         self.datasets = resolved.params.datasets
         self.extractors = resolved.params.extractors
         self.runtime = resolved.params.runtime
-        self._durations = Durations(self.experiment, self.datasets, self.runtime)
+        self.durations = Durations(self.experiment, self.datasets, self.runtime)
         self.methods = sorted({name.rsplit("/", 1)[0] for name in resolved.experiments})
+        self.all_experiments = sorted(resolved.experiments)
         self.all_names = sorted({name.rsplit("/", 1)[1] for name in resolved.experiments})
 
     def names(self, method: str) -> list[str]:
@@ -93,22 +94,6 @@ class Pipeline:
     def gpus(self) -> int:
         """GPUs of a job that calls a network; 0 where the networks are to run on CPUs."""
         return 0 if self.runtime.device == "cpu" else self.runtime.processes
-
-    def grows(self, first: int) -> Callable[..., int]:
-        """A resource that a job gets more of every time that it is sent again."""
-        return lambda wildcards, attempt: first * attempt
-
-    def takes(self, least: int, method: str, stage: str) -> Callable[..., int]:
-        """Minutes of a job that calls networks: at least so many, and more where it computes more."""
-        return lambda wildcards, attempt: self._durations.minutes(
-            least, f"{method}/{wildcards.experiment}", stage, attempt
-        )
-
-    def takes_statistics(self, least: int) -> Callable[..., int]:
-        """Minutes of a job that takes the features of a split."""
-        return lambda wildcards, attempt: self._durations.statistics(
-            least, wildcards.dataset, wildcards.split, attempt
-        )
 
     # names of files
 
@@ -211,9 +196,10 @@ class Pipeline:
         """Experiments ``method/name`` with published weights of a domain of the plane."""
         return [n for n in self.imported() if n.startswith("ddib/sample/")]
 
-    def point_results(self, method: str, file: str) -> list[str]:
-        """One file of every experiment of a method."""
-        return [f"results/{name}/{file}" for name in self.experiments(method)]
+    def first_metrics(self, method: str) -> list[str]:
+        """The first file of numbers of every experiment of a method."""
+        metric = config.METHODS[method].results.metrics[0]
+        return [f"results/{name}/{metric}.json" for name in self.experiments(method)]
 
     def ends(self, name: str) -> dict[str, str]:
         """Both models of a translation between points, and the points that are translated."""

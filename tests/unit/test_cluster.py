@@ -91,10 +91,11 @@ def test_a_misspelt_setting_is_told() -> None:
 def test_gpu_rules_are_those_that_ask_for_one_and_their_heirs(tmp_path: Path) -> None:
     (tmp_path / "a.smk").write_text(
         "rule train:\n    resources:\n        gpu=1,\n    shell:\n        'x'\n\n\n"
+        "rule test:\n    resources:\n        **network(1),\n\n\n"
         "rule gather:\n    shell:\n        'y'\n\n\n"
         "use rule train as tune with:\n    output:\n        'z'\n"
     )
-    assert cluster.gpu_rules(tmp_path) == ["train", "tune"]
+    assert cluster.gpu_rules(tmp_path) == ["test", "train", "tune"]
 
 
 def test_gpu_rules_of_the_workflow() -> None:

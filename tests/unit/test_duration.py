@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -104,11 +103,9 @@ def test_every_stage_of_every_experiment_has_an_estimate(scale: str) -> None:
 
 def test_rules_ask_for_it() -> None:
     p = opened(longest=1440)
-    takes = p.takes(240, "i2sb", "sample")
-    assert takes(SimpleNamespace(experiment="jpeg-5"), attempt=1) == 1440
-    of_training = p.takes_statistics(240)(SimpleNamespace(dataset="imagenet256", split="train"), attempt=1)
-    assert of_training == 428  # 1,281,167 images
-    assert p.takes_statistics(240)(SimpleNamespace(dataset="digits", split="train"), attempt=2) == 480
+    assert p.durations.minutes(240, "i2sb/jpeg-5", "sample", attempt=1) == 1440
+    assert p.durations.statistics(240, "imagenet256", "train") == 428  # 1,281,167 images
+    assert p.durations.statistics(240, "digits", "train", attempt=2) == 480
 
 
 def test_a_training_knows_every_setting_of_the_runtime() -> None:

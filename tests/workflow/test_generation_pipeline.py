@@ -87,7 +87,7 @@ def test_edit_of_the_model_resamples_and_of_the_sampler_does_not_retrain(
 ) -> None:
     project = made.copy(tmp_path / "project")
     project.edit(lambda v: v["scales"]["demo"]["spd"]["sample"].update(nfe=7))
-    again = {"generate", "gather_samples", "fid_of_samples", "figure_samples", "table", "table_of_experiment"}
+    again = {"generate", "gather", "fid_of_samples", "figure_samples", "table", "table_of_experiment"}
     assert project.planned() == again
     project.edit(lambda v: v["experiments"]["model"]["spd"].update(train={"lr": 0.1}))
     assert "train" in project.planned("results/spd/spd/fid.json")

@@ -20,9 +20,7 @@ rule boundary_mixing:
         "results/boundary/{experiment}/benchmarks/mixing.tsv"
     threads: P.runtime.threads
     resources:
-        gpu=P.gpus,
-        mem_mb=P.grows(16000 * P.runtime.processes),
-        runtime=P.takes(240, "boundary", "mixing"),
+        **network(16000, takes(240, "boundary", "mixing")),
     params:
         folds=lambda w: P.experiment(f"boundary/{w.experiment}").mixing.folds,
     message:
@@ -51,11 +49,9 @@ rule boundary_latents:
         "results/boundary/{experiment}/benchmarks/latents.tsv"
     threads: P.runtime.threads
     resources:
-        gpu=P.gpus,
-        mem_mb=P.grows(8000 * P.runtime.processes),
-        runtime=P.takes(480, "boundary", "latents"),
+        **network(8000, takes(480, "boundary", "latents")),
     params:
-        mixing=lambda w, input: f"--mixing {input.mixing}" if input.mixing else "",
+        mixing=option("mixing"),
     message:
         "Latents of {wildcards.experiment}"
     shell:
@@ -79,8 +75,8 @@ rule boundary_search:
         "results/boundary/{experiment}/benchmarks/search.tsv"
     threads: P.runtime.threads
     resources:
-        mem_mb=P.grows(16000),
-        runtime=P.grows(120),
+        mem_mb=grows(16000),
+        runtime=grows(120),
     message:
         "Searching the boundary of {wildcards.experiment}"
     shell:

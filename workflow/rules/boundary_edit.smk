@@ -23,9 +23,7 @@ rule boundary_strips:
         "results/boundary/{experiment}/benchmarks/strips.tsv"
     threads: P.runtime.threads
     resources:
-        gpu=P.gpus,
-        mem_mb=P.grows(8000 * P.runtime.processes),
-        runtime=P.takes(480, "boundary", "strips"),
+        **network(8000, takes(480, "boundary", "strips")),
     message:
         "Edits across the boundary of {wildcards.experiment}"
     shell:
@@ -46,8 +44,8 @@ rule boundary_judge:
         "results/boundary/{experiment}/benchmarks/judge.tsv"
     threads: P.runtime.threads
     resources:
-        mem_mb=P.grows(8000),
-        runtime=P.grows(120),
+        mem_mb=grows(8000),
+        runtime=grows(120),
     message:
         "Training a classifier of the attribute of {wildcards.experiment}"
     shell:
@@ -72,9 +70,7 @@ rule boundary_evaluate:
     benchmark:
         "results/boundary/{experiment}/benchmarks/evaluate.tsv"
     resources:
-        gpu=P.gpus,
-        mem_mb=P.grows(8000 * P.runtime.processes),
-        runtime=P.takes(120, "boundary", "features"),
+        **network(8000, takes(120, "boundary", "features")),
     message:
         "What the edits of {wildcards.experiment} flip and keep"
     shell:

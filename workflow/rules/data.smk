@@ -18,8 +18,7 @@ rule prepare:
     wildcard_constraints:
         dataset=P.one_of(P.with_stores("train", "val", "test")),
     resources:
-        mem_mb=P.grows(4000),
-        runtime=P.grows(240),
+        runtime=grows(240),
     message:
         "Preparing the images of {wildcards.dataset}"
     shell:
@@ -54,9 +53,6 @@ rule prepare_points:
         "results/benchmarks/prepare-{dataset}.tsv"
     wildcard_constraints:
         dataset=P.one_of(P.point_sets()),
-    resources:
-        mem_mb=P.grows(2000),
-        runtime=P.grows(30),
     message:
         "Drawing the points of {wildcards.dataset}"
     shell:
@@ -94,8 +90,7 @@ rule fetch:
     wildcard_constraints:
         published=P.one_of(P.published_files(folders=False)),
     resources:
-        mem_mb=P.grows(1000),
-        runtime=P.grows(240),
+        runtime=grows(240),
     params:
         name=lambda w: P.published_files()[w.published],
     message:
@@ -123,9 +118,7 @@ rule statistics:
     benchmark:
         "results/benchmarks/statistics-{dataset}-{split}-{extractor}.tsv"
     resources:
-        gpu=P.gpus,
-        mem_mb=P.grows(4000 * P.runtime.processes),
-        runtime=P.takes_statistics(240),
+        **network(4000, takes_statistics(240)),
     message:
         "Reference statistics of {wildcards.dataset}/{wildcards.split} under {wildcards.extractor}"
     shell:

@@ -20,9 +20,7 @@ rule translate:
     benchmark:
         "results/ddib/classes/{experiment}/benchmarks/translate-{part}-of-{parts}.tsv"
     resources:
-        gpu=P.gpus,
-        mem_mb=P.grows(6000 * P.runtime.processes),
-        runtime=P.takes(240, "ddib/classes", "sample"),
+        **network(6000, takes(240, "ddib/classes", "sample")),
     params:
         models=lambda w: P.translation_options(f"ddib/classes/{w.experiment}"),
     message:
@@ -46,9 +44,7 @@ rule translate_back:
     benchmark:
         "results/ddib/classes/{experiment}/benchmarks/back-{part}-of-{parts}.tsv"
     resources:
-        gpu=P.gpus,
-        mem_mb=P.grows(6000 * P.runtime.processes),
-        runtime=P.takes(480, "ddib/classes", "cycle"),
+        **network(6000, takes(480, "ddib/classes", "cycle")),
     params:
         models=lambda w: P.translation_options(f"ddib/classes/{w.experiment}"),
     message:
@@ -57,16 +53,3 @@ rule translate_back:
         "bridgepipe stage translate-back --config {input.config} {params.models} --data {input.store}"
         " --part {wildcards.part} --parts {wildcards.parts} --translated {input.translated}"
         " --states {input.states} --output {output} > {log} 2>&1"
-
-
-use rule gather as gather_translations with:
-    input:
-        parts=lambda w: P.partitions(f"ddib/classes/{w.experiment}", w.kind),
-    output:
-        "results/ddib/classes/{experiment}/{kind}.lmdb",
-    log:
-        "results/ddib/classes/{experiment}/logs/gather-{kind}.log",
-    wildcard_constraints:
-        kind="translated|latents|states|back",
-    message:
-        "Joining the {wildcards.kind} of {wildcards.experiment}"

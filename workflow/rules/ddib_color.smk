@@ -14,9 +14,7 @@ rule color_transfer:
         "results/ddib/color/{experiment}/benchmarks/transfer.tsv"
     threads: P.runtime.threads
     resources:
-        gpu=P.gpus,
-        mem_mb=P.grows(4000 * P.runtime.processes),
-        runtime=P.grows(240),
+        **network(4000, grows(240)),
     message:
         "Colour transfer {wildcards.experiment}"
     shell:
@@ -35,14 +33,11 @@ rule evaluate_color:
         metrics="results/ddib/color/{experiment}/transfer.json",
         figure=report(
             "results/ddib/color/{experiment}/figures/transfer.png",
-            caption="../report/color.rst",
+            caption="../report/ddib/color.rst",
             category="DDIB, colours",
         ),
     log:
         "results/ddib/color/{experiment}/logs/evaluate.log",
-    resources:
-        mem_mb=P.grows(4000),
-        runtime=P.grows(60),
     message:
         "Measuring and drawing the colour transfer {wildcards.experiment}"
     shell:

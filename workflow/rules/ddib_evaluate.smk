@@ -17,12 +17,10 @@ rule translation_fid:
     benchmark:
         "results/ddib/classes/{experiment}/benchmarks/fid.tsv"
     resources:
-        gpu=P.gpus,
-        mem_mb=P.grows(4000 * P.runtime.processes),
-        runtime=P.takes(120, "ddib/classes", "features"),
+        **network(4000, takes(120, "ddib/classes", "features")),
     params:
-        source=lambda w, input: f"--source {input.source}" if input.source else "",
-        real=lambda w, input: f"--real {input.real}" if input.real else "",
+        source=option("source"),
+        real=option("real"),
     message:
         "FID of {wildcards.experiment} to real images of the target"
     shell:
@@ -43,9 +41,7 @@ rule target_accuracy:
     benchmark:
         "results/ddib/classes/{experiment}/benchmarks/accuracy.tsv"
     resources:
-        gpu=P.gpus,
-        mem_mb=P.grows(4000 * P.runtime.processes),
-        runtime=P.takes(120, "ddib/classes", "features"),
+        **network(4000, takes(120, "ddib/classes", "features")),
     message:
         "Share of {wildcards.experiment} that is of the target class"
     shell:
@@ -66,9 +62,7 @@ rule kept:
     benchmark:
         "results/ddib/classes/{experiment}/benchmarks/kept.tsv"
     resources:
-        gpu=P.gpus,
-        mem_mb=P.grows(4000 * P.runtime.processes),
-        runtime=P.takes(120, "ddib/classes", "features"),
+        **network(4000, takes(120, "ddib/classes", "features")),
     params:
         real=lambda w: (
             "--real" if P.same_data(f"ddib/classes/{w.experiment}") else "--no-real"
@@ -87,9 +81,6 @@ rule cycle_of_images:
         "results/ddib/classes/{experiment}/cycle.json",
     log:
         "results/ddib/classes/{experiment}/logs/cycle.log",
-    resources:
-        mem_mb=P.grows(1000),
-        runtime=P.grows(10),
     message:
         "Cycle error of {wildcards.experiment}"
     shell:

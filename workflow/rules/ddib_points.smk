@@ -16,9 +16,6 @@ rule import_points:
         "results/{name}/logs/import.log",
     wildcard_constraints:
         name=P.one_of(P.imported_points()),
-    resources:
-        mem_mb=P.grows(2000),
-        runtime=P.grows(30),
     params:
         domain=lambda w: P.datasets[P.experiment(w.name).dataset].domain,
     message:
@@ -42,9 +39,7 @@ rule sample_points:
         "results/ddib/sample/{experiment}/benchmarks/sample.tsv"
     threads: P.runtime.threads
     resources:
-        gpu=P.gpus,
-        mem_mb=P.grows(4000 * P.runtime.processes),
-        runtime=P.grows(480),
+        **network(4000, grows(480)),
     message:
         "Sampling {wildcards.experiment}"
     shell:
@@ -60,14 +55,11 @@ rule evaluate_samples:
         metrics="results/ddib/sample/{experiment}/metrics.json",
         figure=report(
             "results/ddib/sample/{experiment}/figures/scatter.png",
-            caption="../report/points-sample.rst",
+            caption="../report/ddib/sample.rst",
             category="DDIB, points",
         ),
     log:
         "results/ddib/sample/{experiment}/logs/evaluate.log",
-    resources:
-        mem_mb=P.grows(4000),
-        runtime=P.grows(60),
     message:
         "Measuring and drawing the samples of {wildcards.experiment}"
     shell:
@@ -86,9 +78,7 @@ rule translate_points:
     benchmark:
         "results/ddib/points/{experiment}/benchmarks/translate.tsv"
     resources:
-        gpu=P.gpus,
-        mem_mb=P.grows(4000 * P.runtime.processes),
-        runtime=P.grows(240),
+        **network(4000, grows(240)),
     message:
         "Translating {wildcards.experiment}"
     shell:
@@ -109,9 +99,7 @@ rule cycle_points:
     benchmark:
         "results/ddib/points/{experiment}/benchmarks/cycle.tsv"
     resources:
-        gpu=P.gpus,
-        mem_mb=P.grows(4000 * P.runtime.processes),
-        runtime=P.grows(480),
+        **network(4000, grows(480)),
     message:
         "Cycles of {wildcards.experiment}"
     shell:
@@ -129,14 +117,11 @@ rule evaluate_translation:
         metrics="results/ddib/points/{experiment}/transport.json",
         figure=report(
             "results/ddib/points/{experiment}/figures/map.png",
-            caption="../report/points-translation.rst",
+            caption="../report/ddib/points.rst",
             category="DDIB, points",
         ),
     log:
         "results/ddib/points/{experiment}/logs/evaluate.log",
-    resources:
-        mem_mb=P.grows(4000),
-        runtime=P.grows(60),
     message:
         "Measuring and drawing the map of {wildcards.experiment}"
     shell:

@@ -22,9 +22,7 @@ rule fid:
     benchmark:
         "results/i2sb/{experiment}/benchmarks/fid.tsv"
     resources:
-        gpu=P.gpus,
-        mem_mb=P.grows(4000 * P.runtime.processes),
-        runtime=P.takes(120, "i2sb", "features"),
+        **network(4000, takes(120, "i2sb", "features")),
     params:
         beside=lambda w, input: f"--corrupted {input.corrupted} --originals {input.originals}"
         + (f" --real {input.real}" if input.real else ""),
@@ -50,9 +48,7 @@ rule accuracy:
     benchmark:
         "results/i2sb/{experiment}/benchmarks/accuracy.tsv"
     resources:
-        gpu=P.gpus,
-        mem_mb=P.grows(4000 * P.runtime.processes),
-        runtime=P.takes(120, "i2sb", "features"),
+        **network(4000, takes(120, "i2sb", "features")),
     message:
         "Classifier accuracy of {wildcards.experiment}"
     shell:
@@ -72,8 +68,7 @@ rule restoration:
     benchmark:
         "results/i2sb/{experiment}/benchmarks/restoration.tsv"
     resources:
-        mem_mb=P.grows(4000),
-        runtime=P.grows(120),
+        runtime=grows(120),
     message:
         "PSNR and SSIM of {wildcards.experiment}"
     shell:

@@ -19,35 +19,15 @@ rule sample:
     benchmark:
         "results/i2sb/{experiment}/benchmarks/sample-{part}-of-{parts}.tsv"
     resources:
-        gpu=P.gpus,
-        mem_mb=P.grows(6000 * P.runtime.processes),
-        runtime=P.takes(240, "i2sb", "sample"),
+        **network(6000, takes(240, "i2sb", "sample")),
     params:
-        sources=lambda w, input: f"--sources {input.sources}" if input.sources else "",
+        sources=option("sources"),
     message:
         "Restoring {wildcards.experiment}, part {wildcards.part} of {wildcards.parts}"
     shell:
         "bridgepipe stage sample --config {input.config} --model {input.model} --train-config {input.train} --data {input.store} {params.sources}"
         " --part {wildcards.part} --parts {wildcards.parts}"
         " --restored {output.restored} --corrupted {output.corrupted} > {log} 2>&1"
-
-
-rule gather:
-    input:
-        parts=lambda w: P.partitions(f"i2sb/{w.experiment}", w.kind),
-    output:
-        "results/i2sb/{experiment}/{kind}.lmdb",
-    log:
-        "results/i2sb/{experiment}/logs/gather-{kind}.log",
-    wildcard_constraints:
-        kind="restored|corrupted",
-    resources:
-        mem_mb=P.grows(1000),
-        runtime=P.grows(30),
-    message:
-        "Joining the {wildcards.kind} images of {wildcards.experiment}"
-    shell:
-        "bridgepipe stage gather {input.parts} --output {output} > {log} 2>&1"
 
 
 rule study:
@@ -76,12 +56,10 @@ rule study:
         "results/i2sb/{experiment}/benchmarks/study.tsv"
     threads: P.runtime.threads
     resources:
-        gpu=P.gpus,
-        mem_mb=P.grows(6000 * P.runtime.processes),
-        runtime=P.takes(480, "i2sb", "study"),
+        **network(6000, takes(480, "i2sb", "study")),
     params:
-        sources=lambda w, input: f"--sources {input.sources}" if input.sources else "",
-        real=lambda w, input: f"--real {input.real}" if input.real else "",
+        sources=option("sources"),
+        real=option("real"),
     message:
         "Quality against network calls of {wildcards.experiment}"
     shell:

@@ -38,11 +38,9 @@ rule figure_path:
     log:
         "results/i2sb/{experiment}/logs/figure-path.log",
     resources:
-        gpu=P.gpus,
-        mem_mb=P.grows(6000 * P.runtime.processes),
-        runtime=P.takes(240, "i2sb", "path"),
+        **network(6000, takes(240, "i2sb", "path")),
     params:
-        sources=lambda w, input: f"--sources {input.sources}" if input.sources else "",
+        sources=option("sources"),
     message:
         "Figure: {wildcards.experiment} along the sampling path"
     shell:
@@ -81,9 +79,6 @@ rule table:
         ),
     log:
         "results/logs/table-{method}.log",
-    resources:
-        mem_mb=P.grows(1000),
-        runtime=P.grows(10),
     params:
         numbers="",
     message:
@@ -105,6 +100,24 @@ use rule table as table_of_experiment with:
         numbers=lambda w, output: f"--numbers {output.numbers}",
     message:
         "Table of {wildcards.method}/{wildcards.experiment}"
+
+
+ruleorder: numbers > table_of_experiment
+
+
+rule numbers:
+    input:
+        metrics=lambda w: P.metric_files(w.name),
+    output:
+        "results/metrics/{name}.json",
+    log:
+        "results/{name}/logs/numbers.log",
+    wildcard_constraints:
+        name=P.one_of(P.without_table()),
+    message:
+        "Numbers of {wildcards.name}"
+    shell:
+        "bridgepipe stage numbers {input.metrics} --output {output} > {log} 2>&1"
 
 
 rule figure_nfe:

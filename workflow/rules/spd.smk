@@ -14,8 +14,7 @@ rule spectrum:
     log:
         "results/logs/spectrum-{dataset}.log",
     resources:
-        mem_mb=P.grows(4000),
-        runtime=P.grows(120),
+        runtime=grows(120),
     message:
         "Power spectrum of {wildcards.dataset}"
     shell:
@@ -34,25 +33,12 @@ rule generate:
     benchmark:
         "results/spd/{experiment}/benchmarks/generate-{part}-of-{parts}.tsv"
     resources:
-        gpu=P.gpus,
-        mem_mb=P.grows(6000 * P.runtime.processes),
-        runtime=P.takes(240, "spd", "sample"),
+        **network(6000, takes(240, "spd", "sample")),
     message:
         "Sampling {wildcards.experiment}, part {wildcards.part} of {wildcards.parts}"
     shell:
         "bridgepipe stage generate-samples --config {input.config} --model {input.model} --train-config {input.train}"
         " --part {wildcards.part} --parts {wildcards.parts} --output {output} > {log} 2>&1"
-
-
-use rule gather as gather_samples with:
-    input:
-        parts=lambda w: P.partitions(f"spd/{w.experiment}", "samples"),
-    output:
-        "results/spd/{experiment}/samples.lmdb",
-    log:
-        "results/spd/{experiment}/logs/gather.log",
-    message:
-        "Joining the samples of {wildcards.experiment}"
 
 
 rule export:
@@ -62,9 +48,6 @@ rule export:
         "results/spd/{experiment}/samples.npz",
     log:
         "results/spd/{experiment}/logs/export.log",
-    resources:
-        mem_mb=P.grows(4000),
-        runtime=P.grows(30),
     message:
         "Samples of {wildcards.experiment} in ADM's layout"
     shell:
@@ -86,9 +69,7 @@ use rule fid as fid_of_samples with:
     benchmark:
         "results/spd/{experiment}/benchmarks/fid.tsv"
     resources:
-        gpu=P.gpus,
-        mem_mb=P.grows(4000 * P.runtime.processes),
-        runtime=P.takes(120, "spd", "features"),
+        **network(4000, takes(120, "spd", "features")),
     params:
         beside=lambda w, input: f"--real {input.real}" if input.real else "",
 
@@ -110,11 +91,9 @@ rule study_samples:
         "results/spd/{experiment}/benchmarks/study.tsv"
     threads: P.runtime.threads
     resources:
-        gpu=P.gpus,
-        mem_mb=P.grows(6000 * P.runtime.processes),
-        runtime=P.takes(480, "spd", "study"),
+        **network(6000, takes(480, "spd", "study")),
     params:
-        real=lambda w, input: f"--real {input.real}" if input.real else "",
+        real=option("real"),
     message:
         "FID against network calls of {wildcards.experiment}"
     shell:

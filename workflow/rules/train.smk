@@ -20,15 +20,11 @@ rule train:
         name=P.one_of(P.trained()),
     threads: lambda w: P.threads(w.name)
     resources:
-        gpu=P.gpus,
-        mem_mb=P.grows(8000 * P.runtime.processes),
-        runtime=P.runtime.longest,
+        **network(8000, P.runtime.longest),
     params:
         threads=lambda w: "--threads 1" if P.on_points(w.name) else "",
-        sources=lambda w, input: f"--sources {input.sources}" if input.sources else "",
-        spectrum=lambda w, input: (
-            f"--spectrum {input.spectrum}" if input.spectrum else ""
-        ),
+        sources=option("sources"),
+        spectrum=option("spectrum"),
     message:
         "Training {wildcards.name}"
     shell:
@@ -49,8 +45,7 @@ rule import_published:
     wildcard_constraints:
         name=P.one_of(P.imported()),
     resources:
-        mem_mb=P.grows(16000),
-        runtime=P.grows(30),
+        mem_mb=grows(16000),
     params:
         size=lambda w: f"--size {P.size(w.name)}" if P.size(w.name) else "",
     message:
@@ -71,9 +66,6 @@ rule train_classifier:
     benchmark:
         "results/benchmarks/train-{extractor}.tsv"
     threads: P.runtime.threads
-    resources:
-        mem_mb=P.grows(4000),
-        runtime=P.grows(60),
     message:
         "Training the feature extractor {wildcards.extractor}"
     shell:

@@ -139,13 +139,14 @@ FAMILIES = (
     ),
     Family(
         "jpeg-file",
-        "saved as a JPEG file, 4:2:0 or with -444 4:4:4, and read again; -twice: after another such file",
+        "saved as a JPEG file, 4:2:0 or with -444 4:4:4, and read again; -twice: after another such file; "
+        "-log: the qualities of a range evenly by their logarithms",
         ("codec",),
         limits=(1, 100),
         whole=True,
         number="a quality",
         ranges=True,
-        options=(("444",), ("twice",)),
+        options=(("444",), ("twice",), ("log",)),
         chained=True,
         examples=("jpeg-file-5", "jpeg-file-5..40", "jpeg-file-5..40-444", "jpeg-file-5..40-twice"),
     ),
@@ -284,4 +285,6 @@ def _read(name: str, family: Family) -> Degradation:
         raise ValueError(f"did you mean '{family.names[0]}'? {family.form}")
     if high and values[0] >= values[1]:
         raise ValueError(f"a range goes up: did you mean '{family.start}-{high}..{low}'?")
+    if "log" in endings and not high:
+        raise ValueError(f"-log is of a range: did you mean '{family.start}-{low}..{most:g}-log'?")
     return Degradation(name, family, *values, tuple(endings))

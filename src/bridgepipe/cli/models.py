@@ -80,14 +80,16 @@ def _restoration(settings: dict[str, Any], data: Any, sources: Path | None) -> T
     from bridgepipe.methods import i2sb
 
     problem, seed = problem_of(settings, data.image_size), settings["train"]["seed"]
-    network = i2sb.network(problem.image_size, problem.cond_x1, seed, **_arguments(settings))
+    arguments = {k: tuples(v) for k, v in settings["network"].items()}
+    network = i2sb.network(problem.image_size, problem.cond_x1, seed, **arguments)
     _initialise(network, settings)
     pairs = open_sources(sources, data)
     read = {"init": settings["train"]["init"], "masks": settings["mask_file"]}
     card = {key: artifacts.digest_file(file) for key, file in read.items() if file is not None}
     card |= {} if pairs is None else {"sources": pairs.digest}
     unused = corruptions.unused_modules(problem.corruption)
-    return Task(network, i2sb.objective(problem, pairs), card, (_restoration,), unused)
+    objective = i2sb.objective(problem, pairs, settings["train"]["at_end"])
+    return Task(network, objective, card, (_restoration,), unused)
 
 
 def _denoiser(settings: dict[str, Any], data: Any, diffusion: Diffusion, card: dict[str, Any]) -> Task:

@@ -83,9 +83,9 @@ def _one_line(
         first = meant[0] if meant else first
     kind, location = first["type"], _keys(first, values)
     if kind == "union_tag_not_found":
-        kind, location = "missing", (*location, first["ctx"]["discriminator"].strip("'"))
+        kind, location = "missing", (*location, first["ctx"]["discriminator"].strip("'()"))
     elif kind == "union_tag_invalid":
-        location = (*location, first["ctx"]["discriminator"].strip("'"))
+        location = (*location, first["ctx"]["discriminator"].strip("'()"))
     key = location[-1] if location else "top level"
     where = places.at(*places.nearest(*((*root, *location) for root in roots)))
     if kind == "extra_forbidden":

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from bridgepipe import degradations
-from bridgepipe.config.networks import Network
+from bridgepipe.config.networks import PlainAdmNetwork, RestorationNetwork
 from bridgepipe.config.recipe import Distribution, Recipe
 from bridgepipe.config.values import (
     Apart,
@@ -37,6 +37,14 @@ class Train(Recipe):
     init: FilePath | None = Field(None, description="published ADM weights to start from; null: random")
     new_channels: Literal["zero", "published"] = Field(
         "zero", description="start of cond_x1's input channels"
+    )
+    turn: bool = Field(False, description="random turns and mirror images, the eight symmetries of a square")
+    colours: float = Field(0.0, ge=0, le=1, description="share of images whose colours are changed")
+    at_end: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of images at the corrupted end of the bridge, where a single call starts",
     )
 
 
@@ -109,7 +117,7 @@ class I2SB(Strict):
     ot_ode: bool = False
     cond_x1: bool = False
     add_x1_noise: bool = False
-    network: Network = Network()
+    network: RestorationNetwork = PlainAdmNetwork()
     train: Train
     sample: Sample = Sample()
     evaluate: Evaluate

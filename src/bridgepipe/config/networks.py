@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from bridgepipe.config.values import Blocks, Distinct, Dropout, Multipliers, Strict, Width
 
@@ -81,6 +81,44 @@ class DdpmNetwork(Strict):
         if none := [side for side in self.attn_resolutions if side not in sizes]:
             return "attn_resolutions", f"no level has {none[0]} pixels; they have {listed(sizes)}"
         return None
+
+
+class ResidualNetwork(Strict):
+    """A U-Net without normalisation and attention, for photographs of any size."""
+
+    kind: Literal["residual"]
+    model_channels: Width = 32
+    channel_mult: Multipliers = (1, 2, 4)
+    num_res_blocks: Blocks = 2
+
+    def contradiction(self, size: tuple[int, int]) -> tuple[str, str] | None:
+        """The key that does not go with images of a size, and why; None: all do."""
+        widths = [self.model_channels * multiple for multiple in self.channel_mult]
+        convolutions = 4 * self.num_res_blocks * 9
+        if what := too_large(convolutions * sum(width**2 for width in widths)):
+            return "channel_mult", what
+        factor = 2 ** len(widths)
+        if any(side % factor for side in size):
+            what = f"{len(widths)} levels need sides that divide by {factor}"
+            return "channel_mult", f"{what}, not {size[0]} x {size[1]} pixels"
+        return None
+
+
+class PlainAdmNetwork(Network):
+    """ADM's where nothing is said about the kind."""
+
+    kind: Literal["adm"] = Field("adm", exclude=True)
+
+
+def kind(network: Any) -> str:
+    """What a network of I2SB is: ADM's where nothing is said."""
+    said = network.get("kind") if isinstance(network, dict) else network.kind
+    return "adm" if said is None else str(said)
+
+
+RestorationNetwork = Annotated[
+    Annotated[PlainAdmNetwork, Tag("adm")] | Annotated[ResidualNetwork, Tag("residual")], Discriminator(kind)
+]
 
 
 class PointNetwork(Strict):

@@ -161,7 +161,7 @@ def _drawing(name: str, degradation: Degradation) -> Operator | None:
     numbers, options = Range(degradation.low, degradation.high), degradation.options
     match degradation.family.start:
         case "jpeg-file":
-            return FileCodec(name, "JPEG", numbers, "444" in options, "twice" in options)
+            return FileCodec(name, "JPEG", numbers, "444" in options, "twice" in options, "log" in options)
         case "webp-file":
             return FileCodec(name, "WEBP", numbers)
         case "noise":

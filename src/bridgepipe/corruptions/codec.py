@@ -35,6 +35,7 @@ class FileCodec:
         whole_colour: a JPEG keeps all of its colours (4:4:4), instead of half in each direction (4:2:0).
         twice: the picture has been such a file before, at a quality of its own from the same range, and
             was cropped in between: its first grid of blocks lies anywhere.
+        by_ratio: qualities are drawn evenly over their logarithms: as many from 5 to 10 as from 20 to 40.
     """
 
     name: str
@@ -42,13 +43,14 @@ class FileCodec:
     quality: Range
     whole_colour: bool = False
     twice: bool = False
+    by_ratio: bool = False
 
     def draw(self, shape: Sequence[int], rng: Noise | None) -> Draws:
         """The quality, when it is a range; with ``twice`` the first one, and where the first grid lay."""
-        quality = self.quality.whole(shape[0], rng)
+        quality = self._drawn(shape[0], rng)
         if not self.twice:
             return (quality,)
-        first, (down, across) = self.quality.whole(shape[0], rng), (uniform(rng, 2) * BLOCK).long().unbind(1)
+        first, (down, across) = self._drawn(shape[0], rng), (uniform(rng, 2) * BLOCK).long().unbind(1)
         return quality, first, down, across
 
     def apply(self, x: Tensor, quality: Tensor, *before: Tensor) -> Tensor:
@@ -68,6 +70,11 @@ class FileCodec:
 
     def linear(self, shape: Sequence[int], *draws: Tensor) -> Linear | None:
         return None
+
+    def _drawn(self, count: int, rng: Noise | None) -> Tensor:
+        if not self.by_ratio:
+            return self.quality.whole(count, rng)
+        return self.quality.by_ratio(count, rng).round().long()
 
     def _cropped(self, image: np.ndarray, quality: int, down: int, across: int) -> np.ndarray:
         """uint8 [H,W,C] as a part of a file whose first block begins so many pixels above and left of it."""

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from bridgepipe import corruptions, samplers
 from bridgepipe.corruptions.inpaint import fill_hole
 from bridgepipe.networks.adm import UNet
+from bridgepipe.networks.residual import ResidualUNet
 from bridgepipe.pixels import from_uint8, to_uint8
 from bridgepipe.processes.bridge import Bridge, restoration_loss
 from bridgepipe.rng import ItemNoise, Noise, item_of, repeat_seed
@@ -98,32 +99,40 @@ class Ends:
     cond: Tensor | None
 
 
-def network(image_size: tuple[int, int], cond_x1: bool, seed: int, **arguments: Any) -> UNet:
-    """A freshly initialised ADM U-Net that predicts (x_n - x0) / std_fwd.
+def network(
+    image_size: tuple[int, int], cond_x1: bool, seed: int, kind: str = "adm", **arguments: Any
+) -> UNet | ResidualUNet:
+    """A freshly initialised network that predicts (x_n - x0) / std_fwd.
 
     Args:
         image_size: height and width in pixels.
         cond_x1: it takes the corrupted image beside the state: twice the channels.
         seed: of the initial weights.
-        arguments: of `UNet`.
+        kind: ``adm`` or ``residual``.
+        arguments: of `UNet`, or of `ResidualUNet`.
     """
     torch.manual_seed(seed)
     in_channels = 2 * CHANNELS if cond_x1 else CHANNELS
+    if kind == "residual":
+        return ResidualUNet(in_channels, CHANNELS, **arguments)
     return UNet(max(image_size), in_channels, out_channels=CHANNELS, **arguments)
 
 
-def objective(problem: Problem, sources: Images | None = None) -> Objective:
+def objective(problem: Problem, sources: Images | None = None, at_end: float = 0.0) -> Objective:
     """Loss of a batch: squared error of the predicted direction at a random step of the bridge.
 
     Args:
         problem: corruption and bridge.
         sources: the corrupted half of every pair, when the problem is paired.
+        at_end: share of the images whose step is the last, where a restoration of one call starts.
     """
 
     def loss(network: nn.Module, batch: Batch) -> Tensor:
         x0 = batch.images
         ends = problem.ends(x0, batch.rng, source=None if sources is None else batch.of(sources))
         n = batch.rng.integers(problem.interval)
+        if at_end:
+            n = torch.where(batch.rng.uniform() < at_end, problem.interval - 1, n)
         x_n = problem.process.perturb(x0, ends.x1, n, batch.rng.normal(x0.shape[1:]))
         output = network(_with(x_n, ends.cond), problem.process.network_time(n).to(x0.device))
         return restoration_loss(output, problem.process.target(x0, x_n, n), ends.mask)
@@ -182,7 +191,14 @@ class Restorer(Inference):
         runtime: see `Inference`.
     """
 
-    def __init__(self, network: UNet, problem: Problem, digest: str, repeat: int = 0, **runtime: Any) -> None:
+    def __init__(
+        self,
+        network: UNet | ResidualUNet,
+        problem: Problem,
+        digest: str,
+        repeat: int = 0,
+        **runtime: Any,
+    ) -> None:
         super().__init__(network, **runtime)
         self.problem, self.digest, self._repeat, self._factor = problem, digest, repeat, network.factor
 

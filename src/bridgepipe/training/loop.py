@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,9 +31,10 @@ from bridgepipe.training import reduction
 from bridgepipe.training import state as training_state
 from bridgepipe.training.ema import EMA
 from bridgepipe.training.log import Row
-from bridgepipe.training.objective import Batch, Images, Learning, Objective, flip
+from bridgepipe.training.objective import Batch, Images, Learning, Objective
 from bridgepipe.training.order import order
 from bridgepipe.training.state import State
+from bridgepipe.training.views import Views, draw
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,18 @@ class Recipe:
     ema: float = 0.99
     grad_clip: float | None = None
     flip: bool = False
+    turn: bool = False
+    colours: float = 0.0
     seed: int = 0
     log_every: int = 10
 
     def lr_at(self, step: int) -> float:
         """The learning rate after ``step`` steps."""
         return self.lr * self.lr_gamma ** (step // self.lr_step)
+
+    def view(self, positions: Sequence[int], device: torch.device) -> Views:
+        """How the training sees the images at some positions of its order."""
+        return draw(self.seed, positions, device, flip=self.flip, turn=self.turn, colours=self.colours)
 
 
 @dataclass(frozen=True)
@@ -219,11 +226,9 @@ class _Run:
         seed, first = self.recipe.seed, self.step * self.recipe.batch_size
         positions = [first + place for place in places]
         items = [order(seed, len(self.data), position) for position in positions]
-        device, flipped = self.accelerator.device, None
-        if self.recipe.flip:
-            flipped = ItemNoise(seed, "flip", positions, device).integers(2).bool().view(-1, 1, 1, 1)
-        images = flip(self.data.batch(items).to(device, non_blocking=True), flipped)
-        return Batch(images, items, self.noise(seed, "train", positions, device), flipped)
+        device, view = self.accelerator.device, self.recipe.view(positions, self.accelerator.device)
+        images = view(self.data.batch(items).to(device, non_blocking=True))
+        return Batch(images, items, self.noise(seed, "train", positions, device), view)
 
     def _until_it_fits(self, accumulate: Callable[[], float]) -> float:
         """The result of ``accumulate``; short of memory, it begins again with pieces of half the size."""

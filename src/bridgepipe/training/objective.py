@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import torch
 from torch import Tensor, nn
 
 from bridgepipe.rng import Noise
+from bridgepipe.training.views import AS_STORED, Views
 
 
 class Images(Protocol):
@@ -30,22 +30,17 @@ class Batch:
         images: [b,C,H,W] in [-1, 1].
         items: index of each in the data.
         rng: the randomness of their places in the training.
-        flipped: which were flipped, bool [b,1,1,1]; None: none.
+        view: how the training sees them.
     """
 
     images: Tensor
     items: list[int]
     rng: Noise
-    flipped: Tensor | None = None
+    view: Views = AS_STORED
 
     def of(self, other: Images) -> Tensor:
-        """The same items of another store, flipped alike: what is paired with the images."""
-        return flip(other.batch(self.items).to(self.images.device), self.flipped)
-
-
-def flip(images: Tensor, flipped: Tensor | None) -> Tensor:
-    """Images ``[b, C, H, W]`` mirrored where ``flipped``, bool ``[b, 1, 1, 1]``, is true."""
-    return images if flipped is None else torch.where(flipped, images.flip(-1), images)
+        """The same items of another store, seen alike: what is paired with the images."""
+        return self.view(other.batch(self.items).to(self.images.device))
 
 
 # The loss of every item of a piece, float32 [b].

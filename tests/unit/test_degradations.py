@@ -14,6 +14,8 @@ from sklearn.datasets import load_sample_image
 from torch import Tensor
 
 from bridgepipe.corruptions import build, unused_modules
+from bridgepipe.corruptions.codec import FileCodec
+from bridgepipe.corruptions.draws import Range
 from bridgepipe.corruptions.optics import disks, lines
 from bridgepipe.corruptions.resampling import KERNELS, resizing
 from bridgepipe.degradations import FAMILIES
@@ -67,6 +69,14 @@ def test_every_quality_of_a_range_is_drawn_equally_often() -> None:
     drawn = Counter(files[image.tobytes()] for image in to_uint8(degraded("jpeg-file-5..8", x)))
     assert set(drawn) == {5, 6, 7, 8}
     assert min(drawn.values()) > 70  # 100 expected, 3.5 standard deviations
+
+
+def test_low_qualities_are_drawn_more_often_by_their_logarithm() -> None:
+    codec = FileCodec("jpeg-file-5..80-log", "JPEG", Range(5, 80), by_ratio=True)
+    (drawn,) = codec.draw((4000, 3, 8, 8), ItemNoise(0, "corruption", range(4000)))
+    assert (drawn.min(), drawn.max()) == (5, 80)
+    octaves = [((low <= drawn) & (drawn < 2 * low)).float().mean() for low in (5, 10, 20, 40)]
+    assert octaves == pytest.approx([0.25] * 4, abs=0.03)
 
 
 def test_saved_twice_shows_a_second_grid() -> None:

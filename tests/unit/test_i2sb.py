@@ -19,6 +19,7 @@ from bridgepipe.networks.adm import UNet
 from bridgepipe.pixels import from_uint8, to_uint8
 from bridgepipe.rng import ItemNoise, item_of
 from bridgepipe.training.objective import Batch
+from bridgepipe.training.views import Views
 
 SIZE = (16, 16)
 ARGUMENTS = {
@@ -166,12 +167,41 @@ def test_objective_gives_a_loss_for_every_item(name: str) -> None:
     torch.testing.assert_close(alone[0], losses[1], rtol=1e-4, atol=1e-5)
 
 
-def test_pairs_are_flipped_alike() -> None:
-    images, flipped = Photos(), torch.tensor([True, False]).view(-1, 1, 1, 1)
-    batch = Batch(images.batch([0, 1]), [0, 1], ItemNoise(0, "train", [0, 1]), flipped)
+def test_pairs_are_seen_alike() -> None:
+    view = Views(torch.tensor([True, False]).view(-1, 1, 1, 1), torch.tensor([0, 1]))
+    batch = Batch(Photos().batch([0, 1]), [0, 1], ItemNoise(0, "train", [0, 1]), view)
     other = batch.of(Photos(7))
     assert torch.equal(other[0], Photos(7).batch([0])[0].flip(-1))
-    assert torch.equal(other[1], Photos(7).batch([1])[0])
+    assert torch.equal(other[1], Photos(7).batch([1])[0].rot90(1, (1, 2)))
+
+
+def test_a_share_is_trained_where_a_single_call_starts() -> None:
+    problem, told = Problem(SIZE, "blur-uni"), []
+
+    def seen(x: Tensor, t: Tensor) -> Tensor:
+        told.append(t)
+        return torch.zeros_like(x)
+
+    items = list(range(12)) * 40
+    for share in (0.0, 0.5, 1.0):
+        batch = Batch(Photos().batch(items), items, ItemNoise(0, "train", range(len(items))))
+        i2sb.objective(problem, at_end=share)(seen, batch)  # type: ignore[arg-type]
+    last = problem.process.network_time(problem.interval - 1)
+    none, half, every = ((t == last).float().mean() for t in told)
+    assert none < 0.01
+    assert half == pytest.approx(0.5, abs=0.07)
+    assert every == 1
+
+
+def test_a_residual_network_restores_any_photograph() -> None:
+    problem = Problem(SIZE, "jpeg-file-10", variant="exact", ot_ode=True)
+    net = i2sb.network(
+        SIZE, False, 0, kind="residual", model_channels=8, channel_mult=(1, 2), num_res_blocks=1
+    )
+    restorer = Restorer(net, problem, "digest", device="cpu")
+    photo = np.random.default_rng(0).integers(0, 256, (21, 30, 3), np.uint8)
+    out = restorer.restore_photo(photo, Sampling(nfe=1))
+    assert np.array_equal(out, photo)  # it starts as the identity
 
 
 def test_sampling_halves_the_batch_when_memory_is_short(capsys: pytest.CaptureFixture[str]) -> None:

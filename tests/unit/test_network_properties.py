@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bridgepipe.errors import UserError
-from bridgepipe.networks import adm, ddpm, layers, mlp
+from bridgepipe.networks import adm, ddpm, layers, mlp, residual
 from bridgepipe.networks.hspace import HSpace
 
 SMALL: dict[str, Any] = {
@@ -42,11 +42,16 @@ def ddpm_unet() -> ddpm.UNet:
     return alive(ddpm.UNet(16, 3, 32, 3, 1, (8,), ch_mult=(1, 2)))  # type: ignore[return-value]
 
 
+def residual_unet() -> residual.ResidualUNet:
+    torch.manual_seed(0)
+    return alive(residual.ResidualUNet(3, 3, 8, (1, 2), 1))  # type: ignore[return-value]
+
+
 def images(batch: int = 2, height: int = 16, width: int = 16) -> Tensor:
     return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("build", [unet, lambda: unet(updown=False), ddpm_unet])
+@pytest.mark.parametrize("build", [unet, lambda: unet(updown=False), ddpm_unet, residual_unet])
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (12, 20), (32, 8)])
 @torch.no_grad()
 def test_any_size_that_halves_evenly(build: Any, height: int, width: int) -> None:
@@ -224,3 +229,14 @@ def test_gradients_flow_through_a_replaced_bottleneck() -> None:
     space.replace(x, t, h).sum().backward()
     assert h.grad is not None
     assert h.grad.any()
+
+
+@torch.no_grad()
+def test_a_pixel_reaches_no_further_than_a_residual_network_says() -> None:
+    network, x = residual_unet(), torch.zeros(1, 3, 128, 128)
+    touched = x.clone()
+    touched[..., 64, 64] = 1e4
+    t = torch.zeros(1)
+    rows, columns = (network(touched, t) - network(x, t)).abs().sum((0, 1)).nonzero(as_tuple=True)
+    furthest = max(int((at - 64).abs().max()) for at in (rows, columns))
+    assert network.reach - 2 * network.factor <= furthest <= network.reach

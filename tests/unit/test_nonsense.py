@@ -193,6 +193,7 @@ DIRECTED: list[tuple[str, Any, str]] = [
             ("jpeg-file-5..5", "a range goes up"),
             ("jpeg-file-5-40", "did you mean 'jpeg-file-5..40'"),
             ("jpeg-file-5.5", "jpeg-file-5"),
+            ("jpeg-file-5-log", "did you mean 'jpeg-file-5..100-log'"),
             ("jpeg-file-5-422", "jpeg-file-5"),
             ("jpeg-file-5-twice-444", "jpeg-file-5"),
             ("webp-file-5..400", "webp-file takes a quality"),

@@ -185,12 +185,46 @@ def test_a_share_is_trained_where_a_single_call_starts() -> None:
     items = list(range(12)) * 40
     for share in (0.0, 0.5, 1.0):
         batch = Batch(Photos().batch(items), items, ItemNoise(0, "train", range(len(items))))
-        i2sb.objective(problem, at_end=share)(seen, batch)  # type: ignore[arg-type]
+        i2sb.objective(problem, emphasis=i2sb.Emphasis(at_end=share))(seen, batch)  # type: ignore[arg-type]
     last = problem.process.network_time(problem.interval - 1)
     none, half, every = ((t == last).float().mean() for t in told)
     assert none < 0.01
     assert half == pytest.approx(0.5, abs=0.07)
     assert every == 1
+
+
+def test_what_is_clean_is_trained_to_stay() -> None:
+    problem, seen = Problem(SIZE, "blur-uni", ot_ode=True, cond_x1=True), []
+
+    def network(x: Tensor, t: Tensor) -> Tensor:
+        seen.append(x)
+        return torch.zeros_like(x[:, :3])
+
+    items = list(range(12)) * 20
+    batch = Batch(Photos().batch(items), items, ItemNoise(0, "train", range(len(items))))
+    losses = i2sb.objective(problem, emphasis=i2sb.Emphasis(clean=0.25))(network, batch)  # type: ignore[arg-type]
+    clean = losses < 1e-9
+    assert clean.float().mean() == pytest.approx(0.25, abs=0.08)
+    torch.testing.assert_close(seen[0][clean], torch.cat([batch.images, batch.images], 1)[clean])
+
+
+def test_a_decibel_counts_alike_for_slight_and_heavy_damage() -> None:
+    problem, gradients = Problem(SIZE, "blur-uni", ot_ode=True), []
+    for loss in ("mse", "psnr"):
+        off = torch.tensor([0.1, 1.0], requires_grad=True)  # shares of the right answer that are missing
+        images = Photos().batch([0, 0])
+
+        def network(x: Tensor, t: Tensor, off: Tensor = off, images: Tensor = images) -> Tensor:
+            n = torch.full((2,), problem.interval - 1)
+            return (1 - off.view(-1, 1, 1, 1)) * problem.process.target(images, x, n)
+
+        batch = Batch(images, [0, 0], ItemNoise(0, "train", [5, 5]))
+        emphasis = i2sb.Emphasis(at_end=1.0, loss=loss)  # type: ignore[arg-type]
+        i2sb.objective(problem, emphasis=emphasis)(network, batch).sum().backward()  # type: ignore[arg-type]
+        assert off.grad is not None
+        gradients.append(off.grad * off.detach())  # for a change by a per cent
+    assert gradients[0][1] / gradients[0][0] == pytest.approx(100, rel=1e-3)
+    assert gradients[1][1] / gradients[1][0] == pytest.approx(1, rel=0.05)
 
 
 def test_a_residual_network_restores_any_photograph() -> None:

@@ -30,6 +30,8 @@ from bridgepipe.config.values import (
     optional,
 )
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
 
 class Train(Recipe):
     """Training of I2SB."""
@@ -39,12 +41,11 @@ class Train(Recipe):
         "zero", description="start of cond_x1's input channels"
     )
     turn: bool = Field(False, description="random turns and mirror images, the eight symmetries of a square")
-    colours: float = Field(0.0, ge=0, le=1, description="share of images whose colours are changed")
-    at_end: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="share of images at the corrupted end of the bridge, where a single call starts",
+    colours: Share = Field(0.0, description="share of images whose colours are changed")
+    at_end: Share = Field(0.0, description="share of images at the end where a single call starts")
+    clean: Share = Field(0.0, description="share of images that are not degraded and should stay")
+    loss: Literal["mse", "psnr"] = Field(
+        "mse", description="mse is the published one; with psnr slight damage counts as much as heavy damage"
     )
 
 

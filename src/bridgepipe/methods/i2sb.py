@@ -6,7 +6,7 @@ Algorithm 1 (training) is `objective`, algorithm 2 (generation) is `Restorer`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +27,7 @@ from bridgepipe.samplers.denoiser import BridgeDenoiser
 from bridgepipe.training.objective import Batch, Images, Objective
 
 CHANNELS = 3
+LEVEL = 1 / 127.5  # one of 256 grey levels, in units of [-1, 1]
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,12 @@ class Ends:
     mask: Tensor | None
     cond: Tensor | None
 
+    def unless(self, clean: Tensor, x0: Tensor) -> Ends:
+        """These, but for images that are clean, bool [B]: those start as they should end."""
+        chosen = clean.view(-1, 1, 1, 1)
+        x1, corrupted = torch.where(chosen, x0, self.x1), torch.where(chosen, x0, self.corrupted)
+        return replace(self, x1=x1, corrupted=corrupted, cond=None if self.cond is None else x1)
+
 
 def network(
     image_size: tuple[int, int], cond_x1: bool, seed: int, kind: str = "adm", **arguments: Any
@@ -118,24 +125,51 @@ def network(
     return UNet(max(image_size), in_channels, out_channels=CHANNELS, **arguments)
 
 
-def objective(problem: Problem, sources: Images | None = None, at_end: float = 0.0) -> Objective:
+@dataclass(frozen=True)
+class Emphasis:
+    """What a training looks at most; the defaults are I2SB's.
+
+    Args:
+        at_end: share of the images whose step is the last, where a restoration of one call starts.
+        clean: share of the images that are not degraded: what is clean should stay as it is.
+        loss: ``mse``, or ``psnr``: the logarithm of every image's error of x0, so that a decibel of
+            slight damage counts as much as one of heavy damage (Chen et al. 2022, NAFNet).
+    """
+
+    at_end: float = 0.0
+    clean: float = 0.0
+    loss: Literal["mse", "psnr"] = "mse"
+
+
+PUBLISHED_EMPHASIS = Emphasis()
+
+
+def objective(
+    problem: Problem, sources: Images | None = None, emphasis: Emphasis = PUBLISHED_EMPHASIS
+) -> Objective:
     """Loss of a batch: squared error of the predicted direction at a random step of the bridge.
 
     Args:
         problem: corruption and bridge.
         sources: the corrupted half of every pair, when the problem is paired.
-        at_end: share of the images whose step is the last, where a restoration of one call starts.
+        emphasis: see `Emphasis`.
     """
+    process = problem.process
 
     def loss(network: nn.Module, batch: Batch) -> Tensor:
         x0 = batch.images
         ends = problem.ends(x0, batch.rng, source=None if sources is None else batch.of(sources))
+        if emphasis.clean:
+            ends = ends.unless(batch.rng.uniform() < emphasis.clean, x0)
         n = batch.rng.integers(problem.interval)
-        if at_end:
-            n = torch.where(batch.rng.uniform() < at_end, problem.interval - 1, n)
-        x_n = problem.process.perturb(x0, ends.x1, n, batch.rng.normal(x0.shape[1:]))
-        output = network(_with(x_n, ends.cond), problem.process.network_time(n).to(x0.device))
-        return restoration_loss(output, problem.process.target(x0, x_n, n), ends.mask)
+        if emphasis.at_end:
+            n = torch.where(batch.rng.uniform() < emphasis.at_end, problem.interval - 1, n)
+        x_n = process.perturb(x0, ends.x1, n, batch.rng.normal(x0.shape[1:]))
+        output = network(_with(x_n, ends.cond), process.network_time(n).to(x0.device))
+        error = restoration_loss(output, process.target(x0, x_n, n), ends.mask)
+        if emphasis.loss == "mse":
+            return error
+        return torch.log(error * process.std_fwd.to(n.device)[n] ** 2 + LEVEL**2)
 
     return loss
 

@@ -53,6 +53,7 @@ class Pipeline:
         self._resolved = resolved
         self.plans = plans
         self._listed: set[str] = set()  # by this process
+        self._checked: set[str] = set()  # experiments, by what they ask
         self._digests = closure.Digests(Path(DIGESTS))
         self.datasets = resolved.params.datasets
         self.extractors = resolved.params.extractors
@@ -468,19 +469,25 @@ class Pipeline:
             self._refuse_itself(dataset, paths)
             self._list(file, paths)
             self._listed.add(dataset)
-            self._compare_counts(file.parent)
         return [str(file)]
 
-    def _compare_counts(self, folder: Path) -> None:
-        """Stop the run when an experiment asks for what the data, prepared as they are, don't have."""
-        counts, content = folder / asked.COUNTS, self._resolved.asked_files()[f"{folder}/{asked.FILE}"]
-        inputs = [folder / name for name in ("config.json", listing.SUMMARY)]
-        if not counts.is_file() or any(_time(file) > _time(counts) for file in inputs):
-            return  # they are to be prepared, which compares them
-        try:
-            asked.compare(content, artifacts.read_object(counts))
-        except UserError as e:
-            _stop(e)
+    def check_asked(self, name: str) -> None:
+        """Stop the run when an experiment asks for what its data, prepared as they are, don't have."""
+        if self.plans and name not in self._checked:
+            self._checked.add(name)
+            try:
+                for one in self._resolved.asked(name):
+                    if self._is_prepared(one.dataset):
+                        asked.compare(one, artifacts.read_object(one.counts))
+            except UserError as e:
+                _stop(e)
+
+    def _is_prepared(self, dataset: str) -> bool:
+        """Whether the counts of a dataset are those of its stores as they will be used."""
+        self.listing_of(dataset)
+        folder = Path(f"data/prepared/{dataset}")
+        counted = _time(folder / asked.COUNTS)
+        return all(_time(folder / name) <= counted for name in ("config.json", listing.SUMMARY))
 
     def _list(self, file: Path, paths: Sequence[str]) -> None:
         """Write the listing of files and folders where it has changed."""
@@ -565,6 +572,8 @@ class Pipeline:
         for rule in rules:
             if rule.output:
                 rule.set_params(reads=_reading(rule))
+                if {"name", "experiment"} & set(rule.wildcard_names):
+                    rule.set_input(asked=self._asking(rule))  # no file: a check of every experiment at work
                 verb = closure.verb_of(rule.shellcmd or "")
                 if verb not in KEEPS and rule.input:
                     rule.set_params(code=self._code(verb))
@@ -573,14 +582,28 @@ class Pipeline:
         """Digest of the code of a verb, when a job asks for it."""
         return lambda wildcards: self._digests.of(verb)
 
+    def _asking(self, rule: Any) -> Callable[[Any], list[str]]:
+        """Check what the experiment of a job asks; names no file."""
+
+        def asking(wildcards: Any) -> list[str]:
+            if name := self._experiment_of(str(rule.output[0].apply_wildcards(wildcards))):
+                self.check_asked(name)
+            return []
+
+        return asking
+
+    def _experiment_of(self, path: str) -> str | None:
+        """The experiment ``method/name`` that a result is of, there or not; None for other files."""
+        methods = "|".join(sorted(map(re.escape, self.methods), key=len, reverse=True))
+        match = re.match(rf"results/((?:{methods})/[^/]+)/", path)
+        return match and match[1]
+
     def check_targets(self, targets: Iterable[str]) -> None:
         """Stop on a target that names an unknown experiment, with the nearest valid name."""
-        methods = "|".join(sorted(map(re.escape, self.methods), key=len, reverse=True))
         for target in targets:
-            match = re.match(rf"results/((?:{methods})/[^/]+)/", target)
-            if match:
+            if name := self._experiment_of(target):
                 try:
-                    self.experiment(match[1])
+                    self.experiment(name)
                 except UserError as e:
                     _stop(e)
 

@@ -18,7 +18,6 @@ ROOT = Path(__file__).parents[2]
 GONE = (
     "data/prepared/digits/train.lmdb",
     "data/prepared/digits/config.json",
-    "data/prepared/digits/asked.json",
     "data/prepared/digits/counts.json",
     "data/prepared/mine/train.lmdb",
     "data/points/moons/train.safetensors",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -74,6 +75,31 @@ def test_the_run_stops_before_any_job_even_dry(project: Project, case: str) -> N
     line = stopped(project, "-n", "--", target)
     assert re.search(expected, line), line
     assert stopped(project, "--", target) == line
+
+
+def test_what_one_experiment_asks_too_much_stops_no_other(project: Project) -> None:
+    """The data are prepared and have 6 images to test with."""
+    common = {
+        "corruption": "jpeg-5",
+        "dataset": "mine",
+        "beta_max": 0.3,
+        "evaluate": {"extractor": "inception", "classifier": None},
+    }
+    (project.folder / "in").mkdir()
+    Image.new("RGB", (16, 16)).save(project.folder / "in/one.png")
+
+    def add(values: dict[str, Any]) -> None:
+        values["datasets"]["mine"] = {"source": "folder", "path": "in", "size": 16}
+        for name, count in (("sound", 6), ("greedy", 7)):
+            values["experiments"]["i2sb"][name] = {**common, "sample": {"count": count, "nfe": 2}}
+
+    project.edit(add)
+    counts = project.folder / "data/prepared/mine/counts.json"
+    artifacts.write_json(counts, {"items": {"test": 6}, "members": {}, "classes": None, "attributes": []})
+    os.utime(counts, (2**32, 2**32))  # newer than the listing, which the first dry run writes
+    expected = r"i2sb/greedy asks for 7 of the 6 items in the split test of mine .*greedy.sample.count\)"
+    assert re.search(expected, stopped(project, "-n", "--", "results/i2sb/greedy/model.safetensors"))
+    assert "train" in project.planned("results/i2sb/sound/model.safetensors", "data/prepared/mine/test.lmdb")
 
 
 def sample(project: Project, **replaced: Path) -> list[object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,13 +27,30 @@ def prepare(
     settings = read_settings(config)
     if source is not None:
         listing.check(source)
-    beside = config.with_name(asked.FILE)
-    with asked.asking(artifacts.read_object(beside) if beside.is_file() else {"asked": []}) as counts:
-        datasets.prepare(out_dir=output, **{k: tuples(v) for k, v in settings.items() if v is not None})
+    datasets.prepare(out_dir=output, **{k: tuples(v) for k, v in settings.items() if v is not None})
     if source is not None:  # what changed meanwhile may be in the stores by half
         listing.check(source)
-    if beside.is_file() and counts:  # of images; of points params.yaml tells it
-        artifacts.write_json(output / asked.COUNTS, counts)
+    splits = [file for file in sorted(output.glob("*.lmdb")) if not file.stem.endswith("-source")]
+    if splits:  # of images; of points params.yaml tells it
+        artifacts.write_json(output / asked.COUNTS, _counts(splits))
+
+
+def _counts(splits: list[Path]) -> dict[str, Any]:
+    """What stores of splits have, for experiments that ask for more."""
+    import numpy as np
+
+    from bridgepipe.store import ImageStore
+
+    stores = {file.stem: ImageStore(file) for file in splits}
+    classes = next(iter(stores.values())).classes
+    members = {
+        split: np.bincount(store.labels, minlength=len(classes)).tolist()
+        for split, store in stores.items()
+        if classes and store.labels is not None
+    }
+    items = {split: len(store) for split, store in stores.items()}
+    attributes = sorted({name for store in stores.values() for name in store.attributes})
+    return {"items": items, "members": members, "classes": classes, "attributes": attributes}
 
 
 @groups.stage.verb()

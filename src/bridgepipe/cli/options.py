@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe import launch, provenance
-from bridgepipe.cli.settings import RUNTIME, read_runtime_file
+from bridgepipe.cli.settings import RUNTIME, check_asked, read_runtime_file
 
 if TYPE_CHECKING:
     from bridgepipe import config as configuration
 
 File = Annotated[Path, typer.Option(show_default=False)]
-Config = Annotated[Path, typer.Option("--config", help="configuration of the stage")]
+Config = Annotated[Path, typer.Option("--config", help="configuration of the stage", callback=check_asked)]
 Sources = Annotated[Path | None, typer.Option(help="store of the corrupted half of every pair")]
 Real = Annotated[Path | None, typer.Option(help="real images outside the reference, whose FID is the floor")]
 Runtime = Annotated[Path, typer.Option(help="how things run; without the workflow's file: defaults")]

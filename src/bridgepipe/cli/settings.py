@@ -15,6 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from bridgepipe import artifacts
 from bridgepipe import config as configuration
 from bridgepipe.artifacts import Named
+from bridgepipe.config import asked
 from bridgepipe.errors import UserError
 
 RUNTIME = Path("results/config/runtime.json")  # of the workflow
@@ -30,6 +31,23 @@ def read_settings(path: str | Path) -> Named:
     content = artifacts.read_object(path)
     _check(content, path, "")
     return content
+
+
+def check_asked(config: Path) -> Path:
+    """Compare what an experiment asks of data with those that are prepared; its first stage stops.
+
+    Args:
+        config: configuration of a stage.
+
+    Raises:
+        UserError: they have fewer items, or no such class.
+    """
+    file = config.with_name(asked.FILE)
+    for values in artifacts.read_object(file)["asked"] if file.is_file() else ():
+        one = asked.Asked(**values)
+        if one.counts.is_file():
+            asked.compare(one, artifacts.read_object(one.counts))
+    return config
 
 
 def read_runtime_file(path: Path) -> configuration.Runtime:

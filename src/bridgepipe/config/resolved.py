@@ -247,18 +247,23 @@ class Resolved:
         """What each stage of an experiment reads: ``{"train": …, "sample": …, "evaluate": …}``."""
         return self.experiment(name).stages()
 
+    def asked(self, full: str) -> list[Asked]:
+        """What an experiment asks of datasets whose content only they can tell."""
+        found = []
+        for key, of, split, count, label in self.experiment(full).asks():
+            dataset = self.experiments[of].dataset if of in self.experiments else of
+            if count is not None and paths_of(self.params.datasets[dataset]):  # others are known
+                # without the line, which every edit above it would change
+                where = f"{self.places.file}: {'.'.join(map(str, self._path(full, key)))}"
+                attribute = full.startswith("boundary/")
+                found.append(Asked(full, where, dataset, split, count, label, attribute))
+        return found
+
     def asked_files(self) -> dict[str, Any]:
-        """What the experiments ask of each dataset whose content only it can tell: path -> content."""
-        asked: dict[str, list[dict[str, Any]]] = {name: [] for name in self.params.datasets}
-        for full, experiment in self.experiments.items():
-            for key, of, split, count, label in experiment.asks():
-                dataset = self.experiments[of].dataset if of in self.experiments else of
-                if count is not None and paths_of(self.params.datasets[dataset]):  # others are known
-                    # without the line, which every edit above it would change
-                    where = f"{self.places.file}: {'.'.join(map(str, self._path(full, key)))}"
-                    one = Asked(where, split, count, label, full.startswith("boundary/"))
-                    asked[dataset].append(asdict(one))
-        return {f"data/prepared/{name}/{FILE}": {"asked": ones} for name, ones in asked.items()}
+        """What each experiment that may ask something of data asks: path -> content."""
+        asking = [name for name, experiment in self.experiments.items() if experiment.asks()]
+        asked = {name: [asdict(one) for one in self.asked(name)] for name in asking}
+        return {f"results/{name}/config/{FILE}": {"asked": ones} for name, ones in asked.items()}
 
     def stage_files(self) -> dict[str, Any]:
         """Every configuration file that the workflow depends on: path -> content."""

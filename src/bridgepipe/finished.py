@@ -160,6 +160,7 @@ CODE = (
     "rng",
     "running",
     "pixels",
+    "tiles",
 )
 
 

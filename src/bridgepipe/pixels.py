@@ -27,6 +27,23 @@ def to_uint8(x: Tensor, variant: Literal["published", "exact"] = "exact") -> np.
     return pixels.movedim(-3, -1).contiguous().cpu().numpy()
 
 
+def to_levels(x: Tensor, dtype: np.dtype) -> np.ndarray:
+    """[B,C,H,W] in [-1, 1] to the nearest level of an unsigned type, uint8 or uint16 [B,H,W,C].
+
+    Raises:
+        NotFinite: a pixel is not a number.
+    """
+    half = np.iinfo(dtype).max / 2
+    levels = ((finite(x, "a pixel").float() + 1) * half).round().clamp(0, 2 * half)
+    return levels.to(torch.int32).movedim(-3, -1).cpu().numpy().astype(dtype)
+
+
+def from_levels(pixels: np.ndarray) -> Tensor:
+    """uint8 or uint16 [B,H,W,C] to float32 [B,C,H,W] in [-1, 1]."""
+    x = torch.from_numpy(pixels.astype(np.float32)).permute(0, 3, 1, 2)
+    return (x / (np.iinfo(pixels.dtype).max / 2) - 1).contiguous()
+
+
 def from_uint8(pixels: np.ndarray) -> Tensor:
     """uint8 [B,H,W,C] to float32 [B,C,H,W] in [-1, 1]."""
     x = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)

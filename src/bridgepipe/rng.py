@@ -13,6 +13,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,12 +23,16 @@ from torch import Tensor
 MANY = 2**20  # draws that take longer than starting threads for them
 
 
-class Noise(Protocol):
-    """What samplers and corruptions ask for; every draw has one row per item."""
+class Normal(Protocol):
+    """What samplers ask for; every draw has one row per item."""
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Standard normal draws, float32 ``[items, *shape]``."""
         ...
+
+
+class Noise(Normal, Protocol):
+    """What corruptions ask for, too."""
 
     def uniform(self, shape: Sequence[int] = ()) -> Tensor:
         """Draws from [0, 1), float32 ``[items, *shape]``."""
@@ -124,6 +129,51 @@ class BlockNoise:
         return torch.from_numpy(np.stack(list(draws))[self._block, self._row]).to(self._device)
 
 
+class FieldNoise:
+    """Draws that belong to the place in a picture: a tile of it draws what the whole picture has there.
+
+    Every block of pixels has a stream of its own for every draw.
+
+    Args:
+        seed, purpose, items, device: as of `ItemNoise`.
+        top, left: first row and column of what is drawn.
+    """
+
+    SIDE = 64
+
+    def __init__(
+        self,
+        seed: int,
+        purpose: str,
+        items: Sequence[int],
+        device: torch.device | str = "cpu",
+        top: int = 0,
+        left: int = 0,
+    ) -> None:
+        self._key, self._items, self._device = (seed, zlib.crc32(f"{purpose}-field".encode())), items, device
+        self._corner, self._draws = (top, left), 0
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """As of `Noise`; the shape ends with rows and columns."""
+        self._draws += 1
+        (top, left), (height, width) = self._corner, shape[-2:]
+        rows, columns = (
+            range(at // self.SIDE, -(-(at + n) // self.SIDE)) for at, n in ((top, height), (left, width))
+        )
+        size = (*shape[:-2], len(rows) * self.SIDE, len(columns) * self.SIDE)
+        drawn = np.empty((len(self._items), *size), np.float32)
+        for (k, item), (i, row), (j, column) in product(*map(enumerate, (self._items, rows, columns))):
+            at = [slice(self.SIDE * n, self.SIDE * (n + 1)) for n in (i, j)]
+            drawn[k, ..., at[0], at[1]] = self._block(item, row, column, shape[:-2])
+        top, left = top - rows[0] * self.SIDE, left - columns[0] * self.SIDE
+        return torch.from_numpy(drawn[..., top : top + height, left : left + width]).to(self._device)
+
+    def _block(self, item: int, row: int, column: int, shape: Sequence[int]) -> np.ndarray:
+        key = np.random.SeedSequence([*self._key, int(item), self._draws, row, column])
+        stream = np.random.Generator(np.random.Philox(key))
+        return stream.standard_normal((*shape, self.SIDE, self.SIDE), dtype=np.float32)
+
+
 class Replay:
     """Recorded draws, handed out in order: a run with known noise can be replayed.
 
@@ -160,6 +210,6 @@ def repeat_seed(seed: int, repeat: int) -> int:
     return int(np.random.SeedSequence([seed, zlib.crc32(b"repeat"), repeat]).generate_state(1, np.uint64)[0])
 
 
-def as_noise(rng: Noise | Sequence[Tensor]) -> Noise:
+def as_noise(rng: Normal | Sequence[Tensor]) -> Normal:
     """A list of tensors is replayed; anything else is a source of noise already."""
     return Replay(rng) if isinstance(rng, list | tuple) else rng  # type: ignore[return-value]

@@ -34,6 +34,7 @@ LAYERS = {
         "corruptions",
         "running",
         "pixels",
+        "tiles",
         "training",
         "artifacts",
         "evaluation",

@@ -15,19 +15,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bridgepipe import corruptions, samplers
+from bridgepipe import corruptions, samplers, tiles
 from bridgepipe.corruptions.inpaint import fill_hole
 from bridgepipe.networks.adm import UNet
 from bridgepipe.networks.residual import ResidualUNet
-from bridgepipe.pixels import from_uint8, to_uint8
+from bridgepipe.pixels import from_levels, to_levels, to_uint8
 from bridgepipe.processes.bridge import Bridge, restoration_loss
-from bridgepipe.rng import ItemNoise, Noise, item_of, repeat_seed
+from bridgepipe.rng import FieldNoise, ItemNoise, Noise, Normal, item_of, repeat_seed
 from bridgepipe.running import Inference
 from bridgepipe.samplers.denoiser import BridgeDenoiser
 from bridgepipe.training.objective import Batch, Images, Objective
 
 CHANNELS = 3
 LEVEL = 1 / 127.5  # one of 256 grey levels, in units of [-1, 1]
+# Photographs, in pixels.
+TILE = 1024  # side of a tile
+WHOLE = 2**19  # of the largest image that a network with attention or group normalisation sees as a whole
+PART = 512  # side of a tile of a larger one
+OVERLAP = 192  # that a tile sees beyond its part, at most; several calls of a network see further, but weakly
+BLEND = 16  # over which a tile fades into the next
 
 
 @dataclass(frozen=True)
@@ -253,36 +259,105 @@ class Restorer(Inference):
         return _as_pixels(self._sample(ends, items, how), ends, self.problem.variant)
 
     def restore_photo(self, pixels: np.ndarray, how: Sampling) -> np.ndarray:
-        """Restore one uint8 image [H,W,C] of any size that is already corrupted.
+        """Restore one image [H,W,C] that is already corrupted, see `restore_photos`."""
+        return self.restore_photos(pixels[None], how)[0]
 
-        Its noise belongs to what it shows: the same pixels and seed give the same image, others other noise.
-        Its pixels are rounded: only published numbers need truncated ones.
+    def restore_photos(
+        self,
+        pixels: np.ndarray,
+        how: Sampling,
+        strength: float = 1.0,
+        tile: int = TILE,
+        told: Callable[[float], None] = lambda _: None,
+    ) -> np.ndarray:
+        """Restore images [B,H,W,C] of one size, uint8 or uint16, that are already corrupted.
+
+        Their noise belongs to what they show: the same pixels and seed give the same image, others other
+        noise. Pixels are rounded: only published numbers need truncated ones.
+
+        Args:
+            strength: of the result in the blend with the input, 0 to 1.
+            tile: side of the pieces in which a larger image is restored, in pixels. A network that sees the
+                whole image, by attention or normalisation, gets tiles only of one above `WHOLE`.
+            told: called with the share of the work that each network call did.
         """
-        height, width = pixels.shape[:2]
+        items, result = [item_of(image) for image in pixels], np.empty_like(pixels)
+        height, width = pixels.shape[1:3]
         # the network halves the size several times: edges are repeated up to the next size that allows it
-        short = [-side % self._factor for side in (height, width)]
-        padded = np.pad(pixels, [(0, short[0]), (0, short[1]), (0, 0)], mode="edge")
-        x1 = from_uint8(padded[None]).to(self.device)
-        item = item_of(pixels)
+        size = tiles.up_to(height, self._factor), tiles.up_to(width, self._factor)
+
+        def restored(window: tiles.Window) -> Tensor:
+            x1 = from_levels(tiles.cut(pixels, window)).to(self.device)
+            found = self._photos(x1, items, how, window, lambda: told(share))
+            return torch.lerp(x1, found.clamp(-1, 1), strength)
+
+        tiling = self._tiling(size, how, tile)
+        share = 1 / (tiling.count(size) * how.nfe)
+        for top, strip in tiles.blended(restored, size, tiling):
+            rows = strip[..., : max(height - top, 0), :width]
+            result[:, top : top + strip.shape[-2]] = to_levels(rows, pixels.dtype)
+        return result
+
+    @cached_property
+    def reach(self) -> int | None:
+        """How many pixels around its own a network call sees; None: the whole image."""
+        channels = 2 * CHANNELS if self.problem.cond_x1 else CHANNELS
+        return tiles.reach(self.network, channels, self._factor)
+
+    def _tiling(self, size: tuple[int, int], how: Sampling, tile: int) -> tiles.Tiling:
+        align = tiles.alignment(self._factor)
+        side = tiles.up_to(tile if self.reach is not None else min(tile, PART), align)
+        fits = size[0] * size[1] <= (WHOLE if self.reach is None else side**2)
+        margin = OVERLAP if self.reach is None else max(self.reach, min(self.reach * how.nfe, OVERLAP))
+        return tiles.Tiling(max(*size, align) if fits else side, margin + BLEND // 2, BLEND, align)
+
+    def _photos(
+        self,
+        x1: Tensor,
+        items: Sequence[int],
+        how: Sampling,
+        window: tiles.Window,
+        called: Callable[[], None],
+    ) -> Tensor:
+        """What a window of images that are already corrupted becomes."""
         cond = x1 if self.problem.cond_x1 else None
+
+        def noise(seed: int, purpose: str) -> FieldNoise:
+            return FieldNoise(seed, purpose, items, x1.device, window.top, window.left)
+
         start = x1
         if self.problem.add_x1_noise:
-            start = x1 + ItemNoise(how.seed, "corruption", [item], x1.device).normal(x1.shape[1:])
-        path = self._sample(Ends(start, x1, None, cond), [item], how)
-        return to_uint8(path.x0)[0, :height, :width]
+            start = x1 + noise(how.seed, "corruption").normal(x1.shape[1:])
+        drawn = noise(repeat_seed(how.seed, self._repeat), "sampling")
+        return self._path(Ends(start, x1, None, cond), drawn, how, log_count=1, called=called).x0
+
+    def _sample(self, ends: Ends, items: Sequence[int], how: Sampling) -> samplers.Path:
+        noise = ItemNoise(repeat_seed(how.seed, self._repeat), "sampling", items, ends.x1.device)
+        return self._path(ends, noise, how)
 
     @torch.no_grad()
-    def _sample(self, ends: Ends, items: Sequence[int], how: Sampling) -> samplers.Path:
+    def _path(
+        self,
+        ends: Ends,
+        noise: Normal,
+        how: Sampling,
+        log_count: int = 10,
+        called: Callable[[], None] = lambda: None,
+    ) -> samplers.Path:
         steps = samplers.bridge_steps(self.problem.process, how.nfe, how.spacing)
-        noise = ItemNoise(repeat_seed(how.seed, self._repeat), "sampling", items, ends.x1.device)
-        denoiser = BridgeDenoiser(self.call, self.problem.process, how.clip, ends.cond)
+
+        def network(x: Tensor, t: Tensor) -> Tensor:
+            output = self.call(x, t)
+            called()
+            return output
+
+        denoiser = BridgeDenoiser(network, self.problem.process, how.clip, ends.cond)
+        loop: dict[str, Any] = {"mask": ends.mask, "log_count": log_count}
         with self.autocast():
             if how.sampler == "implicit":
-                return samplers.implicit_bridge(
-                    denoiser, ends.x1, steps, noise, eta=how.eta, order=how.order, mask=ends.mask
-                )
-            variant = self.problem.variant
-            return samplers.bridge(denoiser, ends.x1, steps, noise, mask=ends.mask, variant=variant)
+                loop |= {"eta": how.eta, "order": how.order}
+                return samplers.implicit_bridge(denoiser, ends.x1, steps, noise, **loop)
+            return samplers.bridge(denoiser, ends.x1, steps, noise, variant=self.problem.variant, **loop)
 
 
 def _as_pixels(path: samplers.Path, ends: Ends, variant: Literal["published", "exact"]) -> Restored:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bridgepipe.errors import UserError
 from bridgepipe.processes.bridge import Bridge
-from bridgepipe.rng import Noise, as_noise
+from bridgepipe.rng import Normal, as_noise
 from bridgepipe.samplers.denoiser import BridgeDenoiser, Network, as_bridge_denoiser
 from bridgepipe.samplers.solvers import State
 from bridgepipe.timesteps import space_indices
@@ -83,7 +83,7 @@ def bridge(
     denoiser: BridgeDenoiser | Network,
     x1: Tensor,
     steps: Sequence[int],
-    rng: Noise | Sequence[Tensor],
+    rng: Normal | Sequence[Tensor],
     *,
     process: Bridge | None = None,
     mask: Tensor | None = None,
@@ -119,7 +119,7 @@ def _chain(
     denoiser: BridgeDenoiser,
     x1: Tensor,
     steps: Sequence[int],
-    noise: Noise,
+    noise: Normal,
     mask: Tensor | None,
     published: bool,
 ) -> Iterator[State]:
@@ -143,7 +143,7 @@ def implicit_bridge(
     denoiser: BridgeDenoiser | Network,
     x1: Tensor,
     steps: Sequence[int],
-    rng: Noise | Sequence[Tensor],
+    rng: Normal | Sequence[Tensor],
     *,
     process: Bridge | None = None,
     eta: float = 0.0,
@@ -179,7 +179,7 @@ def _implicit_chain(
     denoiser: BridgeDenoiser,
     x1: Tensor,
     steps: Sequence[int],
-    noise: Noise,
+    noise: Normal,
     eta: float,
     order: int,
     mask: Tensor | None,
@@ -213,7 +213,7 @@ def _logged(states: Iterator[State], steps: Sequence[int], count: int) -> Path:
     return Path(x0=state.x, xs=xs, x0s=x0s, steps=tuple(s.t for s in log))
 
 
-def _draw(noise: Noise, x: Tensor) -> Tensor:
+def _draw(noise: Normal, x: Tensor) -> Tensor:
     return noise.normal(x.shape[1:]).to(x)
 
 

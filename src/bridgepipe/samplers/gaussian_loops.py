@@ -19,7 +19,7 @@ from torch import Tensor
 from bridgepipe.errors import UserError
 from bridgepipe.nfe import INVERTIBLE, SOLVER_TRAITS, STOCHASTIC
 from bridgepipe.processes.gaussian import CLEAN, Gaussian
-from bridgepipe.rng import Noise, as_noise
+from bridgepipe.rng import Normal, as_noise
 from bridgepipe.samplers.denoiser import Counted, Denoiser, Gradient, Network, as_denoiser
 from bridgepipe.samplers.solvers import SOLVERS, Pair, Solver, State
 
@@ -103,7 +103,7 @@ def decode(
     denoiser: Denoiser | Network,
     x: Tensor | Pair,
     steps: Sequence[int],
-    rng: Noise | Sequence[Tensor] | None = None,
+    rng: Normal | Sequence[Tensor] | None = None,
     *,
     process: Gaussian | None = None,
     solver: str = "ddim",
@@ -139,7 +139,7 @@ def ancestral(
     denoiser: Denoiser | Network,
     x: Tensor,
     steps: Sequence[int],
-    rng: Noise | Sequence[Tensor],
+    rng: Normal | Sequence[Tensor],
     *,
     process: Gaussian | None = None,
     clip: bool = False,
@@ -161,7 +161,7 @@ def ancestral(
 
 
 def _markov_chain(
-    denoiser: Denoiser, x: Tensor, steps: Sequence[int], noise: Noise, unit_stride: bool
+    denoiser: Denoiser, x: Tensor, steps: Sequence[int], noise: Normal, unit_stride: bool
 ) -> Iterator[State]:
     for t, s in pairwise(steps):
         to = t - 1 if unit_stride else s

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from bridgepipe.errors import UserError
 from bridgepipe.processes.gaussian import Gaussian, Prediction
-from bridgepipe.rng import Noise
+from bridgepipe.rng import Normal
 from bridgepipe.samplers.denoiser import Denoiser
 
 QUADRATURE = np.polynomial.legendre.leggauss(16)  # places in [-1, 1] and weights
@@ -72,7 +72,7 @@ Solver = Callable[..., Iterator[State]]
 
 
 def ddim(
-    denoiser: Denoiser, x: Tensor, steps: Sequence[int], eta: float = 0.0, noise: Noise | None = None
+    denoiser: Denoiser, x: Tensor, steps: Sequence[int], eta: float = 0.0, noise: Normal | None = None
 ) -> Iterator[State]:
     """Order 1, one call per step (DDIM, eq. 12); with eta > 0 every step draws noise."""
     for t, s in pairwise(steps):

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -129,6 +129,9 @@ class BlockNoise:
         return torch.from_numpy(np.stack(list(draws))[self._block, self._row]).to(self._device)
 
 
+N = TypeVar("N", bound=Normal)
+
+
 class FieldNoise:
     """Draws that belong to the place in a picture: a tile of it draws what the whole picture has there.
 
@@ -210,6 +213,6 @@ def repeat_seed(seed: int, repeat: int) -> int:
     return int(np.random.SeedSequence([seed, zlib.crc32(b"repeat"), repeat]).generate_state(1, np.uint64)[0])
 
 
-def as_noise(rng: Normal | Sequence[Tensor]) -> Normal:
+def as_noise(rng: N | Sequence[Tensor]) -> N | Replay:
     """A list of tensors is replayed; anything else is a source of noise already."""
     return Replay(rng) if isinstance(rng, list | tuple) else rng  # type: ignore[return-value]

@@ -88,7 +88,7 @@ def _restoration(settings: dict[str, Any], data: Any, sources: Path | None) -> T
     card = {key: artifacts.digest_file(file) for key, file in read.items() if file is not None}
     card |= {} if pairs is None else {"sources": pairs.digest}
     unused = corruptions.unused_modules(problem.corruption)
-    emphasis = i2sb.Emphasis(**{key: settings["train"][key] for key in ("at_end", "clean", "loss")})
+    emphasis = i2sb.Emphasis(**{key: settings["train"][key] for key in ("at_end", "clean")})
     objective = i2sb.objective(problem, pairs, emphasis)
     return Task(network, objective, card, (_restoration,), unused)
 

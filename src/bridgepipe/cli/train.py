@@ -19,7 +19,7 @@ from bridgepipe.training import state as training_state
 
 # of runtime, besides training; of train, besides the loop
 JOBS = ("threads", "processes", "batch_size", "partitions", "longest")
-START = ("published", "init", "new_channels", "at_end", "clean", "loss")
+START = ("published", "init", "new_channels", "at_end", "clean")
 # settings that no step depends on: how long a training is and what its log tells, and names of files and
 # data, which count by their content
 UNRELATED = {"train": ("steps", "log_every", "init", "published"), "": ("dataset", "mask_file")}

@@ -44,9 +44,6 @@ class Train(Recipe):
     colours: Share = Field(0.0, description="share of images whose colours are changed")
     at_end: Share = Field(0.0, description="share of images at the end where a single call starts")
     clean: Share = Field(0.0, description="share of images that are not degraded and should stay")
-    loss: Literal["mse", "psnr"] = Field(
-        "mse", description="mse is the published one; with psnr slight damage counts as much as heavy damage"
-    )
 
 
 class Sample(Strict):

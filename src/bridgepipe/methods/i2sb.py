@@ -27,7 +27,6 @@ from bridgepipe.samplers.denoiser import BridgeDenoiser
 from bridgepipe.training.objective import Batch, Images, Objective
 
 CHANNELS = 3
-LEVEL = 1 / 127.5  # one of 256 grey levels, in units of [-1, 1]
 # Photographs, in pixels.
 TILE = 1024  # side of a tile
 WHOLE = 2**19  # of the largest image that a network with attention or group normalisation sees as a whole
@@ -138,13 +137,10 @@ class Emphasis:
     Args:
         at_end: share of the images whose step is the last, where a restoration of one call starts.
         clean: share of the images that are not degraded: what is clean should stay as it is.
-        loss: ``mse``, or ``psnr``: the logarithm of every image's error of x0, so that a decibel of
-            slight damage counts as much as one of heavy damage (Chen et al. 2022, NAFNet).
     """
 
     at_end: float = 0.0
     clean: float = 0.0
-    loss: Literal["mse", "psnr"] = "mse"
 
 
 PUBLISHED_EMPHASIS = Emphasis()
@@ -172,10 +168,7 @@ def objective(
             n = torch.where(batch.rng.uniform() < emphasis.at_end, problem.interval - 1, n)
         x_n = process.perturb(x0, ends.x1, n, batch.rng.normal(x0.shape[1:]))
         output = network(_with(x_n, ends.cond), process.network_time(n).to(x0.device))
-        error = restoration_loss(output, process.target(x0, x_n, n), ends.mask)
-        if emphasis.loss == "mse":
-            return error
-        return torch.log(error * process.std_fwd.to(n.device)[n] ** 2 + LEVEL**2)
+        return restoration_loss(output, process.target(x0, x_n, n), ends.mask)
 
     return loss
 

@@ -15,6 +15,8 @@ from PIL import Image
 
 from benchmarks.measure import Result, compare
 from bridgepipe import corruptions, store
+from bridgepipe.config.recipe import Recipe
+from bridgepipe.config.runtime import Runtime
 from bridgepipe.pixels import from_uint8, to_uint8
 from bridgepipe.rng import ItemNoise
 from bridgepipe.training import loop
@@ -65,8 +67,8 @@ def checked_reading_against_unchecked() -> Result:
 
 def _loading(images: store.ImageStore, folder: Path) -> Callable[[], object]:
     """What a training does for each batch before it calls its network."""
-    recipe = loop.Recipe(steps=1, batch_size=len(images), lr=1e-3, flip=True)
-    running = loop.Running(device="cpu")
+    recipe = Recipe(steps=1, batch_size=len(images), lr=1e-3, flip=True)
+    running = Runtime(device="cpu")
     run = loop._Run(torch.nn.Linear(1, 1), None, images, recipe, running, folder, {}, ItemNoise)
     return lambda: run._batch(run.places)
 

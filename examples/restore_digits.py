@@ -12,10 +12,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
+from bridgepipe.config.i2sb import Restoration, Sample
+from bridgepipe.config.recipe import Recipe
+from bridgepipe.config.runtime import Runtime
 from bridgepipe.datasets import digits
 from bridgepipe.methods import i2sb
 from bridgepipe.store import ImageStore
-from bridgepipe.training.loop import Recipe, Running, train
+from bridgepipe.training.loop import train
 
 SMALL = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1, 2, 2), "attention_resolutions": (4,)}
 
@@ -23,13 +26,13 @@ SMALL = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1, 2, 2), "
 def main(steps: int, folder: Path) -> np.ndarray:
     """Rows of clean, corrupted and restored digits that training never saw, uint8 [3*32, 8*32, 3]."""
     digits.prepare(folder, size=32)
-    problem = i2sb.Problem(image_size=(32, 32), corruption="jpeg-5")
+    problem = i2sb.Problem((32, 32), Restoration(corruption="jpeg-5"))
     weights = train(
         i2sb.network((32, 32), cond_x1=False, seed=0, **SMALL),
         i2sb.objective(problem),
         ImageStore(folder / "train.lmdb").of_images(),
         Recipe(steps=steps, batch_size=16, lr=5e-4),
-        Running(),
+        Runtime(),
         folder / "training",
         identity={"steps": steps},
     )
@@ -37,7 +40,7 @@ def main(steps: int, folder: Path) -> np.ndarray:
     network.load_state_dict(weights)
     restorer = i2sb.Restorer(network, problem, digest="example")
     test = ImageStore(folder / "test.lmdb").of_images()
-    restored = restorer.restore(test, range(8), i2sb.Sampling(nfe=10))
+    restored = restorer.restore(test, range(8), Sample(nfe=10))
     rows = ([test[i] for i in range(8)], restored.corrupted, restored.image)
     return np.vstack([np.hstack(list(row)) for row in rows])
 

@@ -43,6 +43,7 @@ MACHINERY = tuple(
         "artifacts",
         "cli.groups",
         "closure",
+        "config",
         "errors",
         "fetch",
         "finished",

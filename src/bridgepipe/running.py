@@ -20,6 +20,7 @@ from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor, distributed, nn
 
 from bridgepipe import launch
+from bridgepipe.config.runtime import Runtime
 from bridgepipe.errors import UserError, is_out_of_memory
 from bridgepipe.finite import finite, naming
 from bridgepipe.names import Precision
@@ -32,6 +33,7 @@ PATIENCE = timedelta(hours=2)
 UNIT = 16  # see `unit`
 
 _stores: list[distributed.Store] = []  # which must live as long as the processes use them
+RUNTIME = Runtime()
 
 
 def accelerator(device: str = "auto", precision: Precision | None = None) -> Accelerator:
@@ -131,21 +133,13 @@ class Inference:
 
     Args:
         network: is put into evaluation mode, without gradients.
-        device, precision, batch_size, channels_last, compile: as of `config.Runtime`.
+        runtime: device, precision, batch_size, channels_last and compile are read.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        device: str = "auto",
-        precision: Precision = "fp32",
-        batch_size: int = 64,
-        channels_last: Layout = "auto",
-        compile: bool = False,
-    ) -> None:
-        self.network, self.batch_size = network.eval().requires_grad_(False), batch_size
-        self._accelerator = accelerator(device, precision)
-        prepare(self.network, self.device, channels_last, compile)
+    def __init__(self, network: nn.Module, runtime: Runtime = RUNTIME) -> None:
+        self.network, self.batch_size = network.eval().requires_grad_(False), runtime.batch_size
+        self._accelerator = accelerator(runtime.device, runtime.precision)
+        prepare(self.network, self.device, runtime.channels_last, runtime.compile)
 
     @property
     def device(self) -> torch.device:

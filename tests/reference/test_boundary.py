@@ -11,10 +11,11 @@ from test_networks import ddpm_of, iddpm_of
 from torch import Tensor
 from vectors import Case, assert_close, case, names
 
+from bridgepipe.config.boundary import Edit, Inversion
 from bridgepipe.methods import boundary_edit, boundary_latents
 from bridgepipe.methods.boundary import Boundaries, Boundary, fit, measure
-from bridgepipe.methods.boundary_edit import Editing, Move
-from bridgepipe.methods.boundary_latents import Inversion, LostH
+from bridgepipe.methods.boundary_edit import Move
+from bridgepipe.methods.boundary_latents import LostH
 from bridgepipe.networks.ddpm import timestep_embedding
 from bridgepipe.networks.hspace import HSpace
 from bridgepipe.pixels import from_uint8
@@ -142,9 +143,9 @@ def test_search(name: str, solver: Any) -> None:
             covered.append(f"out.{key}")
 
     process, space = process_of(c), space_of(c)
-    how = Inversion(c.config["t_0"], c.config["n_inv_step"], "published")
+    how = c.config["t_0"], Inversion(count=c.config["n_inv_step"], variant="published")
     train, test = (
-        boundary_latents.invert(space, process, from_uint8(c.arrays[f"in.{split}_u8"]), how)
+        boundary_latents.invert(space, process, from_uint8(c.arrays[f"in.{split}_u8"]), *how)
         for split in ("train", "test")
     )
     y, truth = c.arrays["in.train_label"], c.arrays["in.test_label"]
@@ -163,7 +164,7 @@ def test_search(name: str, solver: Any) -> None:
         close(f"acc_{letter}", measure(boundary, unseen, truth).accuracy)
     close("printed_accuracy", np.array(accuracies))
 
-    back = Editing(c.config["n_inv_step"], "published", eta=1.0)
+    back = Edit(count=c.config["n_inv_step"], variant="published", eta=1.0, relative=False)
     recon = boundary_edit.reconstruct(space, process, train, back)
     close("recon_first", recon[:1])
     close("recon_last", recon[-1:])
@@ -186,11 +187,17 @@ def test_edit_of_a_photo(name: str) -> None:
             covered.append(f"out.{key}")
 
     process, space, both = process_of(c), space_of(c), boundaries_of(c)
-    how = Editing(c.config["n_test_step"], "published", c.config["sample_type"], eta=c.config["edit_eta"])
+    how = Edit(
+        count=c.config["n_test_step"],
+        variant="published",
+        kind=c.config["sample_type"],
+        eta=c.config["edit_eta"],
+        relative=False,
+    )
     x0 = boundary_latents.photo(c.arrays["in.image_u8"], c.config["image_size"])
     close("x0", x0)
     latents = boundary_latents.invert(
-        space, process, x0, Inversion(c.config["t_0"], c.config["n_inv_step"], "published")
+        space, process, x0, c.config["t_0"], Inversion(count=c.config["n_inv_step"], variant="published")
     )
     times = space.times()
     close("inv_t", np.array([*zip(times, [*times[1:], float(c.config["t_0"])], strict=True)]))
@@ -252,7 +259,7 @@ def test_unconditional_edit() -> None:
     assert_close(c, "x_lat", latents.z)
     assert_close(c, "h_lat_mean", latents.h.mean(dim=(2, 3)))
 
-    how = Editing(c.config["n_inv_step"], "published", eta=1.0, raw_h=True)
+    how = Edit(count=c.config["n_inv_step"], variant="published", eta=1.0, raw_h=True, relative=False)
     distances = [c.config["start"], c.config["end"]]
     moved = [boundary_edit.moved(latents, [Move(both, d)], how) for d in distances]
     assert_close(c, "edit_z_seq", torch.cat([m.z for m in moved]))

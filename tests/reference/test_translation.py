@@ -9,8 +9,9 @@ from vectors import assert_close, case, names, shapes
 
 from bridgepipe import config
 from bridgepipe.cli import models
+from bridgepipe.config.ddib import TranslateImages
 from bridgepipe.methods import gaussian
-from bridgepipe.methods.ddib import PUBLISHED, Translation, translate
+from bridgepipe.methods.ddib import PUBLISHED, translate
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.samplers import Denoiser, classifier_gradient
@@ -24,7 +25,7 @@ def test_guided_translation():
     labels, scale = c.tensor("in.y_target"), float(c.tensor("in.classifier_scale"))
     up = Denoiser(wrapped(c.tensor("in.y_source")), PROCESS, clip=PUBLISHED.clip_encode)
     guided = classifier_gradient(network("clf"), labels, scale)
-    how = Translation(PUBLISHED.solver, PUBLISHED.grid, "8")
+    how = TranslateImages(solver=PUBLISHED.solver, grid=PUBLISHED.grid, respacing="8")
     for gradient, clip, key in (
         (guided, PUBLISHED.clip_decode, "decoded_guided_clip"),
         (guided, False, "decoded_guided_noclip"),
@@ -42,7 +43,8 @@ def test_translation_of_a_folder(name):
     """Facts 49 to 51: one call less up than down, clamped both ways or not at all."""
     c = case(name)
     clip = c.config["clip_denoised"]
-    how = Translation("ddim", "dmi", f"{c.config['respace_type']} {c.config['respace_steps']}")
+    respacing = f"{c.config['respace_type']} {c.config['respace_steps']}"
+    how = TranslateImages(solver="ddim", grid="dmi", respacing=respacing)
     source, target = (Denoiser(wrapped(c.tensor(f"in.y{side}")), PROCESS, clip) for side in "AB")
     done = translate(source, target, c.tensor("in.image"), how)
     assert abs(done.latent.x - c.tensor("out.inv_samples")[-1:]).max() <= c.atol["out.inv_samples"]
@@ -53,13 +55,13 @@ def test_translation_of_a_folder(name):
 @pytest.mark.parametrize("kind", ["model", "guide"])
 def test_published_weights_fit_the_parameters(kind):
     values = config.read_yaml(Path(__file__).parents[2] / "params.yaml") | {"scale": "paper"}
-    settings = config.Resolved(values).stages(f"{kind}/imagenet256")["train"]
-    diffusion = models.diffusion_of(settings, (3, 256, 256), {})
-    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in settings["network"].items()}
+    settings = config.Resolved(values).experiment(f"{kind}/imagenet256")
+    diffusion = models.diffusion_of(settings.process, (3, 256, 256), {})
+    arguments = settings.network.arguments
     with torch.device("meta"):
         if kind == "model":
-            built = gaussian.network(arguments.pop("kind"), diffusion, 1000, **arguments)
+            built = gaussian.network(settings.network.kind, diffusion, 1000, **arguments)
         else:
-            built = gaussian.classifier(diffusion, 1000, pool=settings["pool"], **arguments)
+            built = gaussian.classifier(diffusion, 1000, pool=settings.pool, **arguments)
     published = shapes("adm_256x256_diffusion" if kind == "model" else "adm_256x256_classifier")
     assert {name: list(value.shape) for name, value in built.state_dict().items()} == published

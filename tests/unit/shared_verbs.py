@@ -114,7 +114,7 @@ def points(out: str) -> Iterator[list[str]]:
     of_ends = [word for pair in zip(ends, [model[1], model[3]] * 2, strict=True) for word in pair]
     moved = files(out, output="moved.safetensors")
     yield ["translate-points", *config("translate-points"), *data, *of_ends, *moved]
-    cycle = [*config("translate-points"), *data, *truth, *of_ends]
+    cycle = [*config("cycle-points"), *data, *truth, *of_ends]
     yield ["cycle-points", *cycle, *files(out, output="cycle.json")]
 
 

@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 import test_shared_verbs as shared
 import torch
-import yaml
 from every_verb import VERBS
 from PIL import Image
 from safetensors.torch import save_file
 
 from bridgepipe import artifacts, cli, config, store
 from bridgepipe.cli.outputs import FOLDERS, WHOLE, Guarded, guard, is_written
-from bridgepipe.cli.settings import RUNTIME, read_runtime_file, read_settings
+from bridgepipe.config.points import PointCycles
+from bridgepipe.config.stage_files import RUNTIME, read_runtime_file, read_stage, read_training
 from bridgepipe.datasets import points
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.classifier import train_classifier
@@ -75,7 +75,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train_classifier(read, labels, steps=1, batch_size=8).save(folder / "classifier.safetensors", {})
     judge = train_classifier(read, labels, steps=1, batch_size=8, classes=["without", "with"])
     judge.save(folder / "judge.safetensors", {})
-    artifacts.write_json(folder / "extractor.json", {"kind": "classifier"})
+    artifacts.write_json(folder / "extractor.json", {"kind": "classifier", "dataset": "noise"})
     artifacts.write_json(folder / "runtime.json", {"device": "cpu", "threads": 1, "batch_size": 3})
     shared.save_model(folder / "conditional", ["dark", "light"])
     shared.save_model(folder / "plain", None)
@@ -384,39 +384,48 @@ def test_output_that_cannot_be_written_is_no_traceback(given: Path, how: str) ->
         assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_every_configuration_of_the_workflow_is_one(tmp_path: Path) -> None:
-    values = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+def test_every_stage_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    values = config.read_yaml(Path(__file__).parents[2] / "params.yaml")
     for scale in values["scales"]:
-        for content in config.Resolved({**values, "scale": scale}).stage_files().values():
-            artifacts.write_json(tmp_path / "a.json", content)
-            assert read_settings(tmp_path / "a.json") == content
+        for experiment in config.Resolved({**values, "scale": scale}).experiments.values():
+            for written in experiment.stages().values():
+                artifacts.write_json(tmp_path / "a.json", written.as_json())
+                assert read_stage(tmp_path / "a.json", type(written)) == written
 
 
 def test_labels_that_are_names_of_keys_are_no_keys(tmp_path: Path) -> None:
-    content = {"cycle": {"kept": {"nfe": 5}, "seed": {"nfe": 4}}, "walks": {"train": {"solver": "ddim"}}}
+    cycle = {"kept": {"nfe": 5}, "seed": {"nfe": 4}}
+    content = {"source": "a", "target": "b", "cycle": cycle, "count": 10}
     artifacts.write_json(tmp_path / "a.json", content)
-    assert read_settings(tmp_path / "a.json") == content
+    assert read_stage(tmp_path / "a.json", PointCycles).cycle["kept"].nfe == 5
+
+
+NETWORK = {"kind": "adm", "channel_mult": "wide"}
 
 
 @pytest.mark.parametrize(
     ("content", "told"),
     [
         ({"method": "i2sb", "train": 3}, "train is 3"),
-        ({"network": {"channel_mult": "wide"}}, "network.channel_mult is 'wide'"),
-        ({"seed": {"a": 1}}, "seed is a section"),
-        ({"cycle": {"kept": {"solver": 3}}}, "cycle.kept.solver is 3"),
+        ({"method": "model", "network": NETWORK}, "network.channel_mult is 'wide'"),
+        ({"method": "points", "train": {"seed": {"a": 1}}}, "train.seed is a section"),
+        ({"method": "color"}, "not the configuration of a training: method is 'color'"),
+        ({"method": "guide", "dataset": "x"}, "no train in it, so it is of another kind"),
+        ({"method": "i2sb", "dataset": "x", "train": {}}, "no corruption in it"),
+        ({"cycle": {"kept": {"solver": 3}}}, "no method in it"),
         ([1], "it holds a list, not values by name"),
     ],
 )
 def test_a_configuration_with_impossible_values_is_told(tmp_path: Path, content: object, told: str) -> None:
     artifacts.write_json(tmp_path / "a.json", content)
     with pytest.raises(UserError, match=re.escape(told)):
-        read_settings(tmp_path / "a.json")
+        read_training(tmp_path / "a.json")
+    with pytest.raises(UserError, match=r"a\.json"):
+        read_training(tmp_path / "a.json")
 
 
 def test_what_a_file_lacks_is_told_with_its_name(tmp_path: Path) -> None:
     artifacts.write_json(tmp_path / "a.json", {"train": {"steps": 3}})
-    settings = pickle.loads(pickle.dumps(read_settings(tmp_path / "a.json")))
-    assert settings["train"]["steps"] == 3
+    content = pickle.loads(pickle.dumps(artifacts.read_object(tmp_path / "a.json")))
     with pytest.raises(UserError, match=r"no train\.lr in it.*a\.json"):
-        settings["train"]["lr"]
+        content["train"]["lr"]

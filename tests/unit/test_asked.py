@@ -14,8 +14,8 @@ from test_nonsense import TEXT
 
 from bridgepipe import artifacts, cli, config, workflow
 from bridgepipe.cli.data import prepare
-from bridgepipe.cli.settings import check_asked
 from bridgepipe.config import asked
+from bridgepipe.config.stage_files import check_asked
 from bridgepipe.errors import UserError
 
 INCEPTION = {"extractor": "inception", "classifier": None}

@@ -15,6 +15,7 @@ from bridgepipe import artifacts, classes, cli, ilsvrc
 from bridgepipe.cli.common import open_sources
 from bridgepipe.cli.translate import guided_class
 from bridgepipe.config import Runtime
+from bridgepipe.config.boundary import BoundaryMeasures
 from bridgepipe.datasets import attributes, digits
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import features, fid, judges
@@ -190,7 +191,7 @@ def test_corrupted_images_of_another_run(tmp_path: Path, digit_classifier: list[
         *("--originals", truth.path, "--output", tmp_path / "out"),
     )
     assert f"made_by.{next(iter(other))}" in said
-    artifacts.write_json(tmp_path / "e.json", {"reference": "test", "kid": False})
+    artifacts.write_json(tmp_path / "e.json", {"extractor": "known", "reference": "test", "kid": False})
     statistics = tmp_path / "s.safetensors"
     assert run("stage", "statistics", "--data", truth.path, *digit_classifier, "--output", statistics) == ""
     words = [
@@ -226,7 +227,7 @@ def test_reference_statistics_of_something_else(
     found = fid.statistics(network, truth)
     wrong = fid.Statistics(**{**vars(found), "origin": {"name": "x/test", "source": "digits", **about}})
     wrong.save(tmp_path / "s.safetensors")
-    artifacts.write_json(tmp_path / "e.json", {"reference": "test", "kid": False})
+    artifacts.write_json(tmp_path / "e.json", {"extractor": "known", "reference": "test", "kid": False})
     words = ["--config", tmp_path / "e.json", "--images", made, "--statistics", tmp_path / "s.safetensors"]
     assert said in run("stage", "evaluate", "fid", *words, *digit_classifier, "--output", tmp_path / "out")
 
@@ -263,7 +264,9 @@ def test_features_that_are_not_finite_name_the_image(bad: int) -> None:
         classifier_accuracy(Fails(), pixels, [0] * 10, 4)
 
 
-BOUNDARY = {"attribute": "dog", "against": None, "classifier": "known", "kept": [], "threshold": None}
+BOUNDARY = BoundaryMeasures(
+    model="m", dataset="d", attribute="dog", extractor="known", classifier="known", seed=0
+)
 
 
 def test_a_boundary_is_judged_by_classes_of_the_same_names(
@@ -297,14 +300,15 @@ def test_a_judge_of_something_else(tmp_path: Path, config: Any, data: str | None
     pixels = [real[i] for i in range(12)]
     known = train_classifier(pixels, np.arange(12) % 2, steps=1, batch_size=4, classes=["without", "with"])
     known.save(tmp_path / "judge.safetensors", {"config": config, "data": data or real.digest})
-    settings = {**BOUNDARY, "classifier": None}
+    settings = BOUNDARY.model_copy(update={"classifier": None})
     with pytest.raises(UserError, match=said):
         judges.load_judge(settings, tmp_path / "judge.safetensors", real, Runtime())
 
 
 @pytest.mark.parametrize("sides", [["without", "with"], ["with", "without"], ["cat", "dog"]])
 def test_a_judge_is_asked_by_the_names_of_its_classes(tmp_path: Path, sides: list[str]) -> None:
-    real, settings = images(tmp_path / "real.lmdb", ["cat", "dog"]), {**BOUNDARY, "classifier": None}
+    real = images(tmp_path / "real.lmdb", ["cat", "dog"])
+    settings = BOUNDARY.model_copy(update={"classifier": None})
     pixels, weights = [real[i] for i in range(12)], tmp_path / "judge.safetensors"
     known = train_classifier(pixels, np.arange(12) % 2, steps=1, batch_size=4, classes=sides)
     known.save(weights, {})

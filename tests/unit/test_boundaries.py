@@ -15,14 +15,14 @@ from sklearn.svm import SVC
 from torch import Tensor, nn
 from vectors import recipe
 
-from bridgepipe.config.boundary import Search
+from bridgepipe.config.boundary import Edit, Inversion, Search
 from bridgepipe.datasets import attributes
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.accuracy import worse
 from bridgepipe.methods import boundary_edit, boundary_fit, boundary_latents, boundary_mixing
 from bridgepipe.methods.boundary import About, Boundaries, Boundary, fit, load, load_both, measure, save
-from bridgepipe.methods.boundary_edit import Editing, Move
-from bridgepipe.methods.boundary_latents import Inversion, Latents
+from bridgepipe.methods.boundary_edit import Move
+from bridgepipe.methods.boundary_latents import Latents
 from bridgepipe.methods.boundary_mixing import MixingRow
 from bridgepipe.methods.boundary_sav import read_sav
 from bridgepipe.networks import adm, ddpm
@@ -307,17 +307,17 @@ def random_boundaries(latents: Latents) -> Boundaries:
 def inverted(kind: str, variant: Any = "exact") -> tuple[HSpace, Latents]:
     space = boundary_latents.space(small(kind), variant=variant)
     x0 = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    return space, boundary_latents.invert(space, PROCESS, x0, Inversion(300, 6, variant))
+    return space, boundary_latents.invert(space, PROCESS, x0, 300, Inversion(count=6, variant=variant))
 
 
 @pytest.mark.parametrize("kind", ["ddpm", "adm"])
 def test_exact_edit_moves_both_spaces_of_every_network(kind: str) -> None:
     space, latents = inverted(kind)
-    both, how = random_boundaries(latents), Editing(6, relative=True)
+    both, how = random_boundaries(latents), Edit(count=6, relative=True)
     assert torch.equal(latents.h, boundary_latents.bottleneck(space, PROCESS, latents.z, 300))
     recon = boundary_edit.reconstruct(space, PROCESS, latents, how)
 
-    def at(distance: float, boundaries: Boundaries = both, editing: Editing = how) -> Tensor:
+    def at(distance: float, boundaries: Boundaries = both, editing: Edit = how) -> Tensor:
         return boundary_edit.edit(space, PROCESS, latents, [Move(boundaries, distance)], editing)
 
     assert torch.allclose(at(0.0), recon, atol=1e-5)
@@ -325,7 +325,7 @@ def test_exact_edit_moves_both_spaces_of_every_network(kind: str) -> None:
     assert not torch.allclose(z_only, recon, atol=1e-3)
     assert not torch.allclose(h_only, recon, atol=1e-4)
     assert not torch.allclose(at(4.0), z_only, atol=1e-4)
-    longer = Editing(6, relative=True, h_steps=5)
+    longer = Edit(count=6, relative=True, h_steps=5)
     assert torch.allclose(at(0.0, editing=longer), recon, atol=1e-5)
     assert not torch.allclose(at(4.0, editing=longer), at(4.0), atol=1e-4)
 
@@ -333,7 +333,7 @@ def test_exact_edit_moves_both_spaces_of_every_network(kind: str) -> None:
 def test_published_edit_loses_h_with_adm_only() -> None:
     for kind in ("ddpm", "adm"):
         space, latents = inverted(kind, "published")
-        both, how = random_boundaries(latents), Editing(6, "published", eta=0.0)
+        both, how = random_boundaries(latents), Edit(count=6, variant="published", eta=0.0, relative=False)
         noise = lambda: ItemNoise(0, "edit", [0, 1])  # noqa: E731
         edits = [
             boundary_edit.edit(space, PROCESS, latents, [Move(b, 4.0)], how, noise())
@@ -354,7 +354,7 @@ def test_exact_edit_moves_h_once() -> None:
             given.append(h)
             return space.run(x, t, h)
 
-    boundary_edit.edit(Watched(), PROCESS, latents, [Move(both, 2.0)], Editing(6))
+    boundary_edit.edit(Watched(), PROCESS, latents, [Move(both, 2.0)], Edit(count=6, relative=False))
     assert both.h is not None
     assert given[0] is not None
     assert torch.allclose(both.h.distance(given[0]), torch.tensor(2.0), atol=1e-5)
@@ -364,7 +364,7 @@ def test_exact_edit_moves_h_once() -> None:
 def test_strip_sequence_and_noise() -> None:
     space, latents = inverted("ddpm")
     both = random_boundaries(latents)
-    how = Editing(4, eta=0.5)
+    how = Edit(count=4, eta=0.5, relative=False)
     images = boundary_edit.strip(
         space, PROCESS, latents, both, [-2.0, 2.0, 2.0], how, lambda k: ItemNoise(0, "edit", [0, 1])
     )
@@ -376,7 +376,7 @@ def test_strip_sequence_and_noise() -> None:
     assert torch.allclose(other.z.distance(there.z), torch.tensor(-1.0), atol=1e-5)
     with pytest.raises(UserError, match="draws noise"):
         boundary_edit.edit(space, PROCESS, latents, [Move(both, 1.0)], how)
-    ancestral = Editing(4, kind="ddpm")
+    ancestral = Edit(count=4, kind="ddpm", relative=False)
     drawn = boundary_edit.edit(
         space, PROCESS, latents, [Move(both, 1.0)], ancestral, ItemNoise(0, "edit", [0, 1])
     )
@@ -390,8 +390,8 @@ def test_the_control_draws_the_noise_of_the_edits_and_moves_nothing() -> None:
     rest = torch.randn(400, D, generator=torch.Generator().manual_seed(0))
     x0 = (2.0 * (torch.arange(400) % 2) - 1)[:, None] * mean + 0.2 * rest
     space = HSpace(Mixture(mean, 0.2))
-    latents = boundary_latents.invert(space, PROCESS, x0, Inversion(700, 40))
-    how, both = Editing(40, eta=1.0, relative=True), random_boundaries(latents)
+    latents = boundary_latents.invert(space, PROCESS, x0, 700, Inversion(count=40))
+    how, both = Edit(count=40, eta=1.0, relative=True), random_boundaries(latents)
 
     def noise() -> ItemNoise:
         return ItemNoise(0, "edit", range(400))
@@ -409,7 +409,10 @@ def test_the_control_hands_h_over_as_the_published_edit_does() -> None:
     space, latents = inverted("ddpm", "published")
     h = random_boundaries(latents).h
     assert h is not None
-    how, own = Editing(6, "published", eta=0.0), h.through_origin().distance(latents.h)
+    how, own = (
+        Edit(count=6, variant="published", eta=0.0, relative=False),
+        h.through_origin().distance(latents.h),
+    )
     stays = boundary_edit.edit(space, PROCESS, latents, [Move(Boundaries(h=h), own)], how)
     control = boundary_edit.control(space, PROCESS, latents, how)
     assert torch.allclose(control, stays, atol=1e-5)
@@ -419,9 +422,9 @@ def test_the_control_hands_h_over_as_the_published_edit_does() -> None:
 def test_batches_do_not_matter() -> None:
     space = boundary_latents.space(small("ddpm"))
     x0 = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    how = Inversion(200, 4)
-    pieces = [boundary_latents.invert(space, PROCESS, x0[k : k + 2], how) for k in (0, 2, 4)]
-    whole = boundary_latents.invert(space, PROCESS, x0, how)
+    how = 200, Inversion(count=4)
+    pieces = [boundary_latents.invert(space, PROCESS, x0[k : k + 2], *how) for k in (0, 2, 4)]
+    whole = boundary_latents.invert(space, PROCESS, x0, *how)
     assert torch.allclose(torch.cat([p.z for p in pieces]), whole.z, atol=1e-5)
     assert torch.allclose(torch.cat([p.h for p in pieces]), whole.h, atol=1e-4)
 
@@ -447,7 +450,7 @@ def test_as_many_images_take_part_as_are_asked_for(images: int, middle: float) -
 
 def test_settings_that_exclude_each_other() -> None:
     for wrong in ({"relative": True}, {"h_steps": 2}, {"solver": "heun"}):
-        with pytest.raises(UserError, match="published edit"):
-            Editing(variant="published", **wrong)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="h_steps is 0"):
-        Editing(h_steps=0)
+        with pytest.raises(ValueError, match="published edit"):
+            Edit.model_validate({"variant": "published", "relative": False, **wrong})
+    with pytest.raises(ValueError, match="h_steps"):
+        Edit(h_steps=0)

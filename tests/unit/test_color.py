@@ -8,25 +8,27 @@ import torch
 from test_ddib_points import Exact
 
 from benchmarks.closed_form import Mixture
+from bridgepipe.config.gaussian import Process
+from bridgepipe.config.points import PointWalk
+from bridgepipe.config.runtime import Runtime
 from bridgepipe.evaluation import transport
 from bridgepipe.methods import color
-from bridgepipe.methods.ddib_points import Walk
 from bridgepipe.methods.gaussian import Diffusion, Model
 
-DIFFUSION = Diffusion((3,), T=1000)
+DIFFUSION = Diffusion((3,), Process(T=1000))
 Made = tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]
 
 
 def cloud(x: float, std: float) -> tuple[Model, np.ndarray]:
     mixture = Mixture(torch.tensor([[x, 0.1, -x]], dtype=torch.float64), std)
-    model = Model(Exact(mixture, DIFFUSION), DIFFUSION, "digest", device="cpu")
+    model = Model(Exact(mixture, DIFFUSION), DIFFUSION, "digest", runtime=Runtime(device="cpu"))
     return model, mixture.sample(400, seed=int(100 * std)).float().numpy()
 
 
 @pytest.fixture
 def made() -> Made:
     (source, a), (target, b) = cloud(0.5, 0.3), cloud(-0.4, 0.6)
-    return a, b, color.transfer(source, target, a, b, Walk(), n=400, sinkhorn=0.05, seed=0)
+    return a, b, color.transfer(source, target, a, b, PointWalk(), n=400, sinkhorn=0.05, seed=0)
 
 
 def test_ddib_of_normal_clouds_is_their_optimal_map(made: Made) -> None:

@@ -12,7 +12,9 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from bridgepipe import config
+from bridgepipe import artifacts, config
+from bridgepipe.config.i2sb import RestorationSampling
+from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -205,12 +207,10 @@ def test_classes_that_the_source_tells() -> None:
     assert of("folder", path="x") == of("pairs", path="x") == (None, None)
 
 
-def test_a_key_that_no_verb_reads_is_refused() -> None:
-    from bridgepipe.cli.common import fields_of, sampling_of
-    from bridgepipe.training.loop import Recipe
-
-    assert sampling_of({"nfe": 3, "count": None, "split": "test"}).nfe == 3
-    with pytest.raises(UserError, match=r"unknown key 'neff' \(Sampling\): did you mean 'nfe'"):
-        sampling_of({"nfe": 3, "neff": 4})
-    with pytest.raises(UserError, match=r"unknown key 'lrr' \(Recipe\): did you mean 'lr'"):
-        fields_of(Recipe, {"steps": 3, "batch_size": 2, "lrr": 1.0})
+def test_a_key_that_no_verb_reads_is_refused(tmp_path: Path) -> None:
+    experiment = config.load(ROOT / "params.yaml").experiment("i2sb/jpeg-5")
+    written = experiment.stages()["sample"].as_json()
+    written["sample"]["neff"] = 4
+    artifacts.write_json(tmp_path / "a.json", written)
+    with pytest.raises(UserError, match=r"unknown key 'sample.neff' \(.*a.json\): did you mean 'nfe'"):
+        read_stage(tmp_path / "a.json", RestorationSampling)

@@ -19,13 +19,18 @@ from torch import Tensor, nn
 from vectors import Case, assert_close, case, recipe
 
 from bridgepipe import running
+from bridgepipe.config.ddib import TranslateImages
+from bridgepipe.config.gaussian import Process
+from bridgepipe.config.i2sb import Restoration, Sample
+from bridgepipe.config.recipe import Recipe
+from bridgepipe.config.runtime import Runtime
 from bridgepipe.errors import UserError
 from bridgepipe.interruption import Interrupted
 from bridgepipe.methods import gaussian, i2sb
-from bridgepipe.methods.ddib import Translation, Translator
+from bridgepipe.methods.ddib import Translator
 from bridgepipe.networks import adm
 from bridgepipe.pixels import from_uint8
-from bridgepipe.training.loop import Recipe, Running, train
+from bridgepipe.training.loop import train
 from bridgepipe.training.objective import Batch
 
 pytestmark = [
@@ -34,7 +39,7 @@ pytestmark = [
 ]
 RECIPES = [name for name in vectors.names("01_adm/") if name.endswith("_recipe")]
 SMALL = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1, 2), "attention_resolutions": (2,)}
-DIFFUSION = gaussian.Diffusion((3, 16, 16), prediction="v")
+DIFFUSION = gaussian.Diffusion((3, 16, 16), Process(prediction="v"))
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), np.uint8)
 
 
@@ -59,11 +64,12 @@ def filled(network: nn.Module) -> nn.Module:
 
 def restored(device: str, **runtime: object) -> np.ndarray:
     AcceleratorState._reset_state(reset_partial_state=True)  # a process has one precision for life
-    problem = i2sb.Problem((16, 16), "jpeg-5")
+    problem = i2sb.Problem((16, 16), Restoration(corruption="jpeg-5"))
     network = filled(i2sb.network((16, 16), False, 0, **SMALL))
-    restorer = i2sb.Restorer(network, problem, "digest", device=device, **runtime)  # type: ignore[arg-type]
+    speed = Runtime.model_validate({"device": device, "precision": "fp32", **runtime})
+    restorer = i2sb.Restorer(network, problem, "digest", runtime=speed)
     results = running.in_batches(
-        lambda piece: restorer.restore(Photos(), piece, i2sb.Sampling(nfe=5)),
+        lambda piece: restorer.restore(Photos(), piece, Sample(nfe=5)),
         range(12),
         restorer.batch_size,
         "x",
@@ -86,7 +92,7 @@ def trained(
         return objective(network, batch)
 
     steps = Recipe(steps=12, batch_size=8, lr=1e-3, ema=0.9, flip=True, log_every=1)
-    running = Running(device, precision, channels_last=True, save_every=4)
+    running = Runtime(device=device, precision=precision, channels_last=True, save_every=4)
     return train(network, loss, Photos(), steps, running, folder, {})
 
 
@@ -165,8 +171,15 @@ class TestTranslation:
     def translator(self, device: str, **runtime: object) -> Translator:
         AcceleratorState._reset_state(reset_partial_state=True)
         network = filled(gaussian.network("adm", DIFFUSION, 11, seed=0, **SMALL))
-        model = gaussian.Model(network, DIFFUSION, "digest", 10, 10, device=device, **runtime)
-        return Translator(model, model, (3, 8), Translation(respacing="log_snr 20"))
+        model = gaussian.Model(
+            network,
+            DIFFUSION,
+            "digest",
+            10,
+            10,
+            runtime=Runtime.model_validate({"device": device, "precision": "fp32", **runtime}),
+        )
+        return Translator(model, model, (3, 8), TranslateImages(respacing="log_snr 20"))
 
     def test_is_the_one_of_the_cpu(self) -> None:
         ends = [
@@ -232,10 +245,15 @@ class TestShortOfMemory:
             "attention_resolutions": (),
         }
         network = i2sb.network(self.SIZE, False, 0, **arguments)
-        restorer = i2sb.Restorer(network, i2sb.Problem(self.SIZE, "jpeg-5"), "digest", device="cuda")
+        restorer = i2sb.Restorer(
+            network,
+            i2sb.Problem(self.SIZE, Restoration(corruption="jpeg-5")),
+            "digest",
+            runtime=Runtime(device="cuda", precision="fp32"),
+        )
         done = list(
             running.in_batches(
-                lambda piece: restorer.restore(self.Large(), piece, i2sb.Sampling(nfe=2)), range(32), 64, "x"
+                lambda piece: restorer.restore(self.Large(), piece, Sample(nfe=2)), range(32), 64, "x"
             )
         )
         assert sum(len(r.image) for r in done) == 32
@@ -248,7 +266,7 @@ class TestShortOfMemory:
             return network(batch.images).square().flatten(1).mean(1)
 
         steps = Recipe(steps=1, batch_size=32, lr=1e-3)
-        train(network, loss, self.Large(), steps, Running("cuda"), tmp_path, {})
+        train(network, loss, self.Large(), steps, Runtime(device="cuda"), tmp_path, {})
         assert "going on with pieces of 16 images" in capsys.readouterr().err
 
 

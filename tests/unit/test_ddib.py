@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,9 @@ import torch
 from benchmarks.closed_form import ONE, A, B, log_snr_process
 from bridgepipe import config
 from bridgepipe.cli.translate import number_of
+from bridgepipe.config.ddib import TranslateImages
+from bridgepipe.config.gaussian import Process
+from bridgepipe.config.runtime import Runtime
 from bridgepipe.datasets import digits
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.translation import Likeness, likeness, others, partners
@@ -22,13 +24,14 @@ from bridgepipe.methods import gaussian
 from bridgepipe.methods.ddib import (
     PUBLISHED,
     PUBLISHED_FOLDER,
-    Translation,
     Translator,
     denoiser,
     restart,
     states_of,
+    steps_of,
     translate,
 )
+from bridgepipe.methods.gaussian import Diffusion
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.samplers import Denoiser
@@ -36,7 +39,7 @@ from bridgepipe.store import ImageStore, writer
 from bridgepipe.subset import Subset, items_of_class
 
 PROCESS = log_snr_process(200)
-EVERY = Translation(respacing="log_snr 60")
+EVERY = TranslateImages(respacing="log_snr 60")
 
 
 def closed(mixture: Any) -> Denoiser:
@@ -52,13 +55,17 @@ def tiny(classes: int | None = None, seed: int = 0) -> gaussian.Model:
     for parameter in network.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.05)
-    return gaussian.Model(network, diffusion, "digest", classes, classes, device="cpu", batch_size=4)
+    return gaussian.Model(
+        network, diffusion, "digest", classes, classes, runtime=Runtime(device="cpu", batch_size=4)
+    )
 
 
 def guide() -> gaussian.Model:
     diffusion = gaussian.Diffusion((3, 8, 8))
     arguments = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1,), "attention_resolutions": ()}
-    return gaussian.Model(gaussian.classifier(diffusion, 3, **arguments), diffusion, "guide", device="cpu")
+    return gaussian.Model(
+        gaussian.classifier(diffusion, 3, **arguments), diffusion, "guide", runtime=Runtime(device="cpu")
+    )
 
 
 IMAGES = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -109,7 +116,7 @@ class TestBothWays:
         assert torch.equal(pair.neighbour, there.target.pair.neighbour)
 
     def test_other_solvers_keep_the_image(self) -> None:
-        there = translate(closed(A), closed(B), A.sample(4).float(), Translation("ddim"))
+        there = translate(closed(A), closed(B), A.sample(4).float(), TranslateImages(solver="ddim"))
         states = states_of(there.target)
         assert states.shape == (4, 1, 2)
         assert torch.equal(restart(states), there.target.x)
@@ -120,12 +127,12 @@ class TestBothWays:
     [
         (PUBLISHED, (0, 1000, 1001), (999, -1, 1001)),
         (PUBLISHED_FOLDER, (0, 990, 100), (990, -1, 101)),
-        (Translation(), (0, 999, 50), (999, 0, 50)),
-        (Translation("ddim", "ddib", "quad 10"), (0, 1000, 11), (800, -1, 11)),
+        (TranslateImages(), (0, 999, 50), (999, 0, 50)),
+        (TranslateImages(solver="ddim", grid="ddib", respacing="quad 10"), (0, 1000, 11), (800, -1, 11)),
     ],
 )
-def test_steps(how: Translation, up: tuple[int, ...], down: tuple[int, ...]) -> None:
-    steps = how.steps(Gaussian(schedules.linear(1000)))
+def test_steps(how: TranslateImages, up: tuple[int, ...], down: tuple[int, ...]) -> None:
+    steps = steps_of(how, Gaussian(schedules.linear(1000)))
     for found, (first, last, count) in ((steps.encode, up), (steps.decode, down)):
         assert (found[0], found[-1], len(found)) == (first, last, count)
 
@@ -133,7 +140,7 @@ def test_steps(how: Translation, up: tuple[int, ...], down: tuple[int, ...]) -> 
 @pytest.mark.parametrize("respacing", ["log_snr x", "often 5", "log_snr 2000"])
 def test_unknown_spelling(respacing: str) -> None:
     with pytest.raises(UserError):
-        Translation(respacing=respacing).steps(PROCESS)
+        steps_of(TranslateImages.model_construct(respacing=respacing), PROCESS)
 
 
 class TestGuidance:
@@ -187,7 +194,7 @@ class TestGuidance:
             denoiser(model, 1, 2, "free", 1.0)
 
     def test_guided_translation_returns_exactly(self) -> None:
-        how = Translation(
+        how = TranslateImages(
             respacing="log_snr 8", clip_decode=True, guidance="classifier", scale_encode=0.5, scale_decode=2.0
         )
         model = tiny(3)
@@ -200,7 +207,10 @@ class TestGuidance:
 class TestTranslator:
     def test_the_batch_changes_nothing(self) -> None:
         model = tiny(3)
-        translator = Translator(model, model, (0, 1), Translation("ddim", "dmi", "uniform 5", True, True))
+        how = TranslateImages(
+            solver="ddim", grid="dmi", respacing="uniform 5", clip_encode=True, clip_decode=True
+        )
+        translator = Translator(model, model, (0, 1), how)
         whole = translator.translate(IMAGES).target.x
         single = torch.cat([translator.translate(IMAGES[k : k + 1]).target.x for k in range(6)])
         assert (whole - single).abs().max() < 1e-2  # rounding, amplified by a network of noise
@@ -208,22 +218,29 @@ class TestTranslator:
     @pytest.mark.parametrize(
         ("diffusion", "said"),
         [
-            ({"T": 500}, "denoises linear with T 500, the source model linear with T 1000"),
-            ({"schedule": "cosine"}, "denoises cosine with T 1000, the source model linear"),
-            ({"shape": (3, 16, 16)}, r"is of images \[3, 16, 16\], the source model of \[3, 8, 8\]"),
+            (
+                Diffusion((3, 8, 8), Process(T=500)),
+                "denoises linear with T 500, the source model linear with T 1000",
+            ),
+            (
+                Diffusion((3, 8, 8), Process(schedule="cosine")),
+                "denoises cosine with T 1000, the source model linear",
+            ),
+            (Diffusion((3, 16, 16)), r"is of images \[3, 16, 16\], the source model of \[3, 8, 8\]"),
         ],
     )
-    def test_another_process_of_the_guide_or_the_target(self, diffusion: Any, said: str) -> None:
+    def test_another_process_of_the_guide_or_the_target(self, diffusion: Diffusion, said: str) -> None:
         """Whoever makes the translator: every verb with a guide does, there, back and of folders."""
         other, model = tiny(3), tiny(3)
-        other.diffusion = replace(other.diffusion, **diffusion)
+        other.diffusion = diffusion
         with pytest.raises(UserError, match=f"the guide {said}"):
-            Translator(model, model, (0, 1), Translation(), other)
+            Translator(model, model, (0, 1), TranslateImages(), other)
         with pytest.raises(UserError, match=f"the target model {said}"):
-            Translator(model, other, (0, 1), Translation())
+            Translator(model, other, (0, 1), TranslateImages())
 
     def test_two_networks_that_know_no_class(self) -> None:
-        translator = Translator(tiny(seed=0), tiny(seed=1), (3, 8), Translation("ddim", "exact", "5"))
+        how = TranslateImages(solver="ddim", respacing="5")
+        translator = Translator(tiny(seed=0), tiny(seed=1), (3, 8), how)
         assert translator.translate(IMAGES[:2]).target.x.shape == (2, 3, 8, 8)
 
     @pytest.mark.parametrize("label", [-1, 4])

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import Tensor, nn
 
 from benchmarks.closed_form import ONE, A, B, Mixture
+from bridgepipe.config.gaussian import Process
+from bridgepipe.config.points import PointWalk
+from bridgepipe.config.runtime import Runtime
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import transport
 from bridgepipe.methods import ddib_points
 from bridgepipe.methods.ddib import translate
-from bridgepipe.methods.ddib_points import PUBLISHED, Walk, denoisers
+from bridgepipe.methods.ddib_points import PUBLISHED, denoisers
 from bridgepipe.methods.gaussian import Diffusion, Model
 
-DIFFUSION = Diffusion((2,), T=1000)
+DIFFUSION = Diffusion((2,), Process(T=1000))
 POINTS = A.sample(64).float()
 Ends = tuple[Model, Model]
 
@@ -34,7 +35,7 @@ class Exact(nn.Module):
 
 
 def model(mixture: Mixture, diffusion: Diffusion = DIFFUSION) -> Model:
-    return Model(Exact(mixture, diffusion), diffusion, "digest", device="cpu")
+    return Model(Exact(mixture, diffusion), diffusion, "digest", runtime=Runtime(device="cpu"))
 
 
 @pytest.fixture
@@ -48,17 +49,17 @@ def test_no_direction_calls_more_often_than_asked(ends: Ends, solver: str, grid:
     if solver == "obelm" and grid == "ddib":
         pytest.skip("obelm ends before pure noise")
     for nfe in (20, 21):
-        walk = Walk(solver, nfe, "log_snr", grid)
+        walk = PointWalk(solver=solver, nfe=nfe, spacing="log_snr", grid=grid)
         moved = translate(*denoisers(*ends), POINTS, walk)
         assert nfe - 1 <= moved.calls_per_way <= nfe
-        assert moved.calls_per_way == moved.latent.calls == walk.calls(DIFFUSION.process)
+        assert moved.calls_per_way == moved.latent.calls == ddib_points.calls_of(walk, DIFFUSION.process)
         assert moved.target.calls == moved.calls_per_way - (
             2 if solver == "obelm" else 0
         )  # it starts from a pair
 
 
 def test_published_walk_calls_at_every_step_both_ways() -> None:
-    diffusion = Diffusion((2,), T=60)
+    diffusion = Diffusion((2,), Process(T=60))
     a, b = model(A, diffusion), model(B, diffusion)
     moved = translate(*denoisers(a, b), POINTS, PUBLISHED)
     assert (moved.latent.calls, moved.target.calls) == (60, 60)
@@ -66,16 +67,16 @@ def test_published_walk_calls_at_every_step_both_ways() -> None:
 
 def test_translation_lands_in_the_target(ends: Ends) -> None:
     source, target = A.sample(1500).float(), B.sample(3000, seed=1).numpy()
-    moved = translate(*denoisers(*ends), source, Walk()).target.x.numpy()
+    moved = translate(*denoisers(*ends), source, PointWalk()).target.x.numpy()
     floor = transport.sliced_w2(B.sample(1500, seed=2).numpy(), target)
     assert transport.sliced_w2(moved, target) < floor + 0.03
     assert transport.sliced_w2(source.numpy(), target) > 5 * floor
 
 
 def test_cycle_closes_to_rounding_with_the_pair_and_nearly_without(ends: Ends) -> None:
-    kept = ddib_points.cycle(*ends, POINTS, Walk())
-    alone = ddib_points.cycle(*ends, POINTS, Walk(), keep=False)
-    ddim = ddib_points.cycle(*ends, POINTS, replace(PUBLISHED, nfe=50))
+    kept = ddib_points.cycle(*ends, POINTS, PointWalk())
+    alone = ddib_points.cycle(*ends, POINTS, PointWalk(), keep=False)
+    ddim = ddib_points.cycle(*ends, POINTS, PUBLISHED.model_copy(update={"nfe": 50}))
     assert kept.error.max() < 2e-5
     assert kept.error.max() < alone.error.mean() < 5e-3 < ddim.error.mean()
     assert torch.equal(kept.target, alone.target)
@@ -83,7 +84,7 @@ def test_cycle_closes_to_rounding_with_the_pair_and_nearly_without(ends: Ends) -
 
 
 def test_batches_change_nothing(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
-    walk = Walk("multistep3", 12)
+    walk = PointWalk(solver="multistep3", nfe=12)
     whole = ddib_points.cycle(*ends, POINTS, walk)
     drawn = ddib_points.sample(ends[1], range(50), walk, seed=3)
     monkeypatch.setattr(ddib_points, "BATCH", 7)
@@ -93,12 +94,14 @@ def test_batches_change_nothing(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_samples_follow_the_model() -> None:
-    drawn = ddib_points.sample(model(ONE), range(2000), Walk("multistep3", 20), seed=0)
+    drawn = ddib_points.sample(model(ONE), range(2000), PointWalk(solver="multistep3", nfe=20), seed=0)
     assert torch.allclose(drawn.mean(0), ONE.means[0].float(), atol=0.05)
     assert torch.allclose(drawn.std(0), torch.full((2,), 0.5), atol=0.05)
 
 
-@pytest.mark.parametrize("other", [Diffusion((2,), T=500), Diffusion((2,), "cosine"), Diffusion((3,))])
+@pytest.mark.parametrize(
+    "other", [Diffusion((2,), Process(T=500)), Diffusion((2,), Process(schedule="cosine")), Diffusion((3,))]
+)
 def test_models_of_other_latents_are_refused(other: Diffusion) -> None:
     other = model(B, other)
     with pytest.raises(UserError, match="different latents"):
@@ -107,4 +110,4 @@ def test_models_of_other_latents_are_refused(other: Diffusion) -> None:
 
 def test_too_few_calls_are_refused() -> None:
     with pytest.raises(UserError, match="more network calls"):
-        Walk("obelm", 2).steps(DIFFUSION.process)
+        ddib_points.steps_of(PointWalk.model_construct(solver="obelm", nfe=2), DIFFUSION.process)

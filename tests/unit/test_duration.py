@@ -106,12 +106,3 @@ def test_rules_ask_for_it() -> None:
     assert p.durations.minutes(240, "i2sb/jpeg-5", "sample", attempt=1) == 1440
     assert p.durations.statistics(240, "imagenet256", "train") == 428  # 1,281,167 images
     assert p.durations.statistics(240, "digits", "train", attempt=2) == 480
-
-
-def test_a_training_knows_every_setting_of_the_runtime() -> None:
-    from bridgepipe.cli.common import fields_of
-    from bridgepipe.cli.train import JOBS
-    from bridgepipe.training import loop
-
-    runtime = opened().runtime.model_dump()
-    assert loop.Running(**fields_of(loop.Running, runtime, JOBS)).save_every == runtime["save_every"]

@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from bridgepipe.config.gaussian import Process
+from bridgepipe.config.runtime import Runtime
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import edits
 from bridgepipe.evaluation.edits import ByClass, Measured, Strips
@@ -186,12 +188,12 @@ def test_sets_of_an_fid_are_of_one_size_and_the_floor_is_not_in_the_reference(
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_h_space_of_a_model_calls_the_network_as_the_model_does(precision: str) -> None:
-    diffusion = gaussian.Diffusion((3, 16, 16), T=100, rescale_timesteps=True)
+    diffusion = gaussian.Diffusion((3, 16, 16), Process(T=100, rescale_timesteps=True))
     network = gaussian.network(
         "adm", diffusion, model_channels=32, num_res_blocks=1, channel_mult=(1,), attention_resolutions=()
     )
     torch.nn.init.normal_(network.out[2].weight, std=0.1)  # fresh networks put out 0
-    model = gaussian.Model(network, diffusion, "digest", device="cpu", precision=precision)
+    model = gaussian.Model(network, diffusion, "digest", runtime=Runtime(device="cpu", precision=precision))
     told: list[Tensor] = []
     network.register_forward_pre_hook(lambda module, inputs: told.append(inputs[1]))
     h_space = space(network, model.bound())

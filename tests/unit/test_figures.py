@@ -13,6 +13,7 @@ from PIL import Image
 
 from bridgepipe import canvas, config, figures, figures_points
 from bridgepipe.cli.study import seeds_of, study_table
+from bridgepipe.config.recipe import Recipe
 from bridgepipe.workflow import Pipeline
 
 ROOT = Path(__file__).parents[2]
@@ -193,10 +194,10 @@ def test_every_curve_of_a_study_tells_its_seeds():
 
 
 def test_seeds_of_a_study_are_those_that_it_was_made_with():
-    trained = {"train": {"seed": 3, "published": None}}
-    assert seeds_of({"seed": 5, "nfe": 10}, trained) == {"noise seed": 5, "network seed": 3}
-    published = {"train": {"seed": 3, "published": "i2sb/jpeg-5"}}
-    assert seeds_of({"seed": 5}, published) == {"noise seed": 5, "network seed": None}
+    trained = Recipe(steps=1, seed=3)
+    assert seeds_of(5, trained) == {"noise seed": 5, "network seed": 3}
+    published = Recipe(steps=1, seed=3, published="i2sb/jpeg-5")
+    assert seeds_of(5, published) == {"noise seed": 5, "network seed": None}
 
 
 def test_points_near_each_other_have_colours_near_each_other():

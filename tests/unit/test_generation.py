@@ -14,26 +14,30 @@ import torch
 from torch import Tensor
 
 from bridgepipe import artifacts, config, rng, running, samplers
-from bridgepipe.cli.common import fields_of, tuples
 from bridgepipe.cli.generate import _walks
 from bridgepipe.cli.models import load_model
 from bridgepipe.cli.options import Trained
+from bridgepipe.config.gaussian import Generate, GenerationStudy, Process
+from bridgepipe.config.recipe import Recipe
+from bridgepipe.config.runtime import Runtime
 from bridgepipe.errors import UserError
 from bridgepipe.methods import gaussian, spd
 from bridgepipe.methods.gaussian import Diffusion, Model
-from bridgepipe.methods.spd import Generation
 from bridgepipe.names import Spacing
 from bridgepipe.nfe import calls_made
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.samplers.steps import decode_steps
-from bridgepipe.training.loop import Recipe, Running, train
+from bridgepipe.training.loop import train
 from bridgepipe.training.objective import Batch
 
 SHAPE = (3, 16, 16)
 ARGUMENTS = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1, 1), "attention_resolutions": ()}
-PIXEL = Diffusion(SHAPE, T=50)
-FOURIER = Diffusion(SHAPE, "shortest_path", 50, c1=1.6, c2=0.01, m=2.0, rescale_timesteps=True)
+CPU = config.Runtime(device="cpu")
+PIXEL = Diffusion(SHAPE, Process(T=50))
+FOURIER = Diffusion(
+    SHAPE, Process(schedule="shortest_path", T=50, c1=1.6, c2=0.01, m=2.0, rescale_timesteps=True)
+)
 SAMPLERS = ("ancestral", "ddim", "heun", "multistep2", "multistep3", "unipc3", "obelm")
 
 
@@ -42,11 +46,11 @@ def model(diffusion: Diffusion, told: int | None = None, **meaning: int) -> Mode
     torch.manual_seed(1)
     for parameter in network.parameters():  # published layers start at zero and would predict nothing
         parameter.data += 0.02 * torch.randn_like(parameter)
-    return Model(network, diffusion, "digest", device="cpu", **meaning)  # type: ignore[arg-type]
+    return Model(network, diffusion, "digest", runtime=CPU, **meaning)  # type: ignore[arg-type]
 
 
 def drawn(m: Model, items: Sequence[int], **how: object) -> Tensor:
-    work = partial(spd.generate, m, how=Generation(nfe=6, **how))  # type: ignore[arg-type]
+    work = partial(spd.generate, m, how=Generate(nfe=6, **how))  # type: ignore[arg-type]
     return torch.cat(list(running.in_batches(work, items, m.batch_size, "sampling")))
 
 
@@ -76,11 +80,11 @@ def test_repeats_draw_independent_noise() -> None:
 def test_a_loaded_model_is_the_repeat_of_its_training_seed(tmp_path: Path) -> None:
     network = {"kind": "adm", **ARGUMENTS}
     told = {"dataset": "x", "process": {"T": 50}, "network": network, "train": {"steps": 1, "seed": 2}}
-    settings = config.Model.model_validate(told).stages()["train"]
+    trained = config.Model.model_validate(told)
+    settings = trained.stages()["train"].as_json()
     artifacts.write_json(tmp_path / "train.json", settings)
-    arguments = {key: tuples(value) for key, value in settings["network"].items() if key != "kind"}
-    diffusion = Diffusion(SHAPE, **fields_of(Diffusion, settings["process"]))
-    weights = gaussian.network("adm", diffusion, **arguments).state_dict()
+    diffusion = Diffusion(SHAPE, trained.process)
+    weights = gaussian.network("adm", diffusion, **trained.network.arguments).state_dict()
     card = {"config": settings, "shape": SHAPE}
     artifacts.save_tensors(tmp_path / "m.safetensors", weights, card)
     trained = Trained(tmp_path / "m.safetensors", tmp_path / "train.json")
@@ -88,7 +92,8 @@ def test_a_loaded_model_is_the_repeat_of_its_training_seed(tmp_path: Path) -> No
     assert loaded.repeat == 2
     with pytest.raises(UserError, match="a model is no guide: it tells no classes"):
         load_model(trained, config.Runtime(), guide=True)
-    artifacts.write_json(tmp_path / "train.json", {**settings, "method": "guide"})
+    guide = config.Guide.model_validate({"dataset": "x", "network": ARGUMENTS, "train": {"steps": 1}})
+    artifacts.write_json(tmp_path / "train.json", guide.stages()["train"].as_json())
     with pytest.raises(UserError, match="a guide is no model"):
         load_model(trained, config.Runtime())
 
@@ -168,14 +173,15 @@ def test_numbers_of_calls_that_cannot_be_made_name_the_nearest() -> None:
 
 def test_a_study_shows_the_calls_that_are_made_once() -> None:
     walks = {"Heun": {"sampler": "heun"}, "multistep 3": {"sampler": "multistep3"}}
-    plan = {"walks": walks, "nfe": [9, 10, 5], "seed": 0, "variant": "exact"}
+    values = {"walks": walks, "nfe": (9, 10, 5), "count": 2, "seed": 0, "variant": "exact"}
+    plan = GenerationStudy.model_validate(values)
     found = _walks(plan, SimpleNamespace(process=LINEAR))  # type: ignore[arg-type]
     expected = [("Heun", 9), ("Heun", 5), ("multistep 3", 9), ("multistep 3", 10), ("multistep 3", 5)]
     assert [(walk, how.nfe) for walk, how in found] == expected
 
 
 def test_published_strides() -> None:
-    process = Diffusion(SHAPE, T=1000).process
+    process = Diffusion(SHAPE, Process(T=1000)).process
     assert decode_steps(process, "ddim", 25, "leading")[-2] == 0
     assert decode_steps(process, "ddim", 25, "trailing")[0] == 999
     assert decode_steps(process, "ddim", 250)[:-1][::-1] == schedules.timesteps(1000, "250")
@@ -216,7 +222,7 @@ def test_the_network_is_told_rescaled_times() -> None:
 
 def test_spectrum_is_needed() -> None:
     with pytest.raises(UserError, match="no spectrum"):
-        _ = Diffusion(SHAPE, "shortest_path").process
+        _ = Diffusion(SHAPE, Process(schedule="shortest_path")).process
 
 
 def batch(count: int = 8) -> Batch:
@@ -232,7 +238,7 @@ def test_objective_is_the_squared_error_of_the_noise(diffusion: Diffusion) -> No
 
     losses = gaussian.Denoising(diffusion)(Zero(), batch())
     draws = rng.ItemNoise(0, "train", range(8))
-    draws.integers(diffusion.T)
+    draws.integers(diffusion.settings.T)
     torch.testing.assert_close(losses, draws.normal(SHAPE).square().mean(dim=(1, 2, 3)))
 
 
@@ -257,7 +263,7 @@ def test_guide_learns_and_points_uphill() -> None:
     torch.manual_seed(0)
     labels = np.arange(64) % 2
     images = torch.from_numpy(labels * 2.0 - 1).float().view(-1, 1, 1, 1).expand(-1, 3, 8, 8).contiguous()
-    diffusion = Diffusion((3, 8, 8), T=50)
+    diffusion = Diffusion((3, 8, 8), Process(T=50))
     network = gaussian.classifier(diffusion, 2, **{**ARGUMENTS, "pool": "adaptive"})
     loss = gaussian.classifier_objective(diffusion, labels)
     optimiser = torch.optim.Adam(network.parameters(), 2e-3)
@@ -266,7 +272,7 @@ def test_guide_learns_and_points_uphill() -> None:
         optimiser.zero_grad()
         loss(network, where).mean().backward()
         optimiser.step()
-    m = Model(network, diffusion, "digest", device="cpu")
+    m = Model(network, diffusion, "digest", runtime=CPU)
     clean = torch.zeros(64, dtype=torch.int64)
     assert m.bound()(images, clean).argmax(dim=1).tolist() == labels.tolist()
     # a flat image has no scale to normalise
@@ -299,7 +305,7 @@ class TestBlockNoise:
 
 
 class TestLossAwareTimes:
-    DIFFUSION = Diffusion(SHAPE, "cosine", T=2, times="loss_aware")
+    DIFFUSION = Diffusion(SHAPE, Process(schedule="cosine", T=2, times="loss_aware"))
 
     def trained(self, folder: Path, steps: int, microbatch: int | None = None) -> dict[str, Tensor]:
         class Pictures:
@@ -310,8 +316,8 @@ class TestLossAwareTimes:
                 return batch().images[list(indices)]
 
         network = gaussian.network("adm", self.DIFFUSION, seed=0, **ARGUMENTS)
-        recipe = Recipe(steps, batch_size=8, lr=1e-3)
-        running = Running(device="cpu", microbatch=microbatch)
+        recipe = Recipe(steps=steps, batch_size=8, lr=1e-3)
+        running = Runtime(device="cpu", microbatch=microbatch)
         objective = gaussian.Denoising(self.DIFFUSION)
         return train(network, objective, Pictures(), recipe, running, folder, {"run": 1})
 

@@ -12,9 +12,11 @@ from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from bridgepipe import rng, running
+from bridgepipe.config.i2sb import Emphasis, Restoration, Sample
+from bridgepipe.config.runtime import Runtime
 from bridgepipe.degradations import PAIRED
 from bridgepipe.methods import i2sb
-from bridgepipe.methods.i2sb import Problem, Restorer, Sampling
+from bridgepipe.methods.i2sb import Problem, Restorer
 from bridgepipe.networks.adm import UNet
 from bridgepipe.pixels import from_uint8, to_uint8
 from bridgepipe.rng import ItemNoise, item_of
@@ -45,7 +47,7 @@ class Photos:
 
 
 def network(problem: Problem) -> UNet:
-    net = i2sb.network(problem.image_size, problem.cond_x1, seed=0, **ARGUMENTS)
+    net = i2sb.network(problem.image_size, problem.settings.cond_x1, seed=0, **ARGUMENTS)
     torch.manual_seed(1)
     for parameter in net.parameters():  # published layers start at zero and would predict nothing
         parameter.data += 0.02 * torch.randn_like(parameter)
@@ -53,14 +55,15 @@ def network(problem: Problem) -> UNet:
 
 
 def restored(problem: Problem, items: Sequence[int], batch_size: int = 64, **how: object) -> np.ndarray:
-    restorer = Restorer(network(problem), problem, "digest", device="cpu", batch_size=batch_size)
-    sources = Photos(7) if problem.corruption == PAIRED else None
-    sampling = Sampling(nfe=3, **how)  # type: ignore[arg-type]
+    speed = Runtime(device="cpu", batch_size=batch_size)
+    restorer = Restorer(network(problem), problem, "digest", runtime=speed)
+    sources = Photos(7) if problem.settings.corruption == PAIRED else None
+    sampling = Sample(nfe=3, **how)  # type: ignore[arg-type]
     return in_batches(restorer, items, sampling, sources)
 
 
 def in_batches(
-    restorer: Restorer, items: Sequence[int], how: Sampling, sources: Photos | None = None
+    restorer: Restorer, items: Sequence[int], how: Sample, sources: Photos | None = None
 ) -> np.ndarray:
     def run(piece: Sequence[int]) -> np.ndarray:
         return restorer.restore(Photos(), piece, how, sources).image
@@ -69,23 +72,23 @@ def in_batches(
 
 
 PROBLEMS = {
-    "jpeg": Problem(SIZE, "jpeg-5"),
-    "conditional": Problem(SIZE, "sr4x-pool", cond_x1=True),
-    "without noise": Problem(SIZE, "blur-uni", beta_max=1.0, ot_ode=True),
-    "hole": Problem(SIZE, "inpaint-center", beta_max=1.0, ot_ode=True),
-    "freeform hole": Problem(SIZE, "inpaint-freeform1020", beta_max=1.0),
-    "exact hole": Problem(SIZE, "inpaint-freeform2030", variant="exact"),
-    "mixture": Problem(SIZE, "mixture"),
-    "noisy end": Problem(SIZE, "jpeg-10", add_x1_noise=True),
-    "pairs": Problem(SIZE, PAIRED, cond_x1=True),
+    "jpeg": Problem(SIZE, Restoration(corruption="jpeg-5")),
+    "conditional": Problem(SIZE, Restoration(corruption="sr4x-pool", cond_x1=True)),
+    "without noise": Problem(SIZE, Restoration(corruption="blur-uni", beta_max=1.0, ot_ode=True)),
+    "hole": Problem(SIZE, Restoration(corruption="inpaint-center", beta_max=1.0, ot_ode=True)),
+    "freeform hole": Problem(SIZE, Restoration(corruption="inpaint-freeform1020", beta_max=1.0)),
+    "exact hole": Problem(SIZE, Restoration(corruption="inpaint-freeform2030", variant="exact")),
+    "mixture": Problem(SIZE, Restoration(corruption="mixture")),
+    "noisy end": Problem(SIZE, Restoration(corruption="jpeg-10", add_x1_noise=True)),
+    "pairs": Problem(SIZE, Restoration(corruption=PAIRED, cond_x1=True)),
 }
 
 
 def test_repeats_restore_the_same_images_with_other_noise() -> None:
     problem = PROBLEMS["freeform hole"]
     first, second = (
-        Restorer(network(problem), problem, "digest", repeat, device="cpu").restore(
-            Photos(), [0], Sampling(nfe=3)
+        Restorer(network(problem), problem, "digest", repeat, runtime=Runtime(device="cpu")).restore(
+            Photos(), [0], Sample(nfe=3)
         )
         for repeat in (0, 1)
     )
@@ -118,13 +121,15 @@ def test_speed_settings_change_little(runtime: dict[str, object]) -> None:
     problem = PROBLEMS["jpeg"]
     expected = restored(problem, range(4)).astype(int)
     AcceleratorState._reset_state(reset_partial_state=True)
-    restorer = Restorer(network(problem), problem, "digest", device="cpu", **runtime)
-    found = in_batches(restorer, range(4), Sampling(nfe=3))
+    restorer = Restorer(network(problem), problem, "digest", runtime=Runtime(device="cpu", **runtime))
+    found = in_batches(restorer, range(4), Sample(nfe=3))
     assert np.abs(found.astype(int) - expected).mean() < 1.5
 
 
 def test_what_measures_may_follow_a_network_in_low_precision() -> None:
-    Restorer(network(PROBLEMS["jpeg"]), PROBLEMS["jpeg"], "digest", device="cpu", precision="bf16")
+    Restorer(
+        network(PROBLEMS["jpeg"]), PROBLEMS["jpeg"], "digest", runtime=Runtime(device="cpu", precision="bf16")
+    )
     assert running.accelerator("cpu").mixed_precision == "bf16"
     before = torch.backends.cudnn.allow_tf32
     with running.full_precision():
@@ -155,7 +160,7 @@ def test_known_pixels_of_a_hole_are_kept_without_noise() -> None:
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_objective_gives_a_loss_for_every_item(name: str) -> None:
     problem = PROBLEMS[name]
-    sources = Photos(7) if problem.corruption == PAIRED else None
+    sources = Photos(7) if problem.settings.corruption == PAIRED else None
     images = Photos()
     items = [3, 1, 4]
     batch = Batch(images.batch(items), items, ItemNoise(0, "train", [10, 11, 12]))
@@ -176,7 +181,7 @@ def test_pairs_are_seen_alike() -> None:
 
 
 def test_a_share_is_trained_where_a_single_call_starts() -> None:
-    problem, told = Problem(SIZE, "blur-uni"), []
+    problem, told = Problem(SIZE, Restoration(corruption="blur-uni")), []
 
     def seen(x: Tensor, t: Tensor) -> Tensor:
         told.append(t)
@@ -185,8 +190,8 @@ def test_a_share_is_trained_where_a_single_call_starts() -> None:
     items = list(range(12)) * 40
     for share in (0.0, 0.5, 1.0):
         batch = Batch(Photos().batch(items), items, ItemNoise(0, "train", range(len(items))))
-        i2sb.objective(problem, emphasis=i2sb.Emphasis(at_end=share))(seen, batch)  # type: ignore[arg-type]
-    last = problem.process.network_time(problem.interval - 1)
+        i2sb.objective(problem, emphasis=Emphasis(at_end=share))(seen, batch)  # type: ignore[arg-type]
+    last = problem.process.network_time(problem.settings.interval - 1)
     none, half, every = ((t == last).float().mean() for t in told)
     assert none < 0.01
     assert half == pytest.approx(0.5, abs=0.07)
@@ -194,7 +199,7 @@ def test_a_share_is_trained_where_a_single_call_starts() -> None:
 
 
 def test_what_is_clean_is_trained_to_stay() -> None:
-    problem, seen = Problem(SIZE, "blur-uni", ot_ode=True, cond_x1=True), []
+    problem, seen = Problem(SIZE, Restoration(corruption="blur-uni", ot_ode=True, cond_x1=True)), []
 
     def network(x: Tensor, t: Tensor) -> Tensor:
         seen.append(x)
@@ -202,20 +207,20 @@ def test_what_is_clean_is_trained_to_stay() -> None:
 
     items = list(range(12)) * 20
     batch = Batch(Photos().batch(items), items, ItemNoise(0, "train", range(len(items))))
-    losses = i2sb.objective(problem, emphasis=i2sb.Emphasis(clean=0.25))(network, batch)  # type: ignore[arg-type]
+    losses = i2sb.objective(problem, emphasis=Emphasis(clean=0.25))(network, batch)  # type: ignore[arg-type]
     clean = losses < 1e-9
     assert clean.float().mean() == pytest.approx(0.25, abs=0.08)
     torch.testing.assert_close(seen[0][clean], torch.cat([batch.images, batch.images], 1)[clean])
 
 
 def test_a_residual_network_restores_any_photograph() -> None:
-    problem = Problem(SIZE, "jpeg-file-10", variant="exact", ot_ode=True)
+    problem = Problem(SIZE, Restoration(corruption="jpeg-file-10", variant="exact", ot_ode=True))
     net = i2sb.network(
         SIZE, False, 0, kind="residual", model_channels=8, channel_mult=(1, 2), num_res_blocks=1
     )
-    restorer = Restorer(net, problem, "digest", device="cpu")
+    restorer = Restorer(net, problem, "digest", runtime=Runtime(device="cpu"))
     photo = np.random.default_rng(0).integers(0, 256, (21, 30, 3), np.uint8)
-    out = restorer.restore_photo(photo, Sampling(nfe=1))
+    out = restorer.restore_photo(photo, Sample(nfe=1))
     assert np.array_equal(out, photo)  # it starts as the identity
 
 
@@ -230,42 +235,44 @@ def test_sampling_halves_the_batch_when_memory_is_short(capsys: pytest.CaptureFi
         return forward(x, *rest)
 
     net.forward = hungry  # type: ignore[method-assign]
-    restorer = Restorer(net, problem, "digest", device="cpu", batch_size=12)
-    found = in_batches(restorer, range(12), Sampling(nfe=3))
+    restorer = Restorer(net, problem, "digest", runtime=Runtime(device="cpu", batch_size=12))
+    found = in_batches(restorer, range(12), Sample(nfe=3))
     assert np.abs(found.astype(int) - restored(problem, range(12)).astype(int)).max() <= 1
     assert "going on with 3 images at a time" in capsys.readouterr().err
 
 
 def test_a_photograph_is_restored_as_it_is() -> None:
     problem = PROBLEMS["conditional"]
-    restorer = Restorer(network(problem), problem, "digest", device="cpu")
+    restorer = Restorer(network(problem), problem, "digest", runtime=Runtime(device="cpu"))
     photo = np.random.default_rng(3).integers(0, 256, (17, 22, 3), np.uint8)
-    found = restorer.restore_photo(photo, Sampling(nfe=2))
+    found = restorer.restore_photo(photo, Sample(nfe=2))
     assert found.shape == photo.shape
     assert found.dtype == np.uint8
-    assert np.array_equal(found, restorer.restore_photo(photo, Sampling(nfe=2)))
+    assert np.array_equal(found, restorer.restore_photo(photo, Sample(nfe=2)))
 
 
 @pytest.mark.parametrize("variant", ["published", "exact"])
 def test_a_photograph_that_needs_nothing_comes_back_as_it_was(variant: Any) -> None:
     """A network that predicts no change: every level is stored as it was, in either variant."""
-    problem = Problem(SIZE, "jpeg-5", ot_ode=True, variant=variant)
-    restorer = Restorer(i2sb.network(SIZE, False, seed=0, **ARGUMENTS), problem, "digest", device="cpu")
+    problem = Problem(SIZE, Restoration(corruption="jpeg-5", ot_ode=True, variant=variant))
+    restorer = Restorer(
+        i2sb.network(SIZE, False, seed=0, **ARGUMENTS), problem, "digest", runtime=Runtime(device="cpu")
+    )
     photo = np.arange(32 * 32 * 3).reshape(32, 32, 3).astype(np.uint8)
-    assert np.array_equal(restorer.restore_photo(photo, Sampling(nfe=1)), photo)
+    assert np.array_equal(restorer.restore_photo(photo, Sample(nfe=1)), photo)
 
 
 @pytest.mark.parametrize("add_x1_noise", [False, True])
 def test_the_noise_of_a_photograph_is_its_own(add_x1_noise: bool) -> None:
-    problem = Problem(SIZE, "jpeg-5", add_x1_noise=add_x1_noise)
+    problem = Problem(SIZE, Restoration(corruption="jpeg-5", add_x1_noise=add_x1_noise))
     # a fresh network predicts nothing, so that the noise is what is added to the photograph
     fresh = i2sb.network(SIZE, False, seed=0, **ARGUMENTS)
-    restorer = Restorer(fresh, problem, "digest", device="cpu")
+    restorer = Restorer(fresh, problem, "digest", runtime=Runtime(device="cpu"))
     grey = [np.full((32, 32, 3), level, np.uint8) for level in (120, 121)]
-    noise = [restorer.restore_photo(g, Sampling(nfe=3)).astype(float) - g for g in grey]
+    noise = [restorer.restore_photo(g, Sample(nfe=3)).astype(float) - g for g in grey]
     assert min(n.std() for n in noise) > (20 if add_x1_noise else 1)
     assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.1
-    again = restorer.restore_photo(grey[0].copy(), Sampling(nfe=3))
+    again = restorer.restore_photo(grey[0].copy(), Sample(nfe=3))
     assert np.array_equal(again - grey[0], noise[0].astype(np.uint8))
 
 
@@ -288,7 +295,7 @@ def test_pixels_come_back_as_they_were() -> None:
 @pytest.mark.parametrize("sampler", ["ancestral", "implicit"])
 def test_stored_known_pixels_are_those_of_the_original(sampler: str, ot_ode: bool, variant: Any) -> None:
     """Under ``exact``; published ones lose a level at most, or keep noise of the last ancestral step."""
-    problem = Problem(SIZE, "inpaint-center", ot_ode=ot_ode, variant=variant)
+    problem = Problem(SIZE, Restoration(corruption="inpaint-center", ot_ode=ot_ode, variant=variant))
     found = restored(problem, range(4), sampler=sampler, eta=0.0 if sampler == "implicit" else 1.0)
     originals = Photos()._pixels[:4]
     hole = np.zeros(SIZE, bool)
@@ -303,8 +310,8 @@ def test_stored_known_pixels_are_those_of_the_original(sampler: str, ot_ode: boo
 
 def test_path_goes_from_the_corrupted_image_to_the_result() -> None:
     problem = PROBLEMS["jpeg"]
-    restorer = Restorer(network(problem), problem, "digest", device="cpu")
-    result = restorer.restore(Photos(), range(2), Sampling(nfe=4))
+    restorer = Restorer(network(problem), problem, "digest", runtime=Runtime(device="cpu"))
+    result = restorer.restore(Photos(), range(2), Sample(nfe=4))
     assert result.steps[0] == 0
     assert list(result.steps) == sorted(result.steps)
     assert result.states.shape == (2, len(result.steps), *SIZE, 3)

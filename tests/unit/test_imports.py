@@ -39,7 +39,7 @@ LAYERS = {
         "artifacts",
         "evaluation",
     },
-    "config": set(),
+    "config": {"artifacts"},
     "duration": {"config"},
     "workflow": {
         "duration",
@@ -51,7 +51,17 @@ LAYERS = {
         "locks",
     },
 }
-CONFIGURED = {"cli", "cluster", "config", "datasets", "duration", "methods", "workflow"}
+CONFIGURED = {
+    "cli",
+    "cluster",
+    "config",
+    "datasets",
+    "duration",
+    "methods",
+    "running",
+    "training",
+    "workflow",
+}
 STANDARD = set(sys.stdlib_module_names)
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from bridgepipe import artifacts, cli, store
-from bridgepipe.cli.settings import read_settings
+from bridgepipe.config.stage_files import read_training
 from bridgepipe.datasets import images
 from bridgepipe.datasets.points import Points
 from bridgepipe.datasets.points import save as save_points
@@ -119,7 +119,7 @@ def test_pixels_that_are_floating_point_have_no_range(
 def test_a_configuration_holds_finite_numbers(tmp_path: Path, value: str) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"train": {"lr": 0}}).replace("0", value))
     with pytest.raises(UserError, match=f"not a JSON file: {value} is not a finite number"):
-        read_settings(tmp_path / "a.json")
+        read_training(tmp_path / "a.json")
 
 
 SCALE = ["--scale", "inf", "--runtime", "r.json"]

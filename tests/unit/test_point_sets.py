@@ -8,12 +8,14 @@ import torch
 from PIL import Image
 
 from bridgepipe import artifacts
+from bridgepipe.config.recipe import Recipe
+from bridgepipe.config.runtime import Runtime
 from bridgepipe.datasets import colors, points
 from bridgepipe.datasets.points import DOMAINS, Points
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import transport
 from bridgepipe.networks.mlp import PointNet
-from bridgepipe.training.loop import Recipe, Running, train
+from bridgepipe.training.loop import train
 
 RINGS = ["concentric_rings", "concentric_squares", "olympic_rings", "olympic_squares"]
 
@@ -143,7 +145,7 @@ def test_the_training_loop_trains_on_points(tmp_path):
     network = PointNet(model_channels=64, num_res_blocks=1)
     recipe = Recipe(steps=3, batch_size=8, lr=1e-3, log_every=1)
     weights = train(
-        network, loss, data, recipe, Running(device="cpu"), tmp_path / "run", {"data": data.digest}
+        network, loss, data, recipe, Runtime(device="cpu"), tmp_path / "run", {"data": data.digest}
     )
     assert set(weights) == set(network.state_dict())
     assert (tmp_path / "run/train.csv").read_text().count("\n") == 4

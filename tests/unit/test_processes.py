@@ -145,7 +145,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "evaluate": {"extractor": "none", "classifier": "none"},
         }
     )
-    stages = experiment.stages()
+    stages = {stage: read.as_json() for stage, read in experiment.stages().items()}
     for name in ("train", "sample"):
         artifacts.write_json(folder / f"{name}.json", stages[name])
     speed = {"device": "cpu", "threads": 1, "processes": 2, "batch_size": 4, "save_every": 3}

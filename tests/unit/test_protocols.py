@@ -24,7 +24,7 @@ from bridgepipe.store import ImageStore, writer
 def extractor(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
     folder = tmp_path_factory.mktemp("extractor")
     torch.manual_seed(0)
-    artifacts.write_json(folder / "c.json", {"kind": "classifier"})
+    artifacts.write_json(folder / "c.json", {"kind": "classifier", "dataset": "any"})
     SmallClassifier(ConvNet(10, 8), (SIZE, SIZE), classes=digits.CLASSES).save(folder / "c.safetensors", {})
     return ["--extractor", folder / "c.json", "--weights", folder / "c.safetensors"]
 

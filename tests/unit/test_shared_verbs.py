@@ -25,6 +25,7 @@ from torch import nn
 
 from bridgepipe import artifacts, cli, config, finished
 from bridgepipe.cli import models
+from bridgepipe.config.recipe import Distribution
 from bridgepipe.datasets import colors
 from bridgepipe.datasets import points as point_sets
 from bridgepipe.datasets.images import write_png
@@ -72,11 +73,10 @@ def save(folder: Path, settings: dict[str, Any], network: nn.Module, **card: Any
 def save_model(folder: Path, classes: list[str] | None) -> None:
     network = {"kind": "adm", **NETWORK}
     told = {"dataset": "noise", "conditional": bool(classes), "network": network, "train": STEPS}
-    settings = config.Model.model_validate(told).stages()["train"]
-    diffusion = models.diffusion_of(settings, (3, 16, 16), {})
-    arguments = {k: models.tuples(v) for k, v in settings["network"].items() if k != "kind"}
+    trained = config.Model.model_validate(told)
+    diffusion, arguments = gaussian.Diffusion((3, 16, 16), trained.process), trained.network.arguments
     made = gaussian.network("adm", diffusion, len(classes) if classes else None, **arguments)
-    save(folder, settings, made, shape=[3, 16, 16], class_names=classes)
+    save(folder, trained.stages()["train"].as_json(), made, shape=[3, 16, 16], class_names=classes)
 
 
 def translations(folder: Path) -> None:
@@ -84,9 +84,9 @@ def translations(folder: Path) -> None:
     published = {"solver": "ddim", "grid": "ddib", "respacing": "4", "clip_decode": True}
     for name, sample in {"": {"respacing": "log_snr 4"}, "-published": published}.items():
         e = config.ClassTranslation.model_validate({**ends, "sample": sample, "cycle": 8})
-        artifacts.write_json(folder / f"translate{name}.json", e.stages()["sample"])
-        artifacts.write_json(folder / f"cycle{name}.json", e.stages()["cycle"])
-        artifacts.write_json(folder / "evaluate-translation.json", e.stages()["evaluate"])
+        artifacts.write_json(folder / f"translate{name}.json", e.stages()["sample"].as_json())
+        artifacts.write_json(folder / f"cycle{name}.json", e.stages()["cycle"].as_json())
+        artifacts.write_json(folder / "evaluate-translation.json", e.stages()["evaluate"].as_json())
 
 
 def boundaries(folder: Path) -> None:
@@ -104,10 +104,10 @@ def boundaries(folder: Path) -> None:
     samples = config.BoundarySearch.model_validate(
         {**told, "edit": {**edit, "source": "samples", "eta": 1.0}}
     )
-    for stage, settings in e.stages().items():
+    for stage, read in e.stages().items():
         name = "evaluate-edits" if stage == "evaluate" else stage
-        artifacts.write_json(folder / f"{name}.json", settings)
-    artifacts.write_json(folder / "edit-samples.json", samples.stages()["edit"])
+        artifacts.write_json(folder / f"{name}.json", read.as_json())
+    artifacts.write_json(folder / "edit-samples.json", samples.stages()["edit"].as_json())
 
 
 def studies(folder: Path) -> None:
@@ -124,26 +124,27 @@ def studies(folder: Path) -> None:
         }
     )
     network = i2sb.network((16, 16), False, 0, **e.network.model_dump())
-    save(folder / "bridge", e.stages()["train"], network)
-    artifacts.write_json(folder / "config/restore.json", e.stages()["sample"])
-    artifacts.write_json(folder / "config/study.json", e.stages()["study"])
-    artifacts.write_json(folder / "config/measure.json", e.stages()["evaluate"])
+    save(folder / "bridge", e.stages()["train"].as_json(), network)
+    artifacts.write_json(folder / "config/restore.json", e.stages()["sample"].as_json())
+    artifacts.write_json(folder / "config/study.json", e.stages()["study"].as_json())
+    artifacts.write_json(folder / "config/measure.json", e.stages()["evaluate"].as_json())
     samples = config.Generation.model_validate(
         {"model": "plain", "evaluate": {"extractor": "small"}, "study": study}
     )
-    artifacts.write_json(folder / "config/study-samples.json", samples.stages()["study"])
+    artifacts.write_json(folder / "config/study-samples.json", samples.stages()["study"].as_json())
     generate = {"nfe": 2, "count": 10, "seed": 0}
     drawn = config.Generation.model_validate(
         {"model": "plain", "sample": generate, "evaluate": {"extractor": "small"}}
     )
     for place in ("config/generate.json", "samples/config/sample.json"):
-        artifacts.write_json(folder / place, drawn.stages()["sample"])
+        artifacts.write_json(folder / place, drawn.stages()["sample"].as_json())
 
 
 def classifiers(folder: Path) -> None:
-    small = {"kind": "classifier", "dataset": "noise", "steps": 6, "batch_size": 8, "lr": 0.01, "seed": 0}
-    artifacts.write_json(folder / "config/classifier.json", small)
-    artifacts.write_json(folder / "config/fid.json", {"reference": "val", "kid": True})
+    small = config.Extractor(kind="classifier", dataset="noise", steps=6, batch_size=8, lr=0.01)
+    artifacts.write_json(folder / "config/classifier.json", small.as_json())
+    fid = Distribution(extractor="small", reference="val")
+    artifacts.write_json(folder / "config/fid.json", fid.as_json())
 
 
 def photos(folder: Path, images: ImageStore) -> None:
@@ -157,19 +158,23 @@ def photos(folder: Path, images: ImageStore) -> None:
 def points(folder: Path) -> None:
     """Two batches and a bit."""
     walk = {"solver": "ddim", "nfe": 3, "spacing": "log_snr", "grid": "exact"}
-    domain = config.PointModel.model_validate({"dataset": "moons", "train": STEPS}).stages()["train"]
-    arguments = {k: v for k, v in domain["network"].items() if k != "kind"}
-    diffusion = models.diffusion_of(domain, (2,), {})
-    save(folder / "points", domain, gaussian.network("points", diffusion, **arguments), shape=[2])
+    domain = config.PointModel.model_validate({"dataset": "moons", "train": STEPS})
+    diffusion = models.diffusion_of(domain.process, (2,), {})
+    network = gaussian.network("points", diffusion, **domain.network.arguments)
+    save(folder / "points", domain.stages()["train"].as_json(), network, shape=[2])
     many = np.random.default_rng(0).normal(size=(shared_verbs.POINTS * 2 + 5, 2))
     point_sets.save(folder / "points.safetensors", many, {})
     point_sets.save(folder / "pixels.safetensors", many, {"image": "many.jpg"})
     point_sets.save(folder / "paints.safetensors", many[::-1], {"image": "paints.jpg"})
-    sample = {**walk, "count": 50, "latents": len(many), "seed": 0}
+    spread = {key: walk[key] for key in ("solver", "nfe", "spacing")}
+    sample = {**spread, "count": 100, "latents": 100, "seed": 0}
     artifacts.write_json(folder / "config/points.json", sample)
-    moved = {"translate": walk, "cycle": {"DDIM": {**walk, "keep": False}}, "count": len(many), "seed": 0}
+    ends = {"source": "moons", "target": "rings", "seed": 0}
+    moved = {**ends, "translate": walk, "count": len(many)}
     artifacts.write_json(folder / "config/translate-points.json", moved)
-    color = {"translate": walk, "plan": 20, "sinkhorn": 0.05, "seed": 0}
+    cycle = {**ends, "cycle": {"DDIM": {**walk, "keep": False}}, "count": len(many)}
+    artifacts.write_json(folder / "config/cycle-points.json", cycle)
+    color = {"source": "many", "target": "paints", "translate": walk, "plan": 20, "sinkhorn": 0.05, "seed": 0}
     artifacts.write_json(folder / "config/color.json", color)
 
 
@@ -202,7 +207,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train_classifier(images, labels, steps=2, batch_size=8).save(folder / "classifier.safetensors", {})
     judge = train_classifier(images, labels, steps=2, batch_size=8, classes=["without", "with"])
     judge.save(folder / "judge.safetensors", {})
-    artifacts.write_json(folder / "extractor.json", {"kind": "classifier"})
+    artifacts.write_json(folder / "extractor.json", {"kind": "classifier", "dataset": "noise"})
     # 22 images, or 11 of a class, in batches of 3: some processes have nothing to do at the end
     artifacts.write_json(folder / "runtime.json", {"device": "cpu", "threads": 1, "batch_size": 3})
     save_model(folder / "conditional", ["dark", "light"])
@@ -277,15 +282,17 @@ def identity_of(words: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
     return str(told.value)
 
 
-def reseeded(content: dict[str, Any]) -> dict[str, Any]:
-    """Settings with another seed, or with one where they had none."""
+def edited(content: dict[str, Any]) -> dict[str, Any]:
+    """Settings with another seed, or with another answer where nothing is drawn."""
 
-    def raised(values: dict[str, Any]) -> dict[str, Any]:
-        inner = {key: raised(value) for key, value in values.items() if isinstance(value, dict)}
-        return {**values, **inner, **({"seed": values["seed"] + 1} if "seed" in values else {})}
+    def changed(values: dict[str, Any], key: str) -> dict[str, Any]:
+        inner = {k: changed(value, key) for k, value in values.items() if isinstance(value, dict)}
+        value = values.get(key)
+        other = not value if isinstance(value, bool) else value is not None and value + 1
+        return {**values, **inner, **({} if value is None else {key: other})}
 
-    edited = raised(content)
-    return edited if edited != content else {**content, "seed": 1}
+    tried = (changed(content, key) for key in ("seed", "clip_decode", "kid", "count"))
+    return next(other for other in tried if other != content)
 
 
 def test_batches_made_under_another_configuration_are_given_up(
@@ -299,7 +306,7 @@ def test_batches_made_under_another_configuration_are_given_up(
             continue  # their settings lie beside the model that they are given
         for file in (Path(word) for word in words if word.startswith("config/")):
             before, content = identity_of(words, monkeypatch), artifacts.read_json(file)
-            artifacts.write_json(file, reseeded(content))
+            artifacts.write_json(file, edited(content))
             if identity_of(words, monkeypatch) == before:
                 missed.append((called(words), str(file)))
             artifacts.write_json(file, content)
@@ -513,7 +520,7 @@ WRONG = [
     ("study --weights cats.safetensors", "knows cat, dog, not dark, light"),
     ("study --sample-config config/other-restore.json", "with corruption jpeg-5, the"),
     ("sample --config config/other-restore.json", "with corruption jpeg-5, the"),
-    ("sample --train-config plain/config/train.json", "made under another configuration"),
+    ("sample --train-config plain/config/train.json", "method is 'model'"),
     ("generate-samples --train-config conditional/config/train.json", "made under another configuration"),
     ("evaluate accuracy --originals other.lmdb", "originals of other images"),
     ("evaluate accuracy --corrupted one/samples.lmdb", "does not belong to"),

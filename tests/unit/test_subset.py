@@ -73,9 +73,9 @@ def test_a_class_alone_and_all_classes_of_a_translation(tmp_path: Path) -> None:
 def test_images_of_a_boundary_are_half_of_each_kind(tmp_path: Path) -> None:
     store = folder_store(tmp_path / "s.lmdb", (30, 90))
     values = store.labels.astype(float)
-    items = chosen(store, values, 0.5, {"seed": 0}, 40)
+    items = chosen(store, values, 0.5, 0, 40)
     assert np.bincount(values[items].astype(int)).tolist() == [20, 20]
-    assert np.bincount(values[chosen(store, values, 0.5, {"seed": 0}, 100)].astype(int)).tolist() == [30, 70]
+    assert np.bincount(values[chosen(store, values, 0.5, 0, 100)].astype(int)).tolist() == [30, 70]
 
 
 def test_a_view_reads_the_items_in_their_order(tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ import torch
 from convolutions import Convolutions
 
 from bridgepipe import tiles
+from bridgepipe.config.i2sb import Restoration, Sample
+from bridgepipe.config.runtime import Runtime
 from bridgepipe.methods import i2sb
-from bridgepipe.methods.i2sb import Problem, Restorer, Sampling
+from bridgepipe.methods.i2sb import Problem, Restorer
 from bridgepipe.networks.residual import ResidualUNet
 from bridgepipe.rng import FieldNoise
 
@@ -28,8 +30,8 @@ def photo(*size: int, dtype: Any = np.uint8) -> np.ndarray:
 
 
 def restorer(network: Any = None, **problem: Any) -> Restorer:
-    made = Problem((64, 64), "jpeg-5", variant="exact", **problem)
-    return Restorer(network or Convolutions(), made, "digest", device="cpu")
+    made = Problem((64, 64), Restoration(corruption="jpeg-5", variant="exact", **problem))
+    return Restorer(network or Convolutions(), made, "digest", runtime=Runtime(device="cpu"))
 
 
 @pytest.mark.parametrize("width", [1, 15, 33, 64, 97, 300])
@@ -96,8 +98,8 @@ class _Pointwise(torch.nn.Module):
 def test_a_picture_in_tiles_is_that_without(how: dict[str, Any], problem: Any, dtype: Any) -> None:
     """The noise of a sampler belongs to the place in the picture."""
     pixels, network = photo(*SIZE, dtype=dtype)[None], restorer(**problem)
-    whole = network.restore_photos(pixels, Sampling(**how), tile=512)
-    tiled = network.restore_photos(pixels, Sampling(**how), tile=64)
+    whole = network.restore_photos(pixels, Sample(**how), tile=512)
+    tiled = network.restore_photos(pixels, Sample(**how), tile=64)
     level = np.iinfo(dtype).max // 255
     difference = np.abs(whole.astype(int) - tiled)
     assert whole.dtype == dtype
@@ -107,12 +109,12 @@ def test_a_picture_in_tiles_is_that_without(how: dict[str, Any], problem: Any, d
 
 def test_the_work_that_is_told_adds_up_and_strength_blends() -> None:
     pixels, network, told = photo(*SIZE)[None], restorer(), []
-    full = network.restore_photos(pixels, Sampling(nfe=2), tile=128, told=told.append)
+    full = network.restore_photos(pixels, Sample(nfe=2), tile=128, told=told.append)
     assert len(told) == 2 * 6
     assert sum(told) == pytest.approx(1)
-    none = network.restore_photos(pixels, Sampling(nfe=2), strength=0.0)
+    none = network.restore_photos(pixels, Sample(nfe=2), strength=0.0)
     assert np.array_equal(none, pixels)
-    half = network.restore_photos(pixels, Sampling(nfe=2), strength=0.5)
+    half = network.restore_photos(pixels, Sample(nfe=2), strength=0.5)
     assert np.abs(half - (full.astype(float) + pixels) / 2).max() <= 1.5
 
 

@@ -36,7 +36,7 @@ def settings(corruption: str = "jpeg-5", **how: Any) -> dict[str, Any]:
     evaluate = {"extractor": "any", "classifier": "any"}
     sections = {"network": NETWORK, "train": train, "evaluate": evaluate}
     whole = {"dataset": "own", "corruption": corruption, **sections}
-    return I2SB.model_validate_json(json.dumps(whole)).stages()["train"]
+    return I2SB.model_validate_json(json.dumps(whole)).stages()["train"].as_json()
 
 
 @dataclass

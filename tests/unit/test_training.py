@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import os
 import signal
@@ -17,16 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from bridgepipe import artifacts
+from bridgepipe.config.recipe import Recipe
+from bridgepipe.config.runtime import Runtime
 from bridgepipe.errors import UserError
 from bridgepipe.interruption import Interrupted
 from bridgepipe.training import loop
 from bridgepipe.training import state as training_state
-from bridgepipe.training.loop import Recipe, Running
 from bridgepipe.training.objective import Batch
 from bridgepipe.training.order import order
 
 RECIPE = Recipe(steps=12, batch_size=8, lr=1e-2, lr_gamma=0.5, lr_step=5, ema=0.9, flip=True, log_every=1)
-RUNNING = Running(device="cpu", save_every=4)
+RUNNING = Runtime(device="cpu", save_every=4)
 IDENTITY = {"config": {"lr": 1e-2}, "data": "abc"}
 
 
@@ -52,7 +52,7 @@ def objective(network: nn.Module, batch: Batch) -> Tensor:
     return (network(batch.images + noise) - batch.images).square().flatten(1).mean(1)
 
 
-def run(folder: Path, recipe: Recipe = RECIPE, running: Running = RUNNING, loss=objective, **identity):
+def run(folder: Path, recipe: Recipe = RECIPE, running: Runtime = RUNNING, loss=objective, **identity):
     return loop.train(network(), loss, Tiny(), recipe, running, folder, {**IDENTITY, **identity})
 
 
@@ -65,7 +65,7 @@ def test_same_command_gives_same_weights(tmp_path: Path) -> None:
 
 
 def test_learns_something(tmp_path: Path) -> None:
-    recipe = dataclasses.replace(RECIPE, steps=200, lr_gamma=1.0)
+    recipe = RECIPE.model_copy(update={"steps": 200, "lr_gamma": 1.0})
     run(tmp_path, recipe)
     rows = (tmp_path / "train.csv").read_text().splitlines()[1:]
     losses = [float(row.split(",")[1]) for row in rows]
@@ -126,7 +126,7 @@ def test_damaged_state_is_set_aside_and_training_starts_again(tmp_path: Path) ->
 @pytest.mark.parametrize("microbatch", [1, 3, 8])
 def test_pieces_change_only_the_rounding(tmp_path: Path, microbatch: int) -> None:
     whole = run(tmp_path / "whole")
-    pieces = run(tmp_path / "pieces", running=dataclasses.replace(RUNNING, microbatch=microbatch))
+    pieces = run(tmp_path / "pieces", running=RUNNING.model_copy(update={"microbatch": microbatch}))
     for key in whole:
         torch.testing.assert_close(pieces[key], whole[key], atol=1e-6, rtol=1e-5)
 
@@ -204,7 +204,7 @@ def test_a_gradient_that_is_not_finite_before_the_first_state(tmp_path: Path) ->
 @pytest.mark.parametrize("clip", [None, 1.0])
 def test_the_last_gradient_is_checked_like_the_others(tmp_path: Path, clip: float | None) -> None:
     with pytest.raises(UserError, match=r"at step 12 .*state of step 8 is kept"):
-        run(tmp_path, dataclasses.replace(RECIPE, grad_clip=clip), loss=nan_gradient(12))
+        run(tmp_path, RECIPE.model_copy(update={"grad_clip": clip}), loss=nan_gradient(12))
 
 
 class BadUpdate:
@@ -252,8 +252,8 @@ def test_order_visits_every_item_once_an_epoch() -> None:
 
 
 def test_gradient_clipping_limits_the_first_step(tmp_path: Path) -> None:
-    recipe = dataclasses.replace(RECIPE, steps=1, grad_clip=1e-9, lr=1.0, ema=0.0)
-    free = run(tmp_path / "free", dataclasses.replace(recipe, grad_clip=None))
+    recipe = RECIPE.model_copy(update={"steps": 1, "grad_clip": 1e-9, "lr": 1.0, "ema": 0.0})
+    free = run(tmp_path / "free", recipe.model_copy(update={"grad_clip": None}))
     clipped = run(tmp_path / "clipped", recipe)
     start = network().state_dict()
     # Adam divides by the gradient's size, but a clipped gradient of 1e-9 drowns in its epsilon of 1e-8
@@ -269,7 +269,7 @@ def test_handlers_are_restored(tmp_path: Path) -> None:
 
 
 def test_tensorboard_is_written_when_asked_or_its_absence_told_first(tmp_path: Path) -> None:
-    asked = dataclasses.replace(RUNNING, tensorboard=True)
+    asked = RUNNING.model_copy(update={"tensorboard": True})
     if importlib.util.find_spec("tensorboard") is None:
         with pytest.raises(UserError, match="pip install tensorboard"):
             run(tmp_path, running=asked)
@@ -292,8 +292,8 @@ def step_of(file: Path) -> int:
 
 @pytest.mark.parametrize("log_every", [1, 5])
 def test_training_longer_equals_one_long_training(tmp_path: Path, capsys, log_every: int) -> None:
-    whole = dataclasses.replace(RECIPE, log_every=log_every)
-    run(tmp_path / "a", dataclasses.replace(whole, steps=6))
+    whole = RECIPE.model_copy(update={"log_every": log_every})
+    run(tmp_path / "a", whole.model_copy(update={"steps": 6}))
     assert csv_of(tmp_path / "a").splitlines()[-1].startswith(b"6,")
     longer = run(tmp_path / "a", whole)
     assert "resumed after step 6 of 12" in capsys.readouterr().err
@@ -306,7 +306,7 @@ def test_training_longer_equals_one_long_training(tmp_path: Path, capsys, log_ev
 
 def test_another_rhythm_of_the_log_makes_no_step_anew(tmp_path: Path) -> None:
     run(tmp_path / "a")
-    sparse = dataclasses.replace(RECIPE, log_every=5)
+    sparse = RECIPE.model_copy(update={"log_every": 5})
 
     def never(network: nn.Module, batch: Batch) -> Tensor:
         raise AssertionError("trained again")
@@ -324,7 +324,7 @@ def test_another_rhythm_of_the_log_makes_no_step_anew(tmp_path: Path) -> None:
 
 def test_training_shorter_keeps_the_long_one(tmp_path: Path, capsys) -> None:
     longer = run(tmp_path / "a")
-    shorter = dataclasses.replace(RECIPE, steps=6)
+    shorter = RECIPE.model_copy(update={"steps": 6})
     assert same(run(tmp_path / "a", shorter), run(tmp_path / "b", shorter))
     assert "state of step 12 is beyond the 6 steps" in capsys.readouterr().err
     assert same(run(tmp_path / "a"), longer)
@@ -332,7 +332,7 @@ def test_training_shorter_keeps_the_long_one(tmp_path: Path, capsys) -> None:
 
 
 def test_an_edit_that_is_undone_goes_on_where_it_was(tmp_path: Path, capsys) -> None:
-    half = dataclasses.replace(RECIPE, steps=6)
+    half = RECIPE.model_copy(update={"steps": 6})
     run(tmp_path / "a", half, config={"lr": 1})
     run(tmp_path / "a", half, config={"lr": 2})
     assert "config was lr: 1, expected 2" in capsys.readouterr().err
@@ -342,7 +342,7 @@ def test_an_edit_that_is_undone_goes_on_where_it_was(tmp_path: Path, capsys) -> 
 
 
 def test_states_that_were_set_aside_are_pruned(tmp_path: Path, capsys) -> None:
-    short = dataclasses.replace(RECIPE, steps=1)
+    short = RECIPE.model_copy(update={"steps": 1})
     for lr in range(6):
         run(tmp_path, short, config={"lr": lr})
     kept = [s.identity["config"]["lr"] for s in training_state.saved(tmp_path) if s.identity]
@@ -352,7 +352,7 @@ def test_states_that_were_set_aside_are_pruned(tmp_path: Path, capsys) -> None:
 
 
 def test_changed_code_alone_asks(tmp_path: Path, capsys) -> None:
-    half = dataclasses.replace(RECIPE, steps=6)
+    half = RECIPE.model_copy(update={"steps": 6})
     run(tmp_path / "a", half, code="old")
     before = artifacts.digest_file(tmp_path / "a/state.safetensors")
     with pytest.raises(UserError, match=r"code .* step 6 .*--go-on.*--start-again"):
@@ -419,7 +419,7 @@ def test_a_log_that_was_lost_is_written_again(tmp_path: Path) -> None:
 
 
 def test_the_state_tells_what_its_steps_were_computed_with(tmp_path: Path) -> None:
-    run(tmp_path, dataclasses.replace(RECIPE, steps=6))
+    run(tmp_path, RECIPE.model_copy(update={"steps": 6}))
     before = torch.get_num_threads()
     torch.set_num_threads(before + 1)
     try:

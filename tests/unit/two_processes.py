@@ -19,21 +19,24 @@ import torch
 from torch import Tensor, nn
 
 from bridgepipe import artifacts, running
+from bridgepipe.config.gaussian import Generate, Process
+from bridgepipe.config.i2sb import Restoration, Sample
+from bridgepipe.config.recipe import Recipe
+from bridgepipe.config.runtime import Runtime
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import accuracy, fid
 from bridgepipe.interruption import Interrupted
 from bridgepipe.methods import gaussian, i2sb, spd
 from bridgepipe.training import loop
-from bridgepipe.training.loop import Recipe, Running
 from bridgepipe.training.objective import Batch, Objective
 
 RECIPE = Recipe(steps=12, batch_size=8, lr=1e-2, lr_gamma=0.5, lr_step=5, ema=0.9, flip=True, log_every=1)
-RUNNING = Running(device="cpu", save_every=4)
+RUNNING = Runtime(device="cpu", save_every=4)
 TRAININGS = {
     "even": (RECIPE, RUNNING),
-    "odd": (dataclasses.replace(RECIPE, batch_size=7), RUNNING),
-    "pieces": (dataclasses.replace(RECIPE, batch_size=7), dataclasses.replace(RUNNING, microbatch=2)),
-    "clipped": (dataclasses.replace(RECIPE, grad_clip=0.1), RUNNING),
+    "odd": (RECIPE.model_copy(update={"batch_size": 7}), RUNNING),
+    "pieces": (RECIPE.model_copy(update={"batch_size": 7}), RUNNING.model_copy(update={"microbatch": 2})),
+    "clipped": (RECIPE.model_copy(update={"grad_clip": 0.1}), RUNNING),
 }
 IMAGES = np.random.default_rng(0).integers(0, 256, (23, 16, 16, 3), dtype=np.uint8)
 LABELS = np.arange(23) % 5
@@ -113,7 +116,7 @@ stopping.calls = 0  # type: ignore[attr-defined]
 def train(
     folder: Path,
     recipe: Recipe,
-    speed: Running,
+    speed: Runtime,
     loss: Objective,
     points: nn.Module | None = None,
 ) -> dict[str, Tensor]:
@@ -124,15 +127,18 @@ def train(
 def trainings(folder: Path) -> Iterator[tuple[str, dict[str, Tensor]]]:
     for name, (recipe, speed) in TRAININGS.items():
         yield name, train(folder / name, recipe, speed, objective)
-    train(folder / "longer", dataclasses.replace(RECIPE, steps=6), RUNNING, objective)
+    train(folder / "longer", RECIPE.model_copy(update={"steps": 6}), RUNNING, objective)
     yield "longer", train(folder / "longer", RECIPE, RUNNING, objective)
     for name in ("stopped", "left"):
         stopping.calls = 0  # type: ignore[attr-defined]
         with pytest.raises(Interrupted, match="stopped after step 6"):
             train(folder / name, RECIPE, RUNNING, stopping)
-    points, recipe = gaussian.Diffusion((2,), "cosine", T=3, times="loss_aware"), TRAININGS["odd"][0]
+    points, recipe = (
+        gaussian.Diffusion((2,), Process(schedule="cosine", T=3, times="loss_aware")),
+        TRAININGS["odd"][0],
+    )
     learning = gaussian.Denoising(points)
-    drawn = dataclasses.replace(recipe, flip=False)
+    drawn = recipe.model_copy(update={"flip": False})
     yield "learning", train(folder / "learning", drawn, RUNNING, learning, gaussian.network("points", points))
     yield "learnt", learning.state_dict()
     yield "stopped", train(folder / "stopped", RECIPE, RUNNING, objective)
@@ -147,17 +153,17 @@ def shaken(network: nn.Module) -> nn.Module:
 
 
 def restore(items: Sequence[int]) -> np.ndarray:
-    problem = i2sb.Problem((16, 16), "jpeg-5", interval=20)
+    problem = i2sb.Problem((16, 16), Restoration(corruption="jpeg-5", interval=20))
     unet = i2sb.network((16, 16), False, 0, **UNET)
-    restorer = i2sb.Restorer(shaken(unet), problem, "0", device="cpu", batch_size=BATCH)
-    return restorer.restore(Clean(), items, i2sb.Sampling(nfe=3)).image
+    restorer = i2sb.Restorer(shaken(unet), problem, "0", runtime=Runtime(device="cpu", batch_size=BATCH))
+    return restorer.restore(Clean(), items, Sample(nfe=3)).image
 
 
 def generate(items: Sequence[int]) -> np.ndarray:
-    diffusion = gaussian.Diffusion((3, 16, 16), T=100)
+    diffusion = gaussian.Diffusion((3, 16, 16), Process(T=100))
     unet = gaussian.network("adm", diffusion, **UNET)
-    model = gaussian.Model(shaken(unet), diffusion, "0", device="cpu", batch_size=BATCH)
-    return spd.images(model, items, spd.Generation(nfe=3))
+    model = gaussian.Model(shaken(unet), diffusion, "0", runtime=Runtime(device="cpu", batch_size=BATCH))
+    return spd.images(model, items, Generate(nfe=3))
 
 
 def main(folder: Path) -> None:
@@ -178,7 +184,7 @@ def main(folder: Path) -> None:
     found = accuracy.classifier_accuracy(Projection(), IMAGES, LABELS, BATCH)
     refused = ""
     try:
-        train(folder / "small", dataclasses.replace(RECIPE, batch_size=1), RUNNING, objective)
+        train(folder / "small", RECIPE.model_copy(update={"batch_size": 1}), RUNNING, objective)
     except UserError as e:
         refused = str(e)
     said = {"accuracy": dataclasses.asdict(found), "refused": refused, "gathered": running.all_gather(rank)}

@@ -50,13 +50,13 @@ RESOLVED = config.Resolved(PARAMS)
 
 def model(results: Path, name: str, classes: list[str], seed: int = 0) -> Path:
     """Folder of an experiment whose network is random: what training leaves."""
-    settings = RESOLVED.stages(name)["train"]
-    diffusion = models.diffusion_of(settings, (3, 16, 16), {})
-    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in settings["network"].items()}
+    trained = RESOLVED.experiment(name)
+    settings, arguments = RESOLVED.stages(name)["train"], trained.network.arguments
+    diffusion = models.diffusion_of(trained.process, (3, 16, 16), {})
     if settings["method"] == "guide":
-        network: Any = gaussian.classifier(diffusion, 10, seed, pool=settings["pool"], **arguments)
+        network: Any = gaussian.classifier(diffusion, 10, seed, pool=trained.pool, **arguments)
     else:
-        network = gaussian.network(arguments.pop("kind"), diffusion, len(classes) + 1, seed, **arguments)
+        network = gaussian.network(trained.network.kind, diffusion, len(classes) + 1, seed, **arguments)
     for parameter in network.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.02)
@@ -79,7 +79,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     digits.prepare(folder / "digits", size=16, progress=False)
     images = ImageStore(folder / "digits/train.lmdb")
     train_classifier(images, images.labels, steps=20).save(folder / "classifier.safetensors", {})
-    artifacts.write_json(folder / "classifier.json", {"kind": "classifier"})
+    artifacts.write_json(folder / "classifier.json", {"kind": "classifier", "dataset": "any"})
     return folder
 
 

@@ -12,14 +12,23 @@ from bridgepipe import artifacts
 from bridgepipe.cli import groups
 from bridgepipe.cli.models import load_model
 from bridgepipe.cli.options import Alone, Config, File, Shared, Trained
-from bridgepipe.cli.settings import read_settings
+from bridgepipe.config.boundary import (
+    BoundaryFit,
+    BoundaryLatents,
+    BoundaryMixing,
+    Fit,
+    Inversion,
+    Mixing,
+    OfAttribute,
+)
+from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from bridgepipe.methods.boundary_latents import Inversion, Latents
+    from bridgepipe.methods.boundary_latents import Latents
     from bridgepipe.methods.gaussian import Model
     from bridgepipe.networks.hspace import Bottlenecked, HSpace
     from bridgepipe.store import ImageStore
@@ -61,26 +70,24 @@ def mixing(
     from bridgepipe.methods import boundary_mixing
     from bridgepipe.store import ImageStore
 
-    settings, images = read_settings(config), ImageStore(data)
-    plan, network = settings["mixing"], open_model(trained, speed)
-    values, cut = attributes.values_and_cut(images, settings)
-    items = chosen(images, values, cut, settings, plan["images"])
-    made_with = {"settings": settings, "model": network.digest, "data": images.digest}
+    settings, images = read_stage(config, BoundaryMixing), ImageStore(data)
+    plan, network = settings.mixing, open_model(trained, speed)
+    values, cut = attributes.values_and_cut(images, settings, at=settings.threshold)
+    items = chosen(images, values, cut, settings.seed, plan.images, settings.middle)
+    made_with = {"settings": settings.as_json(), "model": network.digest, "data": images.digest}
     with kept(output, made_with, speed):
         walk = list(_walk(network, images, items.tolist(), plan))
         if not running.is_main():
             return
-        how = {"tolerance": plan["tolerance"], "C": settings["C"], "folds": plan["folds"]}
-        found = boundary_mixing.mixing(walk, values[items] > cut, **how)
+        has = values[items] > cut
+        found = boundary_mixing.mixing(walk, has, tolerance=plan.tolerance, C=settings.C, folds=plan.folds)
         frame = tables.table([row.row() for row in found.rows])
         figures_boundary.mixing_curve(figure, frame, found.t, title)
         artifacts.write_text(csv, frame.to_csv(index=False, float_format="%.6g"))
         artifacts.write_json(output, {"t": found.t, "n": len(items), "made_with": made_with})
 
 
-def _walk(
-    network: Model, images: ImageStore, items: Sequence[int], plan: dict[str, Any]
-) -> Iterator[Latents]:
+def _walk(network: Model, images: ImageStore, items: Sequence[int], plan: Mixing) -> Iterator[Latents]:
     """Latents of all items at every measured step, on the main process."""
     import torch
 
@@ -88,11 +95,11 @@ def _walk(
     from bridgepipe.methods.boundary_latents import Latents, trajectory
     from bridgepipe.timesteps import truncated
 
-    h_space, steps = space_of(network), truncated(plan["last"], plan["count"])
+    h_space, steps = space_of(network), truncated(plan.last, plan.count)
 
     def run(piece: Sequence[int]) -> tuple[Tensor | int, ...]:
         x0 = images.batch(piece).to(network.device)
-        walk = trajectory(h_space, network.process, x0, steps, plan["every"])
+        walk = trajectory(h_space, network.process, x0, steps, plan.every)
         return tuple(part for one in walk for part in (one.z.cpu(), one.h.cpu(), one.t))
 
     pieces = running.shared(run, items, network.batch_size, "mixing step")
@@ -102,18 +109,18 @@ def _walk(
 
 
 def chosen(
-    images: ImageStore, values: np.ndarray, cut: float, settings: dict[str, Any], count: int | None
+    images: ImageStore, values: np.ndarray, cut: float, seed: int, count: int | None, middle: float = 0.0
 ) -> np.ndarray:
     """Ascending indices of images that take part: all, or ``count`` of them, as far as there are half of each
-    kind."""
+    kind; ``middle`` is the share of unclear ones that is left out."""
     import numpy as np
 
     from bridgepipe.datasets import attributes
     from bridgepipe.subset import choose
 
     items = np.flatnonzero(~np.isnan(values))
-    items = items[attributes.clear(values[items], cut, settings.get("middle", 0.0))]
-    return items[choose(count, len(items), values[items] > cut, settings["seed"])]
+    items = items[attributes.clear(values[items], cut, middle)]
+    return items[choose(count, len(items), values[items] > cut, seed)]
 
 
 @groups.boundary.verb()
@@ -127,25 +134,24 @@ def latents(
     run: Shared = Shared(),
 ) -> None:
     """Invert training and test images: stores of z and h with the attribute's values."""
-    speed, settings = run.start(), read_settings(config)
+    speed, settings = run.start(), read_stage(config, BoundaryLatents)
     from bridgepipe.datasets import attributes
     from bridgepipe.finished import kept
-    from bridgepipe.methods.boundary_latents import Inversion
     from bridgepipe.store import ImageStore
 
     network = open_model(trained, speed)
-    how = Inversion(t=_step(settings["t"], mixing, network.digest), **settings["inversion"])
+    how, t = settings.inversion, _step(settings.t, mixing, network.digest)
     h_space, fitted = space_of(network, how.variant), ImageStore(train)
     for role, path in (("train", train), ("test", test)):
         images = ImageStore(path)
-        values, cut = attributes.values_and_cut(images, settings, fitted)
-        items = chosen(images, values, cut, settings, settings["images"])
-        made_by = {"images": "latents", "settings": settings, "t": how.t, "cut": cut}
+        values, cut = attributes.values_and_cut(images, settings, fitted, settings.threshold)
+        items = chosen(images, values, cut, settings.seed, settings.images)
+        made_by = {"images": "latents", "settings": settings.as_json(), "t": t, "cut": cut}
         made_by |= {"model": network.digest, "data": images.digest}
         arrays = {"item": items, "value": values[items]}
         identity = {**made_by, "items": items.tolist()}
         with kept(output / f"{role}-z.lmdb", identity, speed):
-            batches = _inverted(network, h_space, images, items.tolist(), how)
+            batches = _inverted(network, h_space, images, items.tolist(), t, how)
             _write_latents(output, role, made_by, batches, arrays)
 
 
@@ -154,6 +160,7 @@ def _inverted(
     h_space: HSpace,
     images: ImageStore,
     items: Sequence[int],
+    t: int,
     how: Inversion,
 ) -> Iterator[Pair]:
     """z and h of all items, batch by batch, float32."""
@@ -161,7 +168,7 @@ def _inverted(
     from bridgepipe.methods.boundary_latents import invert
 
     def run(piece: Sequence[int]) -> Pair:
-        found = invert(h_space, network.process, images.batch(piece).to(network.device), how)
+        found = invert(h_space, network.process, images.batch(piece).to(network.device), t, how)
         return found.z.cpu().float(), found.h.cpu().float()
 
     return running.shared(run, items, network.batch_size, "inverting")
@@ -224,48 +231,46 @@ def search(
     from bridgepipe.methods import boundary
     from bridgepipe.store import ImageStore
 
-    speed, settings = run.start(), read_settings(config)
-    device = running.accelerator(speed.device).device
-    how = {key: settings[key] for key in ("solver", "balance", "seed")}
-    costs = {"z": settings["C_z"] or settings["C"], "h": settings["C"]}
+    speed, settings = run.start(), read_stage(config, BoundaryFit)
+    how: dict[str, Any] = {"solver": settings.solver, "balance": settings.balance, "seed": settings.seed}
+    how["device"] = running.accelerator(speed.device).device
+    costs = {"z": settings.C_z or settings.C, "h": settings.C}
     values: dict[str, Any] = {}
     for space in SPACES:
         train, test = (ImageStore(latents / f"{role}-{space}.lmdb") for role in ("train", "test"))
         _one_run(train, test, settings)
         made = train.card["made_by"]
-        cut = made["cut"] if settings["threshold"] is None else settings["threshold"]
-        known, held_out = (_classes(store, cut, settings["middle"]) for store in (train, test))
-        found = boundary.fit(*known, **how, C=costs[space], test=held_out, device=device)
+        cut = made["cut"] if settings.threshold is None else settings.threshold
+        known, held_out = (_classes(store, cut, settings.middle) for store in (train, test))
+        found = boundary.fit(*known, **how, C=costs[space], test=held_out)
         tested = boundary.measure(found, *held_out)
         everything = boundary.measure(found, *_classes(test, cut, 0.0))
-        about = boundary.About(settings["attribute"], space, made["t"], made["model"], _variant(made))
+        about = boundary.About(settings.attribute, space, made["t"], made["model"], _variant(made))
         counts = {"images": len(known[1]), "with": int(known[1].sum()), "cut": cut}
-        boundary.save(output / f"{space}.safetensors", found, about, tested, **settings | counts)
+        boundary.save(output / f"{space}.safetensors", found, about, tested, **settings.as_json() | counts)
         values |= tested.values(f"{space}_accuracy") | everything.values(f"{space}_all") | {"t": made["t"]}
     shared = protocol.protocol(
         "share of latents on their side of the boundary",
         n=tested.n,
         # how a boundary is fitted is what the numbers compare
-        settings={k: v for k, v in settings.items() if k not in ("C", "C_z", *how)},
+        settings=settings.model_dump(mode="json", exclude=set(Fit.model_fields)),
         inputs={"data": test.card["made_by"]["data"]},
         quantisation="none",
         items=artifacts.digest_of(test.array("item").tolist()),
         cut=cut,
     )
-    made_with = {"settings": {**made["settings"], **settings}, "images": counts["images"]}
+    made_with = {"settings": {**made["settings"], **settings.as_json()}, "images": counts["images"]}
     protocol.write_metric(accuracy, values, shared, {**made_with, "model": made["model"]})
 
 
-def _one_run(train: ImageStore, test: ImageStore, settings: dict[str, Any]) -> None:
+def _one_run(train: ImageStore, test: ImageStore, settings: OfAttribute) -> None:
     """Refuse latents of training and test images that one job did not make, or of another attribute."""
     a, b = train.card["made_by"], test.card["made_by"]
     if {**a, "data": None} != {**b, "data": None}:
         mend = "make the latents of both splits again"
         raise UserError(f"it does not belong to {train.path.name}", test.path, mend)
-    for key in ("attribute", "against"):
-        if a["settings"][key] != settings[key]:
-            what = f"latents of the {key} {a['settings'][key]}, the configuration says {settings[key]}"
-            raise UserError(what, train.path, "give the latents of this experiment")
+    if other := settings.differs_from(a["settings"]):
+        raise UserError(f"latents {other}", train.path, "give the latents of this experiment")
 
 
 def _variant(made_by: dict[str, Any]) -> Any:

@@ -11,9 +11,10 @@ import typer
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
 from bridgepipe.cli.boundary import SPACES, chosen, open_model, space_of
-from bridgepipe.cli.common import fields_of, load_extractor
+from bridgepipe.cli.common import load_extractor
 from bridgepipe.cli.options import Alone, Config, ExtractorFiles, File, Shared, Trained
-from bridgepipe.cli.settings import read_settings
+from bridgepipe.config.boundary import BoundaryEdit, BoundaryJudge, BoundaryMeasures, Edit, Judge
+from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
 from bridgepipe.names import QUANTISATION
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from bridgepipe.methods.boundary import Boundaries
-    from bridgepipe.methods.boundary_edit import Editing, Source
+    from bridgepipe.methods.boundary_edit import Source
     from bridgepipe.methods.boundary_latents import Latents
     from bridgepipe.methods.gaussian import Model
     from bridgepipe.networks.hspace import HSpace
@@ -29,15 +30,7 @@ if TYPE_CHECKING:
 
 Control = Annotated[Path, typer.Option(help="the same images, decoded with the same noise, not moved")]
 Plain = Annotated[Path, typer.Option(help="the same images, decoded without an edit and with eta 0")]
-# of strips, besides the way back
-STRIP = ("start", "end", "n", "source", "images", "generate", "seed")
 DRAW = "boundary edit"  # purpose of the noise of edits
-
-
-def editing_of(settings: dict[str, Any]) -> Editing:
-    from bridgepipe.methods.boundary_edit import Editing
-
-    return Editing(**fields_of(Editing, settings, STRIP))
 
 
 @groups.boundary.verb()
@@ -52,7 +45,7 @@ def strips(
     run: Shared = Shared(),
 ) -> None:
     """Edit test images, or samples, at every distance; and decode them without an edit."""
-    speed, settings = run.start(), read_settings(config)["edit"]
+    speed, how = run.start(), read_stage(config, BoundaryEdit).edit
     import numpy as np
 
     from bridgepipe import running
@@ -65,29 +58,29 @@ def strips(
     network = open_model(trained, speed)
     stores, pair = _latents_and_boundaries(latents, boundary, network.digest)
     made = stores[0].card["made_by"]
-    how, h_space = editing_of(settings), space_of(network, settings["variant"])
-    distances = np.linspace(settings["start"], settings["end"], settings["n"]).round(9)
-    real = settings["source"] == "images"
+    h_space = space_of(network, how.variant)
+    distances = np.linspace(how.start, how.end, how.n).round(9)
+    real = how.source == "images"
     kinds = stores[0].array("value") > made["cut"]
-    items = choose(settings["images"], len(kinds), kinds) if real else np.arange(settings["images"])
+    items = choose(how.images, len(kinds), kinds) if real else np.arange(how.images)
 
     def decoded(piece: Sequence[int]) -> tuple[np.ndarray, ...]:
         if real:
             z, h = (store.batch(piece).to(network.device) for store in stores)
             at = Latents(z, h, made["t"])
         else:
-            at = _sampled(h_space, network, piece, made["t"], settings)
+            at = _sampled(h_space, network, piece, made["t"], how)
 
         def noise(k: int = 0) -> Source:  # the same at every distance, and without a move
-            return network.noise(settings["seed"], DRAW, piece)
+            return network.noise(how.seed, DRAW, piece)
 
         images = boundary_edit.strip(h_space, network.process, at, pair, distances.tolist(), how, noise)
         unmoved = boundary_edit.control(h_space, network.process, at, how, noise())
         back = boundary_edit.reconstruct(h_space, network.process, at, how, noise())
         return to_uint8(images), to_uint8(unmoved), to_uint8(back)
 
-    about = {"settings": {**made["settings"], **settings}, "model": network.digest, "data": made["data"]}
-    about |= {"boundaries": digests(boundary), "source": settings["source"], "cut": made["cut"]}
+    about = {"settings": {**made["settings"], **how.as_json()}, "model": network.digest, "data": made["data"]}
+    about |= {"boundaries": digests(boundary), "source": how.source, "cut": made["cut"]}
     about |= {"quantisation": QUANTISATION["exact"]}
     arrays = {"item": stores[0].array("item")[items]} if real else {}
     with kept(edited, {**about, "latents": [store.digest for store in stores]}, speed):
@@ -116,13 +109,13 @@ def _latents_and_boundaries(
     if made["model"] != model:
         raise UserError("latents of another model", z.path, "give the model that made them")
     pair = load_both(boundary, model, made["t"])
-    _same_attribute(made["settings"], load(boundary / "z.safetensors")[1].attribute, boundary)
+    _same_attribute(made["settings"]["attribute"], load(boundary / "z.safetensors")[1].attribute, boundary)
     return (z, h), pair
 
 
-def _same_attribute(settings: dict[str, Any], attribute: str, where: Path) -> None:
-    if attribute != settings["attribute"]:
-        what = f"it is of the attribute {attribute}, not of {settings['attribute']}"
+def _same_attribute(wanted: str, attribute: str, where: Path) -> None:
+    if attribute != wanted:
+        what = f"it is of the attribute {attribute}, not of {wanted}"
         raise UserError(what, where, "give what was made for this attribute")
 
 
@@ -162,14 +155,12 @@ def digests(folder: Path) -> dict[str, str]:
     return {s: artifacts.load_card(folder / f"{s}.safetensors")[artifacts.CONTENT] for s in SPACES}
 
 
-def _sampled(
-    h_space: HSpace, network: Model, items: Sequence[int], t: int, settings: dict[str, Any]
-) -> Latents:
+def _sampled(h_space: HSpace, network: Model, items: Sequence[int], t: int, how: Edit) -> Latents:
     from bridgepipe.methods.boundary_latents import generate
 
-    noise = network.noise(settings["seed"], "boundary sample", items)
+    noise = network.noise(how.seed, "boundary sample", items)
     start = noise.normal(network.diffusion.shape)
-    return generate(h_space, network.process, start, t, settings["generate"], settings["variant"])
+    return generate(h_space, network.process, start, t, how.generate, how.variant)
 
 
 @groups.boundary.verb()
@@ -182,14 +173,14 @@ def judge(config: Config, train: File, output: File, run: Alone = Alone()) -> No
     from bridgepipe.subset import Subset
 
     speed = run.start()
-    settings, images = read_settings(config), ImageStore(train)
-    values, cut = attributes.values_and_cut(images, settings)
-    items = chosen(images, values, cut, settings, None)
-    recipe = {key: settings[key] for key in ("steps", "batch_size", "lr", "seed")}
+    settings, images = read_stage(config, BoundaryJudge), ImageStore(train)
+    values, cut = attributes.values_and_cut(images, settings, at=settings.threshold)
+    items = chosen(images, values, cut, settings.seed, None, settings.middle)
+    recipe = settings.model_dump(include=set(Judge.model_fields))
     having = (values[items] > cut).astype("int64")
-    with kept(output, {"config": settings, "data": images.digest}, speed):
+    with kept(output, {"config": settings.as_json(), "data": images.digest}, speed):
         trained = classifier.train_classifier(Subset(images, items), having, **recipe, classes=judges.SIDES)
-    trained.save(output, {"config": settings, "data": images.digest})
+    trained.save(output, {"config": settings.as_json(), "data": images.digest})
 
 
 @groups.boundary.verb()
@@ -207,7 +198,7 @@ def evaluate(
     run: Shared = Shared(),
 ) -> None:
     """What the edits flip against the distance, what they keep, and how evenly they change."""
-    speed, settings = run.start(), read_settings(config)
+    speed, settings = run.start(), read_stage(config, BoundaryMeasures)
     import numpy as np
 
     from bridgepipe import lineage, running, tables
@@ -223,14 +214,14 @@ def evaluate(
     check_fits(features, real)
     known = judges.load_judge(settings, classifier, real, speed)
     made = store.card["made_by"]
-    _same_attribute(settings, made["settings"]["attribute"], edited)
-    values, cut = attributes.values_and_cut(real, {**settings, "threshold": made["cut"]})
-    strips, seed = judges.open_strips(store, unmoved, undone, source), settings["seed"]
+    _same_attribute(settings.attribute, made["settings"]["attribute"], edited)
+    values, cut = attributes.values_and_cut(real, settings, at=made["cut"])
+    strips, seed = judges.open_strips(store, unmoved, undone, source), settings.seed
     judge = judges.judge_of_the_edit(settings, real, known, values, cut)
-    named = None if settings["classifier"] is None else known
+    named = None if settings.classifier is None else known
     sides = {"with": Subset(real, np.flatnonzero(values > cut))}
     sides["without"] = Subset(real, np.flatnonzero(values <= cut))
-    identity = {"settings": settings, "extractor": describe(features), "judge": known.digest}
+    identity = {"settings": settings.as_json(), "extractor": describe(features), "judge": known.digest}
     identity |= {"images": [s.digest for s in (store, unmoved, undone, source, real)]}
     with kept(output, identity, speed):
         found, rows = edits.measure(strips, judge, judges.keepers(settings, real, known), named, seed)
@@ -240,7 +231,7 @@ def evaluate(
     artifacts.write_text(csv, tables.table(rows).to_csv(index=False, float_format="%.6g"))
     shared = protocol.protocol(
         "edits that the judge calls flipped against the same noise without a move, of those that can flip",
-        settings=settings,
+        settings=settings.as_json(),
         inputs={"data": source, "train": real, "classifier": known, "extractor": features.digest},
         extractor=describe(features),
         quantisation=lineage.quantisation(store),

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import fields_of
 from bridgepipe.cli.models import check_dimension, load_ends
 from bridgepipe.cli.options import Config, Ends, File, Shared
-from bridgepipe.cli.settings import read_settings
+from bridgepipe.config.points import ColorTransfer
+from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,14 +30,13 @@ def color_transfer(
     run: Shared = Shared(),
 ) -> None:
     """Give each of two photographs the colours of the other, by DDIB and by optimal transport."""
-    speed, how = run.start(), read_settings(config)
+    speed, how = run.start(), read_stage(config, ColorTransfer)
     import torch
 
     from bridgepipe import running
     from bridgepipe.datasets.points import Points
     from bridgepipe.finished import kept
     from bridgepipe.methods import color
-    from bridgepipe.methods.ddib_points import Walk
 
     models = load_ends(ends, speed)
     clouds = [Points(source_pixels), Points(target_pixels)]
@@ -45,16 +44,15 @@ def color_transfer(
         check_dimension(model, cloud)
     if len(names := {_photograph(cloud) for cloud in clouds}) < len(clouds):
         raise UserError(f"both photographs are called {names.pop()}", target_pixels, "rename one of them")
-    walk = Walk(**fields_of(Walk, how["translate"]))
     tensors: dict[str, torch.Tensor] = {}
-    made_by = {"settings": how, "models": {"source": models[0].digest, "target": models[1].digest}}
+    made_by = {"settings": how.as_json(), "models": {"source": models[0].digest, "target": models[1].digest}}
     made_by |= {"data": {_photograph(cloud): cloud.digest for cloud in clouds}}
-    plan = how["plan"], how["sinkhorn"], how["seed"]
+    plan = how.plan, how.sinkhorn, how.seed
     with kept(output, made_by, speed):
         for i, j in ((0, 1), (1, 0)):
             a, b = clouds[i].points, clouds[j].points
             way = f"{_photograph(clouds[i])}{BETWEEN}{_photograph(clouds[j])}"
-            found = color.transfer(models[i], models[j], a, b, walk, *plan, way)
+            found = color.transfer(models[i], models[j], a, b, how.translate, *plan, way)
             tensors |= {f"{way}: {method}": torch.from_numpy(points) for method, points in found.items()}
         if running.is_main():
             artifacts.save_tensors(output, tensors, {"kind": "colors", "made_by": made_by})

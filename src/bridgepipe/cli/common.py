@@ -2,60 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridgepipe import artifacts
 from bridgepipe import config as configuration
-from bridgepipe.cli.settings import RUNTIME as RUNTIME
-from bridgepipe.cli.settings import read_settings
-from bridgepipe.config.errors import nearest
+from bridgepipe.config import Extractor
+from bridgepipe.config.i2sb import Restoration, RestorationTraining
+from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
     from bridgepipe.cli.options import ExtractorFiles, Trained
-    from bridgepipe.evaluation.features import Extractor
-    from bridgepipe.methods.i2sb import Problem, Restorer, Sampling
+    from bridgepipe.evaluation import features
+    from bridgepipe.methods.i2sb import Restorer
     from bridgepipe.store import ImageStore
-
-# of a stage's configuration, besides the problem
-STAGES = ("method", "dataset", "network", "train", "sample", "evaluate", "study")
-
-
-def fields_of(kind: type, values: Mapping[str, Any], besides: Sequence[str] = ()) -> dict[str, Any]:
-    """The entries of ``values`` that are fields of a dataclass, lists as tuples.
-
-    Args:
-        besides: keys that something else reads.
-
-    Raises:
-        UserError: a key that nothing reads.
-    """
-    names = {f.name for f in dataclasses.fields(kind)}
-    for key in values:
-        if key not in names and key not in besides:
-            raise UserError(f"unknown key '{key}'", kind.__name__, nearest(key, [*names, *besides]))
-    return {k: tuples(v) for k, v in values.items() if k in names}
-
-
-def tuples(value: Any) -> Any:
-    """JSON has lists only; constructors want tuples."""
-    return tuple(value) if isinstance(value, list) else value
-
-
-def problem_of(settings: dict[str, Any], image_size: Sequence[int]) -> Problem:
-    from bridgepipe.methods.i2sb import Problem
-
-    height, width = image_size
-    return Problem(image_size=(height, width), **fields_of(Problem, settings, STAGES))
-
-
-def sampling_of(section: dict[str, Any]) -> Sampling:
-    from bridgepipe.methods.i2sb import Sampling
-
-    return Sampling(**fields_of(Sampling, section, ("dataset", "whole", "split", "count")))
 
 
 def open_sources(path: Path | None, images: Any) -> ImageStore | None:
@@ -75,49 +36,43 @@ def open_sources(path: Path | None, images: Any) -> ImageStore | None:
     return sources
 
 
-def load_restorer(trained: Trained, problem: Problem, runtime: configuration.Runtime) -> Restorer:
+def load_restorer(
+    trained: Trained, settings: Restoration, image_size: tuple[int, int], runtime: configuration.Runtime
+) -> Restorer:
     """A trained network, refused when it was trained under another configuration, or for another problem."""
     from bridgepipe.methods import i2sb
     from bridgepipe.networks import published
 
-    settings = read_settings(trained.train_config)
-    _same_problem(settings, problem, trained.model)
-    weights, card = artifacts.load_tensors(trained.model, {"config": settings})
-    arguments = {k: tuples(v) for k, v in settings["network"].items()}
-    network = i2sb.network(problem.image_size, problem.cond_x1, seed=0, **arguments)
+    recipe = read_stage(trained.train_config, RestorationTraining)
+    _same_problem(recipe, settings, trained.model)
+    weights, card = artifacts.load_tensors(trained.model, {"config": recipe.as_json()})
+    problem = i2sb.Problem(image_size, settings)
+    kind, arguments = recipe.network.kind, recipe.network.arguments
+    network = i2sb.network(image_size, settings.cond_x1, seed=0, kind=kind, **arguments)
     published.load(network, weights, trained.model)
-    return i2sb.Restorer(
-        network,
-        problem,
-        device=runtime.device,
-        precision=runtime.precision,
-        batch_size=runtime.batch_size,
-        channels_last=runtime.channels_last,
-        compile=runtime.compile,
-        digest=card[artifacts.CONTENT],
-        repeat=settings["train"]["seed"],
-    )
+    return i2sb.Restorer(network, problem, card[artifacts.CONTENT], recipe.train.seed, runtime)
 
 
-def _same_problem(trained: dict[str, Any], problem: Problem, model: Path) -> None:
+def _same_problem(trained: Restoration, settings: Restoration, model: Path) -> None:
     """Refuse to sample a bridge that a network was not trained for.
 
     Raises:
         UserError: with the first setting that differs.
     """
-    for key, now in dataclasses.asdict(problem).items():
-        if key not in ("image_size", "mask_file") and trained.get(key, now) != now:
-            what = f"a network trained with {key} {trained[key]}, the configuration says {now}"
+    for key in Restoration.model_fields:
+        then, now = getattr(trained, key), getattr(settings, key)
+        if key != "mask_file" and then != now:
+            what = f"a network trained with {key} {then}, the configuration says {now}"
             raise UserError(what, model, "give the network of this experiment")
 
 
-def load_extractor(files: ExtractorFiles, runtime: configuration.Runtime) -> Extractor:
+def load_extractor(files: ExtractorFiles, runtime: configuration.Runtime) -> features.Extractor:
     from bridgepipe import running
     from bridgepipe.evaluation import features
 
-    config = read_settings(files.extractor)
+    settings = read_stage(files.extractor, Extractor)
     device = running.accelerator(runtime.device).device
-    return features.load_extractor(config["kind"], files.weights, device=device, config=config)
+    return features.load_extractor(settings.kind, files.weights, device=device, config=settings.as_json())
 
 
 def same_count(**stores: Any) -> None:

@@ -9,9 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import tuples
 from bridgepipe.cli.options import Config, File
-from bridgepipe.cli.settings import read_settings
+from bridgepipe.config.stage_files import read_dataset
 
 
 @groups.stage.verb()
@@ -24,10 +23,10 @@ def prepare(
     from bridgepipe import artifacts, datasets, listing
     from bridgepipe.config import asked
 
-    settings = read_settings(config)
+    settings = read_dataset(config)
     if source is not None:
         listing.check(source)
-    datasets.prepare(out_dir=output, **{k: tuples(v) for k, v in settings.items() if v is not None})
+    datasets.prepare(out_dir=output, **settings.model_dump(exclude_none=True))
     if source is not None:  # what changed meanwhile may be in the stores by half
         listing.check(source)
     splits = [file for file in sorted(output.glob("*.lmdb")) if not file.stem.endswith("-source")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +13,10 @@ import typer
 from bridgepipe import artifacts
 from bridgepipe.cli import groups, outputs
 from bridgepipe.cli.boundary import SPACES, open_model, space_of
-from bridgepipe.cli.boundary_edits import DRAW, digests, editing_of
+from bridgepipe.cli.boundary_edits import DRAW, digests
 from bridgepipe.cli.options import Alone, Trained
-from bridgepipe.cli.settings import read_settings
-from bridgepipe.config.boundary import Edit, Inversion
+from bridgepipe.config.boundary import BoundaryEdit, BoundaryLatents, Edit, Inversion
+from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -63,12 +63,12 @@ def edit(
     speed = run.start()
     network = open_model(Trained.within(folder), speed)
     pairs, about = _boundaries(boundary, network)
-    settings, inversion = _settings(boundary[-1], about)
-    subject = _Subject(photo, pixels, network, settings)
+    how, inversion = _settings(boundary[-1], about)
+    subject = _Subject(photo, pixels, network, how)
     fixed_moves = [boundary_edit.Move(pair, d) for pair, d in zip(pairs, fixed, strict=False)]
 
     def inverted(_: Sequence[int]) -> tuple[Tensor, Tensor]:
-        return subject.inverted(bl.Inversion(t=about.t, **inversion))
+        return subject.inverted(about.t, inversion)
 
     def strip(piece: Sequence[int]) -> np.ndarray:
         if piece[0] == 0:
@@ -77,7 +77,8 @@ def edit(
         return subject.decoded(latents, [*fixed_moves, last])
 
     identity: dict[str, Any] = {"photo": artifacts.digest_file(photo), "model": network.digest}
-    identity |= {"settings": settings, "inversion": inversion, "t": about.t, "fixed": fixed, "along": along}
+    identity |= {"settings": how.as_json(), "inversion": inversion.as_json(), "t": about.t}
+    identity |= {"fixed": fixed, "along": along}
     identity |= {"boundaries": [digests(folder) for folder in boundary]}
     with kept(output, identity, speed):
         ((z, h),) = running.shared(inverted, [0], 1, "inverting")
@@ -94,13 +95,13 @@ class _Subject:
 
     Attributes:
         photo, pixels: its file, and what is in it, uint8 ``[H, W, 3]``.
-        settings: of the way back.
+        how: it is decoded.
     """
 
     photo: Path
     pixels: np.ndarray
     network: Model
-    settings: Mapping[str, Any]
+    how: Edit
 
     @cached_property
     def x0(self) -> Tensor:
@@ -112,15 +113,15 @@ class _Subject:
 
     @cached_property
     def _h_space(self) -> HSpace:
-        return space_of(self.network, self.settings["variant"])
+        return space_of(self.network, self.how.variant)
 
-    def inverted(self, inversion: bl.Inversion) -> tuple[Tensor, Tensor]:
+    def inverted(self, t: int, inversion: Inversion) -> tuple[Tensor, Tensor]:
         """z and h, on the CPU."""
         from bridgepipe.finite import naming
         from bridgepipe.methods.boundary_latents import invert
 
         with naming(str(self.photo)):
-            found = invert(self._h_space, self.network.process, self.x0, inversion)
+            found = invert(self._h_space, self.network.process, self.x0, t, inversion)
         return found.z.cpu(), found.h.cpu()
 
     def decoded(self, latents: bl.Latents, moves: list[Move]) -> np.ndarray:
@@ -130,8 +131,8 @@ class _Subject:
         from bridgepipe.pixels import to_uint8
         from bridgepipe.rng import item_of
 
-        process, how = self.network.process, editing_of(dict(self.settings))
-        noise = self.network.noise(self.settings["seed"], DRAW, [item_of(self.pixels)])
+        process, how = self.network.process, self.how
+        noise = self.network.noise(self.how.seed, DRAW, [item_of(self.pixels)])
         where = f", at distance {float(moves[-1].distance):g}" if moves else ""
         with naming(f"{self.photo}{where}"):
             if moves:
@@ -163,7 +164,7 @@ def _distances(text: str) -> list[float]:
 
 def _model_of(folder: Path) -> Path:
     """Folder of the network that a boundary of the workflow was made with: beside it in the results."""
-    name = read_settings(folder / "config/latents.json")["model"]
+    name = read_stage(folder / "config/latents.json", BoundaryLatents).model
     return folder.resolve().parents[1] / "model" / name
 
 
@@ -175,15 +176,16 @@ def _boundaries(folders: Sequence[Path], network: Model) -> tuple[list[Boundarie
     return [load_both(folder, network.digest, about.t) for folder in folders], about
 
 
-def _settings(folder: Path, about: About) -> tuple[dict[str, Any], dict[str, Any]]:
+def _settings(folder: Path, about: About) -> tuple[Edit, Inversion]:
     """How a boundary's images are edited and inverted: as in its experiment, or as published."""
+    from bridgepipe.methods.boundary_edit import PUBLISHED
+
     if (folder / "config/edit.json").exists():
-        inversion = read_settings(folder / "config/latents.json")["inversion"]
-        return read_settings(folder / "config/edit.json")["edit"], inversion
+        inversion = read_stage(folder / "config/latents.json", BoundaryLatents).inversion
+        return read_stage(folder / "config/edit.json", BoundaryEdit).edit, inversion
     if about.variant == "published":
-        published = Edit(variant="published", eta=1.0, relative=False)
-        return published.model_dump(), Inversion(variant="published").model_dump()
-    return Edit().model_dump(), Inversion().model_dump()
+        return PUBLISHED, Inversion(variant="published")
+    return Edit(), Inversion()
 
 
 @groups.boundaries.verb("import")

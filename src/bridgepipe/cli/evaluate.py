@@ -13,7 +13,9 @@ from bridgepipe import artifacts
 from bridgepipe.cli import groups
 from bridgepipe.cli.common import load_extractor, same_count
 from bridgepipe.cli.options import Config, ExtractorFiles, File, Real, Shared
-from bridgepipe.cli.settings import read_settings
+from bridgepipe.config.i2sb import Evaluate
+from bridgepipe.config.recipe import Distribution
+from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -65,14 +67,15 @@ def fid_metric(
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
 
-    settings, network = read_settings(config), load_extractor(extractor, speed)
+    settings = read_stage(config, Evaluate, Distribution)
+    network = load_extractor(extractor, speed)
     reference = fid.Statistics.load(statistics, {"extractor": describe(network)})
     store, seen, truth, held_out = (
         None if path is None else ImageStore(path) for path in (images, corrupted, originals, real)
     )
     assert store is not None
     check_fits(network, store)
-    _check_reference(reference, store, settings["reference"], statistics)
+    _check_reference(reference, store, settings.reference, statistics)
     if seen is not None:
         lineage.made_together(store, seen)
     if truth is not None:
@@ -89,12 +92,12 @@ def fid_metric(
     if not running.is_main():
         return
     measured = real_images.restored_from(measured, store, truth)
-    values = real_images.values_of(measured, reference, settings["kid"])
+    values = real_images.values_of(measured, reference, settings.kid)
     made_by = store.card["made_by"]
     shared = real_images.described(
         measured,
         reference,
-        settings=settings,
+        settings=settings.as_json(),
         inputs={role: digest for role, digest in inputs.items() if role != "corrupted"},
         restored=truth is not None,
         trained_on=made_by.get("data") if truth is None else None,

@@ -12,7 +12,8 @@ import typer
 from bridgepipe.cli import groups
 from bridgepipe.cli.common import load_extractor
 from bridgepipe.cli.options import Config, ExtractorFiles, File, Real, Shared
-from bridgepipe.cli.settings import read_settings
+from bridgepipe.config.ddib import EvaluateTranslation
+from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def translation_fid(
 
     Beside them those of the untranslated images, of one dataset, and of other real ones: ceiling and floor.
     """
-    speed, settings = run.start(), read_settings(config)
+    speed, settings = run.start(), read_stage(config, EvaluateTranslation)
     from bridgepipe import lineage, running
     from bridgepipe.evaluation import fid, protocol
     from bridgepipe.evaluation import real as real_images
@@ -49,7 +50,7 @@ def translation_fid(
     network = load_extractor(extractor, speed)
     images, pictures = ImageStore(translated), ImageStore(reference)
     check_fits(network, pictures)
-    lineage.same_split(lineage.origin(pictures), settings["reference"], reference)
+    lineage.same_split(lineage.origin(pictures), settings.reference, reference)
     lineage.same_size(pictures.image_size, images.image_size, reference)
     label = _target(images)
     wanted = Subset(pictures, items_of_class(pictures, label))
@@ -73,9 +74,9 @@ def translation_fid(
     if not running.is_main():
         return
     against = replace(measured.pop("_reference"), origin=lineage.origin(pictures))
-    values = real_images.values_of(measured, against, settings["kid"])
+    values = real_images.values_of(measured, against, settings.kid)
     told: dict[str, Any] = {**_translated(images), "quantisation": lineage.quantisation(images)}
-    shared = real_images.described(measured, against, settings=settings, inputs=inputs, **told)
+    shared = real_images.described(measured, against, settings=settings.as_json(), inputs=inputs, **told)
     protocol.write_metric(output, values, shared, _made_with(images))
 
 
@@ -101,7 +102,7 @@ def target_accuracy(
     run: Shared = Shared(),
 ) -> None:
     """Share of translations that an independent classifier takes for the target class."""
-    speed, settings = run.start(), read_settings(config)
+    speed, settings = run.start(), read_stage(config, EvaluateTranslation)
     import numpy as np
 
     from bridgepipe import lineage, running
@@ -114,7 +115,7 @@ def target_accuracy(
 
     network, images = load_extractor(extractor, speed), ImageStore(translated)
     known, target = classes_of(network), _target(images)
-    wanted = target if settings["label"] is None else name_of(settings["label"], known, "evaluate.label")
+    wanted = target if settings.label is None else name_of(settings.label, known, "evaluate.label")
     if wanted is None:
         mend = "give its name in the classifier's data, or set evaluate.classifier to null"
         raise UserError("no target class", "evaluate.label", mend)
@@ -126,7 +127,7 @@ def target_accuracy(
     shared = protocol.protocol(
         "share taken for the target class, Wilson's 95 % interval",
         n=len(images),
-        settings=settings,
+        settings=settings.as_json(),
         inputs={"extractor": network.digest, "data": images.card["made_by"]["data"]},
         extractor=describe(network),
         **{**_translated(images), "label": wanted},

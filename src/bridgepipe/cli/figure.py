@@ -10,9 +10,10 @@ import typer
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import load_restorer, open_sources, problem_of, sampling_of
+from bridgepipe.cli.common import load_restorer, open_sources
 from bridgepipe.cli.options import Alone, Config, File, Sources, Trained
-from bridgepipe.cli.settings import read_settings
+from bridgepipe.config.i2sb import RestorationSampling
+from bridgepipe.config.stage_files import read_stage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,9 +80,9 @@ def path(
     from bridgepipe.subset import choose_from
 
     speed = run.start()
-    settings, images = read_settings(config), ImageStore(data)
-    how = sampling_of(settings["sample"])
-    restorer = load_restorer(trained, problem_of(settings, images.image_size), speed)
+    settings, images = read_stage(config, RestorationSampling), ImageStore(data)
+    how = settings.sample
+    restorer = load_restorer(trained, settings, images.image_size, speed)
     items = choose_from(images, PICTURES).tolist()
     source = open_sources(sources, images)
 
@@ -89,8 +90,8 @@ def path(
         r = restorer.restore(images, share, how, source)
         return r.corrupted, r.states, r.predictions, np.tile(r.steps, (len(share), 1))
 
-    identity = {"settings": settings, "model": restorer.digest, "data": images.digest, "items": items}
-    with kept(output, {**identity, "sources": source and source.digest}, speed):
+    identity = {"settings": settings.as_json(), "model": restorer.digest, "data": images.digest}
+    with kept(output, {**identity, "items": items, "sources": source and source.digest}, speed):
         rows = running.shared(work, items, restorer.batch_size, "drawing the path")
         corrupted, states, predictions, steps = (np.concatenate(column) for column in zip(*rows, strict=True))
         figures.path_grid(output, corrupted, states, predictions, tuple(steps[0].tolist()), title)

@@ -12,6 +12,7 @@ from bridgepipe import artifacts
 from bridgepipe.cli import groups, outputs
 from bridgepipe.cli.options import Shared
 from bridgepipe.cli.translate import GuideFolder, ModelFolder, OtherModel, load_translator
+from bridgepipe.config.ddib import TranslateImages
 from bridgepipe.errors import UserError, reading
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def translate(
     sample |= {"clip_encode": clip, "clip_decode": clip, "guidance": guidance, "scale_decode": scale}
     settings = {"source": class_a, "target": class_b, "sample": sample}
     places = _places(input, output, side_by_side)
-    translator = load_translator(settings, model, target_model, guide, speed)
+    how = TranslateImages.model_construct(**sample)  # options are refused where they are used
+    translator = load_translator((class_a, class_b), how, model, target_model, guide, speed)
     _same_as_before(output / SETTINGS, settings, translator)
     sources = {name: _origin(input / name) for name in places}
     beside = {n: _beside(output, place) for n, place in places.items()} if side_by_side else {}

@@ -11,16 +11,18 @@ import typer
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups, outputs
-from bridgepipe.cli.common import fields_of, load_extractor
+from bridgepipe.cli.common import load_extractor
 from bridgepipe.cli.models import load_model
 from bridgepipe.cli.options import Alone, Config, ExtractorFiles, File, Part, Real, Shared, Trained
-from bridgepipe.cli.settings import read_settings
 from bridgepipe.cli.study import seeds_of
+from bridgepipe.config.gaussian import Generate, GenerationSampling, GenerationStudy
+from bridgepipe.config.i2sb import Evaluate
+from bridgepipe.config.recipe import Distribution
+from bridgepipe.config.stage_files import read_stage, read_training
 from bridgepipe.names import QUANTISATION
 
 if TYPE_CHECKING:
     from bridgepipe.methods.gaussian import Model
-    from bridgepipe.methods.spd import Generation
 
 
 @groups.stage.verb()
@@ -32,18 +34,18 @@ def generate_samples(
     run: Shared = Shared(),
 ) -> None:
     """Draw one part of an experiment's samples."""
-    speed, settings = run.start(), read_settings(config)
+    speed, settings = run.start(), read_stage(config, GenerationSampling)
     from bridgepipe import running
     from bridgepipe.finished import kept
     from bridgepipe.methods import spd
     from bridgepipe.store import writer
 
     network = load_model(trained, speed)
-    items = part.of(settings["sample"]["count"])
-    training = read_settings(trained.train_config)
-    how = _generation(settings["sample"]).on(network.process)
-    settings["sample"]["nfe"] = how.nfe  # as many as are made
-    described = {**settings, "dataset": training["dataset"], "process": training["process"]}
+    how = spd.as_made(settings.sample, network.process)
+    items = part.of(how.count)
+    training = read_training(trained.train_config)
+    described = settings.model_copy(update={"sample": how}).as_json()
+    described |= training.model_dump(mode="json", include={"dataset", "process"})
     data = artifacts.load_card(trained.model).get("data")
     made_by = {"images": "samples", "settings": described, "model": network.digest, "data": data}
     made_by |= {"quantisation": QUANTISATION[how.variant]}
@@ -80,13 +82,15 @@ def generate(
 
     places = [output / f"{number:05d}.png" for number in range(num_images)]
     outputs.check_new(places)
-    settings = read_settings(results / experiment / "config/sample.json")
-    folder = model or results / "model" / settings["model"]
+    settings = read_stage(results / experiment / "config/sample.json", GenerationSampling)
+    folder = model or results / "model" / settings.model
     speed = run.start()
     network = load_model(Trained.within(folder), speed)
-    section = settings["sample"] | ({} if seed is None else {"seed": seed})
-    how = _generation(section).on(network.process)
-    with kept(output / experiment.replace("/", "-"), {"sample": section, "model": network.digest}, speed):
+    asked = settings.sample if seed is None else settings.sample.model_copy(update={"seed": seed})
+    how = spd.as_made(asked, network.process)
+    with kept(
+        output / experiment.replace("/", "-"), {"sample": asked.as_json(), "model": network.digest}, speed
+    ):
         work = partial(spd.images, network, how=how)
         batches = running.shared(work, range(num_images), speed.batch_size, "sampling")
         for place, image in zip(places, chain.from_iterable(batches), strict=True):
@@ -120,7 +124,7 @@ def study_samples(
     run: Shared = Shared(),
 ) -> None:
     """FID of the samples of every walk at every number of calls, measured as the experiment is, as CSV."""
-    speed, plan = run.start(), read_settings(config)
+    speed, plan = run.start(), read_stage(config, GenerationStudy)
     import numpy as np
 
     from bridgepipe import lineage, running, tables
@@ -138,50 +142,43 @@ def study_samples(
 
     held_out = None if real is None else ImageStore(real)
     inputs = {"extractor": features.digest} | ({} if held_out is None else {"real": held_out.digest})
-    about: dict[str, Any] = {"settings": read_settings(evaluate_config), "inputs": inputs}
+    measuring = read_stage(evaluate_config, Distribution, Evaluate)
+    about: dict[str, Any] = {"settings": measuring.as_json(), "inputs": inputs}
     about |= {"trained_on": artifacts.load_card(trained.model).get("data"), "subset": None}
-    about |= {"quantisation": QUANTISATION[plan["variant"]]}
+    about |= {"quantisation": QUANTISATION[plan.variant]}
 
-    seeds = seeds_of(plan, read_settings(trained.train_config))
+    seeds = seeds_of(plan.seed, read_training(trained.train_config).train)
 
-    def row(walk: str, how: Generation, floor: dict[str, fid.Statistics]) -> dict[str, Any]:
+    def row(walk: str, how: Generate, floor: dict[str, fid.Statistics]) -> dict[str, Any]:
         work, label = partial(spd.images, network, how=how), f"{walk}, {how.nfe} calls"
-        items = range(plan["count"])
+        items = range(plan.count)
         images = np.concatenate(running.shared_by_all(work, items, speed.batch_size, label))
         sets = {"": fid.statistics(features, images, speed.batch_size), **floor}
         told = real_images.told(real_images.described(sets, reference, **about))
         return {"sampler": walk, "nfe": how.nfe, **seeds, **real_images.columns(sets, reference), **told}
 
-    identity = {"plan": plan, "model": network.digest, **about, "reference": reference.data}
+    identity = {"plan": plan.as_json(), "model": network.digest, **about, "reference": reference.data}
     with kept(output, identity, speed):
         floor = {}
         if held_out is not None:
-            some = Subset(held_out, choose_from(held_out, plan["count"]))
+            some = Subset(held_out, choose_from(held_out, plan.count))
             floor["_real"] = fid.statistics(features, some, speed.batch_size)
         frame = tables.table([row(walk, how, floor) for walk, how in _walks(plan, network)])
         if running.is_main():
             artifacts.write_text(output, frame.to_csv(index=False, float_format="%.6g"))
 
 
-def _walks(plan: dict[str, Any], network: Model) -> list[tuple[str, Generation]]:
+def _walks(plan: GenerationStudy, network: Model) -> list[tuple[str, Generate]]:
     """Every sampler at every number of calls that it makes, once."""
+    from bridgepipe.methods import spd
+
+    shared = {"seed": plan.seed, "variant": plan.variant, "count": plan.count}
     wanted = (
-        (
-            walk,
-            _generation({**how, "nfe": nfe, **{key: plan[key] for key in ("seed", "variant")}}).on(
-                network.process
-            ),
-        )
-        for walk, how in plan["walks"].items()
-        for nfe in plan["nfe"]
+        (name, spd.as_made(Generate.of(walk, nfe=nfe, **shared), network.process))
+        for name, walk in plan.walks.items()
+        for nfe in plan.nfe
     )
     return list(dict.fromkeys(wanted))
-
-
-def _generation(section: dict[str, Any]) -> Generation:
-    from bridgepipe.methods.spd import Generation
-
-    return Generation(**fields_of(Generation, section, ("count",)))
 
 
 @groups.stage.verb()

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 from bridgepipe import artifacts, closure, ilsvrc
 from bridgepipe import config as configuration
 from bridgepipe.classes import trained_classes
-from bridgepipe.cli.common import fields_of, open_sources, problem_of, tuples
+from bridgepipe.cli.common import open_sources
 from bridgepipe.cli.options import Ends, Trained
-from bridgepipe.cli.settings import read_settings
+from bridgepipe.config.gaussian import GuideTraining, ModelTraining, Noising, Process
+from bridgepipe.config.i2sb import RestorationTraining
+from bridgepipe.config.points import PointProcess, PointTraining
+from bridgepipe.config.stage_files import Training, read_training
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from bridgepipe.training.objective import Images, Objective
 
 SPECTRUM = ("c1", "c2", "m")
-SPEED = ("device", "precision", "batch_size", "channels_last", "compile")
+Gaussian = ModelTraining | GuideTraining | PointTraining
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Task:
     unused: tuple[closure.Root, ...] = ()
 
 
-def task_of(settings: dict[str, Any], data: Images, sources: Path | None, spectrum: Path | None) -> Task:
+def task_of(settings: Training, data: Images, sources: Path | None, spectrum: Path | None) -> Task:
     """The training task of an experiment.
 
     Args:
@@ -55,12 +58,14 @@ def task_of(settings: dict[str, Any], data: Images, sources: Path | None, spectr
         sources: store of the corrupted half of every pair.
         spectrum: of the data, where the configuration leaves it to be fitted.
     """
-    if settings["method"] == "i2sb":
+    if isinstance(settings, RestorationTraining):
         return _restoration(settings, data, sources)
     fitted = {} if spectrum is None else {"spectrum": _spectrum_of(spectrum, data)}
-    diffusion = diffusion_of(settings, shape_of(data), fitted.get("spectrum", {}))
+    diffusion = diffusion_of(settings.process, shape_of(data), fitted.get("spectrum", {}))
     card = {"shape": list(diffusion.shape), **fitted}
-    return (_classifier if settings["method"] == "guide" else _denoiser)(settings, data, diffusion, card)
+    if isinstance(settings, GuideTraining):
+        return _classifier(settings, data, diffusion, card)
+    return _denoiser(settings, data, diffusion, card)
 
 
 def _spectrum_of(file: Path, data: Any) -> dict[str, Any]:
@@ -75,45 +80,46 @@ def _spectrum_of(file: Path, data: Any) -> dict[str, Any]:
     return found
 
 
-def _restoration(settings: dict[str, Any], data: Any, sources: Path | None) -> Task:
+def _restoration(settings: RestorationTraining, data: Any, sources: Path | None) -> Task:
     from bridgepipe import corruptions
     from bridgepipe.methods import i2sb
 
-    problem, seed = problem_of(settings, data.image_size), settings["train"]["seed"]
-    arguments = {k: tuples(v) for k, v in settings["network"].items()}
-    network = i2sb.network(problem.image_size, problem.cond_x1, seed, **arguments)
-    _initialise(network, settings)
+    problem, seed, network = i2sb.Problem(data.image_size, settings), settings.train.seed, settings.network
+    made = i2sb.network(data.image_size, settings.cond_x1, seed, network.kind, **network.arguments)
+    _initialise(made, settings)
     pairs = open_sources(sources, data)
-    read = {"init": settings["train"]["init"], "masks": settings["mask_file"]}
+    read = {"init": settings.train.init, "masks": settings.mask_file}
     card = {key: artifacts.digest_file(file) for key, file in read.items() if file is not None}
     card |= {} if pairs is None else {"sources": pairs.digest}
-    unused = corruptions.unused_modules(problem.corruption)
-    emphasis = i2sb.Emphasis(**{key: settings["train"][key] for key in ("at_end", "clean")})
-    objective = i2sb.objective(problem, pairs, emphasis)
-    return Task(network, objective, card, (_restoration,), unused)
+    unused = corruptions.unused_modules(settings.corruption)
+    objective = i2sb.objective(problem, pairs, settings.train)
+    return Task(made, objective, card, (_restoration,), unused)
 
 
-def _denoiser(settings: dict[str, Any], data: Any, diffusion: Diffusion, card: dict[str, Any]) -> Task:
+def _denoiser(
+    settings: ModelTraining | PointTraining, data: Any, diffusion: Diffusion, card: dict[str, Any]
+) -> Task:
     from bridgepipe.methods import gaussian
 
-    labels, classes, drop = None, None, settings.get("drop_labels", 0.0)
-    if settings.get("conditional"):
+    labels, classes = None, None
+    drop = settings.drop_labels if isinstance(settings, ModelTraining) else 0.0
+    if _is_conditional(settings):
         labels, names = _labels(data)
         classes, card = len(names), {**card, "class_names": names}
     told = None if classes is None else classes + (drop > 0)
-    kind, seed = settings["network"]["kind"], settings["train"]["seed"]
-    network = gaussian.network(kind, diffusion, told, seed, **_arguments(settings))
+    kind, seed = settings.network.kind, settings.train.seed
+    network = gaussian.network(kind, diffusion, told, seed, **settings.network.arguments)
     objective = gaussian.Denoising(diffusion, labels, classes or 0, drop)
     unused = tuple(n for k, n in gaussian.NETWORKS.items() if k != kind)
     return Task(network, objective, card, (_denoiser, diffusion_of, shape_of), unused)
 
 
-def _classifier(settings: dict[str, Any], data: Any, diffusion: Diffusion, card: dict[str, Any]) -> Task:
+def _classifier(settings: GuideTraining, data: Any, diffusion: Diffusion, card: dict[str, Any]) -> Task:
     from bridgepipe.methods import gaussian
 
     labels, names = _labels(data)
-    pool, seed = settings["pool"], settings["train"]["seed"]
-    network = gaussian.classifier(diffusion, len(names), seed, pool=pool, **_arguments(settings))
+    pool, seed = settings.pool, settings.train.seed
+    network = gaussian.classifier(diffusion, len(names), seed, pool=pool, **settings.network.arguments)
     objective, code = gaussian.classifier_objective(diffusion, labels), (_classifier, diffusion_of, shape_of)
     return Task(network, objective, {**card, "class_names": names}, code)
 
@@ -129,38 +135,34 @@ def _labels(data: Any) -> tuple[np.ndarray, list[str]]:
     return data.labels, trained_classes(data.labels, data.classes, data.path)
 
 
-def _initialise(network: nn.Module, settings: dict[str, Any]) -> None:
+def _initialise(network: nn.Module, settings: RestorationTraining) -> None:
     """Start from published ADM weights where the configuration says so."""
     from bridgepipe import fetch
     from bridgepipe.networks import plain, published
 
-    how = settings["train"]
-    if how["init"] is not None:
-        if (source := fetch.source_at(how["init"])) is not None:
-            fetch.check(source, how["init"])
-        adm = plain.read_weights(how["init"])
-        weights = published.i2sb_from_adm(adm, settings["cond_x1"], how["new_channels"], how["seed"])
-        published.load(network, weights, how["init"])
-
-
-def _arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of the network's constructor."""
-    return {k: tuples(v) for k, v in settings["network"].items() if k != "kind"}
+    how = settings.train
+    if how.init is not None:
+        if (source := fetch.source_at(how.init)) is not None:
+            fetch.check(source, how.init)
+        adm = plain.read_weights(how.init)
+        weights = published.i2sb_from_adm(adm, settings.cond_x1, how.new_channels, how.seed)
+        published.load(network, weights, how.init)
 
 
 def diffusion_of(
-    settings: Mapping[str, Any], shape: tuple[int, ...], spectrum: Mapping[str, float]
+    settings: Noising | PointProcess, shape: tuple[int, ...], spectrum: Mapping[str, float]
 ) -> Diffusion:
-    """What the configuration of a Gaussian model describes.
+    """What the process of a Gaussian model describes.
 
     Args:
+        settings: of the process; what it leaves out is as by default.
         shape: of one item.
         spectrum: fitted c1, c2 and m, where the configuration has none; may be empty.
     """
     from bridgepipe.methods.gaussian import Diffusion
 
-    process = {**settings["process"], **{k: spectrum[k] for k in SPECTRUM if k in spectrum}}
-    return Diffusion(shape, **fields_of(Diffusion, process))
+    fitted = {key: spectrum[key] for key in SPECTRUM if key in spectrum}
+    return Diffusion(shape, Process.of(settings, **fitted))
 
 
 def open_data(path: Path) -> Any:
@@ -191,8 +193,8 @@ def load_model(trained: Trained, runtime: configuration.Runtime, guide: bool = F
     from bridgepipe.methods import gaussian
     from bridgepipe.networks import published
 
-    settings = read_settings(trained.train_config)
-    if (settings["method"] == "guide") != guide:
+    settings = _read_gaussian(trained.train_config)
+    if isinstance(settings, GuideTraining) != guide:
         what = (
             "a model is no guide: it tells no classes"
             if guide
@@ -200,29 +202,52 @@ def load_model(trained: Trained, runtime: configuration.Runtime, guide: bool = F
         )
         mend = "give the folder of a guide" if guide else "give the folder of a model"
         raise UserError(what, trained.model, f"{mend}, such as results/{'guide' if guide else 'model'}/NAME")
-    weights, card = artifacts.load_tensors(trained.model, {"config": settings})
-    diffusion = diffusion_of(settings, tuple(card["shape"]), card.get("spectrum", {}))
+    weights, card = artifacts.load_tensors(trained.model, {"config": settings.as_json()})
+    diffusion = diffusion_of(settings.process, tuple(card["shape"]), card.get("spectrum", {}))
     classes = null = None
     names = card.get("class_names")
-    if settings["method"] == "guide":
-        network: nn.Module = gaussian.classifier(
-            diffusion, _answers(weights, trained.model), pool=settings["pool"], **_arguments(settings)
-        )
-    else:
+    if not isinstance(settings, GuideTraining):
         told = _told(weights)
-        null = told - 1 if told is not None and settings["drop_labels"] else None
+        null = told - 1 if told is not None and _drops_labels(settings) else None
         classes = null if null is not None else told
-        network = gaussian.network(settings["network"]["kind"], diffusion, told, **_arguments(settings))
+    network = _network(settings, diffusion, weights, trained.model)
     published.load(network, weights, trained.model)
-    speed = {name: getattr(runtime, name) for name in SPEED}
-    content, repeat = card[artifacts.CONTENT], settings["train"]["seed"]
-    return gaussian.Model(network, diffusion, content, classes, null, names, repeat, **speed)
+    content, repeat = card[artifacts.CONTENT], settings.train.seed
+    return gaussian.Model(network, diffusion, content, classes, null, names, repeat, runtime)
 
 
 def load_ends(ends: Ends, runtime: configuration.Runtime) -> tuple[Model, Model]:
     """The models of the source and of the target."""
     source, target = Trained(ends.source, ends.source_config), Trained(ends.target, ends.target_config)
     return load_model(source, runtime), load_model(target, runtime)
+
+
+def _read_gaussian(train_config: Path) -> Gaussian:
+    settings = read_training(train_config)
+    if isinstance(settings, RestorationTraining):
+        mend = "give the folder of an experiment of model, guide or points"
+        raise UserError("a bridge is no Gaussian model", train_config, mend)
+    return settings
+
+
+def _is_conditional(settings: Gaussian) -> bool:
+    return isinstance(settings, ModelTraining) and settings.conditional
+
+
+def _drops_labels(settings: Gaussian) -> bool:
+    return isinstance(settings, ModelTraining) and settings.drop_labels > 0
+
+
+def _network(
+    settings: Gaussian, diffusion: Diffusion, weights: Mapping[str, Tensor], where: Path
+) -> nn.Module:
+    """The network that the settings describe, told or telling as many classes as its weights have."""
+    from bridgepipe.methods import gaussian
+
+    arguments = settings.network.arguments
+    if isinstance(settings, GuideTraining):
+        return gaussian.classifier(diffusion, _answers(weights, where), pool=settings.pool, **arguments)
+    return gaussian.network(settings.network.kind, diffusion, _told(weights), **arguments)
 
 
 def check_dimension(model: Model, points: Points) -> None:
@@ -253,31 +278,22 @@ def _answers(weights: Mapping[str, Tensor], where: Path) -> int:
     raise UserError("not the weights of a guide: they tell no classes", where, "give those of a classifier")
 
 
-def imported_classes(settings: Mapping[str, Any]) -> dict[str, list[str]]:
+def imported_classes(settings: Gaussian) -> dict[str, list[str]]:
     """Card entry with the classes of published weights that are told or tell classes: those of ILSVRC."""
-    told = settings["method"] == "guide" or settings.get("conditional", False)
+    told = isinstance(settings, GuideTraining) or _is_conditional(settings)
     return {"class_names": ilsvrc.classes()} if told else {}
 
 
 def published_model(
-    settings: Mapping[str, Any], weights: dict[str, Tensor], shape: tuple[Any, ...], file: Path
+    settings: Gaussian, weights: dict[str, Tensor], shape: tuple[Any, ...], file: Path
 ) -> dict[str, Tensor]:
     """The weights, when they are those of the network that the configuration describes.
 
     Raises:
         UserError: a name or a shape differs.
     """
-    from bridgepipe.methods import gaussian
     from bridgepipe.networks import published
 
-    diffusion = diffusion_of(settings, shape, {})
-    if settings["method"] == "guide":
-        network: nn.Module = gaussian.classifier(
-            diffusion, _answers(weights, file), pool=settings["pool"], **_arguments(settings)
-        )
-    else:
-        network = gaussian.network(
-            settings["network"]["kind"], diffusion, _told(weights), **_arguments(settings)
-        )
+    network = _network(settings, diffusion_of(settings.process, shape, {}), weights, file)
     published.load(network, weights, file)
     return weights

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe import launch, provenance
-from bridgepipe.cli.settings import RUNTIME, check_asked, read_runtime_file
+from bridgepipe.config.stage_files import RUNTIME, check_asked, read_runtime_file
 
 if TYPE_CHECKING:
     from bridgepipe import config as configuration

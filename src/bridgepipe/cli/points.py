@@ -10,10 +10,16 @@ import typer
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import fields_of
 from bridgepipe.cli.models import check_dimension, load_ends, load_model
 from bridgepipe.cli.options import Config, Ends, File, Shared, Trained
-from bridgepipe.cli.settings import read_settings
+from bridgepipe.config.points import (
+    Generated,
+    PointCycles,
+    PointDistances,
+    PointTranslating,
+    PointWalk,
+)
+from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
 from bridgepipe.nfe import calls_made
 
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
 
     from bridgepipe.datasets.points import Points
     from bridgepipe.evaluation.transport import Comparison
-    from bridgepipe.methods.ddib_points import Cycle, Walk
+    from bridgepipe.methods.ddib_points import Cycle
     from bridgepipe.methods.gaussian import Model
 
 Source = Annotated[Path, typer.Option(help="weights of the model of the source")]
@@ -40,22 +46,23 @@ def sample_points(
     run: Shared = Shared(),
 ) -> None:
     """Draw points from a model, and encode points of DATA to see whether its latents are normal."""
-    speed, how = run.start(), read_settings(config)
+    speed, how = run.start(), read_stage(config, Generated)
     from bridgepipe import samplers
     from bridgepipe.finished import kept
-    from bridgepipe.methods import ddib_points
+    from bridgepipe.methods import ddib, ddib_points
 
-    network, walk = load_model(trained, speed), _walk(how)
-    how["nfe"] = calls_made(network.process.T, walk.solver, how["nfe"], walk.spacing)  # as many as are made
-    source, _, known = _chosen(data, how["latents"], how["seed"], network)
-    made_by = {"sample": how, "model": network.digest, "data": source.digest}
+    network, walk = load_model(trained, speed), PointWalk.of(how)
+    made = calls_made(network.process.T, walk.solver, how.nfe, walk.spacing)
+    as_made = how.model_copy(update={"nfe": made})
+    source, _, known = _chosen(data, how.latents, how.seed, network)
+    made_by = {"sample": as_made.as_json(), "model": network.digest, "data": source.digest}
 
     def encode(x: Tensor) -> list[Tensor]:
-        steps = walk.steps(network.process).encode
+        steps = ddib.steps_of(walk, network.process).encode
         return [samplers.encode(network.denoiser(), x, steps, solver=walk.solver).x]
 
     with kept(output, made_by, speed):
-        drawn = ddib_points.sample(network, range(how["count"]), walk, how["seed"])
+        drawn = ddib_points.sample(network, range(how.count), walk, how.seed)
         (latents,) = ddib_points.over(known, network.device, encode, "encoding")
         _save(output, {"points": drawn, "latents": latents}, made_by)
 
@@ -100,14 +107,15 @@ def translate_points(
     run: Shared = Shared(),
 ) -> None:
     """Take points of DATA from one model's domain to the other's, and back again."""
-    speed, how = run.start(), read_settings(config)
+    speed, how = run.start(), read_stage(config, PointTranslating)
     from bridgepipe.finished import kept
     from bridgepipe.methods import ddib, ddib_points
 
     a, b = load_ends(ends, speed)
-    walk, made_by = _walk(how["translate"]), {"settings": how, **_ends(a, b)}
-    how["translate"]["nfe"] = walk.calls(a.process)  # as many as are made
-    starts, items, points = _chosen(data, how["count"], how["seed"], a)
+    walk = how.translate
+    as_made = walk.model_copy(update={"nfe": ddib_points.calls_of(walk, a.process)})
+    made_by = {"settings": how.model_copy(update={"translate": as_made}).as_json(), **_ends(a, b)}
+    starts, items, points = _chosen(data, how.count, how.seed, a)
 
     source, target = ddib_points.denoisers(a, b)
 
@@ -132,7 +140,7 @@ def cycle_points(
     run: Shared = Shared(),
 ) -> None:
     """How far a cycle through the other domain takes points of DATA, for every walk."""
-    speed, how = run.start(), read_settings(config)
+    speed, how = run.start(), read_stage(config, PointCycles)
     from bridgepipe import running
     from bridgepipe.datasets.points import Points
     from bridgepipe.evaluation import protocol, transport
@@ -140,17 +148,18 @@ def cycle_points(
     from bridgepipe.methods import ddib_points
 
     a, b = load_ends(ends, speed)
-    starts, _, points = _chosen(data, how["count"], how["seed"], a)
-    true, made_by = Points(truth), {"settings": how, **_ends(a, b)}
+    starts, _, points = _chosen(data, how.count, how.seed, a)
+    true, made_by = Points(truth), {"settings": how.as_json(), **_ends(a, b)}
     values: dict[str, Any] = {}
     with kept(output, {**made_by, "data": starts.digest}, speed):
-        for name, section in how["cycle"].items():
-            walk = _walk(section)
-            done = ddib_points.cycle(a, b, points, walk, section["keep"], f"cycle {name}")
+        for name, walk in how.cycle.items():
+            done = ddib_points.cycle(a, b, points, walk, walk.keep, f"cycle {name}")
             numbers = {**_cycle(done), "sliced_w2": transport.sliced_w2(done.target.numpy(), true.points)}
             values |= {f"{name}: {k}": v for k, v in numbers.items()}
         inputs = {"data": starts, "truth": true}
-        shared = _protocol("distance of points to themselves after a cycle", len(points), how, inputs)
+        shared = _protocol(
+            "distance of points to themselves after a cycle", len(points), how.as_json(), inputs
+        )
         if running.is_main():
             protocol.write_metric(output, values, shared, made_by)
 
@@ -175,10 +184,10 @@ def evaluate_translation(
     from bridgepipe.evaluation import protocol, transport
     from bridgepipe.evaluation.features import digest_tensors
 
-    how = read_settings(config)
+    how = read_stage(config, PointDistances)
     tensors, card = artifacts.load_tensors(translated)
     found = {k: v.numpy() for k, v in tensors.items() if k != "items"}
-    true, n, seed = Points(truth), how["exact"], how["seed"]
+    true, n, seed = Points(truth), how.exact, how.seed
     compared = _compared(found["points"], true, n, seed)
     moved = transport.coupling(found["source"], found["points"], n, seed)
     normal = {f"latent_{k}": v for k, v in asdict(transport.normality(found["latent"], seed)).items()}
@@ -186,7 +195,7 @@ def evaluate_translation(
     shared = _protocol(
         "distances of translated points to the true target",
         len(found["points"]),
-        how,
+        how.as_json(),
         {"truth": true, "starts": digest_tensors({"source": tensors["source"]})},
         moved.n,
         transport.FLOOR_DRAWS,
@@ -195,12 +204,6 @@ def evaluate_translation(
     protocol.write_metric(metrics, values, shared, card["made_by"])
     panels = {"Source": "source", "Latent": "latent", "Target": "points", "Back": "back"}
     figures_points.scatter_map(figure, {head: found[key] for head, key in panels.items()}, title)
-
-
-def _walk(section: Mapping[str, Any]) -> Walk:
-    from bridgepipe.methods.ddib_points import Walk
-
-    return Walk(**fields_of(Walk, section, ("count", "latents", "seed", "keep")))
 
 
 def _chosen(data: Path, count: int, seed: int, model: Model) -> tuple[Points, Tensor, Tensor]:

@@ -10,9 +10,10 @@ import typer
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups, outputs
-from bridgepipe.cli.common import load_restorer, open_sources, problem_of, sampling_of
+from bridgepipe.cli.common import load_restorer, open_sources
 from bridgepipe.cli.options import Alone, Config, File, Part, Shared, Sources, Trained
-from bridgepipe.cli.settings import read_settings
+from bridgepipe.config.i2sb import RestorationSampling
+from bridgepipe.config.stage_files import read_stage
 from bridgepipe.names import QUANTISATION
 
 if TYPE_CHECKING:
@@ -36,15 +37,15 @@ def sample(
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore, writer
 
-    settings, images = read_settings(config), ImageStore(data)
-    how = sampling_of(settings["sample"])
-    restorer = load_restorer(trained, problem_of(settings, images.image_size), speed)
-    chosen = subset.choose_from(images, settings["sample"]["count"])
+    settings, images = read_stage(config, RestorationSampling), ImageStore(data)
+    how = settings.sample
+    restorer = load_restorer(trained, settings, images.image_size, speed)
+    chosen = subset.choose_from(images, how.count)
     rows = part.of(len(chosen))
     items = chosen[rows.start : rows.stop]
-    made_by = {"settings": settings, "model": restorer.digest, "data": images.digest}
+    made_by = {"settings": settings.as_json(), "model": restorer.digest, "data": images.digest}
     made_by |= {"origin": lineage.origin(images), "subset": subset.describe(len(chosen), len(images))}
-    made_by["quantisation"] = QUANTISATION[restorer.problem.variant]
+    made_by["quantisation"] = QUANTISATION[settings.variant]
     source = open_sources(sources, images)
 
     def restore(piece: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -91,8 +92,7 @@ def restore(
     places = {photo: output / f"{photo.stem}.png" for photo in photos}
     outputs.check(places)
     speed, folder = run.start(), results / experiment
-    settings = read_settings(folder / "config/sample.json")
-    how = sampling_of(settings["sample"])
+    settings = read_stage(folder / "config/sample.json", RestorationSampling)
     trained = Trained.within(folder)
     digests = []
     for photo in photos:  # all are tried before the first is restored
@@ -101,11 +101,12 @@ def restore(
 
     def restored(piece: Sequence[Path]) -> np.ndarray:
         pixels = images.read_photo(piece[0])
-        restorer = load_restorer(trained, problem_of(settings, pixels.shape[:2]), speed)
+        restorer = load_restorer(trained, settings, (pixels.shape[0], pixels.shape[1]), speed)
         with naming(str(piece[0])):
-            return restorer.restore_photo(pixels, how)[None]
+            return restorer.restore_photo(pixels, settings.sample)[None]
 
-    identity = {"settings": settings, "model": artifacts.load_card(trained.model)[artifacts.CONTENT]}
+    model = artifacts.load_card(trained.model)[artifacts.CONTENT]
+    identity = {"settings": settings.as_json(), "model": model}
     with kept(output / experiment.replace("/", "-"), {**identity, "photos": digests}, speed):
         batches = running.shared(restored, photos, 1, "restoring")
         for place, batch in zip(places.values(), batches, strict=True):

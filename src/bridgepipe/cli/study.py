@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import load_extractor, load_restorer, open_sources, problem_of, sampling_of
+from bridgepipe.cli.common import load_extractor, load_restorer, open_sources
 from bridgepipe.cli.options import Config, ExtractorFiles, File, Real, Shared, Sources, Trained
-from bridgepipe.cli.settings import read_settings
+from bridgepipe.config.i2sb import Evaluate, RestorationSampling, RestorationTraining, Sample, Study
+from bridgepipe.config.recipe import Recipe
+from bridgepipe.config.stage_files import read_stage
 from bridgepipe.names import QUANTISATION
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bridgepipe.evaluation.fid import Statistics
-    from bridgepipe.methods.i2sb import Sampling
     from bridgepipe.store import ImageStore
 
 NOTES = (
@@ -48,7 +49,7 @@ def study(
     run: Shared = Shared(),
 ) -> None:
     """PSNR, FID and accuracy of every walk at every number of calls, measured as the experiment is."""
-    speed, plan = run.start(), read_settings(config)
+    speed, plan = run.start(), read_stage(config, Study)
     import numpy as np
 
     from bridgepipe import running, subset, tables
@@ -57,38 +58,36 @@ def study(
     from bridgepipe.finished import kept
     from bridgepipe.store import ImageStore
 
-    settings, measuring = read_settings(sample_config), read_settings(evaluate_config)
+    settings = read_stage(sample_config, RestorationSampling)
+    measuring = read_stage(evaluate_config, Evaluate)
     images = ImageStore(data)
-    restorer = load_restorer(trained, problem_of(settings, images.image_size), speed)
+    restorer = load_restorer(trained, settings, images.image_size, speed)
     network = load_extractor(extractor, speed)
     check_fits(network, images)
     reference = fid.Statistics.load(statistics, {"extractor": describe(network)})
-    items = subset.choose_from(images, plan["count"]).tolist()
+    items = subset.choose_from(images, plan.count).tolist()
     held_out = images if real is None else ImageStore(real)
     source = open_sources(sources, images)
 
-    def restored(label: str, how: Sampling) -> np.ndarray:
+    def restored(label: str, how: Sample) -> np.ndarray:
         def run(piece: Sequence[int]) -> np.ndarray:
             return restorer.restore(images, piece, how, source).image
 
         return np.concatenate(running.shared_by_all(run, items, speed.batch_size, label))
 
     inputs = {"extractor": network.digest, "originals": images.digest, "real": held_out.digest}
-    about: dict[str, Any] = {"settings": measuring, "inputs": inputs, "restored": True}
+    about: dict[str, Any] = {"settings": measuring.as_json(), "inputs": inputs, "restored": True}
     about |= {"subset": subset.describe(len(items), len(images))}
-    about |= {"quantisation": QUANTISATION[restorer.problem.variant]}
-    identity: dict[str, Any] = {
-        "plan": plan,
-        "sampling": settings,
-        "model": restorer.digest,
-        "data": images.digest,
-    }
+    about |= {"quantisation": QUANTISATION[settings.variant]}
+    identity: dict[str, Any] = {"plan": plan.as_json(), "sampling": settings.as_json()}
+    identity |= {"model": restorer.digest, "data": images.digest}
     identity |= {"sources": source and source.digest, "reference": reference.data, **about}
     with kept(output, identity, speed):
         floor = _floor(network, images, items, held_out, speed.batch_size)
         compared = _Compared(images, items, network, reference, floor, about, speed.batch_size)
-        rows, seeds = [], seeds_of(settings["sample"], read_settings(trained.train_config))
-        for walk, how in _walks(plan, settings["sample"]):
+        training = read_stage(trained.train_config, RestorationTraining).train
+        rows, seeds = [], seeds_of(settings.sample.seed, training)
+        for walk, how in _walks(plan, settings.sample):
             found = restored(f"{walk}, {how.nfe} calls", how)
             rows.append({"sampler": walk, "nfe": how.nfe, **seeds, **compared.measured(found)})
         if running.is_main():
@@ -164,17 +163,15 @@ class _Compared:
         return {name: 100 * share for name, share in named.items()}
 
 
-def _walks(plan: dict[str, Any], sample: dict[str, Any]) -> Iterator[tuple[str, Sampling]]:
-    for walk, how in plan["walks"].items():
-        for nfe in plan["nfe"]:
-            yield walk, sampling_of({**sample, **how, "nfe": nfe})
+def _walks(plan: Study, sample: Sample) -> Iterator[tuple[str, Sample]]:
+    for name, walk in plan.walks.items():
+        for nfe in plan.nfe:
+            yield name, Sample.of(sample, walk, nfe=nfe)
 
 
-def seeds_of(sampling: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, int | None]:
+def seeds_of(seed: int, recipe: Recipe) -> dict[str, int | None]:
     """Columns of a study: the seed of its noise, and of the training; None of a published network."""
-    recipe = trained["train"]
-    network = None if recipe.get("published") else recipe["seed"]
-    return {"noise seed": sampling["seed"], "network seed": network}
+    return {"noise seed": seed, "network seed": None if recipe.published else recipe.seed}
 
 
 @groups.stage.verb()

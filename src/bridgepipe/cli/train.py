@@ -10,19 +10,22 @@ import typer
 
 from bridgepipe import artifacts, closure, provenance
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import fields_of
 from bridgepipe.cli.models import Task, imported_classes, open_data, published_model, task_of
 from bridgepipe.cli.options import Alone, Config, File, Shared, Sources
-from bridgepipe.cli.settings import read_settings
+from bridgepipe.config.data import Extractor
+from bridgepipe.config.i2sb import RestorationTraining
+from bridgepipe.config.points import PointTraining
+from bridgepipe.config.stage_files import Training, read_stage, read_training
 from bridgepipe.errors import UserError
 from bridgepipe.training import state as training_state
 
-# of runtime, besides training; of train, besides the loop
-JOBS = ("threads", "processes", "batch_size", "partitions", "longest")
-START = ("published", "init", "new_channels", "at_end", "clean")
 # settings that no step depends on: how long a training is and what its log tells, and names of files and
 # data, which count by their content
-UNRELATED = {"train": ("steps", "log_every", "init", "published"), "": ("dataset", "mask_file")}
+UNRELATED: Any = {
+    "dataset": True,
+    "mask_file": True,
+    "train": {"steps", "log_every", "init", "published"},
+}
 
 
 @groups.stage.verb()
@@ -43,16 +46,15 @@ def train(
     from bridgepipe.running import is_main
     from bridgepipe.training import loop
 
-    running = loop.Running(**fields_of(loop.Running, speed.model_dump(), JOBS))
-    settings, items = read_settings(config), open_data(data)
+    settings, items = read_training(config), open_data(data)
     task = task_of(settings, items, sources, spectrum)
-    recipe = loop.Recipe(**fields_of(loop.Recipe, settings["train"], START))
     identity = identity_of(settings, items, task)
     noise = rng.ItemNoise if data.suffix == ".lmdb" else rng.BlockNoise
-    weights = loop.train(task.network, task.objective, items, recipe, running, folder, identity, noise)
+    weights = loop.train(task.network, task.objective, items, settings.train, speed, folder, identity, noise)
     if not is_main():
         return
-    card = {"kind": settings["method"], **identity, "config": settings, "step": recipe.steps}
+    card = {"kind": settings.method, **identity, "config": settings.as_json()}
+    card |= {"step": settings.train.steps}
     artifacts.save_tensors(output, weights, card | _licences(items))
     artifacts.write_text(csv, (folder / "train.csv").read_text())
     history = artifacts.load_card(folder / training_state.FILE)["history"]
@@ -67,12 +69,11 @@ def _licences(data: Any) -> dict[str, Any]:
     return {"licences": made_by["licences"][made_by["split"]]} if "licences" in made_by else {}
 
 
-def identity_of(settings: dict[str, Any], data: Any, task: Task) -> dict[str, Any]:
+def identity_of(settings: Training, data: Any, task: Task) -> dict[str, Any]:
     """What the next step of a training depends on; its state is resumed as long as this is the same."""
     from bridgepipe.training import loop
 
-    how = {k: v for k, v in settings["train"].items() if k not in UNRELATED["train"]}
-    config = {k: v for k, v in settings.items() if k not in UNRELATED[""]} | {"train": how}
+    config = settings.model_dump(mode="json", exclude=UNRELATED)
     without = (*closure.MACHINERY, *task.unused)
     code = closure.digest(loop.train, type(data), *task.code, without=without)
     return {"config": config, "data": data.digest, "code": code, **task.card}
@@ -115,19 +116,20 @@ def import_weights(
     from bridgepipe import fetch
     from bridgepipe.networks import plain, published
 
-    settings = read_settings(config)
-    if settings["train"].get("published") is not None:
-        fetch.check(settings["train"]["published"], weights)
+    settings = read_training(config)
+    if settings.train.published is not None:
+        fetch.check(settings.train.published, weights)
     file = weights / "latest.pt" if weights.is_dir() else weights
-    card = {"kind": settings["method"], "config": settings, "imported_sha256": artifacts.digest_file(file)}
-    if settings["method"] != "i2sb":
+    card: dict[str, Any] = {"kind": settings.method, "config": settings.as_json()}
+    card |= {"imported_sha256": artifacts.digest_file(file)}
+    if not isinstance(settings, RestorationTraining):
         card |= imported_classes(settings)
         checked = published_model(settings, plain.read_weights(file), (3, size, size), file)
         artifacts.save_tensors(output, checked, {**card, "shape": [3, size, size]})
         return
     options = file.with_name("options.pkl")
     if options.exists():
-        published.check_options(options, settings, config)
+        published.check_options(options, settings.model_dump(), config)
     artifacts.save_tensors(output, published.i2sb_weights(file), card)
 
 
@@ -140,14 +142,14 @@ def train_classifier(config: Config, train: File, val: File, output: File, run: 
     from bridgepipe.store import ImageStore
 
     speed = run.start()
-    settings, images, held_out = read_settings(config), ImageStore(train), ImageStore(val)
-    recipe = {key: settings[key] for key in ("steps", "batch_size", "lr", "seed")}
-    with kept(output, {"config": settings, "data": [images.digest, held_out.digest]}, speed):
+    settings, images, held_out = read_stage(config, Extractor), ImageStore(train), ImageStore(val)
+    recipe = settings.model_dump(include={"steps", "batch_size", "lr", "seed"})
+    with kept(output, {"config": settings.as_json(), "data": [images.digest, held_out.digest]}, speed):
         trained = classifier.train_classifier(images, images.labels, **recipe)
         accuracy = classifier_accuracy(trained, held_out, held_out.labels, classes=held_out.classes)
     interval = f"{accuracy.low:.3f} to {accuracy.high:.3f}"
     print(f"accuracy on {accuracy.n} held-out images: {accuracy.accuracy:.3f} (95 % interval {interval})")
-    card = {"config": settings, "data": images.digest, **accuracy.values("held_out_accuracy")}
+    card = {"config": settings.as_json(), "data": images.digest, **accuracy.values("held_out_accuracy")}
     trained.save(output, card)
 
 
@@ -162,11 +164,12 @@ def import_points(
     from bridgepipe import fetch
     from bridgepipe.networks import plain
 
-    settings, file = read_settings(config), _published_file(weights, domain)
-    if settings["train"].get("published") is not None:
-        fetch.check(settings["train"]["published"], weights)
+    settings, file = read_stage(config, PointTraining), _published_file(weights, domain)
+    if settings.train.published is not None:
+        fetch.check(settings.train.published, weights)
     checked = published_model(settings, plain.read_weights(file), (2,), file)
-    card = {"kind": settings["method"], "config": settings, "imported_sha256": artifacts.digest_file(file)}
+    card: dict[str, Any] = {"kind": settings.method, "config": settings.as_json()}
+    card |= {"imported_sha256": artifacts.digest_file(file)}
     artifacts.save_tensors(output, checked, {**card, "shape": [2]})
 
 

@@ -13,10 +13,10 @@ import typer
 from bridgepipe import config as configuration
 from bridgepipe.classes import Label, name_of, number_of, numbers_in
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import fields_of
 from bridgepipe.cli.models import load_model
 from bridgepipe.cli.options import Config, File, Part, Shared, Trained
-from bridgepipe.cli.settings import read_settings
+from bridgepipe.config.ddib import BetweenClasses, ClassCycle, ClassSampling, TranslateImages
+from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
 from bridgepipe.names import QUANTISATION
 
@@ -53,10 +53,11 @@ def translate_classes(
     from bridgepipe.store import ImageStore, writer
     from bridgepipe.subset import items_of_class
 
-    settings, images = read_settings(config), ImageStore(data).of_images()
-    translator = load_translator(settings, source_model, target_model, guide, speed)
-    source = class_of(settings["source"], translator.source, images)
-    chosen = items_of_class(images, source, settings["sample"]["count"])
+    settings, images = read_stage(config, ClassSampling), ImageStore(data).of_images()
+    classes, folders = (settings.source, settings.target), (source_model, target_model, guide)
+    translator = load_translator(classes, settings.sample, *folders, speed)
+    source = class_of(settings.source, translator.source, images)
+    chosen = items_of_class(images, source, settings.sample.count)
     rows = part.of(len(chosen))
     items = chosen[rows.start : rows.stop]
     made_by = _made_by(settings, translator, images)
@@ -120,14 +121,15 @@ def translate_back(
     from bridgepipe.store import ImageStore, writer
     from bridgepipe.subset import choose
 
-    settings, images = read_settings(config), ImageStore(data).of_images()
+    settings, images = read_stage(config, ClassCycle), ImageStore(data).of_images()
     seen, begun = ImageStore(translated), ImageStore(states)
     lineage.made_together(seen, begun)
     lineage.made_from(seen, images, "source images")
-    translator = load_translator(settings, source_model, target_model, guide, speed)
+    classes, folders = (settings.source, settings.target), (source_model, target_model, guide)
+    translator = load_translator(classes, settings.sample, *folders, speed)
     _same_models(seen, translator)
     sources = seen.array("item")
-    chosen = choose(settings["count"], len(seen), None if images.labels is None else images.labels[sources])
+    chosen = choose(settings.count, len(seen), None if images.labels is None else images.labels[sources])
     rows = part.of(len(chosen))
     items = chosen[rows.start : rows.stop].tolist()
     starts = _starts(seen, begun)
@@ -137,10 +139,9 @@ def translate_back(
         def work(piece: Sequence[int]) -> Tensor:
             return translator.inverse(start(piece)).target.x.cpu()
 
-        label = f"the way back from the {name}"
-        return running.shared(work, items, translator.batch_size, label)
+        return running.shared(work, items, translator.batch_size, f"the way back from the {name}")
 
-    identity = {**made_by, "cycle": settings, "part": items, "states": [seen.digest, begun.digest]}
+    identity = {**made_by, "cycle": settings.as_json(), "part": items, "states": [seen.digest, begun.digest]}
     with kept(output, identity, speed):
         ways = {name: returned(name, start) for name, start in starts.items()}
         if not running.is_main():
@@ -186,28 +187,28 @@ def _starts(seen: ImageStore, kept: ImageStore) -> dict[str, Start]:
 
 
 def load_translator(
-    settings: dict[str, Any],
+    ends: tuple[Label, Label],
+    how: TranslateImages,
     source: Path,
     target: Path | None,
     guide: Path | None,
     speed: configuration.Runtime,
 ) -> Translator:
     """The models at work, and the classes as they number them."""
-    from bridgepipe.methods.ddib import Translation, Translator
+    from bridgepipe.methods.ddib import Translator
 
     target = target or source
     a = _load(source, speed)
     b = a if target == source else _load(target, speed)
     labels = tuple(
-        None if model.classes is None else number_of(settings[side], model.class_names)
-        for side, model in (("source", a), ("target", b))
+        None if model.classes is None else number_of(label, model.class_names)
+        for label, model in zip(ends, (a, b), strict=True)
     )
     for side, model, label in (("source", a, labels[0]), ("target", b, labels[1])):
         _told(side, model, label)
-    how = Translation(**fields_of(Translation, settings["sample"], ("dataset", "split", "count")))
     classifier = None if guide is None else _load(guide, speed, guide=True)
-    up = guided_class(settings["source"] if how.scale_encode else None, a, classifier)
-    down = guided_class(settings["target"] if how.scale_decode else None, b, classifier)
+    up = guided_class(ends[0] if how.scale_encode else None, a, classifier)
+    down = guided_class(ends[1] if how.scale_decode else None, b, classifier)
     return Translator(a, b, (labels[0], labels[1]), how, classifier, (up, down))
 
 
@@ -254,19 +255,19 @@ def _same_models(made: ImageStore, translator: Translator) -> None:
             raise UserError(f"the translations are of another {key.replace('_', ' ')}", made.path, mend)
 
 
-def _names(settings: dict[str, Any], images: ImageStore, items: Sequence[int]) -> list[str]:
+def _names(settings: BetweenClasses, images: ImageStore, items: Sequence[int]) -> list[str]:
     """``source-to-target/image`` of every item."""
-    ends, names = f"{settings['source']}-to-{settings['target']}", images.names
+    ends, names = f"{settings.source}-to-{settings.target}", images.names
     return [f"{ends}/{names[i] if names else f'{i:08d}'}" for i in items]
 
 
-def _made_by(settings: dict[str, Any], translator: Translator, images: ImageStore) -> dict[str, Any]:
+def _made_by(settings: BetweenClasses, translator: Translator, images: ImageStore) -> dict[str, Any]:
     from bridgepipe import lineage
 
     return {
-        "settings": {**settings, "dataset": images.path.parent.name, "sample": dict(settings["sample"])},
+        "settings": {**settings.as_json(), "dataset": images.path.parent.name},
         **_models(translator),
-        "target_class": name_of(settings["target"], translator.target.class_names),
+        "target_class": name_of(settings.target, translator.target.class_names),
         "target_label": translator.labels[1],
         "data": images.digest,
         "origin": lineage.origin(images),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import count
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -69,22 +70,59 @@ class Mixing(Strict):
         return [t for k, t in enumerate(steps) if t > 0 and (k % self.every == 0 or k == len(steps) - 1)]
 
 
-class Search(Strict):
-    """Images of both kinds, and the classifier between their latents."""
+class OfAttribute(Strict):
+    """The attribute, or class, whose images lie on one side of the boundary."""
 
-    t: Literal["auto"] | Step = Field("auto", description="step of the latents; auto: the mixing step")
+    attribute: Written = Field(description="name of an attribute, or of a class")
+    against: Written | None = Field(None, description="class of the images without; null: all others")
+
+    def differs_from(self, made_for: Mapping[str, Any]) -> str | None:
+        """How what something was made for differs from this; None: it does not."""
+        for key, now in {"attribute": self.attribute, "against": self.against}.items():
+            if made_for[key] != now:
+                return f"of the {key} {made_for[key]}, the configuration says {now}"
+        return None
+
+
+class OfModel(Strict):
+    """The model whose latents are searched, and the images."""
+
+    model: Reference = Field(description="a name of experiments.model")
+    dataset: Reference
+
+
+class OneSplit(Strict):
     split: Split = "train"
+
+
+class BothSplits(OneSplit):
     test: Split = Field("test", description="split on which the accuracy is measured and edits are made")
-    images: Several | None = Field(
-        None, description="so many images of each split, by chance, besides the middle; null: all"
-    )
-    seed: Seed = Field(0, description="of their choice")
+
+
+class Cut(Strict):
+    """Where the values of an attribute are cut in two."""
+
+    threshold: float | None = Field(None, description="above it lies the attribute; null: the median")
+    middle: float = Field(0.0, ge=0, le=0.95, description="share of unclear images that is left out")
+
+
+class Fit(Strict):
+    """The classifier between latents of both kinds."""
+
     C: Cost = Field(1.0, description="cost of an image on the wrong side")
     C_z: Cost | None = Field(None, description="the same in z; null: as C. Small: edits change more")
     solver: Literal["gram", "svc"] = Field("gram", description="svc: as published; gram: the same, faster")
     balance: Literal["none", "weights", "subsample"] = "none"
-    threshold: float | None = Field(None, description="above it lies the attribute; null: the median")
-    middle: float = Field(0.0, ge=0, le=0.95, description="share of unclear images that is left out")
+    seed: Seed = Field(0, description="of the choice of images")
+
+
+class Search(Cut, Fit, BothSplits):
+    """Images of both kinds, and the classifier between their latents."""
+
+    t: Literal["auto"] | Step = Field("auto", description="step of the latents; auto: the mixing step")
+    images: Several | None = Field(
+        None, description="so many images of each split, by chance, besides the middle; null: all"
+    )
 
     @property
     def inverted(self) -> int | None:
@@ -144,14 +182,13 @@ class Judge(Strict):
     seed: Seed = 0
 
 
-class EditMeasures(Strict):
-    """What edits are measured by."""
+class Measures(Strict):
+    """What edits are measured by, besides a judge that is trained for them."""
 
     extractor: Reference = Field(description="features of the FID")
     classifier: Reference | None = Field(
         None, description="extractor that tells the attribute by the class; null: a judge is trained"
     )
-    judge: Judge = Judge()
     kept: Annotated[tuple[Written, ...], Distinct] = Field(
         (), description="other attributes, known by measuring, or by the classifier where there is one"
     )
@@ -160,17 +197,59 @@ class EditMeasures(Strict):
     )
 
 
-class BoundarySearch(Strict):
+class EditMeasures(Measures):
+    """What edits are measured by."""
+
+    judge: Judge = Judge()
+
+
+class BoundaryMixing(Cut, OfAttribute, OneSplit, OfModel):
+    """What the search of the mixing step reads."""
+
+    seed: Seed
+    C: Cost
+    mixing: Mixing
+
+
+class BoundaryLatents(OfAttribute, BothSplits, OfModel):
+    """What inverting images reads.
+
+    Attributes:
+        images: of each split, the unclear ones among them.
+    """
+
+    images: Several | None
+    seed: Seed
+    threshold: float | None
+    t: Literal["auto"] | Step
+    inversion: Inversion
+
+
+class BoundaryFit(Fit, Cut, OfAttribute):
+    """What fitting a boundary reads."""
+
+
+class BoundaryEdit(Strict):
+    """What editing images reads."""
+
+    edit: Edit
+
+
+class BoundaryMeasures(Measures, OfAttribute, BothSplits, OfModel):
+    """What measuring edits reads."""
+
+
+class BoundaryJudge(Judge, Cut, OfAttribute, OneSplit):
+    """What training a judge of the attribute reads."""
+
+
+class BoundarySearch(OfAttribute, OfModel):
     """A boundary between images with and without an attribute, and edits across it."""
 
     results: ClassVar[Results] = Results(
         metrics=("accuracy", "edit"), figures=("mixing", "strip", "flips"), own_table=True
     )
 
-    model: Reference = Field(description="a name of experiments.model")
-    dataset: Reference
-    attribute: Written = Field(description="name of an attribute, or of a class")
-    against: Written | None = Field(None, description="class of the images without; null: all others")
     inversion: Inversion = Inversion()
     mixing: Mixing = Mixing()
     search: Search = Search()
@@ -208,22 +287,16 @@ class BoundarySearch(Strict):
             *((key, self.dataset, test, 1, name) for key, name in kinds.items() if name),
         ]
 
-    def stages(self) -> dict[str, dict[str, Any]]:
-        e = self.model_dump(mode="json")
-        s, edit, judged = e["search"], e["edit"], e["evaluate"]
-        of = {"model": e["model"], "dataset": e["dataset"]}
-        kind = {"attribute": e["attribute"], "against": e["against"]}
-        cut = {"threshold": s["threshold"], "middle": s["middle"]}
-        chosen = {"images": self.search.inverted, "seed": s["seed"], "threshold": s["threshold"]}
-        fit, both = {"split": s["split"]}, {"split": s["split"], "test": s["test"]}
-        judge = {**fit, **kind, **cut, **judged["judge"]} if judged["classifier"] is None else None
+    def stages(self) -> dict[str, Strict]:
+        s, judged = self.search, self.evaluate
+        judge = {} if judged.classifier is not None else {"judge": BoundaryJudge.of(s, self, judged.judge)}
         return {
-            "mixing": {**of, **fit, **kind, **cut, "seed": s["seed"], "C": s["C"], "mixing": e["mixing"]},
-            "latents": {**of, **both, **kind, **chosen, "t": s["t"], "inversion": e["inversion"]},
-            "search": {**kind, **cut, **{key: s[key] for key in ("C", "C_z", "solver", "balance", "seed")}},
-            "edit": {"edit": edit},
-            "evaluate": {**of, **both, **kind, **{key: v for key, v in judged.items() if key != "judge"}},
-            **({"judge": judge} if judge else {}),
+            "mixing": BoundaryMixing.of(s, self),
+            "latents": BoundaryLatents.of(s, self, images=s.inverted),
+            "search": BoundaryFit.of(s, self),
+            "edit": BoundaryEdit.of(self),
+            "evaluate": BoundaryMeasures.of(s, self, judged),
+            **judge,
         }
 
     @model_validator(mode="after")

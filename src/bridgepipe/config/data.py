@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from bridgepipe import ilsvrc, names, photographs
 from bridgepipe.config.values import (
@@ -95,9 +95,9 @@ class Folder(Strict):
     skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
 
     @model_validator(mode="after")
-    def _possible(self) -> Folder:
+    def _possible(self, info: ValidationInfo) -> Folder:
         if self.patches is not None:
-            self.unread({"size", "crop"}, "patches are cut from the images as they are")
+            self.unread(info, {"size", "crop"}, "patches are cut from the images as they are")
         return self
 
 
@@ -390,9 +390,9 @@ class Extractor(Strict):
     seed: Seed = 0
 
     @model_validator(mode="after")
-    def _dataset_where_needed(self) -> Extractor:
+    def _dataset_where_needed(self, info: ValidationInfo) -> Extractor:
         if (self.kind == "classifier") != (self.dataset is not None):
             raise ValueError("dataset is needed by kind: classifier, and by no other kind")
         if self.kind != "classifier":
-            self.unread({"steps", "batch_size", "lr", "seed"}, f"{self.kind} is published, not trained")
+            self.unread(info, {"steps", "batch_size", "lr", "seed"}, f"{self.kind} is published, not trained")
         return self

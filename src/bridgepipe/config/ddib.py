@@ -12,6 +12,7 @@ from bridgepipe.config.recipe import Distribution
 from bridgepipe.config.values import (
     Ask,
     Items,
+    OfMethod,
     Reference,
     Results,
     Several,
@@ -75,8 +76,8 @@ class EvaluateTranslation(Distribution):
     label: Label = Field(None, description="target's class there, by name or number; null: of the same name")
 
 
-class ClassTranslation(Strict):
-    """DDIB from one class of images to another, with one conditional network or with two of any kind."""
+class BetweenClasses(Strict):
+    """The classes, the models that translate between them, and how."""
 
     results: ClassVar[Results] = Results(
         metrics=("fid", "accuracy", "kept", "cycle"), figures=("grid",), own_table=True
@@ -88,6 +89,23 @@ class ClassTranslation(Strict):
     target_model: Reference | None = Field(None, description="null: the source model")
     guide: Reference | None = Field(None, description="a name of experiments.guide, of the target's classes")
     sample: TranslateImages = TranslateImages()
+
+
+class ClassSampling(BetweenClasses, OfMethod):
+    """What translating images reads."""
+
+    method: Literal["ddib/classes"] = "ddib/classes"
+
+
+class ClassCycle(ClassSampling):
+    """What taking translations back reads."""
+
+    count: Items | None
+
+
+class ClassTranslation(BetweenClasses):
+    """DDIB from one class of images to another, with one conditional network or with two of any kind."""
+
     cycle: Items | None = Field(None, description="images that are also taken back; null: all")
     evaluate: EvaluateTranslation
 
@@ -123,14 +141,11 @@ class ClassTranslation(Strict):
             ("target", target, "train", 1, self.target),
         ]
 
-    def stages(self) -> dict[str, dict[str, Any]]:
-        e = self.model_dump(mode="json")
-        kept = ("source", "target", "source_model", "target_model", "guide", "sample")
-        sample = {"method": "ddib/classes", **{k: e[k] for k in kept}}
+    def stages(self) -> dict[str, Strict]:
         return {
-            "sample": sample,
-            "cycle": {**sample, "count": e["cycle"]},
-            "evaluate": e["evaluate"],
+            "sample": ClassSampling.of(self),
+            "cycle": ClassCycle.of(self, count=self.cycle),
+            "evaluate": self.evaluate,
         }
 
     def contradiction(self, resolved: Mapping[str, Any]) -> str | None:

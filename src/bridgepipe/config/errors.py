@@ -77,11 +77,11 @@ def _one_line(
     # a typo is also a missing key: the unknown one says more; of a union, the member that was meant
     first = min(wrong, key=lambda e: e["type"] != "extra_forbidden")
     if _of_type(first):
-        here = _keys(first, values)
-        inside = [e for e in wrong if _keys(e, values)[: len(here)] == here]
-        meant = [e for e in inside if not _of_type(e) or _keys(e, values) != here]
+        here = keys_of(first, values)
+        inside = [e for e in wrong if keys_of(e, values)[: len(here)] == here]
+        meant = [e for e in inside if not _of_type(e) or keys_of(e, values) != here]
         first = meant[0] if meant else first
-    kind, location = first["type"], _keys(first, values)
+    kind, location = first["type"], keys_of(first, values)
     if kind == "union_tag_not_found":
         kind, location = "missing", (*location, first["ctx"]["discriminator"].strip("'()"))
     elif kind == "union_tag_invalid":
@@ -89,9 +89,7 @@ def _one_line(
     key = location[-1] if location else "top level"
     where = places.at(*places.nearest(*((*root, *location) for root in roots)))
     if kind == "extra_forbidden":
-        return UserError(
-            f"unknown key '{key}'", where, nearest(str(key), _fields_at(model, values, location))
-        )
+        return UserError(f"unknown key '{key}'", where, nearest(str(key), fields_at(model, values, location)))
     if kind == "missing":
         return UserError(f"missing key '{key}'", where, "add it")
     if kind == "union_tag_invalid":
@@ -104,7 +102,7 @@ def _one_line(
 
 def _asked(wrong: Sequence[Any], first: Any, values: Any) -> str:
     """What the value should be; where no member of a union was meant, any of them."""
-    others = [e for e in wrong if _of_type(e) and _keys(e, values) == _keys(first, values)]
+    others = [e for e in wrong if _of_type(e) and keys_of(e, values) == keys_of(first, values)]
     start, *more = dict.fromkeys(_text(e) for e in (others if _of_type(first) else [first]))
     text = " or ".join([start, *(other.removeprefix("input should be ") for other in more)])
     return text + (_unquoted(first.get("input")) if re.search("valid (integer|number)", text) else "")
@@ -142,7 +140,7 @@ def brief(value: Any) -> str:
     return short.repr(value)
 
 
-def _keys(error: Any, values: Any) -> KeyPath:
+def keys_of(error: Any, values: Any) -> KeyPath:
     """The keys of an error of pydantic, whose location also names the members of unions that it tried."""
     keys: list[str | int] = []
     location = error["loc"]
@@ -158,7 +156,7 @@ def _keys(error: Any, values: Any) -> KeyPath:
     return tuple(keys)
 
 
-def _fields_at(model: type[BaseModel], values: Any, location: KeyPath) -> list[str]:
+def fields_at(model: type[BaseModel], values: Any, location: KeyPath) -> list[str]:
     """Valid keys of the section that holds the last key of ``location`` inside a model."""
     here: Any = model
     for part in location[:-1]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from bridgepipe.config.networks import AdmNetwork, DdpmNetwork, Network
 from bridgepipe.config.recipe import Distribution, Recipe
@@ -15,6 +15,7 @@ from bridgepipe.config.values import (
     Distinct,
     Label,
     Noise,
+    OfMethod,
     Reference,
     Results,
     Seed,
@@ -119,8 +120,8 @@ class Model(Strict):
     def splits(self) -> dict[str, tuple[str | None, str]]:
         return {"dataset": (self.dataset, "train")}
 
-    def stages(self) -> dict[str, dict[str, Any]]:
-        return {"train": {"method": "model", **self.model_dump(mode="json")}}
+    def stages(self) -> dict[str, Strict]:
+        return {"train": ModelTraining.of(self)}
 
     @model_validator(mode="after")
     def _possible(self) -> Model:
@@ -129,6 +130,12 @@ class Model(Strict):
         if self.conditional and self.network.kind != "adm":
             raise ValueError("conditional needs a network of kind adm")
         return self
+
+
+class ModelTraining(Model, OfMethod):
+    """What training a model reads."""
+
+    method: Literal["model"] = "model"
 
 
 class Guide(Strict):
@@ -146,8 +153,14 @@ class Guide(Strict):
     def splits(self) -> dict[str, tuple[str | None, str]]:
         return {"dataset": (self.dataset, "train")}
 
-    def stages(self) -> dict[str, dict[str, Any]]:
-        return {"train": {"method": "guide", **self.model_dump(mode="json")}}
+    def stages(self) -> dict[str, Strict]:
+        return {"train": GuideTraining.of(self)}
+
+
+class GuideTraining(Guide, OfMethod):
+    """What training a guide reads."""
+
+    method: Literal["guide"] = "guide"
 
 
 class Generate(Strict):
@@ -178,9 +191,9 @@ class GaussianWalk(Strict):
     clip: bool = True
 
     @model_validator(mode="after")
-    def _possible(self) -> GaussianWalk:
+    def _possible(self, info: ValidationInfo) -> GaussianWalk:
         if self.sampler != "ddim":
-            self.unread({"eta"}, "it is of the sampler ddim")
+            self.unread(info, {"eta"}, "it is of the sampler ddim")
         return self
 
 
@@ -194,6 +207,22 @@ class GaussianStudy(Strict):
     walks: Annotated[dict[Label, GaussianWalk], Apart] = Field(
         {"ddim": GaussianWalk()}, min_length=1, description="samplers by the name in the figure"
     )
+
+
+class GenerationStudy(GaussianStudy):
+    """What the study of a model's samplers reads."""
+
+    count: Several
+    seed: Seed
+    variant: Variant
+
+
+class GenerationSampling(OfMethod):
+    """What drawing samples reads."""
+
+    method: Literal["spd"] = "spd"
+    model: Reference
+    sample: Generate
 
 
 class Generation(Strict):
@@ -221,9 +250,7 @@ class Generation(Strict):
     def splits(self) -> dict[str, tuple[str | None, str]]:
         return {"evaluate.reference": (None, self.evaluate.reference)}
 
-    def stages(self) -> dict[str, dict[str, Any]]:
-        e = self.model_dump(mode="json")
-        told = {"count": self.studied, "seed": e["sample"]["seed"], "variant": e["sample"]["variant"]}
-        study = {} if e["study"] is None else {"study": e["study"] | told}
-        sample = {"method": "spd", "model": e["model"], "sample": e["sample"]}
-        return {"sample": sample, "evaluate": e["evaluate"], **study}
+    def stages(self) -> dict[str, Strict]:
+        shared = {"seed": self.sample.seed, "variant": self.sample.variant, "count": self.studied}
+        study = {} if self.study is None else {"study": GenerationStudy.of(self.study, **shared)}
+        return {"sample": GenerationSampling.of(self), "evaluate": self.evaluate, **study}

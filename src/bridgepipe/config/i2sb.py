@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from bridgepipe import degradations
 from bridgepipe.config.networks import PlainAdmNetwork, RestorationNetwork
@@ -19,6 +19,8 @@ from bridgepipe.config.values import (
     Items,
     Label,
     Noise,
+    OfMethod,
+    OnDataset,
     Reference,
     Results,
     Seed,
@@ -33,8 +35,8 @@ from bridgepipe.config.values import (
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Train(Recipe):
-    """Training of I2SB."""
+class Beginning(Recipe):
+    """How a training of I2SB begins, and how it sees its images."""
 
     init: FilePath | None = Field(None, description="published ADM weights to start from; null: random")
     new_channels: Literal["zero", "published"] = Field(
@@ -42,8 +44,21 @@ class Train(Recipe):
     )
     turn: bool = Field(False, description="random turns and mirror images, the eight symmetries of a square")
     colours: Share = Field(0.0, description="share of images whose colours are changed")
+
+    @property
+    def views(self) -> dict[str, Any]:
+        return {"flip": self.flip, "turn": self.turn, "colours": self.colours}
+
+
+class Emphasis(Strict):
+    """What a training looks at most; the defaults are I2SB's."""
+
     at_end: Share = Field(0.0, description="share of images at the end where a single call starts")
     clean: Share = Field(0.0, description="share of images that are not degraded and should stay")
+
+
+class Train(Emphasis, Beginning):
+    """Training of I2SB."""
 
 
 class Sample(Strict):
@@ -79,9 +94,9 @@ class Walk(Strict):
     spacing: Literal["uniform", "angle", "log_snr"] = "uniform"
 
     @model_validator(mode="after")
-    def _possible(self) -> Walk:
+    def _possible(self, info: ValidationInfo) -> Walk:
         if self.sampler != "implicit":
-            self.unread({"eta", "order"}, "they are of the implicit sampler")
+            self.unread(info, {"eta", "order"}, "they are of the implicit sampler")
         return self
 
 
@@ -97,14 +112,9 @@ class Study(Strict):
     )
 
 
-class I2SB(Strict):
-    """Image-to-image Schrödinger bridge (Liu et al. 2023)."""
+class Restoration(Strict):
+    """What is restored, and through which bridge."""
 
-    results: ClassVar[Results] = Results(
-        metrics=("fid", "accuracy", "restoration"), figures=("grid", "path", "loss"), own_table=True
-    )
-
-    dataset: Reference
     corruption: Corruption = Field(description="see docs/corruptions.md; paired: the data are pairs")
     variant: Variant = "published"
     mask_file: FilePath | None = Field(None, description="published freeform masks; null: masks are drawn")
@@ -115,6 +125,35 @@ class I2SB(Strict):
     ot_ode: bool = False
     cond_x1: bool = False
     add_x1_noise: bool = False
+
+    @property
+    def masked(self) -> bool:
+        """Whether the corruption takes masks from ``mask_file``."""
+        return self.corruption == "mixture" or self.corruption.startswith("inpaint-freeform")
+
+
+class RestorationTraining(Restoration, OnDataset, OfMethod):
+    """What training a bridge reads."""
+
+    method: Literal["i2sb"] = "i2sb"
+    network: RestorationNetwork
+    train: Train
+
+
+class RestorationSampling(Restoration, OnDataset, OfMethod):
+    """What restoring images reads."""
+
+    method: Literal["i2sb"] = "i2sb"
+    sample: Sample
+
+
+class I2SB(Restoration, OnDataset):
+    """Image-to-image Schrödinger bridge (Liu et al. 2023)."""
+
+    results: ClassVar[Results] = Results(
+        metrics=("fid", "accuracy", "restoration"), figures=("grid", "path", "loss"), own_table=True
+    )
+
     network: RestorationNetwork = PlainAdmNetwork()
     train: Train
     sample: Sample = Sample()
@@ -152,17 +191,15 @@ class I2SB(Strict):
         counts = {"sample.count": self.sample.count, "study.count": self.study.count if self.study else None}
         return [(key, self.sampled, self.sample.split, count, None) for key, count in counts.items()]
 
-    def stages(self) -> dict[str, dict[str, Any]]:
+    def stages(self) -> dict[str, Strict]:
         """What each stage reads."""
-        e = self.model_dump(mode="json")
-        sections = ("train", "sample", "evaluate", "network", "study")
-        problem = {"method": "i2sb"} | {k: v for k, v in e.items() if k not in sections}
-        problem["mask_file"] = e["mask_file"] if self.masked else None
+        masks = self.mask_file if self.masked else None
+        study = None if self.study is None else self.study.model_copy(update={"count": self.studied})
         return {
-            "train": {**problem, "network": e["network"], "train": e["train"]},
-            "sample": {**problem, "sample": e["sample"]},
-            "evaluate": e["evaluate"],
-            **({"study": e["study"] | {"count": self.studied}} if self.study is not None else {}),
+            "train": RestorationTraining.of(self, mask_file=masks),
+            "sample": RestorationSampling.of(self, mask_file=masks),
+            "evaluate": self.evaluate,
+            **({} if study is None else {"study": study}),
         }
 
     def files(self) -> dict[str, str]:
@@ -172,11 +209,6 @@ class I2SB(Strict):
             "mask_file": self.mask_file if self.masked else None,
         }
         return {key: path for key, path in named.items() if path is not None}
-
-    @property
-    def masked(self) -> bool:
-        """Whether the corruption takes masks from ``mask_file``."""
-        return self.corruption == "mixture" or self.corruption.startswith("inpaint-freeform")
 
     @model_validator(mode="after")
     def _possible(self) -> I2SB:

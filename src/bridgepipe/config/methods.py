@@ -42,7 +42,7 @@ class Experiment(Protocol):
         """
         ...
 
-    def stages(self) -> dict[str, dict[str, Any]]:
+    def stages(self) -> dict[str, Strict]:
         """What each stage reads."""
         ...
 

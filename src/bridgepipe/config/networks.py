@@ -10,7 +10,16 @@ from pydantic import Discriminator, Field, Tag
 from bridgepipe.config.values import Blocks, Distinct, Dropout, Multipliers, Strict, Width
 
 
-class Network(Strict):
+class Arguments(Strict):
+    """A network in the words of its constructor."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the constructor takes."""
+        return self.model_dump(exclude={"kind"})
+
+
+class Network(Arguments):
     """ADM U-Net, in the words of its constructor."""
 
     model_channels: Width = 32
@@ -58,7 +67,7 @@ class AdmNetwork(Network):
     kind: Literal["adm"]
 
 
-class DdpmNetwork(Strict):
+class DdpmNetwork(Arguments):
     """U-Net of DDPM, in the words of its constructor."""
 
     kind: Literal["ddpm"]
@@ -83,7 +92,7 @@ class DdpmNetwork(Strict):
         return None
 
 
-class ResidualNetwork(Strict):
+class ResidualNetwork(Arguments):
     """A U-Net without normalisation and attention, for photographs of any size."""
 
     kind: Literal["residual"]
@@ -121,7 +130,7 @@ RestorationNetwork = Annotated[
 ]
 
 
-class PointNetwork(Strict):
+class PointNetwork(Arguments):
     """DDIB's network of points."""
 
     kind: Literal["points"] = "points"

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from bridgepipe.config.gaussian import check_betas
 from bridgepipe.config.networks import PointNetwork
 from bridgepipe.config.recipe import Recipe
-from bridgepipe.config.values import Apart, Calls, Items, Label, Reference, Results, Seed, Strict, Times
+from bridgepipe.config.values import (
+    Apart,
+    Calls,
+    Items,
+    Label,
+    OfMethod,
+    Reference,
+    Results,
+    Seed,
+    Strict,
+    Times,
+)
 from bridgepipe.names import Drawn, Spacing
 from bridgepipe.nfe import INVERTIBLE, SOLVER_TRAITS, SolverName
 
@@ -57,11 +68,11 @@ class CycleWalk(PointWalk):
     keep: bool = Field(True, description="back from obelm's pair of states; false: from the points alone")
 
     @model_validator(mode="after")
-    def _read(self) -> CycleWalk:
+    def _read(self, info: ValidationInfo) -> CycleWalk:
         if not SOLVER_TRAITS[self.solver].invertible:
-            self.unread({"keep"}, f"only {' and '.join(INVERTIBLE)} has a pair of states")
+            self.unread(info, {"keep"}, f"only {' and '.join(INVERTIBLE)} has a pair of states")
         if self.nfe is None:
-            self.unread({"spacing"}, "every step is taken")
+            self.unread(info, {"spacing"}, "every step is taken")
         return self
 
 
@@ -113,9 +124,14 @@ class PointModel(Strict):
     def splits(self) -> dict[str, tuple[str | None, str]]:
         return {"dataset": (self.dataset, "test")}
 
-    def stages(self) -> dict[str, dict[str, Any]]:
-        e = self.model_dump(mode="json", include={"dataset", "process", "network", "train"})
-        return {"train": {"method": "points", **e}}
+    def stages(self) -> dict[str, Strict]:
+        return {"train": PointTraining.of(self)}
+
+
+class PointTraining(PointModel, OfMethod):
+    """What training a model of points reads."""
+
+    method: Literal["points"] = "points"
 
 
 class Domain(PointModel):
@@ -125,8 +141,8 @@ class Domain(PointModel):
 
     sample: Generated = Generated()
 
-    def stages(self) -> dict[str, dict[str, Any]]:
-        return {**super().stages(), "sample": self.sample.model_dump(mode="json")}
+    def stages(self) -> dict[str, Strict]:
+        return {**super().stages(), "sample": self.sample}
 
 
 class Ends(Strict):
@@ -150,7 +166,34 @@ class Ends(Strict):
         return self
 
 
-class PointTranslation(Ends):
+class Pairwise(Ends):
+    """Two domains, and the seed of the choice of points."""
+
+    seed: Seed = Field(0, description="of the choice of points")
+
+
+class PointTranslating(Pairwise):
+    """What translating points reads."""
+
+    translate: PointWalk
+    count: Items
+
+
+class PointCycles(Pairwise):
+    """What taking points in a cycle reads."""
+
+    cycle: dict[Label, CycleWalk]
+    count: Items
+
+
+class PointDistances(Strict):
+    """What measuring translated points reads."""
+
+    exact: int
+    seed: Seed
+
+
+class PointTranslation(Pairwise):
     """DDIB from one domain of the plane to another; the name ``a-b`` says which when they are left out."""
 
     models: ClassVar[str] = "ddib/sample"
@@ -170,7 +213,6 @@ class PointTranslation(Ends):
     )
     full: bool = Field(False, description="also a cycle as published: DDIM, all steps, grid ddib")
     cycle_count: Annotated[Items, Field(ge=10)] = Field(500, description="points that go in a cycle")
-    seed: Seed = Field(0, description="of the choice of points")
 
     @classmethod
     def named(cls, name: str) -> dict[str, Any]:
@@ -184,14 +226,12 @@ class PointTranslation(Ends):
             raise ValueError(f"cycle has a column '{ALL_STEPS}', which full: true adds")
         return self
 
-    def stages(self) -> dict[str, dict[str, Any]]:
-        e = self.model_dump(mode="json")
-        ends = {k: e[k] for k in ("source", "target", "seed")}
-        walks = e["cycle"] | ({ALL_STEPS: FULL.model_dump(mode="json")} if self.full else {})
+    def stages(self) -> dict[str, Strict]:
+        walks = self.cycle | ({ALL_STEPS: FULL} if self.full else {})
         return {
-            "translate": {**ends, "translate": e["translate"], "count": e["count"]},
-            "cycle": {**ends, "cycle": walks, "count": e["cycle_count"]},
-            "evaluate": {"exact": e["exact"], "seed": e["seed"]},
+            "translate": PointTranslating.of(self),
+            "cycle": PointCycles.of(self, cycle=walks, count=self.cycle_count),
+            "evaluate": PointDistances.of(self),
         }
 
 
@@ -208,5 +248,5 @@ class ColorTransfer(Ends):
     )
     seed: Seed = Field(0, description="of the plans' colours")
 
-    def stages(self) -> dict[str, dict[str, Any]]:
-        return {"translate": self.model_dump(mode="json")}
+    def stages(self) -> dict[str, Strict]:
+        return {"translate": self}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from bridgepipe.config.values import Batch, Rate, Reference, Seed, Split, Steps, Strict
@@ -24,6 +26,11 @@ class Recipe(Strict):
     published: Reference | None = Field(
         None, description="a name of sources.yaml: import these weights, don't train"
     )
+
+    @property
+    def views(self) -> dict[str, Any]:
+        """How a training sees its images: arguments of `training.views.draw`."""
+        return {"flip": self.flip}
 
 
 class Distribution(Strict):

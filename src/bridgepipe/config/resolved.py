@@ -245,7 +245,7 @@ class Resolved:
 
     def stages(self, name: str) -> dict[str, dict[str, Any]]:
         """What each stage of an experiment reads: ``{"train": …, "sample": …, "evaluate": …}``."""
-        return self.experiment(name).stages()
+        return {stage: read.as_json() for stage, read in self.experiment(name).stages().items()}
 
     def asked(self, full: str) -> list[Asked]:
         """What an experiment asks of datasets whose content only they can tell."""

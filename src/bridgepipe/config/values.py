@@ -6,9 +6,9 @@ import os
 import re
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, WithJsonSchema
 
 from bridgepipe import degradations
 
@@ -155,6 +155,9 @@ class Results:
     own_table: bool = False
 
 
+WHOLE = "whole"  # context of reading back a stage: every key is written, also those that nothing reads
+
+
 class Strict(BaseModel):
     results: ClassVar[Results] = Results(tables=())  # of an experiment
 
@@ -169,10 +172,32 @@ class Strict(BaseModel):
         """What an experiment asks of data, where only they can tell whether they have it."""
         return []
 
-    def unread(self, keys: set[str], why: str) -> None:
-        """Raise ValueError when one of the keys is written here, where nothing reads it."""
-        if written := sorted(keys & self.model_fields_set):
-            raise ValueError(f"{written[0]} is not read: {why}")
+    @classmethod
+    def of(cls, *parts: BaseModel, **more: Any) -> Self:
+        """Made of the fields that it shares with the parts, and of ``more``."""
+        names = cls.model_fields.keys()
+        shared = {name: getattr(p, name) for p in parts for name in names & type(p).model_fields.keys()}
+        return cls.model_validate({**shared, **more}, context=WHOLE)
+
+    def as_json(self) -> dict[str, Any]:
+        """The settings as plain JSON values."""
+        return self.model_dump(mode="json")
+
+    def unread(self, info: ValidationInfo, keys: set[str], why: str) -> None:
+        """Raise ValueError when a person wrote one of the keys here, where nothing reads it."""
+        written = set() if info.context == WHOLE else keys & self.model_fields_set
+        if written:
+            raise ValueError(f"{min(written)} is not read: {why}")
+
+
+class OfMethod(Strict):
+    """A stage whose file names its method."""
+
+    method: str
+
+
+class OnDataset(Strict):
+    dataset: Reference
 
 
 def optional(key: str, section: str, name: str | None) -> dict[str, tuple[str, str]]:

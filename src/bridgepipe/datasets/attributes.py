@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bridgepipe.datasets import digits
 from bridgepipe.errors import UserError
 from bridgepipe.store import ImageStore
+
+if TYPE_CHECKING:
+    from bridgepipe.config.boundary import OfAttribute
 
 Measure = Callable[[np.ndarray], float]
 
@@ -115,18 +118,25 @@ def _is_digits(store: ImageStore) -> bool:
 
 
 def values_and_cut(
-    images: ImageStore, settings: dict[str, Any], train: ImageStore | None = None
+    images: ImageStore, about: OfAttribute, train: ImageStore | None = None, at: float | None = None
 ) -> tuple[np.ndarray, float]:
-    """Values ``[N]`` of the attribute, nan where an image takes no part, and where the training's are cut."""
+    """Values ``[N]`` of the attribute, nan where an image takes no part, and where the training's are cut.
+
+    Args:
+        images: store that tells the attribute.
+        about: the attribute, and the class of the images without it.
+        train: store whose median cuts; None: that of the images.
+        at: where they are cut; None: at the median.
+    """
 
     def values_of(store: ImageStore) -> np.ndarray:
-        values = attribute(store, settings["attribute"]).astype(np.float64)
-        if settings["against"] is None:
+        values = attribute(store, about.attribute).astype(np.float64)
+        if about.against is None:
             return values
-        lacks = attribute(store, settings["against"]) > 0
+        lacks = attribute(store, about.against) > 0
         return np.where((values > 0) | lacks, values, np.nan)
 
-    if settings["threshold"] is not None:
-        return values_of(images), settings["threshold"]
+    if at is not None:
+        return values_of(images), at
     known = values_of(images if train is None else train)
     return values_of(images), threshold(known[~np.isnan(known)])

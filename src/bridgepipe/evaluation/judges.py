@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from bridgepipe.evaluation.accuracy import classes_of
 from bridgepipe.evaluation.edits import ByClass, Judge, Measured, Strips
 from bridgepipe.evaluation.features import load_extractor
 from bridgepipe.store import ImageStore
+
+if TYPE_CHECKING:
+    from bridgepipe.config.boundary import BoundaryMeasures
 
 SIDES = ("without", "with")  # classes of a judge
 
@@ -35,7 +38,7 @@ def open_strips(edited: ImageStore, control: ImageStore, plain: ImageStore, data
     return Strips(strips, distances, read(control), read(plain), originals, kinds)
 
 
-def load_judge(settings: dict[str, Any], weights: Path, real: ImageStore, speed: Any) -> Any:
+def load_judge(settings: BoundaryMeasures, weights: Path, real: ImageStore, speed: Any) -> Any:
     """What knows the classes of the images, or a classifier of the attribute that was trained on them.
 
     Raises:
@@ -43,24 +46,21 @@ def load_judge(settings: dict[str, Any], weights: Path, real: ImageStore, speed:
     """
     kind = "classifier" if weights.suffix == ".safetensors" else "resnet50"
     known: Any = load_extractor(kind, weights, device=running.accelerator(speed.device).device)
-    if settings["classifier"] is not None:
+    if settings.classifier is not None:
         numbers_in(classes_of(known), real.classes, known.name, real.path)
         return known
     if sorted(classes_of(known)) != sorted(SIDES):
         what = f"a classifier of {brief(known.classes)}, no judge of an attribute"
         raise UserError(what, weights, "train the judge of this experiment")
-    told = known.card.get("config", settings)
-    for key in ("attribute", "against"):
-        if told[key] != settings[key]:
-            what = f"a judge of the {key} {told[key]}, the configuration says {settings[key]}"
-            raise UserError(what, weights, "train the judge of this experiment")
+    if other := settings.differs_from(known.card.get("config", settings.as_json())):
+        raise UserError(f"a judge {other}", weights, "train the judge of this experiment")
     if known.card.get("data", real.digest) != real.digest:
         raise UserError("the judge was trained on other images", weights, f"train it on {real.path}")
     return known
 
 
 def judge_of(
-    settings: dict[str, Any], real: ImageStore, known: Any, values: np.ndarray, cut: float
+    settings: BoundaryMeasures, real: ImageStore, known: Any, values: np.ndarray, cut: float
 ) -> Judge | None:
     """What tells the attribute of an edited image: a measure, the classes, or a classifier of its own.
 
@@ -69,19 +69,19 @@ def judge_of(
     Raises:
         UserError: the classifier knows the classes, and the attribute does not follow from them.
     """
-    name = settings["attribute"]
+    name = settings.attribute
     if name in attributes.MEASURES and name in attributes.names(real):
         # stored values may be those of images of another size: cut where as many lie below
         measure = attributes.MEASURES[name]
         found = [measure(real[i]) for i in range(len(real))]
         return Measured(measure, float(np.quantile(found, (values <= cut).mean())), f"{name}, measured")
-    if settings["classifier"] is None:
+    if settings.classifier is None:
         return None
     has = attributes.with_it(known.classes, name)
     if has is None:
         mend = "set it to null, so that a judge is trained"
         raise UserError(f"the classes don't tell {name}", "evaluate.classifier", mend)
-    against = attributes.with_it(known.classes, settings["against"] or "")
+    against = attributes.with_it(known.classes, settings.against or "")
     here = np.isin(known.classes, real.classes or [])
     return ByClass(
         known, has & here, (~has if against is None else against) & here, "classifier of the classes"
@@ -89,7 +89,7 @@ def judge_of(
 
 
 def judge_of_the_edit(
-    settings: dict[str, Any], real: ImageStore, known: Any, values: np.ndarray, cut: float
+    settings: BoundaryMeasures, real: ImageStore, known: Any, values: np.ndarray, cut: float
 ) -> Judge:
     """The judge of the edited attribute: `judge_of`, or the classifier that was trained for it."""
     if (found := judge_of(settings, real, known, values, cut)) is not None:
@@ -98,11 +98,11 @@ def judge_of_the_edit(
     return ByClass(known, has, lacks, "classifier of the attribute")
 
 
-def keepers(settings: dict[str, Any], real: ImageStore, known: Any) -> dict[str, Judge]:
+def keepers(settings: BoundaryMeasures, real: ImageStore, known: Any) -> dict[str, Judge]:
     """Judges of the other attributes that edits should keep; those that nothing tells are left out."""
     found = {}
-    for name in settings["kept"]:
-        other = {**settings, "attribute": name, "against": None, "threshold": None}
+    for name in settings.kept:
+        other = settings.model_copy(update={"attribute": name, "against": None})
         if (judge := judge_of(other, real, known, *values_and_cut(real, other))) is not None:
             found[name] = judge
     return found

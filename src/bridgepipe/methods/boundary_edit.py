@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bridgepipe import samplers
+from bridgepipe.config.boundary import Edit
 from bridgepipe.errors import UserError
 from bridgepipe.methods.boundary import Boundaries, Boundary
-from bridgepipe.methods.boundary_latents import Latents, Variant
+from bridgepipe.methods.boundary_latents import Latents
 from bridgepipe.networks.hspace import HSpace
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.rng import Noise
@@ -41,51 +42,13 @@ class Move:
     distance: float | Tensor
 
 
-@dataclass(frozen=True)
-class Editing:
-    """How moved latents become images.
-
-    Args:
-        count: indices from 0 to t on the way back, both included.
-        variant: ``published``: distances are to the hyperplane through the origin, and h lags one step
-            behind; ``exact``: distances are to the boundary itself, and h is moved once, at t.
-        kind: ``ddim``, or the ancestral ``ddpm``, which when published takes every step for one of stride 1
-            (and reads the improved networks' second half of the output as variance ``learned``).
-        eta: of DDIM; published: 1.
-        relative: distances are moved by, not to; 0 is then the image itself.
-        h_steps: at how many steps h is displaced (exact). The paper: 1; further steps add to their own h
-            what the first was moved by, at a second call each.
-        raw_h: h moves along the SVM's coefficients as they are, as the published unconditional run does.
-        solver: of the way back when nothing is random.
-
-    Raises:
-        UserError: settings that exclude each other.
-    """
-
-    count: int = 40
-    variant: Variant = "exact"
-    kind: Literal["ddim", "ddpm"] = "ddim"
-    eta: float = 0.0
-    relative: bool = False
-    h_steps: int = 1
-    raw_h: bool = False
-    solver: str = "ddim"
-
-    def __post_init__(self) -> None:
-        if self.variant == "published" and (self.h_steps != 1 or self.relative or self.solver != "ddim"):
-            mend = "take relative: false, h_steps: 1 and solver: ddim, or variant: exact"
-            raise UserError("the published edit is absolute, lagged and by ddim", "boundary edit", mend)
-        if self.h_steps < 1 or self.eta < 0:
-            what = f"h_steps is {self.h_steps}, eta {self.eta}"
-            raise UserError(what, "boundary edit", "take h_steps of at least 1 and eta of at least 0")
-
-    def steps(self, t: int, process: Gaussian, stochastic: bool) -> list[int]:
-        """Indices from t down. Without noise the exact way back ends where the inversion began, index 0."""
-        matched = self.variant == "exact" and not stochastic
-        return samplers.grid("exact" if matched else "boundary", truncated(t, self.count), process.T).decode
+def steps_of(how: Edit, t: int, process: Gaussian, stochastic: bool) -> list[int]:
+    """Indices from t down. Without noise the exact way back ends where the inversion began, index 0."""
+    matched = how.variant == "exact" and not stochastic
+    return samplers.grid("exact" if matched else "boundary", truncated(t, how.count), process.T).decode
 
 
-PUBLISHED = Editing(variant="published", eta=1.0)
+PUBLISHED = Edit(variant="published", eta=1.0, relative=False)
 
 
 class _Lagged:
@@ -113,7 +76,7 @@ class _Displaced:
         return self._space.replace(x, t, own + self._by) if now in self._later else output
 
 
-def moved(latents: Latents, moves: Sequence[Move], how: Editing) -> Latents:
+def moved(latents: Latents, moves: Sequence[Move], how: Edit) -> Latents:
     """Latents moved in z and in h together, one attribute after the other."""
     z, h = latents.z, latents.h
     for move in moves:
@@ -122,7 +85,7 @@ def moved(latents: Latents, moves: Sequence[Move], how: Editing) -> Latents:
     return Latents(z, h, latents.t)
 
 
-def _along(boundary: Boundary | None, z: Tensor, distance: float | Tensor, how: Editing, raw: bool) -> Tensor:
+def _along(boundary: Boundary | None, z: Tensor, distance: float | Tensor, how: Edit, raw: bool) -> Tensor:
     if boundary is None:
         return z
     if how.variant == "published":
@@ -139,7 +102,7 @@ def edit(
     process: Gaussian,
     latents: Latents,
     moves: Sequence[Move],
-    how: Editing,
+    how: Edit,
     rng: Source | None = None,
     observe: Callable[[State], Any] | None = None,
 ) -> Tensor:
@@ -159,7 +122,7 @@ def edit(
 
 
 def control(
-    h_space: HSpace, process: Gaussian, latents: Latents, how: Editing, rng: Source | None = None
+    h_space: HSpace, process: Gaussian, latents: Latents, how: Edit, rng: Source | None = None
 ) -> Tensor:
     """Images ``[B, C, H, W]`` of latents that are not moved, decoded in all else as `edit` decodes them.
 
@@ -174,12 +137,12 @@ def _from(
     latents: Latents,
     to: Latents,
     h_moves: bool,
-    how: Editing,
+    how: Edit,
     rng: Source | None,
     observe: Callable[[State], Any] | None = None,
 ) -> Tensor:
     """Images of ``latents`` that were moved ``to``."""
-    steps = how.steps(latents.t, process, _random(how, how.eta))
+    steps = steps_of(how, latents.t, process, _random(how, how.eta))
     if not h_moves:
         network: Network = _plain(h_space)
     elif how.variant == "published":
@@ -191,10 +154,10 @@ def _from(
 
 
 def reconstruct(
-    h_space: HSpace, process: Gaussian, latents: Latents, how: Editing, rng: Source | None = None
+    h_space: HSpace, process: Gaussian, latents: Latents, how: Edit, rng: Source | None = None
 ) -> Tensor:
     """Images ``[B, C, H, W]`` of latents as they are, with eta 0 (kind ddpm draws noise here too)."""
-    steps = how.steps(latents.t, process, _random(how, 0.0))
+    steps = steps_of(how, latents.t, process, _random(how, 0.0))
     return _decode(Denoiser(_plain(h_space), process), latents.z, steps, how, 0.0, rng)
 
 
@@ -204,7 +167,7 @@ def strip(
     latents: Latents,
     boundaries: Boundaries,
     distances: Sequence[float],
-    how: Editing,
+    how: Edit,
     rng: Callable[[int], Source] | None = None,
 ) -> Tensor:
     """Images ``[B, K, C, H, W]`` at K distances.
@@ -223,7 +186,7 @@ def _plain(h_space: HSpace) -> Network:
     return lambda x, t: h_space.capture(x, t)[0]
 
 
-def _random(how: Editing, eta: float) -> bool:
+def _random(how: Edit, eta: float) -> bool:
     return how.kind == "ddpm" or eta > 0
 
 
@@ -231,7 +194,7 @@ def _decode(
     denoiser: Denoiser,
     z: Tensor,
     steps: Sequence[int],
-    how: Editing,
+    how: Edit,
     eta: float,
     rng: Source | None,
     observe: Callable[[State], Any] | None = None,

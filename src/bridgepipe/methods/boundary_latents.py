@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from bridgepipe import samplers
+from bridgepipe.config.boundary import Inversion
 from bridgepipe.errors import UserError
 from bridgepipe.networks import adm
 from bridgepipe.networks.hspace import Bottlenecked, HSpace
@@ -38,24 +39,6 @@ class Latents:
     z: Tensor
     h: Tensor
     t: int
-
-
-@dataclass(frozen=True)
-class Inversion:
-    """How images become latents.
-
-    Args:
-        t: index at which they are read, >= 1.
-        count: indices from 0 to t, both included.
-        variant: ``published``: h is that of the last call, at the index before t on the image there;
-            ``exact``: h is that of z at t, one call more.
-        solver: of the probability-flow ODE; published: ddim.
-    """
-
-    t: int
-    count: int = 40
-    variant: Variant = "exact"
-    solver: str = "ddim"
 
 
 class LostH(HSpace):
@@ -118,17 +101,20 @@ class _ReadingLast(_Reading):
         return super().__call__(x, t)
 
 
-def invert(h_space: HSpace, process: Gaussian, x0: Tensor, how: Inversion) -> Latents:
-    """Images ``[B, C, H, W]`` in [-1, 1] at how.t, along the probability-flow ODE.
+def invert(h_space: HSpace, process: Gaussian, x0: Tensor, t: int, how: Inversion) -> Latents:
+    """Images ``[B, C, H, W]`` in [-1, 1] at t, along the probability-flow ODE.
+
+    Published: h is that of the last call, at the index before t on the image there. Exact: h is that of z at
+    t, one call more.
 
     Raises:
         UserError: t outside the process, or more indices than there are.
     """
     reading = _ReadingLast(h_space)
-    steps = truncated(how.t, how.count)
+    steps = truncated(t, how.count)
     z = samplers.encode(reading, x0, steps, process=process, solver=how.solver).x
-    h = reading.h[0] if how.variant == "published" else bottleneck(h_space, process, z, how.t)
-    return Latents(z, h, how.t)
+    h = reading.h[0] if how.variant == "published" else bottleneck(h_space, process, z, t)
+    return Latents(z, h, t)
 
 
 @torch.no_grad()

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from bridgepipe.config.points import PointWalk
 from bridgepipe.evaluation import transport
 from bridgepipe.methods import ddib, ddib_points
-from bridgepipe.methods.ddib_points import Walk
 from bridgepipe.methods.gaussian import Model
 
 METHODS = DDIB, EXACT, SINKHORN = "DDIB", "OT", "Sinkhorn"
@@ -24,7 +24,7 @@ def transfer(
     target: Model,
     a: np.ndarray,
     b: np.ndarray,
-    walk: Walk,
+    walk: PointWalk,
     n: int,
     sinkhorn: float,
     seed: int,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,14 +17,17 @@ from torch import Tensor
 
 from bridgepipe import samplers
 from bridgepipe.classes import numbers_in
+from bridgepipe.config.ddib import TranslateImages
+from bridgepipe.config.points import PointWalk
 from bridgepipe.errors import UserError
 from bridgepipe.methods.gaussian import Diffusion, Model
-from bridgepipe.nfe import SolverName
+from bridgepipe.nfe import num_times
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.samplers.denoiser import Denoiser
-from bridgepipe.samplers.gaussian_loops import Grid, Grids, Sample
+from bridgepipe.samplers.gaussian_loops import Grid, Sample
 from bridgepipe.samplers.solvers import Pair
+from bridgepipe.samplers.steps import kept as spaced
 from bridgepipe.timesteps import timesteps
 
 Guidance = Literal["none", "classifier", "free"]
@@ -32,63 +35,39 @@ Guidance = Literal["none", "classifier", "free"]
 Start = Callable[[Sequence[int]], Tensor | Pair]
 
 
-@dataclass(frozen=True)
-class Translation:
-    """How images are translated.
+def steps_of(how: TranslateImages | PointWalk, process: Gaussian) -> Grid:
+    """Steps of both ways.
 
-    Args:
-        solver: of the ODE, both ways; ``obelm`` is exactly invertible on the grid ``exact``.
-        grid: where both ways begin and end, see `samplers.grid`; published are ``ddib`` and ``dmi``.
-        respacing: the times that are visited: ``log_snr N``, or a spelling of `bridgepipe.timesteps`.
-        clip_encode, clip_decode: clamp every prediction of x0 to [-1, 1].
-        guidance: by a ``classifier`` of noisy images, or classifier-``free`` by the network's null class.
-        scale_encode, scale_decode: strength of the guidance; 0 guides nothing, and the classifier-free
-            prediction is c + scale (c - u).
-        variant: of `pixels.to_uint8`.
+    Raises:
+        UserError: a spelling that is unknown, more times than there are, or a single one.
     """
+    if isinstance(how, PointWalk):
+        return _of_calls(how, process)
+    spacing, _, count = how.respacing.rpartition(" ")
+    if spacing == "log_snr" and count.isdigit():
+        kept = schedules.uniform_log_snr(process.alpha_bar, int(count))
+    else:
+        kept = timesteps(process.T, how.respacing)
+    if len(kept) < 2:
+        what = f"respacing {how.respacing!r} keeps {len(kept)} time"
+        raise UserError(what, "translation", "take 2 or more")
+    return samplers.grid(how.grid, kept, process.T)
 
-    solver: SolverName = "obelm"
-    grid: Grids = "exact"
-    respacing: str = "log_snr 50"
-    clip_encode: bool = False
-    clip_decode: bool = False
-    guidance: Guidance = "none"
-    scale_encode: float = 0.0
-    scale_decode: float = 1.0
-    variant: Literal["published", "exact"] = "exact"
 
-    def steps(self, process: Gaussian) -> Grid:
-        """Steps of both ways.
-
-        Raises:
-            UserError: a spelling that is unknown, more times than there are, or a single one.
-        """
-        spacing, _, count = self.respacing.rpartition(" ")
-        if spacing == "log_snr" and count.isdigit():
-            kept = schedules.uniform_log_snr(process.alpha_bar, int(count))
-        else:
-            kept = timesteps(process.T, self.respacing)
-        if len(kept) < 2:
-            raise UserError(
-                f"respacing {self.respacing!r} keeps {len(kept)} time", "translation", "take 2 or more"
-            )
-        return samplers.grid(self.grid, kept, process.T)
+def _of_calls(walk: PointWalk, process: Gaussian) -> Grid:
+    if walk.nfe is None:
+        return samplers.grid(walk.grid, range(process.T), process.T)
+    count = num_times(process.T, walk.solver, walk.nfe, walk.spacing, least=2, inner=walk.grid == "exact")
+    return samplers.grid(walk.grid, spaced(process, count, walk.spacing), process.T)
 
 
 # The translation of DDIB's class-conditional ImageNet script, and that of the other implementation.
-PUBLISHED = Translation("ddim", "ddib", "", clip_decode=True, guidance="classifier", variant="published")
-PUBLISHED_FOLDER = Translation("ddim", "dmi", "uniform 100", clip_encode=True, clip_decode=True)
-
-
-class Settings(Protocol):
-    """What a translation reads of the settings of images or of points."""
-
-    @property
-    def solver(self) -> str: ...
-
-    def steps(self, process: Gaussian) -> Grid:
-        """Steps of both ways."""
-        ...
+PUBLISHED = TranslateImages(
+    solver="ddim", grid="ddib", respacing="", clip_decode=True, guidance="classifier", variant="published"
+)
+PUBLISHED_FOLDER = TranslateImages(
+    solver="ddim", grid="dmi", respacing="uniform 100", clip_encode=True, clip_decode=True
+)
 
 
 @dataclass(frozen=True)
@@ -114,7 +93,9 @@ class Translated:
         return max(self.latent.calls, self.target.calls)
 
 
-def translate(source: Denoiser, target: Denoiser, x: Tensor | Pair, how: Settings) -> Translated:
+def translate(
+    source: Denoiser, target: Denoiser, x: Tensor | Pair, how: TranslateImages | PointWalk
+) -> Translated:
     """Encode along ``source``, decode along ``target`` (DDIB, algorithm 1).
 
     With the two exchanged it is the way back, to rounding error when x is the pair of the end.
@@ -129,7 +110,7 @@ def translate(source: Denoiser, target: Denoiser, x: Tensor | Pair, how: Setting
     if not a.noises_as(b):
         mend = "take two models with the same schedule and T"
         raise UserError("the two networks denoise different processes", "translation", mend)
-    steps = how.steps(a)
+    steps = steps_of(how, a)
     latent = samplers.encode(source, x, steps.encode, solver=how.solver)
     return Translated(latent, samplers.decode(target, latent.start, steps.decode, solver=how.solver))
 
@@ -148,7 +129,7 @@ def denoiser(
 
     Args:
         model: told the class where it is told any; where it is not, or for None, its null class.
-        guidance, scale: see `Translation`.
+        guidance, scale: see `TranslateImages`; the classifier-free prediction is c + scale (c - u).
         clip: clamp every prediction of x0.
         guide: classifier of noisy images.
         guided: number of the class in the guide's list; None: that of the class called as the model's is.
@@ -201,7 +182,7 @@ class Translator:
     source: Model
     target: Model
     labels: tuple[int | None, int | None]
-    how: Translation
+    how: TranslateImages
     guide: Model | None = None
     guided: tuple[int | None, int | None] = (None, None)
 
@@ -241,13 +222,14 @@ def _same_process(role: str, other: Diffusion, source: Diffusion) -> None:
         what = f"the {role} is of images {list(other.shape)}, the source model of {list(source.shape)}"
         raise UserError(what, "translation", mend)
     if not other.process.noises_as(source.process):
-        a, b = (f"{d.schedule} with T {d.T}" + _spectrum(d) for d in (other, source))
+        a, b = (f"{d.settings.schedule} with T {d.settings.T}" + _spectrum(d) for d in (other, source))
         what = f"different processes: the {role} denoises {a}, the source model {b}"
         raise UserError(what, "translation", mend)
 
 
 def _spectrum(diffusion: Diffusion) -> str:
-    law = diffusion.c1, diffusion.c2, diffusion.m
+    how = diffusion.settings
+    law = how.c1, how.c2, how.m
     return "" if None in law else f" and c1, c2, m {', '.join(f'{value:.4g}' for value in law)}"
 
 

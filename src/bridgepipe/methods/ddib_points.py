@@ -14,55 +14,27 @@ import torch
 from torch import Tensor
 
 from bridgepipe import running, samplers
+from bridgepipe.config.points import PointWalk
 from bridgepipe.errors import UserError
-from bridgepipe.methods.ddib import translate
+from bridgepipe.methods.ddib import steps_of, translate
 from bridgepipe.methods.gaussian import Model
-from bridgepipe.names import Spacing
-from bridgepipe.nfe import SolverName, calls, num_times
+from bridgepipe.nfe import calls
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.rng import BlockNoise, repeat_seed
 from bridgepipe.samplers.denoiser import Denoiser
-from bridgepipe.samplers.gaussian_loops import Grid, Grids
-from bridgepipe.samplers.steps import decode_steps, kept
+from bridgepipe.samplers.steps import decode_steps
 
 BATCH = 4096  # points per network call; an image's batch would be too small to keep a core busy
 
 
-@dataclass(frozen=True)
-class Walk:
-    """Sampler settings, of either direction.
-
-    Args:
-        solver: a name of `samplers.SOLVERS`.
-        nfe: network calls per direction, at most; None: every step of the process.
-        spacing: where the calls lie, see `samplers.steps`.
-        grid: ``exact`` goes and comes along the same steps, ``ddib`` as published.
-    """
-
-    solver: SolverName = "obelm"
-    nfe: int | None = 50
-    spacing: Spacing = "log_snr"
-    grid: Grids = "exact"
-
-    def steps(self, process: Gaussian) -> Grid:
-        """Steps of both directions.
-
-        Raises:
-            UserError: too few calls for the solver, or more than the process has steps.
-        """
-        if self.nfe is None:
-            return samplers.grid(self.grid, range(process.T), process.T)
-        count = num_times(process.T, self.solver, self.nfe, self.spacing, least=2, inner=self.grid == "exact")
-        return samplers.grid(self.grid, kept(process, count, self.spacing), process.T)
-
-    def calls(self, process: Gaussian) -> int:
-        """Network calls per point in the dearer direction."""
-        steps = self.steps(process).encode
-        return calls(self.solver, len(steps) - 1, inner=steps[-1] < process.T)
+def calls_of(walk: PointWalk, process: Gaussian) -> int:
+    """Network calls per point in the dearer direction."""
+    steps = steps_of(walk, process).encode
+    return calls(walk.solver, len(steps) - 1, inner=steps[-1] < process.T)
 
 
 # All steps of the process, and the two ways that differ by one step.
-PUBLISHED = Walk("ddim", None, "uniform", "ddib")
+PUBLISHED = PointWalk(solver="ddim", nfe=None, spacing="uniform", grid="ddib")
 
 
 def denoisers(source: Model, target: Model) -> tuple[Denoiser, Denoiser]:
@@ -78,7 +50,7 @@ def denoisers(source: Model, target: Model) -> tuple[Denoiser, Denoiser]:
     return source.denoiser(), target.denoiser()
 
 
-def sample(model: Model, items: Sequence[int], walk: Walk, seed: int) -> Tensor:
+def sample(model: Model, items: Sequence[int], walk: PointWalk, seed: int) -> Tensor:
     """Generated points ``[n, D]``; each depends on its number and the seed only."""
     steps = decode_steps(model.process, walk.solver, walk.nfe, walk.spacing)
     own = repeat_seed(seed, model.repeat)
@@ -121,7 +93,7 @@ def cycle(
     source: Model,
     target: Model,
     points: Tensor,
-    walk: Walk,
+    walk: PointWalk,
     keep: bool = True,
     label: str = "cycle",
 ) -> Cycle:

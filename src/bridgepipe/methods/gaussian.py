@@ -15,19 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from bridgepipe import samplers
+from bridgepipe.config.gaussian import Process
+from bridgepipe.config.runtime import Runtime
 from bridgepipe.errors import UserError
-from bridgepipe.names import Drawn
 from bridgepipe.networks import adm, ddpm, mlp
 from bridgepipe.processes import losses, schedules
-from bridgepipe.processes.gaussian import Gaussian, Output, Variance
+from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.rng import ItemNoise, repeat_seed
-from bridgepipe.running import Inference
+from bridgepipe.running import RUNTIME, Inference
 from bridgepipe.samplers.denoiser import Denoiser, Gradient, Network
 from bridgepipe.training.objective import Batch, Objective
 
-Schedule = Literal["linear", "cosine", "scaled_linear", "shortest_path"]
 Kind = Literal["adm", "ddpm", "points"]
 NETWORKS: dict[str, type[nn.Module]] = {"adm": adm.UNet, "ddpm": ddpm.UNet, "points": mlp.PointNet}
+PROCESS = Process()
 
 
 @dataclass(frozen=True)
@@ -36,44 +37,27 @@ class Diffusion:
 
     Args:
         shape: of one item: ``(C, H, W)`` of an image, ``(D,)`` of a point.
-        schedule: of alpha_bar; ``shortest_path`` is one per frequency.
-        T: number of steps.
-        c1, c2, m: of the spectrum of ``shortest_path``; other schedules have none.
-        variant: ``published`` or ``exact`` arithmetic of ``shortest_path``.
-        prediction: what the network puts out.
-        variance: of the ancestral sampler.
-        rescale_timesteps: the network is told t 1000/T instead of t.
-        loss: a kind of `processes.losses.gaussian`.
-        times: how training draws them, a name of `losses.TIMES`.
+        settings: schedule, prediction, variance, loss and times. ``shortest_path`` needs its c1, c2 and m.
     """
 
     shape: tuple[int, ...]
-    schedule: Schedule = "linear"
-    T: int = 1000
-    c1: float | None = None
-    c2: float | None = None
-    m: float | None = None
-    variant: Literal["published", "exact"] = "published"
-    prediction: Output = "eps"
-    variance: Variance = "fixed_large"
-    rescale_timesteps: bool = False
-    loss: losses.Kind = "mse"
-    times: Drawn = "uniform"
+    settings: Process = PROCESS
 
     @cached_property
     def process(self) -> Gaussian:
-        if self.schedule != "shortest_path":
-            alpha_bar = getattr(schedules, self.schedule)(self.T)
-            return Gaussian(alpha_bar, prediction=self.prediction, variance=self.variance)
-        if self.c1 is None or self.c2 is None or self.m is None:
+        how = self.settings
+        if how.schedule != "shortest_path":
+            alpha_bar = getattr(schedules, how.schedule)(how.T)
+            return Gaussian(alpha_bar, prediction=how.prediction, variance=how.variance)
+        if how.c1 is None or how.c2 is None or how.m is None:
             raise UserError("no spectrum", "shortest_path", "give c1, c2 and m, or fit them to the data")
         height, width = self.shape[1:]
-        alpha_bar = schedules.shortest_path(self.T, (height, width), self.c1, self.c2, self.m, self.variant)
-        return Gaussian(alpha_bar, "fourier", self.prediction, self.variance)
+        alpha_bar = schedules.shortest_path(how.T, (height, width), how.c1, how.c2, how.m, how.variant)
+        return Gaussian(alpha_bar, "fourier", how.prediction, how.variance)
 
     def told(self, t: Tensor) -> Tensor:
         """What the network is told for the original timestep t."""
-        return t.float() * (1000.0 / self.T) if self.rescale_timesteps else t
+        return t.float() * (1000.0 / self.settings.T) if self.settings.rescale_timesteps else t
 
 
 def network(
@@ -95,7 +79,7 @@ def network(
         raise UserError(f"class labels for a network of kind {kind}", "network", "take kind: adm")
     torch.manual_seed(seed)
     channels, size = diffusion.shape[0], max(diffusion.shape[1:], default=0)
-    outputs = 2 * channels if diffusion.variance.startswith("learned") else channels
+    outputs = 2 * channels if diffusion.settings.variance.startswith("learned") else channels
     if kind == "points":
         return mlp.PointNet(in_channels=channels, out_channels=outputs, **arguments)
     if kind == "ddpm":
@@ -124,7 +108,7 @@ class Denoising:
         self, diffusion: Diffusion, labels: np.ndarray | None = None, null: int = 0, drop: float = 0.0
     ) -> None:
         self._diffusion, self._labels, self._null, self._drop = diffusion, labels, null, drop
-        self._times = losses.TIMES[diffusion.times](diffusion.T)
+        self._times = losses.TIMES[diffusion.settings.times](diffusion.settings.T)
         self._seen: list[tuple[Tensor, Tensor]] = []
 
     def __call__(self, network: nn.Module, batch: Batch) -> Tensor:
@@ -132,7 +116,7 @@ class Denoising:
         (t, weights), noise = self._times.sample(batch.rng), batch.rng.normal(x0.shape[1:])
         x_t = process.perturb(x0, t, noise)
         output = network(x_t, self._diffusion.told(t), *self._told_labels(batch))
-        loss = losses.gaussian(process, x0, t, noise, output, self._diffusion.loss).loss
+        loss = losses.gaussian(process, x0, t, noise, output, self._diffusion.settings.loss).loss
         self._seen.append((t, loss.detach()))
         return loss * weights
 
@@ -199,9 +183,9 @@ class Model(Inference):
         null: int | None = None,
         class_names: Sequence[str] | None = None,
         repeat: int = 0,
-        **runtime: Any,
+        runtime: Runtime = RUNTIME,
     ) -> None:
-        super().__init__(network, **runtime)
+        super().__init__(network, runtime)
         self.diffusion, self.digest, self.classes, self.null = diffusion, digest, classes, null
         self.repeat = repeat
         self.class_names = class_names

@@ -16,13 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from bridgepipe import corruptions, samplers, tiles
+from bridgepipe.config.i2sb import Emphasis, Restoration, Sample
+from bridgepipe.config.runtime import Runtime
 from bridgepipe.corruptions.inpaint import fill_hole
 from bridgepipe.networks.adm import UNet
 from bridgepipe.networks.residual import ResidualUNet
 from bridgepipe.pixels import from_levels, to_levels, to_uint8
 from bridgepipe.processes.bridge import Bridge, restoration_loss
 from bridgepipe.rng import FieldNoise, ItemNoise, Noise, Normal, item_of, repeat_seed
-from bridgepipe.running import Inference
+from bridgepipe.running import RUNTIME, Inference
 from bridgepipe.samplers.denoiser import BridgeDenoiser
 from bridgepipe.training.objective import Batch, Images, Objective
 
@@ -41,35 +43,23 @@ class Problem:
 
     Args:
         image_size: height and width in pixels.
-        corruption: name of the corruption, or ``paired``: the corrupted images are given.
-        mask_file: published freeform masks; None: masks are drawn.
-        variant: ``published`` or ``exact`` behaviour where the two differ: of the corruption, of known
-            pixels, and of the way from pixels to whole numbers (`pixels.to_uint8`).
-        interval, beta_max, t0, T, ot_ode: of the bridge.
-        cond_x1: the network also sees the corrupted image.
-        add_x1_noise: unit noise on the corrupted end of the bridge.
+        settings: corruption and bridge. ``variant`` is of the corruption, of known pixels, and of the way
+            from pixels to whole numbers (`pixels.to_uint8`).
     """
 
     image_size: tuple[int, int]
-    corruption: str
-    variant: Literal["published", "exact"] = "published"
-    interval: int = 1000
-    beta_max: float = 0.3
-    t0: float = 1e-4
-    T: float = 1.0
-    ot_ode: bool = False
-    cond_x1: bool = False
-    add_x1_noise: bool = False
-    mask_file: str | None = None
+    settings: Restoration
 
     @cached_property
     def process(self) -> Bridge:
-        return Bridge(self.interval, self.beta_max, self.ot_ode, t0=self.t0, T=self.T)
+        how = self.settings
+        return Bridge(how.interval, how.beta_max, how.ot_ode, t0=how.t0, T=how.T)
 
     @cached_property
     def corrupt(self) -> Callable[..., corruptions.Corrupted]:
-        file = None if self.mask_file is None else Path(self.mask_file)
-        return corruptions.build(self.corruption, self.image_size, self.variant, mask_file=file)
+        how = self.settings
+        file = None if how.mask_file is None else Path(how.mask_file)
+        return corruptions.build(how.corruption, self.image_size, how.variant, mask_file=file)
 
     def ends(
         self, x0: Tensor, rng: Noise, items: Sequence[int] | None = None, source: Tensor | None = None
@@ -89,8 +79,8 @@ class Problem:
         x1, mask = corrupted.image, corrupted.mask
         if mask is not None:
             x1 = fill_hole(x1, mask, rng.normal(x0.shape[1:]))
-        cond = x1 if self.cond_x1 else None
-        if self.add_x1_noise:
+        cond = x1 if self.settings.cond_x1 else None
+        if self.settings.add_x1_noise:
             x1 = x1 + rng.normal(x0.shape[1:])
         return Ends(x1, corrupted.image, mask, cond)
 
@@ -130,19 +120,6 @@ def network(
     return UNet(max(image_size), in_channels, out_channels=CHANNELS, **arguments)
 
 
-@dataclass(frozen=True)
-class Emphasis:
-    """What a training looks at most; the defaults are I2SB's.
-
-    Args:
-        at_end: share of the images whose step is the last, where a restoration of one call starts.
-        clean: share of the images that are not degraded: what is clean should stay as it is.
-    """
-
-    at_end: float = 0.0
-    clean: float = 0.0
-
-
 PUBLISHED_EMPHASIS = Emphasis()
 
 
@@ -154,18 +131,18 @@ def objective(
     Args:
         problem: corruption and bridge.
         sources: the corrupted half of every pair, when the problem is paired.
-        emphasis: see `Emphasis`.
+        emphasis: which images and steps count most.
     """
-    process = problem.process
+    process, interval = problem.process, problem.settings.interval
 
     def loss(network: nn.Module, batch: Batch) -> Tensor:
         x0 = batch.images
         ends = problem.ends(x0, batch.rng, source=None if sources is None else batch.of(sources))
         if emphasis.clean:
             ends = ends.unless(batch.rng.uniform() < emphasis.clean, x0)
-        n = batch.rng.integers(problem.interval)
+        n = batch.rng.integers(interval)
         if emphasis.at_end:
-            n = torch.where(batch.rng.uniform() < emphasis.at_end, problem.interval - 1, n)
+            n = torch.where(batch.rng.uniform() < emphasis.at_end, interval - 1, n)
         x_n = process.perturb(x0, ends.x1, n, batch.rng.normal(x0.shape[1:]))
         output = network(_with(x_n, ends.cond), process.network_time(n).to(x0.device))
         return restoration_loss(output, process.target(x0, x_n, n), ends.mask)
@@ -191,28 +168,6 @@ class Restored:
     steps: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """Sampler settings.
-
-    Args:
-        nfe: network calls per image.
-        clip: clamp every prediction of x0 to [-1, 1].
-        sampler: ``ancestral`` (published) or ``implicit``.
-        eta, order: of the implicit sampler.
-        spacing: where the calls lie along the bridge.
-        seed: of corruption and noise.
-    """
-
-    nfe: int
-    clip: bool = False
-    sampler: Literal["ancestral", "implicit"] = "ancestral"
-    eta: float = 1.0
-    order: Literal[1, 2] = 2
-    spacing: Literal["uniform", "angle", "log_snr"] = "uniform"
-    seed: int = 0
-
-
 class Restorer(Inference):
     """A trained network at work: algorithm 2 on a device.
 
@@ -230,13 +185,13 @@ class Restorer(Inference):
         problem: Problem,
         digest: str,
         repeat: int = 0,
-        **runtime: Any,
+        runtime: Runtime = RUNTIME,
     ) -> None:
-        super().__init__(network, **runtime)
+        super().__init__(network, runtime)
         self.problem, self.digest, self._repeat, self._factor = problem, digest, repeat, network.factor
 
     def restore(
-        self, images: Images, items: Sequence[int], how: Sampling, sources: Images | None = None
+        self, images: Images, items: Sequence[int], how: Sample, sources: Images | None = None
     ) -> Restored:
         """Corrupt a batch of clean images and restore them.
 
@@ -249,16 +204,16 @@ class Restorer(Inference):
         x0 = images.batch(items).to(self.device)
         source = None if sources is None else sources.batch(items).to(self.device)
         ends = self.problem.ends(x0, ItemNoise(how.seed, "corruption", items, self.device), items, source)
-        return _as_pixels(self._sample(ends, items, how), ends, self.problem.variant)
+        return _as_pixels(self._sample(ends, items, how), ends, self.problem.settings.variant)
 
-    def restore_photo(self, pixels: np.ndarray, how: Sampling) -> np.ndarray:
+    def restore_photo(self, pixels: np.ndarray, how: Sample) -> np.ndarray:
         """Restore one image [H,W,C] that is already corrupted, see `restore_photos`."""
         return self.restore_photos(pixels[None], how)[0]
 
     def restore_photos(
         self,
         pixels: np.ndarray,
-        how: Sampling,
+        how: Sample,
         strength: float = 1.0,
         tile: int = TILE,
         told: Callable[[float], None] = lambda _: None,
@@ -294,10 +249,10 @@ class Restorer(Inference):
     @cached_property
     def reach(self) -> int | None:
         """How many pixels around its own a network call sees; None: the whole image."""
-        channels = 2 * CHANNELS if self.problem.cond_x1 else CHANNELS
+        channels = 2 * CHANNELS if self.problem.settings.cond_x1 else CHANNELS
         return tiles.reach(self.network, channels, self._factor)
 
-    def _tiling(self, size: tuple[int, int], how: Sampling, tile: int) -> tiles.Tiling:
+    def _tiling(self, size: tuple[int, int], how: Sample, tile: int) -> tiles.Tiling:
         align = tiles.alignment(self._factor)
         side = tiles.up_to(tile if self.reach is not None else min(tile, PART), align)
         fits = size[0] * size[1] <= (WHOLE if self.reach is None else side**2)
@@ -308,23 +263,23 @@ class Restorer(Inference):
         self,
         x1: Tensor,
         items: Sequence[int],
-        how: Sampling,
+        how: Sample,
         window: tiles.Window,
         called: Callable[[], None],
     ) -> Tensor:
         """What a window of images that are already corrupted becomes."""
-        cond = x1 if self.problem.cond_x1 else None
+        cond = x1 if self.problem.settings.cond_x1 else None
 
         def noise(seed: int, purpose: str) -> FieldNoise:
             return FieldNoise(seed, purpose, items, x1.device, window.top, window.left)
 
         start = x1
-        if self.problem.add_x1_noise:
+        if self.problem.settings.add_x1_noise:
             start = x1 + noise(how.seed, "corruption").normal(x1.shape[1:])
         drawn = noise(repeat_seed(how.seed, self._repeat), "sampling")
         return self._path(Ends(start, x1, None, cond), drawn, how, log_count=1, called=called).x0
 
-    def _sample(self, ends: Ends, items: Sequence[int], how: Sampling) -> samplers.Path:
+    def _sample(self, ends: Ends, items: Sequence[int], how: Sample) -> samplers.Path:
         noise = ItemNoise(repeat_seed(how.seed, self._repeat), "sampling", items, ends.x1.device)
         return self._path(ends, noise, how)
 
@@ -333,7 +288,7 @@ class Restorer(Inference):
         self,
         ends: Ends,
         noise: Normal,
-        how: Sampling,
+        how: Sample,
         log_count: int = 10,
         called: Callable[[], None] = lambda: None,
     ) -> samplers.Path:
@@ -350,7 +305,8 @@ class Restorer(Inference):
             if how.sampler == "implicit":
                 loop |= {"eta": how.eta, "order": how.order}
                 return samplers.implicit_bridge(denoiser, ends.x1, steps, noise, **loop)
-            return samplers.bridge(denoiser, ends.x1, steps, noise, variant=self.problem.variant, **loop)
+            loop["variant"] = self.problem.settings.variant
+            return samplers.bridge(denoiser, ends.x1, steps, noise, **loop)
 
 
 def _as_pixels(path: samplers.Path, ends: Ends, variant: Literal["published", "exact"]) -> Restored:

@@ -6,51 +6,28 @@ The three differ in the process of the model (`processes.gaussian`) and in the s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bridgepipe import samplers
+from bridgepipe.config.gaussian import Generate
 from bridgepipe.methods.gaussian import Model
-from bridgepipe.names import Spacing
-from bridgepipe.nfe import SamplerName, calls_made
+from bridgepipe.nfe import calls_made
 from bridgepipe.pixels import to_uint8
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.samplers.steps import decode_steps
 
 
-@dataclass(frozen=True)
-class Generation:
-    """How samples are drawn.
+def as_made(how: Generate, process: Gaussian) -> Generate:
+    """The same, ``nfe`` being the number of calls that it makes, which tables and labels show.
 
-    Args:
-        sampler: ``ancestral``, or a solver of the probability-flow ODE.
-        nfe: network calls per sample, at most.
-        eta: noise of ``ddim``.
-        spacing: where the calls lie, see `samplers.steps`.
-        clip: clamp every prediction of x0 to [-1, 1].
-        seed: of the noise.
-        variant: of `pixels.to_uint8`.
+    Raises:
+        UserError: a number of calls that the sampler and the spacing don't give.
     """
-
-    sampler: SamplerName = "ancestral"
-    nfe: int = 100
-    eta: float = 0.0
-    spacing: Spacing = "uniform"
-    clip: bool = True
-    seed: int = 0
-    variant: Literal["published", "exact"] = "exact"
-
-    def on(self, process: Gaussian) -> Generation:
-        """The same, ``nfe`` being the number of calls that it makes, which tables and labels show.
-
-        Raises:
-            UserError: a number of calls that the sampler and the spacing don't give.
-        """
-        return replace(self, nfe=calls_made(process.T, self.sampler, self.nfe, self.spacing))
+    made = calls_made(process.T, how.sampler, how.nfe, how.spacing)
+    return how.model_copy(update={"nfe": made})
 
 
 def labels_of(model: Model, items: Sequence[int]) -> Tensor | None:
@@ -60,7 +37,7 @@ def labels_of(model: Model, items: Sequence[int]) -> Tensor | None:
     return torch.tensor([item % model.classes for item in items])
 
 
-def generate(model: Model, items: Sequence[int], how: Generation) -> Tensor:
+def generate(model: Model, items: Sequence[int], how: Generate) -> Tensor:
     """A batch of samples ``[b, *shape]``; each depends on its index and the seed only."""
     noise = model.noise(how.seed, "generation", items)
     start = noise.normal(model.diffusion.shape)
@@ -71,6 +48,6 @@ def generate(model: Model, items: Sequence[int], how: Generation) -> Tensor:
     return samplers.decode(denoiser, start, steps, noise, solver=how.sampler, eta=how.eta).x
 
 
-def images(model: Model, items: Sequence[int], how: Generation) -> np.ndarray:
+def images(model: Model, items: Sequence[int], how: Generate) -> np.ndarray:
     """A batch of samples as uint8 ``[b, H, W, C]``."""
     return to_uint8(generate(model, items, how), how.variant)

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,12 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from bridgepipe import artifacts, provenance
+from bridgepipe.config.recipe import Recipe
+from bridgepipe.config.runtime import Runtime
 from bridgepipe.errors import UserError, is_out_of_memory
 from bridgepipe.interruption import Interrupted, noted
-from bridgepipe.names import Precision
 from bridgepipe.rng import BlockNoise, ItemNoise, generator
-from bridgepipe.running import Layout, accelerator, all_gather, prepare
+from bridgepipe.running import accelerator, all_gather, prepare
 from bridgepipe.training import log as training_log
 from bridgepipe.training import reduction
 from bridgepipe.training import state as training_state
@@ -34,47 +34,12 @@ from bridgepipe.training.log import Row
 from bridgepipe.training.objective import Batch, Images, Learning, Objective
 from bridgepipe.training.order import order
 from bridgepipe.training.state import State
-from bridgepipe.training.views import Views, draw
+from bridgepipe.training.views import draw
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What decides the trained weights, and how often the log has a row."""
-
-    steps: int
-    batch_size: int
-    lr: float
-    lr_gamma: float = 1.0
-    lr_step: int = 1000
-    weight_decay: float = 0.0
-    ema: float = 0.99
-    grad_clip: float | None = None
-    flip: bool = False
-    turn: bool = False
-    colours: float = 0.0
-    seed: int = 0
-    log_every: int = 10
-
-    def lr_at(self, step: int) -> float:
-        """The learning rate after ``step`` steps."""
-        return self.lr * self.lr_gamma ** (step // self.lr_step)
-
-    def view(self, positions: Sequence[int], device: torch.device) -> Views:
-        """How the training sees the images at some positions of its order."""
-        return draw(self.seed, positions, device, flip=self.flip, turn=self.turn, colours=self.colours)
-
-
-@dataclass(frozen=True)
-class Running:
-    """What decides only the speed."""
-
-    device: str = "auto"
-    precision: Precision = "fp32"
-    compile: bool = False
-    channels_last: Layout = "auto"
-    microbatch: int | None = None
-    save_every: int = 100
-    tensorboard: bool = False
+def lr_at(recipe: Recipe, step: int) -> float:
+    """The learning rate after ``step`` steps."""
+    return recipe.lr * recipe.lr_gamma ** (step // recipe.lr_step)
 
 
 def train(
@@ -82,7 +47,7 @@ def train(
     objective: Objective,
     data: Images,
     recipe: Recipe,
-    running: Running,
+    running: Runtime,
     folder: Path,
     identity: Mapping[str, Any],
     noise: type[ItemNoise] | type[BlockNoise] = ItemNoise,
@@ -93,8 +58,8 @@ def train(
         network: freshly initialised, on the CPU.
         objective: loss per item.
         data: training images.
-        recipe: see `Recipe`.
-        running: see `Running`.
+        recipe: how the network is trained.
+        running: precision, device, microbatch, how often states are saved.
         folder: where state and ``train.csv`` live between calls.
         identity: JSON values that the next step depends on (configuration, data, code); only a state
             of the same identity is resumed, see `training_state.resume`.
@@ -120,7 +85,7 @@ class _Run:
         objective: Objective,
         data: Images,
         recipe: Recipe,
-        running: Running,
+        running: Runtime,
         folder: Path,
         identity: Mapping[str, Any],
         noise: type[ItemNoise] | type[BlockNoise],
@@ -185,7 +150,7 @@ class _Run:
 
         # Learning rate.
         for group in self.optimizer.param_groups:
-            group["lr"] = recipe.lr_at(self.step)
+            group["lr"] = lr_at(recipe, self.step)
 
         # Clip the gradient; in fp16 its norm is NaN in a step that is left out while the scale is found.
         self.accelerator.unscale_gradients(self.optimizer)
@@ -226,7 +191,8 @@ class _Run:
         seed, first = self.recipe.seed, self.step * self.recipe.batch_size
         positions = [first + place for place in places]
         items = [order(seed, len(self.data), position) for position in positions]
-        device, view = self.accelerator.device, self.recipe.view(positions, self.accelerator.device)
+        device = self.accelerator.device
+        view = draw(seed, positions, device, **self.recipe.views)
         images = view(self.data.batch(items).to(device, non_blocking=True))
         return Batch(images, items, self.noise(seed, "train", positions, device), view)
 
@@ -293,7 +259,7 @@ class _Run:
                 "step": step,
                 "loss": loss,
                 "gradient_norm": norm if math.isfinite(norm) else None,
-                "lr": self.recipe.lr_at(step - 1),
+                "lr": lr_at(self.recipe, step - 1),
             }
             for step, (loss, norm) in enumerate(zip(self.losses, self.norms, strict=True), start=1)
             if step % every == 0 or step == last

@@ -30,6 +30,7 @@ class Family:
         options: groups of endings, of each at most one.
         needed: whether one of the first group of endings has to be written.
         chained: whether it may be a part of a chain.
+        agrees: whether a restoration can be made to agree with what it left: it is linear, or a JPEG's.
         examples: names that stand for the family in lists; () where it has one name only.
     """
 
@@ -43,6 +44,7 @@ class Family:
     options: tuple[tuple[str, ...], ...] = ()
     needed: bool = False
     chained: bool = False
+    agrees: bool = False
     examples: tuple[str, ...] = ()
 
     @cached_property
@@ -117,12 +119,13 @@ FAMILIES = (
         limits=(1, 100),
         whole=True,
         number="a quality",
+        agrees=True,
         examples=("jpeg-5", "jpeg-10"),
     ),
-    Family("blur-uni", "DDRM's box blur, 9 taps", ("blur",)),
-    Family("blur-gauss", "DDRM's Gaussian blur, 5 taps", ("blur",)),
-    Family("sr4x-pool", "a quarter of the pixels, by averages", ("superresolution",)),
-    Family("sr4x-bicubic", "a quarter of the pixels, bicubic", ("superresolution",)),
+    Family("blur-uni", "DDRM's box blur, 9 taps", ("blur",), agrees=True),
+    Family("blur-gauss", "DDRM's Gaussian blur, 5 taps", ("blur",), agrees=True),
+    Family("sr4x-pool", "a quarter of the pixels, by averages", ("superresolution",), agrees=True),
+    Family("sr4x-bicubic", "a quarter of the pixels, bicubic", ("superresolution",), agrees=True),
     Family("inpaint-center", "a hole of half the sides in the centre", ("inpaint",)),
     *(
         Family(
@@ -148,6 +151,7 @@ FAMILIES = (
         ranges=True,
         options=(("444",), ("twice",), ("log",)),
         chained=True,
+        agrees=True,
         examples=("jpeg-file-5", "jpeg-file-5..40", "jpeg-file-5..40-444", "jpeg-file-5..40-twice"),
     ),
     Family(
@@ -191,6 +195,7 @@ FAMILIES = (
         options=(("box", "bilinear", "bicubic", "lanczos"),),
         needed=True,
         chained=True,
+        agrees=True,
         examples=(
             "downscale-2-bicubic",
             "downscale-1.5..4-lanczos",
@@ -206,6 +211,7 @@ FAMILIES = (
         number="a length in pixels",
         ranges=True,
         chained=True,
+        agrees=True,
         examples=("motion-15", "motion-5..25"),
     ),
     Family(
@@ -216,6 +222,7 @@ FAMILIES = (
         number="a radius in pixels",
         ranges=True,
         chained=True,
+        agrees=True,
         examples=("defocus-3", "defocus-1..5"),
     ),
     Family(
@@ -229,7 +236,7 @@ FAMILIES = (
         chained=True,
         examples=("scratches-5", "scratches-1..10"),
     ),
-    Family("grey", "without colours", ("colour",), chained=True),
+    Family("grey", "without colours", ("colour",), chained=True, agrees=True),
 )
 CHAINS = (  # examples
     "downscale-1..3-bicubic+noise-1..15+jpeg-file-10..60",
@@ -263,6 +270,14 @@ def parse(name: str) -> tuple[tuple[Degradation, ...], bool]:
 def kinds(name: str) -> set[str]:
     """What the names of the families begin with that a corruption is of; none of pairs."""
     return set() if name == PAIRED else {part.family.start for part in parse(name)[0]}
+
+
+def agrees(name: str) -> bool:
+    """Whether a restoration can be made to agree with what a corruption left of an image."""
+    if name == PAIRED:
+        return False
+    parts, _ = parse(name)
+    return len(parts) == 1 and parts[0].family.agrees and "twice" not in parts[0].options
 
 
 def _part(name: str) -> Degradation:

@@ -18,7 +18,7 @@ from bridgepipe.corruptions.codec import FileCodec
 from bridgepipe.corruptions.draws import Range
 from bridgepipe.corruptions.optics import disks, lines
 from bridgepipe.corruptions.resampling import KERNELS, resizing
-from bridgepipe.degradations import FAMILIES
+from bridgepipe.degradations import FAMILIES, agrees
 from bridgepipe.pixels import to_uint8
 from bridgepipe.rng import ItemNoise
 
@@ -201,3 +201,22 @@ def test_modules_that_a_corruption_computes_nothing_with() -> None:
     unused = {name.rpartition(".")[2] for name in unused_modules("shuffle:noise-5+jpeg-file-5..40")}
     assert modules - unused == {"noise", "codec"}
     assert {name.rpartition(".")[2] for name in unused_modules("jpeg-5")} == modules - {"jpeg"}
+
+
+def test_names_tell_which_corruptions_can_be_agreed_with() -> None:
+    x, drawn = crops(), ItemNoise(0, "corruption", range(4))
+    for family in FAMILIES:
+        for name in family.names:
+            known = build(name, SIZE, "exact")(x, drawn, items=[0, 1, 2, 3]).linear is not None
+            assert known == (agrees(name) or name.startswith(("inpaint", "scratches"))), name
+
+
+def test_what_agrees_with_a_jpeg_is_nearer_to_it() -> None:
+    x = crops()
+    for name in ("jpeg-10", "jpeg-file-5..20"):
+        seen = build(name, SIZE, "exact")(x, ItemNoise(0, "corruption", range(4)))
+        assert seen.linear is not None
+        other = (seen.image + x.roll(1, dims=3)) / 2
+        agreeing = seen.linear.agreeing(other, seen.image)
+        off = [(seen.linear.apply(image) - seen.image).abs().mean() for image in (other, agreeing)]
+        assert off[1] < 0.25 * off[0], name

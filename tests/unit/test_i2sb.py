@@ -15,6 +15,7 @@ from bridgepipe import rng, running
 from bridgepipe.config.i2sb import Emphasis, Restoration, Sample
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.degradations import PAIRED
+from bridgepipe.errors import UserError
 from bridgepipe.methods import i2sb
 from bridgepipe.methods.i2sb import Problem, Restorer
 from bridgepipe.networks.adm import UNet
@@ -316,3 +317,22 @@ def test_path_goes_from_the_corrupted_image_to_the_result() -> None:
     assert list(result.steps) == sorted(result.steps)
     assert result.states.shape == (2, len(result.steps), *SIZE, 3)
     assert np.array_equal(result.states[:, 0], result.image)
+
+
+@pytest.mark.parametrize("how", [{}, {"sampler": "implicit", "eta": 0.0, "order": 2}])
+def test_a_consistent_restoration_agrees_with_what_was_seen(how: dict[str, Any]) -> None:
+    problem = Problem(SIZE, Restoration(corruption="sr4x-pool", variant="exact"))
+    free, tied = (restored(problem, range(6), consistent=consistent, **how) for consistent in (False, True))
+    pools = [block_means(pixels) for pixels in (Photos()._pixels[:6], free, tied)]
+    off = [np.abs(pool - pools[0]).mean() for pool in pools[1:]]
+    assert off[0] > 2
+    assert off[1] < 0.5  # grey levels: the results are whole numbers, some cut off at black or white
+
+
+def block_means(pixels: np.ndarray) -> np.ndarray:
+    return pixels.astype(float).reshape(len(pixels), 4, 4, 4, 4, 3).mean(axis=(2, 4))
+
+
+def test_consistency_without_an_operator_is_refused() -> None:
+    with pytest.raises(UserError, match=r"no operator to agree with \(sample.consistent\)"):
+        restored(Problem(SIZE, Restoration(corruption="noise-10")), [0], consistent=True)

@@ -78,6 +78,9 @@ class Sample(Strict):
     eta: Noise = Field(1.0, description="noise of the implicit sampler; 0: drawn once")
     order: Literal[1, 2] = Field(2, description="order of the implicit sampler")
     spacing: Literal["uniform", "angle", "log_snr"] = Field("uniform", description="where the calls lie")
+    consistent: bool = Field(
+        False, description="every prediction is made to agree with what was seen (data consistency)"
+    )
     seed: Seed = 0
 
 
@@ -92,6 +95,7 @@ class Walk(Strict):
     eta: Noise = 1.0
     order: Literal[1, 2] = 2
     spacing: Literal["uniform", "angle", "log_snr"] = "uniform"
+    consistent: bool = False
 
     @model_validator(mode="after")
     def _possible(self, info: ValidationInfo) -> Walk:
@@ -226,7 +230,9 @@ class I2SB(Restoration, OnDataset):
         return self
 
     def _knobs(self, how: Sample | Walk) -> str | None:
-        """What is wrong with the settings of the implicit sampler."""
+        """What is wrong with the settings of a sampler."""
+        if how.consistent and not degradations.agrees(self.corruption):
+            return f"consistent needs a corruption whose operator is known, which {self.corruption} is not"
         if how.sampler != "implicit":
             return None
         if self.ot_ode and how.eta:

@@ -68,8 +68,11 @@ class FileCodec:
         saved = np.stack([self._saved(*row) for row in zip(pixels, quality.tolist(), strict=True)])
         return (torch.from_numpy(saved).to(x.device).movedim(-1, 1).float() / 127.5 - 1).contiguous()
 
-    def linear(self, shape: Sequence[int], *draws: Tensor) -> Linear | None:
-        return None
+    def linear(self, shape: Sequence[int], quality: Tensor, *before: Tensor) -> Linear | None:
+        """JPEG's, whose rounding is taken for linear (Kawar et al. 2022): saving twice changes little."""
+        if before or self.format != "JPEG":
+            return None
+        return Linear(lambda x: self.apply(x, quality), lambda y: y)
 
     def _drawn(self, count: int, rng: Noise | None) -> Tensor:
         if not self.by_ratio:

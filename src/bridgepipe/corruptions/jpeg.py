@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bridgepipe.corruptions.linear import Linear
 from bridgepipe.errors import UserError
 
 # Annex K of the JPEG standard (ITU-T T.81), tables K.1 and K.2.
@@ -95,6 +96,11 @@ class Jpeg:
     def __call__(self, x: Tensor) -> Tensor:
         """Compressed and decompressed images [B,1|3,H,W]; may leave [-1, 1] as published."""
         return self.decode(*self.encode(x))
+
+    @property
+    def linear(self) -> Linear:
+        """Rounding is taken for linear, as in DDRM's restoration of JPEG (Kawar et al. 2022)."""
+        return Linear(self, lambda y: y)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Quantised coefficients, whole numbers in image layout.

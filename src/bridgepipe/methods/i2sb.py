@@ -19,6 +19,8 @@ from bridgepipe import corruptions, samplers, tiles
 from bridgepipe.config.i2sb import Emphasis, Restoration, Sample
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.corruptions.inpaint import fill_hole
+from bridgepipe.corruptions.linear import Linear
+from bridgepipe.errors import UserError
 from bridgepipe.networks.adm import UNet
 from bridgepipe.networks.residual import ResidualUNet
 from bridgepipe.pixels import from_levels, to_levels, to_uint8
@@ -82,17 +84,30 @@ class Problem:
         cond = x1 if self.settings.cond_x1 else None
         if self.settings.add_x1_noise:
             x1 = x1 + rng.normal(x0.shape[1:])
-        return Ends(x1, corrupted.image, mask, cond)
+        return Ends(x1, corrupted.image, mask, cond, corrupted.linear)
 
 
 @dataclass(frozen=True)
 class Ends:
-    """Where the bridge starts (x1), what a person sees of it (corrupted), the hole, and the condition."""
+    """Where the bridge starts (x1), what a person sees of it (corrupted), the hole, the condition, and the
+    operator that made the one from the clean images; None where none is known."""
 
     x1: Tensor
     corrupted: Tensor
     mask: Tensor | None
     cond: Tensor | None
+    linear: Linear | None = None
+
+    def agreeing(self, x0: Tensor) -> Tensor:
+        """A prediction made to agree with what is seen.
+
+        Raises:
+            UserError: no operator is known.
+        """
+        if self.linear is None:
+            mend = "leave it out, or restore what a known operator has degraded"
+            raise UserError("no operator to agree with", "sample.consistent", mend)
+        return self.linear.agreeing(x0.float(), self.corrupted)
 
     def unless(self, clean: Tensor, x0: Tensor) -> Ends:
         """These, but for images that are clean, bool [B]: those start as they should end."""
@@ -299,7 +314,8 @@ class Restorer(Inference):
             called()
             return output
 
-        denoiser = BridgeDenoiser(network, self.problem.process, how.clip, ends.cond)
+        agree = ends.agreeing if how.consistent else None
+        denoiser = BridgeDenoiser(network, self.problem.process, how.clip, ends.cond, agree)
         loop: dict[str, Any] = {"mask": ends.mask, "log_count": log_count}
         with self.autocast():
             if how.sampler == "implicit":

@@ -74,18 +74,22 @@ class BridgeDenoiser:
         process: the bridge.
         clip: clamp every x0 prediction to [-1, 1].
         cond: what the network sees beside x_n, along dim 1 ``[B, C', ...]``; None: nothing.
+        agree: brings a prediction of x0 into agreement with what was seen (data consistency; CDDB, Chung
+            et al. 2023); None: predictions stay as they are.
     """
 
     network: Network
     process: Bridge
     clip: bool = False
     cond: Tensor | None = None
+    agree: Callable[[Tensor], Tensor] | None = None
 
     def __call__(self, x_n: Tensor, n: int) -> Prediction:
         """x0 of the state x_n at an index of the bridge; eps is (x_n - x0) / std_fwd, the output."""
         t = self.process.network_time(torch.full((len(x_n),), n, device=x_n.device))
         output = self.network(x_n if self.cond is None else torch.cat([x_n, self.cond], dim=1), t)
-        return Prediction(self.process.predict_x0(x_n, n, output, self.clip), output)
+        x0 = self.process.predict_x0(x_n, n, output, self.clip)
+        return Prediction(x0 if self.agree is None else self.agree(x0), output)
 
 
 def as_bridge_denoiser(

@@ -12,6 +12,9 @@ P = pipeline.open_params(
     workflow.config_settings.config, PARAMS, workflow.is_main_process
 )
 P.limit_gpus(workflow)
+FILES = (
+    P.files
+)  # [method][experiment][stage][input]: what the rules read of other experiments and of data
 workflow.configfiles[:] = PARAMS  # for the report
 
 

@@ -55,6 +55,8 @@ class Pipeline:
         self._listed: set[str] = set()  # by this process
         self._checked: set[str] = set()  # experiments, by what they ask
         self._digests = closure.Digests(Path(DIGESTS))
+        self.files = resolved.files()
+        self.defined = resolved.defined
         self.datasets = resolved.params.datasets
         self.extractors = resolved.params.extractors
         self.runtime = resolved.params.runtime
@@ -127,7 +129,7 @@ class Pipeline:
     def _named_files(self, name: str) -> dict[str, str]:
         """Key -> file that an experiment names. Stops the run when one is missing and cannot be made."""
         e = self.experiment(name)
-        named = e.files() if isinstance(e, config.I2SB) else {}
+        named = e.named_files() if isinstance(e, config.I2SB) else {}
         for key, file in named.items():
             if not self._can_be_had(file):
                 mend = "put it there, or correct the path; `bridgepipe fetch` lists what can be downloaded"
@@ -163,21 +165,9 @@ class Pipeline:
             self._listed.add(path)
         return [str(file)] if file.exists() else []
 
-    def data(self, dataset: str, split: str) -> str:
-        """Store of a split of images, or file of points."""
-        if config.is_points(self.datasets[dataset]):
-            return f"data/points/{dataset}/{split}.safetensors"
-        return f"data/prepared/{dataset}/{split}.lmdb"
-
     def data_config(self, name: str) -> str:
         """Configuration of the dataset of a model."""
         return f"data/prepared/{self.experiment(name).dataset}/config.json"
-
-    def train_store(self, name: str) -> str:
-        return self.data(self.experiment(name).dataset, "train")
-
-    def test_points(self, name: str) -> str:
-        return self.data(self.experiment(name).dataset, "test")
 
     def on_points(self, name: str) -> bool:
         return config.is_points(self.datasets[self.experiment(name).dataset])
@@ -187,12 +177,6 @@ class Pipeline:
         on two cores, which its matrices are too small for."""
         return 1 if self.on_points(name) else self.runtime.threads
 
-    def spectrum(self, name: str) -> list[str]:
-        """Spectrum of the training data, when the experiment's is fitted to it."""
-        e = self.experiment(name)
-        fitted = hasattr(e, "process") and e.process.fitted
-        return [f"data/stats/{e.dataset}/spectrum.json"] if fitted else []
-
     def imported_points(self) -> list[str]:
         """Experiments ``method/name`` with published weights of a domain of the plane."""
         return [n for n in self.imported() if n.startswith("ddib/sample/")]
@@ -201,20 +185,6 @@ class Pipeline:
         """The first file of numbers of every experiment of a method."""
         metric = config.METHODS[method].results.metrics[0]
         return [f"results/{name}/{metric}.json" for name in self.experiments(method)]
-
-    def ends(self, name: str) -> dict[str, str]:
-        """Both models of a translation between points, and the points that are translated."""
-        e = self.experiment(name)
-        found: dict[str, str] = {}
-        for end in ("source", "target"):
-            folder = f"results/{e.models}/{getattr(e, end)}"
-            found |= {end: f"{folder}/model.safetensors", f"{end}_config": f"{folder}/config/train.json"}
-        return {**found, "data": self.end_data(name, "source", "test")}
-
-    def end_data(self, name: str, end: str, split: str) -> str:
-        """Points of one end of a translation."""
-        e = self.experiment(name)
-        return self.data(self.experiment(f"{e.models}/{getattr(e, end)}").dataset, split)
 
     def pictures(self, *names: str) -> list[str]:
         """Pictures of colour transfers, both ways: ``china-as-flower``."""
@@ -231,82 +201,6 @@ class Pipeline:
         """Size of an experiment's images, when they are square."""
         size = getattr(self.datasets[self.experiment(name).dataset], "size", None)
         return size if isinstance(size, int) else None
-
-    def model(self, name: str) -> dict[str, str]:
-        """Weights and configuration of the model that an experiment uses."""
-        folder = f"results/model/{self.experiment(name).model}"
-        return {"model": f"{folder}/model.safetensors", "train": f"{folder}/config/train.json"}
-
-    def translation(self, name: str) -> dict[str, Any]:
-        """What a translation of images reads: weights and configurations of its models, and its images."""
-        e = self.experiment(name)
-        folders = [f"results/{model}" for model in dict.fromkeys(e.models)]
-        if e.guide is not None and e.sample.guidance == "classifier":
-            folders.append(f"results/guide/{e.guide}")
-        weights = [
-            f"{folder}/{file}" for folder in folders for file in ("model.safetensors", "config/train.json")
-        ]
-        return {"models": weights, "store": self.translated_store(name)}
-
-    def translation_options(self, name: str) -> str:
-        """The models of a translation as options of its verbs."""
-        e = self.experiment(name)
-        source, target = e.models
-        guided = e.guide is not None and e.sample.guidance == "classifier"
-        guide = f" --guide results/guide/{e.guide}" if guided else ""
-        return f"--source-model results/{source} --target-model results/{target}{guide}"
-
-    def translated_store(self, name: str) -> str:
-        """Store of the images that a translation starts from."""
-        e = self.experiment(name)
-        return self.data(e.sample.dataset or self.experiment(e.models[0]).dataset, e.sample.split)
-
-    def target_store(self, name: str) -> str:
-        """Store of the real images that translations are compared with."""
-        e = self.experiment(name)
-        return self.data(self.experiment(e.models[1]).dataset, e.evaluate.reference)
-
-    def same_data(self, name: str) -> list[str]:
-        """Store of the source images, when the target's are of the same dataset: no job reads two."""
-        source = self.translated_store(name)
-        return [source] if Path(source).parent == Path(self.target_store(name)).parent else []
-
-    def mixing_step(self, name: str) -> list[str]:
-        """The mixing step that a boundary's latents are read at, where none is given."""
-        return [f"results/{name}/mixing.json"] if self.experiment(name).t is None else []
-
-    def latents_data(self, name: str) -> dict[str, str]:
-        """Stores that a boundary is searched and tested on."""
-        e = self.experiment(name)
-        return {"fit": self.data(e.dataset, e.search.split), "held_out": self.data(e.dataset, e.search.test)}
-
-    def judge(self, name: str) -> str:
-        """Weights of what tells the attribute of edited images."""
-        known = self.experiment(name).evaluate.classifier
-        return f"results/{name}/judge.safetensors" if known is None else self.extractor_file(known)
-
-    def dataset_of(self, name: str) -> str:
-        """Dataset of an experiment: its own, or that of its model."""
-        e = self.experiment(name)
-        return e.dataset if hasattr(e, "dataset") else self.experiment(f"model/{e.model}").dataset
-
-    def sources(self, name: str, split: str | None = None) -> list[str]:
-        """Store of the source images of a paired experiment; [] for the others."""
-        e = self.experiment(name)
-        if not isinstance(e, config.I2SB) or not config.is_paired(self.datasets[e.dataset]):
-            return []
-        dataset, split = (e.dataset, split) if split else (e.sampled, e.sample.split)
-        return [f"data/prepared/{dataset}/{split}-source.lmdb"]
-
-    def extractor(self, name: str) -> str:
-        """Configuration of the feature extractor of an experiment."""
-        return f"data/checkpoints/{self.experiment(name).evaluate.extractor}.json"
-
-    def extractor_weights(self, name: str) -> str:
-        return self.extractor_file(self.experiment(name).evaluate.extractor)
-
-    def extractor_config(self, extractor: str) -> str:
-        return f"data/checkpoints/{extractor}.json"
 
     def numbers(self, name: str) -> str:
         """File with the numbers of an experiment alone, for DVC."""
@@ -340,48 +234,10 @@ class Pipeline:
             where = self._resolved.at(name, "evaluate.classifier")
             what = f"{name} has no accuracy, because its classifier is null"
             _stop(UserError(what, where, "name a classifier, or leave this file out"))
-        return {"weights": self.extractor_file(known), "extractor": self.extractor_config(known)}
+        return self.defined.extractor(known)
 
     def experiments(self, method: str) -> list[str]:
         return [f"{method}/{name}" for name in self.names(method)]
-
-    def store(self, name: str) -> str:
-        """Store that an experiment restores."""
-        e = self.experiment(name)
-        return f"data/prepared/{e.sampled}/{e.sample.split}.lmdb"
-
-    def extractor_file(self, extractor: str) -> str:
-        """Weights of a feature extractor: trained here or published."""
-        kind = self.extractors[extractor].kind
-        return (
-            f"data/checkpoints/{extractor}.safetensors"
-            if kind == "classifier"
-            else f"data/checkpoints/{kind}.pth"
-        )
-
-    def statistics(self, name: str) -> str:
-        """Reference statistics of an experiment's FID."""
-        e = self.experiment(name)
-        return f"data/stats/{self.dataset_of(name)}/{e.evaluate.reference}-{e.evaluate.extractor}.safetensors"
-
-    def real_store(self, name: str) -> list[str]:
-        """Store of real images that the reference of an experiment's FID lacks: the floor.
-
-        The restored split where it is another than the reference, else another split. [] where there is none.
-        """
-        e = self.experiment(name)
-        model = e.models[1] if isinstance(e, config.ClassTranslation) else name
-        dataset, reference = self.dataset_of(model), e.evaluate.reference
-        restored = self.store(name) if isinstance(e, config.I2SB) else None
-        if restored not in (None, self.data(dataset, reference)):
-            return [str(restored)]
-        order = ("test", "val") if reference == "train" else ("train", "test", "val")
-        known = config.splits_of(self.datasets[dataset])
-        return [self.data(dataset, split) for split in order if split in known and split != reference][:1]
-
-    def partitions(self, name: str, kind: str) -> list[str]:
-        n = self.runtime.partitions
-        return [f"results/{name}/parts/{kind}-{k}-of-{n}.lmdb" for k in range(n)]
 
     def results(self, *names: str) -> list[str]:
         """Metrics, figures and tables of experiments, of all when none is named."""

@@ -87,7 +87,7 @@ def test_edit_of_the_model_resamples_and_of_the_sampler_does_not_retrain(
 ) -> None:
     project = made.copy(tmp_path / "project")
     project.edit(lambda v: v["scales"]["demo"]["spd"]["sample"].update(nfe=7))
-    again = {"generate", "gather", "fid_of_samples", "figure_samples", "table", "table_of_experiment"}
+    again = {"generate", "gather", "fid", "figure_samples", "table", "table_of_experiment"}
     assert project.planned() == again
     project.edit(lambda v: v["experiments"]["model"]["spd"].update(train={"lr": 0.1}))
     assert "train" in project.planned("results/spd/spd/fid.json")
@@ -116,5 +116,5 @@ def test_paper_scale_dry_runs_and_fetches_cifar10(tmp_path: Path) -> None:
     project = Project.create(tmp_path / "project")
     project.write(yaml.safe_load((ROOT / "params.yaml").read_text()) | {"scale": "paper"})
     planned = project.planned("results/spd/spd/fid.json")
-    assert {"fetch", "prepare_train_test", "train", "generate", "statistics", "fid_of_samples"} <= planned
+    assert {"fetch", "prepare_train_test", "train", "generate", "statistics", "fid"} <= planned
     assert "spectrum" not in planned

@@ -20,7 +20,7 @@ from snakemake.jobs import Job
 from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
 
 from bridgepipe import artifacts
-from bridgepipe.config import Resolved
+from bridgepipe.config import METHODS, Resolved
 from bridgepipe.errors import UserError
 from bridgepipe.workflow import Pipeline
 
@@ -81,6 +81,10 @@ class Flow:
     def seen(self, values: Values) -> dict[str, Seen]:
         resolved = Resolved(values)
         self.workflow.globals["P"] = Pipeline(resolved)
+        for method, files in resolved.files().items():
+            for looked_up, now in _of_methods(self.workflow.globals["FILES"][method], files):
+                looked_up.clear()
+                looked_up.update(now)
         contents = {path: artifacts.canonical(c) for path, c in self.stage_files(resolved).items()}
         return {file: self._seen(job, contents) for file, job in self.jobs.items()}
 
@@ -160,6 +164,14 @@ def _smaller(values: Values) -> None:
     }
     again = {"kind": "classifier", "dataset": "digits", "steps": 7, "seed": 1}
     values["extractors"] |= {"another": again, "another-16": {**again, "dataset": "digits-16"}}
+
+
+def _of_methods(before: Values, now: Values) -> Iterator[tuple[Values, Values]]:
+    """The dicts that the rules of each method look their files up in, and what they are to hold."""
+    if {f"ddib/{name}" for name in now} & METHODS.keys():
+        yield from ((before[name], now[name]) for name in now)
+    else:
+        yield before, now
 
 
 def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
@@ -245,7 +257,7 @@ OTHER_FILES: tuple[tuple[Path, Any, set[str]], ...] = (
     ((*LOOP, "search", "split"), "val", {"boundary_latents"}),
     ((*LOOP, "search"), SWAPPED, {"boundary_latents", "boundary_evaluate"}),
     ((*SPD, "model"), "ddpm-seed1", {"study_samples", "generate"}),
-    ((*SPD, "evaluate", "reference"), "test", {"study_samples", "fid_of_samples"}),
+    ((*SPD, "evaluate", "reference"), "test", {"study_samples", "fid"}),
     ((*I2SB, "evaluate", "extractor"), "another", {"study", "fid"}),
     ((*I2SB, "evaluate", "classifier"), "another", {"accuracy"}),
     ((*DIGITS, "extractor"), "another-16", {"kept", "translation_fid"}),

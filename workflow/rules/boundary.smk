@@ -3,8 +3,7 @@
 
 rule boundary_mixing:
     input:
-        unpack(lambda w: P.model(f"boundary/{w.experiment}")),
-        unpack(lambda w: P.latents_data(f"boundary/{w.experiment}")),
+        unpack(lookup("{experiment}/mixing", within=FILES["boundary"])),
         config="results/boundary/{experiment}/config/mixing.json",
     output:
         json="results/boundary/{experiment}/mixing.json",
@@ -20,7 +19,7 @@ rule boundary_mixing:
         "results/boundary/{experiment}/benchmarks/mixing.tsv"
     threads: P.runtime.threads
     resources:
-        **network(16000, takes(240, "boundary", "mixing")),
+        **network(16000, takes(240, "boundary/{experiment}", "mixing")),
     params:
         folds=lambda w: P.experiment(f"boundary/{w.experiment}").mixing.folds,
     message:
@@ -33,10 +32,8 @@ rule boundary_mixing:
 
 rule boundary_latents:
     input:
-        unpack(lambda w: P.model(f"boundary/{w.experiment}")),
-        unpack(lambda w: P.latents_data(f"boundary/{w.experiment}")),
+        unpack(lookup("{experiment}/latents", within=FILES["boundary"])),
         config="results/boundary/{experiment}/config/latents.json",
-        mixing=lambda w: P.mixing_step(f"boundary/{w.experiment}"),
     output:
         [
             f"results/boundary/{{experiment}}/latents/{role}-{space}.lmdb"
@@ -49,7 +46,7 @@ rule boundary_latents:
         "results/boundary/{experiment}/benchmarks/latents.tsv"
     threads: P.runtime.threads
     resources:
-        **network(8000, takes(480, "boundary", "latents")),
+        **network(8000, takes(480, "boundary/{experiment}", "latents")),
     params:
         mixing=option("mixing"),
     message:

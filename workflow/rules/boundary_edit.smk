@@ -3,7 +3,7 @@
 
 rule boundary_strips:
     input:
-        unpack(lambda w: P.model(f"boundary/{w.experiment}")),
+        unpack(lookup("{experiment}/edit", within=FILES["boundary"])),
         config="results/boundary/{experiment}/config/edit.json",
         boundary=[
             f"results/boundary/{{experiment}}/{space}.safetensors"
@@ -23,7 +23,7 @@ rule boundary_strips:
         "results/boundary/{experiment}/benchmarks/strips.tsv"
     threads: P.runtime.threads
     resources:
-        **network(8000, takes(480, "boundary", "strips")),
+        **network(8000, takes(480, "boundary/{experiment}", "strips")),
     message:
         "Edits across the boundary of {wildcards.experiment}"
     shell:
@@ -35,7 +35,7 @@ rule boundary_strips:
 rule boundary_judge:
     input:
         config="results/boundary/{experiment}/config/judge.json",
-        store=lambda w: P.latents_data(f"boundary/{w.experiment}")["fit"],
+        store=lookup("{experiment}/judge/store", within=FILES["boundary"]),
     output:
         "results/boundary/{experiment}/judge.safetensors",
     log:
@@ -54,14 +54,11 @@ rule boundary_judge:
 
 rule boundary_evaluate:
     input:
-        unpack(lambda w: P.latents_data(f"boundary/{w.experiment}")),
+        unpack(lookup("{experiment}/evaluate", within=FILES["boundary"])),
         config="results/boundary/{experiment}/config/evaluate.json",
         edited="results/boundary/{experiment}/edited.lmdb",
         control="results/boundary/{experiment}/control.lmdb",
         plain="results/boundary/{experiment}/plain.lmdb",
-        judge=lambda w: P.judge(f"boundary/{w.experiment}"),
-        weights=lambda w: P.extractor_weights(f"boundary/{w.experiment}"),
-        extractor=lambda w: P.extractor(f"boundary/{w.experiment}"),
     output:
         json="results/boundary/{experiment}/edit.json",
         csv="results/boundary/{experiment}/edit.csv",
@@ -70,7 +67,7 @@ rule boundary_evaluate:
     benchmark:
         "results/boundary/{experiment}/benchmarks/evaluate.tsv"
     resources:
-        **network(8000, takes(120, "boundary", "features")),
+        **network(8000, takes(120, "boundary/{experiment}", "features")),
     message:
         "What the edits of {wildcards.experiment} flip and keep"
     shell:
@@ -81,7 +78,7 @@ rule boundary_evaluate:
 
 rule boundary_figure_strip:
     input:
-        unpack(lambda w: P.latents_data(f"boundary/{w.experiment}")),
+        unpack(lookup("{experiment}/figures", within=FILES["boundary"])),
         edited="results/boundary/{experiment}/edited.lmdb",
         control="results/boundary/{experiment}/control.lmdb",
         plain="results/boundary/{experiment}/plain.lmdb",

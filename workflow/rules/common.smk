@@ -6,10 +6,10 @@ def grows(first):
     return lambda wildcards, attempt: first * attempt
 
 
-def takes(least, method, stage):
+def takes(least, experiment, stage):
     """Minutes of a job that calls networks: at least so many, and more where it computes more."""
     return lambda wildcards, attempt: P.durations.minutes(
-        least, f"{method}/{wildcards.experiment}", stage, attempt
+        least, experiment.format(**wildcards), stage, attempt
     )
 
 

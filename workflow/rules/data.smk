@@ -110,7 +110,7 @@ rule statistics:
     input:
         store="data/prepared/{dataset}/{split}.lmdb",
         config="data/checkpoints/{extractor}.json",
-        weights=lambda w: P.extractor_file(w.extractor),
+        weights=lambda w: P.defined.weights(w.extractor),
     output:
         "data/stats/{dataset}/{split}-{extractor}.safetensors",
     log:

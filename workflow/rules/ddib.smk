@@ -1,9 +1,15 @@
 # Translation between classes of images. Translating reads models and source images, never the target's data.
 
 
+def models_of(wildcards):
+    """The models of a translation as options of its verbs."""
+    folders = P.experiment(f"ddib/classes/{wildcards.experiment}").folders
+    return " ".join(f"--{option} {folder}" for option, folder in folders.items())
+
+
 rule translate:
     input:
-        unpack(lambda w: P.translation(f"ddib/classes/{w.experiment}")),
+        unpack(lookup("{experiment}/sample", within=FILES["ddib"]["classes"])),
         config="results/ddib/classes/{experiment}/config/sample.json",
     output:
         translated=temp(
@@ -20,9 +26,9 @@ rule translate:
     benchmark:
         "results/ddib/classes/{experiment}/benchmarks/translate-{part}-of-{parts}.tsv"
     resources:
-        **network(6000, takes(240, "ddib/classes", "sample")),
+        **network(6000, takes(240, "ddib/classes/{experiment}", "sample")),
     params:
-        models=lambda w: P.translation_options(f"ddib/classes/{w.experiment}"),
+        models=models_of,
     message:
         "Translating {wildcards.experiment}, part {wildcards.part} of {wildcards.parts}"
     shell:
@@ -33,7 +39,7 @@ rule translate:
 
 rule translate_back:
     input:
-        unpack(lambda w: P.translation(f"ddib/classes/{w.experiment}")),
+        unpack(lookup("{experiment}/sample", within=FILES["ddib"]["classes"])),
         config="results/ddib/classes/{experiment}/config/cycle.json",
         translated="results/ddib/classes/{experiment}/translated.lmdb",
         states="results/ddib/classes/{experiment}/states.lmdb",
@@ -44,9 +50,9 @@ rule translate_back:
     benchmark:
         "results/ddib/classes/{experiment}/benchmarks/back-{part}-of-{parts}.tsv"
     resources:
-        **network(6000, takes(480, "ddib/classes", "cycle")),
+        **network(6000, takes(480, "ddib/classes/{experiment}", "cycle")),
     params:
-        models=lambda w: P.translation_options(f"ddib/classes/{w.experiment}"),
+        models=models_of,
     message:
         "Taking {wildcards.experiment} back, part {wildcards.part} of {wildcards.parts}"
     shell:

@@ -3,9 +3,9 @@
 
 rule color_transfer:
     input:
-        unpack(lambda w: P.ends(f"ddib/color/{w.experiment}")),
+        unpack(lookup("{experiment}/translate", within=FILES["ddib"]["color"])),
         config="results/ddib/color/{experiment}/config/translate.json",
-        truth=lambda w: P.end_data(f"ddib/color/{w.experiment}", "target", "test"),
+        truth=lookup("{experiment}/evaluate/truth", within=FILES["ddib"]["color"]),
     output:
         "results/ddib/color/{experiment}/transferred.safetensors",
     log:
@@ -27,8 +27,8 @@ rule color_transfer:
 rule evaluate_color:
     input:
         transferred="results/ddib/color/{experiment}/transferred.safetensors",
-        source=lambda w: P.end_data(f"ddib/color/{w.experiment}", "source", "test"),
-        target=lambda w: P.end_data(f"ddib/color/{w.experiment}", "target", "test"),
+        source=lookup("{experiment}/translate/data", within=FILES["ddib"]["color"]),
+        target=lookup("{experiment}/evaluate/truth", within=FILES["ddib"]["color"]),
     output:
         metrics="results/ddib/color/{experiment}/transfer.json",
         figure=report(
@@ -49,8 +49,8 @@ rule evaluate_color:
 rule color_picture:
     input:
         transferred="results/ddib/color/{experiment}/transferred.safetensors",
-        source=lambda w: P.end_data(f"ddib/color/{w.experiment}", "source", "test"),
-        target=lambda w: P.end_data(f"ddib/color/{w.experiment}", "target", "test"),
+        source=lookup("{experiment}/translate/data", within=FILES["ddib"]["color"]),
+        target=lookup("{experiment}/evaluate/truth", within=FILES["ddib"]["color"]),
     output:
         "results/ddib/color/{experiment}/{picture}.png",
     log:

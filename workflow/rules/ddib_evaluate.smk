@@ -3,13 +3,9 @@
 
 rule translation_fid:
     input:
+        unpack(lookup("{experiment}/evaluate", within=FILES["ddib"]["classes"])),
         config="results/ddib/classes/{experiment}/config/evaluate.json",
         translated="results/ddib/classes/{experiment}/translated.lmdb",
-        reference=lambda w: P.target_store(f"ddib/classes/{w.experiment}"),
-        source=lambda w: P.same_data(f"ddib/classes/{w.experiment}"),
-        real=lambda w: P.real_store(f"ddib/classes/{w.experiment}"),
-        weights=lambda w: P.extractor_weights(f"ddib/classes/{w.experiment}"),
-        extractor=lambda w: P.extractor(f"ddib/classes/{w.experiment}"),
     output:
         "results/ddib/classes/{experiment}/fid.json",
     log:
@@ -17,7 +13,7 @@ rule translation_fid:
     benchmark:
         "results/ddib/classes/{experiment}/benchmarks/fid.tsv"
     resources:
-        **network(4000, takes(120, "ddib/classes", "features")),
+        **network(4000, takes(120, "ddib/classes/{experiment}", "features")),
     params:
         source=option("source"),
         real=option("real"),
@@ -41,7 +37,7 @@ rule target_accuracy:
     benchmark:
         "results/ddib/classes/{experiment}/benchmarks/accuracy.tsv"
     resources:
-        **network(4000, takes(120, "ddib/classes", "features")),
+        **network(4000, takes(120, "ddib/classes/{experiment}", "features")),
     message:
         "Share of {wildcards.experiment} that is of the target class"
     shell:
@@ -52,9 +48,11 @@ rule target_accuracy:
 rule kept:
     input:
         translated="results/ddib/classes/{experiment}/translated.lmdb",
-        source=lambda w: P.translated_store(f"ddib/classes/{w.experiment}"),
-        weights=lambda w: P.extractor_weights(f"ddib/classes/{w.experiment}"),
-        extractor=lambda w: P.extractor(f"ddib/classes/{w.experiment}"),
+        source=lookup("{experiment}/sample/store", within=FILES["ddib"]["classes"]),
+        weights=lookup("{experiment}/evaluate/weights", within=FILES["ddib"]["classes"]),
+        extractor=lookup(
+            "{experiment}/evaluate/extractor", within=FILES["ddib"]["classes"]
+        ),
     output:
         "results/ddib/classes/{experiment}/kept.json",
     log:
@@ -62,10 +60,12 @@ rule kept:
     benchmark:
         "results/ddib/classes/{experiment}/benchmarks/kept.tsv"
     resources:
-        **network(4000, takes(120, "ddib/classes", "features")),
+        **network(4000, takes(120, "ddib/classes/{experiment}", "features")),
     params:
-        real=lambda w: (
-            "--real" if P.same_data(f"ddib/classes/{w.experiment}") else "--no-real"
+        real=branch(
+            lookup("{experiment}/evaluate/source", within=FILES["ddib"]["classes"]),
+            then="--real",
+            otherwise="--no-real",
         ),
     message:
         "What {wildcards.experiment} keeps of the source"
@@ -89,7 +89,7 @@ rule cycle_of_images:
 
 rule figure_translations:
     input:
-        source=lambda w: P.translated_store(f"ddib/classes/{w.experiment}"),
+        source=lookup("{experiment}/sample/store", within=FILES["ddib"]["classes"]),
         latents="results/ddib/classes/{experiment}/latents.lmdb",
         translated="results/ddib/classes/{experiment}/translated.lmdb",
         back="results/ddib/classes/{experiment}/back.lmdb",

@@ -30,7 +30,7 @@ rule sample_points:
         config="results/ddib/sample/{experiment}/config/sample.json",
         model="results/ddib/sample/{experiment}/model.safetensors",
         train="results/ddib/sample/{experiment}/config/train.json",
-        data=lambda w: P.test_points(f"ddib/sample/{w.experiment}"),
+        data=lookup("{experiment}/sample/data", within=FILES["ddib"]["sample"]),
     output:
         "results/ddib/sample/{experiment}/samples.safetensors",
     log:
@@ -50,7 +50,7 @@ rule sample_points:
 rule evaluate_samples:
     input:
         samples="results/ddib/sample/{experiment}/samples.safetensors",
-        truth=lambda w: P.test_points(f"ddib/sample/{w.experiment}"),
+        truth=lookup("{experiment}/sample/data", within=FILES["ddib"]["sample"]),
     output:
         metrics="results/ddib/sample/{experiment}/metrics.json",
         figure=report(
@@ -69,7 +69,7 @@ rule evaluate_samples:
 
 rule translate_points:
     input:
-        unpack(lambda w: P.ends(f"ddib/points/{w.experiment}")),
+        unpack(lookup("{experiment}/translate", within=FILES["ddib"]["points"])),
         config="results/ddib/points/{experiment}/config/translate.json",
     output:
         "results/ddib/points/{experiment}/translated.safetensors",
@@ -89,9 +89,9 @@ rule translate_points:
 
 rule cycle_points:
     input:
-        unpack(lambda w: P.ends(f"ddib/points/{w.experiment}")),
+        unpack(lookup("{experiment}/translate", within=FILES["ddib"]["points"])),
         config="results/ddib/points/{experiment}/config/cycle.json",
-        truth=lambda w: P.end_data(f"ddib/points/{w.experiment}", "target", "test"),
+        truth=lookup("{experiment}/evaluate/truth", within=FILES["ddib"]["points"]),
     output:
         "results/ddib/points/{experiment}/cycle.json",
     log:
@@ -112,7 +112,7 @@ rule evaluate_translation:
     input:
         config="results/ddib/points/{experiment}/config/evaluate.json",
         translated="results/ddib/points/{experiment}/translated.safetensors",
-        truth=lambda w: P.end_data(f"ddib/points/{w.experiment}", "target", "test"),
+        truth=lookup("{experiment}/evaluate/truth", within=FILES["ddib"]["points"]),
     output:
         metrics="results/ddib/points/{experiment}/transport.json",
         figure=report(

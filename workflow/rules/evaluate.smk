@@ -3,34 +3,27 @@
 
 rule fid:
     input:
-        config="results/i2sb/{experiment}/config/evaluate.json",
-        restored="results/i2sb/{experiment}/restored.lmdb",
-        corrupted="results/i2sb/{experiment}/corrupted.lmdb",
-        statistics=lambda w: P.statistics(f"i2sb/{w.experiment}"),
-        originals=lambda w: P.store(f"i2sb/{w.experiment}"),
-        real=lambda w: P.real_store(f"i2sb/{w.experiment}"),
-        weights=lambda w: P.extractor_file(
-            P.experiment(f"i2sb/{w.experiment}").evaluate.extractor
-        ),
-        extractor=lambda w: P.extractor_config(
-            P.experiment(f"i2sb/{w.experiment}").evaluate.extractor
-        ),
+        unpack(lookup("{name}/fid", within=FILES)),
+        config="results/{name}/config/evaluate.json",
     output:
-        "results/i2sb/{experiment}/fid.json",
+        "results/{name}/fid.json",
     log:
-        "results/i2sb/{experiment}/logs/fid.log",
+        "results/{name}/logs/fid.log",
     benchmark:
-        "results/i2sb/{experiment}/benchmarks/fid.tsv"
+        "results/{name}/benchmarks/fid.tsv"
+    wildcard_constraints:
+        name=P.one_of([*P.experiments("i2sb"), *P.experiments("spd")]),
     resources:
-        **network(4000, takes(120, "i2sb", "features")),
+        **network(4000, takes(120, "{name}", "features")),
     params:
-        beside=lambda w, input: f"--corrupted {input.corrupted} --originals {input.originals}"
-        + (f" --real {input.real}" if input.real else ""),
+        corrupted=option("corrupted"),
+        originals=option("originals"),
+        real=option("real"),
     message:
-        "FID of {wildcards.experiment}"
+        "FID of {wildcards.name}"
     shell:
-        "bridgepipe stage evaluate fid --config {input.config} --images {input.restored} {params.beside}"
-        " --statistics {input.statistics}"
+        "bridgepipe stage evaluate fid --config {input.config} --images {input.images}"
+        " {params.corrupted} {params.originals} {params.real} --statistics {input.statistics}"
         " --extractor {input.extractor} --weights {input.weights} --output {output} > {log} 2>&1"
 
 
@@ -40,7 +33,7 @@ rule accuracy:
         config="results/i2sb/{experiment}/config/evaluate.json",
         restored="results/i2sb/{experiment}/restored.lmdb",
         corrupted="results/i2sb/{experiment}/corrupted.lmdb",
-        store=lambda w: P.store(f"i2sb/{w.experiment}"),
+        store=lookup("{experiment}/sample/store", within=FILES["i2sb"]),
     output:
         "results/i2sb/{experiment}/accuracy.json",
     log:
@@ -48,7 +41,7 @@ rule accuracy:
     benchmark:
         "results/i2sb/{experiment}/benchmarks/accuracy.tsv"
     resources:
-        **network(4000, takes(120, "i2sb", "features")),
+        **network(4000, takes(120, "i2sb/{experiment}", "features")),
     message:
         "Classifier accuracy of {wildcards.experiment}"
     shell:
@@ -60,7 +53,7 @@ rule restoration:
     input:
         restored="results/i2sb/{experiment}/restored.lmdb",
         corrupted="results/i2sb/{experiment}/corrupted.lmdb",
-        store=lambda w: P.store(f"i2sb/{w.experiment}"),
+        store=lookup("{experiment}/sample/store", within=FILES["i2sb"]),
     output:
         "results/i2sb/{experiment}/restoration.json",
     log:

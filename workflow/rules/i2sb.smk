@@ -6,8 +6,8 @@ rule sample:
         config="results/i2sb/{experiment}/config/sample.json",
         train="results/i2sb/{experiment}/config/train.json",
         model="results/i2sb/{experiment}/model.safetensors",
-        store=lambda w: P.store(f"i2sb/{w.experiment}"),
-        sources=lambda w: P.sources(f"i2sb/{w.experiment}"),
+        store=lookup("{experiment}/sample/store", within=FILES["i2sb"]),
+        sources=lookup("{experiment}/sample/sources", within=FILES["i2sb"]),
         masks=lambda w: P.mask_files(f"i2sb/{w.experiment}"),
     output:
         restored=temp("results/i2sb/{experiment}/parts/restored-{part}-of-{parts}.lmdb"),
@@ -19,7 +19,7 @@ rule sample:
     benchmark:
         "results/i2sb/{experiment}/benchmarks/sample-{part}-of-{parts}.tsv"
     resources:
-        **network(6000, takes(240, "i2sb", "sample")),
+        **network(6000, takes(240, "i2sb/{experiment}", "sample")),
     params:
         sources=option("sources"),
     message:
@@ -32,22 +32,15 @@ rule sample:
 
 rule study:
     input:
+        unpack(lookup("{experiment}/evaluate", within=FILES["i2sb"])),
         config="results/i2sb/{experiment}/config/study.json",
         sample="results/i2sb/{experiment}/config/sample.json",
         train="results/i2sb/{experiment}/config/train.json",
         evaluate="results/i2sb/{experiment}/config/evaluate.json",
         model="results/i2sb/{experiment}/model.safetensors",
-        store=lambda w: P.store(f"i2sb/{w.experiment}"),
-        sources=lambda w: P.sources(f"i2sb/{w.experiment}"),
+        store=lookup("{experiment}/sample/store", within=FILES["i2sb"]),
+        sources=lookup("{experiment}/sample/sources", within=FILES["i2sb"]),
         masks=lambda w: P.mask_files(f"i2sb/{w.experiment}"),
-        statistics=lambda w: P.statistics(f"i2sb/{w.experiment}"),
-        real=lambda w: P.real_store(f"i2sb/{w.experiment}"),
-        weights=lambda w: P.extractor_file(
-            P.experiment(f"i2sb/{w.experiment}").evaluate.extractor
-        ),
-        extractor=lambda w: P.extractor_config(
-            P.experiment(f"i2sb/{w.experiment}").evaluate.extractor
-        ),
     output:
         "results/i2sb/{experiment}/nfe.csv",
     log:
@@ -56,7 +49,7 @@ rule study:
         "results/i2sb/{experiment}/benchmarks/study.tsv"
     threads: P.runtime.threads
     resources:
-        **network(6000, takes(480, "i2sb", "study")),
+        **network(6000, takes(480, "i2sb/{experiment}", "study")),
     params:
         sources=option("sources"),
         real=option("real"),

@@ -5,7 +5,7 @@ rule figure_grid:
     input:
         restored="results/i2sb/{experiment}/restored.lmdb",
         corrupted="results/i2sb/{experiment}/corrupted.lmdb",
-        store=lambda w: P.store(f"i2sb/{w.experiment}"),
+        store=lookup("{experiment}/sample/store", within=FILES["i2sb"]),
     output:
         report(
             "results/i2sb/{experiment}/figures/grid.png",
@@ -26,8 +26,8 @@ rule figure_path:
         config="results/i2sb/{experiment}/config/sample.json",
         train="results/i2sb/{experiment}/config/train.json",
         model="results/i2sb/{experiment}/model.safetensors",
-        store=lambda w: P.store(f"i2sb/{w.experiment}"),
-        sources=lambda w: P.sources(f"i2sb/{w.experiment}"),
+        store=lookup("{experiment}/sample/store", within=FILES["i2sb"]),
+        sources=lookup("{experiment}/sample/sources", within=FILES["i2sb"]),
         masks=lambda w: P.mask_files(f"i2sb/{w.experiment}"),
     output:
         report(
@@ -38,7 +38,7 @@ rule figure_path:
     log:
         "results/i2sb/{experiment}/logs/figure-path.log",
     resources:
-        **network(6000, takes(240, "i2sb", "path")),
+        **network(6000, takes(240, "i2sb/{experiment}", "path")),
     params:
         sources=option("sources"),
     message:

@@ -24,7 +24,7 @@ rule spectrum:
 
 rule generate:
     input:
-        unpack(lambda w: P.model(f"spd/{w.experiment}")),
+        unpack(lookup("{experiment}/sample", within=FILES["spd"])),
         config="results/spd/{experiment}/config/sample.json",
     output:
         temp("results/spd/{experiment}/parts/samples-{part}-of-{parts}.lmdb"),
@@ -33,7 +33,7 @@ rule generate:
     benchmark:
         "results/spd/{experiment}/benchmarks/generate-{part}-of-{parts}.tsv"
     resources:
-        **network(6000, takes(240, "spd", "sample")),
+        **network(6000, takes(240, "spd/{experiment}", "sample")),
     message:
         "Sampling {wildcards.experiment}, part {wildcards.part} of {wildcards.parts}"
     shell:
@@ -54,35 +54,12 @@ rule export:
         "bridgepipe export {input.images} --output {output} > {log} 2>&1"
 
 
-use rule fid as fid_of_samples with:
-    input:
-        config="results/spd/{experiment}/config/evaluate.json",
-        restored="results/spd/{experiment}/samples.lmdb",
-        statistics=lambda w: P.statistics(f"spd/{w.experiment}"),
-        real=lambda w: P.real_store(f"spd/{w.experiment}"),
-        weights=lambda w: P.extractor_weights(f"spd/{w.experiment}"),
-        extractor=lambda w: P.extractor(f"spd/{w.experiment}"),
-    output:
-        "results/spd/{experiment}/fid.json",
-    log:
-        "results/spd/{experiment}/logs/fid.log",
-    benchmark:
-        "results/spd/{experiment}/benchmarks/fid.tsv"
-    resources:
-        **network(4000, takes(120, "spd", "features")),
-    params:
-        beside=lambda w, input: f"--real {input.real}" if input.real else "",
-
-
 rule study_samples:
     input:
-        unpack(lambda w: P.model(f"spd/{w.experiment}")),
+        unpack(lookup("{experiment}/sample", within=FILES["spd"])),
+        unpack(lookup("{experiment}/evaluate", within=FILES["spd"])),
         config="results/spd/{experiment}/config/study.json",
         evaluate="results/spd/{experiment}/config/evaluate.json",
-        statistics=lambda w: P.statistics(f"spd/{w.experiment}"),
-        real=lambda w: P.real_store(f"spd/{w.experiment}"),
-        weights=lambda w: P.extractor_weights(f"spd/{w.experiment}"),
-        extractor=lambda w: P.extractor(f"spd/{w.experiment}"),
     output:
         "results/spd/{experiment}/nfe.csv",
     log:
@@ -91,7 +68,7 @@ rule study_samples:
         "results/spd/{experiment}/benchmarks/study.tsv"
     threads: P.runtime.threads
     resources:
-        **network(6000, takes(480, "spd", "study")),
+        **network(6000, takes(480, "spd/{experiment}", "study")),
     params:
         real=option("real"),
     message:

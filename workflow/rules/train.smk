@@ -5,10 +5,10 @@
 rule train:
     input:
         config="results/{name}/config/train.json",
-        store=lambda w: P.train_store(w.name),
-        sources=lambda w: P.sources(w.name, "train"),
+        store=lookup("{name}/train/store", within=FILES),
+        sources=lookup("{name}/train/sources", within=FILES),
         start=lambda w: P.start_files(w.name),
-        spectrum=lambda w: P.spectrum(w.name),
+        spectrum=lookup("{name}/train/spectrum", within=FILES),
     output:
         model="results/{name}/model.safetensors",
         log="results/{name}/train.csv",

@@ -134,7 +134,7 @@ class _Makeable:
             extractor = self.resolved.params.extractors[name]
             if extractor.dataset is not None:
                 return self._from({"dataset": extractor.dataset}) and self._from({"dataset": dataset or ""})
-            files.append(self._workflow.extractor_file(name))
+            files.append(self.resolved.defined.weights(name))
         return all(map(listing.is_there, files))
 
 
@@ -153,7 +153,7 @@ def _resumable(full: str) -> bool:
 
 def _files_of(experiment: Any) -> list[str]:
     """Files that an experiment names."""
-    return list(experiment.files().values()) if isinstance(experiment, configuration.I2SB) else []
+    return list(experiment.named_files().values()) if isinstance(experiment, configuration.I2SB) else []
 
 
 def _makers(params: Path) -> Makers:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from bridgepipe.config.defined import Defined, Files
 from bridgepipe.config.values import (
     Ask,
     Batch,
@@ -297,6 +298,24 @@ class BoundarySearch(OfAttribute, OfModel):
             "edit": BoundaryEdit.of(self),
             "evaluate": BoundaryMeasures.of(s, self, judged),
             **judge,
+        }
+
+    def files(self, folder: str, defined: Defined) -> dict[str, Files]:
+        """What the stages read of others, the mixing step where none is given, and the judge."""
+        model = defined.model(self.model)
+        fit, held_out = (
+            defined.split(self.dataset, split) for split in (self.search.split, self.search.test)
+        )
+        data = {"fit": fit, "held_out": held_out}
+        known = self.evaluate.classifier
+        judge = f"{folder}/judge.safetensors" if known is None else defined.weights(known)
+        return {
+            "mixing": {**model, **data},
+            "latents": {**model, **data, "mixing": [f"{folder}/mixing.json"] if self.t is None else []},
+            "edit": model,
+            "judge": {"store": fit},
+            "figures": data,
+            "evaluate": {**data, "judge": judge, **defined.extractor(self.evaluate.extractor)},
         }
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
+from bridgepipe.config.defined import Defined, Files, alike
 from bridgepipe.config.gaussian import Guide, Model
 from bridgepipe.config.recipe import Distribution
 from bridgepipe.config.values import (
@@ -146,6 +147,31 @@ class ClassTranslation(BetweenClasses):
             "sample": ClassSampling.of(self),
             "cycle": ClassCycle.of(self, count=self.cycle),
             "evaluate": self.evaluate,
+        }
+
+    @property
+    def folders(self) -> dict[str, str]:
+        """Option of its verbs -> folder, of the models in use."""
+        source, target = (f"results/{model}" for model in self.models)
+        guided = self.guide is not None and self.sample.guidance == "classifier"
+        guide = {"guide": f"results/guide/{self.guide}"} if guided else {}
+        return {"source-model": source, "target-model": target, **guide}
+
+    def files(self, folder: str, defined: Defined) -> dict[str, Files]:
+        """What the stages read of others: weights and settings of the models, images, an extractor."""
+        files = ("model.safetensors", "config/train.json")
+        models = [f"{folder}/{file}" for folder in dict.fromkeys(self.folders.values()) for file in files]
+        source, target = (defined.experiments[model].dataset for model in self.models)
+        store = defined.split(self.sample.dataset or source, self.sample.split)
+        reference = defined.split(target, self.evaluate.reference)
+        return {
+            "sample": {"models": models, "store": store},
+            "evaluate": {
+                "reference": reference,
+                "source": [store] if alike(store, reference) else [],  # no job reads two datasets
+                "real": defined.floor(target, self.evaluate.reference),
+                **defined.extractor(self.evaluate.extractor),
+            },
         }
 
     def contradiction(self, resolved: Mapping[str, Any]) -> str | None:

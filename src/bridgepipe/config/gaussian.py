@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
+from bridgepipe.config.defined import Defined, Files
 from bridgepipe.config.networks import AdmNetwork, DdpmNetwork, Network
 from bridgepipe.config.recipe import Distribution, Recipe
 from bridgepipe.config.values import (
@@ -123,6 +124,10 @@ class Model(Strict):
     def stages(self) -> dict[str, Strict]:
         return {"train": ModelTraining.of(self)}
 
+    def files(self, folder: str, defined: Defined) -> dict[str, Files]:
+        """What the stages read of others."""
+        return {"train": defined.training(self.dataset, self.process.fitted)}
+
     @model_validator(mode="after")
     def _possible(self) -> Model:
         if self.drop_labels and not self.conditional:
@@ -155,6 +160,10 @@ class Guide(Strict):
 
     def stages(self) -> dict[str, Strict]:
         return {"train": GuideTraining.of(self)}
+
+    def files(self, folder: str, defined: Defined) -> dict[str, Files]:
+        """What the stages read of others."""
+        return {"train": defined.training(self.dataset, self.process.fitted)}
 
 
 class GuideTraining(Guide, OfMethod):
@@ -254,3 +263,14 @@ class Generation(Strict):
         shared = {"seed": self.sample.seed, "variant": self.sample.variant, "count": self.studied}
         study = {} if self.study is None else {"study": GenerationStudy.of(self.study, **shared)}
         return {"sample": GenerationSampling.of(self), "evaluate": self.evaluate, **study}
+
+    def files(self, folder: str, defined: Defined) -> dict[str, Files]:
+        """What the stages read of others."""
+        dataset = defined.experiments[f"model/{self.model}"].dataset
+        measured = defined.distribution(dataset, self.evaluate)
+        images = {"images": f"{folder}/samples.lmdb", "corrupted": [], "originals": []}
+        return {
+            "sample": defined.model(self.model),
+            "evaluate": measured,
+            "fid": {**images, **measured},
+        }

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, model_validator
 
 from bridgepipe import degradations
+from bridgepipe.config.defined import Defined, Files
 from bridgepipe.config.networks import PlainAdmNetwork, RestorationNetwork
 from bridgepipe.config.recipe import Distribution, Recipe
 from bridgepipe.config.values import (
@@ -206,7 +207,20 @@ class I2SB(Restoration, OnDataset):
             **({} if study is None else {"study": study}),
         }
 
-    def files(self) -> dict[str, str]:
+    def files(self, folder: str, defined: Defined) -> dict[str, Files]:
+        """What the stages read of others."""
+        store = defined.split(self.sampled, self.sample.split)
+        sources = {"sources": defined.sources(self.dataset, "train")}
+        measured = defined.distribution(self.dataset, self.evaluate, store)
+        degraded = {"corrupted": f"{folder}/corrupted.lmdb", "originals": store}
+        return {
+            "train": {**defined.training(self.dataset), **sources},
+            "sample": {"store": store, "sources": defined.sources(self.sampled, self.sample.split)},
+            "evaluate": measured,
+            "fid": {"images": f"{folder}/restored.lmdb", **degraded, **measured},
+        }
+
+    def named_files(self) -> dict[str, str]:
         """Key -> path of every file that a person names and that is read."""
         named = {
             "train.init": self.train.init if self.train.published is None else None,

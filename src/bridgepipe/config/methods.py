@@ -7,6 +7,7 @@ from typing import Annotated, Any, Protocol
 from bridgepipe.config.boundary import BoundarySearch
 from bridgepipe.config.data import Dataset, Extractor
 from bridgepipe.config.ddib import ClassTranslation
+from bridgepipe.config.defined import Defined, Files
 from bridgepipe.config.gaussian import Generation, Guide, Model
 from bridgepipe.config.i2sb import I2SB
 from bridgepipe.config.points import ColorTransfer, Domain, PointModel, PointTranslation
@@ -44,6 +45,10 @@ class Experiment(Protocol):
 
     def stages(self) -> dict[str, Strict]:
         """What each stage reads."""
+        ...
+
+    def files(self, folder: str, defined: Defined) -> dict[str, Files]:
+        """What each stage reads of others: input -> file or files."""
         ...
 
 

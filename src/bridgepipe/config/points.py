@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
+from bridgepipe.config.defined import Defined, Files
 from bridgepipe.config.gaussian import check_betas
 from bridgepipe.config.networks import PointNetwork
 from bridgepipe.config.recipe import Recipe
@@ -127,6 +128,13 @@ class PointModel(Strict):
     def stages(self) -> dict[str, Strict]:
         return {"train": PointTraining.of(self)}
 
+    def files(self, folder: str, defined: Defined) -> dict[str, Files]:
+        """What the stages read of others."""
+        return {
+            "train": defined.training(self.dataset),
+            "sample": {"data": defined.split(self.dataset, "test")},
+        }
+
 
 class PointTraining(PointModel, OfMethod):
     """What training a model of points reads."""
@@ -158,6 +166,18 @@ class Ends(Strict):
 
     def splits(self) -> dict[str, tuple[str | None, str]]:
         return {}
+
+    def files(self, folder: str, defined: Defined) -> dict[str, Files]:
+        """What the stages read of others: both models, and the test points of either."""
+        found: Files = {}
+        for end, name in (("source", self.source), ("target", self.target)):
+            model = f"results/{self.models}/{name}"
+            found |= {end: f"{model}/model.safetensors", f"{end}_config": f"{model}/config/train.json"}
+        data, truth = (
+            defined.split(defined.experiments[f"{self.models}/{name}"].dataset, "test")
+            for name in (self.source, self.target)
+        )
+        return {"translate": {**found, "data": data}, "evaluate": {"truth": truth}}
 
     @model_validator(mode="after")
     def _two(self) -> Ends:

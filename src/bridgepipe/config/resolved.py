@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -19,6 +20,7 @@ from bridgepipe.config import checks, yaml_reader
 from bridgepipe.config.asked import FILE, Asked
 from bridgepipe.config.checks.evaluation import extractor_problems
 from bridgepipe.config.data import paths_of, splits_of
+from bridgepipe.config.defined import Defined
 from bridgepipe.config.errors import nearest, validated
 from bridgepipe.config.methods import METHODS, Params
 from bridgepipe.config.values import Distinct, Strict
@@ -180,7 +182,7 @@ class Resolved:
             of = dataset or f"model/{experiment.model}"
             of = resolved[of].dataset if of in resolved else of
             self._known(self.at(full, place, scale), split, splits_of(self.params.datasets[of]))
-        defined = checks.Defined(self.params.datasets, self.params.extractors, resolved)
+        defined = Defined(self.params.datasets, self.params.extractors, resolved)
         for problem in checks.problems(full, experiment, self._own(full), defined):
             self._refuse(problem, self.at(full, problem.key, scale))
 
@@ -258,6 +260,21 @@ class Resolved:
                 attribute = full.startswith("boundary/")
                 found.append(Asked(full, where, dataset, split, count, label, attribute))
         return found
+
+    @property
+    def defined(self) -> Defined:
+        """What experiments can name at the scale in use."""
+        return Defined(self.params.datasets, self.params.extractors, self.experiments)
+
+    def files(self) -> dict[str, Any]:
+        """What the stages read of others: [method][name][stage][input]; ``ddib/sample`` are two keys."""
+        files: dict[str, Any] = {}
+        for method in METHODS:
+            of_method = reduce(lambda folder, part: folder.setdefault(part, {}), method.split("/"), files)
+            for name in self.names(method):
+                full = f"{method}/{name}"
+                of_method[name] = self.experiment(full).files(f"results/{full}", self.defined)
+        return files
 
     def asked_files(self) -> dict[str, Any]:
         """What each experiment that may ask something of data asks: path -> content."""

@@ -172,6 +172,15 @@ class Strict(BaseModel):
         """What an experiment asks of data, where only they can tell whether they have it."""
         return []
 
+    def files(self, folder: str, defined: Any) -> dict[str, dict[str, Any]]:
+        """What the stages of an experiment read besides its own settings: stage -> input -> file or files.
+
+        Args:
+            folder: of its results.
+            defined: `config.defined.Defined`.
+        """
+        return {}
+
     @classmethod
     def of(cls, *parts: BaseModel, **more: Any) -> Self:
         """Made of the fields that it shares with the parts, and of ``more``."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bridgepipe import classes
 from bridgepipe.config import data
+from bridgepipe.config.defined import Defined
 from bridgepipe.config.values import Strict
 from bridgepipe.errors import UserError
 from bridgepipe.nfe import num_times
@@ -29,25 +30,6 @@ class Problem:
     mend: str = ""
     value: str = ""
     names: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Defined:
-    """What experiments can name at one scale.
-
-    Attributes:
-        datasets, extractors: by their names.
-        experiments: by ``method/name``.
-    """
-
-    datasets: Mapping[str, Strict]
-    extractors: Mapping[str, Any]
-    experiments: Mapping[str, Any]
-
-    def dataset_of(self, experiment: Any) -> Strict:
-        """The dataset of an experiment, or of its model."""
-        name = getattr(experiment, "dataset", None) or self.experiments[f"model/{experiment.model}"].dataset
-        return self.datasets[name]
 
 
 Problems = Iterator[Problem]

@@ -1,0 +1,93 @@
+"""What params.yaml defines, and where the files of datasets, extractors and models lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bridgepipe.config.data import is_paired, is_points, splits_of
+from bridgepipe.config.recipe import Distribution
+from bridgepipe.config.values import Strict
+
+Files = dict[str, Any]  # input of a rule -> its file, or its files
+
+
+@dataclass(frozen=True)
+class Defined:
+    """What experiments can name at one scale.
+
+    Attributes:
+        datasets, extractors: by their names.
+        experiments: by ``method/name``.
+    """
+
+    datasets: Mapping[str, Strict]
+    extractors: Mapping[str, Any]
+    experiments: Mapping[str, Any]
+
+    def dataset_of(self, experiment: Any) -> Strict:
+        """The dataset of an experiment, or of its model."""
+        name = getattr(experiment, "dataset", None) or self.experiments[f"model/{experiment.model}"].dataset
+        return self.datasets[name]
+
+    def split(self, dataset: str, split: str) -> str:
+        """Store of a split of images, or file of points."""
+        if is_points(self.datasets[dataset]):
+            return f"data/points/{dataset}/{split}.safetensors"
+        return f"data/prepared/{dataset}/{split}.lmdb"
+
+    def sources(self, dataset: str, split: str) -> list[str]:
+        """Store of the source images of pairs; [] for other datasets."""
+        return [f"data/prepared/{dataset}/{split}-source.lmdb"] if is_paired(self.datasets[dataset]) else []
+
+    def training(self, dataset: str, fitted: bool = False) -> Files:
+        """What a training reads of its data, which are no pairs.
+
+        Args:
+            fitted: whether the process is fitted to the spectrum of the data.
+        """
+        spectrum = [f"data/stats/{dataset}/spectrum.json"] if fitted else []
+        return {"store": self.split(dataset, "train"), "sources": [], "spectrum": spectrum}
+
+    def model(self, name: str) -> Files:
+        """Weights of a model of images, and the settings of its training."""
+        folder = f"results/model/{name}"
+        return {"model": f"{folder}/model.safetensors", "train": f"{folder}/config/train.json"}
+
+    def weights(self, extractor: str) -> str:
+        """Weights of an extractor: trained here or published."""
+        kind = self.extractors[extractor].kind
+        own = kind == "classifier"
+        return f"data/checkpoints/{extractor}.safetensors" if own else f"data/checkpoints/{kind}.pth"
+
+    def extractor(self, name: str) -> Files:
+        return {"weights": self.weights(name), "extractor": f"data/checkpoints/{name}.json"}
+
+    def distribution(self, dataset: str, evaluate: Distribution, restored: str | None = None) -> Files:
+        """Statistics of the reference of a FID, the floor, and the extractor.
+
+        Args:
+            dataset: that of the reference.
+            restored: store that is restored.
+        """
+        statistics = f"data/stats/{dataset}/{evaluate.reference}-{evaluate.extractor}.safetensors"
+        real = self.floor(dataset, evaluate.reference, restored)
+        return {"statistics": statistics, "real": real, **self.extractor(evaluate.extractor)}
+
+    def floor(self, dataset: str, reference: str, restored: str | None = None) -> list[str]:
+        """Store of real images that the reference of a FID lacks; [] where there is none.
+
+        The restored split where it is another than the reference, else another split.
+        """
+        if restored not in (None, self.split(dataset, reference)):
+            return [str(restored)]
+        order = ("test", "val") if reference == "train" else ("train", "test", "val")
+        known = splits_of(self.datasets[dataset])
+        return [self.split(dataset, split) for split in order if split in known and split != reference][:1]
+
+
+def alike(store: str, other: str) -> bool:
+    """Whether two stores are of one dataset."""
+    return Path(store).parent == Path(other).parent

@@ -12,9 +12,8 @@ P = pipeline.open_params(
     workflow.config_settings.config, PARAMS, workflow.is_main_process
 )
 P.limit_gpus(workflow)
-FILES = (
-    P.files
-)  # [method][experiment][stage][input]: what the rules read of other experiments and of data
+# what rules read of data and of other experiments: [stage][method][experiment][input]
+FILES = P.files
 workflow.configfiles[:] = PARAMS  # for the report
 
 

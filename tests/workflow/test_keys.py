@@ -20,7 +20,7 @@ from snakemake.jobs import Job
 from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
 
 from bridgepipe import artifacts
-from bridgepipe.config import METHODS, Resolved
+from bridgepipe.config import Resolved
 from bridgepipe.errors import UserError
 from bridgepipe.workflow import Pipeline
 
@@ -81,10 +81,10 @@ class Flow:
     def seen(self, values: Values) -> dict[str, Seen]:
         resolved = Resolved(values)
         self.workflow.globals["P"] = Pipeline(resolved)
-        for method, files in resolved.files().items():
-            for looked_up, now in _of_methods(self.workflow.globals["FILES"][method], files):
-                looked_up.clear()
-                looked_up.update(now)
+        looked_up = self.workflow.globals["FILES"]
+        for stage, files in resolved.files().items():
+            looked_up[stage].clear()
+            looked_up[stage].update(files)
         contents = {path: artifacts.canonical(c) for path, c in self.stage_files(resolved).items()}
         return {file: self._seen(job, contents) for file, job in self.jobs.items()}
 
@@ -164,14 +164,6 @@ def _smaller(values: Values) -> None:
     }
     again = {"kind": "classifier", "dataset": "digits", "steps": 7, "seed": 1}
     values["extractors"] |= {"another": again, "another-16": {**again, "dataset": "digits-16"}}
-
-
-def _of_methods(before: Values, now: Values) -> Iterator[tuple[Values, Values]]:
-    """The dicts that the rules of each method look their files up in, and what they are to hold."""
-    if {f"ddib/{name}" for name in now} & METHODS.keys():
-        yield from ((before[name], now[name]) for name in now)
-    else:
-        yield before, now
 
 
 def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:

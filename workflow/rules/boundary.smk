@@ -3,7 +3,7 @@
 
 rule boundary_mixing:
     input:
-        unpack(lookup("{experiment}/mixing", within=FILES["boundary"])),
+        unpack(lookup("boundary/{experiment}", within=FILES["mixing"])),
         config="results/boundary/{experiment}/config/mixing.json",
     output:
         json="results/boundary/{experiment}/mixing.json",
@@ -32,7 +32,7 @@ rule boundary_mixing:
 
 rule boundary_latents:
     input:
-        unpack(lookup("{experiment}/latents", within=FILES["boundary"])),
+        unpack(lookup("boundary/{experiment}", within=FILES["latents"])),
         config="results/boundary/{experiment}/config/latents.json",
     output:
         [

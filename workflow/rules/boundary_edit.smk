@@ -3,7 +3,7 @@
 
 rule boundary_strips:
     input:
-        unpack(lookup("{experiment}/edit", within=FILES["boundary"])),
+        unpack(lookup("boundary/{experiment}", within=FILES["edit"])),
         config="results/boundary/{experiment}/config/edit.json",
         boundary=[
             f"results/boundary/{{experiment}}/{space}.safetensors"
@@ -35,7 +35,7 @@ rule boundary_strips:
 rule boundary_judge:
     input:
         config="results/boundary/{experiment}/config/judge.json",
-        store=lookup("{experiment}/judge/store", within=FILES["boundary"]),
+        store=lookup("boundary/{experiment}/store", within=FILES["judge"]),
     output:
         "results/boundary/{experiment}/judge.safetensors",
     log:
@@ -54,7 +54,7 @@ rule boundary_judge:
 
 rule boundary_evaluate:
     input:
-        unpack(lookup("{experiment}/evaluate", within=FILES["boundary"])),
+        unpack(lookup("boundary/{experiment}", within=FILES["evaluate"])),
         config="results/boundary/{experiment}/config/evaluate.json",
         edited="results/boundary/{experiment}/edited.lmdb",
         control="results/boundary/{experiment}/control.lmdb",
@@ -78,7 +78,7 @@ rule boundary_evaluate:
 
 rule boundary_figure_strip:
     input:
-        unpack(lookup("{experiment}/figures", within=FILES["boundary"])),
+        unpack(lookup("boundary/{experiment}", within=FILES["figures"])),
         edited="results/boundary/{experiment}/edited.lmdb",
         control="results/boundary/{experiment}/control.lmdb",
         plain="results/boundary/{experiment}/plain.lmdb",

@@ -9,7 +9,7 @@ def models_of(wildcards):
 
 rule translate:
     input:
-        unpack(lookup("{experiment}/sample", within=FILES["ddib"]["classes"])),
+        unpack(lookup("ddib/classes/{experiment}", within=FILES["sample"])),
         config="results/ddib/classes/{experiment}/config/sample.json",
     output:
         translated=temp(
@@ -39,7 +39,7 @@ rule translate:
 
 rule translate_back:
     input:
-        unpack(lookup("{experiment}/sample", within=FILES["ddib"]["classes"])),
+        unpack(lookup("ddib/classes/{experiment}", within=FILES["sample"])),
         config="results/ddib/classes/{experiment}/config/cycle.json",
         translated="results/ddib/classes/{experiment}/translated.lmdb",
         states="results/ddib/classes/{experiment}/states.lmdb",

@@ -3,9 +3,9 @@
 
 rule color_transfer:
     input:
-        unpack(lookup("{experiment}/translate", within=FILES["ddib"]["color"])),
+        unpack(lookup("ddib/color/{experiment}", within=FILES["translate"])),
         config="results/ddib/color/{experiment}/config/translate.json",
-        truth=lookup("{experiment}/evaluate/truth", within=FILES["ddib"]["color"]),
+        truth=lookup("ddib/color/{experiment}/truth", within=FILES["evaluate"]),
     output:
         "results/ddib/color/{experiment}/transferred.safetensors",
     log:
@@ -27,8 +27,8 @@ rule color_transfer:
 rule evaluate_color:
     input:
         transferred="results/ddib/color/{experiment}/transferred.safetensors",
-        source=lookup("{experiment}/translate/data", within=FILES["ddib"]["color"]),
-        target=lookup("{experiment}/evaluate/truth", within=FILES["ddib"]["color"]),
+        source=lookup("ddib/color/{experiment}/data", within=FILES["translate"]),
+        target=lookup("ddib/color/{experiment}/truth", within=FILES["evaluate"]),
     output:
         metrics="results/ddib/color/{experiment}/transfer.json",
         figure=report(
@@ -49,8 +49,8 @@ rule evaluate_color:
 rule color_picture:
     input:
         transferred="results/ddib/color/{experiment}/transferred.safetensors",
-        source=lookup("{experiment}/translate/data", within=FILES["ddib"]["color"]),
-        target=lookup("{experiment}/evaluate/truth", within=FILES["ddib"]["color"]),
+        source=lookup("ddib/color/{experiment}/data", within=FILES["translate"]),
+        target=lookup("ddib/color/{experiment}/truth", within=FILES["evaluate"]),
     output:
         "results/ddib/color/{experiment}/{picture}.png",
     log:

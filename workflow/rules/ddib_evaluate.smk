@@ -3,7 +3,7 @@
 
 rule translation_fid:
     input:
-        unpack(lookup("{experiment}/evaluate", within=FILES["ddib"]["classes"])),
+        unpack(lookup("ddib/classes/{experiment}", within=FILES["evaluate"])),
         config="results/ddib/classes/{experiment}/config/evaluate.json",
         translated="results/ddib/classes/{experiment}/translated.lmdb",
     output:
@@ -48,10 +48,10 @@ rule target_accuracy:
 rule kept:
     input:
         translated="results/ddib/classes/{experiment}/translated.lmdb",
-        source=lookup("{experiment}/sample/store", within=FILES["ddib"]["classes"]),
-        weights=lookup("{experiment}/evaluate/weights", within=FILES["ddib"]["classes"]),
+        source=lookup("ddib/classes/{experiment}/store", within=FILES["sample"]),
+        weights=lookup("ddib/classes/{experiment}/weights", within=FILES["evaluate"]),
         extractor=lookup(
-            "{experiment}/evaluate/extractor", within=FILES["ddib"]["classes"]
+            "ddib/classes/{experiment}/extractor", within=FILES["evaluate"]
         ),
     output:
         "results/ddib/classes/{experiment}/kept.json",
@@ -63,7 +63,7 @@ rule kept:
         **network(4000, takes(120, "ddib/classes/{experiment}", "features")),
     params:
         real=branch(
-            lookup("{experiment}/evaluate/source", within=FILES["ddib"]["classes"]),
+            lookup("ddib/classes/{experiment}/source", within=FILES["evaluate"]),
             then="--real",
             otherwise="--no-real",
         ),
@@ -89,7 +89,7 @@ rule cycle_of_images:
 
 rule figure_translations:
     input:
-        source=lookup("{experiment}/sample/store", within=FILES["ddib"]["classes"]),
+        source=lookup("ddib/classes/{experiment}/store", within=FILES["sample"]),
         latents="results/ddib/classes/{experiment}/latents.lmdb",
         translated="results/ddib/classes/{experiment}/translated.lmdb",
         back="results/ddib/classes/{experiment}/back.lmdb",

@@ -30,7 +30,7 @@ rule sample_points:
         config="results/ddib/sample/{experiment}/config/sample.json",
         model="results/ddib/sample/{experiment}/model.safetensors",
         train="results/ddib/sample/{experiment}/config/train.json",
-        data=lookup("{experiment}/sample/data", within=FILES["ddib"]["sample"]),
+        data=lookup("ddib/sample/{experiment}/data", within=FILES["sample"]),
     output:
         "results/ddib/sample/{experiment}/samples.safetensors",
     log:
@@ -50,7 +50,7 @@ rule sample_points:
 rule evaluate_samples:
     input:
         samples="results/ddib/sample/{experiment}/samples.safetensors",
-        truth=lookup("{experiment}/sample/data", within=FILES["ddib"]["sample"]),
+        truth=lookup("ddib/sample/{experiment}/data", within=FILES["sample"]),
     output:
         metrics="results/ddib/sample/{experiment}/metrics.json",
         figure=report(
@@ -69,7 +69,7 @@ rule evaluate_samples:
 
 rule translate_points:
     input:
-        unpack(lookup("{experiment}/translate", within=FILES["ddib"]["points"])),
+        unpack(lookup("ddib/points/{experiment}", within=FILES["translate"])),
         config="results/ddib/points/{experiment}/config/translate.json",
     output:
         "results/ddib/points/{experiment}/translated.safetensors",
@@ -89,9 +89,9 @@ rule translate_points:
 
 rule cycle_points:
     input:
-        unpack(lookup("{experiment}/translate", within=FILES["ddib"]["points"])),
+        unpack(lookup("ddib/points/{experiment}", within=FILES["translate"])),
         config="results/ddib/points/{experiment}/config/cycle.json",
-        truth=lookup("{experiment}/evaluate/truth", within=FILES["ddib"]["points"]),
+        truth=lookup("ddib/points/{experiment}/truth", within=FILES["evaluate"]),
     output:
         "results/ddib/points/{experiment}/cycle.json",
     log:
@@ -112,7 +112,7 @@ rule evaluate_translation:
     input:
         config="results/ddib/points/{experiment}/config/evaluate.json",
         translated="results/ddib/points/{experiment}/translated.safetensors",
-        truth=lookup("{experiment}/evaluate/truth", within=FILES["ddib"]["points"]),
+        truth=lookup("ddib/points/{experiment}/truth", within=FILES["evaluate"]),
     output:
         metrics="results/ddib/points/{experiment}/transport.json",
         figure=report(

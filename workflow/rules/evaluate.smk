@@ -3,7 +3,7 @@
 
 rule fid:
     input:
-        unpack(lookup("{name}/fid", within=FILES)),
+        unpack(lookup("{name}", within=FILES["fid"])),
         config="results/{name}/config/evaluate.json",
     output:
         "results/{name}/fid.json",
@@ -33,7 +33,7 @@ rule accuracy:
         config="results/i2sb/{experiment}/config/evaluate.json",
         restored="results/i2sb/{experiment}/restored.lmdb",
         corrupted="results/i2sb/{experiment}/corrupted.lmdb",
-        store=lookup("{experiment}/sample/store", within=FILES["i2sb"]),
+        store=lookup("i2sb/{experiment}/store", within=FILES["sample"]),
     output:
         "results/i2sb/{experiment}/accuracy.json",
     log:
@@ -53,7 +53,7 @@ rule restoration:
     input:
         restored="results/i2sb/{experiment}/restored.lmdb",
         corrupted="results/i2sb/{experiment}/corrupted.lmdb",
-        store=lookup("{experiment}/sample/store", within=FILES["i2sb"]),
+        store=lookup("i2sb/{experiment}/store", within=FILES["sample"]),
     output:
         "results/i2sb/{experiment}/restoration.json",
     log:

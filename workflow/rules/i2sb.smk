@@ -6,8 +6,8 @@ rule sample:
         config="results/i2sb/{experiment}/config/sample.json",
         train="results/i2sb/{experiment}/config/train.json",
         model="results/i2sb/{experiment}/model.safetensors",
-        store=lookup("{experiment}/sample/store", within=FILES["i2sb"]),
-        sources=lookup("{experiment}/sample/sources", within=FILES["i2sb"]),
+        store=lookup("i2sb/{experiment}/store", within=FILES["sample"]),
+        sources=lookup("i2sb/{experiment}/sources", within=FILES["sample"]),
         masks=lambda w: P.mask_files(f"i2sb/{w.experiment}"),
     output:
         restored=temp("results/i2sb/{experiment}/parts/restored-{part}-of-{parts}.lmdb"),
@@ -32,14 +32,14 @@ rule sample:
 
 rule study:
     input:
-        unpack(lookup("{experiment}/evaluate", within=FILES["i2sb"])),
+        unpack(lookup("i2sb/{experiment}", within=FILES["evaluate"])),
         config="results/i2sb/{experiment}/config/study.json",
         sample="results/i2sb/{experiment}/config/sample.json",
         train="results/i2sb/{experiment}/config/train.json",
         evaluate="results/i2sb/{experiment}/config/evaluate.json",
         model="results/i2sb/{experiment}/model.safetensors",
-        store=lookup("{experiment}/sample/store", within=FILES["i2sb"]),
-        sources=lookup("{experiment}/sample/sources", within=FILES["i2sb"]),
+        store=lookup("i2sb/{experiment}/store", within=FILES["sample"]),
+        sources=lookup("i2sb/{experiment}/sources", within=FILES["sample"]),
         masks=lambda w: P.mask_files(f"i2sb/{w.experiment}"),
     output:
         "results/i2sb/{experiment}/nfe.csv",

@@ -5,7 +5,7 @@ rule figure_grid:
     input:
         restored="results/i2sb/{experiment}/restored.lmdb",
         corrupted="results/i2sb/{experiment}/corrupted.lmdb",
-        store=lookup("{experiment}/sample/store", within=FILES["i2sb"]),
+        store=lookup("i2sb/{experiment}/store", within=FILES["sample"]),
     output:
         report(
             "results/i2sb/{experiment}/figures/grid.png",
@@ -26,8 +26,8 @@ rule figure_path:
         config="results/i2sb/{experiment}/config/sample.json",
         train="results/i2sb/{experiment}/config/train.json",
         model="results/i2sb/{experiment}/model.safetensors",
-        store=lookup("{experiment}/sample/store", within=FILES["i2sb"]),
-        sources=lookup("{experiment}/sample/sources", within=FILES["i2sb"]),
+        store=lookup("i2sb/{experiment}/store", within=FILES["sample"]),
+        sources=lookup("i2sb/{experiment}/sources", within=FILES["sample"]),
         masks=lambda w: P.mask_files(f"i2sb/{w.experiment}"),
     output:
         report(

@@ -24,7 +24,7 @@ rule spectrum:
 
 rule generate:
     input:
-        unpack(lookup("{experiment}/sample", within=FILES["spd"])),
+        unpack(lookup("spd/{experiment}", within=FILES["sample"])),
         config="results/spd/{experiment}/config/sample.json",
     output:
         temp("results/spd/{experiment}/parts/samples-{part}-of-{parts}.lmdb"),
@@ -56,8 +56,8 @@ rule export:
 
 rule study_samples:
     input:
-        unpack(lookup("{experiment}/sample", within=FILES["spd"])),
-        unpack(lookup("{experiment}/evaluate", within=FILES["spd"])),
+        unpack(lookup("spd/{experiment}", within=FILES["sample"])),
+        unpack(lookup("spd/{experiment}", within=FILES["evaluate"])),
         config="results/spd/{experiment}/config/study.json",
         evaluate="results/spd/{experiment}/config/evaluate.json",
     output:

@@ -5,10 +5,10 @@
 rule train:
     input:
         config="results/{name}/config/train.json",
-        store=lookup("{name}/train/store", within=FILES),
-        sources=lookup("{name}/train/sources", within=FILES),
+        store=lookup("{name}/store", within=FILES["train"]),
+        sources=lookup("{name}/sources", within=FILES["train"]),
         start=lambda w: P.start_files(w.name),
-        spectrum=lookup("{name}/train/spectrum", within=FILES),
+        spectrum=lookup("{name}/spectrum", within=FILES["train"]),
     output:
         model="results/{name}/model.safetensors",
         log="results/{name}/train.csv",

@@ -8,6 +8,7 @@ values that the stage reads, so an edit re-runs those stages and nothing else.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import reduce
@@ -266,14 +267,13 @@ class Resolved:
         """What experiments can name at the scale in use."""
         return Defined(self.params.datasets, self.params.extractors, self.experiments)
 
-    def files(self) -> dict[str, Any]:
-        """What the stages read of others: [method][name][stage][input]; ``ddib/sample`` are two keys."""
-        files: dict[str, Any] = {}
-        for method in METHODS:
-            of_method = reduce(lambda folder, part: folder.setdefault(part, {}), method.split("/"), files)
-            for name in self.names(method):
-                full = f"{method}/{name}"
-                of_method[name] = self.experiment(full).files(f"results/{full}", self.defined)
+    def files(self) -> defaultdict[str, dict[str, Any]]:
+        """What all stages read: [stage][method][name][input], where ``ddib/sample`` are two keys."""
+        files: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+        for full, experiment in self.experiments.items():
+            *parts, name = full.split("/")
+            for stage, inputs in experiment.files(f"results/{full}", self.defined).items():
+                reduce(lambda folder, part: folder.setdefault(part, {}), parts, files[stage])[name] = inputs
         return files
 
     def asked_files(self) -> dict[str, Any]:

@@ -29,38 +29,38 @@ onstart:
     P.work_alone()
 
 
+RULES = Path(workflow.basedir, "workflow/rules")
+
+
+include: RULES / "common.smk"
+
+
 wildcard_constraints:
-    dataset=P.one_of(P.datasets),
-    extractor=P.one_of(P.extractors),
+    dataset=one_of(P.datasets),
+    extractor=one_of(P.extractors),
     split="train|val|test",
-    method=P.one_of(P.methods),
-    experiment=P.one_of(P.all_names),
-    name=P.one_of(P.all_experiments),
+    method=one_of(P.resolved.methods),
+    name=one_of(P.resolved.experiments),
+    experiment=one_of({name.rsplit("/", 1)[1] for name in P.resolved.experiments}),
     part=r"\d+",
     parts=r"\d+",
 
 
-RULES = {
-    file.stem: file
-    for file in sorted(Path(workflow.basedir).glob("workflow/rules/*.smk"))
-}
-# the rules of the others are variations of these
-FIRST = ("common", "data", "train", "i2sb", "evaluate")
-for topic in dict.fromkeys((*FIRST, *RULES)):
+for file in sorted({*RULES.glob("*.smk")} - {RULES / "common.smk"}):
 
-    include: RULES[topic]
+    include: file
 
 
 rule all:
     default_target: True
     input:
-        P.tables(),
-        P.results(),
+        P.outcomes.tables(),
+        P.outcomes.results(),
 
 
 rule demo:
     input:
-        P.results("i2sb/jpeg-5"),
+        P.outcomes.results("i2sb/jpeg-5"),
 
 
 P.notice_inputs(workflow.rules)

@@ -217,17 +217,20 @@ def recorded_in(names: Path) -> list[str]:
 def targets_of(flow: Any, recorded: list[str]) -> list[str]:
     """Results of the experiments, and tables of the methods that are recorded whole."""
     if ALL in recorded:
-        return [*flow.results(), *flow.tables()]
+        return [*flow.outcomes.results(), *flow.outcomes.tables()]
     for name in recorded:
         flow.experiment(name)
-        if not flow.results(name):
+        if not flow.outcomes.results(name):
             what = f"{name} is a part of other experiments, and measured in them"
             raise UserError(what, "bridgepipe plan", "name an experiment that uses it")
-    whole = [m for m in flow.methods if {*flow.experiments(m)} <= {*recorded}]
+    whole = [m for m in flow.resolved.methods if {*flow.resolved.of(m)} <= {*recorded}]
     tables = (
-        file for method in whole for file in flow.tables() if Path(file).parent == Path("results", method)
+        file
+        for method in whole
+        for file in flow.outcomes.tables()
+        if Path(file).parent == Path("results", method)
     )
-    return [*flow.results(*recorded), *tables]
+    return [*flow.outcomes.results(*recorded), *tables]
 
 
 def sources_of(flow: Any, stages: list[Stage], made: set[str]) -> dict[str, str]:

@@ -25,7 +25,7 @@ import yaml
 
 from bridgepipe import artifacts, launch, locks
 from bridgepipe.config import yaml_reader, yaml_scalars
-from bridgepipe.errors import UserError
+from bridgepipe.errors import UserError, stop
 from bridgepipe.jobs import unfinished
 
 T = TypeVar("T")
@@ -209,8 +209,7 @@ def _or_stop(function: Callable[..., T]) -> Callable[..., T]:
         try:
             return function(*args)
         except UserError as e:
-            print(f"bridgepipe: {e}", file=sys.stderr, flush=True)
-            raise SystemExit(2) from None
+            stop(e)
 
     return in_one_line
 

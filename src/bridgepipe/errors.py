@@ -6,9 +6,11 @@ import errno
 import os
 import re
 import resource
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 # how allocators say it that have no exception of their own
 # (PyTorch on a CPU, cuBLAS and cuDNN, C++, the loader of shared libraries)
@@ -128,6 +130,12 @@ def refused(error: BaseException, where: object, verb: str, again: str = "") -> 
     what, mend = REFUSED[number]
     absent = verb == "read" and number in (errno.ENOENT, errno.EISDIR)
     return UserError(what if absent else f"cannot {verb}: {what}", named or where, mend + again)
+
+
+def stop(error: UserError) -> NoReturn:
+    """Print one line and leave with code 2, where an exception would be buried in the output of others."""
+    print(f"bridgepipe: {error}", file=sys.stderr, flush=True)
+    raise SystemExit(2) from None
 
 
 @contextmanager

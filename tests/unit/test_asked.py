@@ -52,7 +52,7 @@ def written(values: dict[str, Any]) -> workflow.Pipeline:
 def prepared(pipeline: workflow.Pipeline) -> dict[str, Any]:
     """Prepare the pictures as the rule does; what they are counted as."""
     folder = Path("data/prepared/mine")
-    (file,) = pipeline.listing_of("mine")
+    (file,) = pipeline.sources.listing_of("mine")
     prepare(folder / "config.json", folder, Path(file))
     return artifacts.read_object(folder / asked.COUNTS)
 
@@ -151,7 +151,7 @@ def test_what_the_data_have_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     counts = prepared(pipeline)
     assert counts["members"] == {"train": [14, 14], "val": [2, 2], "test": [4, 4]}
     check_asked(Path("results/boundary/mine/config/mixing.json"))
-    pipeline.check_asked("boundary/mine")
+    pipeline.sources.check_asked("boundary/mine")
 
 
 def test_only_data_that_can_lack_something_are_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,8 +184,8 @@ def test_an_edit_is_compared_in_the_dry_run_until_the_data_change(
         values["experiments"]["i2sb"]["mine"] = {**RESTORED, "sample": {"count": count}}
         values["experiments"]["i2sb"]["other"] = {**RESTORED, "sample": {"count": 2}}
         pipeline = written(values)
-        pipeline.check_asked("i2sb/other")
-        pipeline.check_asked("i2sb/mine")
+        pipeline.sources.check_asked("i2sb/other")
+        pipeline.sources.check_asked("i2sb/mine")
         return pipeline
 
     planned(50)  # nothing is known

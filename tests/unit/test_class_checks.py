@@ -28,15 +28,15 @@ def test_without_a_classifier_there_is_no_accuracy() -> None:
     told["experiments"]["boundary"]["loop"]["evaluate"] = {"classifier": None, "kept": ["ink"]}
     pipeline = workflow.Pipeline(config.Resolved(told))
     for name in ("i2sb/jpeg-5", "ddib/classes/3-8"):
-        assert f"results/{name}/accuracy.json" not in pipeline.results(name)
-        assert f"results/{name}/fid.json" in pipeline.results(name)
+        assert f"results/{name}/accuracy.json" not in pipeline.outcomes.results(name)
+        assert f"results/{name}/fid.json" in pipeline.outcomes.results(name)
         with pytest.raises(SystemExit):
             pipeline.classifier(name)
-    assert "results/i2sb/jpeg-10/accuracy.json" in pipeline.results()
-    assert "results/i2sb/jpeg-5/accuracy.json" not in pipeline.results()
-    assert "results/boundary/loop/accuracy.json" in pipeline.results("boundary/loop")
+    assert "results/i2sb/jpeg-10/accuracy.json" in pipeline.outcomes.results()
+    assert "results/i2sb/jpeg-5/accuracy.json" not in pipeline.outcomes.results()
+    assert "results/boundary/loop/accuracy.json" in pipeline.outcomes.results("boundary/loop")
     del told["experiments"]["i2sb"]["jpeg-5"]  # which the rule `demo` names all the same
-    assert workflow.Pipeline(config.Resolved(told)).results("i2sb/jpeg-5")
+    assert workflow.Pipeline(config.Resolved(told)).outcomes.results("i2sb/jpeg-5")
     judge = pipeline.files["evaluate"]["boundary"]["loop"]["judge"]
     assert judge == "results/boundary/loop/judge.safetensors"
 
@@ -65,7 +65,7 @@ def test_own_pictures_as_the_readme_says() -> None:
     told["datasets"] |= own["datasets"]
     told["experiments"]["i2sb"] |= own["experiments"]["i2sb"]
     pipeline = workflow.Pipeline(config.Resolved(told))
-    assert "results/i2sb/mine-jpeg/restoration.json" in pipeline.results("i2sb/mine-jpeg")
+    assert "results/i2sb/mine-jpeg/restoration.json" in pipeline.outcomes.results("i2sb/mine-jpeg")
 
 
 @pytest.mark.parametrize("folders", [["with", "without"], ["train/cat", "train/dog"], []])

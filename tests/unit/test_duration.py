@@ -94,7 +94,7 @@ STAGES = {
 def test_every_stage_of_every_experiment_has_an_estimate(scale: str) -> None:
     p = opened(scale=scale)
     for method, stages in STAGES.items():
-        for name in p.names(method):
+        for name in p.resolved.names(method):
             for stage in stages:
                 assert minutes(p, f"{method}/{name}", stage, least=1) >= 1
             if getattr(p.experiment(f"{method}/{name}"), "study", None):

@@ -150,7 +150,7 @@ def test_captions_of_studies_name_the_seeds_and_numbers_of_their_curves():
     values["experiments"]["spd"]["ddim"]["study"]["count"] = 77
     values["scales"]["demo"]["spd"]["sample"]["seed"] = 5
     values["experiments"]["model"]["ddpm"] = {"train": {"seed": 3}}
-    about = Pipeline(config.Resolved(values)).about_studies("spd")
+    about = Pipeline(config.Resolved(values)).outcomes.about_studies("spd")
     assert "spd/ddim: 77 images a point, noise of seed 5, network trained with seed 3" in about
     assert "spd/spd: 359 images a point, noise of seed 5, network trained with seed 0" in about
     for method in ("i2sb", "spd"):

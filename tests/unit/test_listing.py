@@ -154,7 +154,7 @@ def pipeline(dataset: dict[str, object]) -> workflow.Pipeline:
 
 
 def summary(dataset: dict[str, object]) -> dict[str, object]:
-    (file,) = pipeline(dataset).listing_of("mine")
+    (file,) = pipeline(dataset).sources.listing_of("mine")
     return artifacts.read_json(file)
 
 
@@ -208,20 +208,20 @@ def test_of_imagenet_only_the_splits_in_use_are_listed(tmp_path, monkeypatch):
 
 def test_what_is_embedded_or_fetched_has_no_listing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert pipeline({"source": "digits"}).listing_of("mine") == []
+    assert pipeline({"source": "digits"}).sources.listing_of("mine") == []
     put(tmp_path / "data/raw/afhq.zip", b"")
-    assert pipeline({"source": "afhq"}).listing_of("mine") == []
-    archive, seen = pipeline({"source": "afhq"}).source_of("mine")
+    assert pipeline({"source": "afhq"}).sources.listing_of("mine") == []
+    archive, seen = pipeline({"source": "afhq"}).sources.source_of("mine")
     assert archive == "data/raw/afhq.zip"
     assert artifacts.read_json(seen)["paths"] == [archive]
 
 
 # single files: what is replaced by an older file has another content and no newer time
 WATCHED = {
-    "archive": lambda: pipeline({"source": "afhq"}).source_of("mine"),
-    "weights": lambda: pipeline({"source": "afhq"}).watched("data/raw/afhq.zip"),
-    "masks": lambda: pipeline({"source": "afhq"}).mask_files("i2sb/a"),
-    "start": lambda: pipeline({"source": "afhq"}).start_files("i2sb/a"),
+    "archive": lambda: pipeline({"source": "afhq"}).sources.source_of("mine"),
+    "weights": lambda: pipeline({"source": "afhq"}).sources.watched("data/raw/afhq.zip"),
+    "masks": lambda: pipeline({"source": "afhq"}).sources.mask_files("i2sb/a"),
+    "start": lambda: pipeline({"source": "afhq"}).sources.start_files("i2sb/a"),
 }
 
 
@@ -229,7 +229,7 @@ WATCHED = {
 def test_a_file_that_is_replaced_by_an_older_one_is_noticed(tmp_path, monkeypatch, what):
     monkeypatch.chdir(tmp_path)
     named = {"mask_file": "data/raw/afhq.zip"}
-    monkeypatch.setattr(workflow.Pipeline, "_named_files", lambda *_: named)
+    monkeypatch.setattr(workflow.sources.Sources, "_named_files", lambda *_: named)
     file, read = Path("data/raw/afhq.zip"), WATCHED[what]
     assert read() == [str(file)]  # not fetched yet
     put(file, b"before")
@@ -256,11 +256,10 @@ def test_a_file_that_is_replaced_by_an_older_one_is_noticed(tmp_path, monkeypatc
 def test_a_job_writes_no_listing_of_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     put(Path("a.pt"), b"a")
-    values = pipeline({"source": "afhq"})._resolved
-    assert workflow.Pipeline(values, plans=False).watched("a.pt") == ["a.pt"]
-    assert pipeline({"source": "afhq"}).watched("a.pt") == workflow.Pipeline(values, plans=False).watched(
-        "a.pt"
-    )
+    values = pipeline({"source": "afhq"}).resolved
+    told = workflow.Pipeline(values, plans=False).sources
+    assert told.watched("a.pt") == ["a.pt"]
+    assert pipeline({"source": "afhq"}).sources.watched("a.pt") == told.watched("a.pt")
 
 
 @pytest.mark.parametrize("path", [".", "data", "data/prepared", "data/prepared/mine/.."])
@@ -268,7 +267,7 @@ def test_a_folder_that_holds_its_own_stores_is_refused(tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path)
     Path("data/prepared/mine").mkdir(parents=True)
     with pytest.raises(SystemExit):
-        pipeline({"source": "folder", "path": path}).listing_of("mine")
+        pipeline({"source": "folder", "path": path}).sources.listing_of("mine")
     assert "dataset 'mine' is a folder with" in capsys.readouterr().err
 
 
@@ -283,7 +282,7 @@ def test_the_empty_folder_of_an_unmounted_disk_stops_a_dry_run(tmp_path, monkeyp
     for name in litter:
         put(tmp_path / "in" / name, b"x")
     with pytest.raises(SystemExit):
-        pipeline(dataset).listing_of("mine")
+        pipeline(dataset).sources.listing_of("mine")
     assert "dataset 'mine' is an empty folder" in capsys.readouterr().err
     put(tmp_path / "in/1.png", b"x")
     assert summary(dataset) == first
@@ -305,7 +304,7 @@ def test_prepare_refuses_what_changed_since_it_was_listed(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     fill(tmp_path / "in", 20)
     dataset = {"source": "folder", "path": "in", "size": 8}
-    (file,) = pipeline(dataset).listing_of("mine")
+    (file,) = pipeline(dataset).sources.listing_of("mine")
     artifacts.write_json("config.json", dataset)
     verbs.prepare(Path("config.json"), Path("one"), Path(file))
     later(Path("in/001.png"))
@@ -316,7 +315,7 @@ def test_prepare_refuses_what_changed_since_it_was_listed(tmp_path, monkeypatch)
     with pytest.raises(UserError, match=r"2 files changed after they were listed: 001\.png, new\.png"):
         verbs.prepare(Path("config.json"), Path("three"), Path(file))
     assert not Path("three").exists()
-    (file,) = pipeline(dataset).listing_of("mine")
+    (file,) = pipeline(dataset).sources.listing_of("mine")
     monkeypatch.setattr(datasets, "prepare", lambda **_: put(Path("in/003.png"), b"while it was at work"))
     with pytest.raises(UserError, match=r"1 files changed after they were listed: 003\.png"):
         verbs.prepare(Path("config.json"), Path("three"), Path(file))

@@ -287,11 +287,11 @@ def test_a_named_file_that_nothing_makes_stops_what_reads_it(
     resolved = config.load("params.yaml")
     pipeline = workflow.Pipeline(resolved)
     asked = {
-        "train.init": lambda: pipeline.start_files("i2sb/jpeg-5"),
-        "mask_file": lambda: pipeline.mask_files("i2sb/other"),
-        "image": lambda: pipeline.source_of("china-rgb"),
-        "subset": lambda: pipeline.source_of("mine"),
-    }.get(key, lambda: pipeline.source_of("digits"))
+        "train.init": lambda: pipeline.sources.start_files("i2sb/jpeg-5"),
+        "mask_file": lambda: pipeline.sources.mask_files("i2sb/other"),
+        "image": lambda: pipeline.sources.source_of("china-rgb"),
+        "subset": lambda: pipeline.sources.source_of("mine"),
+    }.get(key, lambda: pipeline.sources.source_of("digits"))
     with pytest.raises(SystemExit):
         asked()
     assert re.search(expected, capsys.readouterr().err)

@@ -232,7 +232,7 @@ def test_every_rule_that_calls_a_network_asks_for_a_gpu_and_has_the_masks(folder
     for name in calling:
         assert "**network(" in rules[name], name
     for name in ("sample", "study", "figure_path"):
-        assert "P.mask_files" in rules[name]
+        assert "P.sources.mask_files" in rules[name]
     assert all(resources(folder, "auto")[name] == 1 for name in calling)
     assert set(resources(folder, "cpu").values()) == {0}
     assert opened(nfe=3).gpus == 0

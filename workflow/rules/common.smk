@@ -1,4 +1,10 @@
 # What many rules share: what their jobs ask of a machine. Where a rule says nothing, the profile's default holds.
+import re
+
+
+def one_of(names):
+    """Pattern of a wildcard that matches exactly these names."""
+    return "|".join(sorted(map(re.escape, names))) or "(?!)"
 
 
 def grows(first):

@@ -1,11 +1,18 @@
 # Sources become stores: one LMDB file per split. Feature extractors' weights and reference statistics.
+from bridgepipe import config
+
+
+def prepared_as(*stores):
+    """Datasets that are prepared as exactly these stores; as none: points."""
+    of = P.datasets.items()
+    return one_of(name for name, dataset in of if config.stores_of(dataset) == stores)
 
 
 rule prepare:
     input:
         config="data/prepared/{dataset}/config.json",
-        listing=lambda w: P.listing_of(w.dataset),
-        fetched=lambda w: P.source_of(w.dataset),
+        listing=lambda w: P.sources.listing_of(w.dataset),
+        fetched=lambda w: P.sources.source_of(w.dataset),
     output:
         [
             f"data/prepared/{{dataset}}/{split}.lmdb"
@@ -16,7 +23,7 @@ rule prepare:
     benchmark:
         "results/benchmarks/prepare-{dataset}.tsv"
     wildcard_constraints:
-        dataset=P.one_of(P.with_stores("train", "val", "test")),
+        dataset=prepared_as("train", "val", "test"),
     resources:
         runtime=grows(240),
     message:
@@ -30,21 +37,21 @@ use rule prepare as prepare_train_val with:
     output:
         [f"data/prepared/{{dataset}}/{split}.lmdb" for split in ("train", "val")],
     wildcard_constraints:
-        dataset=P.one_of(P.with_stores("train", "val")),
+        dataset=prepared_as("train", "val"),
 
 
 use rule prepare as prepare_train_test with:
     output:
         [f"data/prepared/{{dataset}}/{split}.lmdb" for split in ("train", "test")],
     wildcard_constraints:
-        dataset=P.one_of(P.with_stores("train", "test")),
+        dataset=prepared_as("train", "test"),
 
 
 rule prepare_points:
     input:
         config="data/prepared/{dataset}/config.json",
-        listing=lambda w: P.listing_of(w.dataset),
-        fetched=lambda w: P.source_of(w.dataset),
+        listing=lambda w: P.sources.listing_of(w.dataset),
+        fetched=lambda w: P.sources.source_of(w.dataset),
     output:
         [f"data/points/{{dataset}}/{split}.safetensors" for split in ("train", "test")],
     log:
@@ -52,7 +59,7 @@ rule prepare_points:
     benchmark:
         "results/benchmarks/prepare-{dataset}.tsv"
     wildcard_constraints:
-        dataset=P.one_of(P.point_sets()),
+        dataset=prepared_as(),
     message:
         "Drawing the points of {wildcards.dataset}"
     shell:
@@ -64,7 +71,7 @@ use rule prepare as prepare_val with:
     output:
         "data/prepared/{dataset}/val.lmdb",
     wildcard_constraints:
-        dataset=P.one_of(P.with_stores("val")),
+        dataset=prepared_as("val"),
 
 
 use rule prepare as prepare_pairs with:
@@ -75,10 +82,8 @@ use rule prepare as prepare_pairs with:
             for split in ("train", "val", "test")
         ],
     wildcard_constraints:
-        dataset=P.one_of(
-            P.with_stores(
-                "train", "val", "test", "train-source", "val-source", "test-source"
-            )
+        dataset=prepared_as(
+            "train", "val", "test", "train-source", "val-source", "test-source"
         ),
 
 
@@ -88,11 +93,11 @@ rule fetch:
     log:
         "results/logs/fetch/{published}.log",
     wildcard_constraints:
-        published=P.one_of(P.published_files(folders=False)),
+        published=one_of(P.sources.published_files(folders=False)),
     resources:
         runtime=grows(240),
     params:
-        name=lambda w: P.published_files()[w.published],
+        name=lambda w: P.sources.published_files()[w.published],
     message:
         "Fetching {wildcards.published}"
     shell:
@@ -103,7 +108,7 @@ use rule fetch as fetch_folder with:
     output:
         directory("data/{published}"),
     wildcard_constraints:
-        published=P.one_of(P.published_files(folders=True)),
+        published=one_of(P.sources.published_files(folders=True)),
 
 
 rule statistics:

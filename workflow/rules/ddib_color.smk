@@ -56,7 +56,7 @@ rule color_picture:
     log:
         "results/ddib/color/{experiment}/logs/{picture}.log",
     wildcard_constraints:
-        picture=P.one_of(P.pictures()),
+        picture=one_of(P.outcomes.pictures()),
     message:
         "Picture of {wildcards.experiment}: {wildcards.picture}"
     shell:

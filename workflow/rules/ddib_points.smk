@@ -7,15 +7,15 @@ ruleorder: import_points > import_published
 rule import_points:
     input:
         config="results/{name}/config/train.json",
-        dataset=lambda w: P.data_config(w.name),
-        weights=lambda w: P.published_weights(w.name),
-        seen=lambda w: P.watched(P.published_weights(w.name)),
+        dataset=lambda w: f"data/prepared/{P.experiment(w.name).dataset}/config.json",
+        weights=lambda w: P.sources.published_weights(w.name),
+        seen=lambda w: P.sources.watched(P.sources.published_weights(w.name)),
     output:
         model="results/{name}/model.safetensors",
     log:
         "results/{name}/logs/import.log",
     wildcard_constraints:
-        name=P.one_of(P.imported_points()),
+        name=one_of(n for n in P.defined.imported() if n.startswith("ddib/sample/")),
     params:
         domain=lambda w: P.datasets[P.experiment(w.name).dataset].domain,
     message:

@@ -6,7 +6,7 @@ ruleorder: table_of_points > table
 
 rule table_of_points:
     input:
-        metrics=lambda w: P.first_metrics(w.method),
+        metrics=lambda w: P.outcomes.first_metrics(w.method),
     output:
         csv="results/{method}/table.csv",
         md=report(
@@ -26,7 +26,7 @@ rule table_of_points:
 
 rule table_of_cycles:
     input:
-        metrics=expand("results/{name}/cycle.json", name=P.experiments("ddib/points")),
+        metrics=expand("results/{name}/cycle.json", name=P.resolved.of("ddib/points")),
     output:
         csv="results/ddib/points/cycle.csv",
         md=report(

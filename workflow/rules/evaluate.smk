@@ -12,7 +12,7 @@ rule fid:
     benchmark:
         "results/{name}/benchmarks/fid.tsv"
     wildcard_constraints:
-        name=P.one_of([*P.experiments("i2sb"), *P.experiments("spd")]),
+        name=one_of([*P.resolved.of("i2sb"), *P.resolved.of("spd")]),
     resources:
         **network(4000, takes(120, "{name}", "features")),
     params:

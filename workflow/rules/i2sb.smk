@@ -8,7 +8,7 @@ rule sample:
         model="results/i2sb/{experiment}/model.safetensors",
         store=lookup("i2sb/{experiment}/store", within=FILES["sample"]),
         sources=lookup("i2sb/{experiment}/sources", within=FILES["sample"]),
-        masks=lambda w: P.mask_files(f"i2sb/{w.experiment}"),
+        masks=lambda w: P.sources.mask_files(f"i2sb/{w.experiment}"),
     output:
         restored=temp("results/i2sb/{experiment}/parts/restored-{part}-of-{parts}.lmdb"),
         corrupted=temp(
@@ -40,7 +40,7 @@ rule study:
         model="results/i2sb/{experiment}/model.safetensors",
         store=lookup("i2sb/{experiment}/store", within=FILES["sample"]),
         sources=lookup("i2sb/{experiment}/sources", within=FILES["sample"]),
-        masks=lambda w: P.mask_files(f"i2sb/{w.experiment}"),
+        masks=lambda w: P.sources.mask_files(f"i2sb/{w.experiment}"),
     output:
         "results/i2sb/{experiment}/nfe.csv",
     log:

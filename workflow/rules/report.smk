@@ -28,7 +28,7 @@ rule figure_path:
         model="results/i2sb/{experiment}/model.safetensors",
         store=lookup("i2sb/{experiment}/store", within=FILES["sample"]),
         sources=lookup("i2sb/{experiment}/sources", within=FILES["sample"]),
-        masks=lambda w: P.mask_files(f"i2sb/{w.experiment}"),
+        masks=lambda w: P.sources.mask_files(f"i2sb/{w.experiment}"),
     output:
         report(
             "results/i2sb/{experiment}/figures/path.png",
@@ -60,7 +60,7 @@ rule figure_loss:
     log:
         "results/{name}/logs/figure-loss.log",
     wildcard_constraints:
-        name=P.one_of(P.trained()),
+        name=one_of(P.defined.trained()),
     message:
         "Figure: loss of {wildcards.name}"
     shell:
@@ -69,7 +69,7 @@ rule figure_loss:
 
 rule table:
     input:
-        metrics=lambda w: P.metric_files(*P.experiments(w.method)),
+        metrics=lambda w: P.outcomes.metrics(*P.resolved.of(w.method)),
     output:
         csv="results/{method}/table.csv",
         md=report(
@@ -89,7 +89,7 @@ rule table:
 
 use rule table as table_of_experiment with:
     input:
-        metrics=lambda w: P.metric_files(f"{w.method}/{w.experiment}"),
+        metrics=lambda w: P.outcomes.metrics(f"{w.method}/{w.experiment}"),
     output:
         csv="results/{method}/{experiment}/table.csv",
         md="results/{method}/{experiment}/table.md",
@@ -107,13 +107,13 @@ ruleorder: numbers > table_of_experiment
 
 rule numbers:
     input:
-        metrics=lambda w: P.metric_files(w.name),
+        metrics=lambda w: P.outcomes.metrics(w.name),
     output:
         "results/metrics/{name}.json",
     log:
         "results/{name}/logs/numbers.log",
     wildcard_constraints:
-        name=P.one_of(P.without_table()),
+        name=one_of(P.outcomes.without_table()),
     message:
         "Numbers of {wildcards.name}"
     shell:
@@ -122,7 +122,7 @@ rule numbers:
 
 rule figure_nfe:
     input:
-        parts=lambda w: P.studies(w.method),
+        parts=lambda w: P.outcomes.studies(w.method),
     output:
         csv="results/{method}/nfe.csv",
         md=report(
@@ -139,7 +139,7 @@ rule figure_nfe:
         "results/logs/figure-nfe-{method}.log",
     params:
         title=lambda w: {"i2sb": "Restoration", "spd": "Samples"}[w.method],
-        about=lambda w: P.about_studies(w.method),
+        about=lambda w: P.outcomes.about_studies(w.method),
     message:
         "Figure: quality against network calls of {wildcards.method}"
     shell:

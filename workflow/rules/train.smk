@@ -1,5 +1,17 @@
 # Training. The state between kills lives in results/METHOD/EXPERIMENT/train and is no declared output,
 # because Snakemake deletes declared outputs before it runs a job again.
+from bridgepipe import config
+
+
+def on_points(wildcards):
+    """Whether a network is of points. Two of them beside each other are twice as fast as one on two cores."""
+    return config.is_points(P.datasets[P.experiment(wildcards.name).dataset])
+
+
+def size(wildcards):
+    """Option with the size of images, when they are square."""
+    size = getattr(P.datasets[P.experiment(wildcards.name).dataset], "size", None)
+    return f"--size {size}" if isinstance(size, int) else ""
 
 
 rule train:
@@ -7,7 +19,7 @@ rule train:
         config="results/{name}/config/train.json",
         store=lookup("{name}/store", within=FILES["train"]),
         sources=lookup("{name}/sources", within=FILES["train"]),
-        start=lambda w: P.start_files(w.name),
+        start=lambda w: P.sources.start_files(w.name),
         spectrum=lookup("{name}/spectrum", within=FILES["train"]),
     output:
         model="results/{name}/model.safetensors",
@@ -17,12 +29,12 @@ rule train:
     benchmark:
         "results/{name}/benchmarks/train.tsv"
     wildcard_constraints:
-        name=P.one_of(P.trained()),
-    threads: lambda w: P.threads(w.name)
+        name=one_of(P.defined.trained()),
+    threads: lambda w: 1 if on_points(w) else P.runtime.threads
     resources:
         **network(8000, P.runtime.longest),
     params:
-        threads=lambda w: "--threads 1" if P.on_points(w.name) else "",
+        threads=lambda w: "--threads 1" if on_points(w) else "",
         sources=option("sources"),
         spectrum=option("spectrum"),
     message:
@@ -35,19 +47,19 @@ rule train:
 rule import_published:
     input:
         config="results/{name}/config/train.json",
-        dataset=lambda w: P.data_config(w.name),
-        weights=lambda w: P.published_weights(w.name),
-        seen=lambda w: P.watched(P.published_weights(w.name)),
+        dataset=lambda w: f"data/prepared/{P.experiment(w.name).dataset}/config.json",
+        weights=lambda w: P.sources.published_weights(w.name),
+        seen=lambda w: P.sources.watched(P.sources.published_weights(w.name)),
     output:
         model="results/{name}/model.safetensors",
     log:
         "results/{name}/logs/import.log",
     wildcard_constraints:
-        name=P.one_of(P.imported()),
+        name=one_of(P.defined.imported()),
     resources:
         mem_mb=grows(16000),
     params:
-        size=lambda w: f"--size {P.size(w.name)}" if P.size(w.name) else "",
+        size=size,
     message:
         "Importing the published weights of {wildcards.name}"
     shell:

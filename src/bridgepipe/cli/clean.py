@@ -19,7 +19,7 @@ from bridgepipe import artifacts, listing, locks, provenance, workflow
 from bridgepipe import config as configuration
 from bridgepipe.cli import groups
 from bridgepipe.cli.options import File
-from bridgepipe.config import asked
+from bridgepipe.config import asked, outcomes
 from bridgepipe.errors import UserError
 
 REPORTS = ("report.html", "report.zip")
@@ -117,7 +117,7 @@ class _Makeable:
         """Whether the data and files that an experiment, or a model that it names, is made from are here."""
         e = self.resolved.experiments[full]
         imported = hasattr(e, "train") and e.train.published is not None
-        files = [*_files_of(e), *([self._workflow.published_weights(full)] if imported else [])]
+        files = [*_files_of(e), *([self._workflow.sources.published_weights(full)] if imported else [])]
         return all(map(listing.is_there, files)) and all(
             self.experiment(f"{section}/{name}")
             if f"{section}/{name}" in self.resolved.experiments
@@ -140,7 +140,7 @@ class _Makeable:
 
 def _is_of(path: Path, full: str) -> bool:
     """Whether a file is a result of an experiment."""
-    return path.is_relative_to(f"results/{full}") or path == Path(workflow.NUMBERS, f"{full}.json")
+    return path.is_relative_to(f"results/{full}") or path == Path(outcomes.NUMBERS, f"{full}.json")
 
 
 def _resumable(full: str) -> bool:

@@ -23,7 +23,7 @@ class Defined:
         experiments: by ``method/name``.
     """
 
-    datasets: Mapping[str, Strict]
+    datasets: Mapping[str, Any]
     extractors: Mapping[str, Any]
     experiments: Mapping[str, Any]
 
@@ -31,6 +31,15 @@ class Defined:
         """The dataset of an experiment, or of its model."""
         name = getattr(experiment, "dataset", None) or self.experiments[f"model/{experiment.model}"].dataset
         return self.datasets[name]
+
+    def trained(self) -> list[str]:
+        """Experiments with a network that is trained here."""
+        return [n for n, e in self.experiments.items() if hasattr(e, "train") and e.train.published is None]
+
+    def imported(self) -> list[str]:
+        """Experiments with published weights."""
+        found = self.experiments.items()
+        return [n for n, e in found if hasattr(e, "train") and e.train.published is not None]
 
     def split(self, dataset: str, split: str) -> str:
         """Store of a split of images, or file of points."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
@@ -270,3 +271,9 @@ class ColorTransfer(Ends):
 
     def stages(self) -> dict[str, Strict]:
         return {"translate": self}
+
+    def pictures(self, defined: Defined) -> list[str]:
+        """Pictures both ways: ``china-as-flower``."""
+        clouds = (defined.experiments[f"{self.models}/{end}"].dataset for end in (self.source, self.target))
+        a, b = (Path(defined.datasets[cloud].image).stem for cloud in clouds)
+        return [f"{a}-as-{b}", f"{b}-as-{a}"]

@@ -246,6 +246,15 @@ class Resolved:
         """Names of the experiments of a method."""
         return [name for full in self.experiments for m, name in [full.rsplit("/", 1)] if m == method]
 
+    @property
+    def methods(self) -> list[str]:
+        """Methods with experiments."""
+        return sorted({name.rsplit("/", 1)[0] for name in self.experiments})
+
+    def of(self, method: str) -> list[str]:
+        """Experiments ``method/name`` of a method."""
+        return [f"{method}/{name}" for name in self.names(method)]
+
     def stages(self, name: str) -> dict[str, dict[str, Any]]:
         """What each stage of an experiment reads: ``{"train": …, "sample": …, "evaluate": …}``."""
         return {stage: read.as_json() for stage, read in self.experiment(name).stages().items()}

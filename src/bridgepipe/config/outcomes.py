@@ -1,0 +1,104 @@
+"""What experiments end in: files of metrics, figures, tables."""
+
+from __future__ import annotations
+
+from bridgepipe.config.methods import METHODS
+from bridgepipe.config.points import ColorTransfer
+from bridgepipe.config.resolved import Resolved
+from bridgepipe.config.values import Results
+
+NUMBERS = "results/metrics"  # the numbers of every experiment alone, for DVC
+
+
+class Outcomes:
+    """Names of the files that the experiments of params.yaml end in."""
+
+    def __init__(self, resolved: Resolved) -> None:
+        self._resolved = resolved
+        self._defined = resolved.defined
+        self._trained = {*self._defined.trained()}
+
+    def results(self, *names: str) -> list[str]:
+        """Metrics, figures and tables of experiments, of all when none is named."""
+        found = names or self._resolved.experiments
+        return [file for name in found for file in self._results(name)]
+
+    def _results(self, name: str) -> list[str]:
+        ends = _results(name)
+        figures = [f for f in ends.figures if f != "loss" or name in self._trained]
+        return [
+            *self.metrics(name),
+            *(f"results/{name}/figures/{figure}.png" for figure in figures),
+            *(f"results/{name}/{picture}.png" for picture in self.pictures(name)),
+            *(f"results/{name}/table.{ext}" for ext in ("csv", "md") if ends.own_table),
+            *([f"{NUMBERS}/{name}.json"] if ends.metrics and not ends.own_table else []),
+        ]
+
+    def metrics(self, *names: str) -> list[str]:
+        """Files of numbers of experiments."""
+        return [
+            f"results/{name}/{metric}.json"
+            for name in names
+            for metric in _results(name).metrics
+            if metric != "accuracy" or self._has_accuracy(name)
+        ]
+
+    def _has_accuracy(self, name: str) -> bool:
+        """Whether images are classified: a boundary's accuracy is that of its latents."""
+        e = self._resolved.experiments.get(name)  # the rule `demo` names one that need not be there
+        return e is None or name.startswith("boundary/") or e.evaluate.classifier is not None
+
+    def first_metrics(self, method: str) -> list[str]:
+        """The first file of numbers of every experiment of a method."""
+        metric = METHODS[method].results.metrics[0]
+        return [f"results/{name}/{metric}.json" for name in self._resolved.of(method)]
+
+    def without_table(self) -> list[str]:
+        """Experiments with metrics and no table of their own."""
+        ends = {name: _results(name) for name in self._resolved.experiments}
+        return [name for name, end in ends.items() if end.metrics and not end.own_table]
+
+    def pictures(self, *names: str) -> list[str]:
+        """Pictures of colour transfers, by what they are called."""
+        found = [self._resolved.experiment(name) for name in names or self._resolved.of("ddib/color")]
+        transfers = (e for e in found if isinstance(e, ColorTransfer))
+        return sorted({picture for e in transfers for picture in e.pictures(self._defined)})
+
+    def tables(self) -> list[str]:
+        """Tables of every method, and of its studies."""
+        found = [
+            f"results/{method}/{table}.{ext}"
+            for method in self._resolved.methods
+            for table in METHODS[method].results.tables
+            for ext in ("csv", "md")
+        ]
+        studied = [method for method in self._resolved.methods if self.studies(method)]
+        return found + [f"results/{method}/nfe.{ext}" for method in studied for ext in ("md", "png")]
+
+    def studies(self, method: str) -> list[str]:
+        """Studies of samplers against network calls, one for every experiment that has one."""
+        return [f"results/{name}/nfe.csv" for name in self._studied(method)]
+
+    def about_studies(self, method: str) -> str:
+        """What the curves of a method's studies come from, for their caption."""
+        return "; ".join(self._about_study(name) for name in self._studied(method))
+
+    def _about_study(self, name: str) -> str:
+        e = self._resolved.experiment(name)
+        train = (e if hasattr(e, "train") else self._resolved.experiment(f"model/{e.model}")).train
+        network = (
+            f"network trained with seed {train.seed}" if train.published is None else "published network"
+        )
+        data = f"{e.corruption}, " if hasattr(e, "corruption") else ""
+        return f"{name}: {data}{e.studied or 'all'} images a point, noise of seed {e.sample.seed}, {network}"
+
+    def _studied(self, method: str) -> list[str]:
+        if "study" not in METHODS[method].model_fields:
+            return []
+        return [
+            name for name in self._resolved.of(method) if self._resolved.experiment(name).study is not None
+        ]
+
+
+def _results(name: str) -> Results:
+    return METHODS[name.rsplit("/", 1)[0]].results

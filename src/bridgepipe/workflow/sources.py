@@ -1,0 +1,200 @@
+"""Files of a person, and files that are fetched, as inputs of rules: they have to be there, and are listed.
+
+Whatever is missing stops even a dry run: Snakemake takes a missing input without a rule for no input.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bridgepipe import artifacts, config, listing
+from bridgepipe.config import asked, yaml_reader
+from bridgepipe.config.errors import nearest
+from bridgepipe.errors import UserError, stop
+
+SEEN = "results/config/seen"  # listings of single files that a person names or that were fetched
+FILE = Path(__file__).parents[1] / "sources.yaml"
+
+
+class Sources:
+    """What the rules read that no rule makes from data."""
+
+    def __init__(self, resolved: config.Resolved, plans: bool) -> None:
+        """
+        Args:
+            resolved: the parameters.
+            plans: whether listings may be written.
+        """
+        self._resolved = resolved
+        self._plans = plans
+        self._listed: set[str] = set()  # by this process
+        self._checked: set[str] = set()  # experiments, by what they ask
+        names = (*resolved.defined.trained(), *resolved.defined.imported())
+        self._made = {f"results/{name}/model.safetensors" for name in names}
+
+    def published_files(self, folders: bool | None = None) -> dict[str, str]:
+        """Names of the published files of sources.yaml by their path under data/.
+
+        Args:
+            folders: True: those that are folders; False: those that are single files; None: all.
+        """
+        return {
+            s["path"]: name for name, s in _published_sources().items() if folders in (None, "folder" in s)
+        }
+
+    def published_weights(self, name: str) -> str:
+        """Folder or file of the published weights that an experiment imports."""
+        source = self._resolved.experiment(name).train.published
+        paths = {n: path for path, n in self.published_files().items()}
+        if source not in paths:
+            where = self._resolved.at(name, "train.published")
+            stop(UserError(f"unknown source '{source}'", where, nearest(source, paths)))
+        return f"data/{paths[source]}"
+
+    def start_files(self, name: str) -> list[str]:
+        """What training starts from besides the data: published weights, published masks."""
+        return self.watched(*self._named_files(name).values())
+
+    def mask_files(self, name: str) -> list[str]:
+        return self.watched(*(file for key, file in self._named_files(name).items() if key == "mask_file"))
+
+    def _named_files(self, name: str) -> dict[str, str]:
+        """Key -> file that an experiment names. Stops the run when one is missing and cannot be made."""
+        e = self._resolved.experiment(name)
+        named = e.named_files() if isinstance(e, config.I2SB) else {}
+        for key, file in named.items():
+            if not self._can_be_had(file):
+                mend = "put it there, or correct the path; `bridgepipe fetch` lists what can be downloaded"
+                stop(UserError(f"no such file: {file}", self._resolved.at(name, key), mend))
+        return named
+
+    def _can_be_had(self, path: str) -> bool:
+        """Whether a named file is there, or a rule fetches or makes it.
+
+        A finished result must not stand on an input that is gone: Snakemake would call it up to date.
+        """
+        return self._is_fetched(path) or os.path.normpath(path) in self._made or listing.is_there(path)
+
+    def watched(self, *files: str) -> list[str]:
+        """Files that a person names or that were fetched, and a listing of each that is there.
+
+        A file that is replaced by an older one has another content, but no newer time.
+        """
+        return [*files, *(s for f in files if os.path.normpath(f) not in self._made for s in self._seen(f))]
+
+    def _seen(self, path: str) -> list[str]:
+        """Listing of one file or folder, brought up to date. A first one is as old as what it lists."""
+        name = re.sub("[^a-zA-Z0-9_.-]", "-", path)
+        file = Path(f"{SEEN}/{name}-{artifacts.digest_of(path)[:8]}/{listing.SUMMARY}")
+        if path not in self._listed and self._plans and listing.is_there(path):
+            first = not file.exists()
+            self._list(file, [path])
+            if first:
+                as_old = Path(path).stat().st_mtime_ns
+                os.utime(file, ns=(as_old, as_old))
+            self._listed.add(path)
+        return [str(file)] if file.exists() else []
+
+    def source_of(self, dataset: str) -> list[str]:
+        """Published archives that a dataset is made from; [] when it is made from none.
+
+        Stops the run when anything that it is made from is missing and cannot be fetched.
+        """
+        entry = self._resolved.params.datasets[dataset]
+        wanted = config.paths_of(entry)
+        for path in wanted:
+            if not self._can_be_had(path):
+                key = next((k for k in ("subset", "image") if getattr(entry, k, None) == path), "path")
+                mend = _how_to_get(f"datasets.{dataset}.{key}", entry.source, path)
+                what = (
+                    "an empty folder, as that of a disk that is not mounted"
+                    if os.path.isdir(path)
+                    else "missing"
+                )
+                stop(UserError(f"dataset '{dataset}' is {what}", path, mend))
+        return self.watched(*(path for path in wanted if self._is_fetched(path)))
+
+    def listing_of(self, dataset: str) -> list[str]:
+        """Listing of the files and folders that a dataset is made from, brought up to date.
+
+        Snakemake itself would see the time of the top folder only. [] when nothing of a person's is read.
+        """
+        self.source_of(dataset)
+        paths = [
+            p
+            for p in config.read_of(self._resolved.params.datasets[dataset])
+            if not self._is_fetched(p) and Path(p).exists()
+        ]
+        if not paths:
+            return []
+        file = Path(f"data/prepared/{dataset}/{listing.SUMMARY}")
+        if dataset not in self._listed and (self._plans or not file.exists()):
+            self._refuse_itself(dataset, paths)
+            self._list(file, paths)
+            self._listed.add(dataset)
+        return [str(file)]
+
+    def check_asked(self, name: str) -> None:
+        """Stop the run when an experiment asks for what its data, prepared as they are, don't have."""
+        if self._plans and name not in self._checked:
+            self._checked.add(name)
+            try:
+                for one in self._resolved.asked(name):
+                    if self._is_prepared(one.dataset):
+                        asked.compare(one, artifacts.read_object(one.counts))
+            except UserError as e:
+                stop(e)
+
+    def _is_prepared(self, dataset: str) -> bool:
+        """Whether the counts of a dataset are those of its stores as they will be used."""
+        self.listing_of(dataset)
+        folder = Path(f"data/prepared/{dataset}")
+        counted = _time(folder / asked.COUNTS)
+        return all(_time(folder / name) <= counted for name in ("config.json", listing.SUMMARY))
+
+    def _list(self, file: Path, paths: Sequence[str]) -> None:
+        """Write the listing of files and folders where it has changed."""
+        try:
+            known = listing.known_of(file)
+            now = listing.listed(paths, known)
+        except UserError as e:
+            stop(e)
+        if now.known != known:
+            artifacts.keep_json(file.with_name(listing.KNOWN), now.known)
+        artifacts.keep_json(file, now.summary)
+
+    def _refuse_itself(self, dataset: str, paths: Sequence[str]) -> None:
+        """A folder that holds what is prepared from it would change by being read."""
+        stores = Path("data/prepared").resolve()
+        for path in paths:
+            if stores.is_relative_to(Path(path).resolve()):
+                mend = "give a folder that holds the images alone"
+                stop(UserError(f"dataset '{dataset}' is a folder with {stores} in it", path, mend))
+
+    def _is_fetched(self, path: str) -> bool:
+        return os.path.normpath(path) in {f"data/{file}" for file in self.published_files()}
+
+
+@cache
+def _published_sources() -> dict[str, dict[str, Any]]:
+    return yaml.load(FILE.read_bytes(), yaml_reader.LOADER)
+
+
+def _time(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def _how_to_get(key: str, source: str, path: str) -> str:
+    if source == "imagenet" and key.endswith("path"):
+        return (
+            f"put the ImageNet folders train/ and val/ (one sub-folder per class) into {path},"
+            f" or correct {key}, or use scale: demo"
+        )
+    return f"put it there, or correct {key}"

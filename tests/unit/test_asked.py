@@ -129,7 +129,7 @@ def test_what_the_data_lack_stops_the_first_stage_that_reads_them(
     assert stopped.value.code == 2
     assert capsys.readouterr().err == f"bridgepipe: {error.value}\n"
     with pytest.raises(SystemExit):
-        written(values).check_asked(f"{method}/mine")
+        written(values).sources.check_asked(f"{method}/mine")
     assert capsys.readouterr().err == f"bridgepipe: {error.value}\n"
 
 

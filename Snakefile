@@ -8,9 +8,7 @@ from bridgepipe import workflow as pipeline
 
 # read by bridgepipe: Snakemake's `configfile:` would run template expressions in the file, and read 1e-4 as text
 PARAMS = pipeline.params_files(workflow.config_settings)
-P = pipeline.open_params(
-    workflow.config_settings.config, PARAMS, workflow.is_main_process
-)
+P = pipeline.open_params(workflow.config_settings.config, PARAMS, workflow.is_main_process)
 P.limit_gpus(workflow)
 # what rules read of data and of other experiments: [stage][method][experiment][input]
 FILES = P.files

@@ -5,14 +5,8 @@ rule boundary_strips:
     input:
         unpack(lookup("boundary/{experiment}", within=FILES["edit"])),
         config="results/boundary/{experiment}/config/edit.json",
-        boundary=[
-            f"results/boundary/{{experiment}}/{space}.safetensors"
-            for space in ("z", "h")
-        ],
-        latents=[
-            f"results/boundary/{{experiment}}/latents/test-{space}.lmdb"
-            for space in ("z", "h")
-        ],
+        boundary=[f"results/boundary/{{experiment}}/{space}.safetensors" for space in ("z", "h")],
+        latents=[f"results/boundary/{{experiment}}/latents/test-{space}.lmdb" for space in ("z", "h")],
     output:
         edited="results/boundary/{experiment}/edited.lmdb",
         control="results/boundary/{experiment}/control.lmdb",

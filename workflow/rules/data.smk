@@ -14,10 +14,7 @@ rule prepare:
         listing=lambda w: P.sources.listing_of(w.dataset),
         fetched=lambda w: P.sources.source_of(w.dataset),
     output:
-        [
-            f"data/prepared/{{dataset}}/{split}.lmdb"
-            for split in ("train", "val", "test")
-        ],
+        [f"data/prepared/{{dataset}}/{split}.lmdb" for split in ("train", "val", "test")],
     log:
         "results/logs/prepare-{dataset}.log",
     benchmark:
@@ -82,9 +79,7 @@ use rule prepare as prepare_pairs with:
             for split in ("train", "val", "test")
         ],
     wildcard_constraints:
-        dataset=prepared_as(
-            "train", "val", "test", "train-source", "val-source", "test-source"
-        ),
+        dataset=prepared_as("train", "val", "test", "train-source", "val-source", "test-source"),
 
 
 rule fetch:

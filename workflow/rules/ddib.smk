@@ -12,15 +12,9 @@ rule translate:
         unpack(lookup("ddib/classes/{experiment}", within=FILES["sample"])),
         config="results/ddib/classes/{experiment}/config/sample.json",
     output:
-        translated=temp(
-            "results/ddib/classes/{experiment}/parts/translated-{part}-of-{parts}.lmdb"
-        ),
-        latents=temp(
-            "results/ddib/classes/{experiment}/parts/latents-{part}-of-{parts}.lmdb"
-        ),
-        states=temp(
-            "results/ddib/classes/{experiment}/parts/states-{part}-of-{parts}.lmdb"
-        ),
+        translated=temp("results/ddib/classes/{experiment}/parts/translated-{part}-of-{parts}.lmdb"),
+        latents=temp("results/ddib/classes/{experiment}/parts/latents-{part}-of-{parts}.lmdb"),
+        states=temp("results/ddib/classes/{experiment}/parts/states-{part}-of-{parts}.lmdb"),
     log:
         "results/ddib/classes/{experiment}/logs/translate-{part}-of-{parts}.log",
     benchmark:

@@ -50,9 +50,7 @@ rule kept:
         translated="results/ddib/classes/{experiment}/translated.lmdb",
         source=lookup("ddib/classes/{experiment}/store", within=FILES["sample"]),
         weights=lookup("ddib/classes/{experiment}/weights", within=FILES["evaluate"]),
-        extractor=lookup(
-            "ddib/classes/{experiment}/extractor", within=FILES["evaluate"]
-        ),
+        extractor=lookup("ddib/classes/{experiment}/extractor", within=FILES["evaluate"]),
     output:
         "results/ddib/classes/{experiment}/kept.json",
     log:

@@ -9,11 +9,7 @@ rule table_of_points:
         metrics=lambda w: P.outcomes.first_metrics(w.method),
     output:
         csv="results/{method}/table.csv",
-        md=report(
-            "results/{method}/table.md",
-            caption="../report/{method}.rst",
-            category="Tables",
-        ),
+        md=report("results/{method}/table.md", caption="../report/{method}.rst", category="Tables"),
     log:
         "results/logs/table-{method}.log",
     wildcard_constraints:
@@ -29,11 +25,7 @@ rule table_of_cycles:
         metrics=expand("results/{name}/cycle.json", name=P.resolved.of("ddib/points")),
     output:
         csv="results/ddib/points/cycle.csv",
-        md=report(
-            "results/ddib/points/cycle.md",
-            caption="../report/cycle.rst",
-            category="Tables",
-        ),
+        md=report("results/ddib/points/cycle.md", caption="../report/cycle.rst", category="Tables"),
     log:
         "results/logs/table-ddib-cycle.log",
     message:

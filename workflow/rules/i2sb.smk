@@ -11,9 +11,7 @@ rule sample:
         masks=lambda w: P.sources.mask_files(f"i2sb/{w.experiment}"),
     output:
         restored=temp("results/i2sb/{experiment}/parts/restored-{part}-of-{parts}.lmdb"),
-        corrupted=temp(
-            "results/i2sb/{experiment}/parts/corrupted-{part}-of-{parts}.lmdb"
-        ),
+        corrupted=temp("results/i2sb/{experiment}/parts/corrupted-{part}-of-{parts}.lmdb"),
     log:
         "results/i2sb/{experiment}/logs/sample-{part}-of-{parts}.log",
     benchmark:

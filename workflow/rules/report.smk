@@ -7,11 +7,7 @@ rule figure_grid:
         corrupted="results/i2sb/{experiment}/corrupted.lmdb",
         store=lookup("i2sb/{experiment}/store", within=FILES["sample"]),
     output:
-        report(
-            "results/i2sb/{experiment}/figures/grid.png",
-            caption="../report/grid.rst",
-            category="I2SB",
-        ),
+        report("results/i2sb/{experiment}/figures/grid.png", caption="../report/grid.rst", category="I2SB"),
     log:
         "results/i2sb/{experiment}/logs/figure-grid.log",
     message:
@@ -30,11 +26,7 @@ rule figure_path:
         sources=lookup("i2sb/{experiment}/sources", within=FILES["sample"]),
         masks=lambda w: P.sources.mask_files(f"i2sb/{w.experiment}"),
     output:
-        report(
-            "results/i2sb/{experiment}/figures/path.png",
-            caption="../report/path.rst",
-            category="I2SB",
-        ),
+        report("results/i2sb/{experiment}/figures/path.png", caption="../report/path.rst", category="I2SB"),
     log:
         "results/i2sb/{experiment}/logs/figure-path.log",
     resources:
@@ -52,11 +44,7 @@ rule figure_loss:
     input:
         csv="results/{name}/train.csv",
     output:
-        report(
-            "results/{name}/figures/loss.png",
-            caption="../report/loss.rst",
-            category="Training",
-        ),
+        report("results/{name}/figures/loss.png", caption="../report/loss.rst", category="Training"),
     log:
         "results/{name}/logs/figure-loss.log",
     wildcard_constraints:
@@ -72,11 +60,7 @@ rule table:
         metrics=lambda w: P.outcomes.metrics(*P.resolved.of(w.method)),
     output:
         csv="results/{method}/table.csv",
-        md=report(
-            "results/{method}/table.md",
-            caption="../report/table.rst",
-            category="Tables",
-        ),
+        md=report("results/{method}/table.md", caption="../report/table.rst", category="Tables"),
     log:
         "results/logs/table-{method}.log",
     params:
@@ -125,16 +109,8 @@ rule figure_nfe:
         parts=lambda w: P.outcomes.studies(w.method),
     output:
         csv="results/{method}/nfe.csv",
-        md=report(
-            "results/{method}/nfe.md",
-            caption="../report/nfe-{method}.rst",
-            category="Samplers",
-        ),
-        png=report(
-            "results/{method}/nfe.png",
-            caption="../report/nfe-{method}.rst",
-            category="Samplers",
-        ),
+        md=report("results/{method}/nfe.md", caption="../report/nfe-{method}.rst", category="Samplers"),
+        png=report("results/{method}/nfe.png", caption="../report/nfe-{method}.rst", category="Samplers"),
     log:
         "results/logs/figure-nfe-{method}.log",
     params:

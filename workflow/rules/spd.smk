@@ -6,11 +6,7 @@ rule spectrum:
         store="data/prepared/{dataset}/train.lmdb",
     output:
         json="data/stats/{dataset}/spectrum.json",
-        figure=report(
-            "data/stats/{dataset}/spectrum.png",
-            caption="../report/spectrum.rst",
-            category="SPD",
-        ),
+        figure=report("data/stats/{dataset}/spectrum.png", caption="../report/spectrum.rst", category="SPD"),
     log:
         "results/logs/spectrum-{dataset}.log",
     resources:
@@ -83,11 +79,7 @@ rule figure_samples:
     input:
         images="results/spd/{experiment}/samples.lmdb",
     output:
-        report(
-            "results/spd/{experiment}/figures/grid.png",
-            caption="../report/samples.rst",
-            category="SPD",
-        ),
+        report("results/spd/{experiment}/figures/grid.png", caption="../report/samples.rst", category="SPD"),
     log:
         "results/spd/{experiment}/logs/figure-grid.log",
     message:

@@ -49,7 +49,6 @@ MORE = {  # options without a default that are no paths
     "restore": ["--experiment", "bridge"],
     "generate": ["--experiment", "samples"],
     "config": ["i2sb/jpeg-5"],
-    "stage import-points": ["--domain", "moons"],
     "boundary import": ["--space", "z", "--attribute", "light"],
 }
 

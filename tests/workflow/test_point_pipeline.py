@@ -146,7 +146,7 @@ def test_published_weights_are_found_by_number_and_steps(tmp_path: Path) -> None
         torch.save(network.state_dict(), folder / f"model{steps}.pt")
         torch.nn.init.ones_(network.out[2].bias)
     model = "results/ddib/sample/moons/model.safetensors"
-    assert project.planned(model) == {"import_points"}
+    assert project.planned(model) == {"import_published"}
     project.snakemake("-c1", "--", model)
     assert artifacts.load_tensors(project.folder / model)[0]["out.2.bias"].tolist() == [1, 1]
 

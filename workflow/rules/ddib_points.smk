@@ -1,30 +1,6 @@
 # DDIB between six domains of the plane: samples, translations, cycles, and what is measured of them.
 
 
-ruleorder: import_points > import_published
-
-
-rule import_points:
-    input:
-        config="results/{name}/config/train.json",
-        dataset=lambda w: f"data/prepared/{P.experiment(w.name).dataset}/config.json",
-        weights=lambda w: P.sources.published_weights(w.name),
-        seen=lambda w: P.sources.watched(P.sources.published_weights(w.name)),
-    output:
-        model="results/{name}/model.safetensors",
-    log:
-        "results/{name}/logs/import.log",
-    wildcard_constraints:
-        name=one_of(n for n in P.defined.imported() if n.startswith("ddib/sample/")),
-    params:
-        domain=lambda w: P.datasets[P.experiment(w.name).dataset].domain,
-    message:
-        "Importing the published weights of {wildcards.name}"
-    shell:
-        "bridgepipe stage import-points {input.weights} --config {input.config} --domain {params.domain}"
-        " --output {output.model} > {log} 2>&1"
-
-
 rule sample_points:
     input:
         config="results/ddib/sample/{experiment}/config/sample.json",

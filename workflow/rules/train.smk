@@ -8,10 +8,12 @@ def on_points(wildcards):
     return config.is_points(P.datasets[P.experiment(wildcards.name).dataset])
 
 
-def size(wildcards):
-    """Option with the size of images, when they are square."""
-    size = getattr(P.datasets[P.experiment(wildcards.name).dataset], "size", None)
-    return f"--size {size}" if isinstance(size, int) else ""
+def shape(wildcards):
+    """Option with the size of square images, or the domain of points."""
+    dataset = P.datasets[P.experiment(wildcards.name).dataset]
+    if on_points(wildcards):  # of colours none are published
+        return f"--domain {dataset.domain}"
+    return f"--size {dataset.size}" if isinstance(getattr(dataset, "size", None), int) else ""
 
 
 rule train:
@@ -59,11 +61,11 @@ rule import_published:
     resources:
         mem_mb=grows(16000),
     params:
-        size=size,
+        shape=shape,
     message:
         "Importing the published weights of {wildcards.name}"
     shell:
-        "bridgepipe stage import-weights {input.weights} --config {input.config} {params.size} --output {output.model} > {log} 2>&1"
+        "bridgepipe stage import-weights {input.weights} --config {input.config} {params.shape} --output {output.model} > {log} 2>&1"
 
 
 rule train_classifier:

@@ -36,7 +36,7 @@ FOLDERS = {
     *((f"stage {verb}", "output") for verb in ("prepare", "boundary latents", "boundary search")),
 }
 # folders that are read as a whole, so that a result in them would change them
-WHOLE = {("translate", "input"), ("stage import-weights", "weights"), ("stage import-points", "weights")}
+WHOLE = {("translate", "input"), ("stage import-weights", "weights")}
 
 
 class Guarded(TyperCommand):

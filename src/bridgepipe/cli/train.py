@@ -111,21 +111,26 @@ def import_weights(
     config: Config,
     output: File,
     size: Annotated[int | None, typer.Option(help="of the images of a Gaussian model")] = None,
+    domain: Annotated[str | None, typer.Option(help="of points: which of the six domains")] = None,
 ) -> None:
-    """Turn published weights into a model of an experiment; I2SB's options are compared with it."""
+    """Turn published weights into a model of an experiment; I2SB's options are compared with it.
+
+    Of a domain of the plane it is the file of the most steps, not EMA.
+    """
     from bridgepipe import fetch
     from bridgepipe.networks import plain, published
 
     settings = read_training(config)
     if settings.train.published is not None:
         fetch.check(settings.train.published, weights)
-    file = weights / "latest.pt" if weights.is_dir() else weights
+    file = _published_file(weights, domain)
     card: dict[str, Any] = {"kind": settings.method, "config": settings.as_json()}
     card |= {"imported_sha256": artifacts.digest_file(file)}
     if not isinstance(settings, RestorationTraining):
+        shape = (2,) if isinstance(settings, PointTraining) else (3, size, size)
         card |= imported_classes(settings)
-        checked = published_model(settings, plain.read_weights(file), (3, size, size), file)
-        artifacts.save_tensors(output, checked, {**card, "shape": [3, size, size]})
+        checked = published_model(settings, plain.read_weights(file), shape, file)
+        artifacts.save_tensors(output, checked, {**card, "shape": list(shape)})
         return
     options = file.with_name("options.pkl")
     if options.exists():
@@ -153,28 +158,10 @@ def train_classifier(config: Config, train: File, val: File, output: File, run: 
     trained.save(output, card)
 
 
-@groups.stage.verb()
-def import_points(
-    weights: Path,
-    config: Config,
-    domain: Annotated[str, typer.Option(help="which of the six the file is of")],
-    output: File,
-) -> None:
-    """Turn published weights of a domain of the plane into a model: the file of the most steps, not EMA."""
-    from bridgepipe import fetch
-    from bridgepipe.networks import plain
-
-    settings, file = read_stage(config, PointTraining), _published_file(weights, domain)
-    if settings.train.published is not None:
-        fetch.check(settings.train.published, weights)
-    checked = published_model(settings, plain.read_weights(file), (2,), file)
-    card: dict[str, Any] = {"kind": settings.method, "config": settings.as_json()}
-    card |= {"imported_sha256": artifacts.digest_file(file)}
-    artifacts.save_tensors(output, checked, {**card, "shape": [2]})
-
-
-def _published_file(folder: Path, domain: str) -> Path:
-    """``model<steps>.pt`` of the most steps, in the folder that ends in the domain's number."""
+def _published_file(folder: Path, domain: str | None) -> Path:
+    """A file, or that of a folder: ``latest.pt``, or the domain's ``model<steps>.pt`` of the most steps."""
+    if domain is None:
+        return folder / "latest.pt" if folder.is_dir() else folder
     from bridgepipe.datasets.points import DOMAINS
 
     number = list(DOMAINS).index(domain)

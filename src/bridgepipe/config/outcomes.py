@@ -60,7 +60,7 @@ class Outcomes:
 
     def pictures(self, *names: str) -> list[str]:
         """Pictures of colour transfers, by what they are called."""
-        found = [self._resolved.experiment(name) for name in names or self._resolved.of("ddib/color")]
+        found = [self._resolved.experiments.get(name) for name in names or self._resolved.of("ddib/color")]
         transfers = (e for e in found if isinstance(e, ColorTransfer))
         return sorted({picture for e in transfers for picture in e.pictures(self._defined)})
 

@@ -292,7 +292,7 @@ def test_an_unlisted_dataset_costs_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     put(tmp_path / "in/1.png", b"x")
     monkeypatch.setattr(listing, "walk", lambda root: pytest.fail("nobody asked for it"))
-    pipeline({"source": "folder", "path": "in"}).results()
+    pipeline({"source": "folder", "path": "in"}).outcomes.results()
 
 
 # Preparation reads what was listed

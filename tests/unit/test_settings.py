@@ -101,8 +101,12 @@ def constructed(kind: type[Strict]) -> set[str]:
 @cache
 def of_the_workflow() -> set[str]:
     """What the rules read, and what an experiment names: both decide which files a stage is given."""
-    rules = attributes(list(ast.walk(ast.parse((PACKAGE / "workflow.py").read_text()))))
-    named = {"references", "splits", "models"}
+    files = [
+        *(PACKAGE / "workflow").glob("*.py"),
+        *(PACKAGE / f"config/{n}.py" for n in ("outcomes", "defined")),
+    ]
+    rules = attributes([node for file in files for node in ast.walk(ast.parse(file.read_text()))])
+    named = {"references", "splits", "models", "files", "named_files"}
     return rules.union(*(methods_of(kind, named) for kind in SETTINGS.values()))
 
 

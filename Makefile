@@ -1,5 +1,5 @@
 # make demo: the main job on embedded real data.   make test: the tests.   Each sets up what it needs.
-.PHONY: setup demo test test-engines lint bench report schema sync faults system-setup clean
+.PHONY: setup demo test test-engines lint bench report docs schema sync faults system-setup clean
 SHELL := /bin/bash
 ifndef PYTHON
 PYTHON := $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
@@ -52,6 +52,16 @@ bench: setup
 report: setup
 	snakemake -- all
 	snakemake --report report.html -- all
+
+# the pages as a site that opens from the disk: site/index.html
+docs: .venv/.docs
+	@rm -rf site
+	sphinx-build -q -W --keep-going -d .venv/.doctrees docs site
+	python docs/check_site.py site
+
+.venv/.docs: .venv/.ready
+	$(INSTALL) -e '.[docs]'
+	@touch $@
 
 # after a clone or a checkout: fetch what DVC recorded at these parameters, and tell Snakemake that it is current
 sync: setup

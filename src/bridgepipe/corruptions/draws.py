@@ -63,7 +63,7 @@ class Range:
 
 
 def uniform(rng: Noise | None, *shape: int) -> Tensor:
-    """Draws from [0, 1) on the CPU, [B, *shape].
+    """Draws from [0, 1) on the CPU, of shape ``[B, *shape]``.
 
     Raises:
         ValueError: there is no source of randomness.

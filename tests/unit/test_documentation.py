@@ -1,0 +1,64 @@
+"""The pages that are made from the code, and the look through a built site."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+from every_verb import VERBS
+
+from bridgepipe.config.methods import METHODS
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def tool(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+generate, check_site = tool("generate"), tool("check_site")
+
+
+def test_the_reference_holds_every_verb_key_and_module(tmp_path: Path) -> None:
+    (tmp_path / "stale.md").touch()
+    generate.write(tmp_path)
+    pages = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    assert "stale.md" not in pages
+    assert set(re.findall(r"^api-.*", pages["api.md"], flags=re.MULTILINE)) == {
+        name.removesuffix(".rst") for name in pages if name.endswith(".rst")
+    }
+    headings = re.findall(r"^### bridgepipe (.*)", pages["commands.md"], flags=re.MULTILINE)
+    assert VERBS.keys() <= set(headings)
+    assert "| `--num-images <int range>` |" in pages["commands.md"]
+    modules = [found for page in pages.values() for found in re.findall(r"automodule:: (.*)", page)]
+    assert {"bridgepipe.processes.bridge", "bridgepipe.config.checks.weights"} <= set(modules)
+    assert len(modules) == len(set(modules)) > 90
+    text = pages["params.md"]
+    assert "| `beta_max` | number above 0 to 100 | `0.3` |" in text
+    anchors = re.findall(r"^\((key-.*)\)=$", text, flags=re.MULTILINE)
+    assert len(anchors) == len(set(anchors)) > 40
+    assert set(re.findall(r"\(#(key-[^)]*)\)", text)) <= set(anchors)
+    assert {f"experiments.{method}.NAME" for method in METHODS} <= set(re.findall(r"^## `(.*)`$", text, re.M))
+
+
+def test_a_site_is_looked_through(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text('<a href="b.html#there">b</a><a href="https://example.org">out</a>')
+    (tmp_path / "b.html").write_text('<p id="there"><a href="a.html">a</a><a href="#there">here</a>')
+    assert check_site.faults(tmp_path) == []
+    (tmp_path / "c.html").write_text(
+        '<a href="b.html#gone">b</a><img src="none.png"><script src="https://example.org/x.js"></script>'
+    )
+    (tmp_path / "c.css").write_text("p { background: url(https://example.org/x.png) }")
+    assert check_site.faults(tmp_path) == [
+        "c.html fetches https://example.org/x.js",
+        "c.html: b.html#gone leads nowhere",
+        "c.html: none.png leads nowhere",
+        "c.css fetches url(http",
+    ]

@@ -64,6 +64,13 @@ rule prepare_points:
         " {input.listing} > {log} 2>&1"
 
 
+use rule prepare as prepare_train with:
+    output:
+        "data/prepared/{dataset}/train.lmdb",
+    wildcard_constraints:
+        dataset=prepared_as("train"),
+
+
 use rule prepare as prepare_val with:
     output:
         "data/prepared/{dataset}/val.lmdb",

@@ -242,7 +242,7 @@ Dataset = Annotated[
 def splits_of(dataset: Strict) -> tuple[str, ...]:
     """Splits that a dataset comes in: those of its publisher where there are any."""
     if isinstance(dataset, ImageNet):
-        return dataset.splits
+        return tuple(sorted(dataset.splits))  # in whatever order they are written
     if isinstance(dataset, AFHQ | LSUN):
         return "train", "val"
     if isinstance(dataset, Cifar10) or is_points(dataset):

@@ -1,0 +1,71 @@
+"""Rules look up the files that experiments name; there is a rule for whatever a dataset is prepared as."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from bridgepipe import config
+from bridgepipe.workflow import Pipeline
+
+ROOT = Path(__file__).parents[2]
+RULES = "".join(file.read_text() for file in sorted((ROOT / "workflow/rules").glob("*.smk")))
+FILES = config.load(ROOT / "params.yaml").files()
+PREPARED = {
+    ast.literal_eval(f"({stores},)") if stores else ()
+    for stores in re.findall(r"dataset=prepared_as\(([^()]*)\)", RULES)
+}
+LOOKUP = re.compile(r'lookup\("(?P<path>[^"]+)", within=FILES\["(?P<stage>\w+)"\]\)')
+
+
+def below(method: str, stage: str) -> list[dict[str, object]]:
+    """What a stage reads, of every experiment of a method."""
+    found = FILES[stage]
+    for part in method.split("/"):
+        found = found[part]
+    return list(found.values())
+
+
+def test_rules_look_up_what_experiments_name() -> None:
+    found = [(m["path"], m["stage"]) for m in LOOKUP.finditer(RULES) if not m["path"].startswith("{name}")]
+    assert len(found) > 30
+    for path, stage in found:
+        method, _, name = path.partition("/{experiment}")
+        assert all(name.strip("/") in {"", *files} for files in below(method, stage)), path
+
+
+def test_every_file_that_an_experiment_names_is_looked_up() -> None:
+    stages = {m["stage"] for m in LOOKUP.finditer(RULES)}
+    assert {stage for stage, found in FILES.items() if found} == stages
+
+
+def test_files_of_stages() -> None:
+    assert FILES["fid"]["spd"]["ddim"]["images"] == "results/spd/ddim/samples.lmdb"
+    assert FILES["sample"]["i2sb"]["edges"]["sources"] == ["data/prepared/photo-edges/test-source.lmdb"]
+    assert FILES["train"]["i2sb"]["edges"]["sources"] == ["data/prepared/photo-edges/train-source.lmdb"]
+    assert FILES["train"]["model"]["ddpm"]["spectrum"] == []
+    ends = FILES["translate"]["ddib"]["points"]["moons-checkerboard"]
+    assert ends["target_config"] == "results/ddib/sample/checkerboard/config/train.json"
+    assert ends["data"] == "data/points/moons/test.safetensors"
+
+
+@pytest.mark.parametrize("splits", [["train"], ["val"], ["train", "val"], ["val", "train"]])
+def test_any_splits_of_imagenet_have_a_rule(splits: list[str]) -> None:
+    values = config.read_yaml(ROOT / "params.yaml")
+    values["datasets"]["some"] = {"source": "imagenet", "path": "in", "splits": splits}
+    assert config.stores_of(config.Resolved(values).params.datasets["some"]) in PREPARED
+
+
+def test_any_dataset_has_a_rule() -> None:
+    assert {
+        config.stores_of(d) for d in config.load(ROOT / "params.yaml").params.datasets.values()
+    } <= PREPARED
+
+
+def test_what_the_snakefile_asks_stays_short() -> None:
+    assert len(inspect.getsource(Pipeline).splitlines()) <= 150
+    assert len(RULES.splitlines()) <= 1200

@@ -36,7 +36,7 @@ SCOPES = (
     ast.GeneratorExp,
 )
 WHOLE = ""  # in place of a name: what a module runs when it is imported
-# modules that decide no number: files, messages, signals, processes
+# modules that decide no number: files, messages, signals, processes, settings, whose values a stage is told
 MACHINERY = tuple(
     f"{PACKAGE}.{name}"
     for name in (

@@ -11,11 +11,16 @@ from typing import Any, get_args
 
 import pytest
 
-from bridgepipe import closure, config, datasets
+from bridgepipe import artifacts, closure, config, datasets
 from bridgepipe.cli import options
+from bridgepipe.cli.models import load_model
+from bridgepipe.cli.options import Trained
 from bridgepipe.config import Strict, stage_files
 from bridgepipe.config.boundary import Judge
 from bridgepipe.config.networks import Arguments, DdpmNetwork, PointNetwork
+from bridgepipe.config.points import PointTraining
+from bridgepipe.config.recipe import Recipe
+from bridgepipe.errors import UserError
 from bridgepipe.evaluation.classifier import train_classifier
 from bridgepipe.networks import adm, ddpm, mlp
 
@@ -159,3 +164,27 @@ def test_no_other_class_repeats_the_fields_of_settings() -> None:
             like = [n for n, kind in SETTINGS.items() if len(own & set(kind.model_fields)) * 2 > len(own)]
             twins += [(node.name, name) for name in like]
     assert twins == [("Grid", "Patches")]  # `photographs` stands below the settings
+
+
+def point_model(folder: Path, config: dict[str, Any], told: dict[str, Any]) -> Trained:
+    """A model whose configuration and whose card say this."""
+    artifacts.write_json(folder / "config/train.json", config)
+    network = mlp.PointNet(2, **PointNetwork().arguments)
+    artifacts.save_tensors(folder / "model.safetensors", network.state_dict(), {"config": told, "shape": [2]})
+    return Trained.within(folder)
+
+
+@pytest.mark.parametrize("older", ["card", "file", "both"])
+def test_a_model_is_read_that_is_older_than_a_setting(tmp_path: Path, older: str) -> None:
+    now = PointTraining(dataset="moons", train=Recipe(steps=3)).as_json()
+    before = {**now, "train": {key: value for key, value in now["train"].items() if key != "log_every"}}
+    files = {"card": (now, before), "file": (before, now), "both": (before, before)}
+    model = load_model(point_model(tmp_path, *files[older]), config.Runtime(device="cpu"))
+    assert model.process.T == 1000
+
+
+def test_a_model_of_other_settings_is_refused(tmp_path: Path) -> None:
+    now = PointTraining(dataset="moons", train=Recipe(steps=3)).as_json()
+    before = {**now, "train": {"steps": 4}}
+    with pytest.raises(UserError, match="made under another configuration: its config is"):
+        load_model(point_model(tmp_path, now, before), config.Runtime(device="cpu"))

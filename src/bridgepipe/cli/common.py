@@ -9,7 +9,7 @@ from bridgepipe import artifacts
 from bridgepipe import config as configuration
 from bridgepipe.config import Extractor
 from bridgepipe.config.i2sb import Restoration, RestorationTraining
-from bridgepipe.config.stage_files import read_stage
+from bridgepipe.config.stage_files import made_under, read_stage
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def load_restorer(
 
     recipe = read_stage(trained.train_config, RestorationTraining)
     _same_problem(recipe, settings, trained.model)
-    weights, card = artifacts.load_tensors(trained.model, {"config": recipe.as_json()})
+    expected = made_under(recipe, artifacts.load_card(trained.model))
+    weights, card = artifacts.load_tensors(trained.model, expected)
     problem = i2sb.Problem(image_size, settings)
     kind, arguments = recipe.network.kind, recipe.network.arguments
     network = i2sb.network(image_size, settings.cond_x1, seed=0, kind=kind, **arguments)

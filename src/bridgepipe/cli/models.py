@@ -15,7 +15,7 @@ from bridgepipe.cli.options import Ends, Trained
 from bridgepipe.config.gaussian import GuideTraining, ModelTraining, Noising, Process
 from bridgepipe.config.i2sb import RestorationTraining
 from bridgepipe.config.points import PointProcess, PointTraining
-from bridgepipe.config.stage_files import Training, read_training
+from bridgepipe.config.stage_files import Training, made_under, read_training
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -202,7 +202,8 @@ def load_model(trained: Trained, runtime: configuration.Runtime, guide: bool = F
         )
         mend = "give the folder of a guide" if guide else "give the folder of a model"
         raise UserError(what, trained.model, f"{mend}, such as results/{'guide' if guide else 'model'}/NAME")
-    weights, card = artifacts.load_tensors(trained.model, {"config": settings.as_json()})
+    expected = made_under(settings, artifacts.load_card(trained.model))
+    weights, card = artifacts.load_tensors(trained.model, expected)
     diffusion = diffusion_of(settings.process, tuple(card["shape"]), card.get("spectrum", {}))
     classes = null = None
     names = card.get("class_names")

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 Source = Annotated[Path, typer.Option(help="weights of the model of the source")]
 Target = Annotated[Path, typer.Option(help="weights of the model of the target")]
-SIGNIFICANT = "%.8g"
 
 
 @groups.stage.verb()

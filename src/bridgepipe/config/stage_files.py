@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from bridgepipe import artifacts
-from bridgepipe.config import asked
+from bridgepipe.config import asked, resolved
 from bridgepipe.config.data import SOURCES
 from bridgepipe.config.errors import fields_at, keys_of, nearest
 from bridgepipe.config.gaussian import GuideTraining, ModelTraining
@@ -24,7 +24,7 @@ from bridgepipe.config.runtime import Runtime
 from bridgepipe.config.values import WHOLE, Strict
 from bridgepipe.errors import UserError
 
-RUNTIME = Path("results/config/runtime.json")  # of the workflow
+RUNTIME = Path(resolved.RUNTIME)
 KIND = "a stage's configuration, such as results/METHOD/EXPERIMENT/config/STAGE.json"
 Training = RestorationTraining | ModelTraining | GuideTraining | PointTraining
 TRAININGS: dict[str, type[Training]] = {
@@ -111,6 +111,19 @@ def read_runtime_file(path: Path) -> Runtime:
         first = e.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"])) or "all of it"
         raise UserError(f"not speed settings: {key}: {first['msg']}", path, "give runtime.json") from None
+
+
+def made_under(settings: Strict, card: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry of a card that something has which was made under the settings.
+
+    A key that is younger than the card does not count, as long as it has its default.
+    """
+    told = card.get("config")
+    try:
+        before = type(settings).model_validate_json(json.dumps(told), context=WHOLE)
+    except ValidationError:
+        return {"config": settings.as_json()}
+    return {"config": told if before.as_json() == settings.as_json() else settings.as_json()}
 
 
 def _refusal(

@@ -42,6 +42,12 @@ def test_cycles(name: str, gaussian_page: list[str]) -> None:
     assert accuracy.cycle_line(name) in gaussian_page
 
 
+def test_rows_tell_the_median_of_several_draws_and_the_interval_that_holds_it() -> None:
+    errors = accuracy.cycle(*accuracy.CYCLES["`ddim`"], 25)
+    assert len(errors) == len(set(errors)) == accuracy.DRAWS == 6
+    assert accuracy.median(errors) == "3.9e-1 (3.0e-1 to 4.1e-1)"
+
+
 @pytest.mark.parametrize("solver", ["ddim", "multistep3", "obelm"])
 def test_spread_of_few_calls(solver: str, gaussian_page: list[str]) -> None:
     assert accuracy.spread_line(solver) in gaussian_page

@@ -48,6 +48,17 @@ def test_the_reference_holds_every_verb_key_and_module(tmp_path: Path) -> None:
     assert {f"experiments.{method}.NAME" for method in METHODS} <= set(re.findall(r"^## `(.*)`$", text, re.M))
 
 
+def test_every_key_of_params_yaml_says_what_it_means() -> None:
+    sections = re.split(r"^## `", generate.params(), flags=re.MULTILINE)[1:]
+    keys = [
+        (section.split("`")[0], *row.strip("| ").split(" | "))
+        for section in sections
+        for row in re.findall(r"^\| `.*$", section, flags=re.MULTILINE)
+    ]
+    assert len(keys) > 300
+    assert [key[:2] for key in keys if len(key) != 5 or not key[4].strip()] == []
+
+
 def test_a_site_is_looked_through(tmp_path: Path) -> None:
     (tmp_path / "a.html").write_text('<a href="b.html#there">b</a><a href="https://example.org">out</a>')
     (tmp_path / "b.html").write_text('<p id="there"><a href="a.html">a</a><a href="#there">here</a>')

@@ -41,7 +41,7 @@ class Inversion(Strict):
 
     count: Times = Field(40, description="indices on the way, both ends included")
     variant: Variant = Field("exact", description="published: h is that of the call before")
-    solver: EditingSolverName = "ddim"
+    solver: EditingSolverName = Field("ddim", description="solver of the ODE on the way to the latents")
 
 
 class Mixing(Strict):
@@ -50,7 +50,7 @@ class Mixing(Strict):
     last: Step = Field(960, description="index at which it ends")
     count: Times = Field(25, description="indices of the inversion")
     every: Step = Field(4, description="one in so many of them is measured")
-    images: Several = 200
+    images: Several = Field(200, description="images of the curve, half of each kind")
     tolerance: float = Field(0.1, gt=0, lt=1, description="distance to the shell that counts as settled")
     folds: int = Field(5, ge=2, le=1000, description="of the cross-validation")
 
@@ -89,11 +89,11 @@ class OfModel(Strict):
     """The model whose latents are searched, and the images."""
 
     model: Reference = Field(description="a name of experiments.model")
-    dataset: Reference
+    dataset: Reference = Field(description="a name of datasets: images with and without the attribute")
 
 
 class OneSplit(Strict):
-    split: Split = "train"
+    split: Split = Field("train", description="split on which the boundary is searched")
 
 
 class BothSplits(OneSplit):
@@ -113,7 +113,9 @@ class Fit(Strict):
     C: Cost = Field(1.0, description="cost of an image on the wrong side")
     C_z: Cost | None = Field(None, description="the same in z; null: as C. Small: edits change more")
     solver: Literal["gram", "svc"] = Field("gram", description="svc: as published; gram: the same, faster")
-    balance: Literal["none", "weights", "subsample"] = "none"
+    balance: Literal["none", "weights", "subsample"] = Field(
+        "none", description="of kinds of different number: nothing, weights, or as many of both"
+    )
     seed: Seed = Field(0, description="of the choice of images")
 
 
@@ -147,21 +149,25 @@ class Search(Cut, Fit, BothSplits):
 class Edit(Strict):
     """Strips of edited images."""
 
-    start: Distance = -3.0
-    end: Distance = 3.0
+    start: Distance = Field(-3.0, description="first distance, along the unit normal")
+    end: Distance = Field(3.0, description="last distance, along the unit normal")
     n: int = Field(7, ge=1, le=1000, description="distances from start to end")
-    source: Literal["images", "samples"] = "images"
+    source: Literal["images", "samples"] = Field(
+        "images", description="what is edited: images of the test split, or samples of the model"
+    )
     images: Several = Field(64, description="how many are edited")
     count: Times = Field(40, description="indices on the way back, both ends included")
     variant: Variant = Field("exact", description="published: h lags one step behind")
-    kind: Literal["ddim", "ddpm"] = "ddim"
+    kind: Literal["ddim", "ddpm"] = Field(
+        "ddim", description="way back: DDIM's, or DDPM's with fresh noise at each step"
+    )
     eta: Noise = Field(0.0, description="noise of ddim; published: 1")
     relative: bool = Field(True, description="distances are moved by, not to; published: false")
     h_steps: Step = Field(1, description="steps at which h is displaced")
     raw_h: bool = Field(False, description="h moves along the coefficients, as in the published samples")
-    solver: EditingSolverName = "ddim"
+    solver: EditingSolverName = Field("ddim", description="solver of the ODE on the way back")
     generate: Times = Field(100, description="indices of the way from noise to t, of samples")
-    seed: Seed = 0
+    seed: Seed = Field(0, description="of the choice of images and of the noise")
 
     @model_validator(mode="after")
     def _possible(self) -> Edit:
@@ -177,10 +183,10 @@ class Edit(Strict):
 class Judge(Strict):
     """A small classifier of the attribute, trained on the images where no other knows it."""
 
-    steps: Annotated[Steps, Field(ge=2)] = 400
-    batch_size: Batch = 64
-    lr: Rate = 5e-3
-    seed: Seed = 0
+    steps: Annotated[Steps, Field(ge=2)] = Field(400, description="optimiser steps")
+    batch_size: Batch = Field(64, description="images per step")
+    lr: Rate = Field(5e-3, description="learning rate")
+    seed: Seed = Field(0, description="of its weights and order")
 
 
 class Measures(Strict):

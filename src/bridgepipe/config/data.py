@@ -39,7 +39,7 @@ class Digits(Strict):
     """scikit-learn's 1,797 handwritten digits, embedded."""
 
     source: Literal["digits"]
-    size: Size = 32
+    size: Size = Field(32, description="side of the images in pixels")
     seed: Seed = Field(0, description="of the split")
 
 
@@ -47,8 +47,10 @@ class DigitClasses(Strict):
     """Some classes of the digits, divided as all of them are: a dataset of its own."""
 
     source: Literal["digit-classes"]
-    classes: Annotated[tuple[Annotated[int, Field(ge=0, le=9)], ...], Distinct] = Field(min_length=1)
-    size: Size = 32
+    classes: Annotated[tuple[Annotated[int, Field(ge=0, le=9)], ...], Distinct] = Field(
+        min_length=1, description="digits to take"
+    )
+    size: Size = Field(32, description="side of the images in pixels")
     seed: Seed = Field(0, description="of the split")
 
 
@@ -85,9 +87,11 @@ class Folder(Strict):
     """A folder of images, one sub-folder per class or none."""
 
     source: Literal["folder"]
-    path: FilePath
+    path: FilePath = Field(description="the folder")
     size: Pixels = Field(256, description="pixels, or [height, width]")
-    crop: Literal["adm", "torchvision", "stretch"] = "adm"
+    crop: Literal["adm", "torchvision", "stretch"] = Field(
+        "adm", description="fitting: ADM's reduction and centre crop, torchvision's, or stretched"
+    )
     patches: Patches | None = Field(
         None, description="cut these from the whole images, in place of size and crop"
     )
@@ -105,11 +109,15 @@ class Pairs(Strict):
     """Two folders A/ and B/ matched by name, or images side by side; B (right) is restored from A (left)."""
 
     source: Literal["pairs"]
-    path: FilePath
-    layout: Literal["folders", "side-by-side"] = "folders"
-    reverse: bool = False
+    path: FilePath = Field(description="the folder that holds both")
+    layout: Literal["folders", "side-by-side"] = Field(
+        "folders", description="two folders of equal names, or both images in one file"
+    )
+    reverse: bool = Field(False, description="restore A from B")
     size: Pixels = Field(256, description="pixels, or [height, width]")
-    crop: Literal["adm", "torchvision", "stretch"] = "adm"
+    crop: Literal["adm", "torchvision", "stretch"] = Field(
+        "adm", description="fitting: ADM's reduction and centre crop, torchvision's, or stretched"
+    )
     seed: Seed = Field(0, description="of the split")
     skip_bad: bool = Field(False, description="skip unreadable pairs instead of stopping")
 
@@ -118,10 +126,12 @@ class ImageNet(Strict):
     """ImageNet folders train/ and val/, or I2SB's LMDB files of them."""
 
     source: Literal["imagenet", "i2sb-lmdb"]
-    path: FilePath
-    size: Size = 256
+    path: FilePath = Field(description="folder of train/ and val/, or of I2SB's LMDB files")
+    size: Size = Field(256, description="side of the images in pixels")
     subset: FilePath | None = Field(None, description="file with names of validation images, one a line")
-    splits: Annotated[tuple[Literal["train", "val"], ...], Distinct] = Field(("train", "val"), min_length=1)
+    splits: Annotated[tuple[Literal["train", "val"], ...], Distinct] = Field(
+        ("train", "val"), min_length=1, description="splits to prepare"
+    )
     skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
 
     @model_validator(mode="after")
@@ -136,7 +146,7 @@ class Cifar10(Strict):
 
     source: Literal["cifar10"]
     path: FilePath = Field("data/raw/cifar-10-python.tar.gz", description="fetched when it is this one")
-    size: Size = 32
+    size: Size = Field(32, description="side of the images in pixels")
 
 
 class CelebAHQ(Strict):
@@ -144,8 +154,10 @@ class CelebAHQ(Strict):
 
     source: Literal["celebahq"]
     path: FilePath = Field("data/raw/CelebAMask-HQ.zip", description="fetched when it is this one")
-    size: Size = 256
-    crop: Literal["adm", "torchvision", "stretch"] = "adm"
+    size: Size = Field(256, description="side of the images in pixels")
+    crop: Literal["adm", "torchvision", "stretch"] = Field(
+        "adm", description="fitting: ADM's reduction and centre crop, torchvision's, or stretched"
+    )
     seed: Seed = Field(0, description="of the split")
     skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
 
@@ -156,8 +168,10 @@ class AFHQ(Strict):
     source: Literal["afhq"]
     path: FilePath = Field("data/raw/afhq.zip", description="fetched when it is this one")
     domain: Literal["cat", "dog", "wild"] | None = Field(None, description="null: all three, with labels")
-    size: Size = 256
-    crop: Literal["adm", "torchvision", "stretch"] = "adm"
+    size: Size = Field(256, description="side of the images in pixels")
+    crop: Literal["adm", "torchvision", "stretch"] = Field(
+        "adm", description="fitting: ADM's reduction and centre crop, torchvision's, or stretched"
+    )
     skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
 
 
@@ -177,10 +191,12 @@ class LSUN(Strict):
         "living_room",
         "restaurant",
         "tower",
-    ]
-    size: Size = 256
+    ] = Field(description="category of scenes")
+    size: Size = Field(256, description="side of the images in pixels")
     limit: Items | None = Field(None, description="only the first images of each split; null: all")
-    crop: Literal["adm", "torchvision", "stretch"] = "adm"
+    crop: Literal["adm", "torchvision", "stretch"] = Field(
+        "adm", description="fitting: ADM's reduction and centre crop, torchvision's, or stretched"
+    )
     skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
 
 
@@ -190,10 +206,12 @@ class PointSet(Strict):
     source: Literal["points"]
     domain: Literal[
         "moons", "checkerboard", "concentric_rings", "concentric_squares", "olympic_rings", "olympic_squares"
-    ]
+    ] = Field(description="shape of the density")
     count: int = Field(100_000, ge=12, le=100_000_000, description="points of each split")
-    variant: Variant = "published"
-    seed: Seed = 0
+    variant: Variant = Field(
+        "published", description="published: as DDIB draws them; exact: in proportion, each axis normalised"
+    )
+    seed: Seed = Field(0, description="of the points")
 
 
 class ColorCloud(Strict):
@@ -201,9 +219,9 @@ class ColorCloud(Strict):
 
     source: Literal["colors"]
     image: FilePath = Field(description="china, flower (embedded) or a file")
-    space: Literal["rgb", "lab"] = "rgb"
+    space: Literal["rgb", "lab"] = Field("rgb", description="coordinates of the colours")
     size: int | None = Field(None, ge=2, le=65536, description="long side in pixels; null: as it is")
-    seed: Seed = 0
+    seed: Seed = Field(0, description="of the split")
 
 
 SOURCES: dict[str, type[Strict]] = {
@@ -382,12 +400,14 @@ def read_of(dataset: Strict) -> list[str]:
 class Extractor(Strict):
     """What turns images into features and classes for the metrics."""
 
-    kind: Literal["classifier", "inception", "resnet50"]
+    kind: Literal["classifier", "inception", "resnet50"] = Field(
+        description="classifier: a small one, trained here; inception and resnet50: the published ones"
+    )
     dataset: Reference | None = Field(None, description="data that a classifier is trained on")
-    steps: Annotated[Steps, Field(ge=2)] = 400
-    batch_size: Batch = 64
-    lr: Rate = 5e-3
-    seed: Seed = 0
+    steps: Annotated[Steps, Field(ge=2)] = Field(400, description="optimiser steps of a classifier")
+    batch_size: Batch = Field(64, description="images per step of a classifier")
+    lr: Rate = Field(5e-3, description="learning rate of a classifier")
+    seed: Seed = Field(0, description="of a classifier's weights and order")
 
     @model_validator(mode="after")
     def _dataset_where_needed(self, info: ValidationInfo) -> Extractor:

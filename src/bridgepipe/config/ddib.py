@@ -49,16 +49,20 @@ class TranslateImages(Strict):
     dataset: Reference | None = Field(
         None, description="where the images come from; null: the source model's data"
     )
-    split: Split = "test"
+    split: Split = Field("test", description="split of the images that are translated")
     count: Several | None = Field(None, description="so many images of the class, by chance; null: all")
-    solver: SolverName = "obelm"
+    solver: SolverName = Field("obelm", description="solver of the ODE, both ways")
     grid: Literal["exact", "ddib", "dmi"] = Field(
         "exact", description="same steps both ways, or as published by either of two"
     )
     respacing: Respacing = Field("log_snr 50", description="visited times; empty: all")
-    clip_encode: bool = False
-    clip_decode: bool = False
-    guidance: Literal["none", "classifier", "free"] = "none"
+    clip_encode: bool = Field(
+        False, description="clamp predictions of the clean image to [-1, 1] on the way to noise"
+    )
+    clip_decode: bool = Field(False, description="the same on the way back")
+    guidance: Literal["none", "classifier", "free"] = Field(
+        "none", description="none; a classifier (guide); or free of one, by a model trained with drop_labels"
+    )
     scale_encode: Strength = Field(0.0, description="0: unguided")
     scale_decode: Strength = Field(1.0, description="0: unguided")
     variant: Variant = Field("exact", description="published: pixels of 8 bits are truncated, not rounded")
@@ -71,6 +75,8 @@ class TranslateImages(Strict):
 
 
 class EvaluateTranslation(Distribution):
+    """What translations are measured by."""
+
     classifier: Reference | None = Field(
         description="says whether a translation is of the target class; null: no accuracy"
     )

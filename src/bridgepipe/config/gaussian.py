@@ -34,12 +34,16 @@ Constant = Annotated[float, Field(gt=0, le=1e6)]
 class Noising(Strict):
     """How data become noise."""
 
-    schedule: Literal["linear", "cosine", "scaled_linear", "shortest_path"] = "linear"
-    T: Times = 1000
+    schedule: Literal["linear", "cosine", "scaled_linear", "shortest_path"] = Field(
+        "linear", description="how the noise grows with the time; shortest_path: each frequency on its own"
+    )
+    T: Times = Field(1000, description="times of the process")
     c1: Constant | None = Field(None, description="of shortest_path's c1 / (c2 + k)^m; null: fitted")
-    c2: Constant | None = None
-    m: Constant | None = None
-    variant: Variant = "published"
+    c2: Constant | None = Field(None, description="of the same power law; null: fitted")
+    m: Constant | None = Field(None, description="of the same power law; null: fitted")
+    variant: Variant = Field(
+        "published", description="published: shortest_path in single precision, as its code; exact: in double"
+    )
     rescale_timesteps: bool = Field(False, description="the network is told t 1000/T")
 
     @property
@@ -93,9 +97,16 @@ def check_betas(schedule: str, T: int) -> None:
 class Process(Noising):
     """How data become noise, and what the network predicts."""
 
-    prediction: Literal["eps", "x0", "v"] = "eps"
-    variance: Literal["fixed_large", "fixed_small", "learned", "learned_range"] = "fixed_large"
-    loss: Literal["mse", "rescaled_mse", "kl", "rescaled_kl"] = "mse"
+    prediction: Literal["eps", "x0", "v"] = Field(
+        "eps", description="what the network gives: the noise, the clean image, or v = a eps - s x0"
+    )
+    variance: Literal["fixed_large", "fixed_small", "learned", "learned_range"] = Field(
+        "fixed_large",
+        description="of a step of the sampler ancestral: beta, that of the posterior, or learnt between them",
+    )
+    loss: Literal["mse", "rescaled_mse", "kl", "rescaled_kl"] = Field(
+        "mse", description="mean squared error or variational bound, as ADM names them"
+    )
     times: Drawn = Field("uniform", description="how training draws them")
 
     @model_validator(mode="after")
@@ -108,11 +119,13 @@ class Process(Noising):
 class Model(Strict):
     """A Gaussian diffusion model of images, trained once and used by every experiment that names it."""
 
-    dataset: Reference
+    dataset: Reference = Field(description="a name of datasets: what the model is trained on")
     conditional: bool = Field(False, description="the network is told the class")
     drop_labels: float = Field(0.0, ge=0, lt=1, description="share of labels hidden in training")
-    process: Process = Process()
-    network: Annotated[AdmNetwork | DdpmNetwork, Field(discriminator="kind")]
+    process: Process = Field(Process(), description="how data become noise")
+    network: Annotated[AdmNetwork | DdpmNetwork, Field(discriminator="kind")] = Field(
+        description="a network and its arguments"
+    )
     train: Recipe
 
     def references(self) -> dict[str, tuple[str, str]]:
@@ -146,10 +159,13 @@ class ModelTraining(Model, OfMethod):
 class Guide(Strict):
     """A classifier of noisy images, which guides a model of the same process."""
 
-    dataset: Reference
+    dataset: Reference = Field(description="a name of datasets: what the classifier is trained on")
     process: Noising = Noising()
     network: Network = Network()
-    pool: Literal["attention", "adaptive"] = "attention"
+    pool: Literal["attention", "adaptive"] = Field(
+        "attention",
+        description="how features become one vector: attention, as ADM's classifiers do, or their mean",
+    )
     train: Recipe
 
     def references(self) -> dict[str, tuple[str, str]]:
@@ -175,13 +191,19 @@ class GuideTraining(Guide, OfMethod):
 class Generate(Strict):
     """How samples are drawn."""
 
-    sampler: SamplerName = "ancestral"
+    sampler: SamplerName = Field(
+        "ancestral",
+        description="ancestral is DDPM's; the others solve the ODE, ddim with noise where eta is above 0",
+    )
     nfe: Calls = Field(100, description="network calls per sample, at most")
     eta: Noise = Field(0.0, description="noise of the sampler ddim")
-    spacing: Spacing = "uniform"
+    spacing: Spacing = Field(
+        "uniform",
+        description="where the calls lie: evenly in the index, quadratically, or in the log of the SNR",
+    )
     clip: bool = Field(True, description="clamp predictions of the clean image to [-1, 1]")
     count: Several = Field(256, description="samples")
-    seed: Seed = 0
+    seed: Seed = Field(0, description="of the samples' noise")
     variant: Variant = Field("exact", description="published: pixels of 8 bits are truncated, not rounded")
 
     @model_validator(mode="after")
@@ -194,10 +216,10 @@ class Generate(Strict):
 class GaussianWalk(Strict):
     """One sampler of a study."""
 
-    sampler: SamplerName = "ddim"
-    eta: Noise = 0.0
-    spacing: Spacing = "uniform"
-    clip: bool = True
+    sampler: SamplerName = Field("ddim", description="as sample.sampler")
+    eta: Noise = Field(0.0, description="noise of the sampler ddim")
+    spacing: Spacing = Field("uniform", description="as sample.spacing")
+    clip: bool = Field(True, description="clamp predictions of the clean image to [-1, 1]")
 
     @model_validator(mode="after")
     def _possible(self, info: ValidationInfo) -> GaussianWalk:
@@ -210,7 +232,7 @@ class GaussianStudy(Strict):
     """FID against network calls."""
 
     nfe: Annotated[tuple[Annotated[Calls, Field(ge=3)], ...], Distinct] = Field(
-        (5, 10, 20, 50, 100), min_length=1
+        (5, 10, 20, 50, 100), min_length=1, description="network calls per sample, a point of the curve each"
     )
     count: Several | None = Field(None, description="samples of every point; null: as many as of sample")
     walks: Annotated[dict[Label, GaussianWalk], Apart] = Field(
@@ -242,7 +264,7 @@ class Generation(Strict):
     model: Reference = Field(description="a name of experiments.model")
     sample: Generate = Generate()
     evaluate: Distribution
-    study: GaussianStudy | None = None
+    study: GaussianStudy | None = Field(None, description="FID against network calls; null: no study")
 
     @property
     def studied(self) -> int:

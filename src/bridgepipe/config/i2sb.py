@@ -63,11 +63,13 @@ class Train(Emphasis, Beginning):
 
 
 class Sample(Strict):
+    """Which images are restored, and how."""
+
     dataset: Reference | None = Field(
         None, description="restore this dataset's split instead of the experiment's"
     )
     whole: bool = Field(False, description="ignore sample.dataset: restore the experiment's own whole split")
-    split: Split = "test"
+    split: Split = Field("test", description="split of the images that are restored")
     count: Items | None = Field(
         None, description="so many images, by chance, as many of every class; null: all"
     )
@@ -82,21 +84,25 @@ class Sample(Strict):
     consistent: bool = Field(
         False, description="every prediction is made to agree with what was seen (data consistency)"
     )
-    seed: Seed = 0
+    seed: Seed = Field(0, description="of the corruptions and of the sampler's noise")
 
 
 class Evaluate(Distribution):
+    """What restored images are measured by."""
+
     classifier: Reference | None = Field(description="classes of the accuracy; null: no accuracy")
 
 
 class Walk(Strict):
     """One sampler of a study."""
 
-    sampler: Literal["ancestral", "implicit"] = "ancestral"
-    eta: Noise = 1.0
-    order: Literal[1, 2] = 2
-    spacing: Literal["uniform", "angle", "log_snr"] = "uniform"
-    consistent: bool = False
+    sampler: Literal["ancestral", "implicit"] = Field(
+        "ancestral", description="ancestral is the published one"
+    )
+    eta: Noise = Field(1.0, description="noise of the implicit sampler; 0: drawn once")
+    order: Literal[1, 2] = Field(2, description="order of the implicit sampler")
+    spacing: Literal["uniform", "angle", "log_snr"] = Field("uniform", description="where the calls lie")
+    consistent: bool = Field(False, description="as sample.consistent")
 
     @model_validator(mode="after")
     def _possible(self, info: ValidationInfo) -> Walk:
@@ -108,7 +114,11 @@ class Walk(Strict):
 class Study(Strict):
     """Quality against network calls."""
 
-    nfe: Annotated[tuple[Calls, ...], Distinct] = Field((1, 2, 3, 5, 10, 20, 50, 100), min_length=1)
+    nfe: Annotated[tuple[Calls, ...], Distinct] = Field(
+        (1, 2, 3, 5, 10, 20, 50, 100),
+        min_length=1,
+        description="network calls per image, a point of each curve",
+    )
     count: Several | None = Field(
         None, description="images that are restored for every point; null: those of sample"
     )
@@ -121,15 +131,28 @@ class Restoration(Strict):
     """What is restored, and through which bridge."""
 
     corruption: Corruption = Field(description="see docs/corruptions.md; paired: the data are pairs")
-    variant: Variant = "published"
+    variant: Variant = Field(
+        "published", description="published: corruptions and pixels as in its code; exact: as in the paper"
+    )
     mask_file: FilePath | None = Field(None, description="published freeform masks; null: masks are drawn")
-    interval: Times = Field(1000, multiple_of=2)
-    beta_max: float = Field(0.3, gt=0, le=100)
-    t0: float = Field(1e-4, gt=0, le=100)
-    T: float = Field(1.0, gt=0, le=100)
-    ot_ode: bool = False
-    cond_x1: bool = False
-    add_x1_noise: bool = False
+    interval: Times = Field(1000, multiple_of=2, description="times of the bridge")
+    beta_max: float = Field(
+        0.3,
+        gt=0,
+        le=100,
+        description="end of the published line of betas, times the interval; larger: more noise halfway",
+    )
+    t0: float = Field(
+        1e-4, gt=0, le=100, description="noise level that the network is given at the clean end"
+    )
+    T: float = Field(
+        1.0, gt=0, le=100, description="noise level that the network is given at the degraded end"
+    )
+    ot_ode: bool = Field(False, description="a bridge without noise, as the paper's OT-ODE")
+    cond_x1: bool = Field(False, description="the network also sees the degraded image")
+    add_x1_noise: bool = Field(
+        False, description="white noise of standard deviation 1 is added to the degraded image"
+    )
 
     @property
     def masked(self) -> bool:
@@ -159,11 +182,11 @@ class I2SB(Restoration, OnDataset):
         metrics=("fid", "accuracy", "restoration"), figures=("grid", "path", "loss"), own_table=True
     )
 
-    network: RestorationNetwork = PlainAdmNetwork()
+    network: RestorationNetwork = Field(PlainAdmNetwork(), description="a network and its arguments")
     train: Train
     sample: Sample = Sample()
     evaluate: Evaluate
-    study: Study | None = None
+    study: Study | None = Field(None, description="quality against network calls; null: no study")
 
     @property
     def studied(self) -> int | None:

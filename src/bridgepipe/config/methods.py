@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Protocol
 
+from pydantic import Field
+
 from bridgepipe.config.boundary import BoundarySearch
 from bridgepipe.config.data import Dataset, Extractor
 from bridgepipe.config.ddib import ClassTranslation
@@ -55,9 +57,11 @@ class Experiment(Protocol):
 class Params(Strict):
     """The whole of params.yaml before merging."""
 
-    scale: Name
+    scale: Name = Field(description="the scale in use, a name of scales")
     runtime: Runtime = Runtime()
-    datasets: Annotated[dict[Name, Dataset], Apart]
-    extractors: Annotated[dict[Name, Extractor], Apart]
+    datasets: Annotated[dict[Name, Dataset], Apart] = Field(description="images and points by name")
+    extractors: Annotated[dict[Name, Extractor], Apart] = Field(
+        description="what turns images into features, by name"
+    )
     scales: dict[Name, dict[str, dict[str, Any]]]
     experiments: dict[str, Annotated[dict[Name, dict[str, Any]], Apart]]

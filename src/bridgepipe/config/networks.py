@@ -22,17 +22,23 @@ class Arguments(Strict):
 class Network(Arguments):
     """ADM U-Net, in the words of its constructor."""
 
-    model_channels: Width = 32
-    num_res_blocks: Blocks = 1
-    channel_mult: Multipliers = (1, 2, 2)
+    model_channels: Width = Field(32, description="channels of the first level")
+    num_res_blocks: Blocks = Field(1, description="residual blocks per level")
+    channel_mult: Multipliers = Field(
+        (1, 2, 2), description="channels of each level, in multiples of model_channels; one level per number"
+    )
     attention_resolutions: Annotated[tuple[int, ...], Distinct] = Field(
         (4,), description="downsampling rates with attention"
     )
-    num_heads: int = Field(4, ge=1, le=1024)
+    num_heads: int = Field(4, ge=1, le=1024, description="heads of every attention")
     num_head_channels: int = Field(-1, ge=-1, le=1024, description="instead of num_heads; -1: by num_heads")
-    use_scale_shift_norm: bool = True
-    resblock_updown: bool = True
-    dropout: Dropout = 0.0
+    use_scale_shift_norm: bool = Field(
+        True, description="the time scales and shifts the normalised features, else it is added"
+    )
+    resblock_updown: bool = Field(
+        True, description="residual blocks change the resolution, else convolutions and averages do"
+    )
+    dropout: Dropout = Field(0.0, description="share of features dropped in training")
 
     def contradiction(self, size: tuple[int, int]) -> tuple[str, str] | None:
         """The key that does not go with images of a size, or with the other keys, and why; None: all do."""
@@ -64,6 +70,8 @@ class Network(Arguments):
 
 
 class AdmNetwork(Network):
+    """ADM U-Net, in the words of its constructor."""
+
     kind: Literal["adm"]
 
 
@@ -71,13 +79,15 @@ class DdpmNetwork(Arguments):
     """U-Net of DDPM, in the words of its constructor."""
 
     kind: Literal["ddpm"]
-    ch: Width = 128
-    num_res_blocks: Blocks = 2
+    ch: Width = Field(128, description="channels of the first level")
+    num_res_blocks: Blocks = Field(2, description="residual blocks per level")
     attn_resolutions: Annotated[tuple[int, ...], Distinct] = Field(
         (16,), description="sizes in pixels with attention"
     )
-    ch_mult: Multipliers = (1, 1, 2, 2, 4, 4)
-    dropout: Dropout = 0.0
+    ch_mult: Multipliers = Field(
+        (1, 1, 2, 2, 4, 4), description="channels of each level, in multiples of ch; one level per number"
+    )
+    dropout: Dropout = Field(0.0, description="share of features dropped in training")
 
     def contradiction(self, size: tuple[int, int]) -> tuple[str, str] | None:
         """The key that does not go with images of a size, and why; None: all do."""
@@ -96,9 +106,11 @@ class ResidualNetwork(Arguments):
     """A U-Net without normalisation and attention, for photographs of any size."""
 
     kind: Literal["residual"]
-    model_channels: Width = 32
-    channel_mult: Multipliers = (1, 2, 4)
-    num_res_blocks: Blocks = 2
+    model_channels: Width = Field(32, description="channels of the first level")
+    channel_mult: Multipliers = Field(
+        (1, 2, 4), description="channels of each level, in multiples of model_channels; one level per number"
+    )
+    num_res_blocks: Blocks = Field(2, description="residual blocks per level")
 
     def contradiction(self, size: tuple[int, int]) -> tuple[str, str] | None:
         """The key that does not go with images of a size, and why; None: all do."""
@@ -134,9 +146,9 @@ class PointNetwork(Arguments):
     """DDIB's network of points."""
 
     kind: Literal["points"] = "points"
-    model_channels: Annotated[Width, Field(ge=64)] = 256
-    num_res_blocks: Blocks = 3
-    dropout: Dropout = 0.0
+    model_channels: Annotated[Width, Field(ge=64)] = Field(256, description="channels of every block")
+    num_res_blocks: Blocks = Field(3, description="residual blocks")
+    dropout: Dropout = Field(0.0, description="share of features dropped in training")
     frequencies: int = Field(0, ge=0, le=8, description="octaves of sines of the coordinates; 0 as published")
 
 

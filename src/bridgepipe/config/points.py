@@ -30,10 +30,14 @@ from bridgepipe.nfe import INVERTIBLE, SOLVER_TRAITS, SolverName
 class PointProcess(Strict):
     """How points become noise, and what the network predicts."""
 
-    schedule: Literal["linear", "cosine", "scaled_linear"] = "linear"
-    T: Times = 1000
+    schedule: Literal["linear", "cosine", "scaled_linear"] = Field(
+        "linear", description="how the noise grows with the time"
+    )
+    T: Times = Field(1000, description="times of the process")
     rescale_timesteps: bool = Field(False, description="the network is told t 1000/T")
-    prediction: Literal["eps", "x0", "v"] = "eps"
+    prediction: Literal["eps", "x0", "v"] = Field(
+        "eps", description="what the network gives: the noise, the clean point, or v = a eps - s x0"
+    )
     times: Drawn = Field("uniform", description="how training draws them")
 
     @property
@@ -50,11 +54,11 @@ class PointProcess(Strict):
 class PointWalk(Strict):
     """How the ODE is solved, in either direction."""
 
-    solver: SolverName = "obelm"
+    solver: SolverName = Field("obelm", description="solver of the ODE, both ways")
     nfe: Annotated[Calls, Field(ge=3)] | None = Field(
         50, description="network calls per direction, at most; null: all steps"
     )
-    spacing: Spacing = "log_snr"
+    spacing: Spacing = Field("log_snr", description="where the calls lie")
     grid: Literal["exact", "ddib"] = Field("exact", description="same steps both ways, or as published")
 
     @model_validator(mode="after")
@@ -99,18 +103,18 @@ def _cycles() -> dict[str, CycleWalk]:
 class Generated(Strict):
     """How points are drawn from a model, and how many are encoded to test its latents."""
 
-    solver: SolverName = "unipc3"
+    solver: SolverName = Field("unipc3", description="solver of the ODE")
     nfe: Annotated[Calls, Field(ge=3)] = Field(50, description="network calls per point, at most")
-    spacing: Spacing = "log_snr"
+    spacing: Spacing = Field("log_snr", description="where the calls lie")
     count: Annotated[Items, Field(ge=100)] = Field(80_000, description="samples")
     latents: Annotated[Items, Field(ge=100)] = Field(10_000, description="test points that are encoded")
-    seed: Seed = 0
+    seed: Seed = Field(0, description="of the samples' noise")
 
 
 class PointModel(Strict):
     """A Gaussian diffusion model of points."""
 
-    dataset: Reference
+    dataset: Reference = Field(description="a name of datasets; left out: that of the experiment")
     process: PointProcess = PointProcess()
     network: PointNetwork = PointNetwork()
     train: Recipe
@@ -159,8 +163,8 @@ class Ends(Strict):
 
     models: ClassVar[str]  # the section of both
 
-    source: Reference
-    target: Reference
+    source: Reference = Field(description="name of the model that is translated from")
+    target: Reference = Field(description="name of the model that is translated to")
 
     def references(self) -> dict[str, tuple[str, str]]:
         return {"source": (self.models, self.source), "target": (self.models, self.target)}

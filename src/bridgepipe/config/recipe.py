@@ -12,17 +12,21 @@ from bridgepipe.config.values import Batch, Rate, Reference, Seed, Split, Steps,
 class Recipe(Strict):
     """How a network is trained."""
 
-    steps: Steps
+    steps: Steps = Field(description="optimiser steps in all")
     batch_size: Batch = Field(64, description="images per optimiser step, over all processes")
-    lr: Rate = 5e-5
+    lr: Rate = Field(5e-5, description="learning rate of AdamW at the first step")
     lr_gamma: float = Field(1.0, gt=0, le=1, description="factor of the step decay")
     lr_step: Steps = Field(1000, description="steps between decays")
-    weight_decay: float = Field(0.0, ge=0, le=10)
-    ema: float = Field(0.99, ge=0, lt=1)
-    grad_clip: float | None = Field(None, gt=0, le=1e6)
+    weight_decay: float = Field(0.0, ge=0, le=10, description="weight decay of AdamW")
+    ema: float = Field(
+        0.99, ge=0, lt=1, description="decay of the average of the weights, per step; 0: the last weights"
+    )
+    grad_clip: float | None = Field(
+        None, gt=0, le=1e6, description="largest norm of the gradient; null: unbounded"
+    )
     flip: bool = Field(False, description="random horizontal flips")
-    seed: Seed = 0
-    log_every: Steps = 10
+    seed: Seed = Field(0, description="of weights, order and noise")
+    log_every: Steps = Field(10, description="steps between rows of the loss")
     published: Reference | None = Field(
         None, description="a name of sources.yaml: import these weights, don't train"
     )
@@ -40,4 +44,4 @@ class Distribution(Strict):
     reference: Split = Field(
         "train", description="split of the real images; one with the originals makes the FID smaller"
     )
-    kid: bool = True
+    kid: bool = Field(True, description="also measure the KID")

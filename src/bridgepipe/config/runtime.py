@@ -13,7 +13,9 @@ from bridgepipe.names import Precision
 class Runtime(Strict):
     """How things run. An edit re-runs nothing: at most last bits move, see docs/gpu.md."""
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="where networks run; auto: a GPU of CUDA when there is one, else the CPU"
+    )
     precision: Precision = Field("tf32", description="tf32: as PyTorch on a GPU; fp32: exact there too")
     compile: bool = Field(False, description="torch.compile the network")
     channels_last: Literal["auto"] | bool = Field("auto", description="memory layout; auto: on a CPU")
@@ -36,7 +38,9 @@ class Runtime(Strict):
         description="minutes that a job may ask for; one that needs more goes on in the next",
     )
     save_every: Steps = Field(100, description="training steps between saved states")
-    tensorboard: bool = False
+    tensorboard: bool = Field(
+        False, description="also write the loss for TensorBoard, which needs bridgepipe[tensorboard]"
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> Runtime:

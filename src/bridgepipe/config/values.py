@@ -206,7 +206,9 @@ class OfMethod(Strict):
 
 
 class OnDataset(Strict):
-    dataset: Reference
+    dataset: Reference = Field(
+        description="a name of datasets: what is trained on and, unless sample says else, restored"
+    )
 
 
 def optional(key: str, section: str, name: str | None) -> dict[str, tuple[str, str]]:

@@ -2,7 +2,8 @@
 
 import re
 
-from docutils.utils.math.latex2mathml import tex2mathml
+from docutils.nodes import SkipNode
+from latex2mathml.converter import convert  # docutils' own takes 1 and 2 in \tfrac12\log for one number
 
 
 def setup(app):
@@ -11,19 +12,17 @@ def setup(app):
 
 
 def inline(translator, node):
-    _put(translator, node, f"{tex2mathml(node.astext())}")
+    _put(translator, convert(node.astext()))
 
 
 def displayed(translator, node):
-    """A formula on a line of its own, its number beside it."""
+    """A formula on a line of its own, its number at the end of the line."""
     tag = re.search(r"\\tag\{(.+?)\}", node.astext())
-    formula = tex2mathml(re.sub(r"\\tag\{.+?\}", "", node.astext()), as_block=True)
-    number = f'<span class="eqno">({tag[1]})</span>' if tag else ""
-    _put(translator, node, f'<div class="math-block">{number}{formula}</div>')
+    formula = convert(re.sub(r"\\tag\{.+?\}", "", node.astext()), display="block")
+    number = f'<span style="float: right">({tag[1]})</span>' if tag else ""
+    _put(translator, f'<div class="math-block">{number}{formula}</div>')
 
 
-def _put(translator, node, html):
-    from docutils.nodes import SkipNode
-
+def _put(translator, html):
     translator.body.append(html)
     raise SkipNode

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from types import ModuleType
 
+import pytest
 from every_verb import VERBS
 
 from bridgepipe.config.methods import METHODS
@@ -73,3 +74,10 @@ def test_a_site_is_looked_through(tmp_path: Path) -> None:
         "c.html: none.png leads nowhere",
         "c.css fetches url(http",
     ]
+
+
+def test_formulas_of_the_pages_are_drawn_as_they_are_written() -> None:
+    convert = pytest.importorskip("latex2mathml.converter", reason="make docs brings it").convert
+    half = convert(r"\tfrac12 \log x")
+    assert "<mfrac><mn>1</mn><mn>2</mn></mfrac>" in half
+    assert "<msub><mover" in convert(r"\hat x_0")

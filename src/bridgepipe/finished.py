@@ -135,15 +135,15 @@ def kept(output: Path, identity: Mapping[str, Any], speed: Any = None) -> Iterat
             file = open(path, "a+b")  # noqa: SIM115  # closed below
         with file:
             finished = Finished(file)
-            finished.load({**identity, **_bits(speed)})
+            finished.load({**identity, **bits(speed)})
             with running.keeping(finished):
                 yield finished
         path.unlink(missing_ok=True)
         lock.unlink(missing_ok=True)
 
 
-def _bits(speed: Any) -> dict[str, Any]:
-    """What else decides the last bits of a result."""
+def bits(speed: Any) -> dict[str, Any]:
+    """What else decides the last bits of a result: libraries, code and runtime settings."""
     of_speed = {} if speed is None else {name: getattr(speed, name) for name in SPEED}
     unit = {} if speed is None else {"unit": running.unit(speed.batch_size)}
     return {"torch": torch.__version__, "code": closure.source_digest(*CODE), **of_speed, **unit}

@@ -8,8 +8,9 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-EVERY = 60.0  # seconds between two lines; the first comes earlier
+EVERY = 30.0  # seconds between two lines; the first comes earlier
 FIRST = 10.0
+MANY = "pixel"
 
 
 class Progress:
@@ -19,7 +20,7 @@ class Progress:
         total: items that there are.
         done: of these, found finished.
         label: of the bar.
-        unit: what an item is called.
+        unit: what an item is called; of pixels there are so many that they are told as 1.5M.
         shown: whether this process tells anything.
     """
 
@@ -28,11 +29,14 @@ class Progress:
         self._began, self._next = time.monotonic(), time.monotonic() + FIRST
         terminal = sys.stderr.isatty()
         self._lines = shown and not terminal
-        self._bar = tqdm(total=total, initial=done, desc=label, unit=unit, disable=not (shown and terminal))
+        bar = {"desc": label, "unit": unit, "unit_scale": unit == MANY, "disable": not (shown and terminal)}
+        self._bar = tqdm(total=total, initial=done, **bar)
 
     def __enter__(self) -> Progress:
         if self._shown and self._first:
-            self._say(f"found {self._first} of {self._total} {self._unit}s finished")
+            self._say(
+                f"found {self._count(self._first)} of {self._count(self._total)} {self._unit}s finished"
+            )
         return self
 
     def __exit__(
@@ -49,8 +53,12 @@ class Progress:
             self._next = now + EVERY
             rate = (self._done - self._first) / (now - self._began)
             left = _duration((self._total - self._done) / rate)
-            of = f"{self._done} of {self._total} {self._unit}s"
-            self._say(f"{of}, {rate:.3g} {self._unit}s/s, about {left} left")
+            of = f"{self._count(self._done)} of {self._count(self._total)} {self._unit}s"
+            speed = self._count(round(rate)) if self._unit == MANY else f"{rate:.3g}"
+            self._say(f"{of}, {speed} {self._unit}s/s, about {left} left")
+
+    def _count(self, items: int) -> str:
+        return tqdm.format_sizeof(items) if self._unit == MANY else str(items)
 
     def _say(self, line: str) -> None:
         tqdm.write(line, file=sys.stderr)

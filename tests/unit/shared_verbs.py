@@ -192,7 +192,7 @@ def stopped_once(words: list[str]) -> None:
             raise AssertionError(f"not stopped: {words}")
         with redirect_stderr(said):
             cli.app(words, standalone_mode=False)
-    assert re.search("found [0-9]+ of [0-9]+ (images|steps) finished", said.getvalue()), (
+    assert re.search("found [0-9.]+ of [0-9.]+ (images|steps|pixels) finished", said.getvalue()), (
         words,
         said.getvalue(),
     )

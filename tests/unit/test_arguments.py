@@ -46,7 +46,6 @@ SETTINGS = {  # the configuration of each verb, of those that `test_shared_verbs
     "stage figure path": "restore",
 }
 MORE = {  # options without a default that are no paths
-    "restore": ["--experiment", "bridge"],
     "generate": ["--experiment", "samples"],
     "config": ["i2sb/jpeg-5"],
     "boundary import": ["--space", "z", "--attribute", "light"],
@@ -137,7 +136,7 @@ def sound(folder: Path, verb: str, name: str, out: Path) -> Path:
     if verb in ("translate", "edit", "generate", "boundary import") and name == "model":
         return folder / "conditional"
     if name == "model":
-        return folder / "bridge/model.safetensors"
+        return folder / ("bridge" if verb == "restore" else "bridge/model.safetensors")
     of_points = verb.endswith(("-points", "color", "color-picture")) or verb == "stage evaluate-samples"
     return folder / known.get(name, "points.safetensors" if of_points else "images.lmdb")
 

@@ -150,7 +150,7 @@ def classifiers(folder: Path) -> None:
 def photos(folder: Path, images: ImageStore) -> None:
     """Three photographs as a person has them, and an experiment to restore them by."""
     for item, name in enumerate(shared_verbs.PHOTOS):
-        write_png(folder / name, images[item], "")
+        write_png(folder / name, images[item][item:], "")  # of three sizes: each is restored by itself
     restore = artifacts.read_json(folder / "config/restore.json")
     artifacts.write_json(folder / "bridge/config/sample.json", restore)
 

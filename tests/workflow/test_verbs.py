@@ -15,6 +15,8 @@ from sklearn.datasets import load_sample_image
 
 from bridgepipe import cli
 
+MODEL = ("--experiment", "i2sb/jpeg-5")
+
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     capsys.readouterr()
@@ -55,9 +57,10 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
 def test_restore_takes_photographs_of_any_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo = load_sample_image("flower.jpg")[:123, :174]
     Image.fromarray(photo).save(tmp_path / "flower.jpg", quality=5)
-    printed = run(capsys, "restore", tmp_path / "flower.jpg", "--output", tmp_path / "out")
-    assert printed.split() == [str(tmp_path / "out/flower.png")]
-    restored = np.asarray(Image.open(tmp_path / "out/flower.png"))
+    printed = run(capsys, "restore", tmp_path / "flower.jpg", *MODEL, "--output", tmp_path / "out")
+    assert printed.split() == [str(tmp_path / "out/flower.jpg")]
+    with Image.open(tmp_path / "out/flower.jpg") as image:
+        restored = np.asarray(image)
     assert restored.shape == photo.shape
     assert np.abs(restored.astype(int) - photo).mean() < 60
 
@@ -73,7 +76,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
 
 
 def test_restore_loses_no_photograph(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    names = ("a/IMG_1.jpg", "b/IMG_1.jpg", "c/img_1.png", "c/é.jpg", "a/e\u0301.png")
+    names = ("a/IMG_1.jpg", "b/IMG_1.jpg", "c/img_1.jpg", "c/é.jpg", "a/e\u0301.jpg")
     photos = {name: tmp_path / name for name in names}
     for k, photo in enumerate(photos.values()):
         photo.parent.mkdir(exist_ok=True)
@@ -81,28 +84,30 @@ def test_restore_loses_no_photograph(tmp_path: Path, capsys: pytest.CaptureFixtu
     originals = {photo: photo.read_bytes() for photo in photos.values()}
     out = tmp_path / "out"
     for one, other in (names[:2], names[1:3], names[3:]):
-        line = refused(capsys, "restore", photos[one], photos[other], "--output", out)
+        line = refused(capsys, "restore", photos[one], photos[other], *MODEL, "--output", out)
         assert "have one name" in line
         assert not out.exists()
     # the output would be an input, also by another name of its folder
     (tmp_path / "link").symlink_to("c")
     for folder in ("c", "link", "a/../c"):
-        line = refused(capsys, "restore", photos["c/img_1.png"], "--output", tmp_path / folder)
+        line = refused(capsys, "restore", photos["c/img_1.jpg"], *MODEL, "--output", tmp_path / folder)
         assert "which is an input" in line
     # a file that somebody else made, also a link that leads nowhere
-    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a/IMG_1.png")
-    (tmp_path / "b/IMG_1.png").symlink_to(tmp_path / "nowhere")
-    for folder in "ab":
-        line = refused(capsys, "restore", photos["b/IMG_1.jpg"], "--output", tmp_path / folder)
+    for folder in "de":
+        (tmp_path / folder).mkdir()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "d/IMG_1.jpg")
+    (tmp_path / "e/IMG_1.jpg").symlink_to(tmp_path / "nowhere")
+    for folder in "de":
+        line = refused(capsys, "restore", photos["b/IMG_1.jpg"], *MODEL, "--output", tmp_path / folder)
         assert "did not make" in line
     # a bad one is found before the first is restored
     (tmp_path / "text.jpg").write_text("no picture")
-    line = refused(capsys, "restore", photos[names[0]], tmp_path / "text.jpg", "--output", out)
+    line = refused(capsys, "restore", photos[names[0]], tmp_path / "text.jpg", *MODEL, "--output", out)
     assert "cannot be read as an image" in line
     assert not out.exists()
     assert {photo: photo.read_bytes() for photo in photos.values()} == originals
     # a second time it replaces what the first time made
     for _ in range(2):
-        assert run(capsys, "restore", *[photos[names[0]]] * 2, "--output", out).split() == [
-            str(out / "IMG_1.png")
+        assert run(capsys, "restore", *[photos[names[0]]] * 2, *MODEL, "--output", out).split() == [
+            str(out / "IMG_1.jpg")
         ]

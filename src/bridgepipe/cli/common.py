@@ -40,17 +40,27 @@ def load_restorer(
     trained: Trained, settings: Restoration, image_size: tuple[int, int], runtime: configuration.Runtime
 ) -> Restorer:
     """A trained network, refused when it was trained under another configuration, or for another problem."""
+    recipe = read_stage(trained.train_config, RestorationTraining)
+    return restorer_of(trained.model, recipe, settings, image_size, runtime)
+
+
+def restorer_of(
+    model: Path,
+    recipe: RestorationTraining,
+    settings: Restoration,
+    image_size: tuple[int, int],
+    runtime: configuration.Runtime,
+) -> Restorer:
+    """A network from its file and the settings of its training, refused as by `load_restorer`."""
     from bridgepipe.methods import i2sb
     from bridgepipe.networks import published
 
-    recipe = read_stage(trained.train_config, RestorationTraining)
-    _same_problem(recipe, settings, trained.model)
-    expected = made_under(recipe, artifacts.load_card(trained.model))
-    weights, card = artifacts.load_tensors(trained.model, expected)
-    problem = i2sb.Problem(image_size, settings)
+    _same_problem(recipe, settings, model)
+    weights, card = artifacts.load_tensors(model, made_under(recipe, artifacts.load_card(model)))
     kind, arguments = recipe.network.kind, recipe.network.arguments
     network = i2sb.network(image_size, settings.cond_x1, seed=0, kind=kind, **arguments)
-    published.load(network, weights, trained.model)
+    published.load(network, weights, model)
+    problem = i2sb.Problem(image_size, settings)
     return i2sb.Restorer(network, problem, card[artifacts.CONTENT], recipe.train.seed, runtime)
 
 

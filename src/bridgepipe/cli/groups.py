@@ -23,7 +23,7 @@ STAGE = "stage"
 # verbs for people, under the headings of the help, which is read without importing any of them
 HELP = {
     "Use a trained model": {
-        "restore": "Restore photographs with a trained experiment.",
+        "restore": "Restore photographs.",
         "translate": "Translate a folder of images from one class to another.",
         "edit": "Edit an image along a boundary, and draw the strip.",
         "generate": "Draw images, as PNG files.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ OTHER = "give another place to --output"
 # Options that name what is written: of all verbs but those of READ, and of single verbs.
 ALWAYS_WRITTEN = {"output", "csv", "figure", "markdown", "accuracy", "seen"}
 WRITTEN = {
+    "restore": {"compare"},
     "stage sample": {"restored", "corrupted"},
     "stage translate-classes": {"translated", "latents", "states"},
     "stage boundary strips": {"edited", "control", "plain"},
@@ -108,12 +109,17 @@ def _below_no_file(path: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(above))
 
 
-def check(places: Mapping[Path, Path], searched: Path | None = None) -> None:
+def check(
+    places: Mapping[Path, Path],
+    searched: Path | None = None,
+    ours: Callable[[Path], bool] = lambda _: False,
+) -> None:
     """Refuse a plan by which something would be lost.
 
     Args:
         places: input -> picture that is made of it.
         searched: folder that the inputs were found in, for a verb that would find its own results there.
+        ours: whether bridgepipe made a file that does not tell so itself.
 
     Raises:
         UserError: an input is no file, two pictures would have one name (also where a file system does
@@ -121,7 +127,7 @@ def check(places: Mapping[Path, Path], searched: Path | None = None) -> None:
             or a file that bridgepipe did not make, or it would lie in the folder that is searched.
     """
     for photo in places:
-        _is_file(photo)
+        is_file(photo)
     _one_name_each(places)
     inputs = {photo.resolve(): photo for photo in places}
     for place in places.values():
@@ -129,11 +135,19 @@ def check(places: Mapping[Path, Path], searched: Path | None = None) -> None:
             found = place.resolve()
             if found in inputs:
                 raise UserError(f"it would replace {inputs[found]}, which is an input", place, OTHER)
-            if searched is not None and found.is_relative_to(searched.resolve()):
-                raise UserError(
-                    f"results inside {searched} would be taken for images next time", place, OTHER
-                )
-            not_mine(place)
+            if searched is not None:
+                outside(place, searched)
+            not_mine(place, ours)
+
+
+def outside(place: Path, searched: Path) -> None:
+    """Refuse a result in the folder that inputs were found in.
+
+    Raises:
+        UserError: it lies there.
+    """
+    if place.resolve().is_relative_to(searched.resolve()):
+        raise UserError(f"results inside {searched} would be taken for images next time", place, OTHER)
 
 
 def check_new(places: Iterable[Path]) -> None:
@@ -154,8 +168,8 @@ def finish(places: Iterable[Path]) -> None:
             artifacts.sync(folder)
 
 
-def not_mine(place: Path) -> None:
-    """Refuse to replace a file that bridgepipe did not make.
+def not_mine(place: Path, ours: Callable[[Path], bool] = lambda _: False) -> None:
+    """Refuse to replace a file that bridgepipe did not make; ``ours`` as of `check`.
 
     Raises:
         UserError: there is one.
@@ -164,11 +178,16 @@ def not_mine(place: Path) -> None:
 
     if place.is_dir():
         raise UserError("a folder is here", place, OTHER)
-    if (place.exists() or place.is_symlink()) and not images.is_ours(place):
+    if (place.exists() or place.is_symlink()) and not (images.is_ours(place) or ours(place)):
         raise UserError("it would replace a file that bridgepipe did not make", place, OTHER)
 
 
-def _is_file(photo: Path) -> None:
+def is_file(photo: Path) -> None:
+    """Refuse an input that is no file, before it is opened.
+
+    Raises:
+        UserError: it is not.
+    """
     with writing(photo, "read"):
         if photo.is_dir():
             raise UserError("no such file: a folder is here", photo, "give its images, such as FOLDER/*.png")

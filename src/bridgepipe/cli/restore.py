@@ -1,17 +1,13 @@
-"""Restoration: a part of a split, and a person's photographs."""
+"""Restoration of a part of a split."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from bridgepipe import artifacts
-from bridgepipe.cli import groups, outputs
+from bridgepipe.cli import groups
 from bridgepipe.cli.common import load_restorer, open_sources
-from bridgepipe.cli.options import Alone, Config, File, Part, Shared, Sources, Trained
+from bridgepipe.cli.options import Config, File, Part, Shared, Sources, Trained
 from bridgepipe.config.i2sb import RestorationSampling
 from bridgepipe.config.stage_files import read_stage
 from bridgepipe.names import QUANTISATION
@@ -71,45 +67,3 @@ def sample(
                 store.set_array(subset.ITEM, items)
                 if images.labels is not None:
                     store.set_labels(images.labels[items])
-
-
-@groups.people.verb()
-def restore(
-    photos: Annotated[list[Path], typer.Argument(help="corrupted photographs, of any size")],
-    output: Annotated[Path, typer.Option(help="folder of the restored images")],
-    experiment: Annotated[str, typer.Option(help="trained experiment, method/name")] = "i2sb/jpeg-5",
-    results: File = Path("results"),
-    run: Alone = Alone(),
-) -> None:
-    """Restore photographs with a trained experiment; they are taken as they are, nothing is corrupted."""
-
-    from bridgepipe import running
-    from bridgepipe.datasets import images
-    from bridgepipe.finished import kept
-    from bridgepipe.finite import naming
-
-    photos = list(dict.fromkeys(photos))
-    places = {photo: output / f"{photo.stem}.png" for photo in photos}
-    outputs.check(places)
-    speed, folder = run.start(), results / experiment
-    settings = read_stage(folder / "config/sample.json", RestorationSampling)
-    trained = Trained.within(folder)
-    digests = []
-    for photo in photos:  # all are tried before the first is restored
-        images.read_photo(photo)
-        digests.append(artifacts.digest_file(photo))
-
-    def restored(piece: Sequence[Path]) -> np.ndarray:
-        pixels = images.read_photo(piece[0])
-        restorer = load_restorer(trained, settings, (pixels.shape[0], pixels.shape[1]), speed)
-        with naming(str(piece[0])):
-            return restorer.restore_photo(pixels, settings.sample)[None]
-
-    model = artifacts.load_card(trained.model)[artifacts.CONTENT]
-    identity = {"settings": settings.as_json(), "model": model}
-    with kept(output / experiment.replace("/", "-"), {**identity, "photos": digests}, speed):
-        batches = running.shared(restored, photos, 1, "restoring")
-        for place, batch in zip(places.values(), batches, strict=True):
-            images.write_png(place, batch[0], f"restored {experiment}")
-            print(place)
-        outputs.finish(places.values())

@@ -1,0 +1,51 @@
+"""Which files in a folder bridgepipe made, and of what: not every kind of file has a place to tell it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from bridgepipe import artifacts
+from bridgepipe.errors import writing
+
+NAME = ".bridgepipe-made.jsonl"
+
+
+class Made:
+    """The record of a folder: a line for every file, written just before the file itself."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._file = folder, folder / NAME
+        self._of: dict[str, dict[str, str]] = {}
+        if self._file.is_file():
+            for line in self._file.read_text(encoding="utf8").splitlines():
+                try:
+                    entry = json.loads(line)
+                    self._of[entry["name"]] = {key: str(entry[key]) for key in ("of", "sha256")}
+                except (ValueError, KeyError, TypeError):  # of a write that was cut off
+                    continue
+
+    def is_ours(self, place: Path) -> bool:
+        """Whether a file is as it was written."""
+        entry = self._of.get(self._name(place))
+        return entry is not None and place.is_file() and artifacts.digest_file(place) == entry["sha256"]
+
+    def is_done(self, place: Path, of: str) -> bool:
+        """Whether a file was made of this, and is as it was written."""
+        entry = self._of.get(self._name(place))
+        return entry is not None and entry["of"] == of and self.is_ours(place)
+
+    def write(self, place: Path, content: bytes, of: str) -> None:
+        """Write a file, atomically; the caller syncs its folder after the last."""
+        entry = {"name": self._name(place), "of": of, "sha256": hashlib.sha256(content).hexdigest()}
+        with writing(self._file):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with open(self._file, "a", encoding="utf8") as record:
+                record.write(artifacts.canonical(entry) + "\n")
+        self._of[entry["name"]] = entry
+        with artifacts.atomic(place, one_of_many=True) as temporary:
+            temporary.write_bytes(content)
+
+    def _name(self, place: Path) -> str:
+        return place.relative_to(self._folder).as_posix()

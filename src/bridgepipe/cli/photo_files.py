@@ -1,0 +1,243 @@
+"""The pictures that a person names, where their results go, and what is worth saying of them."""
+
+from __future__ import annotations
+
+import glob
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bridgepipe.cli import outputs
+from bridgepipe.cli.made import Made
+from bridgepipe.errors import UserError
+
+if TYPE_CHECKING:
+    from bridgepipe.pictures import Picture
+
+STREAM = "-"
+EACH = 8  # pictures of which each is told by a line of its own
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A picture that is to be restored.
+
+    Attributes:
+        source, content: its file; what standard input held.
+        searched: folder that it was found in.
+        name: of its result, below the output.
+        place: of its result.
+        format: that its result is written in.
+        digest: of its file.
+        shape: height, width, planes and type of pixels.
+        measures: see `likeness.measures`, and its JPEG quality.
+        told: what a person should know of it.
+    """
+
+    source: Path
+    name: Path
+    content: bytes | None = None
+    searched: Path | None = None
+    place: Path = Path()
+    format: str = ""
+    digest: str = ""
+    shape: tuple[int, int, int, str] = (0, 0, 0, "")
+    measures: Mapping[str, float] = field(default_factory=dict)
+    told: tuple[str, ...] = ()
+
+    @property
+    def work(self) -> int:
+        """Pixels that a network is to see."""
+        height, width, planes, _ = self.shape
+        return height * width * planes
+
+    def bytes(self) -> bytes:
+        """Its file."""
+        return self.source.read_bytes() if self.content is None else self.content
+
+    def read(self) -> Picture:
+        """Decoded.
+
+        Raises:
+            UserError: not a picture.
+        """
+        from bridgepipe import pictures
+
+        return pictures.read(self.source if self.content is None else self.content, str(self.source))
+
+
+def sources_of(named: Sequence[Path]) -> list[Photo]:
+    """The pictures that arguments stand for: files, all pictures of folders, globs, standard input.
+
+    Raises:
+        UserError: one stands for none.
+    """
+    found: dict[Path, Photo] = {}
+    for path in named:
+        for photo in _stands_for(path):
+            found.setdefault(photo.source, photo)
+    return list(found.values())
+
+
+def _stands_for(path: Path) -> Iterator[Photo]:
+    from bridgepipe.datasets.folder import image_names
+
+    if str(path) == STREAM:
+        yield Photo(path, Path("stdin"), sys.stdin.buffer.read())
+    elif path.is_dir():
+        yield from (Photo(path / name, Path(name), searched=path) for name in image_names(path))
+    elif not path.exists() and glob.has_magic(str(path)):
+        matched = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
+        if not (files := [file for file in matched if file.is_file()]):
+            raise UserError("no file has such a name", path, "give the names of pictures")
+        yield from (Photo(file, Path(file.name)) for file in files)
+    else:
+        outputs.is_file(path)
+        yield Photo(path, Path(path.name))
+
+
+def looked_at(photos: Sequence[Photo], format: str | None) -> list[Photo]:
+    """All pictures, read once before the first is restored.
+
+    Args:
+        format: a suffix, of which results get another name; None: as the input.
+
+    Raises:
+        UserError: one is no picture, or the format is unknown.
+    """
+    wanted = None if format is None else _format(format)
+    return [_looked_at(photo, wanted) for photo in photos]
+
+
+def _looked_at(photo: Photo, wanted: str | None) -> Photo:
+    import hashlib
+
+    from bridgepipe import likeness, pictures
+
+    picture = photo.read()
+    format = wanted or picture.format
+    name = photo.name
+    if format != pictures.WRITTEN_AS.get(picture.image.format or "", picture.image.format) or not name.suffix:
+        name = name.with_suffix(pictures.SUFFIX.get(format, f".{format.lower()}"))
+    measures = likeness.measures(picture.planes[0])
+    if quality := likeness.jpeg_quality(picture.image):
+        measures[likeness.JPEG_QUALITY] = quality
+    told = [] if (jpeg := likeness.jpeg_in_words(picture.image)) is None else [jpeg]
+    frames = getattr(picture.image, "n_frames", 1)
+    if frames > 1 and picture.image.format != "MPO":
+        told.append(f"{frames} frames or pages, of which the first is restored")
+    if wanted is None and format != picture.image.format and picture.image.format != "MPO":
+        told.append(f"{picture.image.format} cannot be written: the result is {format}")
+    return replace(
+        photo,
+        name=name,
+        format=format,
+        digest=hashlib.sha256(photo.bytes()).hexdigest(),
+        shape=(*picture.size, len(picture.planes), str(picture.planes[0].dtype)),
+        measures=measures,
+        told=tuple(told),
+    )
+
+
+def _format(suffix: str) -> str:
+    """Pillow's name of a format.
+
+    Raises:
+        UserError: there is none of this suffix that can be written.
+    """
+    from PIL import Image
+
+    from bridgepipe import pictures
+
+    Image.init()
+    found = Image.registered_extensions().get(f".{suffix.lower().lstrip('.')}", suffix.upper())
+    found = pictures.WRITTEN_AS.get(found, found)
+    if found not in pictures.WRITTEN:
+        known = ", ".join(sorted(pictures.WRITTEN)).lower()
+        raise UserError(f"unknown format {suffix!r}", "--format", f"take one of: {known}")
+    return found
+
+
+def places_of(photos: list[Photo], target: Path, compare: Path | None) -> Made | None:
+    """Give every picture the place of its result, and find what was made before; None: standard output.
+
+    Raises:
+        UserError: something would be lost, see `outputs.check`.
+    """
+    if compare is not None:
+        _check_comparison(compare, photos)
+    if str(target) == STREAM:
+        if len(photos) > 1:
+            raise UserError(f"{len(photos)} pictures for standard output", "--output", "give a folder")
+        if compare is not None:
+            raise UserError("a comparison needs a result in a file", "--compare", "give a file to --output")
+        return None
+    is_file = len(photos) == 1 and bool(target.suffix) and not target.is_dir() and _is_known(target.suffix)
+    made = Made(target.parent if is_file else target)
+    for k, photo in enumerate(photos):
+        if is_file:
+            photos[k] = replace(photo, place=target, format=_format(target.suffix))
+        else:
+            photos[k] = replace(photo, place=target / photo.name)
+    files = {photo.source: photo.place for photo in photos if photo.content is None}
+    outputs.check(files, ours=made.is_ours)
+    for photo in photos:
+        if photo.content is not None:
+            outputs.not_mine(photo.place, made.is_ours)
+        if photo.searched is not None:
+            outputs.outside(photo.place, photo.searched)
+    return made
+
+
+def _is_known(suffix: str) -> bool:
+    from PIL import Image
+
+    Image.init()
+    return suffix.lower() in Image.registered_extensions()
+
+
+def _check_comparison(compare: Path, photos: Sequence[Photo]) -> None:
+    if compare.suffix.lower() not in (".png", ".html"):
+        raise UserError("a comparison is .png or .html", compare, "give such a name to --compare")
+    if compare.suffix.lower() == ".png" and len(photos) > 1:
+        raise UserError(
+            f"{len(photos)} pictures for one comparison", compare, "give a name that ends in .html"
+        )
+    if compare.suffix.lower() == ".png":
+        outputs.check_new([compare])
+    elif compare.exists() and b'content="bridgepipe"' not in compare.read_bytes()[:200]:
+        raise UserError("it would replace a file that bridgepipe did not make", compare, "give another name")
+
+
+def write_comparison(compare: Path, photos: Sequence[Photo]) -> None:
+    """Before and after of every picture."""
+    from bridgepipe import comparison
+
+    pairs = (comparison.Pair(str(p.name), p.bytes(), p.place.read_bytes()) for p in photos)
+    if compare.suffix.lower() == ".png":
+        comparison.write_picture(compare, next(pairs))
+    else:
+        comparison.write_page(compare, pairs)
+    print(compare)
+
+
+def said_of(photos: Sequence[Photo], trained_for: Mapping[str, Any], strength: float | None) -> None:
+    """Say on standard error what pictures are, and once which are unlike those that the network knows."""
+    from bridgepipe import likeness
+
+    told = [f"{photo.source}: {', '.join(photo.told)}" for photo in photos if photo.told]
+    lines = told[:EACH] + ([f"and {len(told) - EACH} more such files"] if len(told) > EACH else [])
+    compared = ((p.source, likeness.unlike(p.shape[:2], p.measures, trained_for)) for p in photos)
+    if unlike := [(name, outside) for name, outside in compared if outside]:
+        name, outside = unlike[0]
+        others = f", and {len(unlike) - 1} more" if len(unlike) > 1 else ""
+        lines.append(f"unlike what the network was trained on: {name}: {'; '.join(outside)}{others}")
+    better = [p for p in photos if likeness.natural_strength(p.measures, trained_for) < 1]
+    if better and strength is None:
+        used = likeness.natural_strength(better[0].measures, trained_for)
+        others = f", and {len(better) - 1} more" if len(better) > 1 else ""
+        lines.append(f"nearly clean, so restored at strength {used:.2f}: {better[0].source}{others}")
+    if lines:
+        print("\n".join(lines), file=sys.stderr, flush=True)

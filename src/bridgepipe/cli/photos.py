@@ -1,0 +1,281 @@
+"""Restoration of a person's photographs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bridgepipe import artifacts
+from bridgepipe.cli import groups, outputs
+from bridgepipe.cli.common import problem_of, restorer_of, sampling_of
+from bridgepipe.cli.options import Alone
+from bridgepipe.cli.photo_files import STREAM, Photo, looked_at, places_of, said_of, sources_of
+from bridgepipe.cli.settings import read_settings
+from bridgepipe.errors import UserError, is_out_of_memory
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bridgepipe import config as configuration
+    from bridgepipe.cli.made import Made
+    from bridgepipe.methods.i2sb import Restorer, Sampling
+    from bridgepipe.progress import Progress
+
+# What --quality stands for: calls and sampler.
+QUALITY: dict[str, dict[str, Any]] = {
+    "fidelity": {"nfe": 1},
+    "balanced": {"nfe": 3, "sampler": "implicit", "eta": 0.0, "order": 1, "spacing": "angle"},
+    "detailed": {"nfe": 10, "sampler": "ancestral", "spacing": "uniform"},
+}
+Quality = StrEnum("Quality", list(QUALITY))  # type: ignore[misc]
+Device = StrEnum("Device", ["auto", "cpu", "cuda", "mps"])
+SMALL = 128 * 128  # pixels of the largest pictures that are restored several at a time
+LEAST = 128  # side of the smallest tile, in pixels
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A network to restore with.
+
+    Attributes:
+        weights: its file.
+        train, sample: settings that it was trained under, and of the stage that samples.
+        card: the model card; {} where there is none.
+    """
+
+    weights: Path
+    train: dict[str, Any]
+    sample: dict[str, Any]
+    card: dict[str, Any]
+
+
+@groups.people.verb()
+def restore(
+    photos: Annotated[list[Path], typer.Argument(help="pictures, folders, globs, or - for standard input")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="folder or file; - is standard output [restored]")
+    ] = None,
+    experiment: Annotated[str | None, typer.Option(help="one that you trained, METHOD/NAME")] = None,
+    results: Annotated[Path, typer.Option(help="folder of experiments")] = Path("results"),
+    model: Annotated[Path | None, typer.Option(help="weights, with their card beside them")] = None,
+    quality: Annotated[Quality | None, typer.Option(help="calls and sampler; default: the network's")] = None,
+    nfe: Annotated[int | None, typer.Option(min=1, help="network calls")] = None,
+    strength: Annotated[
+        float | None, typer.Option(min=0, max=1, help="0 input, 1 result; default: by JPEG quality")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="of the sampler's noise")] = None,
+    format: Annotated[str | None, typer.Option(help="png, jpg, webp, ...; default: as the input")] = None,
+    jpeg_quality: Annotated[int, typer.Option(min=1, max=100, help="of JPEG, WebP, AVIF results")] = 95,
+    compare: Annotated[Path | None, typer.Option(help="also before and after, as .png or .html")] = None,
+    tile: Annotated[int, typer.Option(min=LEAST, help="pixels of a tile's side, for large pictures")] = 1024,
+    device: Annotated[Device | None, typer.Option(help="default: runtime.device")] = None,
+    run: Alone = Alone(),
+) -> None:
+    """Restore photographs. They keep size, format and metadata; the originals are not touched.
+
+    Without --experiment or --model the network of this package is used. Given again, the command goes on
+    where it was.
+    """
+    speed = run.start()
+    if device is not None:
+        speed = speed.model_copy(update={"device": str(device)})
+    chosen = choose(experiment, results, model)
+    sources = sources_of(photos)
+    found = looked_at(sources, format)
+    target = output or (Path(STREAM) if Path(STREAM) in photos else Path("restored"))
+    made = places_of(found, target, compare)
+    restorer, how = start(chosen, speed)
+    asked: dict[str, Any] = QUALITY[str(quality)] if quality else {}
+    how = replace(how, **asked | {k: v for k, v in (("nfe", nfe), ("seed", seed)) if v is not None})
+    _check_calls(restorer, how)
+    said_of(found, chosen.card.get("trained_for", {}), strength)
+    work = Work(restorer, how, strength, tile, jpeg_quality, chosen.card.get("trained_for", {}), speed)
+    work.do(found, made, target)
+    if compare is not None:
+        from bridgepipe.cli.photo_files import write_comparison
+
+        write_comparison(compare, found)
+
+
+def choose(experiment: str | None, results: Path, model: Path | None) -> Chosen:
+    """The network that a person names, or that of this package.
+
+    Raises:
+        UserError: two are named, it is missing, or this package has none.
+    """
+    from bridgepipe import shipped
+
+    if experiment and model:
+        raise UserError("two networks", "--experiment, --model", "give one of the two")
+    folder = results / experiment if experiment else model
+    if folder and (experiment or folder.is_dir()):
+        train, sample = (read_settings(folder / f"config/{stage}.json") for stage in ("train", "sample"))
+        return Chosen(folder / "model.safetensors", train, sample, {})
+    given = shipped.beside(model) if model else shipped.find()
+    train = artifacts.load_card(given.weights)["config"]
+    problem = {key: value for key, value in train.items() if key not in ("network", "train")}
+    return Chosen(
+        given.weights, train, given.card.get("settings") or {**problem, "sample": {"nfe": 1}}, given.card
+    )
+
+
+def start(chosen: Chosen, speed: configuration.Runtime) -> tuple[Restorer, Sampling]:
+    """The network at work, and its sampler settings."""
+    problem = problem_of(chosen.sample, (256, 256))  # of any size: pictures are given as they are
+    return restorer_of(chosen.weights, chosen.train, problem, speed), sampling_of(chosen.sample["sample"])
+
+
+def _check_calls(restorer: Restorer, how: Sampling) -> None:
+    from bridgepipe.samplers import bridge_steps
+
+    bridge_steps(restorer.problem.process, how.nfe, how.spacing)
+
+
+@dataclass(frozen=True)
+class Work:
+    """How pictures are restored, and written."""
+
+    restorer: Restorer
+    how: Sampling
+    strength: float | None
+    tile: int
+    jpeg_quality: int
+    trained_for: dict[str, Any]
+    speed: configuration.Runtime
+
+    def do(self, photos: Sequence[Photo], made: Made | None, target: Path) -> None:
+        """Restore all, and tell where each went; those that were finished before are not done again."""
+        from bridgepipe.finished import KEPT
+        from bridgepipe.interruption import at_once
+        from bridgepipe.progress import MANY, Progress
+
+        if made is None:
+            sys.stdout.buffer.write(self.encoded(photos[0], self._restored(photos, lambda _: None)[0]))
+            sys.stdout.buffer.flush()
+            return
+        lock = target.with_name(f".{target.name}.lock")
+        with at_once(KEPT), artifacts.exclusive(lock, wait=True):
+            left = [photo for photo in photos if not made.is_done(photo.place, self.origin(photo))]
+            total, done = (sum(photo.work for photo in some) for some in (photos, left))
+            with Progress(total, total - done, "restoring", MANY) as progress:
+                for batch in batches(left, self.speed.batch_size):
+                    for photo, planes in zip(batch, self._measured(batch, progress), strict=True):
+                        made.write(photo.place, self.encoded(photo, planes), self.origin(photo))
+            outputs.finish(photo.place for photo in photos)
+            lock.unlink(missing_ok=True)
+        for photo in photos:
+            print(photo.place)
+
+    def origin(self, photo: Photo) -> str:
+        """Digest of all that a result depends on."""
+        from dataclasses import asdict
+
+        told = {"how": asdict(self.how), "model": self.restorer.digest, "tile": self.tile}
+        told |= {"strength": self.strength_of(photo), "format": photo.format, "quality": self.jpeg_quality}
+        return artifacts.digest_of({**told, "photo": photo.digest, **self._bits})
+
+    @cached_property
+    def _bits(self) -> dict[str, Any]:
+        from bridgepipe import finished
+
+        return finished.bits(self.speed)
+
+    def strength_of(self, photo: Photo) -> float:
+        from bridgepipe.likeness import natural_strength
+
+        if self.strength is not None:
+            return self.strength
+        return natural_strength(photo.measures, self.trained_for)
+
+    def encoded(self, photo: Photo, planes: Sequence[np.ndarray]) -> bytes:
+        from bridgepipe import pictures
+
+        picture = photo.read()
+        return pictures.encoded(picture.joined(planes), picture, photo.format, self.jpeg_quality)
+
+    def _measured(self, batch: Sequence[Photo], progress: Progress) -> list[list[np.ndarray]]:
+        """The results of a batch; a large picture tells how far it is, small ones when all are done."""
+        work = sum(photo.work for photo in batch)
+        if len(batch) > 1 or work <= SMALL:
+            found = self._restored(batch, lambda _: None)
+            progress.after(work)
+            return found
+        told = [0.0]
+
+        def after(share: float) -> None:
+            before, told[0] = round(told[0]), told[0] + share * work
+            progress.after(round(told[0]) - before)
+
+        return self._restored(batch, after)
+
+    def _restored(self, batch: Sequence[Photo], told: Any) -> list[list[np.ndarray]]:
+        """Planes of every picture of a batch, restored."""
+        import numpy as np
+
+        planes = [photo.read().planes for photo in batch]
+        share = 1 / len(planes[0])  # of one plane, or of two of CMYK
+        found = [
+            self._planes(batch, np.stack(images), lambda part: told(part * share))
+            for images in zip(*planes, strict=True)
+        ]
+        return [list(of_photo) for of_photo in zip(*found, strict=True)]
+
+    def _planes(self, batch: Sequence[Photo], pixels: np.ndarray, told: Any) -> np.ndarray:
+        import numpy as np
+
+        from bridgepipe import running
+        from bridgepipe.finite import naming
+
+        strength = self.strength_of(batch[0])
+        if strength == 0:
+            told(1.0)
+            return pixels
+        if batch[0].work > SMALL:
+            with naming(str(batch[0].source)):
+                return self._in_tiles(pixels, strength, told)
+
+        def run(rows: Sequence[Path]) -> np.ndarray:
+            chosen = pixels[[names.index(row) for row in rows]]
+            return self.restorer.restore_photos(chosen, self.how, strength, self.tile)
+
+        names = [photo.source for photo in batch]
+        found = list(running.in_batches(run, names, self.speed.batch_size, "restoring"))
+        return np.concatenate(found)
+
+    def _in_tiles(self, pixels: np.ndarray, strength: float, told: Any) -> np.ndarray:
+        """Short of memory, the tiles halve."""
+        tile, done = self.tile, [0.0]
+
+        def after(share: float) -> None:
+            done[0] += share
+            told(share)
+
+        while True:
+            try:
+                return self.restorer.restore_photos(pixels, self.how, strength, tile, after)
+            except Exception as e:
+                if not is_out_of_memory(e) or tile < 2 * LEAST:
+                    raise
+            told(-done[0])
+            tile, done[0] = tile // 2, 0.0
+            print(f"out of memory: going on with tiles of {tile} pixels", file=sys.stderr, flush=True)
+
+
+def batches(photos: Sequence[Photo], most: int) -> Iterator[list[Photo]]:
+    """Small pictures of one size that follow each other together, others alone."""
+
+    def kind(numbered: tuple[int, Photo]) -> Any:
+        number, photo = numbered
+        return photo.shape if photo.work <= SMALL else number
+
+    for _, group in groupby(enumerate(photos), kind):
+        alike = [photo for _, photo in group]
+        yield from (alike[i : i + most] for i in range(0, len(alike), most))

@@ -1,0 +1,79 @@
+"""Before and after: side by side in one picture, or under a slider in a page that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image, ImageOps
+
+from bridgepipe.artifacts import atomic
+from bridgepipe.datasets.images import MARK
+from bridgepipe.pictures import plain_rgb, read
+
+SHOWN = {"JPEG": "jpeg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "AVIF": "avif"}  # by every browser
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="generator" content="bridgepipe">
+<meta name="viewport" content="width=device-width"><title>Before and after</title>
+<style>body{font:16px sans-serif;margin:1em;background:#222;color:#eee}
+figure{margin:0 0 2em;max-width:max-content}
+.both{position:relative;display:inline-block;--at:50%}.both img{display:block;max-width:100%}
+.both img+img{position:absolute;top:0;left:0;width:100%;height:100%;clip-path:inset(0 0 0 var(--at))}
+input{width:100%}</style>
+"""
+FIGURE = """<figure><figcaption>NAME: left before, right after</figcaption>
+<div class="both"><img alt="before" src="BEFORE"><img alt="after" src="AFTER"></div>
+<input type="range" min="0" max="100" value="50" aria-label="how much is before"
+oninput="this.previousElementSibling.style.setProperty('--at',this.value+'%')"></figure>
+"""
+
+
+class Pair(NamedTuple):
+    """A picture's name, its file before, and after."""
+
+    name: str
+    before: bytes
+    after: bytes
+
+
+def write_page(path: Path, pairs: Iterable[Pair]) -> None:
+    """A page with a slider for every pair."""
+    with atomic(path) as temporary, open(temporary, "w", encoding="utf8") as page:
+        page.write(PAGE)
+        for pair in pairs:
+            before, after = (_address(content) for content in (pair.before, pair.after))
+            figure = FIGURE.replace("NAME", html.escape(pair.name))
+            page.write(figure.replace("BEFORE", before).replace("AFTER", after))
+
+
+def _address(content: bytes) -> str:
+    """A picture inside the page itself."""
+    image = read(content).image
+    kind = SHOWN.get(image.format or "")
+    if kind is None or image.mode == "CMYK":
+        file, kind = io.BytesIO(), "png"
+        _upright(content).save(file, "png")
+        content = file.getvalue()
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _upright(content: bytes) -> Image.Image:
+    image = read(content)
+    return ImageOps.exif_transpose(plain_rgb(image))
+
+
+def write_picture(path: Path, pair: Pair) -> None:
+    """Before on the left, after on the right, as PNG."""
+    from PIL.PngImagePlugin import PngInfo
+
+    left, right = (_upright(content) for content in (pair.before, pair.after))
+    both = Image.new("RGB", (left.width + right.width, max(left.height, right.height)))
+    both.paste(left, (0, 0))
+    both.paste(right, (left.width, 0))
+    text = PngInfo()
+    text.add_text(MARK, "comparison")
+    with atomic(path) as temporary:
+        both.save(temporary, "png", pnginfo=text)

@@ -1,0 +1,298 @@
+"""Picture files of people: what a network restores of them, and everything else, which stays as it was."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+from PIL.PngImagePlugin import PngInfo
+
+from bridgepipe.errors import UserError, reading
+
+Planes = list[np.ndarray]  # images [H, W, 3], uint8 or uint16
+# Opened by an outside program, or by none.
+NEVER = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
+# Formats that can hold any picture that can be opened; one that is of none of these becomes PNG.
+WRITTEN = {"AVIF", "BMP", "DDS", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI"} | {
+    "SGI",
+    "TGA",
+    "TIFF",
+    "WEBP",
+}
+WRITTEN_AS = {"MPO": "JPEG"}
+SUFFIX = {"JPEG": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2"}
+WITH_EXIF = {"AVIF", "JPEG", "PNG", "TIFF", "WEBP"}
+LOSSY = {"AVIF", "JPEG", "WEBP"}
+ORIENTATION = 274
+# Tags of a TIFF file that say how its pixels are stored, and what is written from elsewhere.
+STORAGE = {254, 255, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325}
+NESTED = (0x8769, 0x8825)  # EXIF, GPS
+LOSSLESS = ("tiff_lzw", "tiff_adobe_deflate", "packbits", "zstd", "lzma")  # of TIFF
+STORAGE |= {330, 338, 339, 347, 512, 513, 514, 515, 519, 520, 521, 529, 530, 531, 532, 700, 34675}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture taken apart.
+
+    Attributes:
+        image: as it was decoded, neither turned nor converted.
+        planes: what a network restores, images [H, W, 3] of uint8 or uint16: one, or two of CMYK.
+        joined: the picture of planes of this shape, with what no network touches: its alpha channel.
+    """
+
+    image: Image.Image
+    planes: Planes
+    joined: Callable[[Sequence[np.ndarray]], Image.Image]
+
+    @property
+    def format(self) -> str:
+        """Name of its format, or of the one that it is written in instead."""
+        name = self.image.format or "PNG"
+        name = WRITTEN_AS.get(name, name)
+        return name if name in WRITTEN else "PNG"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.image.height, self.image.width
+
+
+def read(source: Path | bytes, name: str = "") -> Picture:
+    """Open a file of any format that Pillow decodes by itself; of several frames the first.
+
+    Raises:
+        UserError: missing, unreadable, or not a picture.
+    """
+    what, mend = "cannot be read as an image", "give a picture (png, jpeg, tiff, webp, bmp, ...)"
+    with reading(name or str(source), what, mend), _any_size():
+        Image.init()
+        content = source if isinstance(source, bytes) else source.read_bytes()
+        image = Image.open(io.BytesIO(content), formats=[kind for kind in Image.OPEN if kind not in NEVER])
+        image.load()
+        return Picture(image, *_taken_apart(image))
+
+
+@contextmanager
+def _any_size() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
+
+
+def _taken_apart(image: Image.Image) -> tuple[Planes, Callable[[Sequence[np.ndarray]], Image.Image]]:
+    mode = image.mode
+    if mode == "CMYK":
+        return _inks(image)
+    if mode.startswith("I;16"):
+        return [_three(np.asarray(image).astype(np.uint16))], lambda p: Image.fromarray(_one(p[0]))
+    if mode in ("I", "F"):
+        return _of_any_range(np.asarray(image))
+    image = _plain(image)
+    alpha = image.getchannel("A") if "A" in image.getbands() else None
+    grey = image.mode[0] == "L"
+    pixels = np.asarray(image.getchannel(0) if grey else image.convert("RGB") if alpha else image)
+    colourless = not grey and bool((pixels == pixels[..., :1]).all())
+
+    def joined(planes: Sequence[np.ndarray]) -> Image.Image:
+        found = _one(planes[0]) if grey or colourless else planes[0]
+        made = Image.fromarray(_three(found) if colourless else found)
+        if alpha is not None:
+            made.putalpha(alpha)
+        return made
+
+    return [_three(pixels) if grey else pixels], joined
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """In 8 bits as L, LA, RGB or RGBA; the rarer modes are converted to the nearest of these."""
+    if image.mode == "LAB":
+        lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        found = ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB")
+        assert found is not None
+        return found
+    if image.mode in ("1", "L") or (image.mode in ("La", "LA", "PA") and _is_grey(image)):
+        return image.convert("LA" if image.has_transparency_data else "L")
+    if image.mode == "P" and _is_grey(image):
+        return image.convert("RGBA").convert("LA") if image.has_transparency_data else image.convert("L")
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _is_grey(image: Image.Image) -> bool:
+    if image.mode not in ("P", "PA"):
+        return True
+    colours = np.frombuffer(bytes(image.getpalette("RGB") or []), np.uint8).reshape(-1, 3)
+    return bool((colours == colours[:, :1]).all())
+
+
+def _inks(image: Image.Image) -> tuple[Planes, Callable[[Sequence[np.ndarray]], Image.Image]]:
+    """Cyan, magenta and yellow as a coloured picture, black as a grey one: CMYK and its profile stay."""
+    light = 255 - np.asarray(image)
+
+    def joined(planes: Sequence[np.ndarray]) -> Image.Image:
+        inks = np.concatenate([planes[0], _one(planes[1])[..., None]], axis=-1)
+        return Image.frombytes("CMYK", image.size, (255 - inks).tobytes())
+
+    return [np.ascontiguousarray(light[..., :3]), _three(light[..., 3])], joined
+
+
+def _of_any_range(values: np.ndarray) -> tuple[Planes, Callable[[Sequence[np.ndarray]], Image.Image]]:
+    """Integers of 32 bits or floating-point numbers, from the least to the greatest as 16 bits."""
+    if not np.isfinite(values).all():
+        raise ValueError("a pixel is not a finite number")
+    low, high = float(values.min()), float(values.max())
+    if values.dtype != np.float32 and low >= 0 and high <= 65535:
+        low, high = 0.0, 65535.0
+    span = (high - low) or 1.0
+    levels = np.rint((values.astype(np.float64) - low) * (65535 / span)).astype(np.uint16)
+
+    def joined(planes: Sequence[np.ndarray]) -> Image.Image:
+        found = _one(planes[0]).astype(np.float64) * (span / 65535) + low
+        found = found if values.dtype == np.float32 else np.rint(found)
+        return Image.fromarray(found.astype(values.dtype))
+
+    return [_three(levels)], joined
+
+
+def _three(grey: np.ndarray) -> np.ndarray:
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def _one(plane: np.ndarray) -> np.ndarray:
+    """Mean of the channels, to the nearest level."""
+    return ((plane.astype(np.uint32).sum(axis=-1) * 2 + 3) // 6).astype(plane.dtype)
+
+
+def encoded(image: Image.Image, of: Picture, format: str, quality: int) -> bytes:
+    """A picture as a file, with the metadata of the one that it was made of.
+
+    Args:
+        format: in Pillow's words, of `WRITTEN`.
+        quality: of the formats that lose something; their colours are not subsampled.
+    """
+    if format not in WITH_EXIF and of.image.getexif().get(ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(_turned(image, of))  # nothing will tell a viewer to do it
+    for mode in (image.mode, "RGBA" if "A" in image.getbands() else "RGB", "RGB", "L"):
+        file = io.BytesIO()
+        try:
+            options = _options(of, format, quality, mode)
+            _converted(image, mode, of).save(file, format, **options)
+        except (OSError, KeyError, ValueError) as e:  # how plugins say that they cannot write a mode
+            last = e
+            continue
+        return file.getvalue()
+    raise UserError(f"cannot be written as {format}: {last}", of.image.format, "give --format png")
+
+
+def _turned(image: Image.Image, of: Picture) -> Image.Image:
+    image.getexif()[ORIENTATION] = of.image.getexif()[ORIENTATION]
+    return image
+
+
+def _converted(image: Image.Image, mode: str, of: Picture) -> Image.Image:
+    if mode == image.mode:
+        return image
+    if image.mode == "CMYK" and (profile := of.image.info.get("icc_profile")):
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        found = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        assert found is not None
+        return found
+    if image.mode.startswith(("I", "F")):
+        return Image.fromarray(
+            (np.asarray(image).astype(np.float64) / 257 + 0.5).clip(0, 255).astype(np.uint8)
+        )
+    if "A" in image.getbands() and "A" not in mode:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return image.convert(mode)
+
+
+def plain_rgb(of: Picture) -> Image.Image:
+    """A picture in 8 bits as RGB, for a screen; its orientation is still to be applied."""
+    found = _converted(of.image, "RGB", of)
+    found.getexif()[ORIENTATION] = of.image.getexif().get(ORIENTATION, 1)
+    return found
+
+
+def _options(of: Picture, format: str, quality: int, mode: str) -> dict[str, Any]:
+    """What Pillow is told of a file: its quality, and the metadata that the format has a place for."""
+    info = of.image.info
+    options: dict[str, Any] = {"quality": quality} if format in LOSSY else {}
+    if "dpi" in info:
+        options["dpi"] = info["dpi"]
+    if format in WITH_EXIF and (exif := _exif(of.image)):
+        options["exif"] = exif
+    converted = of.image.mode in ("CMYK", "LAB") and mode != of.image.mode
+    if not converted and (profile := info.get("icc_profile")):
+        options["icc_profile"] = profile
+    if xmp := info.get("xmp"):
+        options["xmp"] = xmp
+    if format in FORMATS:
+        options |= FORMATS[format](of.image)
+    return options
+
+
+def _jpeg(image: Image.Image) -> dict[str, Any]:
+    kept: dict[str, Any] = {"subsampling": 0, "progressive": bool(image.info.get("progressive"))}
+    if comment := image.info.get("comment"):
+        kept["comment"] = comment
+    # IPTC's captions and keywords
+    blocks = [data for name, data in getattr(image, "applist", ()) if name == "APP13"]
+    kept["extra"] = b"".join(b"\xff\xed" + (len(data) + 2).to_bytes(2, "big") + data for data in blocks)
+    return kept
+
+
+def _png(image: Image.Image) -> dict[str, Any]:
+    text = PngInfo()
+    for key, value in getattr(image, "text", {}).items():
+        if key != "XML:com.adobe.xmp":
+            text.add_text(key, value)
+    if xmp := image.info.get("xmp"):
+        text.add_itxt("XML:com.adobe.xmp", xmp.decode("utf8", "replace") if isinstance(xmp, bytes) else xmp)
+    return {"pnginfo": text}
+
+
+def _tiff(image: Image.Image) -> dict[str, Any]:
+    """Pillow takes XMP as one of the tags; what libtiff compresses can hold no EXIF and no GPS."""
+    exif = _tags(image)
+    if isinstance(xmp := image.info.get("xmp"), bytes):
+        exif[700] = xmp
+    stored = image.info.get("compression") if image.format == "TIFF" else "tiff_adobe_deflate"
+    nested = any(exif.get_ifd(tag) for tag in NESTED)
+    return {"exif": exif, "compression": stored if stored in LOSSLESS and not nested else None}
+
+
+def _icon(image: Image.Image) -> dict[str, Any]:
+    return {"sizes": [image.size]}
+
+
+FORMATS: dict[str, Callable[[Image.Image], dict[str, Any]]] = {
+    "JPEG": _jpeg,
+    "PNG": _png,
+    "TIFF": _tiff,
+    "ICO": _icon,
+}
+
+
+def _exif(image: Image.Image) -> bytes | None:
+    """As it was; of a TIFF file what does not say how its pixels are stored."""
+    if image.format != "TIFF":
+        return image.info.get("exif")
+    exif = _tags(image)
+    return exif.tobytes() if len(exif) else None
+
+
+def _tags(image: Image.Image) -> Image.Exif:
+    exif = image.getexif()
+    for tag in NESTED:  # they are read when they are asked for, from the offsets in the file
+        exif.get_ifd(tag)
+    for tag in STORAGE & exif.keys():
+        del exif[tag]
+    return exif

@@ -1,0 +1,57 @@
+"""Networks that come as a file of weights and a model card beside it: of this package, or a person's own.
+
+``NAME.safetensors`` is written by `artifacts.save_tensors`; its own card holds the settings that it was
+trained under. ``NAME.json`` beside it is the model card::
+
+    settings     of the stage that samples, as in config/sample.json of an experiment
+    content      digest of the weights
+    trained_for  size: [smallest, largest side in pixels], statistics: {measure: [low, high]}, see likeness.py
+    data, recipe, metrics, licence
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from bridgepipe import artifacts
+from bridgepipe.errors import UserError
+
+MEND = "give --experiment METHOD/NAME that you have trained, or --model FILE.safetensors"
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A file of weights and its model card; {} where there is none."""
+
+    weights: Path
+    card: dict[str, Any]
+
+
+def find(name: str = "photos") -> Shipped:
+    """Weights inside this package.
+
+    Raises:
+        UserError: this build carries none of this name.
+    """
+    weights = Path(str(resources.files("bridgepipe"))) / "weights" / f"{name}.safetensors"
+    if not weights.exists():
+        raise UserError("this build of bridgepipe carries no weights", name, MEND)
+    return beside(weights)
+
+
+def beside(weights: Path) -> Shipped:
+    """A file of weights with the card beside it.
+
+    Raises:
+        UserError: the card is of other weights, or damaged.
+    """
+    file = weights.with_suffix(".json")
+    card = artifacts.read_object(file) if file.exists() else {}
+    content = artifacts.load_card(weights)[artifacts.CONTENT]
+    if card and card["content"] != content:
+        mend = f"give the two files that belong together; the content of {weights.name} is {content}"
+        raise UserError("the model card is of other weights", file, mend)
+    return Shipped(weights, card)

@@ -1,0 +1,368 @@
+"""`bridgepipe restore`: what of a picture stays, what a person is told, and that nothing is lost."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms, ImageSequence
+from PIL.PngImagePlugin import PngInfo
+
+from bridgepipe import artifacts, cli, likeness, pictures
+from bridgepipe.cli import photos
+from bridgepipe.cli.made import NAME
+from bridgepipe.interruption import Interrupted
+from bridgepipe.methods import i2sb
+from bridgepipe.progress import Progress
+
+NETWORK = {"kind": "residual", "model_channels": 8, "channel_mult": [1, 1], "num_res_blocks": 1}
+PROBLEM = {"method": "i2sb", "dataset": "photographs", "corruption": "jpeg-5", "variant": "exact"}
+KNOWN = {"size": [16, 300], "statistics": {"jpeg_quality": [5, 40], "saturation": [3, 150]}}
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that changes pixels by a few levels, and its card."""
+    file = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    network = i2sb.network((64, 64), False, seed=1, **{**NETWORK, "channel_mult": (1, 1)})
+    torch.nn.init.normal_(network.last.weight, std=0.02)
+    config = {**PROBLEM, "network": NETWORK, "train": {"seed": 0}}
+    artifacts.save_tensors(file, network.state_dict(), {"config": config})
+    content = artifacts.load_card(file)[artifacts.CONTENT]
+    card = {"settings": {**PROBLEM, "sample": {"nfe": 1}}, "content": content, "trained_for": KNOWN}
+    artifacts.write_json(file.with_suffix(".json"), card)
+    return file
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def photo(height: int = 40, width: int = 56, channels: int = 3, seed: int = 0) -> np.ndarray:
+    """A gradient with coarse noise, uint8 [H, W, C]; one channel: [H, W]."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.normal(0, 30, (height // 4 + 1, width // 4 + 1, channels)).repeat(4, 0).repeat(4, 1)
+    found = coarse[:height, :width] + np.linspace(40, 200, width)[None, :, None]
+    return found.clip(0, 255).astype(np.uint8).squeeze()
+
+
+def opened(name: str) -> Image.Image:
+    return Image.open(io.BytesIO(Path(name).read_bytes()))
+
+
+def restore(weights: Path, *words: object) -> None:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
+        patch.setattr(sys, "argv", ["bridgepipe", "restore", *map(str, words), "--model", str(weights)])
+        cli.main()
+    assert not end.value.code, end.value.code
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    capsys.readouterr()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
+        patch.setattr(sys, "argv", ["bridgepipe", "restore", *map(str, words)])
+        cli.main()
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def exif(orientation: int = 6) -> Image.Exif:
+    made = Image.Exif()
+    made[274], made[0x010F] = orientation, "maker"
+    made.get_ifd(0x8769)[0x9003] = "2020:01:02 03:04:05"
+    return made
+
+
+def test_a_photograph_keeps_what_no_network_touches(weights: Path, tmp_path: Path) -> None:
+    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+    text = PngInfo()
+    text.add_text("Title", "of the picture")
+    kinds: dict[str, dict[str, Any]] = {
+        "a.jpg": {"quality": 10, "comment": b"note", "xmp": xmp},
+        "b.png": {"pnginfo": text},
+        "c.webp": {"quality": 10, "xmp": xmp},
+        "d.tif": {},
+        "e.avif": {"quality": 20},
+    }
+    for name, options in kinds.items():
+        options |= {"exif": exif().tobytes(), "icc_profile": SRGB, "dpi": (300, 300)}
+        Image.fromarray(photo()).save(name, **options)
+    before = {name: Path(name).read_bytes() for name in kinds}
+    restore(weights, *kinds, "-o", "out", "--jpeg-quality", 100)
+    for name in kinds:
+        with Image.open(name) as old, Image.open(Path("out", name)) as new:
+            assert (new.format, new.mode, new.size) == (old.format, old.mode, old.size), name
+            tags = new.getexif()
+            assert tags[0x010F] == "maker", name
+            # Pillow turns a TIFF as it reads it, and drops the tag
+            assert tags.get(274, 1) == (1 if name == "d.tif" else 6), name
+            assert tags.get_ifd(0x8769)[0x9003] == "2020:01:02 03:04:05"
+            assert new.info["icc_profile"] == SRGB
+            assert new.info.get("xmp") == old.info.get("xmp")
+            assert new.info.get("comment") == old.info.get("comment")
+            if name not in ("c.webp", "e.avif"):  # which have no place for it
+                assert tuple(map(round, new.info["dpi"])) == (300, 300)
+            change = np.abs(np.asarray(new).astype(int) - np.asarray(old))
+            assert 0.5 < change.mean() < 30, name
+    assert opened("out/b.png").text["Title"] == "of the picture"
+    assert opened("out/a.jpg").layer[0][1:3] == (1, 1)  # colours as fine as the brightness
+    assert {name: Path(name).read_bytes() for name in kinds} == before
+
+
+def test_every_mode_stays_what_it_is(weights: Path) -> None:
+    alpha = np.arange(40 * 56).reshape(40, 56).astype(np.uint8)
+    coloured, grey = Image.fromarray(photo()), Image.fromarray(photo(channels=1))
+    fine = Image.fromarray(photo(channels=1).astype(np.uint16) * 257 + 3)
+    wide = Image.fromarray(photo(channels=1).astype(np.float32) / 90 - 1)
+    cmyk = coloured.convert("CMYK")
+    rgba, la = coloured.copy(), grey.copy()
+    rgba.putalpha(Image.fromarray(alpha))
+    la.putalpha(Image.fromarray(alpha))
+    pictures_of = {
+        "l.png": grey,
+        "l.jpg": grey,
+        "la.png": la,
+        "rgba.png": rgba,
+        "rgba.webp": rgba,
+        "i16.png": fine,
+        "i16.tif": fine,
+        "f.tif": wide,
+        "lzw.tif": coloured,
+        "cmyk.jpg": cmyk,
+        "cmyk.tif": cmyk,
+        "p.gif": coloured.quantize(200),
+        "grey.gif": grey,
+        "one.png": grey.convert("1"),
+        "rgb.bmp": coloured,
+        "rgb.ppm": coloured,
+        "l.pgm": grey,
+        "rgb.tga": rgba,
+        "rgb.jp2": coloured,
+        "rgb.ico": rgba,
+    }
+    for name, image in pictures_of.items():
+        options = {"rgba.webp": {"lossless": True}, "lzw.tif": {"compression": "tiff_lzw"}}
+        image.save(name, **options.get(name, {}))
+    restore(weights, *pictures_of, "-o", "out")
+    for name in pictures_of:
+        with Image.open(name) as old, Image.open(Path("out", name)) as new:
+            assert (new.format, new.size) == (old.format, old.size), name
+            assert new.info.get("compression") == old.info.get("compression"), name
+            assert new.mode == {"1": "L"}.get(old.mode, old.mode), name
+            if "A" in old.getbands():
+                assert np.array_equal(np.asarray(new.getchannel("A")), np.asarray(old.getchannel("A"))), name
+            span = np.ptp(np.asarray(old).astype(float)) / 255
+            change = np.abs(np.asarray(new).astype(float) - np.asarray(old)).mean()
+            assert name == "one.png" or old.mode == "P" or 0.3 * span < change < 40 * span, name
+    values = np.asarray(Image.open("out/i16.png"))
+    assert len(np.unique(values % 257)) > 200  # not 8 bits made wide
+    assert np.ptp(np.asarray(opened("out/grey.gif").convert("RGB")), axis=-1).max() == 0
+
+
+def test_a_grey_picture_in_colours_stays_grey(weights: Path) -> None:
+    Image.fromarray(photo(channels=1)).convert("RGB").save("grey.png")
+    restore(weights, "grey.png", "-o", "out")
+    assert np.ptp(np.asarray(Image.open("out/grey.png").convert("RGB")), axis=-1).max() == 0
+
+
+def test_another_format_turns_what_it_cannot_tell(weights: Path) -> None:
+    Image.fromarray(photo()).save("a.jpg", exif=exif(6), quality=90)
+    restore(weights, "a.jpg", "-o", "out", "--format", "bmp")
+    restore(weights, "a.jpg", "-o", "out", "--format", "png")
+    assert opened("out/a.bmp").size == (40, 56)
+    assert opened("out/a.png").size == (56, 40)
+    restore(weights, "a.jpg", "-o", "named.webp")
+    assert opened("named.webp").format == "WEBP"
+
+
+def test_standard_input_and_output(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.BytesIO()
+    Image.fromarray(photo()).save(file, "jpeg", quality=10)
+    out = io.TextIOWrapper(io.BytesIO())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(file.getvalue())))
+    monkeypatch.setattr(sys, "stdout", out)
+    restore(weights, "-")
+    made = Image.open(io.BytesIO(out.buffer.getvalue()))
+    assert (made.format, made.size) == ("JPEG", (56, 40))
+
+
+def test_folders_and_globs(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("in/a.png", "in/deep/b.png", "in/deep/c.jpg"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photo()).save(name)
+    restore(weights, "in")
+    assert capsys.readouterr().out.split() == ["restored/a.png", "restored/deep/b.png", "restored/deep/c.jpg"]
+    restore(weights, "in/**/*.png", "-o", "some")
+    assert capsys.readouterr().out.split() == ["some/a.png", "some/b.png"]
+    assert "would be taken for images next time" in refused(
+        capsys, "in", "-o", "in/restored", "--model", weights
+    )
+
+
+def test_a_run_goes_on_where_it_was(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for k in range(3):
+        Image.fromarray(photo(40, 56 + k, seed=k)).save(f"{k}.png")
+    names = [f"{k}.png" for k in range(3)]
+    restore(weights, *names, "-o", "once")
+    told = Progress.after
+
+    def stop(self: Progress, items: int) -> None:
+        told(self, items)
+        if items == 40 * 57:
+            raise Interrupted("stopped")
+
+    monkeypatch.setattr(Progress, "after", stop)
+    with pytest.raises(SystemExit), monkeypatch.context() as patch:
+        patch.setattr(sys, "argv", ["bridgepipe", "restore", *names, "-o", "twice", "--model", str(weights)])
+        cli.main()
+    assert sorted(file.name for file in Path("twice").glob("*.png")) == ["0.png"]
+    first = Path("twice/0.png").stat().st_mtime_ns
+    monkeypatch.setattr(Progress, "after", told)
+    capsys.readouterr()
+    restore(weights, *names, "-o", "twice")
+    assert "found 2.24k of 6.84k pixels finished" in capsys.readouterr().err
+    assert Path("twice/0.png").stat().st_mtime_ns == first
+    for name in (*names, NAME):
+        assert Path("twice", name).read_bytes() == Path("once", name).read_bytes()
+    restore(weights, *names, "-o", "twice", "--strength", "0.5")  # another result takes its place
+    assert Path("twice/0.png").read_bytes() != Path("once/0.png").read_bytes()
+    Image.fromarray(photo()).save("twice/1.png")  # somebody's own
+    assert "did not make" in refused(capsys, *names, "-o", "twice", "--model", weights)
+
+
+def test_small_pictures_do_not_depend_on_their_neighbours(weights: Path) -> None:
+    for k in range(5):
+        Image.fromarray(photo(24, 24, seed=k)).save(f"{k}.png")
+    restore(weights, *(f"{k}.png" for k in range(5)), "-o", "all", "--nfe", 3)
+    restore(weights, "3.png", "-o", "one", "--nfe", 3)
+    assert Path("all/3.png").read_bytes() == Path("one/3.png").read_bytes()
+    restore(weights, "3.png", "-o", "seed", "--nfe", 3, "--seed", 5)
+    assert Path("seed/3.png").read_bytes() != Path("one/3.png").read_bytes()
+
+
+def test_what_is_unlike_is_told_once(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for quality in (5, 30, 90):
+        Image.fromarray(photo()).save(f"{quality}.jpg", quality=quality)
+    Image.fromarray(photo(channels=1)).save("grey.png")
+    restore(weights, "5.jpg", "30.jpg", "90.jpg", "grey.png", "-o", "out")
+    assert capsys.readouterr().err.splitlines() == [
+        "5.jpg: JPEG of quality about 5, 4:2:0",
+        "30.jpg: JPEG of quality about 30, 4:2:0",
+        "90.jpg: JPEG of quality about 90, 4:2:0",
+        "unlike what the network was trained on: 90.jpg: jpeg quality 90 (trained on 5 to 40), and 1 more",
+        "nearly clean, so restored at strength 0.17: 90.jpg",
+    ]
+    restore(weights, "90.jpg", "-o", "full", "--strength", 1, "--format", "png")
+    restore(weights, "90.jpg", "-o", "little", "--format", "png")
+    old = np.asarray(Image.open("90.jpg")).astype(int)
+    full, little = (
+        np.abs(np.asarray(Image.open(f"{name}/90.png")) - old).mean() for name in ("full", "little")
+    )
+    assert little < full / 3
+
+
+def test_of_several_frames_the_first_is_restored(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = [Image.fromarray(photo(seed=k)) for k in range(3)]
+    frames[0].save("a.gif", save_all=True, append_images=frames[1:])
+    restore(weights, "a.gif", "-o", "out")
+    assert "a.gif: 3 frames or pages, of which the first is restored" in capsys.readouterr().err
+    assert len(list(ImageSequence.Iterator(opened("out/a.gif")))) == 1
+
+
+@pytest.mark.parametrize("quality", [1, 5, 10, 25, 40, 50, 75, 95, 100])
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+def test_quality_of_a_jpeg(quality: int, subsampling: int) -> None:
+    file = io.BytesIO()
+    Image.fromarray(photo(16, 16)).save(file, "jpeg", quality=quality, subsampling=subsampling)
+    image = pictures.read(file.getvalue()).image
+    assert likeness.jpeg_quality(image) == quality
+    words = f"JPEG of quality about {quality}, {('4:4:4', '4:2:2', '4:2:0')[subsampling]}"
+    assert likeness.jpeg_in_words(image) == words
+
+
+def test_measures_of_a_picture() -> None:
+    flat = np.full((900, 700, 3), (10, 20, 60), np.uint8)
+    assert likeness.measures(flat) == {"mean": 30.0, "sd": 0.0, "gradient": 0.0, "saturation": 50.0}
+    assert likeness.measures(flat.astype(np.uint16) * 257) == likeness.measures(flat)
+    assert likeness.ranges([flat, flat + 40])["mean"] == [30.0, 70.0]
+    assert likeness.measures(flat[:1, :1])["gradient"] == 0
+
+
+def test_comparisons(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a <b>.jpg", "c.tif"):
+        Image.fromarray(photo()).save(name)
+    restore(weights, "a <b>.jpg", "c.tif", "-o", "out", "--compare", "both.html")
+    page = Path("both.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 2
+    assert page.count("data:image/png;base64,") == 2
+    assert "a &lt;b&gt;.jpg" in page
+    assert "http" not in page.replace("http-equiv", "")
+    restore(weights, "c.tif", "-o", "out", "--compare", "both.png")
+    both = np.asarray(Image.open("both.png"))
+    assert np.array_equal(both[:, :56], np.asarray(Image.open("c.tif")))
+    assert np.array_equal(both[:, 56:], np.asarray(Image.open("out/c.tif")))
+    Path("mine.html").write_text("mine")
+    line = refused(capsys, "c.tif", "-o", "out", "--compare", "mine.html", "--model", weights)
+    assert "did not make" in line
+
+
+def test_bad_input_is_told_before_work(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(photo()).save("a.jpg")
+    Path("cut.jpg").write_bytes(Path("a.jpg").read_bytes()[:500])
+    for words, line in {
+        ("a.jpg", "cut.jpg"): "cannot be read as an image",
+        ("a.jpg", "none*.jpg"): "no file has such a name",
+        ("a.jpg", "--format", "xyz"): "unknown format 'xyz'",
+        ("a.jpg", "--nfe", "1000"): "take 1 to 999",
+        ("a.jpg", "--compare", "a.txt"): "a comparison is .png or .html",
+        ("a.jpg", "--experiment", "i2sb/x"): "two networks",
+        ("a.jpg", "-o", "."): "which is an input",
+    }.items():
+        assert line in refused(capsys, *words, "--model", weights)
+        assert not Path("restored").exists()
+    card = artifacts.read_json(weights.with_suffix(".json"))
+    Path("other.safetensors").write_bytes(weights.read_bytes())
+    artifacts.write_json("other.json", {**card, "content": "0"})
+    assert "the model card is of other weights" in refused(capsys, "a.jpg", "--model", "other.safetensors")
+
+
+def test_without_weights_a_person_is_told_how_to_give_some(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bridgepipe import shipped
+
+    monkeypatch.setattr(shipped.resources, "files", lambda _: Path("nowhere"))
+    Image.fromarray(photo()).save("a.jpg")
+    line = refused(capsys, "a.jpg")
+    assert "carries no weights" in line
+    assert "--experiment METHOD/NAME" in line
+
+
+def test_the_card_of_the_shipped_network_is_understood() -> None:
+    from bridgepipe import shipped
+
+    try:
+        found = shipped.find()
+    except shipped.UserError:
+        return
+    chosen = photos.choose(None, Path("results"), None)
+    assert chosen.sample["sample"]["nfe"] >= 1
+    measures = {*likeness.measures(photo()), likeness.JPEG_QUALITY}
+    assert set(found.card["trained_for"]["statistics"]) <= measures
+
+
+def test_help_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["bridgepipe", "restore", "--help"])
+        cli.main()
+    assert len(capsys.readouterr().out.splitlines()) <= 40

@@ -20,7 +20,7 @@ from bridgepipe.interruption import Interrupted
 from bridgepipe.methods import i2sb
 from bridgepipe.progress import Progress
 
-NETWORK = {"kind": "residual", "model_channels": 8, "channel_mult": [1, 1], "num_res_blocks": 1}
+NETWORK = {"kind": "residual", "model_channels": 32, "channel_mult": [1, 1], "num_res_blocks": 1}
 PROBLEM = {"method": "i2sb", "dataset": "photographs", "corruption": "jpeg-5", "variant": "exact"}
 KNOWN = {"size": [16, 300], "statistics": {"jpeg_quality": [5, 40], "saturation": [3, 150]}}
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -32,7 +32,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("weights") / "small.safetensors"
     network = i2sb.network((64, 64), False, seed=1, **{**NETWORK, "channel_mult": (1, 1)})
     torch.nn.init.normal_(network.last.weight, std=0.02)
-    config = {**PROBLEM, "network": NETWORK, "train": {"seed": 0}}
+    config = {**PROBLEM, "network": NETWORK, "train": {"steps": 1}}
     artifacts.save_tensors(file, network.state_dict(), {"config": config})
     content = artifacts.load_card(file)[artifacts.CONTENT]
     card = {"settings": {**PROBLEM, "sample": {"nfe": 1}}, "content": content, "trained_for": KNOWN}

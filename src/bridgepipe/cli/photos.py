@@ -15,10 +15,11 @@ import typer
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups, outputs
-from bridgepipe.cli.common import problem_of, restorer_of, sampling_of
+from bridgepipe.cli.common import restorer_of
 from bridgepipe.cli.options import Alone
 from bridgepipe.cli.photo_files import STREAM, Photo, looked_at, places_of, said_of, sources_of
-from bridgepipe.cli.settings import read_settings
+from bridgepipe.config.i2sb import RestorationSampling, RestorationTraining, Sample
+from bridgepipe.config.stage_files import parsed_stage, read_stage
 from bridgepipe.errors import UserError, is_out_of_memory
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from bridgepipe import config as configuration
     from bridgepipe.cli.made import Made
-    from bridgepipe.methods.i2sb import Restorer, Sampling
+    from bridgepipe.methods.i2sb import Restorer
     from bridgepipe.progress import Progress
 
 # What --quality stands for: calls and sampler.
@@ -52,8 +53,8 @@ class Chosen:
     """
 
     weights: Path
-    train: dict[str, Any]
-    sample: dict[str, Any]
+    train: RestorationTraining
+    sample: RestorationSampling
     card: dict[str, Any]
 
 
@@ -94,7 +95,8 @@ def restore(
     made = places_of(found, target, compare)
     restorer, how = start(chosen, speed)
     asked: dict[str, Any] = QUALITY[str(quality)] if quality else {}
-    how = replace(how, **asked | {k: v for k, v in (("nfe", nfe), ("seed", seed)) if v is not None})
+    asked = asked | {k: v for k, v in (("nfe", nfe), ("seed", seed)) if v is not None}
+    how = how.model_copy(update=asked)
     _check_calls(restorer, how)
     said_of(found, chosen.card.get("trained_for", {}), strength)
     work = Work(restorer, how, strength, tile, jpeg_quality, chosen.card.get("trained_for", {}), speed)
@@ -117,23 +119,25 @@ def choose(experiment: str | None, results: Path, model: Path | None) -> Chosen:
         raise UserError("two networks", "--experiment, --model", "give one of the two")
     folder = results / experiment if experiment else model
     if folder and (experiment or folder.is_dir()):
-        train, sample = (read_settings(folder / f"config/{stage}.json") for stage in ("train", "sample"))
+        train = read_stage(folder / "config/train.json", RestorationTraining)
+        sample = read_stage(folder / "config/sample.json", RestorationSampling)
         return Chosen(folder / "model.safetensors", train, sample, {})
     given = shipped.beside(model) if model else shipped.find()
-    train = artifacts.load_card(given.weights)["config"]
-    problem = {key: value for key, value in train.items() if key not in ("network", "train")}
-    return Chosen(
-        given.weights, train, given.card.get("settings") or {**problem, "sample": {"nfe": 1}}, given.card
-    )
+    train = parsed_stage(artifacts.load_card(given.weights)["config"], given.weights, RestorationTraining)
+    if "settings" in given.card:
+        sample = parsed_stage(given.card["settings"], given.weights, RestorationSampling)
+    else:
+        sample = RestorationSampling.of(train, sample=Sample(nfe=1))
+    return Chosen(given.weights, train, sample, given.card)
 
 
-def start(chosen: Chosen, speed: configuration.Runtime) -> tuple[Restorer, Sampling]:
+def start(chosen: Chosen, speed: configuration.Runtime) -> tuple[Restorer, Sample]:
     """The network at work, and its sampler settings."""
-    problem = problem_of(chosen.sample, (256, 256))  # of any size: pictures are given as they are
-    return restorer_of(chosen.weights, chosen.train, problem, speed), sampling_of(chosen.sample["sample"])
+    size = (256, 256)  # any: pictures are given as they are
+    return restorer_of(chosen.weights, chosen.train, chosen.sample, size, speed), chosen.sample.sample
 
 
-def _check_calls(restorer: Restorer, how: Sampling) -> None:
+def _check_calls(restorer: Restorer, how: Sample) -> None:
     from bridgepipe.samplers import bridge_steps
 
     bridge_steps(restorer.problem.process, how.nfe, how.spacing)
@@ -144,7 +148,7 @@ class Work:
     """How pictures are restored, and written."""
 
     restorer: Restorer
-    how: Sampling
+    how: Sample
     strength: float | None
     tile: int
     jpeg_quality: int
@@ -176,9 +180,8 @@ class Work:
 
     def origin(self, photo: Photo) -> str:
         """Digest of all that a result depends on."""
-        from dataclasses import asdict
 
-        told = {"how": asdict(self.how), "model": self.restorer.digest, "tile": self.tile}
+        told = {"how": self.how.as_json(), "model": self.restorer.digest, "tile": self.tile}
         told |= {"strength": self.strength_of(photo), "format": photo.format, "quality": self.jpeg_quality}
         return artifacts.digest_of({**told, "photo": photo.digest, **self._bits})
 

@@ -46,7 +46,11 @@ def read_stage(path: str | Path, *kinds: type[S]) -> S:
     Raises:
         UserError: missing, damaged, or of another stage.
     """
-    content = artifacts.read_object(path)
+    return parsed_stage(artifacts.read_object(path), path, *kinds)
+
+
+def parsed_stage(content: Mapping[str, Any], path: str | Path, *kinds: type[S]) -> S:
+    """Settings of a stage that stand in a file among other things; `read_stage`."""
     text, wrong = json.dumps(content), []
     for kind in kinds:
         try:

@@ -29,6 +29,7 @@ HELP = {
         "generate": "Draw images, as PNG files.",
         "boundary": "Take in published boundaries of attributes.",
         "export": "Write images as NPZ, which other evaluators read.",
+        "share": "Write a trained restorer as files that others can use.",
     },
     "Before a run": {
         "doctor": "Say what this machine has, and which data is missing.",

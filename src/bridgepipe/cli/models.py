@@ -162,7 +162,8 @@ def diffusion_of(
     from bridgepipe.methods.gaussian import Diffusion
 
     fitted = {key: spectrum[key] for key in SPECTRUM if key in spectrum}
-    return Diffusion(shape, Process.of(settings, **fitted))
+    # the limits of c1, c2 and m are for what a person writes: what was fitted is what the data say
+    return Diffusion(shape, Process.of(settings).model_copy(update=fitted))
 
 
 def open_data(path: Path) -> Any:

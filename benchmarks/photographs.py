@@ -1,0 +1,76 @@
+"""`python -m benchmarks.photographs [FILE ...]`: what this package's network does to JPEG files, as Markdown.
+
+Every photograph is saved as a JPEG file (4:2:0, Pillow's), read again and restored. Without files the test
+photographs of ``sample_photos.yaml`` are taken, which took no part in any choice.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from bridgepipe import config
+from bridgepipe.cli.photos import QUALITY, choose, start
+from bridgepipe.config.i2sb import Sample
+from bridgepipe.methods.i2sb import Restorer
+from bridgepipe.photographs import photographs
+
+QUALITIES = (5, 10, 20, 40, 75)
+
+
+def pictures(files: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and uint8 pixels [H,W,3]."""
+    chosen = [(Path(f).stem, Path(f).read_bytes()) for f in files]
+    for name, content in chosen or [(p.name, p.read()) for p in photographs() if p.split == "test"]:
+        yield name, np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+def as_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    return np.asarray(Image.open(file))
+
+
+def measured(clean: np.ndarray, image: np.ndarray) -> tuple[float, float]:
+    """PSNR in dB and SSIM."""
+    return peak_signal_noise_ratio(clean, image), structural_similarity(clean, image, channel_axis=2)
+
+
+def rows(restorer: Restorer, how: dict[str, Sample], files: Sequence[str]) -> Iterator[str]:
+    """One line for every photograph and quality, and one for the photograph as it is."""
+    for name, clean in pictures(files):
+        height, width = clean.shape[:2]
+        for quality in QUALITIES:
+            seen = as_jpeg(clean, quality)
+            began = time.perf_counter()
+            out = {key: restorer.restore_photo(seen, each) for key, each in how.items()}
+            took = time.perf_counter() - began
+            (before, alike), cells = measured(clean, seen), []
+            for restored in out.values():
+                after, ssim = measured(clean, restored)
+                cells.append(f"{after - before:+.2f} | {ssim - alike:+.4f}")
+            print(f"{name} {quality}: {took:.1f} s", file=sys.stderr, flush=True)
+            seen_as = f"{name}, {width}x{height} | {quality} | {before:.2f} | {alike:.4f}"
+            yield f"| {seen_as} | {' | '.join(cells)} |"
+        kept = (measured(clean, restorer.restore_photo(clean, each))[0] for each in how.values())
+        yield f"| {name}, {width}x{height} | clean | | | {' | '.join(f'{dB:.1f} | ' for dB in kept)} |"
+
+
+def main() -> None:
+    restorer, how = start(choose(None, Path("results"), None), config.Runtime())
+    each = {key: how.model_copy(update=changes) for key, changes in QUALITY.items()}
+    print(f"| photograph | quality | PSNR | SSIM | {' | '.join(f'{k}: dB | SSIM' for k in each)} |")
+    print("|---" * (4 + 2 * len(each)) + "|")
+    for row in rows(restorer, each, sys.argv[1:]):
+        print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""The weights that come with the package: what they are, and that they make photographs better."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bridgepipe import artifacts, cli, config, likeness, photographs, shipped
+from bridgepipe.cli.photos import choose, start
+from bridgepipe.config.i2sb import RestorationSampling, RestorationTraining
+from bridgepipe.config.stage_files import read_stage
+from bridgepipe.methods import i2sb
+from bridgepipe.store import ImageStore, writer
+
+FLOWER = next(photo for photo in photographs.photographs() if photo.name == "flower")
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return float(10 * np.log10(255**2 / np.square(a.astype(float) - b).mean()))
+
+
+def test_the_card_tells_where_the_weights_come_from() -> None:
+    found = shipped.find()
+    assert found.weights.stat().st_size <= 8_000_000
+    licences = found.card["data"]["licences"]
+    assert set(licences.values()) <= set(photographs.FREE)
+    of_training = {p.name: p.licence for p in photographs.photographs() if p.split == "train"}
+    assert licences == of_training
+    recipe = artifacts.load_card(found.weights)["config"]
+    assert found.card["recipe"]["train"] == recipe["train"]
+
+
+def test_weights_follow_the_experiment_of_params_yaml() -> None:
+    """An edit of the recipe makes the weights that are shipped those of another recipe."""
+    resolved = config.load(Path(__file__).parents[2] / "params.yaml")
+    now = resolved.experiments["i2sb/photos"].stages()["train"].as_json()
+    assert now | artifacts.load_card(shipped.find().weights)["config"] == now
+
+
+def test_a_photograph_that_training_never_saw_gets_better() -> None:
+    clean = np.asarray(Image.open(io.BytesIO(FLOWER.read())).convert("RGB"))[100:260, 200:392]
+    restorer, how = start(choose(None, Path("results"), None), config.Runtime(device="cpu"))
+    gains = []
+    for quality in (5, 10, 20, 40):
+        file = io.BytesIO()
+        Image.fromarray(clean).save(file, "JPEG", quality=quality, subsampling="4:2:0")
+        seen = np.asarray(Image.open(file))
+        restored = restorer.restore_photo(seen, how)
+        gains.append(psnr(restored, clean) - psnr(seen, clean))
+        shift = np.abs(restored.astype(float).mean((0, 1)) - seen.mean((0, 1)))
+        assert shift.max() < 1.5, quality
+    assert min(gains) > 0.4, gains
+    assert psnr(restorer.restore_photo(clean, how), clean) > 44
+
+
+def test_a_trained_restorer_is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its two files are what `restore --model` takes."""
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+    with writer("data/prepared/mine/train.lmdb", {}) as out:
+        for image in pixels:
+            out.put(image)
+    digest = ImageStore("data/prepared/mine/train.lmdb").digest
+    problem = {"method": "i2sb", "dataset": "mine", "corruption": "jpeg-file-10..30", "variant": "exact"}
+    network = {"kind": "residual", "model_channels": 32, "channel_mult": [1, 1], "num_res_blocks": 1}
+    folder = Path("results/i2sb/mine")
+    artifacts.write_json(folder / "config/train.json", {**problem, "network": network, "train": {"steps": 1}})
+    artifacts.write_json(folder / "config/sample.json", {**problem, "sample": {"nfe": 1}})
+    training = read_stage(folder / "config/train.json", RestorationTraining)
+    read_stage(folder / "config/sample.json", RestorationSampling)
+    weights = i2sb.network((32, 32), False, 0, kind="residual", **training.network.arguments).state_dict()
+    card = {"config": training.as_json(), "data": digest}
+    artifacts.save_tensors(folder / "model.safetensors", weights, card)
+    monkeypatch.setattr(sys, "argv", ["bridgepipe", "share", "i2sb/mine", "--folder", "shared"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
+    found = shipped.beside(Path("shared/mine.safetensors"))
+    assert found.card["trained_for"]["statistics"][likeness.JPEG_QUALITY] == [10, 30]
+    restorer, how = start(choose(None, Path("results"), found.weights), config.Runtime(device="cpu"))
+    assert np.array_equal(restorer.restore_photo(pixels[0], how), pixels[0])  # it starts as the identity

@@ -1,5 +1,5 @@
 # make demo: the main job on embedded real data.   make test: the tests.   Each sets up what it needs.
-.PHONY: setup demo test test-engines lint bench report docs schema sync faults system-setup clean
+.PHONY: setup demo test test-engines lint bench report docs schema sync weights faults system-setup clean
 SHELL := /bin/bash
 ifndef PYTHON
 PYTHON := $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
@@ -75,6 +75,11 @@ system-setup:
 	@for tool in slurmctld slurmd munged sbatch chromium dot; do command -v $$tool > /dev/null || { \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 	    slurmctld slurmd munge slurm-client chromium fonts-dejavu-core graphviz; exit; }; done
+
+# the weights that come with the package, made again: 40 minutes of one core
+weights: setup
+	snakemake results/i2sb/photos/model.safetensors
+	bridgepipe share i2sb/photos --folder src/bridgepipe/weights
 
 faults: setup
 	python tests/faults/campaign.py

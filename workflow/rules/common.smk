@@ -1,6 +1,8 @@
 # What many rules share: what their jobs ask of a machine. Where a rule says nothing, the profile's default holds.
 import re
 
+from bridgepipe import config
+
 
 def one_of(names):
     """Pattern of a wildcard that matches exactly these names."""
@@ -37,20 +39,26 @@ def option(name):
     return lambda wildcards, input: f"--{name} {input[name]}" if input[name] else ""
 
 
-rule gather:
-    input:
-        parts=expand(
-            "results/{{name}}/parts/{{kind}}-{part}-of-{parts}.lmdb",
-            part=range(P.runtime.partitions),
-            parts=P.runtime.partitions,
-        ),
-    output:
-        "results/{name}/{kind}.lmdb",
-    log:
-        "results/{name}/logs/gather-{kind}.log",
-    wildcard_constraints:
-        kind="restored|corrupted|samples|translated|latents|states|back",
-    message:
-        "Joining the {wildcards.kind} of {wildcards.name}"
-    shell:
-        "bridgepipe stage gather {input.parts} --output {output} > {log} 2>&1"
+def prepared_as(*stores):
+    """Datasets that are prepared as exactly these stores; as none: points."""
+    of = P.datasets.items()
+    return one_of(name for name, dataset in of if config.stores_of(dataset) == stores)
+
+
+def models_of(wildcards):
+    """The models of a translation as options of its verbs."""
+    folders = P.experiment(f"ddib/classes/{wildcards.experiment}").folders
+    return " ".join(f"--{option} {folder}" for option, folder in folders.items())
+
+
+def shape(wildcards):
+    """Option with the size of square images, or the domain of points."""
+    dataset = P.datasets[P.experiment(wildcards.name).dataset]
+    if on_points(wildcards):  # of colours none are published
+        return f"--domain {dataset.domain}"
+    return f"--size {dataset.size}" if isinstance(getattr(dataset, "size", None), int) else ""
+
+
+def on_points(wildcards):
+    """Whether a network is of points. Two of them beside each other are twice as fast as one on two cores."""
+    return config.is_points(P.datasets[P.experiment(wildcards.name).dataset])

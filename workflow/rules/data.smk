@@ -1,11 +1,4 @@
 # Sources become stores: one LMDB file per split. Feature extractors' weights and reference statistics.
-from bridgepipe import config
-
-
-def prepared_as(*stores):
-    """Datasets that are prepared as exactly these stores; as none: points."""
-    of = P.datasets.items()
-    return one_of(name for name, dataset in of if config.stores_of(dataset) == stores)
 
 
 rule prepare:

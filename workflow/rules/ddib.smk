@@ -1,12 +1,6 @@
 # Translation between classes of images. Translating reads models and source images, never the target's data.
 
 
-def models_of(wildcards):
-    """The models of a translation as options of its verbs."""
-    folders = P.experiment(f"ddib/classes/{wildcards.experiment}").folders
-    return " ".join(f"--{option} {folder}" for option, folder in folders.items())
-
-
 rule translate:
     input:
         unpack(lookup("ddib/classes/{experiment}", within=FILES["sample"])),

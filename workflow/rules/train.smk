@@ -1,19 +1,5 @@
 # Training. The state between kills lives in results/METHOD/EXPERIMENT/train and is no declared output,
 # because Snakemake deletes declared outputs before it runs a job again.
-from bridgepipe import config
-
-
-def on_points(wildcards):
-    """Whether a network is of points. Two of them beside each other are twice as fast as one on two cores."""
-    return config.is_points(P.datasets[P.experiment(wildcards.name).dataset])
-
-
-def shape(wildcards):
-    """Option with the size of square images, or the domain of points."""
-    dataset = P.datasets[P.experiment(wildcards.name).dataset]
-    if on_points(wildcards):  # of colours none are published
-        return f"--domain {dataset.domain}"
-    return f"--size {dataset.size}" if isinstance(getattr(dataset, "size", None), int) else ""
 
 
 rule train:

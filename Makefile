@@ -76,7 +76,7 @@ system-setup:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 	    slurmctld slurmd munge slurm-client chromium fonts-dejavu-core graphviz; exit; }; done
 
-# the weights that come with the package, made again: 40 minutes of one core
+# the weights that come with the package, made again: 45 minutes beside other work on two cores
 weights: setup
 	snakemake results/i2sb/photos/model.safetensors
 	bridgepipe share i2sb/photos --folder src/bridgepipe/weights

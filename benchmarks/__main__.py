@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks import boundary, data, networks, planning
 from benchmarks.measure import Result
-from bridgepipe.tables import table, write_table
+from bridgepipe.evaluation.tables import table, write_table
 
 BENCHMARKS = (
     planning.dry_run_against_empty_snakefile,

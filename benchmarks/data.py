@@ -14,11 +14,12 @@ import torch
 from PIL import Image
 
 from benchmarks.measure import Result, compare
-from bridgepipe import corruptions, store
+from bridgepipe import corruptions
 from bridgepipe.config.recipe import Recipe
 from bridgepipe.config.runtime import Runtime
-from bridgepipe.pixels import from_uint8, to_uint8
-from bridgepipe.rng import ItemNoise
+from bridgepipe.data import store
+from bridgepipe.data.pixels import from_uint8, to_uint8
+from bridgepipe.runtime.rng import ItemNoise
 from bridgepipe.training import loop
 
 PHOTOS = 64

@@ -20,7 +20,7 @@ from bridgepipe import config
 from bridgepipe.cli.photos import QUALITY, choose, start
 from bridgepipe.config.i2sb import Sample
 from bridgepipe.methods.i2sb import Restorer
-from bridgepipe.photographs import photographs
+from bridgepipe.photographs.samples import photographs
 
 QUALITIES = (5, 10, 20, 40, 75)
 

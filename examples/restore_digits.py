@@ -15,9 +15,9 @@ from PIL import Image
 from bridgepipe.config.i2sb import Restoration, Sample
 from bridgepipe.config.recipe import Recipe
 from bridgepipe.config.runtime import Runtime
+from bridgepipe.data.store import ImageStore
 from bridgepipe.datasets import digits
 from bridgepipe.methods import i2sb
-from bridgepipe.store import ImageStore
 from bridgepipe.training.loop import train
 
 SMALL = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1, 2, 2), "attention_resolutions": (4,)}

@@ -23,10 +23,12 @@ import yaml
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
 
-from bridgepipe import artifacts, closure, listing
+from bridgepipe import artifacts
 from bridgepipe import workflow as pipeline
 from bridgepipe.config import PLAN
+from bridgepipe.data import listing
 from bridgepipe.errors import UserError
+from bridgepipe.runtime import closure
 
 NAMES = Path("stages/names.yaml")
 SOURCES = Path("stages/sources")  # listings of what a person put there

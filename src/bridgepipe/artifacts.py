@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridgepipe.errors import UserError, errno_of, reading, refused, writing
-from bridgepipe.locks import exclusive, is_left_over, temporary_name
+from bridgepipe.runtime.locks import exclusive, is_left_over, temporary_name
 
 __all__ = ["exclusive"]
 

@@ -15,7 +15,7 @@ from project import MODEL, Project
 
 import slurm
 from bridgepipe import artifacts
-from bridgepipe.store import ImageStore
+from bridgepipe.data.store import ImageStore
 from slurm import PROFILE
 
 pytestmark = pytest.mark.cluster

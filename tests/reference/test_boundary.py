@@ -12,13 +12,13 @@ from torch import Tensor
 from vectors import Case, assert_close, case, names
 
 from bridgepipe.config.boundary import Edit, Inversion
+from bridgepipe.data.pixels import from_uint8
 from bridgepipe.methods import boundary_edit, boundary_latents
 from bridgepipe.methods.boundary import Boundaries, Boundary, fit, measure
 from bridgepipe.methods.boundary_edit import Move
 from bridgepipe.methods.boundary_latents import LostH
 from bridgepipe.networks.ddpm import timestep_embedding
 from bridgepipe.networks.hspace import HSpace
-from bridgepipe.pixels import from_uint8
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import CLEAN, Gaussian
 from bridgepipe.samplers import State, ancestral, decode, encode

@@ -13,7 +13,7 @@ from bridgepipe.corruptions.blur import PublishedBlur, decompose
 from bridgepipe.corruptions.inpaint import FILE_KEYS, MaskFile
 from bridgepipe.corruptions.jpeg import Jpeg, quantisation
 from bridgepipe.corruptions.superresolution import SuperResolution, bicubic_matrix
-from bridgepipe.rng import ItemNoise
+from bridgepipe.runtime.rng import ItemNoise
 
 PHOTOS, OPERATORS, MASKS = "04_corruption/photos64", "04_corruption/operators", "04_corruption/freeform_masks"
 BLURS = ["uni", "gauss"]

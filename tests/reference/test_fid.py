@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 from vectors import assert_close, case, names, recipe, shapes
 
+from bridgepipe.data.pixels import to_uint8
 from bridgepipe.evaluation.features import Inception, inception_network, resizer
 from bridgepipe.evaluation.fid import Moments, frechet_distance, kid
-from bridgepipe.pixels import to_uint8
 
 DISTANCES = names("10_fid/distances")
 RESIZERS = "10_fid/resizers"

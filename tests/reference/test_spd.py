@@ -9,7 +9,7 @@ from vectors import Case, assert_close, case, names
 
 from bridgepipe.processes import losses, schedules
 from bridgepipe.processes.gaussian import Gaussian
-from bridgepipe.rng import Replay
+from bridgepipe.runtime.rng import Replay
 from bridgepipe.samplers import ancestral, decode, grid, rescaled
 
 KINDS = ("large", "small")

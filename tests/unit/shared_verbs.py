@@ -16,9 +16,9 @@ from unittest import mock
 
 from bridgepipe import cli
 from bridgepipe.evaluation import classifier
-from bridgepipe.interruption import Interrupted
 from bridgepipe.methods import ddib_points
-from bridgepipe.progress import Progress
+from bridgepipe.runtime.interruption import Interrupted
+from bridgepipe.runtime.progress import Progress
 
 POINTS = 32  # of a batch
 

@@ -21,7 +21,8 @@ EDIT = re.compile(
 
 USE_SOLVER = """
 import torch
-from bridgepipe import nfe, samplers
+from bridgepipe import samplers
+from bridgepipe.names import nfe
 from bridgepipe.config.ddib import TranslateImages
 from bridgepipe.config.gaussian import Generate
 from bridgepipe.processes import schedules
@@ -59,7 +60,7 @@ print(len(corruptions.build("posterise", 16)(x0).image.unique()))
 USE_DATASET = """
 import numpy as np
 from bridgepipe import config, datasets
-from bridgepipe.store import ImageStore
+from bridgepipe.data.store import ImageStore
 
 values = config.read_yaml("params.yaml")
 values["datasets"]["ramps"] = {"source": "gradients", "size": 16}

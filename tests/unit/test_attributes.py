@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridgepipe import store
+from bridgepipe.data import store
 from bridgepipe.datasets import attributes, digits
 from bridgepipe.errors import UserError
 

@@ -11,18 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from bridgepipe import artifacts, classes, cli, ilsvrc
+from bridgepipe import artifacts, cli
 from bridgepipe.cli.common import open_sources
 from bridgepipe.cli.translate import guided_class
 from bridgepipe.config import Runtime
 from bridgepipe.config.boundary import BoundaryMeasures
+from bridgepipe.data.store import ImageStore, writer
 from bridgepipe.datasets import attributes, digits
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import features, fid, judges
 from bridgepipe.evaluation.accuracy import classifier_accuracy
 from bridgepipe.evaluation.classifier import ConvNet, SmallClassifier, train_classifier
 from bridgepipe.evaluation.edits import ByClass
-from bridgepipe.store import ImageStore, writer
+from bridgepipe.names import classes, ilsvrc
 
 SIZE = 16
 SETTINGS = {"method": "i2sb", "dataset": "digits", "sample": {"nfe": 2}}

@@ -29,7 +29,7 @@ from bridgepipe.networks import adm, ddpm
 from bridgepipe.networks.hspace import HSpace
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
-from bridgepipe.rng import ItemNoise
+from bridgepipe.runtime.rng import ItemNoise
 
 D = 40
 PROCESS = Gaussian(schedules.linear(), variance="fixed_small")

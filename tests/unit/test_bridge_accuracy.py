@@ -20,7 +20,7 @@ from benchmarks.closed_form import (
     marginal,
 )
 from bridgepipe.processes.bridge import Bridge
-from bridgepipe.rng import ItemNoise
+from bridgepipe.runtime.rng import ItemNoise
 from bridgepipe.samplers import bridge, bridge_steps, implicit_bridge
 
 F64 = torch.float64

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bridgepipe.errors import UserError
 from bridgepipe.processes.bridge import Bridge, restoration_loss
-from bridgepipe.rng import ItemNoise
+from bridgepipe.runtime.rng import ItemNoise
 from bridgepipe.samplers import Path, bridge, bridge_steps, implicit_bridge
 
 F64 = torch.float64

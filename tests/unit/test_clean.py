@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bridgepipe import artifacts, locks, provenance
+from bridgepipe import artifacts
 from bridgepipe.cli.clean import clean
 from bridgepipe.errors import UserError
+from bridgepipe.runtime import locks, provenance
 
 ROOT = Path(__file__).parents[2]
 GONE = (

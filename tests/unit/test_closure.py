@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bridgepipe import closure
+from bridgepipe.runtime import closure
 
 MODULES = {
     "loop": """
@@ -210,7 +210,7 @@ def test_an_edit_counts_when_it_can_change_what_runs(tree: Path, edit: str) -> N
 def test_a_training_takes_in_its_loop_its_network_and_its_noise_and_no_sampler() -> None:
     roots = ("bridgepipe.training.loop.train", "bridgepipe.cli.models._restoration")
     found = {m.removeprefix("bridgepipe.") for m, _ in closure.definitions(*roots)}
-    assert {"training.loop", "rng", "networks.adm", "processes.bridge", "running"} <= found
+    assert {"training.loop", "runtime.rng", "networks.adm", "processes.bridge", "runtime.running"} <= found
     assert not {m for m in found if m.startswith(("samplers", "evaluation", "networks.ddpm"))}
 
 
@@ -223,10 +223,10 @@ def test_a_sampler_is_code_of_what_samples_and_the_published_numbers_are_of_tabl
     assert not {
         m for m in reached("train-classifier") if m.startswith(("samplers", "methods", "corruptions"))
     }
-    assert [f.name for f in closure._data("bridgepipe.published_numbers", "load_published")] == [
+    assert [f.name for f in closure._data("bridgepipe.evaluation.published_numbers", "load_published")] == [
         "published.yaml"
     ]
-    assert "published_numbers" in reached("table")
+    assert "evaluation.published_numbers" in reached("table")
 
 
 def test_every_module_can_be_read() -> None:

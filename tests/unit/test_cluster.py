@@ -13,8 +13,9 @@ from types import SimpleNamespace
 import pytest
 import yte
 
-from bridgepipe import artifacts, cluster, launch, locks
+from bridgepipe import artifacts
 from bridgepipe.errors import UserError
+from bridgepipe.runtime import cluster, launch, locks
 
 CONFIG = 'echo "MinJobAge               = {age} sec"'
 LOG = """\

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from bridgepipe import artifacts, fetch, ilsvrc
+from bridgepipe import artifacts
 from bridgepipe.datasets.items import Item, listing
+from bridgepipe.downloads import fetch
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import features, summary
 from bridgepipe.evaluation.accuracy import Share
 from bridgepipe.evaluation.protocol import TRUNCATION, errors
-from bridgepipe.names import QUANTISATION
-from bridgepipe.published_numbers import load_published
+from bridgepipe.evaluation.published_numbers import load_published
+from bridgepipe.names import QUANTISATION, ilsvrc
 
 VAL = {"source": "imagenet", "size": [256, 256], "crop": "torchvision", "split": "val"}
 

@@ -18,7 +18,7 @@ from bridgepipe.corruptions.inpaint import FILE_KEYS, RATIOS, BrushMasks, MaskFi
 from bridgepipe.corruptions.jpeg import Jpeg
 from bridgepipe.corruptions.superresolution import bicubic_matrix
 from bridgepipe.errors import UserError
-from bridgepipe.rng import ItemNoise
+from bridgepipe.runtime.rng import ItemNoise
 
 VARIANTS = ["published", "exact"]
 HOLES = [name for name in NAMES if name.startswith(("inpaint", "scratches"))]

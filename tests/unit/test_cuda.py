@@ -18,18 +18,18 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from vectors import Case, assert_close, case, recipe
 
-from bridgepipe import running
 from bridgepipe.config.ddib import TranslateImages
 from bridgepipe.config.gaussian import Process
 from bridgepipe.config.i2sb import Restoration, Sample
 from bridgepipe.config.recipe import Recipe
 from bridgepipe.config.runtime import Runtime
+from bridgepipe.data.pixels import from_uint8
 from bridgepipe.errors import UserError
-from bridgepipe.interruption import Interrupted
 from bridgepipe.methods import gaussian, i2sb
 from bridgepipe.methods.ddib import Translator
 from bridgepipe.networks import adm
-from bridgepipe.pixels import from_uint8
+from bridgepipe.runtime import running
+from bridgepipe.runtime.interruption import Interrupted
 from bridgepipe.training.loop import train
 from bridgepipe.training.objective import Batch
 
@@ -271,7 +271,7 @@ class TestShortOfMemory:
 
 
 def test_more_processes_than_devices_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bridgepipe import launch
+    from bridgepipe.runtime import launch
 
     monkeypatch.setattr(launch, "here", lambda: torch.cuda.device_count() + 1)
     with pytest.raises(UserError, match="start one per GPU"):

@@ -22,13 +22,15 @@ import torch
 from PIL import Image
 from vectors import assert_close, case
 
-from bridgepipe import datasets, ilsvrc, photographs
+from bridgepipe import datasets
+from bridgepipe.data.store import ImageStore
 from bridgepipe.datasets import digits, i2sb_lmdb, items, photos
 from bridgepipe.datasets.images import decode, fit
 from bridgepipe.datasets.items import Item, divide
 from bridgepipe.datasets.patches import Patches, Picture
 from bridgepipe.errors import UserError
-from bridgepipe.store import ImageStore
+from bridgepipe.names import ilsvrc
+from bridgepipe.photographs import samples
 
 SPLITS = ("train", "val", "test")
 PAIR_FILES = {f"{split}{suffix}.lmdb" for split in SPLITS for suffix in ("", "-source")}
@@ -246,8 +248,8 @@ def test_each_photograph_is_in_one_split(tmp_path, size):
 
 
 def test_what_training_sees_of_the_photographs_may_be_given_away():
-    free = [photo.name for photo in photographs.photographs() if photo.is_free]
-    assert {photo.split for photo in photographs.photographs() if photo.name in free} == {"train", "val"}
+    free = [photo.name for photo in samples.photographs() if photo.is_free]
+    assert {photo.split for photo in samples.photographs() if photo.name in free} == {"train", "val"}
     assert len(free) == 11
 
 
@@ -263,13 +265,13 @@ def test_scales_are_smaller_pictures(tmp_path):
 
 
 def test_a_photograph_that_its_package_lacks(tmp_path, monkeypatch):
-    photo = photographs.photographs()[0]
+    photo = samples.photographs()[0]
     changed = {
         "skimage/data/nowhere.png": "has no file data/nowhere.png",
         "skimage/data/brick.png": "another data/brick.png",
         "skimagen/x.png": "the package scikit-image is missing",
     }
-    monkeypatch.setitem(photographs.PACKAGES, "skimagen", "scikit-image")
+    monkeypatch.setitem(samples.PACKAGES, "skimagen", "scikit-image")
     for file, said in changed.items():
         monkeypatch.setattr(photos, "photographs", lambda file=file: (replace(photo, file=file),))
         text = refusal("sample-photos", tmp_path / "out", patches={"size": 64})
@@ -346,7 +348,7 @@ def test_pictures_of_patches_are_decoded_once_and_few_are_held():
         return np.full((64, 64, 3), number, np.uint8)
 
     pictures = [Picture(f"{i}", (64, 64), partial(load, i)) for i in range(5)]
-    cut = Patches(pictures, photographs.Grid(16))
+    cut = Patches(pictures, samples.Grid(16))
     values = [int(arrays[0].max()) for _, arrays in items.in_order(cut)]
     assert values == [i for i in range(5) for _ in range(49)]
     assert sorted(decoded) == list(range(5))

@@ -17,6 +17,8 @@ from bridgepipe.cli.translate import number_of
 from bridgepipe.config.ddib import TranslateImages
 from bridgepipe.config.gaussian import Process
 from bridgepipe.config.runtime import Runtime
+from bridgepipe.data.store import ImageStore, writer
+from bridgepipe.data.subset import Subset, items_of_class
 from bridgepipe.datasets import digits
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.translation import Likeness, likeness, others, partners
@@ -35,8 +37,6 @@ from bridgepipe.methods.gaussian import Diffusion
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.samplers import Denoiser
-from bridgepipe.store import ImageStore, writer
-from bridgepipe.subset import Subset, items_of_class
 
 PROCESS = log_snr_process(200)
 EVERY = TranslateImages(respacing="log_snr 60")

@@ -18,9 +18,9 @@ from bridgepipe.corruptions.codec import FileCodec
 from bridgepipe.corruptions.draws import Range
 from bridgepipe.corruptions.optics import disks, lines
 from bridgepipe.corruptions.resampling import KERNELS, resizing
-from bridgepipe.degradations import FAMILIES, agrees
-from bridgepipe.pixels import to_uint8
-from bridgepipe.rng import ItemNoise
+from bridgepipe.data.pixels import to_uint8
+from bridgepipe.names.degradations import FAMILIES, agrees
+from bridgepipe.runtime.rng import ItemNoise
 
 SIZE = 48
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from bridgepipe import config
-from bridgepipe.duration import Durations
+from bridgepipe.runtime.duration import Durations
 from bridgepipe.workflow import Pipeline
 
 ROOT = Path(__file__).parents[2]

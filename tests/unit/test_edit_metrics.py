@@ -11,12 +11,12 @@ from torch import Tensor
 
 from bridgepipe.config.gaussian import Process
 from bridgepipe.config.runtime import Runtime
+from bridgepipe.data.subset import Subset
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import edits
 from bridgepipe.evaluation.edits import ByClass, Measured, Strips
 from bridgepipe.methods import gaussian
 from bridgepipe.methods.boundary_latents import bottleneck, space
-from bridgepipe.subset import Subset
 
 DISTANCES = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
 

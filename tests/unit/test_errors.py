@@ -18,8 +18,8 @@ import pytest
 import torch
 
 from bridgepipe import artifacts, cli
+from bridgepipe.data.store import writer
 from bridgepipe.errors import UserError, is_out_of_memory
-from bridgepipe.store import writer
 
 ENOUGH = 2**30  # bytes of address space beyond what the tests already hold
 

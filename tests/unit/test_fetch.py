@@ -18,10 +18,10 @@ import gdown
 import pytest
 import requests
 
-from bridgepipe import transfer
+from bridgepipe.downloads import transfer
+from bridgepipe.downloads.fetch import Source, fetch, fetch_all, load_sources
 from bridgepipe.errors import UserError
-from bridgepipe.fetch import Source, fetch, fetch_all, load_sources
-from bridgepipe.published_numbers import load_published
+from bridgepipe.evaluation.published_numbers import load_published
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = hashlib.sha256(BODY).hexdigest()

@@ -11,9 +11,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from bridgepipe import canvas, config, figures, figures_points
+from bridgepipe import config
 from bridgepipe.cli.study import seeds_of, study_table
 from bridgepipe.config.recipe import Recipe
+from bridgepipe.figures import canvas
+from bridgepipe.figures import images as figures
+from bridgepipe.figures import points as figures_points
 from bridgepipe.workflow import Pipeline
 
 ROOT = Path(__file__).parents[2]

@@ -20,9 +20,11 @@ import numpy as np
 import pytest
 import torch
 
-from bridgepipe import artifacts, locks, store
+from bridgepipe import artifacts
+from bridgepipe.data import store
 from bridgepipe.datasets import images
 from bridgepipe.errors import REFUSED, UserError, errno_of, refused
+from bridgepipe.runtime import locks
 
 ELSEWHERE = locks.Owner("login2", "another-boot", "pid:[1]", 1, "2026-01-01 00:00:00")
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from bridgepipe import progress, running
 from bridgepipe.config import Runtime
+from bridgepipe.data.pixels import to_uint8
 from bridgepipe.errors import UserError
-from bridgepipe.finished import kept
-from bridgepipe.interruption import Interrupted
 from bridgepipe.methods import i2sb
-from bridgepipe.pixels import to_uint8
+from bridgepipe.runtime import progress, running
+from bridgepipe.runtime.finished import kept
+from bridgepipe.runtime.interruption import Interrupted
 
 SPEED = Runtime(device="cpu", batch_size=4)
 

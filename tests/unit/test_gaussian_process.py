@@ -12,7 +12,7 @@ from benchmarks.closed_form import ONE
 from bridgepipe.errors import UserError
 from bridgepipe.processes import losses, schedules, spectrum
 from bridgepipe.processes.gaussian import Gaussian
-from bridgepipe.rng import ItemNoise
+from bridgepipe.runtime.rng import ItemNoise
 from bridgepipe.samplers import ancestral, decode, encode, grid
 
 PUBLISHED = {"c1": 1.59, "c2": 0.0086, "m": 2.0}

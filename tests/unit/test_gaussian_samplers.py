@@ -12,7 +12,7 @@ from bridgepipe import samplers
 from bridgepipe.errors import UserError
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
-from bridgepipe.rng import ItemNoise
+from bridgepipe.runtime.rng import ItemNoise
 from bridgepipe.samplers import ancestral, decode, encode, grid
 
 ORDERS = {"ddim": 1, "heun": 2, "multistep2": 2, "multistep3": 3, "unipc3": 3, "obelm": 2}

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bridgepipe import artifacts, config, rng, running, samplers
+from bridgepipe import artifacts, config, samplers
 from bridgepipe.cli.generate import _walks
 from bridgepipe.cli.models import load_model
 from bridgepipe.cli.options import Trained
@@ -24,9 +24,10 @@ from bridgepipe.errors import UserError
 from bridgepipe.methods import gaussian, spd
 from bridgepipe.methods.gaussian import Diffusion, Model
 from bridgepipe.names import Spacing
-from bridgepipe.nfe import calls_made
+from bridgepipe.names.nfe import calls_made
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
+from bridgepipe.runtime import rng, running
 from bridgepipe.samplers.steps import decode_steps
 from bridgepipe.training.loop import train
 from bridgepipe.training.objective import Batch

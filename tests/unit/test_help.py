@@ -41,7 +41,7 @@ def test_help_lists_the_verbs_of_people_under_headings(capsys: pytest.CaptureFix
 
 def test_help_imports_nothing_that_takes_long() -> None:
     """0.15 s of processor time, where the settings of params.yaml alone would take 0.4 s."""
-    heavy = {"torch", "numpy", "pydantic", "yaml", "rich", "bridgepipe.config", "bridgepipe.cluster"}
+    heavy = {"torch", "numpy", "pydantic", "yaml", "rich", "bridgepipe.config", "bridgepipe.runtime.cluster"}
     told = f"atexit.register(lambda: print({heavy} & sys.modules.keys(), file=sys.stderr))"
     code = f"import sys, atexit; {told}; from bridgepipe.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=False)

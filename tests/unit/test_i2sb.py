@@ -11,16 +11,16 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import Tensor
 
-from bridgepipe import rng, running
 from bridgepipe.config.i2sb import Emphasis, Restoration, Sample
 from bridgepipe.config.runtime import Runtime
-from bridgepipe.degradations import PAIRED
+from bridgepipe.data.pixels import from_uint8, to_uint8
 from bridgepipe.errors import UserError
 from bridgepipe.methods import i2sb
 from bridgepipe.methods.i2sb import Problem, Restorer
+from bridgepipe.names.degradations import PAIRED
 from bridgepipe.networks.adm import UNet
-from bridgepipe.pixels import from_uint8, to_uint8
-from bridgepipe.rng import ItemNoise, item_of
+from bridgepipe.runtime import rng, running
+from bridgepipe.runtime.rng import ItemNoise, item_of
 from bridgepipe.training.objective import Batch
 from bridgepipe.training.views import Views
 

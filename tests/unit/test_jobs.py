@@ -11,8 +11,9 @@ from typing import Any, NoReturn
 
 import pytest
 
-from bridgepipe import artifacts, cli, cluster, finite, jobs, locks, provenance
+from bridgepipe import artifacts, cli, finite
 from bridgepipe.errors import UserError
+from bridgepipe.runtime import cluster, jobs, locks, provenance
 
 LOG = "results/i2sb/jpeg-5/logs/sample.log"
 CONFIG = "results/i2sb/jpeg-5/config/sample.json"

@@ -19,10 +19,10 @@ from PIL import Image
 from test_datasets import fill, picture, prepare, put, refusal
 
 from bridgepipe.corruptions.inpaint import MaskFile
+from bridgepipe.data.listing import walk
 from bridgepipe.datasets import celebahq, cifar10
 from bridgepipe.datasets.images import DECODERS, SUFFIXES, decode
 from bridgepipe.errors import UserError
-from bridgepipe.listing import walk
 
 
 def counts(out: Path, root: Path, **arguments) -> dict[str, int]:

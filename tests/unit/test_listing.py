@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bridgepipe import artifacts, config, datasets, listing, workflow
+from bridgepipe import artifacts, config, datasets, workflow
 from bridgepipe.cli import data as verbs
+from bridgepipe.data import listing
 from bridgepipe.errors import UserError
 
 START = {"cat/1.png": b"first", "cat/2.png": b"second", "dog/1.png": b"third!", "notes.txt": b"a"}

@@ -17,8 +17,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
-from bridgepipe import config, degradations, names, photographs
+from bridgepipe import config, names
 from bridgepipe.errors import UserError
+from bridgepipe.names import degradations
+from bridgepipe.photographs import samples
 
 ROOT = Path(__file__).parents[2]
 KEPT = {
@@ -848,7 +850,7 @@ def test_patches_of_photographs_are_counted_as_they_are_cut(size: int) -> None:
 
     patches = config.data.Patches(size=size, scales=(1.0, 0.3))
     dataset = config.data.SamplePhotos(source="sample-photos", patches=patches)
-    for split, items in patches_of(photographs.Grid(**patches.model_dump())).items():
+    for split, items in patches_of(samples.Grid(**patches.model_dump())).items():
         assert config.most_of(dataset, split) == len(items) == len(list(items))
         assert config.most_of(dataset, split, ["nature"]) == sum(item.label == 1 for item in items)
 
@@ -908,7 +910,7 @@ def test_what_an_exact_schedule_gives_where_the_published_one_divides_by_zero() 
 def test_published_weights_are_those_of_sources_yaml() -> None:
     import yaml
 
-    from bridgepipe.released import WEIGHTS
+    from bridgepipe.names.released import WEIGHTS
 
-    text = (ROOT / "src/bridgepipe/sources.yaml").read_text(encoding="utf8")
+    text = (ROOT / "src/bridgepipe/downloads/sources.yaml").read_text(encoding="utf8")
     assert set(WEIGHTS) <= set(yaml.safe_load(text))

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from bridgepipe import artifacts, cli, store
+from bridgepipe import artifacts, cli
 from bridgepipe.config.stage_files import read_training
+from bridgepipe.data import store
 from bridgepipe.datasets import images
 from bridgepipe.datasets.points import Points
 from bridgepipe.datasets.points import save as save_points

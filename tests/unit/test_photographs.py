@@ -9,7 +9,7 @@ import numpy as np
 from typer.testing import CliRunner
 
 from bridgepipe import artifacts, cli, config
-from bridgepipe.store import ImageStore
+from bridgepipe.data.store import ImageStore
 
 ROOT = Path(__file__).parents[2]
 

@@ -20,13 +20,14 @@ from started import PATIENCE, all_succeed, free_port
 from torch import distributed
 from typer.testing import CliRunner
 
-from bridgepipe import artifacts, cli, config, interruption, launch, running
+from bridgepipe import artifacts, cli, config
+from bridgepipe.data.store import writer
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import fid
-from bridgepipe.interruption import RESUME_ME
 from bridgepipe.methods import i2sb
 from bridgepipe.networks import adm
-from bridgepipe.store import writer
+from bridgepipe.runtime import interruption, launch, running
+from bridgepipe.runtime.interruption import RESUME_ME
 
 SCRIPT = Path(two_processes.__file__)
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -14,10 +14,10 @@ from every_verb import VERBS
 from test_belonging import SIZE, images, run
 
 from bridgepipe import artifacts
+from bridgepipe.data.store import ImageStore, writer
 from bridgepipe.datasets import digits, points
 from bridgepipe.evaluation import point_tables, protocol, summary
 from bridgepipe.evaluation.classifier import ConvNet, SmallClassifier
-from bridgepipe.store import ImageStore, writer
 
 
 @pytest.fixture(scope="module")

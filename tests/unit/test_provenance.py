@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from bridgepipe import artifacts, cli, provenance, rerun
+from bridgepipe import artifacts, cli
 from bridgepipe.errors import UserError
+from bridgepipe.runtime import provenance, rerun
 
 
 @pytest.fixture

@@ -27,11 +27,11 @@ from pydantic import TypeAdapter
 
 from bridgepipe import datasets
 from bridgepipe.config import data
+from bridgepipe.data.store import ImageStore
 from bridgepipe.datasets import celebahq, cifar10
 from bridgepipe.datasets.images import fit
+from bridgepipe.downloads.fetch import fetch, load_sources
 from bridgepipe.errors import UserError
-from bridgepipe.fetch import fetch, load_sources
-from bridgepipe.store import ImageStore
 
 
 def picture(seed: int, side: int = 12) -> Image.Image:

@@ -13,12 +13,13 @@ import torch
 from PIL import Image, ImageCms, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
-from bridgepipe import artifacts, cli, likeness, pictures, shipped
+from bridgepipe import artifacts, cli
 from bridgepipe.cli import photos
-from bridgepipe.cli.made import NAME
-from bridgepipe.interruption import Interrupted
 from bridgepipe.methods import i2sb
-from bridgepipe.progress import Progress
+from bridgepipe.photographs import likeness, pictures, shipped
+from bridgepipe.photographs.made import NAME
+from bridgepipe.runtime.interruption import Interrupted
+from bridgepipe.runtime.progress import Progress
 
 NETWORK = {"kind": "residual", "model_channels": 32, "channel_mult": [1, 1], "num_res_blocks": 1}
 PROBLEM = {"method": "i2sb", "dataset": "photographs", "corruption": "jpeg-5", "variant": "exact"}
@@ -339,9 +340,9 @@ def test_bad_input_is_told_before_work(weights: Path, capsys: pytest.CaptureFixt
 def test_without_weights_a_person_is_told_how_to_give_some(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from bridgepipe import shipped
+    from bridgepipe.photographs import shipped
 
-    monkeypatch.setattr(shipped.resources, "files", lambda _: Path("nowhere"))
+    monkeypatch.setattr(shipped, "WEIGHTS", Path("nowhere"))
     Image.fromarray(photo()).save("a.jpg")
     line = refused(capsys, "a.jpg")
     assert "carries no weights" in line

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import pytest
 
-from bridgepipe import artifacts, closure, config, datasets
+from bridgepipe import artifacts, config, datasets
 from bridgepipe.cli import options
 from bridgepipe.cli.models import load_model
 from bridgepipe.cli.options import Trained
@@ -23,6 +23,7 @@ from bridgepipe.config.recipe import Recipe
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.classifier import train_classifier
 from bridgepipe.networks import adm, ddpm, mlp
+from bridgepipe.runtime import closure
 
 PACKAGE = Path(inspect.getfile(closure)).parent
 # what chooses the class that the file is read as

@@ -23,9 +23,11 @@ from PIL import Image
 from started import all_succeed, free_port
 from torch import nn
 
-from bridgepipe import artifacts, cli, config, finished
+from bridgepipe import artifacts, cli, config
 from bridgepipe.cli import models
 from bridgepipe.config.recipe import Distribution
+from bridgepipe.data.store import ImageStore, writer
+from bridgepipe.data.subset import items_of
 from bridgepipe.datasets import colors
 from bridgepipe.datasets import points as point_sets
 from bridgepipe.datasets.images import write_png
@@ -34,8 +36,7 @@ from bridgepipe.evaluation.classifier import train_classifier
 from bridgepipe.evaluation.features import digest_tensors
 from bridgepipe.methods import color, gaussian, i2sb
 from bridgepipe.networks import adm, mlp
-from bridgepipe.store import ImageStore, writer
-from bridgepipe.subset import items_of
+from bridgepipe.runtime import finished
 
 NETWORK = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1,), "attention_resolutions": ()}
 STEPS = {"steps": 1}

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bridgepipe import artifacts, cli, config, likeness, photographs, shipped
+from bridgepipe import artifacts, cli, config
 from bridgepipe.cli.photos import choose, start
 from bridgepipe.config.i2sb import RestorationSampling, RestorationTraining
 from bridgepipe.config.stage_files import read_stage
+from bridgepipe.data.store import ImageStore, writer
 from bridgepipe.methods import i2sb
-from bridgepipe.store import ImageStore, writer
+from bridgepipe.photographs import likeness, samples, shipped
 
-FLOWER = next(photo for photo in photographs.photographs() if photo.name == "flower")
+FLOWER = next(photo for photo in samples.photographs() if photo.name == "flower")
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -28,8 +29,8 @@ def test_the_card_tells_where_the_weights_come_from() -> None:
     found = shipped.find()
     assert found.weights.stat().st_size <= 8_000_000
     licences = found.card["data"]["licences"]
-    assert set(licences.values()) <= set(photographs.FREE)
-    of_training = {p.name: p.licence for p in photographs.photographs() if p.split == "train"}
+    assert set(licences.values()) <= set(samples.FREE)
+    of_training = {p.name: p.licence for p in samples.photographs() if p.split == "train"}
     assert licences == of_training
     recipe = artifacts.load_card(found.weights)["config"]
     assert found.card["recipe"]["train"] == recipe["train"]

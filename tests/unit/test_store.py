@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 import torch
 
-from bridgepipe import lmdbfile, store, storewriter
+from bridgepipe.data import lmdbfile, store, storewriter
+from bridgepipe.data.store import ImageStore
+from bridgepipe.data.storewriter import key_of
 from bridgepipe.errors import UserError
-from bridgepipe.store import ImageStore
-from bridgepipe.storewriter import key_of
 
 MADE_BY = {"source": "test", "seed": 3}
 
@@ -206,7 +206,7 @@ def test_an_error_leaves_nothing_and_keeps_the_older_file(tmp_path):
 
 KILLED = """
 import numpy as np, sys, time
-from bridgepipe import store, storewriter
+from bridgepipe.data import store, storewriter
 storewriter.COMMIT_BYTES = 1
 with store.writer(sys.argv[1], {}) as w:
     for i in range(100):

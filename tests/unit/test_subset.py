@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from bridgepipe.cli.boundary import chosen
+from bridgepipe.data.store import ImageStore, writer
+from bridgepipe.data.subset import Subset, choose, choose_from, describe, items_of, items_of_class
 from bridgepipe.datasets import photos
-from bridgepipe.store import ImageStore, writer
-from bridgepipe.subset import Subset, choose, choose_from, describe, items_of, items_of_class
 
 
 def folder_store(path: Path, sizes: tuple[int, ...] = (50, 50, 50, 50)) -> ImageStore:

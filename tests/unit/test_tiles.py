@@ -10,13 +10,13 @@ import pytest
 import torch
 from convolutions import Convolutions
 
-from bridgepipe import tiles
 from bridgepipe.config.i2sb import Restoration, Sample
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.methods import i2sb
 from bridgepipe.methods.i2sb import Problem, Restorer
 from bridgepipe.networks.residual import ResidualUNet
-from bridgepipe.rng import FieldNoise
+from bridgepipe.photographs import tiles
+from bridgepipe.runtime.rng import FieldNoise
 
 SIZE = (190, 275)
 NETWORK = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1, 2), "num_heads": 1}

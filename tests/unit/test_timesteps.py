@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bridgepipe.timesteps import linspace32, timesteps, truncated
+from bridgepipe.names.timesteps import linspace32, timesteps, truncated
 
 # of torch.linspace(0, sqrt(800), n) ** 2, cut to whole numbers
 QUAD = {

@@ -14,10 +14,11 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from bridgepipe import artifacts, cli, closure, corruptions
+from bridgepipe import artifacts, cli, corruptions
 from bridgepipe.config import I2SB
+from bridgepipe.data.store import writer
 from bridgepipe.methods import i2sb
-from bridgepipe.store import writer
+from bridgepipe.runtime import closure
 
 NETWORK = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": [1], "attention_resolutions": []}
 

@@ -19,7 +19,7 @@ from bridgepipe import artifacts
 from bridgepipe.config.recipe import Recipe
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.errors import UserError
-from bridgepipe.interruption import Interrupted
+from bridgepipe.runtime.interruption import Interrupted
 from bridgepipe.training import loop
 from bridgepipe.training import state as training_state
 from bridgepipe.training.objective import Batch

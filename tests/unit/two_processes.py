@@ -18,15 +18,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bridgepipe import artifacts, running
+from bridgepipe import artifacts
 from bridgepipe.config.gaussian import Generate, Process
 from bridgepipe.config.i2sb import Restoration, Sample
 from bridgepipe.config.recipe import Recipe
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import accuracy, fid
-from bridgepipe.interruption import Interrupted
 from bridgepipe.methods import gaussian, i2sb, spd
+from bridgepipe.runtime import running
+from bridgepipe.runtime.interruption import Interrupted
 from bridgepipe.training import loop
 from bridgepipe.training.objective import Batch, Objective
 

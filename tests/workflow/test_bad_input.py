@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 from project import MODEL, Project, demo
 
-from bridgepipe import artifacts, cli, config, store, workflow
+from bridgepipe import artifacts, cli, config, workflow
+from bridgepipe.data import store
 
 EXPERIMENT = "results/i2sb/jpeg-5"
 TEST_STORE = "data/prepared/digits/test.lmdb"

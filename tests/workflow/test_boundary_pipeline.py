@@ -16,8 +16,8 @@ from project import ROOT, Project
 from sklearn.svm import SVC
 
 from bridgepipe import artifacts, config
+from bridgepipe.data.store import ImageStore
 from bridgepipe.methods import boundary
-from bridgepipe.store import ImageStore
 
 LOOP = "results/boundary/loop"
 EXPERIMENTS = {

@@ -20,8 +20,9 @@ from project import MODEL, ROOT, Project
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
 
-from bridgepipe import artifacts, cluster, launch, locks, workflow
+from bridgepipe import artifacts, workflow
 from bridgepipe.cli.clean import clean
+from bridgepipe.runtime import cluster, launch, locks
 
 Values = dict[str, Any]
 Jobs = dict[str, dict[str, Any]]

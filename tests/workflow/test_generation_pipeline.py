@@ -12,7 +12,7 @@ import yaml
 from project import ROOT, Project
 
 from bridgepipe import artifacts, config
-from bridgepipe.store import ImageStore
+from bridgepipe.data.store import ImageStore
 
 WALKS = {"Heun": {"sampler": "heun"}, "O-BELM": {"sampler": "obelm", "spacing": "log_snr"}}
 EXPERIMENTS = {

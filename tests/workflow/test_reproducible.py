@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from project import METRICS, MODEL, Project, demo
 
-from bridgepipe.store import ImageStore
+from bridgepipe.data.store import ImageStore
 
 STORES = ["results/i2sb/jpeg-5/restored.lmdb", "results/i2sb/jpeg-5/corrupted.lmdb"]
 CSV = "results/i2sb/jpeg-5/train.csv"

@@ -16,10 +16,10 @@ from project import ROOT, Project
 
 from bridgepipe import artifacts, cli, config
 from bridgepipe.cli import models
+from bridgepipe.data.store import ImageStore
 from bridgepipe.datasets import digits
 from bridgepipe.evaluation.classifier import train_classifier
 from bridgepipe.methods import gaussian
-from bridgepipe.store import ImageStore
 
 NETWORK = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": [1], "attention_resolutions": []}
 

@@ -11,7 +11,7 @@ import sys
 import time
 from typing import Any
 
-from bridgepipe import interruption
+from bridgepipe.runtime import interruption
 
 interruption.expect_warning()  # before the imports that take long
 
@@ -21,10 +21,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
 
-from bridgepipe import jobs, launch, locks, provenance
 from bridgepipe.cli.groups import STAGE
 from bridgepipe.cli.groups import app as app
 from bridgepipe.errors import UserError, is_out_of_memory, may_pass, out_of_memory, refused
+from bridgepipe.runtime import jobs, launch, locks, provenance
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def _main() -> None:
         code = _run()
     except interruption.Interrupted as e:
         if launch.is_main():
-            from bridgepipe import cluster
+            from bridgepipe.runtime import cluster
 
             requeued = cluster.requeue()
             print(f"bridgepipe: {e}{'; back in the queue' if requeued else ''}", file=sys.stderr)

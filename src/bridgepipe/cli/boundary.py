@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from bridgepipe.data.store import ImageStore
+    from bridgepipe.data.subset import Subset
     from bridgepipe.methods.boundary_latents import Latents
     from bridgepipe.methods.gaussian import Model
     from bridgepipe.networks.hspace import Bottlenecked, HSpace
-    from bridgepipe.store import ImageStore
-    from bridgepipe.subset import Subset
 
     Pair = tuple[Tensor, Tensor]
 
@@ -64,11 +64,13 @@ def mixing(
 ) -> None:
     """Shape and separability of the latents at many steps, and the step to edit at."""
     speed = run.start()
-    from bridgepipe import figures_boundary, running, tables
+    from bridgepipe.data.store import ImageStore
     from bridgepipe.datasets import attributes
-    from bridgepipe.finished import kept
+    from bridgepipe.evaluation import tables
+    from bridgepipe.figures import boundary as figures_boundary
     from bridgepipe.methods import boundary_mixing
-    from bridgepipe.store import ImageStore
+    from bridgepipe.runtime import running
+    from bridgepipe.runtime.finished import kept
 
     settings, images = read_stage(config, BoundaryMixing), ImageStore(data)
     plan, network = settings.mixing, open_model(trained, speed)
@@ -91,9 +93,9 @@ def _walk(network: Model, images: ImageStore, items: Sequence[int], plan: Mixing
     """Latents of all items at every measured step, on the main process."""
     import torch
 
-    from bridgepipe import running
     from bridgepipe.methods.boundary_latents import Latents, trajectory
-    from bridgepipe.timesteps import truncated
+    from bridgepipe.names.timesteps import truncated
+    from bridgepipe.runtime import running
 
     h_space, steps = space_of(network), truncated(plan.last, plan.count)
 
@@ -115,8 +117,8 @@ def chosen(
     kind; ``middle`` is the share of unclear ones that is left out."""
     import numpy as np
 
+    from bridgepipe.data.subset import choose
     from bridgepipe.datasets import attributes
-    from bridgepipe.subset import choose
 
     items = np.flatnonzero(~np.isnan(values))
     items = items[attributes.clear(values[items], cut, middle)]
@@ -135,9 +137,9 @@ def latents(
 ) -> None:
     """Invert training and test images: stores of z and h with the attribute's values."""
     speed, settings = run.start(), read_stage(config, BoundaryLatents)
+    from bridgepipe.data.store import ImageStore
     from bridgepipe.datasets import attributes
-    from bridgepipe.finished import kept
-    from bridgepipe.store import ImageStore
+    from bridgepipe.runtime.finished import kept
 
     network = open_model(trained, speed)
     how, t = settings.inversion, _step(settings.t, mixing, network.digest)
@@ -164,8 +166,8 @@ def _inverted(
     how: Inversion,
 ) -> Iterator[Pair]:
     """z and h of all items, batch by batch, float32."""
-    from bridgepipe import running
     from bridgepipe.methods.boundary_latents import invert
+    from bridgepipe.runtime import running
 
     def run(piece: Sequence[int]) -> Pair:
         found = invert(h_space, network.process, images.batch(piece).to(network.device), t, how)
@@ -182,8 +184,8 @@ def _write_latents(
     arrays: dict[str, np.ndarray],
 ) -> None:
     """Stores of z and of h, with the same arrays; other processes than the main one help to make them."""
-    from bridgepipe import running
-    from bridgepipe.store import writer
+    from bridgepipe.data.store import writer
+    from bridgepipe.runtime import running
 
     if not running.is_main():
         running.exhaust(batches)
@@ -226,10 +228,10 @@ def search(
     run: Alone = Alone(),
 ) -> None:
     """The boundaries in z and in h, and how well they tell held-out latents apart."""
-    from bridgepipe import running
+    from bridgepipe.data.store import ImageStore
     from bridgepipe.evaluation import protocol
     from bridgepipe.methods import boundary
-    from bridgepipe.store import ImageStore
+    from bridgepipe.runtime import running
 
     speed, settings = run.start(), read_stage(config, BoundaryFit)
     how: dict[str, Any] = {"solver": settings.solver, "balance": settings.balance, "seed": settings.seed}
@@ -279,8 +281,8 @@ def _variant(made_by: dict[str, Any]) -> Any:
 
 def _classes(store: ImageStore, cut: float, middle: float) -> tuple[Subset, np.ndarray]:
     """Latents that are clearly of one kind, and which kind."""
+    from bridgepipe.data.subset import Subset
     from bridgepipe.datasets import attributes
-    from bridgepipe.subset import Subset
 
     values = store.array("value")
     rows = attributes.clear(values, cut, middle)

@@ -21,12 +21,12 @@ from bridgepipe.names import QUANTISATION
 if TYPE_CHECKING:
     import numpy as np
 
+    from bridgepipe.data.store import ImageStore
     from bridgepipe.methods.boundary import Boundaries
     from bridgepipe.methods.boundary_edit import Source
     from bridgepipe.methods.boundary_latents import Latents
     from bridgepipe.methods.gaussian import Model
     from bridgepipe.networks.hspace import HSpace
-    from bridgepipe.store import ImageStore
 
 Control = Annotated[Path, typer.Option(help="the same images, decoded with the same noise, not moved")]
 Plain = Annotated[Path, typer.Option(help="the same images, decoded without an edit and with eta 0")]
@@ -48,12 +48,12 @@ def strips(
     speed, how = run.start(), read_stage(config, BoundaryEdit).edit
     import numpy as np
 
-    from bridgepipe import running
-    from bridgepipe.finished import kept
+    from bridgepipe.data.pixels import to_uint8
+    from bridgepipe.data.subset import choose
     from bridgepipe.methods import boundary_edit
     from bridgepipe.methods.boundary_latents import Latents
-    from bridgepipe.pixels import to_uint8
-    from bridgepipe.subset import choose
+    from bridgepipe.runtime import running
+    from bridgepipe.runtime.finished import kept
 
     network = open_model(trained, speed)
     stores, pair = _latents_and_boundaries(latents, boundary, network.digest)
@@ -99,9 +99,9 @@ def _latents_and_boundaries(
     Raises:
         UserError: they are not of one model, step and attribute.
     """
-    from bridgepipe import lineage
+    from bridgepipe.data import lineage
+    from bridgepipe.data.store import ImageStore
     from bridgepipe.methods.boundary import load, load_both
-    from bridgepipe.store import ImageStore
 
     z, h = (ImageStore(latents / f"test-{space}.lmdb") for space in SPACES)
     lineage.made_together(z, h)
@@ -130,7 +130,7 @@ def _write_strips(
 
     Controls and plain ones come with the arrays.
     """
-    from bridgepipe.store import writer
+    from bridgepipe.data.store import writer
 
     edited, control, plain = paths
     with (
@@ -166,11 +166,11 @@ def _sampled(h_space: HSpace, network: Model, items: Sequence[int], t: int, how:
 @groups.boundary.verb()
 def judge(config: Config, train: File, output: File, run: Alone = Alone()) -> None:
     """Train a small classifier of the attribute on images: it judges edits where nothing else can."""
+    from bridgepipe.data.store import ImageStore
+    from bridgepipe.data.subset import Subset
     from bridgepipe.datasets import attributes
     from bridgepipe.evaluation import classifier, judges
-    from bridgepipe.finished import kept
-    from bridgepipe.store import ImageStore
-    from bridgepipe.subset import Subset
+    from bridgepipe.runtime.finished import kept
 
     speed = run.start()
     settings, images = read_stage(config, BoundaryJudge), ImageStore(train)
@@ -201,13 +201,14 @@ def evaluate(
     speed, settings = run.start(), read_stage(config, BoundaryMeasures)
     import numpy as np
 
-    from bridgepipe import lineage, running, tables
+    from bridgepipe.data import lineage
+    from bridgepipe.data.store import ImageStore
+    from bridgepipe.data.subset import Subset
     from bridgepipe.datasets import attributes
-    from bridgepipe.evaluation import edits, judges, protocol
+    from bridgepipe.evaluation import edits, judges, protocol, tables
     from bridgepipe.evaluation.features import check_fits, describe
-    from bridgepipe.finished import kept
-    from bridgepipe.store import ImageStore
-    from bridgepipe.subset import Subset
+    from bridgepipe.runtime import running
+    from bridgepipe.runtime.finished import kept
 
     features, real = load_extractor(extractor, speed), ImageStore(train)
     store, unmoved, undone, source = edits_and_data(edited, control, plain, data)
@@ -251,8 +252,8 @@ def edits_and_data(*paths: Path) -> tuple[ImageStore, ...]:
     Raises:
         UserError: they do not belong together.
     """
-    from bridgepipe import lineage
-    from bridgepipe.store import ImageStore
+    from bridgepipe.data import lineage
+    from bridgepipe.data.store import ImageStore
 
     *made, source = (ImageStore(path) for path in paths)
     lineage.made_together(*made)

@@ -15,12 +15,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bridgepipe import artifacts, listing, locks, provenance, workflow
+from bridgepipe import artifacts, workflow
 from bridgepipe import config as configuration
 from bridgepipe.cli import groups
 from bridgepipe.cli.options import File
 from bridgepipe.config import asked, outcomes
+from bridgepipe.data import listing
 from bridgepipe.errors import UserError
+from bridgepipe.runtime import locks, provenance
 
 REPORTS = ("report.html", "report.zip")
 LISTING = "workflow/made.py"  # prints what the rules make

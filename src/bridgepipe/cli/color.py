@@ -33,10 +33,10 @@ def color_transfer(
     speed, how = run.start(), read_stage(config, ColorTransfer)
     import torch
 
-    from bridgepipe import running
     from bridgepipe.datasets.points import Points
-    from bridgepipe.finished import kept
     from bridgepipe.methods import color
+    from bridgepipe.runtime import running
+    from bridgepipe.runtime.finished import kept
 
     models = load_ends(ends, speed)
     clouds = [Points(source_pixels), Points(target_pixels)]
@@ -63,8 +63,8 @@ def evaluate_color(
     transferred: File, source_pixels: File, target_pixels: File, metrics: File, figure: File, title: str = ""
 ) -> None:
     """Mean squared errors to optimal transport, distances of the palettes, and both transfers as pictures."""
-    from bridgepipe import figures_points
     from bridgepipe.evaluation import protocol
+    from bridgepipe.figures import points as figures_points
     from bridgepipe.methods import color
 
     tensors, clouds, made_by = _transfer(transferred, source_pixels, target_pixels)
@@ -137,8 +137,7 @@ def _picture(points: np.ndarray, of: Any, palette: Any) -> np.ndarray:
 @groups.stage.verb()
 def point_table(metrics: list[Path], csv: File, markdown: File) -> None:
     """A row per experiment, or per way of one that goes both ways."""
-    from bridgepipe import tables
-    from bridgepipe.evaluation import point_tables
+    from bridgepipe.evaluation import point_tables, tables
 
     tables.write_table(csv, markdown, *point_tables.points(metrics))
 
@@ -149,7 +148,6 @@ def cycle_table(metrics: list[Path], csv: File, markdown: File) -> None:
 
     Beside them the range that the paper reports.
     """
-    from bridgepipe import tables
-    from bridgepipe.evaluation import point_tables
+    from bridgepipe.evaluation import point_tables, tables
 
     tables.write_table(csv, markdown, *point_tables.cycles(metrics))

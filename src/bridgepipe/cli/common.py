@@ -14,9 +14,9 @@ from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
     from bridgepipe.cli.options import ExtractorFiles, Trained
+    from bridgepipe.data.store import ImageStore
     from bridgepipe.evaluation import features
     from bridgepipe.methods.i2sb import Restorer
-    from bridgepipe.store import ImageStore
 
 
 def open_sources(path: Path | None, images: Any) -> ImageStore | None:
@@ -25,8 +25,8 @@ def open_sources(path: Path | None, images: Any) -> ImageStore | None:
     Raises:
         UserError: they are not the other halves of ``images``.
     """
-    from bridgepipe import lineage
-    from bridgepipe.store import ImageStore
+    from bridgepipe.data import lineage
+    from bridgepipe.data.store import ImageStore
 
     if path is None:
         return None
@@ -78,8 +78,8 @@ def _same_problem(trained: Restoration, settings: Restoration, model: Path) -> N
 
 
 def load_extractor(files: ExtractorFiles, runtime: configuration.Runtime) -> features.Extractor:
-    from bridgepipe import running
     from bridgepipe.evaluation import features
+    from bridgepipe.runtime import running
 
     settings = read_stage(files.extractor, Extractor)
     device = running.accelerator(runtime.device).device

@@ -20,8 +20,9 @@ def prepare(
     source: Annotated[Path | None, typer.Argument(help="listing of the files that are to be read")] = None,
 ) -> None:
     """Turn a source of images into one store per split."""
-    from bridgepipe import artifacts, datasets, listing
+    from bridgepipe import artifacts, datasets
     from bridgepipe.config import asked
+    from bridgepipe.data import listing
 
     settings = read_dataset(config)
     if source is not None:
@@ -38,7 +39,7 @@ def _counts(splits: list[Path]) -> dict[str, Any]:
     """What stores of splits have, for experiments that ask for more."""
     import numpy as np
 
-    from bridgepipe.store import ImageStore
+    from bridgepipe.data.store import ImageStore
 
     stores = {file.stem: ImageStore(file) for file in splits}
     classes = next(iter(stores.values())).classes
@@ -55,7 +56,7 @@ def _counts(splits: list[Path]) -> dict[str, Any]:
 @groups.stage.verb()
 def gather(parts: list[Path], output: File) -> None:
     """Join the stores of parallel jobs."""
-    from bridgepipe import store
+    from bridgepipe.data import store
 
     store.gather(parts, output)
 
@@ -69,7 +70,7 @@ def fetch(
     root: File = Path("data"),
 ) -> None:
     """Download published weights or data: resumes, verifies, shows the licence."""
-    from bridgepipe import fetch as downloads
+    from bridgepipe.downloads import fetch as downloads
 
     single = name in downloads.load_sources()
     for path in [downloads.fetch(name, root, output=output)] if single else downloads.fetch_all(name, root):
@@ -79,6 +80,6 @@ def fetch(
 @groups.store.verb("info")
 def store_info(file: Path) -> None:
     """What a store holds and how it was made."""
-    from bridgepipe import store
+    from bridgepipe.data import store
 
     print(json.dumps(store.info(file), indent=2))

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bridgepipe import artifacts
-from bridgepipe.cli import groups, outputs
+from bridgepipe.cli import groups
 from bridgepipe.cli.boundary import SPACES, open_model, space_of
 from bridgepipe.cli.boundary_edits import DRAW, digests
 from bridgepipe.cli.options import Alone, Trained
 from bridgepipe.config.boundary import BoundaryEdit, BoundaryLatents, Edit, Inversion
 from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
+from bridgepipe.photographs import places as where
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,19 +46,20 @@ def edit(
     """Edit an image at every distance along a boundary, beside itself and itself decoded without a move."""
     import numpy as np
 
-    from bridgepipe import figures_boundary, running
+    from bridgepipe.data.pixels import to_uint8
     from bridgepipe.datasets import images
-    from bridgepipe.finished import kept
+    from bridgepipe.figures import boundary as figures_boundary
     from bridgepipe.finite import number
     from bridgepipe.methods import boundary_edit
     from bridgepipe.methods import boundary_latents as bl
-    from bridgepipe.pixels import to_uint8
+    from bridgepipe.runtime import running
+    from bridgepipe.runtime.finished import kept
 
     fixed, along = [number(distance, "--at") for distance in at or []], _distances(distances)
     if len(fixed) != len(boundary) - 1:
         what = f"{len(boundary)} boundaries, {len(fixed)} fixed distances"
         raise UserError(what, "edit --at", "give one --at for every boundary but the last")
-    outputs.check({photo: output})
+    where.check({photo: output})
     pixels = images.read_photo(photo)
     folder = model or _model_of(boundary[0])
     speed = run.start()
@@ -126,10 +128,10 @@ class _Subject:
 
     def decoded(self, latents: bl.Latents, moves: list[Move]) -> np.ndarray:
         """uint8 ``[1, H, W, 3]``, with the same noise for all moves and for none."""
+        from bridgepipe.data.pixels import to_uint8
         from bridgepipe.finite import naming
         from bridgepipe.methods import boundary_edit
-        from bridgepipe.pixels import to_uint8
-        from bridgepipe.rng import item_of
+        from bridgepipe.runtime.rng import item_of
 
         process, how = self.network.process, self.how
         noise = self.network.noise(self.how.seed, DRAW, [item_of(self.pixels)])

@@ -19,8 +19,8 @@ from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
+    from bridgepipe.data.store import ImageStore
     from bridgepipe.evaluation.fid import Statistics
-    from bridgepipe.store import ImageStore
 
 
 @groups.stage.verb()
@@ -32,10 +32,11 @@ def statistics(
 ) -> None:
     """Mean and covariance of the features of a split: the reference of the FID."""
     speed = run.start()
-    from bridgepipe import lineage, running
+    from bridgepipe.data import lineage
+    from bridgepipe.data.store import ImageStore
     from bridgepipe.evaluation import features, fid
-    from bridgepipe.finished import kept
-    from bridgepipe.store import ImageStore
+    from bridgepipe.runtime import running
+    from bridgepipe.runtime.finished import kept
 
     network, images = load_extractor(extractor, speed), ImageStore(data)
     features.check_fits(network, images)
@@ -60,12 +61,13 @@ def fid_metric(
 ) -> None:
     """FID and KID of images, of what they were made from, and of as many real ones, against real ones."""
     speed = run.start()
-    from bridgepipe import lineage, running
+    from bridgepipe.data import lineage
+    from bridgepipe.data.store import ImageStore
     from bridgepipe.evaluation import fid, protocol
     from bridgepipe.evaluation import real as real_images
     from bridgepipe.evaluation.features import check_fits, describe
-    from bridgepipe.finished import kept
-    from bridgepipe.store import ImageStore
+    from bridgepipe.runtime import running
+    from bridgepipe.runtime.finished import kept
 
     settings = read_stage(config, Evaluate, Distribution)
     network = load_extractor(extractor, speed)
@@ -118,13 +120,14 @@ def accuracy_metric(
 ) -> None:
     """Share of restored, corrupted and original images that a classifier names rightly."""
     speed = run.start()
-    from bridgepipe import lineage, running
-    from bridgepipe.classes import numbers_in
+    from bridgepipe.data import lineage
+    from bridgepipe.data.subset import Subset, items_of
     from bridgepipe.evaluation import protocol
     from bridgepipe.evaluation.accuracy import classes_of, classifier_accuracy
     from bridgepipe.evaluation.features import Images, describe
-    from bridgepipe.finished import kept
-    from bridgepipe.subset import Subset, items_of
+    from bridgepipe.names.classes import numbers_in
+    from bridgepipe.runtime import running
+    from bridgepipe.runtime.finished import kept
 
     network = load_extractor(extractor, speed)
     *degraded, truth = _restored_stores(restored, corrupted, originals)
@@ -157,10 +160,10 @@ def accuracy_metric(
 @groups.evaluate.verb("restoration")
 def restoration_metric(restored: File, corrupted: File, originals: File, output: File) -> None:
     """PSNR and SSIM of restored and of corrupted images against their originals."""
-    from bridgepipe import lineage
+    from bridgepipe.data import lineage
+    from bridgepipe.data.subset import Subset, items_of
     from bridgepipe.evaluation import protocol
     from bridgepipe.evaluation.restoration import restoration
-    from bridgepipe.subset import Subset, items_of
 
     images, seen, truth = _restored_stores(restored, corrupted, originals)
     found = restoration(images, seen, Subset(truth, items_of(images)))
@@ -183,8 +186,7 @@ def table(
     numbers: Annotated[Path | None, typer.Option(help="JSON for DVC with the numbers alone")] = None,
 ) -> None:
     """One row per experiment from its metric files, published numbers beside ours."""
-    from bridgepipe import tables
-    from bridgepipe.evaluation import summary
+    from bridgepipe.evaluation import summary, tables
 
     frame = summary.collect(metrics)
     tables.write_table(csv, markdown, frame, summary.notes_of(frame))
@@ -222,8 +224,8 @@ def _restored_stores(*paths: Path) -> tuple[ImageStore, ImageStore, ImageStore]:
     Raises:
         UserError: they do not belong together.
     """
-    from bridgepipe import lineage
-    from bridgepipe.store import ImageStore
+    from bridgepipe.data import lineage
+    from bridgepipe.data.store import ImageStore
 
     images, seen, truth = (ImageStore(path) for path in paths)
     lineage.made_together(images, seen)
@@ -238,7 +240,7 @@ def _check_reference(found: Statistics, images: ImageStore, split: str, where: P
     Raises:
         UserError: they are, as far as their card tells.
     """
-    from bridgepipe import lineage
+    from bridgepipe.data import lineage
 
     about, made = found.origin, images.card["made_by"].get("origin", {})
     kinds = {lineage.kind_of(o["source"]) for o in (about, made) if "source" in o}

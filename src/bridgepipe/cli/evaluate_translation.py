@@ -17,8 +17,8 @@ from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
 
 if TYPE_CHECKING:
-    from bridgepipe.store import ImageStore
-    from bridgepipe.subset import Subset
+    from bridgepipe.data.store import ImageStore
+    from bridgepipe.data.subset import Subset
 
 ROWS = 8
 
@@ -39,13 +39,14 @@ def translation_fid(
     Beside them those of the untranslated images, of one dataset, and of other real ones: ceiling and floor.
     """
     speed, settings = run.start(), read_stage(config, EvaluateTranslation)
-    from bridgepipe import lineage, running
+    from bridgepipe.data import lineage
+    from bridgepipe.data.store import ImageStore
+    from bridgepipe.data.subset import Subset, items_of_class
     from bridgepipe.evaluation import fid, protocol
     from bridgepipe.evaluation import real as real_images
     from bridgepipe.evaluation.features import check_fits
-    from bridgepipe.finished import kept
-    from bridgepipe.store import ImageStore
-    from bridgepipe.subset import Subset, items_of_class
+    from bridgepipe.runtime import running
+    from bridgepipe.runtime.finished import kept
 
     network = load_extractor(extractor, speed)
     images, pictures = ImageStore(translated), ImageStore(reference)
@@ -83,7 +84,7 @@ def translation_fid(
 def _translated(images: ImageStore) -> dict[str, Any]:
     """Which images of their data were translated, and to what: entries of the protocol."""
     from bridgepipe.artifacts import digest_of
-    from bridgepipe.subset import items_of
+    from bridgepipe.data.subset import items_of
 
     return {"label": _target(images), "items": digest_of(items_of(images).tolist())}
 
@@ -105,13 +106,14 @@ def target_accuracy(
     speed, settings = run.start(), read_stage(config, EvaluateTranslation)
     import numpy as np
 
-    from bridgepipe import lineage, running
-    from bridgepipe.classes import name_of, numbers_in
+    from bridgepipe.data import lineage
+    from bridgepipe.data.store import ImageStore
     from bridgepipe.evaluation import protocol
     from bridgepipe.evaluation.accuracy import classes_of, classifier_accuracy
     from bridgepipe.evaluation.features import describe
-    from bridgepipe.finished import kept
-    from bridgepipe.store import ImageStore
+    from bridgepipe.names.classes import name_of, numbers_in
+    from bridgepipe.runtime import running
+    from bridgepipe.runtime.finished import kept
 
     network, images = load_extractor(extractor, speed), ImageStore(translated)
     known, target = classes_of(network), _target(images)
@@ -150,13 +152,14 @@ def kept_metric(
     Beside them the same for a translation of another image, and for a random real image of the target class.
     """
     speed = run.start()
-    from bridgepipe import lineage, running
+    from bridgepipe.data import lineage
+    from bridgepipe.data.store import ImageStore
+    from bridgepipe.data.subset import Subset, items_of_class
     from bridgepipe.evaluation import protocol
     from bridgepipe.evaluation.features import check_fits, describe
     from bridgepipe.evaluation.translation import likeness, others, partners
-    from bridgepipe.finished import kept
-    from bridgepipe.store import ImageStore
-    from bridgepipe.subset import Subset, items_of_class
+    from bridgepipe.runtime import running
+    from bridgepipe.runtime.finished import kept
 
     network = load_extractor(extractor, speed)
     images, store = ImageStore(translated), ImageStore(source)
@@ -190,8 +193,8 @@ def kept_metric(
 @groups.evaluate.verb("cycle-of-images")
 def cycle_of_images(back: File, output: File) -> None:
     """Distance of images to where they return to: from the pair of states, the image, its 8 bits alone."""
+    from bridgepipe.data.store import ImageStore
     from bridgepipe.evaluation import protocol
-    from bridgepipe.store import ImageStore
 
     images = ImageStore(back)
     values: dict[str, Any] = {}
@@ -220,10 +223,11 @@ def translations(
     """Source, latent, translation and the way back of some images."""
     import numpy as np
 
-    from bridgepipe import figures, lineage
-    from bridgepipe.pixels import to_uint8
-    from bridgepipe.store import ImageStore
-    from bridgepipe.subset import choose, items_of
+    from bridgepipe.data import lineage
+    from bridgepipe.data.pixels import to_uint8
+    from bridgepipe.data.store import ImageStore
+    from bridgepipe.data.subset import choose, items_of
+    from bridgepipe.figures import images as figures
 
     images, noise, returned, store = (ImageStore(p) for p in (translated, latents, back, source))
     lineage.made_together(images, noise, returned)

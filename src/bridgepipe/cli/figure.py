@@ -28,10 +28,11 @@ def grid(restored: File, corrupted: File, originals: File, output: File, title: 
     """Original, corrupted and restored images with the PSNR of each."""
     import numpy as np
 
-    from bridgepipe import figures, lineage
+    from bridgepipe.data import lineage
+    from bridgepipe.data.store import ImageStore
+    from bridgepipe.data.subset import choose_from, items_of
     from bridgepipe.evaluation.restoration import quality
-    from bridgepipe.store import ImageStore
-    from bridgepipe.subset import choose_from, items_of
+    from bridgepipe.figures import images as figures
 
     stores = {
         "original": ImageStore(originals),
@@ -52,9 +53,9 @@ def samples(images: File, output: File, title: str = "", count: int = 64) -> Non
     """Samples side by side."""
     import numpy as np
 
-    from bridgepipe import figures
-    from bridgepipe.store import ImageStore
-    from bridgepipe.subset import choose_from
+    from bridgepipe.data.store import ImageStore
+    from bridgepipe.data.subset import choose_from
+    from bridgepipe.figures import images as figures
 
     store = ImageStore(images).of_images()
     shown = np.stack([store[int(i)] for i in choose_from(store, count)])
@@ -74,10 +75,11 @@ def path(
     """States of the bridge and predictions of the clean image along the sampling path."""
     import numpy as np
 
-    from bridgepipe import figures, running
-    from bridgepipe.finished import kept
-    from bridgepipe.store import ImageStore
-    from bridgepipe.subset import choose_from
+    from bridgepipe.data.store import ImageStore
+    from bridgepipe.data.subset import choose_from
+    from bridgepipe.figures import images as figures
+    from bridgepipe.runtime import running
+    from bridgepipe.runtime.finished import kept
 
     speed = run.start()
     settings, images = read_stage(config, RestorationSampling), ImageStore(data)
@@ -100,7 +102,8 @@ def path(
 @groups.figure.verb()
 def loss(csv: Path = typer.Option(...), output: Path = typer.Option(...), title: str = "") -> None:
     """Training loss against the step."""
-    from bridgepipe import figures, tables
+    from bridgepipe.evaluation import tables
+    from bridgepipe.figures import images as figures
 
     rows = tables.read_csv(csv, "step", "loss")
     figures.loss_curve(output, rows["step"].to_numpy(), rows["loss"].to_numpy(), title)
@@ -109,9 +112,9 @@ def loss(csv: Path = typer.Option(...), output: Path = typer.Option(...), title:
 @groups.boundary.verb()
 def figure_strip(edited: File, control: File, plain: File, data: File, output: File, title: str = "") -> None:
     """Some images, as they are decoded with the same noise and no move, and edited at every distance."""
-    from bridgepipe import figures_boundary
     from bridgepipe.cli.boundary_edits import edits_and_data
     from bridgepipe.evaluation.judges import open_strips
+    from bridgepipe.figures import boundary as figures_boundary
 
     strips = open_strips(*edits_and_data(edited, control, plain, data))
     beside = {} if strips.originals is None else {"image": strips.originals[:EDITED_ROWS]}
@@ -127,7 +130,8 @@ def figure_flips(
     title: str = "",
 ) -> None:
     """What edits flip and keep against the distance."""
-    from bridgepipe import figures_boundary, tables
+    from bridgepipe.evaluation import tables
+    from bridgepipe.figures import boundary as figures_boundary
 
     best = artifacts.read_object(metric)["values"]["best_distance"]
     figures_boundary.flips_against_distance(output, tables.read_csv(csv, "distance"), best, title)

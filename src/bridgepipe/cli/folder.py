@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe import artifacts
-from bridgepipe.cli import groups, outputs
+from bridgepipe.cli import groups
 from bridgepipe.cli.options import Shared
 from bridgepipe.cli.translate import GuideFolder, ModelFolder, OtherModel, load_translator
 from bridgepipe.config.ddib import TranslateImages
 from bridgepipe.errors import UserError, reading
+from bridgepipe.photographs import places as where
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,12 +49,12 @@ def translate(
     Each process takes whole batches, so the results do not depend on how many there are.
     """
     speed = run.start().model_copy(update={"batch_size": batch_size})
-    from bridgepipe import running
     from bridgepipe.datasets import images
-    from bridgepipe.finished import KEPT
     from bridgepipe.finite import number
-    from bridgepipe.interruption import at_once
-    from bridgepipe.progress import Progress
+    from bridgepipe.runtime import running
+    from bridgepipe.runtime.finished import KEPT
+    from bridgepipe.runtime.interruption import at_once
+    from bridgepipe.runtime.progress import Progress
 
     number(scale, "--scale")
     if guide is not None and not scale:
@@ -84,7 +85,7 @@ def translate(
                     images.write_png(beside[name], _joined(x, y), sources[name])
                 images.write_png(places[name], y, sources[name])
             progress.after(len(batch) * world)
-            outputs.finish(of[name] for name in batch for of in (places, beside) if of)
+            where.finish(of[name] for name in batch for of in (places, beside) if of)
 
 
 def _origin(file: Path) -> str:
@@ -97,8 +98,8 @@ def _translated(translator: Translator, files: Sequence[Path]) -> tuple[np.ndarr
     """The images as the network sees them, and their translations, uint8 ``[B, H, W, 3]``."""
     import numpy as np
 
-    from bridgepipe import running
-    from bridgepipe.pixels import from_uint8, to_uint8
+    from bridgepipe.data.pixels import from_uint8, to_uint8
+    from bridgepipe.runtime import running
 
     size = translator.source.diffusion.shape[1:]
     before = {file: _image(file, (size[0], size[1])) for file in files}
@@ -128,15 +129,15 @@ def _places(source: Path, output: Path, side_by_side: bool) -> dict[str, Path]:
     """Where the translation of every image goes: the same name as PNG.
 
     Raises:
-        UserError: something would be lost, see `outputs.check`.
+        UserError: something would be lost, see `where.check`.
     """
     from bridgepipe.datasets.folder import image_names
 
     places = {name: (output / name).with_suffix(".png") for name in image_names(source)}
-    outputs.check({source / name: place for name, place in places.items()}, source)
+    where.check({source / name: place for name, place in places.items()}, source)
     if side_by_side:
         beside = {name: _beside(output, place) for name, place in places.items()}
-        outputs.check({source / name: place for name, place in beside.items()}, source)
+        where.check({source / name: place for name, place in beside.items()}, source)
         if both := sorted(set(beside.values()) & set(places.values())):
             raise UserError(f"a folder of images is called {BESIDE} itself", both[0], "rename it")
     return places

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridgepipe import artifacts, closure, ilsvrc
+from bridgepipe import artifacts
 from bridgepipe import config as configuration
-from bridgepipe.classes import trained_classes
 from bridgepipe.cli.common import open_sources
 from bridgepipe.cli.options import Ends, Trained
 from bridgepipe.config.gaussian import GuideTraining, ModelTraining, Noising, Process
@@ -17,6 +16,9 @@ from bridgepipe.config.i2sb import RestorationTraining
 from bridgepipe.config.points import PointProcess, PointTraining
 from bridgepipe.config.stage_files import Training, made_under, read_training
 from bridgepipe.errors import UserError
+from bridgepipe.names import ilsvrc
+from bridgepipe.names.classes import trained_classes
+from bridgepipe.runtime import closure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,7 +139,7 @@ def _labels(data: Any) -> tuple[np.ndarray, list[str]]:
 
 def _initialise(network: nn.Module, settings: RestorationTraining) -> None:
     """Start from published ADM weights where the configuration says so."""
-    from bridgepipe import fetch
+    from bridgepipe.downloads import fetch
     from bridgepipe.networks import plain, published
 
     how = settings.train
@@ -172,7 +174,7 @@ def open_data(path: Path) -> Any:
         from bridgepipe.datasets.points import Points
 
         return Points(path)
-    from bridgepipe.store import ImageStore
+    from bridgepipe.data.store import ImageStore
 
     return ImageStore(path)
 

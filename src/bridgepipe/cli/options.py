@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bridgepipe import launch, provenance
 from bridgepipe.config.stage_files import RUNTIME, check_asked, read_runtime_file
+from bridgepipe.runtime import launch, provenance
 
 if TYPE_CHECKING:
     from bridgepipe import config as configuration

@@ -14,21 +14,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe import artifacts
-from bridgepipe.cli import groups, outputs
+from bridgepipe.cli import groups
 from bridgepipe.cli.common import restorer_of
 from bridgepipe.cli.options import Alone
-from bridgepipe.cli.photo_files import STREAM, Photo, looked_at, places_of, said_of, sources_of
 from bridgepipe.config.i2sb import RestorationSampling, RestorationTraining, Sample
 from bridgepipe.config.stage_files import parsed_stage, read_stage
 from bridgepipe.errors import UserError, is_out_of_memory
+from bridgepipe.photographs import places as where
+from bridgepipe.photographs.files import STREAM, Photo, looked_at, places_of, said_of, sources_of
 
 if TYPE_CHECKING:
     import numpy as np
 
     from bridgepipe import config as configuration
-    from bridgepipe.cli.made import Made
     from bridgepipe.methods.i2sb import Restorer
-    from bridgepipe.progress import Progress
+    from bridgepipe.photographs.made import Made
+    from bridgepipe.runtime.progress import Progress
 
 # What --quality stands for: calls and sampler.
 QUALITY: dict[str, dict[str, Any]] = {
@@ -102,7 +103,7 @@ def restore(
     work = Work(restorer, how, strength, tile, jpeg_quality, chosen.card.get("trained_for", {}), speed)
     work.do(found, made, target)
     if compare is not None:
-        from bridgepipe.cli.photo_files import write_comparison
+        from bridgepipe.photographs.files import write_comparison
 
         write_comparison(compare, found)
 
@@ -113,7 +114,7 @@ def choose(experiment: str | None, results: Path, model: Path | None) -> Chosen:
     Raises:
         UserError: two are named, it is missing, or this package has none.
     """
-    from bridgepipe import shipped
+    from bridgepipe.photographs import shipped
 
     if experiment and model:
         raise UserError("two networks", "--experiment, --model", "give one of the two")
@@ -157,9 +158,9 @@ class Work:
 
     def do(self, photos: Sequence[Photo], made: Made | None, target: Path) -> None:
         """Restore all, and tell where each went; those that were finished before are not done again."""
-        from bridgepipe.finished import KEPT
-        from bridgepipe.interruption import at_once
-        from bridgepipe.progress import MANY, Progress
+        from bridgepipe.runtime.finished import KEPT
+        from bridgepipe.runtime.interruption import at_once
+        from bridgepipe.runtime.progress import MANY, Progress
 
         if made is None:
             sys.stdout.buffer.write(self.encoded(photos[0], self._restored(photos, lambda _: None)[0]))
@@ -173,7 +174,7 @@ class Work:
                 for batch in batches(left, self.speed.batch_size):
                     for photo, planes in zip(batch, self._measured(batch, progress), strict=True):
                         made.write(photo.place, self.encoded(photo, planes), self.origin(photo))
-            outputs.finish(photo.place for photo in photos)
+            where.finish(photo.place for photo in photos)
             lock.unlink(missing_ok=True)
         for photo in photos:
             print(photo.place)
@@ -187,19 +188,19 @@ class Work:
 
     @cached_property
     def _bits(self) -> dict[str, Any]:
-        from bridgepipe import finished
+        from bridgepipe.runtime import finished
 
         return finished.bits(self.speed)
 
     def strength_of(self, photo: Photo) -> float:
-        from bridgepipe.likeness import natural_strength
+        from bridgepipe.photographs.likeness import natural_strength
 
         if self.strength is not None:
             return self.strength
         return natural_strength(photo.measures, self.trained_for)
 
     def encoded(self, photo: Photo, planes: Sequence[np.ndarray]) -> bytes:
-        from bridgepipe import pictures
+        from bridgepipe.photographs import pictures
 
         picture = photo.read()
         return pictures.encoded(picture.joined(planes), picture, photo.format, self.jpeg_quality)
@@ -234,8 +235,8 @@ class Work:
     def _planes(self, batch: Sequence[Photo], pixels: np.ndarray, told: Any) -> np.ndarray:
         import numpy as np
 
-        from bridgepipe import running
         from bridgepipe.finite import naming
+        from bridgepipe.runtime import running
 
         strength = self.strength_of(batch[0])
         if strength == 0:

@@ -21,7 +21,7 @@ from bridgepipe.config.points import (
 )
 from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
-from bridgepipe.nfe import calls_made
+from bridgepipe.names.nfe import calls_made
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,8 +47,8 @@ def sample_points(
     """Draw points from a model, and encode points of DATA to see whether its latents are normal."""
     speed, how = run.start(), read_stage(config, Generated)
     from bridgepipe import samplers
-    from bridgepipe.finished import kept
     from bridgepipe.methods import ddib, ddib_points
+    from bridgepipe.runtime.finished import kept
 
     network, walk = load_model(trained, speed), PointWalk.of(how)
     made = calls_made(network.process.T, walk.solver, how.nfe, walk.spacing)
@@ -73,9 +73,9 @@ def evaluate_samples(
     """Distances of samples to true points beside the noise floor, normality of latents, and a picture."""
     from dataclasses import asdict
 
-    from bridgepipe import figures_points
     from bridgepipe.datasets.points import Points
     from bridgepipe.evaluation import protocol, transport
+    from bridgepipe.figures import points as figures_points
 
     tensors, card = artifacts.load_tensors(samples)
     true = Points(truth)
@@ -107,8 +107,8 @@ def translate_points(
 ) -> None:
     """Take points of DATA from one model's domain to the other's, and back again."""
     speed, how = run.start(), read_stage(config, PointTranslating)
-    from bridgepipe.finished import kept
     from bridgepipe.methods import ddib, ddib_points
+    from bridgepipe.runtime.finished import kept
 
     a, b = load_ends(ends, speed)
     walk = how.translate
@@ -140,11 +140,11 @@ def cycle_points(
 ) -> None:
     """How far a cycle through the other domain takes points of DATA, for every walk."""
     speed, how = run.start(), read_stage(config, PointCycles)
-    from bridgepipe import running
     from bridgepipe.datasets.points import Points
     from bridgepipe.evaluation import protocol, transport
-    from bridgepipe.finished import kept
     from bridgepipe.methods import ddib_points
+    from bridgepipe.runtime import running
+    from bridgepipe.runtime.finished import kept
 
     a, b = load_ends(ends, speed)
     starts, _, points = _chosen(data, how.count, how.seed, a)
@@ -178,10 +178,10 @@ def evaluate_translation(
     """Distances of translated points to the true target, the cost of the map, and the picture of the map."""
     from dataclasses import asdict
 
-    from bridgepipe import figures_points
     from bridgepipe.datasets.points import Points
     from bridgepipe.evaluation import protocol, transport
     from bridgepipe.evaluation.features import digest_tensors
+    from bridgepipe.figures import points as figures_points
 
     how = read_stage(config, PointDistances)
     tensors, card = artifacts.load_tensors(translated)
@@ -230,7 +230,7 @@ def _save(path: Path, tensors: dict[str, Tensor], made_by: dict[str, Any]) -> No
 
     Every process has them; the main one writes.
     """
-    from bridgepipe import running
+    from bridgepipe.runtime import running
 
     if not running.is_main():
         return

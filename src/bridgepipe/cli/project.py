@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 import yaml
 
-from bridgepipe import artifacts, photographs
+from bridgepipe import artifacts
 from bridgepipe import config as configuration
 from bridgepipe.cli import groups
 from bridgepipe.cli.options import File
 from bridgepipe.config import paths_of
 from bridgepipe.errors import UserError
+from bridgepipe.photographs import samples
 
 
 @groups.people.verb("config")
@@ -52,7 +53,7 @@ def doctor(params: File = Path("params.yaml")) -> None:
         "free disk": f"{free:.1f} GiB",
         "Slurm": shutil.which("sbatch") or "not here",
         "params": f"{len(resolved.experiments)} experiments at scale {resolved.params.scale}",
-        "photographs": photographs.by_licence(),
+        "photographs": samples.by_licence(),
         "missing data": ", ".join(p for p in wanted if not Path(p).exists()) or "none",
     }.items():
         print(f"{what:<13} {value}")
@@ -64,7 +65,7 @@ def status(folder: Path = Path()) -> None:
 
     Below them the states of trainings, those that were set aside among them.
     """
-    from bridgepipe import cluster
+    from bridgepipe.runtime import cluster
     from bridgepipe.training import state as training_state
 
     if not folder.is_dir():
@@ -81,7 +82,7 @@ def status(folder: Path = Path()) -> None:
 
 def _slurm_states() -> dict[str, str]:
     """Slurm's states of jobs; where there are none it is said why."""
-    from bridgepipe import cluster
+    from bridgepipe.runtime import cluster
 
     if not cluster.present():
         print("no Slurm here: states are those of Snakemake's log\n")

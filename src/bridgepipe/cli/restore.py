@@ -29,9 +29,10 @@ def sample(
 ) -> None:
     """Corrupt and restore one part of a split."""
     speed = run.start()
-    from bridgepipe import lineage, running, subset
-    from bridgepipe.finished import kept
-    from bridgepipe.store import ImageStore, writer
+    from bridgepipe.data import lineage, subset
+    from bridgepipe.data.store import ImageStore, writer
+    from bridgepipe.runtime import running
+    from bridgepipe.runtime.finished import kept
 
     settings, images = read_stage(config, RestorationSampling), ImageStore(data)
     how = settings.sample

@@ -16,7 +16,7 @@ from bridgepipe.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
-    from bridgepipe.store import ImageStore
+    from bridgepipe.data.store import ImageStore
 
 MEASURED = 512  # patches whose measures stand for what the network was trained on
 SIDES = [32, 8192]  # pixels; it is restored in tiles, so that only tiny pictures are unlike what it knows
@@ -33,7 +33,7 @@ def share(
     """Write a trained restorer for `restore --model`: weights in bfloat16, and the card of the model."""
     import torch
 
-    from bridgepipe.store import ImageStore
+    from bridgepipe.data.store import ImageStore
 
     trained = results / experiment
     training = read_stage(trained / "config/train.json", RestorationTraining)
@@ -61,8 +61,9 @@ def share(
 
 def statistics(images: ImageStore, sampling: RestorationSampling) -> dict[str, list[float]]:
     """Between which values the measures of the degraded training images lie."""
-    from bridgepipe import likeness, subset
-    from bridgepipe.degradations import parse
+    from bridgepipe.data import subset
+    from bridgepipe.names.degradations import parse
+    from bridgepipe.photographs import likeness
 
     ranges = likeness.ranges(_degraded(images, sampling, subset.choose_from))
     (part, *others), _ = parse(sampling.corruption)
@@ -73,9 +74,9 @@ def statistics(images: ImageStore, sampling: RestorationSampling) -> dict[str, l
 
 def _degraded(images: ImageStore, sampling: RestorationSampling, choose: Any) -> list[np.ndarray]:
     """Some of the images [H,W,3] as the network sees them."""
+    from bridgepipe.data.pixels import to_uint8
     from bridgepipe.methods.i2sb import Problem
-    from bridgepipe.pixels import to_uint8
-    from bridgepipe.rng import ItemNoise
+    from bridgepipe.runtime.rng import ItemNoise
 
     items = choose(images, min(MEASURED, len(images))).tolist()
     corrupt = Problem(images.image_size, sampling).corrupt

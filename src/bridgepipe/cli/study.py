@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from bridgepipe.data.store import ImageStore
     from bridgepipe.evaluation.fid import Statistics
-    from bridgepipe.store import ImageStore
 
 NOTES = (
     "low of, high of: ends of the 95 % interval for another draw of as many images, to the same reference.",
@@ -52,11 +52,12 @@ def study(
     speed, plan = run.start(), read_stage(config, Study)
     import numpy as np
 
-    from bridgepipe import running, subset, tables
-    from bridgepipe.evaluation import fid
+    from bridgepipe.data import subset
+    from bridgepipe.data.store import ImageStore
+    from bridgepipe.evaluation import fid, tables
     from bridgepipe.evaluation.features import check_fits, describe
-    from bridgepipe.finished import kept
-    from bridgepipe.store import ImageStore
+    from bridgepipe.runtime import running
+    from bridgepipe.runtime.finished import kept
 
     settings = read_stage(sample_config, RestorationSampling)
     measuring = read_stage(evaluate_config, Evaluate)
@@ -98,7 +99,7 @@ def _floor(
     network: Any, images: ImageStore, items: Sequence[int], held_out: ImageStore, batch_size: int
 ) -> Statistics:
     """Of as many real images as are restored: the originals themselves, unless others are held out."""
-    from bridgepipe import subset
+    from bridgepipe.data import subset
     from bridgepipe.evaluation import fid
 
     others = items if held_out.digest == images.digest else subset.choose_from(held_out, len(items))
@@ -184,7 +185,8 @@ def study_table(parts: list[Path], csv: File, markdown: File, figure: File, titl
     """
     import pandas as pd
 
-    from bridgepipe import figures, tables
+    from bridgepipe.evaluation import tables
+    from bridgepipe.figures import images as figures
 
     found = [tables.read_csv(part, "sampler", "nfe", "n") for part in parts]
     used = [name for rows in found for name in rows["sampler"].unique()]
@@ -202,7 +204,7 @@ def _apart(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows whose metrics are named by the number of images and the protocol where there are several."""
     import pandas as pd
 
-    from bridgepipe.figures import BESIDE
+    from bridgepipe.figures.images import BESIDE
 
     kinds = frame[["n", *(["protocol"] if "protocol" in frame else [])]].drop_duplicates()
     if len(kinds) < 2:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bridgepipe import artifacts, closure, provenance
+from bridgepipe import artifacts
 from bridgepipe.cli import groups
 from bridgepipe.cli.models import Task, imported_classes, open_data, published_model, task_of
 from bridgepipe.cli.options import Alone, Config, File, Shared, Sources
@@ -17,6 +17,7 @@ from bridgepipe.config.i2sb import RestorationTraining
 from bridgepipe.config.points import PointTraining
 from bridgepipe.config.stage_files import Training, read_stage, read_training
 from bridgepipe.errors import UserError
+from bridgepipe.runtime import closure, provenance
 from bridgepipe.training import state as training_state
 
 # settings that no step depends on: how long a training is and what its log tells, and names of files and
@@ -42,8 +43,8 @@ def train(
     """Train an experiment's network, resuming what an earlier call left in FOLDER."""
     started = time.monotonic()
     speed = run.start()
-    from bridgepipe import rng
-    from bridgepipe.running import is_main
+    from bridgepipe.runtime import rng
+    from bridgepipe.runtime.running import is_main
     from bridgepipe.training import loop
 
     settings, items = read_training(config), open_data(data)
@@ -117,7 +118,7 @@ def import_weights(
 
     Of a domain of the plane it is the file of the most steps, not EMA.
     """
-    from bridgepipe import fetch
+    from bridgepipe.downloads import fetch
     from bridgepipe.networks import plain, published
 
     settings = read_training(config)
@@ -141,10 +142,10 @@ def import_weights(
 @groups.stage.verb()
 def train_classifier(config: Config, train: File, val: File, output: File, run: Alone = Alone()) -> None:
     """Train the small classifier that stands in for published feature extractors at demo scale."""
+    from bridgepipe.data.store import ImageStore
     from bridgepipe.evaluation import classifier
     from bridgepipe.evaluation.accuracy import classifier_accuracy
-    from bridgepipe.finished import kept
-    from bridgepipe.store import ImageStore
+    from bridgepipe.runtime.finished import kept
 
     speed = run.start()
     settings, images, held_out = read_stage(config, Extractor), ImageStore(train), ImageStore(val)

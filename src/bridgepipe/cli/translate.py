@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe import config as configuration
-from bridgepipe.classes import Label, name_of, number_of, numbers_in
 from bridgepipe.cli import groups
 from bridgepipe.cli.models import load_model
 from bridgepipe.cli.options import Config, File, Part, Shared, Trained
@@ -19,14 +18,15 @@ from bridgepipe.config.ddib import BetweenClasses, ClassCycle, ClassSampling, Tr
 from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
 from bridgepipe.names import QUANTISATION
+from bridgepipe.names.classes import Label, name_of, number_of, numbers_in
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from bridgepipe.data.store import ImageStore
     from bridgepipe.methods.ddib import Start, Translator
     from bridgepipe.methods.gaussian import Model
-    from bridgepipe.store import ImageStore
 
 ModelFolder = Annotated[Path, typer.Option(help="results folder of a trained model", show_default=False)]
 OtherModel = Annotated[Path | None, typer.Option(help="that of the target; default: the source's model")]
@@ -48,10 +48,10 @@ def translate_classes(
 ) -> None:
     """Translate one part of the images of a class; keep the latents, and what the way back starts from."""
     speed = run.start()
-    from bridgepipe import running
-    from bridgepipe.finished import kept
-    from bridgepipe.store import ImageStore, writer
-    from bridgepipe.subset import items_of_class
+    from bridgepipe.data.store import ImageStore, writer
+    from bridgepipe.data.subset import items_of_class
+    from bridgepipe.runtime import running
+    from bridgepipe.runtime.finished import kept
 
     settings, images = read_stage(config, ClassSampling), ImageStore(data).of_images()
     classes, folders = (settings.source, settings.target), (source_model, target_model, guide)
@@ -87,8 +87,8 @@ def _translated(
     translator: Translator, images: ImageStore, items: Sequence[int]
 ) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
     """Calls, translations as uint8, and the states of latents and of translations, of a batch."""
+    from bridgepipe.data.pixels import to_uint8
     from bridgepipe.methods.ddib import states_of
-    from bridgepipe.pixels import to_uint8
 
     done = translator.translate(images.batch(items))
     image = to_uint8(done.target.x, translator.how.variant)
@@ -115,11 +115,12 @@ def translate_back(
     speed = run.start()
     import numpy as np
 
-    from bridgepipe import lineage, running
-    from bridgepipe.finished import kept
-    from bridgepipe.pixels import to_uint8
-    from bridgepipe.store import ImageStore, writer
-    from bridgepipe.subset import choose
+    from bridgepipe.data import lineage
+    from bridgepipe.data.pixels import to_uint8
+    from bridgepipe.data.store import ImageStore, writer
+    from bridgepipe.data.subset import choose
+    from bridgepipe.runtime import running
+    from bridgepipe.runtime.finished import kept
 
     settings, images = read_stage(config, ClassCycle), ImageStore(data).of_images()
     seen, begun = ImageStore(translated), ImageStore(states)
@@ -132,8 +133,7 @@ def translate_back(
     chosen = choose(settings.count, len(seen), None if images.labels is None else images.labels[sources])
     rows = part.of(len(chosen))
     items = chosen[rows.start : rows.stop].tolist()
-    starts = _starts(seen, begun)
-    made_by = {**seen.card["made_by"], "images": "the way back"}
+    starts, made_by = _starts(seen, begun), {**seen.card["made_by"], "images": "the way back"}
 
     def returned(name: str, start: Start) -> Iterator[Tensor]:
         def work(piece: Sequence[int]) -> Tensor:
@@ -262,7 +262,7 @@ def _names(settings: BetweenClasses, images: ImageStore, items: Sequence[int]) -
 
 
 def _made_by(settings: BetweenClasses, translator: Translator, images: ImageStore) -> dict[str, Any]:
-    from bridgepipe import lineage
+    from bridgepipe.data import lineage
 
     return {
         "settings": {**settings.as_json(), "dataset": images.path.parent.name},

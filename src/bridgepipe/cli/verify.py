@@ -10,11 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
-from bridgepipe import artifacts, provenance
+from bridgepipe import artifacts
 from bridgepipe import config as configuration
 from bridgepipe.cli import groups, plan
 from bridgepipe.cli.options import File
 from bridgepipe.errors import UserError, is_out_of_memory
+from bridgepipe.runtime import provenance
 
 MEND = "delete it (verify --delete) and make it again"
 SEEN = Path(".snakemake/bridgepipe.seen.json")
@@ -60,7 +61,7 @@ def verify(
 
 def _rerun(files: list[Path]) -> int:
     """Exit code of ``verify --rerun``: 1 when the bytes of a file differ."""
-    from bridgepipe.rerun import rerun
+    from bridgepipe.runtime.rerun import rerun
 
     if not files or not all(file.is_file() for file in files):
         where = next((file for file in files if not file.is_file()), "verify --rerun")
@@ -124,7 +125,7 @@ def _same_parameters(file: Path, stage: str, made_with: Settings, resolved: conf
 
 
 def _store(file: Path) -> tuple[str, Settings]:
-    from bridgepipe.store import ImageStore
+    from bridgepipe.data.store import ImageStore
 
     store = ImageStore(file)
     store.verify()

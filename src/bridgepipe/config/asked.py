@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bridgepipe import classes
 from bridgepipe.errors import UserError
+from bridgepipe.names import classes
 
 FILE, COUNTS = "asked.json", "counts.json"
 

@@ -29,8 +29,8 @@ from bridgepipe.config.values import (
     optional,
 )
 from bridgepipe.names import DIGIT_MEASURES
-from bridgepipe.nfe import EditingSolverName
-from bridgepipe.timesteps import truncated
+from bridgepipe.names.nfe import EditingSolverName
+from bridgepipe.names.timesteps import truncated
 
 Step = Annotated[int, Field(ge=1, le=100_000)]
 Distance = Annotated[float, Field(ge=-1e6, le=1e6)]

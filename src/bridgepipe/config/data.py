@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
-from bridgepipe import ilsvrc, names, photographs
+from bridgepipe import names
 from bridgepipe.config.values import (
     Batch,
     Distinct,
@@ -24,6 +24,8 @@ from bridgepipe.config.values import (
     Strict,
     Variant,
 )
+from bridgepipe.names import ilsvrc
+from bridgepipe.photographs import samples
 
 
 def _two(size: Any) -> Any:
@@ -280,7 +282,7 @@ def classes_of(dataset: Strict) -> tuple[str, ...] | None:
         return names.ANIMALS if dataset.domain is None else ()
     known: dict[type[Strict], tuple[str, ...]] = {
         Digits: names.DIGITS,
-        SamplePhotos: photographs.SUBJECTS,
+        SamplePhotos: samples.SUBJECTS,
         Cifar10: names.CIFAR10,
     }
     return known.get(type(dataset), ())
@@ -319,8 +321,8 @@ def most_of(dataset: Strict, split: str, classes: Collection[str] | None = None)
         digits = classes_of(dataset) if classes is None else classes
         return sum(names.DIGIT_COUNTS[split][int(digit)] for digit in digits or ())
     if isinstance(dataset, SamplePhotos):
-        grid = photographs.Grid(**dataset.patches.model_dump())
-        return photographs.count(grid, split, photographs.SUBJECTS if classes is None else classes)
+        grid = samples.Grid(**dataset.patches.model_dump())
+        return samples.count(grid, split, samples.SUBJECTS if classes is None else classes)
     if isinstance(dataset, LSUN):
         return dataset.limit
     values = dataset.model_dump()

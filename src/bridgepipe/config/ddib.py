@@ -25,7 +25,7 @@ from bridgepipe.config.values import (
     optional,
     spelled,
 )
-from bridgepipe.nfe import SOLVER_TRAITS, SolverName
+from bridgepipe.names.nfe import SOLVER_TRAITS, SolverName
 
 Label = Annotated[int, Field(ge=0)] | Written | None
 N = "[1-9][0-9]{0,5}"

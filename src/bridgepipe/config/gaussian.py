@@ -26,7 +26,7 @@ from bridgepipe.config.values import (
     Variant,
 )
 from bridgepipe.names import Drawn, Spacing
-from bridgepipe.nfe import SamplerName
+from bridgepipe.names.nfe import SamplerName
 
 Constant = Annotated[float, Field(gt=0, le=1e6)]
 

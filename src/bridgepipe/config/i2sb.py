@@ -6,7 +6,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from bridgepipe import degradations
 from bridgepipe.config.defined import Defined, Files
 from bridgepipe.config.networks import PlainAdmNetwork, RestorationNetwork
 from bridgepipe.config.recipe import Distribution, Recipe
@@ -32,6 +31,7 @@ from bridgepipe.config.values import (
     Variant,
     optional,
 )
+from bridgepipe.names import degradations
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

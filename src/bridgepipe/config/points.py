@@ -24,7 +24,7 @@ from bridgepipe.config.values import (
     Times,
 )
 from bridgepipe.names import Drawn, Spacing
-from bridgepipe.nfe import INVERTIBLE, SOLVER_TRAITS, SolverName
+from bridgepipe.names.nfe import INVERTIBLE, SOLVER_TRAITS, SolverName
 
 
 class PointProcess(Strict):

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, WithJsonSchema
 
-from bridgepipe import degradations
+from bridgepipe.names import degradations
 
 T = TypeVar("T", bound=Hashable)
 

@@ -24,9 +24,9 @@ from bridgepipe.corruptions.linear import Linear
 from bridgepipe.corruptions.resampling import Downscale
 from bridgepipe.corruptions.scratches import Scratches
 from bridgepipe.corruptions.superresolution import SuperResolution
-from bridgepipe.degradations import FAMILIES, MIXTURE, NAMES, PAIRED, Degradation, parse
 from bridgepipe.errors import UserError
-from bridgepipe.rng import Noise, as_noise
+from bridgepipe.names.degradations import FAMILIES, MIXTURE, NAMES, PAIRED, Degradation, parse
+from bridgepipe.runtime.rng import Noise, as_noise
 
 Variant = Literal["published", "exact"]
 Size = tuple[int, int]
@@ -95,7 +95,7 @@ def build(
     """The corruption called ``name`` for images of one size.
 
     Args:
-        name: as `bridgepipe.degradations.FAMILIES` lists them.
+        name: as `bridgepipe.names.degradations.FAMILIES` lists them.
         image_size: side, or height and width.
         variant: ``published`` or ``exact``, of what I2SB published, but for inpainting, which is the same
             in both (for a mixture see `_Mixture`).

@@ -19,7 +19,7 @@ from torch import Tensor
 from bridgepipe.corruptions.draws import Draws, Range, uniform
 from bridgepipe.corruptions.linear import Linear
 from bridgepipe.errors import UserError
-from bridgepipe.rng import Noise
+from bridgepipe.runtime.rng import Noise
 
 BLOCK = 8  # pixels between the lines of JPEG's grid
 

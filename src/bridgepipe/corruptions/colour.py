@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bridgepipe.corruptions.draws import Draws
 from bridgepipe.corruptions.linear import Linear
-from bridgepipe.rng import Noise
+from bridgepipe.runtime.rng import Noise
 
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue: Rec. 601
 

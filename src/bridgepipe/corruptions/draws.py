@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bridgepipe.corruptions.linear import Linear
-from bridgepipe.rng import Noise
+from bridgepipe.runtime.rng import Noise
 
 Draws = tuple[Any, ...]  # tensors, each with one row for every image
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bridgepipe.errors import UserError
-from bridgepipe.rng import Noise, generator
+from bridgepipe.runtime.rng import Noise, generator
 
 RATIOS = {"freeform1020": (0.1, 0.2), "freeform2030": (0.2, 0.3), "freeform3040": (0.3, 0.4)}
 FILE_KEYS = {

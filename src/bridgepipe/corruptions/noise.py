@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bridgepipe.corruptions.draws import Draws, Range, uniform
 from bridgepipe.corruptions.linear import Linear
-from bridgepipe.rng import Noise
+from bridgepipe.runtime.rng import Noise
 
 
 @dataclass(frozen=True)

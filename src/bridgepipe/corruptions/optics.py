@@ -13,7 +13,7 @@ from torch import Tensor
 from bridgepipe.corruptions.draws import Draws, Range, uniform
 from bridgepipe.corruptions.linear import Linear, least_squares
 from bridgepipe.corruptions.superresolution import mirrored
-from bridgepipe.rng import Noise
+from bridgepipe.runtime.rng import Noise
 
 POINTS = 4  # of a line, for every pixel of its length
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from bridgepipe.corruptions.draws import Draws, Range
 from bridgepipe.corruptions.linear import Linear, separable
 from bridgepipe.corruptions.superresolution import keys, mirrored
-from bridgepipe.rng import Noise
+from bridgepipe.runtime.rng import Noise
 
 
 def _box(x: Tensor) -> Tensor:

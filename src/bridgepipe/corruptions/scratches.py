@@ -11,7 +11,7 @@ from torch import Tensor
 from bridgepipe.corruptions.draws import Draws, Range, uniform
 from bridgepipe.corruptions.inpaint import whiten_hole
 from bridgepipe.corruptions.linear import Linear
-from bridgepipe.rng import Noise
+from bridgepipe.runtime.rng import Noise
 
 NUMBERS = 6  # that a scratch draws: place (2), direction, length, width, bend
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from bridgepipe.data.store import Codec
 from bridgepipe.datasets.files import Files, load, open_files
 from bridgepipe.datasets.folder import is_image
 from bridgepipe.datasets.images import Size, height_width
@@ -14,7 +15,6 @@ from bridgepipe.datasets.items import Item, write_splits
 from bridgepipe.datasets.layout import split_of
 from bridgepipe.errors import UserError
 from bridgepipe.names import ANIMALS
-from bridgepipe.store import Codec
 
 GET = "run `bridgepipe fetch afhq/archive`, or correct the dataset's path"
 

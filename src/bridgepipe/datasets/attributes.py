@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bridgepipe.data.store import ImageStore
 from bridgepipe.datasets import digits
 from bridgepipe.errors import UserError
-from bridgepipe.store import ImageStore
 
 if TYPE_CHECKING:
     from bridgepipe.config.boundary import OfAttribute

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from bridgepipe.data.store import Codec
 from bridgepipe.datasets.files import Files, load, open_files
 from bridgepipe.datasets.folder import is_image
 from bridgepipe.datasets.images import Size, height_width
 from bridgepipe.datasets.items import FRACTIONS, Item, divide, some, write_splits
 from bridgepipe.datasets.layout import refuse_splits
 from bridgepipe.errors import UserError
-from bridgepipe.store import Codec
 
 ANNOTATION = "CelebAMask-HQ-attribute-anno.txt"
 MASKS = "CelebAMask-HQ-mask-anno"

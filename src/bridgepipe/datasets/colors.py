@@ -13,7 +13,7 @@ from PIL import Image
 from bridgepipe.datasets import points
 from bridgepipe.datasets.images import decode
 from bridgepipe.errors import UserError
-from bridgepipe.rng import generator
+from bridgepipe.runtime.rng import generator
 
 Space = Literal["rgb", "lab"]
 EMBEDDED = ("china", "flower")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bridgepipe.data.listing import hidden, walk
 from bridgepipe.datasets.imagenet import load_plain
 from bridgepipe.datasets.images import Size
 from bridgepipe.errors import UserError
-from bridgepipe.listing import hidden, walk
 
 MEMBER_BYTES = 512 << 20  # of one picture or annotation, beyond all that are published
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from bridgepipe.data.listing import Tree, hidden, walk
+from bridgepipe.data.store import Codec
 from bridgepipe.datasets.images import SUFFIXES, Size, decode, fit, height_width
 from bridgepipe.datasets.items import FRACTIONS, Item, Splits, divide, some, write_splits
 from bridgepipe.datasets.layout import given_splits, refuse_sides, split_of
 from bridgepipe.datasets.patches import Patches, measured
 from bridgepipe.errors import UserError
-from bridgepipe.listing import Tree, hidden, walk
-from bridgepipe.photographs import Grid
-from bridgepipe.store import Codec
+from bridgepipe.photographs.samples import Grid
 
 Load = Callable[[Path], tuple[np.ndarray, ...]]
 # what lies beside pictures and could be none: it is no part of the dataset

@@ -19,15 +19,15 @@ from typing import Any, BinaryIO
 import lmdb
 import numpy as np
 
-from bridgepipe import ilsvrc
-from bridgepipe.classes import brief
+from bridgepipe.data.lmdbfile import open_readonly
+from bridgepipe.data.store import Codec
 from bridgepipe.datasets.files import MEMBER_BYTES
 from bridgepipe.datasets.imagenet import card, choose, load_plain, read_subset
 from bridgepipe.datasets.images import Size
 from bridgepipe.datasets.items import Item, Splits, write_splits
 from bridgepipe.errors import UserError
-from bridgepipe.lmdbfile import open_readonly
-from bridgepipe.store import Codec
+from bridgepipe.names import ilsvrc
+from bridgepipe.names.classes import brief
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 

@@ -10,12 +10,12 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from bridgepipe import ilsvrc
+from bridgepipe.data.store import Codec
 from bridgepipe.datasets.folder import Load, find, items_of
 from bridgepipe.datasets.images import Size, decode_plain, fit, height_width
 from bridgepipe.datasets.items import Item, Splits, some, write_splits
 from bridgepipe.errors import UserError
-from bridgepipe.store import Codec
+from bridgepipe.names import ilsvrc
 
 ARRANGE = (
     "put ILSVRC2012 there as train/n01440764/*.JPEG and val/n01440764/*.JPEG, or correct the dataset's path"

@@ -16,10 +16,10 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import UnidentifiedImageError
 
-from bridgepipe import store
 from bridgepipe.artifacts import digest_of
+from bridgepipe.data import store
+from bridgepipe.data.listing import NOWHERE
 from bridgepipe.errors import UserError
-from bridgepipe.listing import NOWHERE
 
 SPLITS = ("train", "val", "test")
 FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}

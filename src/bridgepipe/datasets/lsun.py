@@ -8,12 +8,12 @@ from pathlib import Path
 import lmdb
 import numpy as np
 
+from bridgepipe.data.lmdbfile import open_readonly
+from bridgepipe.data.store import Codec
 from bridgepipe.datasets.imagenet import load_plain
 from bridgepipe.datasets.images import Size, height_width
 from bridgepipe.datasets.items import Item, write_splits
 from bridgepipe.errors import UserError
-from bridgepipe.lmdbfile import open_readonly
-from bridgepipe.store import Codec
 
 
 def prepare(

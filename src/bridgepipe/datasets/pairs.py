@@ -10,11 +10,11 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from bridgepipe.data.store import Codec
 from bridgepipe.datasets.folder import Pictures, find, find_splits
 from bridgepipe.datasets.images import Size, decode, fit, height_width
 from bridgepipe.datasets.items import FRACTIONS, some, write_splits
 from bridgepipe.errors import UserError
-from bridgepipe.store import Codec
 
 Layout = Literal["folders", "side-by-side"]
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from bridgepipe.datasets.images import DECODERS, decode
 from bridgepipe.datasets.items import Item
-from bridgepipe.photographs import Grid, scaled
+from bridgepipe.photographs.samples import Grid, scaled
 
 Layers = tuple[np.ndarray, ...]
 ORIENTATION = 0x0112  # of EXIF; from 5 on a picture lies on its side

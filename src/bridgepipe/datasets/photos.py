@@ -11,7 +11,7 @@ import numpy as np
 from bridgepipe.datasets.images import decode
 from bridgepipe.datasets.items import SPLITS, write_splits
 from bridgepipe.datasets.patches import Layers, Patches, Picture, alone, resized
-from bridgepipe.photographs import SUBJECTS, Grid, Photograph, photographs
+from bridgepipe.photographs.samples import SUBJECTS, Grid, Photograph, photographs
 
 EDGE_GAIN = 1.5
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bridgepipe import artifacts
 from bridgepipe.errors import UserError
-from bridgepipe.rng import generator
+from bridgepipe.runtime.rng import generator
 
 Variant = Literal["published", "exact"]
 SPLITS = ("train", "test")

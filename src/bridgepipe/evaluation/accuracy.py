@@ -9,9 +9,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from bridgepipe.classes import numbers_in
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.features import Images, per_image
+from bridgepipe.names.classes import numbers_in
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LRScheduler
 
-from bridgepipe import running
 from bridgepipe.artifacts import load_card, load_tensors, save_tensors
-from bridgepipe.classes import trained_classes
+from bridgepipe.data.pixels import from_uint8
 from bridgepipe.errors import UserError, reading
 from bridgepipe.evaluation.features import Batch, Images, digest_tensors
-from bridgepipe.pixels import from_uint8
-from bridgepipe.progress import Progress
-from bridgepipe.rng import generator
+from bridgepipe.names.classes import trained_classes
+from bridgepipe.runtime import running
+from bridgepipe.runtime.progress import Progress
+from bridgepipe.runtime.rng import generator
 
 KIND = "small classifier"
 KEPT_STEPS = 50  # of a training, between two states

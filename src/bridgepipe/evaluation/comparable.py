@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bridgepipe import fetch
-from bridgepipe.published_numbers import Published
+from bridgepipe.downloads import fetch
+from bridgepipe.evaluation.published_numbers import Published
 
 # What values depend on, in the order in which differences are told.
 ENTRIES = ("dataset", "split", "n", "nfe", "reference", "extractor", "resize", "quantisation")

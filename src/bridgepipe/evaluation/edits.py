@@ -17,13 +17,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bridgepipe.data.subset import Subset
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import fid
 from bridgepipe.evaluation.accuracy import Share
 from bridgepipe.evaluation.features import Extractor, Images, per_image
 from bridgepipe.evaluation.restoration import quality
-from bridgepipe.rng import generator
-from bridgepipe.subset import Subset
+from bridgepipe.runtime.rng import generator
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bridgepipe import ilsvrc, running
 from bridgepipe.artifacts import digest_file
-from bridgepipe.classes import numbers_in
 from bridgepipe.errors import UserError, reading
 from bridgepipe.finite import finite
+from bridgepipe.names import ilsvrc
+from bridgepipe.names.classes import numbers_in
 from bridgepipe.networks import plain
+from bridgepipe.runtime import running
 
 Batch = Sequence[np.ndarray] | np.ndarray
 State = Mapping[str, Tensor]
@@ -194,7 +195,7 @@ def describe(extractor: Extractor) -> dict[str, str]:
 
 def _identified(weights: str | Path, source: str) -> tuple[str, bool]:
     """sha256 of a file, and whether it is the published one of ``source``."""
-    from bridgepipe import fetch
+    from bridgepipe.downloads import fetch
 
     found = fetch.cached_digest(Path(weights))
     return found, found == fetch.load_sources()[source].sha256

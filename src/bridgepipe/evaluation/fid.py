@@ -22,12 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bridgepipe import running
 from bridgepipe.artifacts import load_tensors, save_tensors
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.features import Batch, Extractor, Images, contents, data_digest, describe, outputs
 from bridgepipe.evaluation.protocol import Estimate
-from bridgepipe.rng import generator
+from bridgepipe.runtime import running
+from bridgepipe.runtime.rng import generator
 
 Array = Tensor | np.ndarray
 

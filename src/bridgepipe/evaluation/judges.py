@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bridgepipe import running
-from bridgepipe.classes import brief, numbers_in
+from bridgepipe.data.store import ImageStore
 from bridgepipe.datasets import attributes
 from bridgepipe.datasets.attributes import values_and_cut
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.accuracy import classes_of
 from bridgepipe.evaluation.edits import ByClass, Judge, Measured, Strips
 from bridgepipe.evaluation.features import load_extractor
-from bridgepipe.store import ImageStore
+from bridgepipe.names.classes import brief, numbers_in
+from bridgepipe.runtime import running
 
 if TYPE_CHECKING:
     from bridgepipe.config.boundary import BoundaryMeasures

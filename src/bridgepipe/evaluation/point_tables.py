@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from bridgepipe import artifacts, tables
-from bridgepipe.evaluation import comparable, protocol
+from bridgepipe import artifacts
+from bridgepipe.evaluation import comparable, protocol, tables
 from bridgepipe.evaluation.protocol import Metric
-from bridgepipe.published_numbers import Published, load_published
+from bridgepipe.evaluation.published_numbers import Published, load_published
 
 # number of a metric file -> column
 COLUMNS = {

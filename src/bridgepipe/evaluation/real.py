@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from bridgepipe.artifacts import digest_of
+from bridgepipe.data.subset import Subset, choose, choose_from, items_of
 from bridgepipe.evaluation import protocol
 from bridgepipe.evaluation.features import Images, contents
 from bridgepipe.evaluation.fid import Statistics, distances, held
-from bridgepipe.subset import Subset, choose, choose_from, items_of
 
 METRIC = (
     "fid: float64, unbiased covariance; kid: unbiased, without pairs of an image and its own original;"

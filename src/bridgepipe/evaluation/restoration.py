@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bridgepipe import running
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.features import Images
 from bridgepipe.evaluation.protocol import Estimate
+from bridgepipe.runtime import running
 
 # The PSNR of two equal images is infinite, which neither a mean nor JSON can hold.
 PSNR_OF_EQUAL_IMAGES = 100.0

@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from bridgepipe import artifacts, tables
-from bridgepipe.evaluation import comparable, protocol, real
+from bridgepipe import artifacts
+from bridgepipe.evaluation import comparable, protocol, real, tables
+from bridgepipe.evaluation.published_numbers import Published, load_published
 from bridgepipe.names import QUANTISATION
-from bridgepipe.published_numbers import Published, load_published
 
 # column -> (metric file, value, scale)
 COLUMNS = {

@@ -10,7 +10,7 @@ import numpy as np
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.features import Extractor, Images, per_image
 from bridgepipe.evaluation.restoration import quality
-from bridgepipe.rng import generator
+from bridgepipe.runtime.rng import generator
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from scipy.stats import kstest
 
 from bridgepipe.errors import UserError
-from bridgepipe.rng import generator
+from bridgepipe.runtime.rng import generator
 
 PROJECTIONS = 128
 LARGEST = 2000  # points of an exact plan, whose time grows with their cube

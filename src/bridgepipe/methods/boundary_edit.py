@@ -19,12 +19,12 @@ from bridgepipe.config.boundary import Edit
 from bridgepipe.errors import UserError
 from bridgepipe.methods.boundary import Boundaries, Boundary
 from bridgepipe.methods.boundary_latents import Latents
+from bridgepipe.names.timesteps import truncated
 from bridgepipe.networks.hspace import HSpace
 from bridgepipe.processes.gaussian import Gaussian
-from bridgepipe.rng import Noise
+from bridgepipe.runtime.rng import Noise
 from bridgepipe.samplers.denoiser import Denoiser, Network
 from bridgepipe.samplers.solvers import State
-from bridgepipe.timesteps import truncated
 
 Source = Noise | Sequence[Tensor]
 

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from bridgepipe import samplers
 from bridgepipe.config.boundary import Inversion
+from bridgepipe.data.pixels import from_uint8
 from bridgepipe.errors import UserError
+from bridgepipe.names.timesteps import truncated
 from bridgepipe.networks import adm
 from bridgepipe.networks.hspace import Bottlenecked, HSpace
-from bridgepipe.pixels import from_uint8
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.samplers.denoiser import Denoiser, Network
 from bridgepipe.samplers.solvers import State
-from bridgepipe.timesteps import truncated
 
 Variant = Literal["published", "exact"]
 PUBLISHED_STEPS = 999  # of the walk from pure noise

@@ -16,19 +16,19 @@ import torch
 from torch import Tensor
 
 from bridgepipe import samplers
-from bridgepipe.classes import numbers_in
 from bridgepipe.config.ddib import TranslateImages
 from bridgepipe.config.points import PointWalk
 from bridgepipe.errors import UserError
 from bridgepipe.methods.gaussian import Diffusion, Model
-from bridgepipe.nfe import num_times
+from bridgepipe.names.classes import numbers_in
+from bridgepipe.names.nfe import num_times
+from bridgepipe.names.timesteps import timesteps
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.samplers.denoiser import Denoiser
 from bridgepipe.samplers.gaussian_loops import Grid, Sample
 from bridgepipe.samplers.solvers import Pair
 from bridgepipe.samplers.steps import kept as spaced
-from bridgepipe.timesteps import timesteps
 
 Guidance = Literal["none", "classifier", "free"]
 # images of a batch of items, or their pairs of states

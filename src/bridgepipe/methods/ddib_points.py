@@ -13,14 +13,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bridgepipe import running, samplers
+from bridgepipe import samplers
 from bridgepipe.config.points import PointWalk
 from bridgepipe.errors import UserError
 from bridgepipe.methods.ddib import steps_of, translate
 from bridgepipe.methods.gaussian import Model
-from bridgepipe.nfe import calls
+from bridgepipe.names.nfe import calls
 from bridgepipe.processes.gaussian import Gaussian
-from bridgepipe.rng import BlockNoise, repeat_seed
+from bridgepipe.runtime import running
+from bridgepipe.runtime.rng import BlockNoise, repeat_seed
 from bridgepipe.samplers.denoiser import Denoiser
 from bridgepipe.samplers.steps import decode_steps
 

@@ -21,8 +21,8 @@ from bridgepipe.errors import UserError
 from bridgepipe.networks import adm, ddpm, mlp
 from bridgepipe.processes import losses, schedules
 from bridgepipe.processes.gaussian import Gaussian
-from bridgepipe.rng import ItemNoise, repeat_seed
-from bridgepipe.running import RUNTIME, Inference
+from bridgepipe.runtime.rng import ItemNoise, repeat_seed
+from bridgepipe.runtime.running import RUNTIME, Inference
 from bridgepipe.samplers.denoiser import Denoiser, Gradient, Network
 from bridgepipe.training.objective import Batch, Objective
 

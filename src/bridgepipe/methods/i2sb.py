@@ -15,18 +15,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bridgepipe import corruptions, samplers, tiles
+from bridgepipe import corruptions, samplers
 from bridgepipe.config.i2sb import Emphasis, Restoration, Sample
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.corruptions.inpaint import fill_hole
 from bridgepipe.corruptions.linear import Linear
+from bridgepipe.data.pixels import from_levels, to_levels, to_uint8
 from bridgepipe.errors import UserError
 from bridgepipe.networks.adm import UNet
 from bridgepipe.networks.residual import ResidualUNet
-from bridgepipe.pixels import from_levels, to_levels, to_uint8
+from bridgepipe.photographs import tiles
 from bridgepipe.processes.bridge import Bridge, restoration_loss
-from bridgepipe.rng import FieldNoise, ItemNoise, Noise, Normal, item_of, repeat_seed
-from bridgepipe.running import RUNTIME, Inference
+from bridgepipe.runtime.rng import FieldNoise, ItemNoise, Noise, Normal, item_of, repeat_seed
+from bridgepipe.runtime.running import RUNTIME, Inference
 from bridgepipe.samplers.denoiser import BridgeDenoiser
 from bridgepipe.training.objective import Batch, Images, Objective
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from bridgepipe import samplers
 from bridgepipe.config.gaussian import Generate
+from bridgepipe.data.pixels import to_uint8
 from bridgepipe.methods.gaussian import Model
-from bridgepipe.nfe import calls_made
-from bridgepipe.pixels import to_uint8
+from bridgepipe.names.nfe import calls_made
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.samplers.steps import decode_steps
 

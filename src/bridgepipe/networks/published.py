@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from bridgepipe.errors import UserError
 from bridgepipe.names import IMAGENET_CLASSES
+from bridgepipe.names.released import ADM_256, CHANNEL_MULT, CLASSIFIER_256, DDPM_256, IDDPM_256
 from bridgepipe.networks import adm, ddpm, mlp
 from bridgepipe.networks.plain import as_weights, read_checkpoint, read_options
-from bridgepipe.released import ADM_256, CHANNEL_MULT, CLASSIFIER_256, DDPM_256, IDDPM_256
 
 I2SB_PREFIX = "diffusion_model."
 ARCHITECTURES: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {

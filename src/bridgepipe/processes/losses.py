@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bridgepipe.errors import UserError
 from bridgepipe.processes.gaussian import CLEAN, Gaussian
-from bridgepipe.rng import Noise
+from bridgepipe.runtime.rng import Noise
 
 Kind = Literal["mse", "rescaled_mse", "kl", "rescaled_kl"]
 BIN = 1 / 255  # half the width of a grey level in [-1, 1]

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bridgepipe.errors import UserError
-from bridgepipe.timesteps import space_indices as space_indices
-from bridgepipe.timesteps import timesteps as timesteps
-from bridgepipe.timesteps import truncated as truncated
+from bridgepipe.names.timesteps import space_indices as space_indices
+from bridgepipe.names.timesteps import timesteps as timesteps
+from bridgepipe.names.timesteps import truncated as truncated
 
 Table = NDArray[np.float64]
 MAX_BETA = 0.999

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from bridgepipe.errors import UserError
+from bridgepipe.names.timesteps import space_indices
 from bridgepipe.processes.bridge import Bridge
-from bridgepipe.rng import Normal, as_noise
+from bridgepipe.runtime.rng import Normal, as_noise
 from bridgepipe.samplers.denoiser import BridgeDenoiser, Network, as_bridge_denoiser
 from bridgepipe.samplers.solvers import State
-from bridgepipe.timesteps import space_indices
 
 
 @dataclass(frozen=True)

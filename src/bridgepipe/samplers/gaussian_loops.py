@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from bridgepipe.errors import UserError
-from bridgepipe.nfe import INVERTIBLE, SOLVER_TRAITS, STOCHASTIC
+from bridgepipe.names.nfe import INVERTIBLE, SOLVER_TRAITS, STOCHASTIC
 from bridgepipe.processes.gaussian import CLEAN, Gaussian
-from bridgepipe.rng import Normal, as_noise
+from bridgepipe.runtime.rng import Normal, as_noise
 from bridgepipe.samplers.denoiser import Counted, Denoiser, Gradient, Network, as_denoiser
 from bridgepipe.samplers.solvers import SOLVERS, Pair, Solver, State
 

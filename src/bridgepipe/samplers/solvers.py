@@ -21,7 +21,7 @@ from torch import Tensor
 
 from bridgepipe.errors import UserError
 from bridgepipe.processes.gaussian import Gaussian, Prediction
-from bridgepipe.rng import Normal
+from bridgepipe.runtime.rng import Normal
 from bridgepipe.samplers.denoiser import Denoiser
 
 QUADRATURE = np.polynomial.legendre.leggauss(16)  # places in [-1, 1] and weights

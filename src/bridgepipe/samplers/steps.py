@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bridgepipe.names import Spacing
-from bridgepipe.nfe import SAMPLER_TRAITS, num_times
+from bridgepipe.names.nfe import SAMPLER_TRAITS, num_times
+from bridgepipe.names.timesteps import spaced
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import CLEAN, Gaussian
-from bridgepipe.timesteps import spaced
 
 
 def kept(process: Gaussian, count: int, spacing: Spacing = "uniform") -> list[int]:

@@ -19,13 +19,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
-from bridgepipe import artifacts, provenance
+from bridgepipe import artifacts
 from bridgepipe.config.recipe import Recipe
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.errors import UserError, is_out_of_memory
-from bridgepipe.interruption import Interrupted, noted
-from bridgepipe.rng import BlockNoise, ItemNoise, generator
-from bridgepipe.running import accelerator, all_gather, prepare
+from bridgepipe.runtime import provenance
+from bridgepipe.runtime.interruption import Interrupted, noted
+from bridgepipe.runtime.rng import BlockNoise, ItemNoise, generator
+from bridgepipe.runtime.running import accelerator, all_gather, prepare
 from bridgepipe.training import log as training_log
 from bridgepipe.training import reduction
 from bridgepipe.training import state as training_state

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from bridgepipe.rng import Noise
+from bridgepipe.runtime.rng import Noise
 from bridgepipe.training.views import AS_STORED, Views
 
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from numpy.typing import NDArray
 
-from bridgepipe.rng import generator
+from bridgepipe.runtime.rng import generator
 
 
 def order(seed: int, count: int, position: int) -> int:

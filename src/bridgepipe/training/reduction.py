@@ -6,7 +6,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from bridgepipe.running import all_gather
+from bridgepipe.runtime.running import all_gather
 
 
 def sum_loss_and_gradients(accelerator: Accelerator, network: nn.Module, loss: float) -> float:

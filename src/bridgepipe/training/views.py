@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bridgepipe.rng import ItemNoise
+from bridgepipe.runtime.rng import ItemNoise
 
 CONTRAST = (0.7, 1.2)  # factor of every colour
 BRIGHTNESS = 0.2  # added to all colours, at most, in units of [-1, 1]

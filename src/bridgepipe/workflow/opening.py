@@ -9,9 +9,10 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from bridgepipe import artifacts, cluster, config
+from bridgepipe import artifacts, config
 from bridgepipe.config import yaml_reader
 from bridgepipe.errors import UserError, stop
+from bridgepipe.runtime import cluster
 from bridgepipe.workflow.pipeline import PLANNED, Pipeline
 
 AT_WORK = (

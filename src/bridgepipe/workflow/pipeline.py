@@ -10,10 +10,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from bridgepipe import artifacts, closure, cluster, config, listing, locks
+from bridgepipe import artifacts, config
 from bridgepipe.config.outcomes import Outcomes
-from bridgepipe.duration import Durations
+from bridgepipe.data import listing
 from bridgepipe.errors import UserError, stop
+from bridgepipe.runtime import closure, cluster, locks
+from bridgepipe.runtime.duration import Durations
 from bridgepipe.workflow.sources import SEEN, Sources
 
 # what the run that is at work was planned with; its jobs read it in place of params.yaml

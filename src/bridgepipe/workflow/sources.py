@@ -14,13 +14,14 @@ from typing import Any
 
 import yaml
 
-from bridgepipe import artifacts, config, listing
+from bridgepipe import artifacts, config
 from bridgepipe.config import asked, yaml_reader
 from bridgepipe.config.errors import nearest
+from bridgepipe.data import listing
 from bridgepipe.errors import UserError, stop
 
 SEEN = "results/config/seen"  # listings of single files that a person names or that were fetched
-FILE = Path(__file__).parents[1] / "sources.yaml"
+FILE = Path(__file__).parents[1] / "downloads/sources.yaml"
 
 
 class Sources:

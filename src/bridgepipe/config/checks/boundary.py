@@ -9,7 +9,7 @@ from bridgepipe.config.checks.evaluation import classified, extractors
 from bridgepipe.config.checks.shared import Defined, Problem, Problems, at_most, folders_in, same_size
 from bridgepipe.config.data import Digits
 from bridgepipe.config.values import Strict
-from bridgepipe.timesteps import truncated
+from bridgepipe.names.timesteps import truncated
 
 
 def boundary(e: BoundarySearch, defined: Defined) -> Problems:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bridgepipe import classes, ilsvrc
 from bridgepipe.config import data
 from bridgepipe.config.checks.shared import Defined, Problem, Problems, folders_in, pixels
 from bridgepipe.config.values import Strict
+from bridgepipe.names import classes, ilsvrc
 
 
 def extractor_problems(extractor: Any, datasets: Mapping[str, Strict]) -> Problems:

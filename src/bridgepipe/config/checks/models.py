@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridgepipe import degradations
 from bridgepipe.config import data
 from bridgepipe.config.checks.evaluation import classified, extractors
 from bridgepipe.config.checks.shared import (
@@ -21,6 +20,7 @@ from bridgepipe.config.data import ColorCloud
 from bridgepipe.config.gaussian import Generation, Guide, Model
 from bridgepipe.config.i2sb import I2SB
 from bridgepipe.config.points import ColorTransfer, Domain, PointModel, PointTranslation, PointWalk
+from bridgepipe.names import degradations
 
 
 def i2sb(e: I2SB, defined: Defined) -> Problems:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bridgepipe import classes
 from bridgepipe.config import data
 from bridgepipe.config.defined import Defined
 from bridgepipe.config.values import Strict
 from bridgepipe.errors import UserError
-from bridgepipe.nfe import num_times
+from bridgepipe.names import classes
+from bridgepipe.names.nfe import num_times
 
 
 @dataclass(frozen=True)

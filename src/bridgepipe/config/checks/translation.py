@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bridgepipe import classes, ilsvrc
 from bridgepipe.config import data
 from bridgepipe.config.checks.evaluation import extractors, knows
 from bridgepipe.config.checks.shared import (
@@ -19,8 +18,9 @@ from bridgepipe.config.checks.shared import (
 )
 from bridgepipe.config.ddib import ClassTranslation
 from bridgepipe.errors import UserError
-from bridgepipe.nfe import SOLVER_TRAITS
-from bridgepipe.timesteps import respaced
+from bridgepipe.names import classes, ilsvrc
+from bridgepipe.names.nfe import SOLVER_TRAITS
+from bridgepipe.names.timesteps import respaced
 
 
 def translation(e: ClassTranslation, defined: Defined) -> Problems:

@@ -8,7 +8,7 @@ from bridgepipe.config import data
 from bridgepipe.config.checks.shared import Defined, Problem, Problems, pixels
 from bridgepipe.config.data import Folder, Pairs
 from bridgepipe.config.values import Strict
-from bridgepipe.released import WEIGHTS
+from bridgepipe.names.released import WEIGHTS
 
 
 def released(full: str, e: Any, defined: Defined) -> Problems:

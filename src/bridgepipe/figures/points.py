@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from bridgepipe.canvas import Cell, Images, canvas, mosaic
 from bridgepipe.datasets.colors import Space, to_space
-from bridgepipe.rng import generator
+from bridgepipe.figures.canvas import Cell, Images, canvas, mosaic
+from bridgepipe.runtime.rng import generator
 
 Points = NDArray[np.floating]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from bridgepipe.errors import UserError
-from bridgepipe.timesteps import misses
+from bridgepipe.names.timesteps import misses
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
-from bridgepipe.degradations import MIXTURE
 from bridgepipe.names import IMAGENET_CLASSES
+from bridgepipe.names.degradations import MIXTURE
 
 SIZE = 256
 # guided-diffusion's multipliers where the file says '' and gives the image size only

@@ -19,10 +19,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bridgepipe import artifacts, interruption, launch, locks, provenance
+from bridgepipe import artifacts
 from bridgepipe.errors import UserError
+from bridgepipe.runtime import interruption, launch, locks, provenance
 
-FOLDER = Path(".snakemake/bridgepipe.jobs")
+FOLDER = Path(".snakemake/bridgepipe.runtime.jobs")
 BAD_INPUT = 2  # the exit code that stands for one line
 STOPPED = (interruption.RESUME_ME, 130, 143)  # exit codes of what was asked to end
 OUTPUT = "--output"  # the option whose folder the command itself writes into

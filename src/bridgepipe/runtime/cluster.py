@@ -23,10 +23,11 @@ from typing import Any, TypeVar
 
 import yaml
 
-from bridgepipe import artifacts, launch, locks
+from bridgepipe import artifacts
 from bridgepipe.config import yaml_reader, yaml_scalars
 from bridgepipe.errors import UserError, stop
-from bridgepipe.jobs import unfinished
+from bridgepipe.runtime import launch, locks
+from bridgepipe.runtime.jobs import unfinished
 
 T = TypeVar("T")
 

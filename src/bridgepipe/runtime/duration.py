@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bridgepipe import config
-from bridgepipe.nfe import calls, calls_made
-from bridgepipe.timesteps import respaced
+from bridgepipe.names.nfe import calls, calls_made
+from bridgepipe.names.timesteps import respaced
 
 # Seconds of a call for one image. I2SB's network of 256 x 256 pixels does 1.4e10 `_operations`, and an H100
 # takes 15.9 ms for it in tf32 (docs/gpu.md), 1.1e-12 s for each; GPUs that are four years older take three

@@ -1,4 +1,4 @@
-"""Pictures of images and curves: data in, one PNG out. Those of points are in `bridgepipe.figures_points`."""
+"""Pictures of images and curves: data in, one PNG out. Those of points are in `bridgepipe.figures.points`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
-from bridgepipe.canvas import Cell, Images, canvas, mosaic
-from bridgepipe.tables import table as table
-from bridgepipe.tables import write_table as write_table
+from bridgepipe.evaluation.tables import table as table
+from bridgepipe.evaluation.tables import write_table as write_table
+from bridgepipe.figures.canvas import Cell, Images, canvas, mosaic
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")  # Okabe and Ito
 SEEDS = ("noise seed", "network seed")

@@ -23,7 +23,7 @@ from bridgepipe import artifacts
 from bridgepipe.errors import UserError
 
 PACKAGE = "bridgepipe"
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 BLOCKS = (ast.If, ast.Try, ast.With, ast.For, ast.While)
 SCOPES = (
     ast.FunctionDef,

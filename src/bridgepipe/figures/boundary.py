@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from bridgepipe.canvas import INK, Cell, Images, canvas, mosaic
-from bridgepipe.figures import COLOURS
+from bridgepipe.figures.canvas import INK, Cell, Images, canvas, mosaic
+from bridgepipe.figures.images import COLOURS
 
 EQUAL = 60.0  # dB: images that are the same leave the scale to the others
 

@@ -24,8 +24,7 @@ from typing import Any
 import yaml
 
 from bridgepipe.artifacts import digest_file, exclusive, read_json, sync, write_json
-from bridgepipe.errors import UserError, reading, writing
-from bridgepipe.transfer import (
+from bridgepipe.downloads.transfer import (
     Failed,
     Interrupted,
     file_from_drive,
@@ -35,6 +34,7 @@ from bridgepipe.transfer import (
     is_web,
     settle,
 )
+from bridgepipe.errors import UserError, reading, writing
 
 MIRRORS = "BRIDGEPIPE_MIRRORS"  # environment: base URLs or folders, tried before those of sources.yaml
 DRIVE = "drive:"

@@ -1,4 +1,4 @@
-"""Writing an ImageStore; readers are in `bridgepipe.store`, which offers `writer` too."""
+"""Writing an ImageStore; readers are in `bridgepipe.data.store`, which offers `writer` too."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tqdm import tqdm
 from xxhash import xxh3_64_digest
 
 from bridgepipe.artifacts import Card, atomic, canonical
-from bridgepipe.lmdbfile import seal, whole_bytes
+from bridgepipe.data.lmdbfile import seal, whole_bytes
 
 Codec = Literal["raw", "png", "source"]
 FORMAT = 2

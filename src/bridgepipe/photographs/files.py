@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridgepipe.cli import outputs
-from bridgepipe.cli.made import Made
 from bridgepipe.errors import UserError
+from bridgepipe.photographs import places as where
+from bridgepipe.photographs.made import Made
 
 if TYPE_CHECKING:
-    from bridgepipe.pictures import Picture
+    from bridgepipe.photographs.pictures import Picture
 
 STREAM = "-"
 EACH = 8  # pictures of which each is told by a line of its own
@@ -63,7 +63,7 @@ class Photo:
         Raises:
             UserError: not a picture.
         """
-        from bridgepipe import pictures
+        from bridgepipe.photographs import pictures
 
         return pictures.read(self.source if self.content is None else self.content, str(self.source))
 
@@ -94,7 +94,7 @@ def _stands_for(path: Path) -> Iterator[Photo]:
             raise UserError("no file has such a name", path, "give the names of pictures")
         yield from (Photo(file, Path(file.name)) for file in files)
     else:
-        outputs.is_file(path)
+        where.is_file(path)
         yield Photo(path, Path(path.name))
 
 
@@ -114,7 +114,7 @@ def looked_at(photos: Sequence[Photo], format: str | None) -> list[Photo]:
 def _looked_at(photo: Photo, wanted: str | None) -> Photo:
     import hashlib
 
-    from bridgepipe import likeness, pictures
+    from bridgepipe.photographs import likeness, pictures
 
     picture = photo.read()
     format = wanted or picture.format
@@ -149,7 +149,7 @@ def _format(suffix: str) -> str:
     """
     from PIL import Image
 
-    from bridgepipe import pictures
+    from bridgepipe.photographs import pictures
 
     Image.init()
     found = Image.registered_extensions().get(f".{suffix.lower().lstrip('.')}", suffix.upper())
@@ -164,7 +164,7 @@ def places_of(photos: list[Photo], target: Path, compare: Path | None) -> Made |
     """Give every picture the place of its result, and find what was made before; None: standard output.
 
     Raises:
-        UserError: something would be lost, see `outputs.check`.
+        UserError: something would be lost, see `where.check`.
     """
     if compare is not None:
         _check_comparison(compare, photos)
@@ -182,12 +182,12 @@ def places_of(photos: list[Photo], target: Path, compare: Path | None) -> Made |
         else:
             photos[k] = replace(photo, place=target / photo.name)
     files = {photo.source: photo.place for photo in photos if photo.content is None}
-    outputs.check(files, ours=made.is_ours)
+    where.check(files, ours=made.is_ours)
     for photo in photos:
         if photo.content is not None:
-            outputs.not_mine(photo.place, made.is_ours)
+            where.not_mine(photo.place, made.is_ours)
         if photo.searched is not None:
-            outputs.outside(photo.place, photo.searched)
+            where.outside(photo.place, photo.searched)
     return made
 
 
@@ -206,14 +206,14 @@ def _check_comparison(compare: Path, photos: Sequence[Photo]) -> None:
             f"{len(photos)} pictures for one comparison", compare, "give a name that ends in .html"
         )
     if compare.suffix.lower() == ".png":
-        outputs.check_new([compare])
+        where.check_new([compare])
     elif compare.exists() and b'content="bridgepipe"' not in compare.read_bytes()[:200]:
         raise UserError("it would replace a file that bridgepipe did not make", compare, "give another name")
 
 
 def write_comparison(compare: Path, photos: Sequence[Photo]) -> None:
     """Before and after of every picture."""
-    from bridgepipe import comparison
+    from bridgepipe.photographs import comparison
 
     pairs = (comparison.Pair(str(p.name), p.bytes(), p.place.read_bytes()) for p in photos)
     if compare.suffix.lower() == ".png":
@@ -225,7 +225,7 @@ def write_comparison(compare: Path, photos: Sequence[Photo]) -> None:
 
 def said_of(photos: Sequence[Photo], trained_for: Mapping[str, Any], strength: float | None) -> None:
     """Say on standard error what pictures are, and once which are unlike those that the network knows."""
-    from bridgepipe import likeness
+    from bridgepipe.photographs import likeness
 
     told = [f"{photo.source}: {', '.join(photo.told)}" for photo in photos if photo.told]
     lines = told[:EACH] + ([f"and {len(told) - EACH} more such files"] if len(told) > EACH else [])

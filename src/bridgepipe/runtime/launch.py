@@ -21,8 +21,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from bridgepipe import interruption
 from bridgepipe.errors import UserError
+from bridgepipe.runtime import interruption
 
 CHILD = "BRIDGEPIPE_CHILD"  # set in the processes that `start` started
 LISTENER = "BRIDGEPIPE_LISTENER"  # set in the first of them: the socket on which all of them meet

@@ -19,12 +19,12 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor, distributed, nn
 
-from bridgepipe import launch
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.errors import UserError, is_out_of_memory
 from bridgepipe.finite import finite, naming
 from bridgepipe.names import Precision
-from bridgepipe.progress import Progress
+from bridgepipe.runtime import launch
+from bridgepipe.runtime.progress import Progress
 
 T = TypeVar("T")
 Layout = Literal["auto"] | bool

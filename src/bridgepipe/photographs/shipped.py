@@ -12,13 +12,13 @@ trained under. ``NAME.json`` beside it is the model card::
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from bridgepipe import artifacts
 from bridgepipe.errors import UserError
 
+WEIGHTS = Path(__file__).with_name("weights")  # inside this package
 MEND = "give --experiment METHOD/NAME that you have trained, or --model FILE.safetensors"
 
 
@@ -36,7 +36,7 @@ def find(name: str = "photos") -> Shipped:
     Raises:
         UserError: this build carries none of this name.
     """
-    weights = Path(str(resources.files("bridgepipe"))) / "weights" / f"{name}.safetensors"
+    weights = WEIGHTS / f"{name}.safetensors"
     if not weights.exists():
         raise UserError("this build of bridgepipe carries no weights", name, MEND)
     return beside(weights)

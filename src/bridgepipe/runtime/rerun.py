@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bridgepipe import artifacts, provenance
+from bridgepipe import artifacts
 from bridgepipe.errors import UserError
+from bridgepipe.runtime import provenance
 
 
 @dataclass(frozen=True)

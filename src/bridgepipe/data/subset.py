@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridgepipe.artifacts import digest_of
-from bridgepipe.classes import Label, brief, number_of
 from bridgepipe.errors import UserError
-from bridgepipe.rng import generator
+from bridgepipe.names.classes import Label, brief, number_of
+from bridgepipe.runtime.rng import generator
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bridgepipe.store import ImageStore
+    from bridgepipe.data.store import ImageStore
 
 SEED = 0
 ITEM = "item"  # array of a store: the number of each item in what it was made from

@@ -22,9 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bridgepipe import artifacts, closure, running
+from bridgepipe import artifacts
 from bridgepipe.errors import writing
-from bridgepipe.interruption import at_once
+from bridgepipe.runtime import closure, running
+from bridgepipe.runtime.interruption import at_once
 
 Part = np.ndarray | Tensor | int
 KEPT = "finished images are kept"  # said when a signal stops the work

@@ -6,7 +6,7 @@ that, and read without locks, so any number of processes and machines may share 
 
 Keys are 12-digit indices; ``__card__`` is JSON that says what the file is, ``array/NAME``
 holds one row per item, ``__names__`` the names of the items. Every value ends in a checksum
-that each read compares, and behind LMDB's pages lies a seal of its index (`bridgepipe.lmdbfile`).
+that each read compares, and behind LMDB's pages lies a seal of its index (`bridgepipe.data.lmdbfile`).
 Stores of format 1 (8-digit keys, no checksums) are read as they are; `ImageStore.verify` finds
 damage in both.
 """
@@ -29,10 +29,8 @@ from PIL import Image
 from torch import Tensor
 
 from bridgepipe.artifacts import Card, Named, canonical
-from bridgepipe.errors import UserError
-from bridgepipe.finite import finite, naming
-from bridgepipe.lmdbfile import REMAKE, has_seal, open_readonly
-from bridgepipe.storewriter import (
+from bridgepipe.data.lmdbfile import REMAKE, has_seal, open_readonly
+from bridgepipe.data.storewriter import (
     ARRAY,
     CARD,
     CHECKSUM_BYTES,
@@ -46,6 +44,8 @@ from bridgepipe.storewriter import (
     without_checksum,
     writer,
 )
+from bridgepipe.errors import UserError
+from bridgepipe.finite import finite, naming
 
 __all__ = ["Codec", "ImageStore", "Writer", "gather", "info", "writer"]
 

@@ -1,0 +1,1 @@
+"""Image stores: writing, reading, subsets, and the files they are made from."""

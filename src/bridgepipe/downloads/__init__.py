@@ -1,0 +1,1 @@
+"""What is fetched from elsewhere: the list of sources, and the one downloader."""

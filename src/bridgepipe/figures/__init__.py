@@ -1,0 +1,1 @@
+"""Pictures: data in, one PNG out."""

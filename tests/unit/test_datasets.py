@@ -27,7 +27,7 @@ from bridgepipe.data.store import ImageStore
 from bridgepipe.datasets import digits, i2sb_lmdb, items, photos
 from bridgepipe.datasets.images import decode, fit
 from bridgepipe.datasets.items import Item, divide
-from bridgepipe.datasets.patches import Patches, Picture
+from bridgepipe.datasets.patches import Patches, Picture, by_picture
 from bridgepipe.errors import UserError
 from bridgepipe.names import ilsvrc
 from bridgepipe.photographs import samples
@@ -245,6 +245,21 @@ def test_each_photograph_is_in_one_split(tmp_path, size):
     assert np.array_equal(test[cut], photo[100 : 100 + size, 200 : 200 + size])
     assert test.classes is not None
     assert test.classes[test.labels[cut]] == "buildings"
+
+
+def test_classes_of_photographs_leave_the_others_out(tmp_path):
+    classes = {"cool": ["rocket", "china"], "warm": ["chelsea", "coffee"]}
+    how = {"size": 64, "stride": 64, "scales": [0.5]}
+    stores = prepare("sample-photos", tmp_path, patches=how, classes=classes)
+    assert stores["train"].classes == ["cool", "warm"]
+    labels = stores["train"].labels
+    found = by_picture(stores["train"])
+    assert found == {
+        "chelsea": np.flatnonzero(labels == 1).tolist(),
+        "rocket": np.flatnonzero(labels == 0).tolist(),
+    }
+    assert {s: list(by_picture(stores[s])) for s in ("val", "test")} == {"val": ["coffee"], "test": ["china"]}
+    assert stores["test"].card["made_by"]["licences"]["test"] == {"china": "CC-BY-2.0"}
 
 
 def test_what_training_sees_of_the_photographs_may_be_given_away():

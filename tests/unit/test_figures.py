@@ -41,6 +41,9 @@ DRAW = {
     "loss": lambda p: figures.loss_curve(p, range(1, 101), np.exp(rng.normal(size=100) * 0 - 1)),
     "quality": lambda p: figures.quality_against_calls(p, CALLS, "Title"),
     "spectrum": lambda p: figures.spectrum_fit(p, [0, 1, 2, 4], [9, 3, 1, 0.2], [8, 2, 1, 0.3]),
+    "spectra": lambda p: figures.spectrum_fit(
+        p, [0, 1, 2, 4], [9, 3, 1, 0.2], [8, 2, 1, 0.3], "Title", [([1, 2], [4, 1]), ([1, 2], [2, 1])]
+    ),
     "scatter": lambda p: figures_points.scatter_map(p, {"source": POINTS, "target": -POINTS}, "Title"),
     "heat": lambda p: figures_points.heatmap(p, {"source": POINTS, "target": POINTS[:50]}),
     "truth": lambda p: figures_points.samples_and_truth(p, POINTS, POINTS[:300] + 1, "Title"),

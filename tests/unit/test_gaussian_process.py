@@ -9,6 +9,7 @@ import torch
 from scipy import stats
 
 from benchmarks.closed_form import ONE
+from bridgepipe import artifacts
 from bridgepipe.errors import UserError
 from bridgepipe.processes import losses, schedules, spectrum
 from bridgepipe.processes.gaussian import Gaussian
@@ -143,6 +144,34 @@ def test_fit_finds_the_power_law(size, law):
     found = spectrum.fit_power_law(noisy)
     np.testing.assert_allclose([found.c1, found.m], [law[0], law[2]], rtol=0.2)
     assert found.residual == pytest.approx(0.1, rel=0.2)
+
+
+def test_exponent_of_natural_images_and_its_interval():
+    k = torch.from_numpy(schedules.radial_frequency((12, 20)))
+    power = schedules.power_law(k.clamp(min=0.1), 30.0, 1e-12, 2.0).numpy()
+    assert spectrum.exponent(power) == pytest.approx(spectrum.NATURAL, abs=1e-9)
+    rings, mean = spectrum.radial_mean(power)
+    assert rings.tolist() == [1, 2, 3, 4, 5, 6]
+    np.testing.assert_allclose(mean, 30 / rings**2, rtol=0.15)
+    # Student's factor of 2 degrees of freedom is 4.3027
+    half = 4.302653 / np.sqrt(3)
+    np.testing.assert_allclose(spectrum.mean_exponent([1.0, 2.0, 3.0]), [2, 2 - half, 2 + half], rtol=1e-6)
+
+
+def test_spectrum_of_patches_tells_the_exponent_of_every_photograph(tmp_path):
+    from bridgepipe.cli.generate import spectrum as verb
+    from bridgepipe.datasets import prepare
+
+    classes = {"a": ["rocket", "camera", "coffee", "china"]}
+    how = {"size": 32, "stride": 100, "scales": [0.5]}
+    prepare("sample-photos", tmp_path, patches=how, classes=classes, progress=False)
+    verb(tmp_path / "train.lmdb", tmp_path / "s.json", tmp_path / "s.png")
+    told = artifacts.read_json(tmp_path / "s.json")
+    assert list(told["exponents"]) == ["rocket", "camera"]
+    assert told["exponent"] == pytest.approx(np.mean(list(told["exponents"].values())))
+    assert told["exponent_low"] < told["exponent"] < told["exponent_high"]
+    assert told["exponent_n"] == 2
+    assert 1.5 < told["exponents"]["rocket"] < told["exponents"]["camera"] < 4
 
 
 def test_power_spectrum_of_images_with_a_known_one():

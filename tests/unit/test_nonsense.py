@@ -699,10 +699,20 @@ DIRECTED: list[tuple[str, Any, str]] = [
             ({"size": 4}, "is 4"),
             ({"stride": 0}, "is 0"),
             ({"scales": []}, "scales"),
-            ({"scales": [0.5]}, "needs a 1"),
+            ({"size": 256, "scales": [0.5]}, "at most 128"),
             ({"scales": [1, 2]}, "is 2"),
             ({"scales": [1, 1.0]}, "comes twice"),
             ({"sizes": 64}, "did you mean 'size'"),
+        )
+    ],
+    *[
+        ("datasets mine", {"source": "sample-photos", "classes": classes}, said)
+        for classes, said in (
+            ({}, "classes"),
+            ({"a": ["cat"]}, "no photograph 'cat'"),
+            ({"a": ["rocket"], "b": ["brick", "rocket", "coffee", "china"]}, "rocket is in two"),
+            ({"a": ["rocket", "coffee"]}, "no photograph of test: china, flower, motorcycle"),
+            ({"a": ["rocket", "coffee"], "b": ["china"]}, "class b: no photograph of train"),
         )
     ],
     ("datasets mine", {"source": "points", "domain": "moon"}, "moons"),
@@ -853,6 +863,12 @@ def test_patches_of_photographs_are_counted_as_they_are_cut(size: int) -> None:
     for split, items in patches_of(samples.Grid(**patches.model_dump())).items():
         assert config.most_of(dataset, split) == len(items) == len(list(items))
         assert config.most_of(dataset, split, ["nature"]) == sum(item.label == 1 for item in items)
+    two = {"cool": ("rocket", "china"), "warm": ("chelsea", "coffee")}
+    dataset = dataset.model_copy(update={"classes": two})
+    assert config.classes_of(dataset) == ("cool", "warm")
+    for split, items in patches_of(samples.Grid(**patches.model_dump()), classes=two).items():
+        assert config.most_of(dataset, split) == len(items)
+        assert config.most_of(dataset, split, ["warm"]) == sum(item.label == 1 for item in items)
 
 
 def test_networks_have_about_as_many_parameters_as_told() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -23,6 +24,9 @@ from bridgepipe.names import QUANTISATION
 from bridgepipe.photographs import places as where
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from bridgepipe.methods.gaussian import Model
 
 
@@ -185,18 +189,41 @@ def _walks(plan: GenerationStudy, network: Model) -> list[tuple[str, Generate]]:
 
 @groups.stage.verb()
 def spectrum(data: File, output: File, figure: File, title: str = "", batch_size: int = 256) -> None:
-    """Fit the power law of Shortest-Path Diffusion to a split; picture of spectrum and fit."""
+    """Fit the power law of Shortest-Path Diffusion to a split; picture of spectrum and fit.
+
+    Of patches also the exponent of every picture, and the interval of their mean over the pictures.
+    """
     from dataclasses import asdict
 
     from bridgepipe.data.store import ImageStore
+    from bridgepipe.datasets.patches import by_picture
     from bridgepipe.figures import images as figures
     from bridgepipe.processes import schedules
     from bridgepipe.processes import spectrum as power
 
     images = ImageStore(data)
-    pieces = (range(i, min(i + batch_size, len(images))) for i in range(0, len(images), batch_size))
-    measured = power.power_spectrum(images.batch(piece) for piece in pieces)
+
+    def power_of(items: Sequence[int]) -> NDArray[np.float64]:
+        pieces = (items[i : i + batch_size] for i in range(0, len(items), batch_size))
+        return power.power_spectrum(images.batch(piece) for piece in pieces)
+
+    measured = power_of(range(len(images)))
     law = power.fit_power_law(measured)
+    of_pictures = {name: power_of(items) for name, items in (by_picture(images) or {}).items()}
+    told = {name: p for name, p in of_pictures.items() if (p > 0).all()}  # one of one colour has no slope
     k = schedules.radial_frequency(measured.shape).ravel()
-    figures.spectrum_fit(figure, k, measured.ravel(), law.c1 / (law.c2 + k) ** law.m, title)
-    artifacts.write_json(output, {**asdict(law), "data": images.digest})
+    fitted, lines = law.c1 / (law.c2 + k) ** law.m, [power.radial_mean(p) for p in told.values()]
+    figures.spectrum_fit(figure, k, measured.ravel(), fitted, title, lines, power.NATURAL)
+    exponents = {name: power.exponent(p) for name, p in told.items()}
+    artifacts.write_json(output, {**asdict(law), **_of_pictures(exponents), "data": images.digest})
+
+
+def _of_pictures(exponents: Mapping[str, float]) -> dict[str, Any]:
+    """What is told of the exponents of pictures; nothing of fewer than two."""
+    from bridgepipe.processes.spectrum import mean_exponent
+
+    if len(exponents) < 2:
+        return {}
+    mean, low, high = mean_exponent(list(exponents.values()))
+    told = {"exponent": mean, "exponent_low": low, "exponent_high": high, "exponent_n": len(exponents)}
+    return {**told, "exponents": dict(exponents)}

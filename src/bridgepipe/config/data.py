@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,10 +12,12 @@ from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from bridgepipe import names
 from bridgepipe.config.values import (
+    Apart,
     Batch,
     Distinct,
     FilePath,
     Items,
+    Label,
     Rate,
     Reference,
     Seed,
@@ -23,6 +25,7 @@ from bridgepipe.config.values import (
     Steps,
     Strict,
     Variant,
+    Written,
 )
 from bridgepipe.names import ilsvrc
 from bridgepipe.photographs import samples
@@ -68,21 +71,48 @@ class Patches(Strict):
     )
 
 
+SPLITS = ("train", "val", "test")
+
+
 class SamplePhotos(Strict):
     """Patches of photographs inside installed packages; photo-edges pairs them with their edges."""
 
     source: Literal["sample-photos", "photo-edges"]
     patches: Patches = Patches()
+    classes: Annotated[dict[Label, Annotated[tuple[Written, ...], Distinct]], Apart] | None = Field(
+        None, min_length=1, description="photographs of each class, no others; null: all, by their subject"
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> SamplePhotos:
-        if self.patches.size > 256:
+        size, largest = self.patches.size, max(self.patches.scales)
+        if size > 256 * largest:
             raise ValueError(
-                f"patches.size must be at most 256, the smallest photograph's, is {self.patches.size}"
+                f"patches.size must be at most {256 * largest:g}, the smallest photograph's at the largest of"
+                f" patches.scales, is {size}"
             )
-        if 1.0 not in self.patches.scales:
-            raise ValueError("patches.scales needs a 1, so that every photograph gives patches")
+        self._check_classes()
         return self
+
+    def _check_classes(self) -> None:
+        """Raise ValueError when classes name no photograph, one twice, or leave a split empty."""
+        named = [name for of_class in self.by_class.values() for name in of_class]
+        split_of = {photo.name: photo.split for photo in samples.photographs()}
+        if unknown := [name for name in named if name not in split_of]:
+            raise ValueError(f"classes: no photograph '{unknown[0]}'; choose from {', '.join(split_of)}")
+        if twice := [name for i, name in enumerate(named) if name in named[:i]]:
+            raise ValueError(f"classes: {twice[0]} is in two of them")
+        wanted = {"classes": named, **{f"class {label}": of for label, of in self.by_class.items()}}
+        for what, of_it in wanted.items():
+            for split in SPLITS if what == "classes" else ("train",):
+                if split not in {split_of[name] for name in of_it}:
+                    some = ", ".join(name for name, other in split_of.items() if other == split)
+                    raise ValueError(f"{what}: no photograph of {split}: {some}")
+
+    @property
+    def by_class(self) -> Mapping[str, Sequence[str]]:
+        """Names of the photographs of each class."""
+        return samples.by_subject() if self.classes is None else self.classes
 
 
 class Folder(Strict):
@@ -267,7 +297,7 @@ def splits_of(dataset: Strict) -> tuple[str, ...]:
         return "train", "val"
     if isinstance(dataset, Cifar10) or is_points(dataset):
         return "train", "test"
-    return "train", "val", "test"
+    return SPLITS
 
 
 def classes_of(dataset: Strict) -> tuple[str, ...] | None:
@@ -280,11 +310,9 @@ def classes_of(dataset: Strict) -> tuple[str, ...] | None:
         return _imagenet()
     if isinstance(dataset, AFHQ):
         return names.ANIMALS if dataset.domain is None else ()
-    known: dict[type[Strict], tuple[str, ...]] = {
-        Digits: names.DIGITS,
-        SamplePhotos: samples.SUBJECTS,
-        Cifar10: names.CIFAR10,
-    }
+    if isinstance(dataset, SamplePhotos):
+        return tuple(dataset.by_class)
+    known: dict[type[Strict], tuple[str, ...]] = {Digits: names.DIGITS, Cifar10: names.CIFAR10}
     return known.get(type(dataset), ())
 
 
@@ -322,7 +350,9 @@ def most_of(dataset: Strict, split: str, classes: Collection[str] | None = None)
         return sum(names.DIGIT_COUNTS[split][int(digit)] for digit in digits or ())
     if isinstance(dataset, SamplePhotos):
         grid = samples.Grid(**dataset.patches.model_dump())
-        return samples.count(grid, split, samples.SUBJECTS if classes is None else classes)
+        wanted = dataset.by_class if classes is None else classes
+        names_of = [name for label in wanted for name in dataset.by_class.get(label, ())]
+        return samples.count(grid, split, names_of)
     if isinstance(dataset, LSUN):
         return dataset.limit
     values = dataset.model_dump()

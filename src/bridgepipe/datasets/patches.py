@@ -10,7 +10,7 @@ from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from PIL import Image
@@ -18,6 +18,9 @@ from PIL import Image
 from bridgepipe.datasets.images import DECODERS, decode
 from bridgepipe.datasets.items import Item
 from bridgepipe.photographs.samples import Grid, scaled
+
+if TYPE_CHECKING:
+    from bridgepipe.data.store import ImageStore
 
 Layers = tuple[np.ndarray, ...]
 ORIENTATION = 0x0112  # of EXIF; from 5 on a picture lies on its side
@@ -146,7 +149,21 @@ class Patches(Sequence[Item]):
         size, step = self._grid.size, self._grid.step
         y, x = row * step, column * step
         load = partial(self._decoded.cut, picture, scale, y, x, size)
-        return Item(f"{picture.name}-{scale:g}-{y:04d}-{x:04d}", load, picture.label, bytes=picture.bytes)
+        return Item(_name(picture, scale, y, x), load, picture.label, bytes=picture.bytes)
+
+
+def _name(picture: Picture, scale: float, y: int, x: int) -> str:
+    return f"{picture.name}-{scale:g}-{y:04d}-{x:04d}"
+
+
+def by_picture(store: ImageStore) -> dict[str, list[int]] | None:
+    """Indices of the patches of every picture in a store, by its name; None where items are no patches."""
+    if "stride" not in store.card["made_by"]:
+        return None
+    found: dict[str, list[int]] = {}
+    for index, name in enumerate(store.names or []):
+        found.setdefault(name.rsplit("-", 3)[0], []).append(index)
+    return found
 
 
 def resized(pixels: np.ndarray, scale: float) -> np.ndarray:

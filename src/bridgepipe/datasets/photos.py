@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +11,38 @@ import numpy as np
 from bridgepipe.datasets.images import decode
 from bridgepipe.datasets.items import SPLITS, write_splits
 from bridgepipe.datasets.patches import Layers, Patches, Picture, alone, resized
-from bridgepipe.photographs.samples import SUBJECTS, Grid, Photograph, photographs
+from bridgepipe.photographs.samples import Grid, Photograph, by_subject, photographs
 
 EDGE_GAIN = 1.5
+Classes = Mapping[str, Sequence[str]]
 
 
-def prepare(out_dir: str | Path, *, patches: Mapping[str, Any], progress: bool | None = None) -> None:
-    """Write train, val and test patches; each photograph is in one split, the label is its subject.
+def prepare(
+    out_dir: str | Path,
+    *,
+    patches: Mapping[str, Any],
+    classes: Classes | None = None,
+    progress: bool | None = None,
+) -> None:
+    """Write train, val and test patches; each photograph is in one split, and has one label.
 
     Args:
         patches: arguments of `Grid`.
+        classes: names of the photographs of each class, the others are left out; None: all, by their subject.
 
     Raises:
         UserError: a photograph is not where its package should hold it.
     """
-    _write(out_dir, "sample-photos", Grid(**patches), alone, progress, [""])
+    _write(out_dir, "sample-photos", Grid(**patches), classes, alone, progress, [""])
 
 
-def prepare_edges(out_dir: str | Path, *, patches: Mapping[str, Any], progress: bool | None = None) -> None:
+def prepare_edges(
+    out_dir: str | Path,
+    *,
+    patches: Mapping[str, Any],
+    classes: Classes | None = None,
+    progress: bool | None = None,
+) -> None:
     """Write pairs: x0 (``{split}.lmdb``) a patch, x1 (``{split}-source.lmdb``) its edges, dark on white.
 
     Args and Raises as `prepare`.
@@ -37,47 +51,61 @@ def prepare_edges(out_dir: str | Path, *, patches: Mapping[str, Any], progress: 
     def with_edges(pixels: np.ndarray) -> Layers:
         return pixels, edges(pixels)
 
-    _write(out_dir, "photo-edges", Grid(**patches), with_edges, progress, ["", "-source"])
+    _write(out_dir, "photo-edges", Grid(**patches), classes, with_edges, progress, ["", "-source"])
 
 
 def _write(
     out_dir: str | Path,
     source: str,
     grid: Grid,
+    classes: Classes | None,
     layers_of: Callable[[np.ndarray], Layers],
     progress: bool | None,
     suffixes: list[str],
 ) -> None:
+    label_of = _labels(classes)
     made_by = {
         "source": source,
         "size": [grid.size, grid.size],
         "stride": grid.step,
         "scales": list(grid.scales),
         "licences": {
-            split: {photo.name: photo.licence for photo in photographs() if photo.split == split}
-            for split in SPLITS
+            split: {photo.name: photo.licence for photo in _of(split, label_of)} for split in SPLITS
         },
     }
-    write_splits(
-        Path(out_dir), patches_of(grid, layers_of), made_by, SUBJECTS, progress=progress, suffixes=suffixes
-    )
+    splits, names = patches_of(grid, layers_of, classes), list(by_subject() if classes is None else classes)
+    write_splits(Path(out_dir), splits, made_by, names, progress=progress, suffixes=suffixes)
 
 
-def patches_of(grid: Grid, layers_of: Callable[[np.ndarray], Layers] = alone) -> dict[str, Patches]:
-    """The patches of every split, see `Patches`."""
+def patches_of(
+    grid: Grid, layers_of: Callable[[np.ndarray], Layers] = alone, classes: Classes | None = None
+) -> dict[str, Patches]:
+    """The patches of every split, see `Patches`; ``classes`` as in `prepare`."""
+    label_of = _labels(classes)
     return {
-        split: Patches([_picture(photo) for photo in photographs() if photo.split == split], grid, layers_of)
+        split: Patches(
+            [_picture(photo, label_of[photo.name]) for photo in _of(split, label_of)], grid, layers_of
+        )
         for split in SPLITS
     }
 
 
-def _picture(photo: Photograph) -> Picture:
+def _labels(classes: Classes | None) -> dict[str, int]:
+    named = by_subject() if classes is None else classes
+    return {name: label for label, of_class in enumerate(named.values()) for name in of_class}
+
+
+def _of(split: str, names: Collection[str]) -> list[Photograph]:
+    return [photo for photo in photographs() if photo.split == split and photo.name in names]
+
+
+def _picture(photo: Photograph, label: int) -> Picture:
     content = photo.read()  # all of them before the first is cut
 
     def load() -> np.ndarray:
         return resized(np.asarray(decode(content)), 1 / photo.reduce)
 
-    return Picture(photo.name, photo.reduced, load, SUBJECTS.index(photo.subject))
+    return Picture(photo.name, photo.reduced, load, label)
 
 
 def edges(image: np.ndarray) -> np.ndarray:

@@ -173,7 +173,15 @@ def _seeds(rows: pd.DataFrame) -> str:
     )
 
 
-def spectrum_fit(path: str | Path, k: ArrayLike, power: ArrayLike, fit: ArrayLike, title: str = "") -> None:
+def spectrum_fit(
+    path: str | Path,
+    k: ArrayLike,
+    power: ArrayLike,
+    fit: ArrayLike,
+    title: str = "",
+    pictures: Sequence[tuple[ArrayLike, ArrayLike]] = (),
+    natural: float = 2.0,
+) -> None:
     """Power spectrum of a dataset and the fitted law, both logarithmic.
 
     Args:
@@ -182,17 +190,24 @@ def spectrum_fit(path: str | Path, k: ArrayLike, power: ArrayLike, fit: ArrayLik
         power: mean power at ``k``.
         fit: the law at ``k``.
         title: printed above.
+        pictures: frequencies and power of each photograph, drawn beside the law of natural images.
+        natural: exponent of that law.
     """
     order = np.argsort(k)
     x, data, law = (np.asarray(v, dtype=np.float64)[order] for v in (k, power, fit))
     data, law, x = data[x > 0], law[x > 0], x[x > 0]
     with canvas(path, 3.6, 2.9) as figure:
         axes = _axes(figure, title)
+        for i, line in enumerate(pictures):
+            axes.plot(*line, color="0.6", linewidth=0.5, label="" if i else "each photograph")
         axes.scatter(x, data, s=9, color=COLOURS[5], linewidths=0, label="data")
         axes.plot(x, law, color=COLOURS[1], label="fit")
+        if pictures:
+            line = data[0] * (x[0] / x) ** natural
+            axes.plot(x, line, "--", color=COLOURS[2], label=f"natural images, $1/|k|^{{{natural:g}}}$")
         axes.set(xscale="log", yscale="log", xlabel=r"Spatial frequency $|k|$", ylabel="Mean power")
         _plain_log_ticks(axes.xaxis)
-        axes.legend(loc="upper right")
+        axes.legend(loc="lower left" if pictures else "upper right")
 
 
 def _axes(figure: Figure, title: str, place: tuple[int, int, int] = (1, 1, 1)) -> Axes:

@@ -126,10 +126,16 @@ def by_licence() -> str:
     return "; ".join(f"{licence}: {', '.join(names)}" for licence, names in named.items())
 
 
-def count(grid: Grid, split: str, subjects: Collection[str] = SUBJECTS) -> int:
-    """Patches of a split of the sample photographs, of some subjects."""
+def by_subject() -> dict[str, tuple[str, ...]]:
+    """The names of all photographs by their subject."""
+    return {
+        subject: tuple(photo.name for photo in photographs() if photo.subject == subject)
+        for subject in SUBJECTS
+    }
+
+
+def count(grid: Grid, split: str, names: Collection[str]) -> int:
+    """Patches of a split of the sample photographs, of those with these names."""
     return sum(
-        grid.count(*photo.reduced)
-        for photo in photographs()
-        if photo.split == split and photo.subject in subjects
+        grid.count(*photo.reduced) for photo in photographs() if photo.split == split and photo.name in names
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from bridgepipe.errors import UserError
 from bridgepipe.processes.schedules import Table, radial_frequency
+
+NATURAL = 2.0  # exponent of the power of natural images (Field 1987): their amplitude falls as 1/|k|
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,32 @@ def fit_power_law(power: NDArray[np.float64]) -> PowerLaw:
         low, high = best - width, best + width
     log_c1, m, residual = _line(float(np.exp(best)), k, log_power)
     return PowerLaw(float(np.exp(log_c1)), float(np.exp(best)), m, residual)
+
+
+def exponent(power: NDArray[np.float64]) -> float:
+    """m of the power law c / |k|^m nearest to a spectrum ``[H, W]`` in FFT order, the mean left out.
+
+    Least squares in log power over log frequency, every frequency of the plane counting the same.
+    """
+    k = radial_frequency(power.shape).ravel()
+    return _line(0.0, k[k > 0], np.log(power.ravel()[k > 0]))[1]
+
+
+def mean_exponent(exponents: Sequence[float]) -> tuple[float, float, float]:
+    """Mean of several pictures' exponents and Student's 95 % interval of it, at least two."""
+    from scipy.stats import t
+
+    mean, error = np.mean(exponents), np.std(exponents, ddof=1) / np.sqrt(len(exponents))
+    half = t.ppf(0.975, len(exponents) - 1) * error
+    return float(mean), float(mean - half), float(mean + half)
+
+
+def radial_mean(power: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Frequencies 1, 2, ... of the shorter side, and the geometric mean of the power around each."""
+    k = radial_frequency(power.shape).round().astype(int).ravel()
+    rings = np.arange(1, min(power.shape) // 2 + 1)
+    log_power = np.log(power.ravel())
+    return rings.astype(np.float64), np.exp([log_power[k == ring].mean() for ring in rings])
 
 
 def _line(c2: float, k: NDArray[np.float64], log_power: NDArray[np.float64]) -> tuple[float, float, float]:

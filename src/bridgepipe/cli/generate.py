@@ -219,11 +219,12 @@ def spectrum(data: File, output: File, figure: File, title: str = "", batch_size
 
 
 def _of_pictures(exponents: Mapping[str, float]) -> dict[str, Any]:
-    """What is told of the exponents of pictures; nothing of fewer than two."""
-    from bridgepipe.processes.spectrum import mean_exponent
+    """Exponents of pictures, their mean and Student's 95 % interval of it; nothing of fewer than two."""
+    from scipy.stats import sem, t
 
     if len(exponents) < 2:
         return {}
-    mean, low, high = mean_exponent(list(exponents.values()))
-    told = {"exponent": mean, "exponent_low": low, "exponent_high": high, "exponent_n": len(exponents)}
-    return {**told, "exponents": dict(exponents)}
+    values = list(exponents.values())
+    mean, half = sum(values) / len(values), float(t.ppf(0.975, len(values) - 1) * sem(values))
+    interval = {"exponent_low": mean - half, "exponent_high": mean + half, "exponent_n": len(values)}
+    return {"exponent": mean, **interval, "exponents": dict(exponents)}

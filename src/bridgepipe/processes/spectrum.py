@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -83,15 +83,6 @@ def exponent(power: NDArray[np.float64]) -> float:
     """
     k = radial_frequency(power.shape).ravel()
     return _line(0.0, k[k > 0], np.log(power.ravel()[k > 0]))[1]
-
-
-def mean_exponent(exponents: Sequence[float]) -> tuple[float, float, float]:
-    """Mean of several pictures' exponents and Student's 95 % interval of it, at least two."""
-    from scipy.stats import t
-
-    mean, error = np.mean(exponents), np.std(exponents, ddof=1) / np.sqrt(len(exponents))
-    half = t.ppf(0.975, len(exponents) - 1) * error
-    return float(mean), float(mean - half), float(mean + half)
 
 
 def radial_mean(power: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -147,10 +147,11 @@ def test_a_number_whose_protocol_is_not_all_written_is_never_the_same(tmp_path: 
 
 
 def test_an_exact_cycle_is_not_nothing_where_numbers_are_rounded() -> None:
-    found = errors(9.3e-10, 2.1e-9)
+    found = errors([0.3e-9, 0.39e-9, 2.1e-9])
     assert (round(found["mean"] or 0, 5), round(found["log10_mean"] or 0, 5)) == (0.0, -9.03152)
     assert found["log10_max"] == pytest.approx(-8.67778, abs=1e-5)
-    assert errors(0.0, 0.0) == {"mean": 0.0, "max": 0.0, "log10_mean": None, "log10_max": None}
+    assert (found["mean_low"], found["mean_high"]) == (0, pytest.approx(2.0771e-9, rel=1e-4))
+    assert errors([0.0]) == {"mean": 0.0, "max": 0.0, "log10_mean": None, "log10_max": None}
 
 
 def test_the_digest_of_a_file_is_kept_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -329,13 +329,15 @@ class TestLikeness:
         far = Likeness(np.array([10.0, 10.0]), np.array([0.1, 0.1]), np.array([4.0, 3.0]))
         gains = near.gains(far, "_random")
         assert gains["psnr_gain_random"] == 15
-        assert gains["psnr_gain_random_error"] == pytest.approx(5)
+        assert gains["psnr_gain_random_high"] == pytest.approx(15 + 1.959964 * 5)
         assert gains["distance_gain_random"] == 2
 
     def test_equal_images(self) -> None:
         images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
         found = likeness(Subset(images, [0, 1, 2]), images, Mean()).means("_x")
-        assert found == {"psnr_x": 100, "ssim_x": pytest.approx(1), "distance_x": 0}
+        for name, value in (("psnr", 100), ("ssim", 1), ("distance", 0)):
+            ends = [found[f"{name}_x{end}"] for end in ("", "_low", "_high")]
+            assert ends == pytest.approx([value] * 3)
 
     def test_other_images_come_once_each(self) -> None:
         found = others(7)

@@ -90,6 +90,11 @@ def test_measures_of_edits_that_brighten() -> None:
     assert values["spearman"] == pytest.approx(1, abs=0.05)
     assert values["rising"] == 1
     assert values["psnr_zero"] == values["psnr_plain"] == pytest.approx(20 * np.log10(255 / 5))
+    assert values["psnr_zero_low"] == values["psnr_plain_low"] == pytest.approx(values["psnr_zero"])
+    # the dark are moved by 120, of the bright one by 120 and one by less: its darkest is 0
+    psnr = 20 * np.log10(255 / np.array([120.0] * 4))
+    assert values["psnr_at_best"] == pytest.approx(psnr.mean())
+    assert values["psnr_at_best_high"] - values["psnr_at_best"] == pytest.approx(0, abs=1e-9)
     assert values["baseline_flipped"] == 0
     assert rows[2]["psnr"] == 100
     assert rows[0]["score"] < rows[4]["score"]
@@ -151,14 +156,20 @@ def test_monotonicity_of_known_strips() -> None:
     assert edits.monotonicity(np.array([rising])) == {"spearman": pytest.approx(1), "rising": 1}
     assert edits.monotonicity(np.array([falling])) == {"spearman": pytest.approx(-1), "rising": 0}
     assert edits.monotonicity(np.array([still])) == {"spearman": 0, "rising": 1}
+    several = edits.monotonicity(np.array([rising, rising, falling, falling]))
+    assert [several[f"rising{end}"] for end in ("_low", "", "_high")] == pytest.approx(
+        [0.5 - 1.959964 / 12**0.5, 0.5, 0.5 + 1.959964 / 12**0.5]
+    )
 
 
 def test_distance_to_real_images_of_the_target_kind() -> None:
     real = flat(np.linspace(0, 255, 60))
     sides = {"with": Subset(real, np.arange(30, 60)), "without": Subset(real, np.arange(30))}
     found = edits.distances_to_real(brightening(images=8), BRIGHT, 2.0, sides, Brightness())
-    names = [f"fid_{side}{kind}" for side in ("with", "without") for kind in ("", "_plain", "_real", "_n")]
-    assert set(found) == set(names)
+    names = [f"fid_{side}{kind}" for side in ("with", "without") for kind in ("", "_plain", "_real")]
+    ends = {f"{name}{end}" for name in names for end in ("", "_low", "_high")}
+    assert set(found) == ends | {"fid_with_n", "fid_without_n"}
+    assert all(0 <= found[f"{n}_low"] <= found[n] < found[f"{n}_high"] for n in names)
     assert found["fid_with_n"] == found["fid_without_n"] == 4
     blurred = edits.distances_to_real(brightening(10, images=8), BRIGHT, 2.0, sides, Brightness())
     assert found["fid_with"] < blurred["fid_with"]

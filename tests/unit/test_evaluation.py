@@ -462,7 +462,10 @@ def test_psnr_and_ssim_by_definition(size: tuple[int, int]) -> None:
     np.testing.assert_allclose(found.psnr, 10 * np.log10(255**2 / mse), rtol=1e-6)
     expected = [ssim_by_definition(x, y) for x, y in zip(images, originals, strict=True)]
     np.testing.assert_allclose(found.ssim, expected, rtol=1e-5)
-    assert found.mean_psnr == pytest.approx(np.mean(found.psnr))
+    values = found.values("_x")
+    assert values["psnr_x"] == pytest.approx(np.mean(found.psnr))
+    error = np.std(found.psnr, ddof=1) / 3**0.5
+    assert values["psnr_x_high"] - values["psnr_x"] == pytest.approx(1.959964 * error)
 
 
 def test_restoration_says_what_was_gained() -> None:
@@ -474,6 +477,9 @@ def test_restoration_says_what_was_gained() -> None:
     assert means["ssim"] == pytest.approx(1)
     assert means["psnr_gain"] == pytest.approx(means["psnr"] - means["psnr_corrupted"])
     assert means["ssim_gain"] > 0
+    # image by image: the interval of a gain is that of the differences
+    gains = np.subtract(found.restored.psnr, found.corrupted.psnr)
+    assert means["psnr_gain_low"] == pytest.approx(gains.mean() - 1.959964 * abs(gains[1] - gains[0]) / 2)
 
 
 @pytest.mark.parametrize(

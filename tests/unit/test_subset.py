@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bridgepipe.cli import boundary_edits, figure
 from bridgepipe.cli.boundary import chosen
 from bridgepipe.data.store import ImageStore, writer
 from bridgepipe.data.subset import Subset, choose, choose_from, describe, items_of, items_of_class
 from bridgepipe.datasets import photos
+from bridgepipe.evaluation import judges
+from bridgepipe.evaluation.edits import Strips
+from bridgepipe.figures import boundary as figures_boundary
 
 
 def folder_store(path: Path, sizes: tuple[int, ...] = (50, 50, 50, 50)) -> ImageStore:
@@ -76,6 +80,25 @@ def test_images_of_a_boundary_are_half_of_each_kind(tmp_path: Path) -> None:
     items = chosen(store, values, 0.5, 0, 40)
     assert np.bincount(values[items].astype(int)).tolist() == [20, 20]
     assert np.bincount(values[chosen(store, values, 0.5, 0, 100)].astype(int)).tolist() == [30, 70]
+
+
+def test_rows_of_strips_are_of_every_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images lie class by class, and a figure shows ten of them."""
+    kinds = np.repeat(np.arange(5), 20)
+    images = np.zeros((100, 4, 4, 3), np.uint8) + kinds[:, None, None, None].astype(np.uint8)
+    strips = Strips(images[:, None], np.array([0.0]), images, images, images, kinds)
+    monkeypatch.setattr(judges, "open_strips", lambda *stores: strips)
+    monkeypatch.setattr(boundary_edits, "edits_and_data", lambda *paths: ())
+    drawn: dict[str, np.ndarray] = {}
+
+    def grid(path: Path, edited: np.ndarray, distances: list[float], beside: dict, title: str) -> None:
+        drawn.update(beside, edited=edited[:, 0])
+
+    monkeypatch.setattr(figures_boundary, "strip_grid", grid)
+    figure.figure_strip(*[tmp_path] * 5)
+    assert set(drawn) == {"image", "no move", "edited"}
+    for shown in drawn.values():
+        assert np.bincount(shown[:, 0, 0, 0]).tolist() == [2] * 5
 
 
 def test_a_view_reads_the_items_in_their_order(tmp_path: Path) -> None:

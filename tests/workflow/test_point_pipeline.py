@@ -88,6 +88,9 @@ def test_cycle_closes_with_the_pair_only(made: Project) -> None:
     values = artifacts.read_json(made.folder / PAIR / "cycle.json")["values"]
     assert values["kept: mean"] < 1e-5 < values["alone: mean"]
     assert values["DDIM, all steps: calls"] == 50
+    assert 0 <= values["alone: mean_low"] < values["alone: mean"] < values["alone: mean_high"]
+    assert values["alone: sliced_w2_floor"] == values["kept: sliced_w2_floor"] > 0
+    assert 0 < values["alone: sliced_w2_floor_spread"] < values["alone: sliced_w2_floor"]
     table = pd.read_csv(made.folder / "results/ddib/points/cycle.csv")
     assert table["experiment"].tolist() == ["moons-checkerboard", "worst"]
     assert table.loc[0, "published, DDIM, 4000"] == "0.0065 to 0.0143"

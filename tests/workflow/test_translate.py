@@ -162,7 +162,8 @@ def test_metrics(translated: Path) -> None:
     assert 0 <= values(translated / "accuracy.json")["accuracy"] <= 1
     kept = values(translated / "kept.json")
     assert kept["psnr_gain_random"] == pytest.approx(kept["psnr"] - kept["psnr_random"], abs=1e-6)
-    assert "distance_gain_other_error" in kept
+    assert kept["distance_gain_other_low"] < kept["distance_gain_other"] < kept["distance_gain_other_high"]
+    assert kept["psnr_low"] < kept["psnr"] < kept["psnr_high"]
     table = translated / "table.csv"
     metrics = [translated / f"{name}.json" for name in ("fid", "accuracy", "kept", "cycle")]
     run("stage", "table", *metrics, "--csv", table, "--markdown", translated / "table.md")

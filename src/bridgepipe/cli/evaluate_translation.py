@@ -179,7 +179,7 @@ def kept_metric(
     if not running.is_main():
         return
     shared = protocol.protocol(
-        "psnr, ssim on uint8, Euclidean distance of features, to the source: mean; gains with standard error",
+        "psnr, ssim on uint8, Euclidean distance of features, to the source: mean and its 95 % interval",
         n=len(images),
         settings={"real": real},
         inputs={"source": store, "extractor": network.digest},
@@ -201,12 +201,11 @@ def cycle_of_images(back: File, output: File) -> None:
     for name in ("pair", "image", "uint8"):
         if f"l2_{name}" in images.attributes:
             found = images.array(f"l2_{name}")
-            errors = protocol.errors(float(found.mean()), float(found.max()))
-            values |= {f"{name}_{key}": value for key, value in errors.items()}
+            values |= {f"{name}_{key}": value for key, value in protocol.errors(found).items()}
     if not values:
         raise UserError("no distances in it", back, "give a store that translate-back wrote")
     shared = protocol.protocol(
-        "L2 over all pixels of an image in [-1, 1], mean and largest",
+        "L2 over all pixels of an image in [-1, 1], mean and its 95 % interval, and largest",
         n=len(images),
         settings={},
         inputs={"data": images.card["made_by"]["data"]},

@@ -113,13 +113,15 @@ def loss(csv: Path = typer.Option(...), output: Path = typer.Option(...), title:
 def figure_strip(edited: File, control: File, plain: File, data: File, output: File, title: str = "") -> None:
     """Some images, as they are decoded with the same noise and no move, and edited at every distance."""
     from bridgepipe.cli.boundary_edits import edits_and_data
+    from bridgepipe.data.subset import choose
     from bridgepipe.evaluation.judges import open_strips
     from bridgepipe.figures import boundary as figures_boundary
 
     strips = open_strips(*edits_and_data(edited, control, plain, data))
-    beside = {} if strips.originals is None else {"image": strips.originals[:EDITED_ROWS]}
-    beside |= {"no move": strips.control[:EDITED_ROWS]}
-    figures_boundary.strip_grid(output, strips.images[:EDITED_ROWS], strips.distances.tolist(), beside, title)
+    shown = choose(EDITED_ROWS, len(strips.control), strips.kinds)
+    beside = {} if strips.originals is None else {"image": strips.originals[shown]}
+    beside |= {"no move": strips.control[shown]}
+    figures_boundary.strip_grid(output, strips.images[shown], strips.distances.tolist(), beside, title)
 
 
 @groups.boundary.verb()

@@ -90,8 +90,8 @@ def evaluate_samples(
         len(found),
         {"exact": exact, "latents": len(tensors["latents"])},
         {"truth": true},
-        compared.found.n,
-        transport.FLOOR_DRAWS,
+        plan_points=compared.found.n,
+        floor_draws=transport.FLOOR_DRAWS,
     )
     protocol.write_metric(metrics, values, shared, card["made_by"])
     figures_points.samples_and_truth(figure, found, true.points, title)
@@ -140,7 +140,9 @@ def cycle_points(
 ) -> None:
     """How far a cycle through the other domain takes points of DATA, for every walk."""
     speed, how = run.start(), read_stage(config, PointCycles)
-    from bridgepipe.datasets.points import Points
+    import numpy as np
+
+    from bridgepipe.datasets.points import Points, independent
     from bridgepipe.evaluation import protocol, transport
     from bridgepipe.methods import ddib_points
     from bridgepipe.runtime import running
@@ -151,13 +153,20 @@ def cycle_points(
     true, made_by = Points(truth), {"settings": how.as_json(), **_ends(a, b)}
     values: dict[str, Any] = {}
     with kept(output, {**made_by, "data": starts.digest}, speed):
+        others = independent(true, transport.FLOOR_DRAWS, len(points))
+        floors = [transport.sliced_w2(other, true.points) for other in others]
+        floor = {"sliced_w2_floor": np.mean(floors), "sliced_w2_floor_spread": np.std(floors, ddof=1)}
         for name, walk in how.cycle.items():
             done = ddib_points.cycle(a, b, points, walk, walk.keep, f"cycle {name}")
             numbers = {**_cycle(done), "sliced_w2": transport.sliced_w2(done.target.numpy(), true.points)}
-            values |= {f"{name}: {k}": v for k, v in numbers.items()}
+            values |= {f"{name}: {k}": v for k, v in {**numbers, **floor}.items()}
         inputs = {"data": starts, "truth": true}
         shared = _protocol(
-            "distance of points to themselves after a cycle", len(points), how.as_json(), inputs
+            "distance of points to themselves after a cycle",
+            len(points),
+            how.as_json(),
+            inputs,
+            floor_draws=transport.FLOOR_DRAWS,
         )
         if running.is_main():
             protocol.write_metric(output, values, shared, made_by)
@@ -167,8 +176,7 @@ def _cycle(done: Cycle) -> dict[str, Any]:
     """Numbers of one walk."""
     from bridgepipe.evaluation import protocol
 
-    errors = protocol.errors(float(done.error.mean()), float(done.error.max()))
-    return {"calls": done.calls, **errors}
+    return {"calls": done.calls, **protocol.errors(done.error.numpy())}
 
 
 @groups.stage.verb()
@@ -196,8 +204,8 @@ def evaluate_translation(
         len(found["points"]),
         how.as_json(),
         {"truth": true, "starts": digest_tensors({"source": tensors["source"]})},
-        moved.n,
-        transport.FLOOR_DRAWS,
+        plan_points=moved.n,
+        floor_draws=transport.FLOOR_DRAWS,
     )
     values = {**compared.values(), **cost, **_flat(normal)}
     protocol.write_metric(metrics, values, shared, card["made_by"])
@@ -255,20 +263,18 @@ def _protocol(
     n: int,
     settings: Mapping[str, Any],
     inputs: Mapping[str, Any],
-    exact: int | None = None,
-    draws: int | None = None,
+    **draws: Any,
 ) -> dict[str, Any]:
     """The protocol of distances.
 
     Args:
         settings, inputs: as of `protocol.protocol`.
-        exact: points of the exact and entropic plans: the excess of a map grows with them.
-        draws: independent true samples of the noise floor.
+        draws: ``floor_draws``, independent true samples of the noise floor; ``plan_points`` of the exact and
+            entropic plans: the excess of a map grows with them.
     """
     from bridgepipe.evaluation import protocol
 
-    plans: dict[str, Any] = {} if exact is None else {"plan_points": exact, "floor_draws": draws}
-    return protocol.protocol(metric, n=n, settings=settings, inputs=inputs, quantisation="none", **plans)
+    return protocol.protocol(metric, n=n, settings=settings, inputs=inputs, quantisation="none", **draws)
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, float]:

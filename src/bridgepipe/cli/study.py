@@ -135,13 +135,13 @@ class _Compared:
 
     def measured(self, found: np.ndarray) -> dict[str, Any]:
         """Columns of restored images, uint8 ``[N, H, W, C]`` in the order of the items."""
-        from bridgepipe.evaluation import fid, real, restoration
+        from bridgepipe.evaluation import fid, protocol, real, restoration
         from bridgepipe.evaluation.features import contents
 
         measured = fid.statistics(self.network, found, self.batch_size)
         sets = {"": replace(measured, pictures=contents(self.originals)), "_real": self.floor}
         return {
-            "PSNR": restoration.quality(found, self.originals).mean_psnr,
+            **protocol.as_columns(restoration.quality(found, self.originals).values(), "psnr", "PSNR"),
             **real.columns(sets, self.reference),
             **real.told(real.described(sets, self.reference, **self.about)),
             **self._recognised(found),
@@ -149,6 +149,7 @@ class _Compared:
 
     def _recognised(self, found: np.ndarray) -> dict[str, float]:
         """The accuracy with its interval, where the extractor is a classifier of the images' classes."""
+        from bridgepipe.evaluation import protocol
         from bridgepipe.evaluation.accuracy import classifier_accuracy
 
         known = set(getattr(self.network, "classes", ()))
@@ -156,12 +157,8 @@ class _Compared:
             return {}
         labels = self.images.labels[self.items]
         right = classifier_accuracy(self.network, found, labels, self.batch_size, self.images.classes)
-        named = {
-            "accuracy %": right.accuracy,
-            "low of accuracy %": right.low,
-            "high of accuracy %": right.high,
-        }
-        return {name: 100 * share for name, share in named.items()}
+        columns = protocol.as_columns(right.values("accuracy"), "accuracy", "accuracy %")
+        return {column: 100 * share for column, share in columns.items()}
 
 
 def _walks(plan: Study, sample: Sample) -> Iterator[tuple[str, Sample]]:

@@ -22,6 +22,7 @@ from bridgepipe.errors import UserError
 from bridgepipe.evaluation import fid
 from bridgepipe.evaluation.accuracy import Share
 from bridgepipe.evaluation.features import Extractor, Images, per_image
+from bridgepipe.evaluation.protocol import Estimate
 from bridgepipe.evaluation.restoration import quality
 from bridgepipe.runtime.rng import generator
 
@@ -178,7 +179,7 @@ def best_distance(flipped: Mask, able: Mask, distances: Floats) -> float:
 
 
 def monotonicity(scores: Floats) -> dict[str, float]:
-    """How evenly the score rises along a strip, mean over strips.
+    """How evenly the score rises along a strip, mean over strips and its 95 % interval.
 
     Args:
         scores: ``[N, K]`` at ascending distances.
@@ -188,10 +189,9 @@ def monotonicity(scores: Floats) -> dict[str, float]:
         ``rising``: share of steps on which the score does not fall.
     """
     rounded = scores.round(ROUNDING)
-    return {
-        "spearman": float(np.mean([_spearman(strip) for strip in rounded])),
-        "rising": float((np.diff(rounded, axis=1) >= 0).mean()),
-    }
+    rising = (np.diff(rounded, axis=1) >= 0).mean(axis=1)
+    correlations = [_spearman(strip) for strip in rounded]
+    return {**Estimate.of(correlations).values("spearman"), **Estimate.of(rising).values("rising")}
 
 
 def _spearman(strip: Floats) -> float:
@@ -227,8 +227,8 @@ def measure(
     Returns:
         Values and rows. ``best_distance`` is chosen on the other half. By it every image is edited to its
         other side, once: ``flipped``, and what is kept, PSNR and SSIM, ending in ``_at_best``. Rows have
-        these for every distance, flips of the images that it can flip. Shares come with interval and number
-        (`Share.values`). See also `monotonicity` and `unedited`.
+        these for every distance, flips of the images that it can flip. Means come with their interval, shares
+        with interval and number (`summary`). See also `monotonicity` and `unedited`.
     """
     before, scores = judge.score(strips.control) > judge.cut, strips.per_strip(judge.score(strips.flat))
     flipped, able = (scores > judge.cut) != before[:, None], flippable(before, strips.distances)
@@ -251,10 +251,10 @@ def measure(
 
 
 def summary(name: str, column: np.ndarray) -> dict[str, Any]:
-    """Entries of a metric: a share of bools with its interval, or a mean; None of nothing."""
+    """Entries of a metric: a share of bools, or a mean, with its interval; None of nothing."""
     if column.dtype == bool:
         return Share.of(column).values(name)
-    return {name: float(column.mean()) if len(column) else None}
+    return Estimate.of(column).values(name) if len(column) else {name: None}
 
 
 def _chosen(strips: Strips, before: np.ndarray, seed: int) -> Mask:
@@ -303,9 +303,13 @@ def unedited(
     differs = ((judge.score(strips.originals) > judge.cut) != before)[reported]
     found |= summary("baseline_flipped_original", differs)
     for name, images in (("plain", strips.plain), ("control", strips.control)):
-        found[f"psnr_{name}"] = quality(images[reported], strips.originals[reported]).mean_psnr
-    zero = [row["psnr_original"] for row in rows if row["distance"] == 0]
-    return found | ({"psnr_zero": zero[0]} if zero else {})
+        found |= summary(f"psnr_{name}", np.array(quality(images[reported], strips.originals[reported]).psnr))
+    zero = next((row for row in rows if row["distance"] == 0), {})
+    return found | {
+        key.replace("original", "zero"): value
+        for key, value in zero.items()
+        if key.startswith("psnr_original")
+    }
 
 
 def distances_to_real(
@@ -321,7 +325,8 @@ def distances_to_real(
     Returns:
         ``fid_with`` and ``fid_without``; beside them, of as many images (``_n``) and to the same reference,
         those of controls that were of this kind from the start (``_plain``) and of real images that the
-        reference lacks (``_real``): the floor. Sets of fewer than two are left out.
+        reference lacks (``_real``): the floor. Each with its 95 % interval. Sets of fewer than two are left
+        out.
     """
     before = judge.score(strips.control) > judge.cut
     reported = ~_chosen(strips, before, seed)
@@ -339,11 +344,12 @@ def distances_to_real(
         if n < 2:
             continue
         sets: dict[str, Images] = {
-            f"fid_{name}": strips.images[edited[:n], at[0]],
-            f"fid_{name}_plain": strips.control[own[:n]],
-            f"fid_{name}_real": Subset(real[name], known[:n]),
+            f"_{name}": strips.images[edited[:n], at[0]],
+            f"_{name}_plain": strips.control[own[:n]],
+            f"_{name}_real": Subset(real[name], known[:n]),
         }
         reference = fid.statistics(extractor, Subset(real[name], known[n:]))
-        found |= {key: fid.fid(fid.statistics(extractor, x), reference) for key, x in sets.items()}
+        for suffix, images in sets.items():
+            found |= fid.distances(fid.statistics(extractor, images), reference, kernel=False, suffix=suffix)
         found[f"fid_{name}_n"] = n
     return found

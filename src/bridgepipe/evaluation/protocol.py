@@ -19,7 +19,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from bridgepipe.artifacts import digest_of, write_json
 from bridgepipe.errors import UserError
@@ -46,6 +49,13 @@ class Estimate:
 
     value: float
     error: float | None
+
+    @classmethod
+    def of(cls, numbers: ArrayLike) -> Self:
+        """The mean of independent numbers ``[N]``, such as one for every image."""
+        found = np.asarray(numbers, np.float64)
+        error = float(found.std(ddof=1) / math.sqrt(len(found))) if len(found) > 1 else None
+        return cls(float(found.mean()), error)
 
     def values(self, name: str, least: float = -math.inf) -> dict[str, float]:
         """The value and the ends of its 95 % interval, which does not go below ``least``."""
@@ -112,6 +122,12 @@ def metric(
     }
 
 
+def as_columns(values: Mapping[str, Any], name: str, column: str) -> dict[str, Any]:
+    """A value and the ends of its interval as columns of a study: FID, low of FID, high of FID."""
+    keys = {column: name, f"low of {column}": f"{name}_low", f"high of {column}": f"{name}_high"}
+    return {title: values[key] for title, key in keys.items() if values.get(key) is not None}
+
+
 def write_metric(
     path: str | Path,
     values: Mapping[str, Value],
@@ -170,15 +186,14 @@ def _differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -
     return found
 
 
-def errors(mean: float, largest: float) -> dict[str, float | None]:
-    """The mean and the largest of some errors, and their logarithms to base 10.
+def errors(found: ArrayLike) -> dict[str, float | None]:
+    """The mean of errors ``[N]`` with its 95 % interval, the largest, and logarithms to base 10 of both.
 
     `dvc metrics show` and its like round to 5 decimals: an exact cycle of 9e-10 would be 0.0 there, and its
     logarithm is -9.04. None for an error of 0.
     """
-    found: dict[str, float | None] = {"mean": mean, "max": largest}
-    logarithms = {f"log10_{k}": math.log10(v) if v else None for k, v in found.items()}
-    return found | logarithms
+    told: dict[str, float | None] = {**Estimate.of(found).values("mean", 0.0), "max": float(np.max(found))}
+    return told | {f"log10_{k}": math.log10(v) if (v := told[k]) else None for k in ("mean", "max")}
 
 
 def _rounded(name: str, value: Value) -> Value:

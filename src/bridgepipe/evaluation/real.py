@@ -115,8 +115,8 @@ def described(
 def columns(measured: Mapping[str, Statistics], reference: Statistics) -> dict[str, float]:
     """The FID with its interval, and the floor, as columns of a study."""
     found = values_of(measured, reference, kernel=False)
-    named = {"FID": "fid", "low of FID": "fid_low", "high of FID": "fid_high", "FID real": "fid_real"}
-    return {column: found[name] for column, name in named.items() if name in found}
+    floor = {"FID real": found["fid_real"]} if "fid_real" in found else {}
+    return protocol.as_columns(found, "fid", "FID") | floor
 
 
 def told(described: Mapping[str, Any]) -> dict[str, Any]:

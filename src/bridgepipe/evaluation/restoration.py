@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 from types import ModuleType
 
 import numpy as np
@@ -30,20 +29,11 @@ class Quality:
     psnr: list[float]
     ssim: list[float]
 
-    @property
-    def mean_psnr(self) -> float:
-        return float(np.mean(self.psnr))
-
-    @property
-    def mean_ssim(self) -> float:
-        return float(np.mean(self.ssim))
-
     def values(self, suffix: str = "") -> dict[str, float]:
         """Both means, each with its 95 % interval over the images where there are several."""
         found: dict[str, float] = {}
         for name, values in (("psnr", self.psnr), ("ssim", self.ssim)):
-            error = float(np.std(values, ddof=1) / sqrt(len(values))) if len(values) > 1 else None
-            found |= Estimate(float(np.mean(values)), error).values(f"{name}{suffix}")
+            found |= Estimate.of(values).values(f"{name}{suffix}")
         return found
 
 
@@ -55,14 +45,16 @@ class Restoration:
     corrupted: Quality
 
     def means(self) -> dict[str, float]:
-        """The four means with their intervals, and the two gains, for a metric file."""
+        """The four means and the two gains, image by image, each with its interval, for a metric file."""
         restored, corrupted = self.restored, self.corrupted
-        return {
-            **restored.values(),
-            **corrupted.values("_corrupted"),
-            "psnr_gain": restored.mean_psnr - corrupted.mean_psnr,
-            "ssim_gain": restored.mean_ssim - corrupted.mean_ssim,
+        gains = {
+            "psnr_gain": np.subtract(restored.psnr, corrupted.psnr),
+            "ssim_gain": np.subtract(restored.ssim, corrupted.ssim),
         }
+        found = restored.values() | corrupted.values("_corrupted")
+        for name, gain in gains.items():
+            found |= Estimate.of(gain).values(name)
+        return found
 
 
 def restoration(restored: Images, corrupted: Images, originals: Images) -> Restoration:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.features import Extractor, Images, per_image
+from bridgepipe.evaluation.protocol import Estimate
 from bridgepipe.evaluation.restoration import quality
 from bridgepipe.runtime.rng import generator
 
@@ -28,15 +28,18 @@ class Likeness:
     distance: np.ndarray
 
     def means(self, suffix: str = "") -> dict[str, float]:
-        return {f"{name}{suffix}": float(value.mean()) for name, value in vars(self).items()}
+        """Each mean with its 95 % interval over the pairs."""
+        found: dict[str, float] = {}
+        for name, value in vars(self).items():
+            found |= Estimate.of(value).values(f"{name}{suffix}")
+        return found
 
     def gains(self, other: Likeness, suffix: str) -> dict[str, float]:
-        """Mean of how much nearer than ``other``, and its standard error, pair by pair."""
+        """Mean of how much nearer than ``other``, pair by pair, with its 95 % interval."""
         found: dict[str, float] = {}
         for name, value in vars(self).items():
             gain = (getattr(other, name) - value) if name == "distance" else value - getattr(other, name)
-            found[f"{name}_gain{suffix}"] = float(gain.mean())
-            found[f"{name}_gain{suffix}_error"] = float(gain.std(ddof=1) / sqrt(len(gain)))
+            found |= Estimate.of(gain).values(f"{name}_gain{suffix}")
         return found
 
 

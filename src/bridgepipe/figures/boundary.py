@@ -57,9 +57,15 @@ def _share(axes: Axes, table: pd.DataFrame, x: str, name: str, colour: str, word
     known = table.dropna(subset=[name])
     fewest, most = int(known[f"{name}_n"].min()), int(known[f"{name}_n"].max())
     n = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-    axes.plot(known[x], known[name], color=colour, marker="o", label=f"{words} (n {n})")
-    ends = known[f"{name}_low"], known[f"{name}_high"]
-    axes.fill_between(known[x], *ends, color=colour, alpha=0.15, linewidth=0)
+    _curve(axes, known, x, name, colour, f"{words} (n {n})")
+
+
+def _curve(axes: Axes, table: pd.DataFrame, x: str, name: str, colour: str, label: str) -> None:
+    """A number against a column, with its interval where there is one."""
+    axes.plot(table[x], table[name], color=colour, marker="o", label=label)
+    if f"{name}_low" in table:
+        ends = table[f"{name}_low"], table[f"{name}_high"]
+        axes.fill_between(table[x], *ends, color=colour, alpha=0.15, linewidth=0)
 
 
 def strip_grid(
@@ -115,14 +121,9 @@ def flips_against_distance(path: str | Path, table: pd.DataFrame, best: float, t
         flipped.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         columns = {"psnr": "image without a move", "psnr_original": "original"}
         for n, (name, words) in enumerate((k, w) for k, w in columns.items() if k in table):
-            like.plot(
-                table["distance"],
-                table[name].where(table[name] < EQUAL),
-                color=COLOURS[n],
-                marker="o",
-                label=f"to the {words}",
-            )
-        like.set(xlabel="Distance of the edit", ylabel="PSNR in dB")
+            shown = table.where(table[name] < EQUAL)
+            _curve(like, shown, "distance", name, COLOURS[n], f"to the {words}")
+        like.set(xlabel="Distance of the edit", ylabel="PSNR in dB (95 % interval)")
         for axes in (flipped, like):
             for side in (-best, best):
                 axes.axvline(side, color=INK, linewidth=0.6, linestyle=":")

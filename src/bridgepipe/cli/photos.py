@@ -71,7 +71,7 @@ def restore(
     quality: Annotated[Quality | None, typer.Option(help="calls and sampler; default: the network's")] = None,
     nfe: Annotated[int | None, typer.Option(min=1, help="network calls")] = None,
     strength: Annotated[
-        float | None, typer.Option(min=0, max=1, help="0 input, 1 result; default: by JPEG quality")
+        float | None, typer.Option(min=0, max=1, help="0 input, 1 result; default: clean is left alone")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="of the sampler's noise")] = None,
     format: Annotated[str | None, typer.Option(help="png, jpg, webp, ...; default: as the input")] = None,
@@ -99,8 +99,8 @@ def restore(
     asked = asked | {k: v for k, v in (("nfe", nfe), ("seed", seed)) if v is not None}
     how = how.model_copy(update=asked)
     _check_calls(restorer, how)
-    said_of(found, chosen.card.get("trained_for", {}), strength)
-    work = Work(restorer, how, strength, tile, jpeg_quality, chosen.card.get("trained_for", {}), speed)
+    said_of(found, chosen.card.get("trained_for", {}))
+    work = Work(restorer, how, strength, tile, jpeg_quality, speed)
     work.do(found, made, target)
     if compare is not None:
         from bridgepipe.photographs.files import write_comparison
@@ -153,7 +153,6 @@ class Work:
     strength: float | None
     tile: int
     jpeg_quality: int
-    trained_for: dict[str, Any]
     speed: configuration.Runtime
 
     def do(self, photos: Sequence[Photo], made: Made | None, target: Path) -> None:
@@ -183,7 +182,7 @@ class Work:
         """Digest of all that a result depends on."""
 
         told = {"how": self.how.as_json(), "model": self.restorer.digest, "tile": self.tile}
-        told |= {"strength": self.strength_of(photo), "format": photo.format, "quality": self.jpeg_quality}
+        told |= {"strength": self.strength, "format": photo.format, "quality": self.jpeg_quality}
         return artifacts.digest_of({**told, "photo": photo.digest, **self._bits})
 
     @cached_property
@@ -191,13 +190,6 @@ class Work:
         from bridgepipe.runtime import finished
 
         return finished.bits(self.speed)
-
-    def strength_of(self, photo: Photo) -> float:
-        from bridgepipe.photographs.likeness import natural_strength
-
-        if self.strength is not None:
-            return self.strength
-        return natural_strength(photo.measures, self.trained_for)
 
     def encoded(self, photo: Photo, planes: Sequence[np.ndarray]) -> bytes:
         from bridgepipe.photographs import pictures
@@ -238,23 +230,22 @@ class Work:
         from bridgepipe.finite import naming
         from bridgepipe.runtime import running
 
-        strength = self.strength_of(batch[0])
-        if strength == 0:
+        if self.strength == 0:
             told(1.0)
             return pixels
         if batch[0].work > SMALL:
             with naming(str(batch[0].source)):
-                return self._in_tiles(pixels, strength, told)
+                return self._in_tiles(pixels, told)
 
         def run(rows: Sequence[Path]) -> np.ndarray:
             chosen = pixels[[names.index(row) for row in rows]]
-            return self.restorer.restore_photos(chosen, self.how, strength, self.tile)
+            return self.restorer.restore_photos(chosen, self.how, self.strength, self.tile)
 
         names = [photo.source for photo in batch]
         found = list(running.in_batches(run, names, self.speed.batch_size, "restoring"))
         return np.concatenate(found)
 
-    def _in_tiles(self, pixels: np.ndarray, strength: float, told: Any) -> np.ndarray:
+    def _in_tiles(self, pixels: np.ndarray, told: Any) -> np.ndarray:
         """Short of memory, the tiles halve."""
         tile, done = self.tile, [0.0]
 
@@ -264,7 +255,7 @@ class Work:
 
         while True:
             try:
-                return self.restorer.restore_photos(pixels, self.how, strength, tile, after)
+                return self.restorer.restore_photos(pixels, self.how, self.strength, tile, after)
             except Exception as e:
                 if not is_out_of_memory(e) or tile < 2 * LEAST:
                     raise

@@ -22,9 +22,11 @@ from bridgepipe.corruptions.inpaint import fill_hole
 from bridgepipe.corruptions.linear import Linear
 from bridgepipe.data.pixels import from_levels, to_levels, to_uint8
 from bridgepipe.errors import UserError
+from bridgepipe.names import degradations
 from bridgepipe.networks.adm import UNet
 from bridgepipe.networks.residual import ResidualUNet
 from bridgepipe.photographs import tiles
+from bridgepipe.photographs.restraint import ROWS, keep_mean, restrain
 from bridgepipe.processes.bridge import Bridge, restoration_loss
 from bridgepipe.runtime.rng import FieldNoise, ItemNoise, Noise, Normal, item_of, repeat_seed
 from bridgepipe.runtime.running import RUNTIME, Inference
@@ -63,6 +65,11 @@ class Problem:
         how = self.settings
         file = None if how.mask_file is None else Path(how.mask_file)
         return corruptions.build(how.corruption, self.image_size, how.variant, mask_file=file)
+
+    @property
+    def is_of_codec(self) -> bool:
+        """Whether what it restores is what compression took, and nothing else."""
+        return degradations.kinds(self.settings.corruption) <= {"jpeg", "jpeg-file", "webp-file"}
 
     def ends(
         self, x0: Tensor, rng: Noise, items: Sequence[int] | None = None, source: Tensor | None = None
@@ -230,7 +237,7 @@ class Restorer(Inference):
         self,
         pixels: np.ndarray,
         how: Sample,
-        strength: float = 1.0,
+        strength: float | None = None,
         tile: int = TILE,
         told: Callable[[float], None] = lambda _: None,
     ) -> np.ndarray:
@@ -240,27 +247,34 @@ class Restorer(Inference):
         noise. Pixels are rounded: only published numbers need truncated ones.
 
         Args:
-            strength: of the result in the blend with the input, 0 to 1.
+            strength: of the result in the blend with the input, 0 to 1. None: 1, but what restores a codec's
+                pictures leaves clean ones nearly alone, see `restraint`.
             tile: side of the pieces in which a larger image is restored, in pixels. A network that sees the
                 whole image, by attention or normalisation, gets tiles only of one above `WHOLE`.
             told: called with the share of the work that each network call did.
         """
-        items, result = [item_of(image) for image in pixels], np.empty_like(pixels)
+        items = [item_of(image) for image in pixels]
         height, width = pixels.shape[1:3]
         # the network halves the size several times: edges are repeated up to the next size that allows it
         size = tiles.up_to(height, self._factor), tiles.up_to(width, self._factor)
 
-        def restored(window: tiles.Window) -> Tensor:
+        def changed(window: tiles.Window) -> Tensor:
             x1 = from_levels(tiles.cut(pixels, window)).to(self.device)
             found = self._photos(x1, items, how, window, lambda: told(share))
-            return torch.lerp(x1, found.clamp(-1, 1), strength)
+            return found.clamp(-1, 1) - x1
 
         tiling = self._tiling(size, how, tile)
         share = 1 / (tiling.count(size) * how.nfe)
-        for top, strip in tiles.blended(restored, size, tiling):
+        # half the memory, and of a change of 30 levels a hundredth of a level is lost
+        changes = torch.empty(len(pixels), CHANNELS, height, width, dtype=torch.float16)
+        for top, strip in tiles.blended(changed, size, tiling):
             rows = strip[..., : max(height - top, 0), :width]
-            result[:, top : top + strip.shape[-2]] = to_levels(rows, pixels.dtype)
-        return result
+            changes[..., top : top + strip.shape[-2], :] = rows
+        if self.problem.is_of_codec:
+            keep_mean(changes)
+            if strength is None:
+                restrain(changes)
+        return _changed(pixels, changes, 1.0 if strength is None else strength)
 
     @cached_property
     def reach(self) -> int | None:
@@ -332,6 +346,16 @@ def _as_pixels(path: samplers.Path, ends: Ends, variant: Literal["published", "e
     )
     image, corrupted = to_uint8(path.x0, variant), to_uint8(ends.corrupted, variant)
     return Restored(image, corrupted, states, predictions, path.steps)
+
+
+def _changed(pixels: np.ndarray, changes: Tensor, strength: float) -> np.ndarray:
+    """Images [B,H,W,C] with changes [B,C,H,W] of them, a few rows at a time."""
+    result = np.empty_like(pixels)
+    for top in range(0, pixels.shape[1], ROWS):
+        rows = slice(top, top + ROWS)
+        x = from_levels(pixels[:, rows]) + strength * changes[..., rows, :].float()
+        result[:, rows] = to_levels(x, pixels.dtype)
+    return result
 
 
 def _with(x: Tensor, cond: Tensor | None) -> Tensor:

@@ -223,7 +223,7 @@ def write_comparison(compare: Path, photos: Sequence[Photo]) -> None:
     print(compare)
 
 
-def said_of(photos: Sequence[Photo], trained_for: Mapping[str, Any], strength: float | None) -> None:
+def said_of(photos: Sequence[Photo], trained_for: Mapping[str, Any]) -> None:
     """Say on standard error what pictures are, and once which are unlike those that the network knows."""
     from bridgepipe.photographs import likeness
 
@@ -234,10 +234,5 @@ def said_of(photos: Sequence[Photo], trained_for: Mapping[str, Any], strength: f
         name, outside = unlike[0]
         others = f", and {len(unlike) - 1} more" if len(unlike) > 1 else ""
         lines.append(f"unlike what the network was trained on: {name}: {'; '.join(outside)}{others}")
-    better = [p for p in photos if likeness.natural_strength(p.measures, trained_for) < 1]
-    if better and strength is None:
-        used = likeness.natural_strength(better[0].measures, trained_for)
-        others = f", and {len(better) - 1} more" if len(better) > 1 else ""
-        lines.append(f"nearly clean, so restored at strength {used:.2f}: {better[0].source}{others}")
     if lines:
         print("\n".join(lines), file=sys.stderr, flush=True)

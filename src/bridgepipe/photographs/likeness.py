@@ -100,15 +100,3 @@ def unlike(size: tuple[int, int], found: Mapping[str, float], trained_for: Mappi
         if min(size) < low or max(size) > high:
             outside.append(f"{size[1]} x {size[0]} pixels (trained on sides of {low:g} to {high:g})")
     return outside
-
-
-def natural_strength(found: Mapping[str, float], trained_for: Mapping[str, Any]) -> float:
-    """How much of the result to take: 1, or less for a JPEG that is better than any the network has seen.
-
-    It falls to 0 at quality 100, so that what is clean is left nearly alone.
-    """
-    known = trained_for.get("statistics", {}).get(JPEG_QUALITY)
-    quality = found.get(JPEG_QUALITY)
-    if known is None or quality is None or quality <= known[1] or known[1] >= 100:
-        return 1.0
-    return (100 - quality) / (100 - known[1])

@@ -1,0 +1,40 @@
+"""What restoration leaves alone: the mean colour of a picture, and what is nearly clean."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from bridgepipe.photographs.restraint import CLEAN, CLEAN_CHANGE, keep_mean, restrain
+
+
+def changes(*levels: float, size: int = 300) -> torch.Tensor:
+    """One picture for each root mean square, in grey levels, far from zero on average."""
+    noise = torch.from_numpy(np.random.default_rng(0).normal(0.3, 1, (len(levels), 3, size, size)))
+    found = noise / noise.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    return (found * torch.tensor(levels).view(-1, 1, 1, 1) / 127.5).half()
+
+
+def rms(found: torch.Tensor) -> list[float]:
+    return (found.double().square().mean(dim=(1, 2, 3)).sqrt() * 127.5).tolist()
+
+
+def test_channels_keep_their_mean() -> None:
+    found = changes(4, 40)
+    before = found.clone()
+    keep_mean(found)
+    assert (before.double().mean((-2, -1)) * 127.5).abs().min() > 1
+    assert (found.double().mean((-2, -1)) * 127.5).abs().max() < 0.01
+    spread = (found - before).double().std(dim=(-2, -1)) * 127.5
+    assert spread.max() < 0.02  # nothing else has changed but the last bits
+
+
+def test_what_is_nearly_clean_is_left_nearly_alone_and_what_is_not_is_not() -> None:
+    found = changes(0.5, 1.2, 1.4, 1.7, 1.9, 10)
+    before = found.clone()
+    restrain(found)
+    assert rms(found) == pytest.approx([0.5, 1.2, CLEAN_CHANGE, CLEAN_CHANGE, 1.9, 10], rel=0.002)
+    assert 20 * np.log10(255 / CLEAN_CHANGE) > 45.8 > 43.0 > 20 * np.log10(255 / CLEAN)
+    for k in (0, 1, 4, 5):
+        assert torch.equal(found[k], before[k])

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-CLEAN = (
-    2.1  # grey levels of 255, root mean square: a picture that a network would change by less is nearly clean
-)
+# in grey levels of 255, root mean square
+CLEAN = 1.8  # a picture that a network would change by less is nearly clean
 CLEAN_CHANGE = 1.3  # and is changed by no more than this: 45.8 dB
 ROWS = 256  # rows of a large picture that are worked on at a time
 

@@ -300,7 +300,7 @@ def test_a_rule_that_does_not_tell_what_it_reads_is_found(
     flow: Flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (study,) = (rule for rule in flow.workflow.rules if rule.name == "study_samples")
-    silent = type(study.params)(fromdict={"real": study.params.real})
+    silent = type(study.params)(fromdict={"options": study.params.options})
     monkeypatch.setattr(study, "_params", silent)
     path = ("experiments", "spd", "ddim", "model")
     told = Flow(flow.workflow, flow.values).faults(path, edited(flow.values, path, "ddpm-seed1"))

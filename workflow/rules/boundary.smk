@@ -4,15 +4,10 @@
 rule boundary_mixing:
     input:
         unpack(lookup("boundary/{experiment}", within=FILES["mixing"])),
-        config="results/boundary/{experiment}/config/mixing.json",
     output:
-        json="results/boundary/{experiment}/mixing.json",
+        output="results/boundary/{experiment}/mixing.json",
         csv="results/boundary/{experiment}/mixing.csv",
-        figure=report(
-            "results/boundary/{experiment}/figures/mixing.png",
-            caption="../report/boundary-mixing.rst",
-            category="Boundaries",
-        ),
+        figure=drawn("results/boundary/{experiment}/figures/mixing.png", "boundary-mixing", "Boundaries"),
     log:
         "results/boundary/{experiment}/logs/mixing.log",
     benchmark:
@@ -25,15 +20,12 @@ rule boundary_mixing:
     message:
         "Mixing step of {wildcards.experiment}"
     shell:
-        "bridgepipe stage boundary mixing --config {input.config} --model {input.model} --train-config {input.train}"
-        " --data {input.fit} --output {output.json} --csv {output.csv} --figure {output.figure}"
-        " --title {wildcards.experiment} > {log} 2>&1"
+        "bridgepipe stage boundary mixing {params.options} --title {wildcards.experiment} > {log} 2>&1"
 
 
 rule boundary_latents:
     input:
         unpack(lookup("boundary/{experiment}", within=FILES["latents"])),
-        config="results/boundary/{experiment}/config/latents.json",
     output:
         [
             f"results/boundary/{{experiment}}/latents/{role}-{space}.lmdb"
@@ -47,14 +39,11 @@ rule boundary_latents:
     threads: P.runtime.threads
     resources:
         **network(8000, takes(480, "boundary/{experiment}", "latents")),
-    params:
-        mixing=option("mixing"),
     message:
         "Latents of {wildcards.experiment}"
     shell:
-        "bridgepipe stage boundary latents --config {input.config} --model {input.model} --train-config {input.train}"
-        " --train {input.fit} --test {input.held_out} {params.mixing}"
-        " --output results/boundary/{wildcards.experiment}/latents > {log} 2>&1"
+        "bridgepipe stage boundary latents {params.options} --output results/boundary/{wildcards.experiment}/latents"
+        " > {log} 2>&1"
 
 
 rule boundary_search:

@@ -3,10 +3,9 @@
 
 rule boundary_strips:
     input:
+        [f"results/boundary/{{experiment}}/{space}.safetensors" for space in ("z", "h")],
+        [f"results/boundary/{{experiment}}/latents/test-{space}.lmdb" for space in ("z", "h")],
         unpack(lookup("boundary/{experiment}", within=FILES["edit"])),
-        config="results/boundary/{experiment}/config/edit.json",
-        boundary=[f"results/boundary/{{experiment}}/{space}.safetensors" for space in ("z", "h")],
-        latents=[f"results/boundary/{{experiment}}/latents/test-{space}.lmdb" for space in ("z", "h")],
     output:
         edited="results/boundary/{experiment}/edited.lmdb",
         control="results/boundary/{experiment}/control.lmdb",
@@ -21,15 +20,13 @@ rule boundary_strips:
     message:
         "Edits across the boundary of {wildcards.experiment}"
     shell:
-        "bridgepipe stage boundary strips --config {input.config} --model {input.model} --train-config {input.train}"
-        " --boundary results/boundary/{wildcards.experiment} --latents results/boundary/{wildcards.experiment}/latents"
-        " --edited {output.edited} --control {output.control} --plain {output.plain} > {log} 2>&1"
+        "bridgepipe stage boundary strips {params.options} --boundary results/boundary/{wildcards.experiment}"
+        " --latents results/boundary/{wildcards.experiment}/latents > {log} 2>&1"
 
 
 rule boundary_judge:
     input:
-        config="results/boundary/{experiment}/config/judge.json",
-        store=lookup("boundary/{experiment}/store", within=FILES["judge"]),
+        unpack(lookup("boundary/{experiment}", within=FILES["judge"])),
     output:
         "results/boundary/{experiment}/judge.safetensors",
     log:
@@ -43,18 +40,14 @@ rule boundary_judge:
     message:
         "Training a classifier of the attribute of {wildcards.experiment}"
     shell:
-        "bridgepipe stage boundary judge --config {input.config} --train {input.store} --output {output} > {log} 2>&1"
+        "bridgepipe stage boundary judge {params.options} --output {output} > {log} 2>&1"
 
 
 rule boundary_evaluate:
     input:
         unpack(lookup("boundary/{experiment}", within=FILES["evaluate"])),
-        config="results/boundary/{experiment}/config/evaluate.json",
-        edited="results/boundary/{experiment}/edited.lmdb",
-        control="results/boundary/{experiment}/control.lmdb",
-        plain="results/boundary/{experiment}/plain.lmdb",
     output:
-        json="results/boundary/{experiment}/edit.json",
+        output="results/boundary/{experiment}/edit.json",
         csv="results/boundary/{experiment}/edit.csv",
     log:
         "results/boundary/{experiment}/logs/evaluate.log",
@@ -65,31 +58,20 @@ rule boundary_evaluate:
     message:
         "What the edits of {wildcards.experiment} flip and keep"
     shell:
-        "bridgepipe stage boundary evaluate --config {input.config} --edited {input.edited} --control {input.control}"
-        " --plain {input.plain} --data {input.held_out} --train {input.fit} --classifier {input.judge} --extractor {input.extractor}"
-        " --weights {input.weights} --output {output.json} --csv {output.csv} > {log} 2>&1"
+        "bridgepipe stage boundary evaluate {params.options} > {log} 2>&1"
 
 
 rule boundary_figure_strip:
     input:
         unpack(lookup("boundary/{experiment}", within=FILES["figures"])),
-        edited="results/boundary/{experiment}/edited.lmdb",
-        control="results/boundary/{experiment}/control.lmdb",
-        plain="results/boundary/{experiment}/plain.lmdb",
     output:
-        report(
-            "results/boundary/{experiment}/figures/strip.png",
-            caption="../report/boundary-strip.rst",
-            category="Boundaries",
-        ),
+        output=drawn("results/boundary/{experiment}/figures/strip.png", "boundary-strip", "Boundaries"),
     log:
         "results/boundary/{experiment}/logs/figure-strip.log",
     message:
         "Figure: edits of {wildcards.experiment}"
     shell:
-        "bridgepipe stage boundary figure-strip --edited {input.edited} --control {input.control}"
-        " --plain {input.plain} --data {input.held_out}"
-        " --title {wildcards.experiment} --output {output} > {log} 2>&1"
+        "bridgepipe stage boundary figure-strip {params.options} --title {wildcards.experiment} > {log} 2>&1"
 
 
 rule boundary_figure_flips:
@@ -97,11 +79,7 @@ rule boundary_figure_flips:
         csv="results/boundary/{experiment}/edit.csv",
         metric="results/boundary/{experiment}/edit.json",
     output:
-        report(
-            "results/boundary/{experiment}/figures/flips.png",
-            caption="../report/boundary-flips.rst",
-            category="Boundaries",
-        ),
+        drawn("results/boundary/{experiment}/figures/flips.png", "boundary-flips", "Boundaries"),
     log:
         "results/boundary/{experiment}/logs/figure-flips.log",
     message:

@@ -1,4 +1,8 @@
 # What many rules share: what their jobs ask of a machine. Where a rule says nothing, the profile's default holds.
+#
+# `{params.options}` are the inputs and outputs that have a name, as options of the verb: data=FILE becomes --data FILE.
+# For an input without a name a job only waits. `lookup("METHOD/NAME", within=FILES[STAGE])` is what a stage reads of
+# others, as files() of the experiment's class says (src/bridgepipe/config), beside its own configuration.
 import re
 
 from bridgepipe import config
@@ -34,9 +38,9 @@ def network(memory, minutes):
     return {"gpu": P.gpus, "mem_mb": memory, "runtime": minutes}
 
 
-def option(name):
-    """Option with an input of that name, where an experiment has one."""
-    return lambda wildcards, input: f"--{name} {input[name]}" if input[name] else ""
+def drawn(path, caption, category):
+    """A figure or a table in the report, under a page of workflow/report."""
+    return report(path, caption=f"../report/{caption}.rst", category=category)
 
 
 def prepared_as(*stores):

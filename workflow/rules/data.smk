@@ -1,40 +1,40 @@
 # Sources become stores: one LMDB file per split. Feature extractors' weights and reference statistics.
 
 
-rule prepare:
-    input:
-        config="data/prepared/{dataset}/config.json",
-        listing=lambda w: P.sources.listing_of(w.dataset),
-        fetched=lambda w: P.sources.source_of(w.dataset),
-    output:
-        [f"data/prepared/{{dataset}}/{split}.lmdb" for split in ("train", "val", "test")],
-    log:
-        "results/logs/prepare-{dataset}.log",
-    benchmark:
-        "results/benchmarks/prepare-{dataset}.tsv"
-    wildcard_constraints:
-        dataset=prepared_as("train", "val", "test"),
-    resources:
-        runtime=grows(240),
-    message:
-        "Preparing the images of {wildcards.dataset}"
-    shell:
-        "bridgepipe stage prepare --config {input.config} --output data/prepared/{wildcards.dataset}"
-        " {input.listing} > {log} 2>&1"
+# what a rule makes cannot follow from a wildcard, so each choice of stores has a rule
+PREPARED = {
+    "prepare": ["train", "val", "test"],
+    "prepare_train_val": ["train", "val"],
+    "prepare_train_test": ["train", "test"],
+    "prepare_train": ["train"],
+    "prepare_val": ["val"],
+    "prepare_pairs": ["train", "val", "test", "train-source", "val-source", "test-source"],
+}
 
+for rule_name, stores in PREPARED.items():
 
-use rule prepare as prepare_train_val with:
-    output:
-        [f"data/prepared/{{dataset}}/{split}.lmdb" for split in ("train", "val")],
-    wildcard_constraints:
-        dataset=prepared_as("train", "val"),
-
-
-use rule prepare as prepare_train_test with:
-    output:
-        [f"data/prepared/{{dataset}}/{split}.lmdb" for split in ("train", "test")],
-    wildcard_constraints:
-        dataset=prepared_as("train", "test"),
+    rule:
+        name:
+            rule_name
+        input:
+            config="data/prepared/{dataset}/config.json",
+            listing=lambda w: P.sources.listing_of(w.dataset),
+            fetched=lambda w: P.sources.source_of(w.dataset),
+        output:
+            [f"data/prepared/{{dataset}}/{store}.lmdb" for store in stores],
+        log:
+            "results/logs/prepare-{dataset}.log",
+        benchmark:
+            "results/benchmarks/prepare-{dataset}.tsv"
+        wildcard_constraints:
+            dataset=prepared_as(*stores),
+        resources:
+            runtime=grows(240),
+        message:
+            "Preparing the images of {wildcards.dataset}"
+        shell:
+            "bridgepipe stage prepare --config {input.config} --output data/prepared/{wildcards.dataset}"
+            " {input.listing} > {log} 2>&1"
 
 
 rule prepare_points:
@@ -55,31 +55,6 @@ rule prepare_points:
     shell:
         "bridgepipe stage prepare --config {input.config} --output data/points/{wildcards.dataset}"
         " {input.listing} > {log} 2>&1"
-
-
-use rule prepare as prepare_train with:
-    output:
-        "data/prepared/{dataset}/train.lmdb",
-    wildcard_constraints:
-        dataset=prepared_as("train"),
-
-
-use rule prepare as prepare_val with:
-    output:
-        "data/prepared/{dataset}/val.lmdb",
-    wildcard_constraints:
-        dataset=prepared_as("val"),
-
-
-use rule prepare as prepare_pairs with:
-    output:
-        [
-            f"data/prepared/{{dataset}}/{split}{side}.lmdb"
-            for side in ("", "-source")
-            for split in ("train", "val", "test")
-        ],
-    wildcard_constraints:
-        dataset=prepared_as("train", "val", "test", "train-source", "val-source", "test-source"),
 
 
 rule fetch:
@@ -108,8 +83,8 @@ use rule fetch as fetch_folder with:
 
 rule statistics:
     input:
-        store="data/prepared/{dataset}/{split}.lmdb",
-        config="data/checkpoints/{extractor}.json",
+        data="data/prepared/{dataset}/{split}.lmdb",
+        extractor="data/checkpoints/{extractor}.json",
         weights=lambda w: P.defined.weights(w.extractor),
     output:
         "data/stats/{dataset}/{split}-{extractor}.safetensors",
@@ -122,5 +97,4 @@ rule statistics:
     message:
         "Reference statistics of {wildcards.dataset}/{wildcards.split} under {wildcards.extractor}"
     shell:
-        "bridgepipe stage statistics --data {input.store} --extractor {input.config} --weights {input.weights}"
-        " --output {output} > {log} 2>&1"
+        "bridgepipe stage statistics {params.options} --output {output} > {log} 2>&1"

@@ -1,50 +1,30 @@
-# Figures and the table of results.
+# Tables of results, figures of trainings and studies, and parts that become one file.
 
 
-rule figure_grid:
+rule gather:
     input:
-        restored="results/i2sb/{experiment}/restored.lmdb",
-        corrupted="results/i2sb/{experiment}/corrupted.lmdb",
-        store=lookup("i2sb/{experiment}/store", within=FILES["sample"]),
+        parts=expand(
+            "results/{{name}}/parts/{{kind}}-{part}-of-{parts}.lmdb",
+            part=range(P.runtime.partitions),
+            parts=P.runtime.partitions,
+        ),
     output:
-        report("results/i2sb/{experiment}/figures/grid.png", caption="../report/grid.rst", category="I2SB"),
+        "results/{name}/{kind}.lmdb",
     log:
-        "results/i2sb/{experiment}/logs/figure-grid.log",
+        "results/{name}/logs/gather-{kind}.log",
+    wildcard_constraints:
+        kind="restored|corrupted|samples|translated|latents|states|back",
     message:
-        "Figure: {wildcards.experiment}, before and after"
+        "Joining the {wildcards.kind} of {wildcards.name}"
     shell:
-        "bridgepipe stage figure grid --restored {input.restored} --corrupted {input.corrupted} --originals {input.store}"
-        " --title {wildcards.experiment} --output {output} > {log} 2>&1"
-
-
-rule figure_path:
-    input:
-        config="results/i2sb/{experiment}/config/sample.json",
-        train="results/i2sb/{experiment}/config/train.json",
-        model="results/i2sb/{experiment}/model.safetensors",
-        store=lookup("i2sb/{experiment}/store", within=FILES["sample"]),
-        sources=lookup("i2sb/{experiment}/sources", within=FILES["sample"]),
-        masks=lambda w: P.sources.mask_files(f"i2sb/{w.experiment}"),
-    output:
-        report("results/i2sb/{experiment}/figures/path.png", caption="../report/path.rst", category="I2SB"),
-    log:
-        "results/i2sb/{experiment}/logs/figure-path.log",
-    resources:
-        **network(6000, takes(240, "i2sb/{experiment}", "path")),
-    params:
-        sources=option("sources"),
-    message:
-        "Figure: {wildcards.experiment} along the sampling path"
-    shell:
-        "bridgepipe stage figure path --config {input.config} --train-config {input.train} --model {input.model}"
-        " --data {input.store} {params.sources} --title {wildcards.experiment} --output {output} > {log} 2>&1"
+        "bridgepipe stage gather {input.parts} --output {output} > {log} 2>&1"
 
 
 rule figure_loss:
     input:
         csv="results/{name}/train.csv",
     output:
-        report("results/{name}/figures/loss.png", caption="../report/loss.rst", category="Training"),
+        drawn("results/{name}/figures/loss.png", "loss", "Training"),
     log:
         "results/{name}/logs/figure-loss.log",
     wildcard_constraints:
@@ -60,7 +40,7 @@ rule table:
         metrics=lambda w: P.outcomes.metrics(*P.resolved.of(w.method)),
     output:
         csv="results/{method}/table.csv",
-        md=report("results/{method}/table.md", caption="../report/table.rst", category="Tables"),
+        md=drawn("results/{method}/table.md", "table", "Tables"),
     log:
         "results/logs/table-{method}.log",
     params:
@@ -109,8 +89,8 @@ rule figure_nfe:
         parts=lambda w: P.outcomes.studies(w.method),
     output:
         csv="results/{method}/nfe.csv",
-        md=report("results/{method}/nfe.md", caption="../report/nfe-{method}.rst", category="Samplers"),
-        png=report("results/{method}/nfe.png", caption="../report/nfe-{method}.rst", category="Samplers"),
+        md=drawn("results/{method}/nfe.md", "nfe-{method}", "Samplers"),
+        png=drawn("results/{method}/nfe.png", "nfe-{method}", "Samplers"),
     log:
         "results/logs/figure-nfe-{method}.log",
     params:
@@ -121,3 +101,37 @@ rule figure_nfe:
     shell:
         "bridgepipe stage study-table {input.parts} --csv {output.csv} --markdown {output.md} --figure {output.png}"
         " --title '{params.title}' > {log} 2>&1"
+
+
+# tables of everything about points; the rule `table` would take them for those of images
+ruleorder: table_of_points > table
+
+
+rule table_of_points:
+    input:
+        metrics=lambda w: P.outcomes.first_metrics(w.method),
+    output:
+        csv="results/{method}/table.csv",
+        md=drawn("results/{method}/table.md", "{method}", "Tables"),
+    log:
+        "results/logs/table-{method}.log",
+    wildcard_constraints:
+        method="ddib/(sample|points|color)",
+    message:
+        "Table of {wildcards.method}"
+    shell:
+        "bridgepipe stage point-table {input.metrics} --csv {output.csv} --markdown {output.md} > {log} 2>&1"
+
+
+rule table_of_cycles:
+    input:
+        metrics=expand("results/{name}/cycle.json", name=P.resolved.of("ddib/points")),
+    output:
+        csv="results/ddib/points/cycle.csv",
+        md=drawn("results/ddib/points/cycle.md", "cycle", "Tables"),
+    log:
+        "results/logs/table-ddib-cycle.log",
+    message:
+        "Table of the cycles"
+    shell:
+        "bridgepipe stage cycle-table {input.metrics} --csv {output.csv} --markdown {output.md} > {log} 2>&1"

@@ -4,14 +4,11 @@
 
 rule train:
     input:
-        config="results/{name}/config/train.json",
-        store=lookup("{name}/store", within=FILES["train"]),
-        sources=lookup("{name}/sources", within=FILES["train"]),
-        start=lambda w: P.sources.start_files(w.name),
-        spectrum=lookup("{name}/spectrum", within=FILES["train"]),
+        lambda w: P.sources.start_files(w.name),
+        unpack(lookup("{name}", within=FILES["train"])),
     output:
-        model="results/{name}/model.safetensors",
-        log="results/{name}/train.csv",
+        output="results/{name}/model.safetensors",
+        csv="results/{name}/train.csv",
     log:
         "results/{name}/logs/train.log",
     benchmark:
@@ -23,13 +20,10 @@ rule train:
         **network(8000, P.runtime.longest),
     params:
         threads=lambda w: "--threads 1" if on_points(w) else "",
-        sources=option("sources"),
-        spectrum=option("spectrum"),
     message:
         "Training {wildcards.name}"
     shell:
-        "bridgepipe stage train --config {input.config} --data {input.store} {params.sources} {params.spectrum} {params.threads} --folder results/{wildcards.name}/train"
-        " --output {output.model} --csv {output.log} > {log} 2>&1"
+        "bridgepipe stage train {params.options} {params.threads} --folder results/{wildcards.name}/train > {log} 2>&1"
 
 
 rule import_published:
@@ -69,5 +63,4 @@ rule train_classifier:
     message:
         "Training the feature extractor {wildcards.extractor}"
     shell:
-        "bridgepipe stage train-classifier --config {input.config} --train {input.train} --val {input.val}"
-        " --output {output} > {log} 2>&1"
+        "bridgepipe stage train-classifier {params.options} --output {output} > {log} 2>&1"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from bridgepipe.config.defined import Defined, Files
+from bridgepipe.config.defined import Defined, Files, network_in
 from bridgepipe.config.values import (
     Ask,
     Batch,
@@ -308,20 +308,27 @@ class BoundarySearch(OfAttribute, OfModel):
 
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:
         """What the stages read of others, the mixing step where none is given, and the judge."""
-        model = defined.model(self.model)
+        model = network_in(f"results/model/{self.model}")
         fit, held_out = (
             defined.split(self.dataset, split) for split in (self.search.split, self.search.test)
         )
-        data = {"fit": fit, "held_out": held_out}
+        edits = {name: f"{folder}/{name}.lmdb" for name in ("edited", "control", "plain")}
+        edits |= {"data": held_out}
         known = self.evaluate.classifier
         judge = f"{folder}/judge.safetensors" if known is None else defined.weights(known)
+        mixing = [f"{folder}/mixing.json"] if self.t is None else []
         return {
-            "mixing": {**model, **data},
-            "latents": {**model, **data, "mixing": [f"{folder}/mixing.json"] if self.t is None else []},
+            "mixing": {**model, "data": fit},
+            "latents": {**model, "train": fit, "test": held_out, "mixing": mixing},
             "edit": model,
-            "judge": {"store": fit},
-            "figures": data,
-            "evaluate": {**data, "judge": judge, **defined.extractor(self.evaluate.extractor)},
+            "judge": {"config": f"{folder}/config/judge.json", "train": fit},
+            "figures": edits,
+            "evaluate": {
+                **edits,
+                "train": fit,
+                "classifier": judge,
+                **defined.extractor(self.evaluate.extractor),
+            },
         }
 
     @model_validator(mode="after")

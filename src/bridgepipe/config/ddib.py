@@ -170,14 +170,22 @@ class ClassTranslation(BetweenClasses):
         source, target = (defined.experiments[model].dataset for model in self.models)
         store = defined.split(self.sample.dataset or source, self.sample.split)
         reference = defined.split(target, self.evaluate.reference)
+        stores = {name: f"{folder}/{name}.lmdb" for name in ("translated", "states", "latents", "back")}
+        translated = {"translated": stores["translated"]}
+        extractor = defined.extractor(self.evaluate.extractor)
         return {
-            "sample": {"models": models, "store": store},
-            "evaluate": {
+            "sample": {"models": models, "data": store},
+            "cycle": {"models": models, "data": store, **translated, "states": stores["states"]},
+            "fid": {
+                "config": f"{folder}/config/evaluate.json",
+                **translated,
                 "reference": reference,
                 "source": [store] if alike(store, reference) else [],  # no job reads two datasets
                 "real": defined.floor(target, self.evaluate.reference),
-                **defined.extractor(self.evaluate.extractor),
+                **extractor,
             },
+            "kept": {**translated, "source": store, **extractor},
+            "figures": {**translated, "source": store, "latents": stores["latents"], "back": stores["back"]},
         }
 
     def contradiction(self, resolved: Mapping[str, Any]) -> str | None:

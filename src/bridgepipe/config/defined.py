@@ -11,7 +11,7 @@ from bridgepipe.config.data import is_paired, is_points, splits_of
 from bridgepipe.config.recipe import Distribution
 from bridgepipe.config.values import Strict
 
-Files = dict[str, Any]  # input of a rule -> its file, or its files
+Files = dict[str, Any]  # input of a rule, called as the option of its verb -> its file, or its files
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,7 @@ class Defined:
             fitted: whether the process is fitted to the spectrum of the data.
         """
         spectrum = [f"data/stats/{dataset}/spectrum.json"] if fitted else []
-        return {"store": self.split(dataset, "train"), "sources": [], "spectrum": spectrum}
-
-    def model(self, name: str) -> Files:
-        """Weights of a model of images, and the settings of its training."""
-        folder = f"results/model/{name}"
-        return {"model": f"{folder}/model.safetensors", "train": f"{folder}/config/train.json"}
+        return {"data": self.split(dataset, "train"), "sources": [], "spectrum": spectrum}
 
     def weights(self, extractor: str) -> str:
         """Weights of an extractor: trained here or published."""
@@ -95,6 +90,11 @@ class Defined:
         order = ("test", "val") if reference == "train" else ("train", "test", "val")
         known = splits_of(self.datasets[dataset])
         return [self.split(dataset, split) for split in order if split in known and split != reference][:1]
+
+
+def network_in(folder: str) -> Files:
+    """Weights of the network in the folder of an experiment, and the settings of its training."""
+    return {"model": f"{folder}/model.safetensors", "train_config": f"{folder}/config/train.json"}
 
 
 def alike(store: str, other: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from bridgepipe.config.defined import Defined, Files
+from bridgepipe.config.defined import Defined, Files, network_in
 from bridgepipe.config.networks import AdmNetwork, DdpmNetwork, Network
 from bridgepipe.config.recipe import Distribution, Recipe
 from bridgepipe.config.values import (
@@ -290,9 +290,10 @@ class Generation(Strict):
         """What the stages read of others."""
         dataset = defined.experiments[f"model/{self.model}"].dataset
         measured = defined.distribution(dataset, self.evaluate)
-        images = {"images": f"{folder}/samples.lmdb", "corrupted": [], "originals": []}
+        model = network_in(f"results/model/{self.model}")
+        study, evaluate = (f"{folder}/config/{stage}.json" for stage in ("study", "evaluate"))
         return {
-            "sample": defined.model(self.model),
-            "evaluate": measured,
-            "fid": {**images, **measured},
+            "sample": model,
+            "study": {"config": study, "evaluate_config": evaluate, **model, **measured},
+            "fid": {"config": evaluate, "images": f"{folder}/samples.lmdb", **measured},
         }

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from bridgepipe.config.defined import Defined, Files
+from bridgepipe.config.defined import Defined, Files, network_in
 from bridgepipe.config.networks import PlainAdmNetwork, RestorationNetwork
 from bridgepipe.config.recipe import Distribution, Recipe
 from bridgepipe.config.values import (
@@ -235,12 +235,18 @@ class I2SB(Restoration, OnDataset):
         store = defined.split(self.sampled, self.sample.split)
         sources = {"sources": defined.sources(self.dataset, "train")}
         measured = defined.distribution(self.dataset, self.evaluate, store)
-        degraded = {"corrupted": f"{folder}/corrupted.lmdb", "originals": store}
+        restored, degraded = f"{folder}/restored.lmdb", f"{folder}/corrupted.lmdb"
+        beside = {"corrupted": degraded, "originals": store}
+        images = {"data": store, "sources": defined.sources(self.sampled, self.sample.split)}
+        sampling = {**network_in(folder), **images}
+        config, evaluate = (f"{folder}/config/{stage}.json" for stage in ("study", "evaluate"))
+        configs = {"config": config, "sample_config": f"{folder}/config/sample.json"}
         return {
             "train": {**defined.training(self.dataset), **sources},
-            "sample": {"store": store, "sources": defined.sources(self.sampled, self.sample.split)},
-            "evaluate": measured,
-            "fid": {"images": f"{folder}/restored.lmdb", **degraded, **measured},
+            "sample": sampling,
+            "study": {**configs, "evaluate_config": evaluate, **sampling, **measured},
+            "fid": {"config": evaluate, "images": restored, **beside, **measured},
+            "restoration": {"restored": restored, **beside},
         }
 
     def named_files(self) -> dict[str, str]:

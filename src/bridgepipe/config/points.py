@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from bridgepipe.config.defined import Defined, Files
+from bridgepipe.config.defined import Defined, Files, network_in
 from bridgepipe.config.gaussian import check_betas
 from bridgepipe.config.networks import PointNetwork
 from bridgepipe.config.recipe import Recipe
@@ -135,10 +135,7 @@ class PointModel(Strict):
 
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:
         """What the stages read of others."""
-        return {
-            "train": defined.training(self.dataset),
-            "sample": {"data": defined.split(self.dataset, "test")},
-        }
+        return {"train": defined.training(self.dataset)}
 
 
 class PointTraining(PointModel, OfMethod):
@@ -157,6 +154,16 @@ class Domain(PointModel):
     def stages(self) -> dict[str, Strict]:
         return {**super().stages(), "sample": self.sample}
 
+    def files(self, folder: str, defined: Defined) -> dict[str, Files]:
+        """What the stages read of others."""
+        true = defined.split(self.dataset, "test")
+        measured = {"samples": f"{folder}/samples.safetensors", "truth": true}
+        return {
+            **super().files(folder, defined),
+            "sample": {**network_in(folder), "data": true},
+            "evaluate": measured,
+        }
+
 
 class Ends(Strict):
     """What leads from one model to another."""
@@ -172,17 +179,17 @@ class Ends(Strict):
     def splits(self) -> dict[str, tuple[str | None, str]]:
         return {}
 
-    def files(self, folder: str, defined: Defined) -> dict[str, Files]:
-        """What the stages read of others: both models, and the test points of either."""
-        found: Files = {}
-        for end, name in (("source", self.source), ("target", self.target)):
-            model = f"results/{self.models}/{name}"
-            found |= {end: f"{model}/model.safetensors", f"{end}_config": f"{model}/config/train.json"}
-        data, truth = (
-            defined.split(defined.experiments[f"{self.models}/{name}"].dataset, "test")
-            for name in (self.source, self.target)
-        )
-        return {"translate": {**found, "data": data}, "evaluate": {"truth": truth}}
+    def both_models(self) -> Files:
+        """Weights of both models, and the settings of their trainings."""
+        a, b = (network_in(f"results/{self.models}/{name}") for name in (self.source, self.target))
+        source = {"source": a["model"], "source_config": a["train_config"]}
+        return {**source, "target": b["model"], "target_config": b["train_config"]}
+
+    def test_points(self, defined: Defined) -> tuple[str, str]:
+        """The test points of the source and of the target."""
+        names = (f"{self.models}/{name}" for name in (self.source, self.target))
+        source, target = (defined.split(defined.experiments[name].dataset, "test") for name in names)
+        return source, target
 
     @model_validator(mode="after")
     def _two(self) -> Ends:
@@ -259,6 +266,15 @@ class PointTranslation(Pairwise):
             "evaluate": PointDistances.of(self),
         }
 
+    def files(self, folder: str, defined: Defined) -> dict[str, Files]:
+        """What the stages read of others."""
+        models, (data, truth) = self.both_models(), self.test_points(defined)
+        return {
+            "translate": {**models, "data": data},
+            "cycle": {**models, "data": data, "truth": truth},
+            "evaluate": {"translated": f"{folder}/translated.safetensors", "truth": truth},
+        }
+
 
 class ColorTransfer(Ends):
     """DDIB between the colours of two photographs, both ways, beside optimal transport."""
@@ -275,6 +291,14 @@ class ColorTransfer(Ends):
 
     def stages(self) -> dict[str, Strict]:
         return {"translate": self}
+
+    def files(self, folder: str, defined: Defined) -> dict[str, Files]:
+        """What the stages read of others."""
+        pixels = dict(zip(("source_pixels", "target_pixels"), self.test_points(defined), strict=True))
+        return {
+            "translate": {**self.both_models(), **pixels},
+            "evaluate": {"transferred": f"{folder}/transferred.safetensors", **pixels},
+        }
 
     def pictures(self, defined: Defined) -> list[str]:
         """Pictures both ways: ``china-as-flower``."""

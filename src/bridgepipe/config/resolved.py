@@ -277,12 +277,18 @@ class Resolved:
         return Defined(self.params.datasets, self.params.extractors, self.experiments)
 
     def files(self) -> defaultdict[str, dict[str, Any]]:
-        """What all stages read: [stage][method][name][input], where ``ddib/sample`` are two keys."""
+        """What all stages read: [stage][method][name][input], where ``ddib/sample`` are two keys.
+
+        The input ``config`` is the stage's own configuration, where it has one and names no other.
+        """
         files: defaultdict[str, dict[str, Any]] = defaultdict(dict)
         for full, experiment in self.experiments.items():
             *parts, name = full.split("/")
+            configured = experiment.stages()
             for stage, inputs in experiment.files(f"results/{full}", self.defined).items():
-                reduce(lambda folder, part: folder.setdefault(part, {}), parts, files[stage])[name] = inputs
+                own = {"config": f"results/{full}/config/{stage}.json"} if stage in configured else {}
+                known = reduce(lambda folder, part: folder.setdefault(part, {}), parts, files[stage])
+                known[name] = own | inputs
         return files
 
     def asked_files(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -122,14 +123,14 @@ class Pipeline:
             workflow.register_resource("gpu", max(cluster.gpus_here(), self.gpus, 1))
 
     def notice_inputs(self, rules: Iterable[Any]) -> None:
-        """Make it a trigger which code a rule runs, which files it reads, and in which places.
+        """Give rules their files as options; make triggers of the code that one runs and of what it reads.
 
         Snakemake's own trigger `input` compares sorted lists, so it misses two files that change places,
         and it would sample again when ``runtime.partitions`` changes.
         """
         for rule in rules:
             if rule.output:
-                rule.set_params(reads=_reading(rule))
+                rule.set_params(options=_options, reads=_reading(rule))
                 if {"name", "experiment"} & set(rule.wildcard_names):
                     rule.set_input(asked=self._asking(rule))  # no file: a check of every experiment at work
                 verb = closure.verb_of(rule.shellcmd or "")
@@ -165,6 +166,13 @@ def _experiment_of(path: str) -> str | None:
     methods = "|".join(sorted(map(re.escape, config.METHODS), key=len, reverse=True))
     match = re.match(rf"results/((?:{methods})/[^/]+)/", path)
     return match and match[1]
+
+
+def _options(wildcards: Any, input: Any, output: Any) -> str:
+    """Inputs and outputs of a job, those with a name, as options of its verb."""
+    given = [(name, files) for name, files in (*input.items(), *output.items()) if files]
+    several = ((name, [files] if isinstance(files, str) else files) for name, files in given)
+    return " ".join(f"--{name.replace('_', '-')} {shlex.join(map(str, files))}" for name, files in several)
 
 
 def _reading(rule: Any) -> Callable[[Any], str]:

@@ -3,10 +3,10 @@
 
 rule spectrum:
     input:
-        store="data/prepared/{dataset}/train.lmdb",
+        data="data/prepared/{dataset}/train.lmdb",
     output:
-        json="data/stats/{dataset}/spectrum.json",
-        figure=report("data/stats/{dataset}/spectrum.png", caption="../report/spectrum.rst", category="SPD"),
+        output="data/stats/{dataset}/spectrum.json",
+        figure=drawn("data/stats/{dataset}/spectrum.png", "spectrum", "SPD"),
     log:
         "results/logs/spectrum-{dataset}.log",
     resources:
@@ -14,16 +14,14 @@ rule spectrum:
     message:
         "Power spectrum of {wildcards.dataset}"
     shell:
-        "bridgepipe stage spectrum --data {input.store} --output {output.json} --figure {output.figure}"
-        " --title {wildcards.dataset} > {log} 2>&1"
+        "bridgepipe stage spectrum {params.options} --title {wildcards.dataset} > {log} 2>&1"
 
 
 rule generate:
     input:
         unpack(lookup("spd/{experiment}", within=FILES["sample"])),
-        config="results/spd/{experiment}/config/sample.json",
     output:
-        temp("results/spd/{experiment}/parts/samples-{part}-of-{parts}.lmdb"),
+        output=temp("results/spd/{experiment}/parts/samples-{part}-of-{parts}.lmdb"),
     log:
         "results/spd/{experiment}/logs/generate-{part}-of-{parts}.log",
     benchmark:
@@ -33,8 +31,8 @@ rule generate:
     message:
         "Sampling {wildcards.experiment}, part {wildcards.part} of {wildcards.parts}"
     shell:
-        "bridgepipe stage generate-samples --config {input.config} --model {input.model} --train-config {input.train}"
-        " --part {wildcards.part} --parts {wildcards.parts} --output {output} > {log} 2>&1"
+        "bridgepipe stage generate-samples {params.options} --part {wildcards.part} --parts {wildcards.parts}"
+        " > {log} 2>&1"
 
 
 rule export:
@@ -52,10 +50,7 @@ rule export:
 
 rule study_samples:
     input:
-        unpack(lookup("spd/{experiment}", within=FILES["sample"])),
-        unpack(lookup("spd/{experiment}", within=FILES["evaluate"])),
-        config="results/spd/{experiment}/config/study.json",
-        evaluate="results/spd/{experiment}/config/evaluate.json",
+        unpack(lookup("spd/{experiment}", within=FILES["study"])),
     output:
         "results/spd/{experiment}/nfe.csv",
     log:
@@ -65,21 +60,17 @@ rule study_samples:
     threads: P.runtime.threads
     resources:
         **network(6000, takes(480, "spd/{experiment}", "study")),
-    params:
-        real=option("real"),
     message:
         "FID against network calls of {wildcards.experiment}"
     shell:
-        "bridgepipe stage study-samples --config {input.config} --train-config {input.train} --model {input.model}"
-        " --statistics {input.statistics} --evaluate-config {input.evaluate} {params.real}"
-        " --extractor {input.extractor} --weights {input.weights} --output {output} > {log} 2>&1"
+        "bridgepipe stage study-samples {params.options} --output {output} > {log} 2>&1"
 
 
 rule figure_samples:
     input:
         images="results/spd/{experiment}/samples.lmdb",
     output:
-        report("results/spd/{experiment}/figures/grid.png", caption="../report/samples.rst", category="SPD"),
+        drawn("results/spd/{experiment}/figures/grid.png", "samples", "SPD"),
     log:
         "results/spd/{experiment}/logs/figure-grid.log",
     message:

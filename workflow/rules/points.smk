@@ -1,0 +1,128 @@
+# DDIB between six domains of the plane, and between the colours of two photographs: no images, but points.
+
+
+rule sample_points:
+    input:
+        unpack(lookup("ddib/sample/{experiment}", within=FILES["sample"])),
+    output:
+        "results/ddib/sample/{experiment}/samples.safetensors",
+    log:
+        "results/ddib/sample/{experiment}/logs/sample.log",
+    benchmark:
+        "results/ddib/sample/{experiment}/benchmarks/sample.tsv"
+    threads: P.runtime.threads
+    resources:
+        **network(4000, grows(480)),
+    message:
+        "Sampling {wildcards.experiment}"
+    shell:
+        "bridgepipe stage sample-points {params.options} --output {output} > {log} 2>&1"
+
+
+rule evaluate_samples:
+    input:
+        unpack(lookup("ddib/sample/{experiment}", within=FILES["evaluate"])),
+    output:
+        metrics="results/ddib/sample/{experiment}/metrics.json",
+        figure=drawn("results/ddib/sample/{experiment}/figures/scatter.png", "ddib/sample", "DDIB, points"),
+    log:
+        "results/ddib/sample/{experiment}/logs/evaluate.log",
+    message:
+        "Measuring and drawing the samples of {wildcards.experiment}"
+    shell:
+        "bridgepipe stage evaluate-samples {params.options} --title {wildcards.experiment} > {log} 2>&1"
+
+
+rule translate_points:
+    input:
+        unpack(lookup("ddib/points/{experiment}", within=FILES["translate"])),
+    output:
+        "results/ddib/points/{experiment}/translated.safetensors",
+    log:
+        "results/ddib/points/{experiment}/logs/translate.log",
+    benchmark:
+        "results/ddib/points/{experiment}/benchmarks/translate.tsv"
+    resources:
+        **network(4000, grows(240)),
+    message:
+        "Translating {wildcards.experiment}"
+    shell:
+        "bridgepipe stage translate-points {params.options} --threads {threads} --output {output} > {log} 2>&1"
+
+
+rule cycle_points:
+    input:
+        unpack(lookup("ddib/points/{experiment}", within=FILES["cycle"])),
+    output:
+        "results/ddib/points/{experiment}/cycle.json",
+    log:
+        "results/ddib/points/{experiment}/logs/cycle.log",
+    benchmark:
+        "results/ddib/points/{experiment}/benchmarks/cycle.tsv"
+    resources:
+        **network(4000, grows(480)),
+    message:
+        "Cycles of {wildcards.experiment}"
+    shell:
+        "bridgepipe stage cycle-points {params.options} --threads {threads} --output {output} > {log} 2>&1"
+
+
+rule evaluate_translation:
+    input:
+        unpack(lookup("ddib/points/{experiment}", within=FILES["evaluate"])),
+    output:
+        metrics="results/ddib/points/{experiment}/transport.json",
+        figure=drawn("results/ddib/points/{experiment}/figures/map.png", "ddib/points", "DDIB, points"),
+    log:
+        "results/ddib/points/{experiment}/logs/evaluate.log",
+    message:
+        "Measuring and drawing the map of {wildcards.experiment}"
+    shell:
+        "bridgepipe stage evaluate-translation {params.options} --title {wildcards.experiment} > {log} 2>&1"
+
+
+rule color_transfer:
+    input:
+        unpack(lookup("ddib/color/{experiment}", within=FILES["translate"])),
+    output:
+        "results/ddib/color/{experiment}/transferred.safetensors",
+    log:
+        "results/ddib/color/{experiment}/logs/transfer.log",
+    benchmark:
+        "results/ddib/color/{experiment}/benchmarks/transfer.tsv"
+    threads: P.runtime.threads
+    resources:
+        **network(4000, grows(240)),
+    message:
+        "Colour transfer {wildcards.experiment}"
+    shell:
+        "bridgepipe stage color-transfer {params.options} --output {output} > {log} 2>&1"
+
+
+rule evaluate_color:
+    input:
+        unpack(lookup("ddib/color/{experiment}", within=FILES["evaluate"])),
+    output:
+        metrics="results/ddib/color/{experiment}/transfer.json",
+        figure=drawn("results/ddib/color/{experiment}/figures/transfer.png", "ddib/color", "DDIB, colours"),
+    log:
+        "results/ddib/color/{experiment}/logs/evaluate.log",
+    message:
+        "Measuring and drawing the colour transfer {wildcards.experiment}"
+    shell:
+        "bridgepipe stage evaluate-color {params.options} --title {wildcards.experiment} > {log} 2>&1"
+
+
+rule color_picture:
+    input:
+        unpack(lookup("ddib/color/{experiment}", within=FILES["evaluate"])),
+    output:
+        "results/ddib/color/{experiment}/{picture}.png",
+    log:
+        "results/ddib/color/{experiment}/logs/{picture}.log",
+    wildcard_constraints:
+        picture=one_of(P.outcomes.pictures()),
+    message:
+        "Picture of {wildcards.experiment}: {wildcards.picture}"
+    shell:
+        "bridgepipe stage color-picture {params.options} --output {output} > {log} 2>&1"

@@ -292,7 +292,7 @@ def test_a_key_that_a_stage_lacks_is_found(flow: Flow) -> None:
     values = edited(flow.values, loop, before)
     without = flow_without(flow, values, "results/boundary/loop/config/latents.json", "split", "test")
     told = without.faults(loop, edited(values, loop, after))
-    missed = ["boundary_figure_strip", "boundary_latents"]
+    missed = ["boundary_latents"]
     assert told == [f"experiments.boundary.loop.search: DVC does not run {missed}"]
 
 

@@ -37,7 +37,7 @@ def test_without_a_classifier_there_is_no_accuracy() -> None:
     assert "results/boundary/loop/accuracy.json" in pipeline.outcomes.results("boundary/loop")
     del told["experiments"]["i2sb"]["jpeg-5"]  # which the rule `demo` names all the same
     assert workflow.Pipeline(config.Resolved(told)).outcomes.results("i2sb/jpeg-5")
-    judge = pipeline.files["evaluate"]["boundary"]["loop"]["judge"]
+    judge = pipeline.files["evaluate"]["boundary"]["loop"]["classifier"]
     assert judge == "results/boundary/loop/judge.safetensors"
 
 

@@ -17,9 +17,9 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from bridgepipe import config
-from bridgepipe.cli.photos import QUALITY, choose, start
 from bridgepipe.config.i2sb import Sample
 from bridgepipe.methods.i2sb import Restorer
+from bridgepipe.photographs.restoring import QUALITY, choose, start
 from bridgepipe.photographs.samples import photographs
 
 QUALITIES = (5, 10, 20, 40, 75)

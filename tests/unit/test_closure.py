@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bridgepipe.runtime import closure
+from bridgepipe.runtime import closure, finished
 
 MODULES = {
     "loop": """
@@ -227,6 +227,14 @@ def test_a_sampler_is_code_of_what_samples_and_the_published_numbers_are_of_tabl
         "published.yaml"
     ]
     assert "evaluation.published_numbers" in reached("table")
+
+
+def test_every_name_in_a_list_of_modules_is_of_a_module() -> None:
+    """Or what is left out would be followed, and what counts would count no more."""
+    assert all(closure._file(name).is_file() for name in closure.MACHINERY)
+    assert len(closure.modules(*finished.CODE)) > len(finished.CODE)
+    with pytest.raises(ValueError, match="no module or folder of bridgepipe: running"):
+        closure.modules("samplers", "running")
 
 
 def test_every_module_can_be_read() -> None:

@@ -27,7 +27,7 @@ LAYERS = {
     "datasets": {"config", "data", "artifacts", "corruptions"},
     "downloads": {"artifacts"},
     "runtime": {"config", "artifacts"},
-    "photographs": {"artifacts", "corruptions", "datasets"},
+    "photographs": {"config", "methods", "samplers", "corruptions", "datasets", "runtime", "artifacts"},
     "figures": {"artifacts", "evaluation", "datasets"},
     "methods": {
         "config",
@@ -36,7 +36,6 @@ LAYERS = {
         "networks",
         "corruptions",
         "data",
-        "photographs",
         "runtime",
         "training",
         "artifacts",
@@ -44,7 +43,7 @@ LAYERS = {
     },
     "workflow": {"config", "artifacts", "data", "runtime"},
 }
-CONFIGURED = {"cli", "config", "datasets", "methods", "runtime", "training", "workflow"}
+CONFIGURED = {"cli", "config", "datasets", "methods", "photographs", "runtime", "training", "workflow"}
 STANDARD = set(sys.stdlib_module_names)
 
 

@@ -14,9 +14,8 @@ from PIL import Image, ImageCms, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
 from bridgepipe import artifacts, cli
-from bridgepipe.cli import photos
 from bridgepipe.methods import i2sb
-from bridgepipe.photographs import likeness, pictures, shipped
+from bridgepipe.photographs import likeness, pictures, restoring, shipped
 from bridgepipe.photographs.made import NAME
 from bridgepipe.runtime.interruption import Interrupted
 from bridgepipe.runtime.progress import Progress
@@ -343,7 +342,7 @@ def test_without_weights_a_person_is_told_how_to_give_some(
 
 def test_the_card_of_the_shipped_network_is_understood() -> None:
     found = shipped.find()
-    chosen = photos.choose(None, Path("results"), None)
+    chosen = restoring.choose(None, Path("results"), None)
     assert chosen.sample.sample.nfe == 1
     measures = {*likeness.measures(photo()), likeness.JPEG_QUALITY}
     assert set(found.card["trained_for"]["statistics"]) <= measures

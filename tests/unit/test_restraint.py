@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bridgepipe.photographs.restraint import CLEAN, CLEAN_CHANGE, keep_mean, restrain
+from bridgepipe.methods.restraint import CLEAN, CLEAN_CHANGE, keep_mean, restrain
 
 
 def changes(*levels: float, size: int = 300) -> torch.Tensor:

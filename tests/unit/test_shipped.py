@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from bridgepipe import artifacts, cli, config
-from bridgepipe.cli.photos import choose, start
 from bridgepipe.config.i2sb import RestorationSampling, RestorationTraining
 from bridgepipe.config.stage_files import read_stage
 from bridgepipe.data.store import ImageStore, writer
 from bridgepipe.methods import i2sb
 from bridgepipe.photographs import likeness, samples, shipped
+from bridgepipe.photographs.restoring import choose, start
 
 FLOWER = next(photo for photo in samples.photographs() if photo.name == "flower")
 

@@ -12,10 +12,9 @@ from convolutions import Convolutions
 
 from bridgepipe.config.i2sb import Restoration, Sample
 from bridgepipe.config.runtime import Runtime
-from bridgepipe.methods import i2sb
+from bridgepipe.methods import i2sb, tiles
 from bridgepipe.methods.i2sb import Problem, Restorer
 from bridgepipe.networks.residual import ResidualUNet
-from bridgepipe.photographs import tiles
 from bridgepipe.runtime.rng import FieldNoise
 
 SIZE = (190, 275)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe.config.stage_files import RUNTIME, check_asked, read_runtime_file
+from bridgepipe.methods import trained
 from bridgepipe.runtime import launch, provenance
 
 if TYPE_CHECKING:
@@ -75,16 +76,11 @@ def _claim_gpus(runtime: configuration.Runtime, count: int) -> None:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A trained network, and the configuration that it was trained under."""
+class Trained(trained.Trained):
+    """Options that name a trained network."""
 
     model: File
     train_config: File
-
-    @classmethod
-    def within(cls, folder: Path) -> Trained:
-        """Of the results folder of an experiment."""
-        return cls(folder / "model.safetensors", folder / "config/train.json")
 
 
 @dataclass(frozen=True)

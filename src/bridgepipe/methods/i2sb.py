@@ -22,11 +22,11 @@ from bridgepipe.corruptions.inpaint import fill_hole
 from bridgepipe.corruptions.linear import Linear
 from bridgepipe.data.pixels import from_levels, to_levels, to_uint8
 from bridgepipe.errors import UserError
+from bridgepipe.methods import tiles
+from bridgepipe.methods.restraint import ROWS, keep_mean, restrain
 from bridgepipe.names import degradations
 from bridgepipe.networks.adm import UNet
 from bridgepipe.networks.residual import ResidualUNet
-from bridgepipe.photographs import tiles
-from bridgepipe.photographs.restraint import ROWS, keep_mean, restrain
 from bridgepipe.processes.bridge import Bridge, restoration_loss
 from bridgepipe.runtime.rng import FieldNoise, ItemNoise, Noise, Normal, item_of, repeat_seed
 from bridgepipe.runtime.running import RUNTIME, Inference

@@ -1,27 +1,22 @@
-"""Restoration of a person's photographs."""
+"""Restoration of photographs: which network, which settings, and the work on pictures of any size."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from bridgepipe import artifacts
-from bridgepipe.cli import groups
-from bridgepipe.cli.common import restorer_of
-from bridgepipe.cli.options import Alone
 from bridgepipe.config.i2sb import RestorationSampling, RestorationTraining, Sample
 from bridgepipe.config.stage_files import parsed_stage, read_stage
 from bridgepipe.errors import UserError, is_out_of_memory
+from bridgepipe.methods.trained import restorer_of
 from bridgepipe.photographs import places as where
-from bridgepipe.photographs.files import STREAM, Photo, looked_at, places_of, said_of, sources_of
+from bridgepipe.photographs.files import Photo
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,8 +32,6 @@ QUALITY: dict[str, dict[str, Any]] = {
     "balanced": {"nfe": 3, "sampler": "implicit", "eta": 0.0, "order": 1, "spacing": "angle"},
     "detailed": {"nfe": 10, "sampler": "ancestral", "spacing": "uniform"},
 }
-Quality = StrEnum("Quality", list(QUALITY))  # type: ignore[misc]
-Device = StrEnum("Device", ["auto", "cpu", "cuda", "mps"])
 SMALL = 128 * 128  # pixels of the largest pictures that are restored several at a time
 LEAST = 128  # side of the smallest tile, in pixels
 
@@ -57,55 +50,6 @@ class Chosen:
     train: RestorationTraining
     sample: RestorationSampling
     card: dict[str, Any]
-
-
-@groups.people.verb()
-def restore(
-    photos: Annotated[list[Path], typer.Argument(help="pictures, folders, globs, or - for standard input")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="folder or file; - is standard output [restored]")
-    ] = None,
-    experiment: Annotated[str | None, typer.Option(help="one that you trained, METHOD/NAME")] = None,
-    results: Annotated[Path, typer.Option(help="folder of experiments")] = Path("results"),
-    model: Annotated[Path | None, typer.Option(help="weights, with their card beside them")] = None,
-    quality: Annotated[Quality | None, typer.Option(help="calls and sampler; default: the network's")] = None,
-    nfe: Annotated[int | None, typer.Option(min=1, help="network calls")] = None,
-    strength: Annotated[
-        float | None, typer.Option(min=0, max=1, help="0 input, 1 result; default: clean is left alone")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="of the sampler's noise")] = None,
-    format: Annotated[str | None, typer.Option(help="png, jpg, webp, ...; default: as the input")] = None,
-    jpeg_quality: Annotated[int, typer.Option(min=1, max=100, help="of JPEG, WebP, AVIF results")] = 95,
-    compare: Annotated[Path | None, typer.Option(help="also before and after, as .png or .html")] = None,
-    tile: Annotated[int, typer.Option(min=LEAST, help="pixels of a tile's side, for large pictures")] = 1024,
-    device: Annotated[Device | None, typer.Option(help="default: runtime.device")] = None,
-    run: Alone = Alone(),
-) -> None:
-    """Restore photographs. They keep size, format and metadata; the originals are not touched.
-
-    Without --experiment or --model the network of this package is used. Given again, the command goes on
-    where it was.
-    """
-    speed = run.start()
-    if device is not None:
-        speed = speed.model_copy(update={"device": str(device)})
-    chosen = choose(experiment, results, model)
-    sources = sources_of(photos)
-    found = looked_at(sources, format)
-    target = output or (Path(STREAM) if Path(STREAM) in photos else Path("restored"))
-    made = places_of(found, target, compare)
-    restorer, how = start(chosen, speed)
-    asked: dict[str, Any] = QUALITY[str(quality)] if quality else {}
-    asked = asked | {k: v for k, v in (("nfe", nfe), ("seed", seed)) if v is not None}
-    how = how.model_copy(update=asked)
-    _check_calls(restorer, how)
-    said_of(found, chosen.card.get("trained_for", {}))
-    work = Work(restorer, how, strength, tile, jpeg_quality, speed)
-    work.do(found, made, target)
-    if compare is not None:
-        from bridgepipe.photographs.files import write_comparison
-
-        write_comparison(compare, found)
 
 
 def choose(experiment: str | None, results: Path, model: Path | None) -> Chosen:
@@ -138,7 +82,12 @@ def start(chosen: Chosen, speed: configuration.Runtime) -> tuple[Restorer, Sampl
     return restorer_of(chosen.weights, chosen.train, chosen.sample, size, speed), chosen.sample.sample
 
 
-def _check_calls(restorer: Restorer, how: Sample) -> None:
+def check_calls(restorer: Restorer, how: Sample) -> None:
+    """Refuse numbers of calls that the sampler cannot make.
+
+    Raises:
+        UserError: with the numbers that it can.
+    """
     from bridgepipe.samplers import bridge_steps
 
     bridge_steps(restorer.problem.process, how.nfe, how.spacing)

@@ -42,16 +42,16 @@ MACHINERY = tuple(
     for name in (
         "artifacts",
         "cli.groups",
-        "closure",
         "config",
+        "downloads.fetch",
         "errors",
-        "fetch",
-        "finished",
-        "interruption",
-        "launch",
-        "locks",
-        "progress",
-        "provenance",
+        "runtime.closure",
+        "runtime.finished",
+        "runtime.interruption",
+        "runtime.launch",
+        "runtime.locks",
+        "runtime.progress",
+        "runtime.provenance",
         "training.log",
         "training.state",
     )
@@ -135,10 +135,22 @@ def everything() -> list[str]:
 
 
 def modules(*names: str) -> list[str]:
-    """Dotted names of modules of this package, and of all those in its folders, by their names in it."""
-    found = [f for name in names for f in [*ROOT.glob(f"{name}.py"), *(ROOT / name).rglob("*.py")]]
-    inner = [f.relative_to(ROOT).with_suffix("").parts for f in found]
-    return sorted(".".join((PACKAGE, *(part for part in parts if part != "__init__"))) for parts in inner)
+    """Dotted names of modules of this package, and of all those in its folders, by their names in it.
+
+    Raises:
+        ValueError: a name is of neither.
+    """
+    return sorted(module for name in names for module in _below(name))
+
+
+def _below(name: str) -> Iterator[str]:
+    path = ROOT.joinpath(*name.split("."))
+    found = [*([path.with_suffix(".py")] if path.with_suffix(".py").is_file() else []), *path.rglob("*.py")]
+    if not found:
+        raise ValueError(f"no module or folder of {PACKAGE}: {name}")
+    for file in found:
+        inner = file.relative_to(ROOT).with_suffix("").parts
+        yield ".".join((PACKAGE, *(part for part in inner if part != "__init__")))
 
 
 def definitions(*roots: Root, without: Iterable[Root] = ()) -> list[Definition]:

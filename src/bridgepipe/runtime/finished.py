@@ -158,10 +158,9 @@ CODE = (
     "processes",
     "corruptions",
     "evaluation",
-    "rng",
-    "running",
-    "pixels",
-    "tiles",
+    "data.pixels",
+    "runtime.rng",
+    "runtime.running",
 )
 
 

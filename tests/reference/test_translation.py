@@ -8,9 +8,8 @@ from recorded import network, wrapped
 from vectors import assert_close, case, names, shapes
 
 from bridgepipe import config
-from bridgepipe.cli import models
 from bridgepipe.config.ddib import TranslateImages
-from bridgepipe.methods import gaussian
+from bridgepipe.methods import gaussian, task
 from bridgepipe.methods.ddib import PUBLISHED, translate
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
@@ -56,7 +55,7 @@ def test_translation_of_a_folder(name):
 def test_published_weights_fit_the_parameters(kind):
     values = config.read_yaml(Path(__file__).parents[2] / "params.yaml") | {"scale": "paper"}
     settings = config.Resolved(values).experiment(f"{kind}/imagenet256")
-    diffusion = models.diffusion_of(settings.process, (3, 256, 256), {})
+    diffusion = task.diffusion_of(settings.process, (3, 256, 256), {})
     arguments = settings.network.arguments
     with torch.device("meta"):
         if kind == "model":

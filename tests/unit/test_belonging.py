@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from bridgepipe import artifacts, cli
-from bridgepipe.cli.common import open_sources
 from bridgepipe.cli.translate import guided_class
 from bridgepipe.config import Runtime
 from bridgepipe.config.boundary import BoundaryMeasures
+from bridgepipe.data.lineage import open_sources
 from bridgepipe.data.store import ImageStore, writer
 from bridgepipe.datasets import attributes, digits
 from bridgepipe.errors import UserError

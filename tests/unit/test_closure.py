@@ -208,7 +208,7 @@ def test_an_edit_counts_when_it_can_change_what_runs(tree: Path, edit: str) -> N
 
 
 def test_a_training_takes_in_its_loop_its_network_and_its_noise_and_no_sampler() -> None:
-    roots = ("bridgepipe.training.loop.train", "bridgepipe.cli.models._restoration")
+    roots = ("bridgepipe.training.loop.train", "bridgepipe.methods.task._restoration")
     found = {m.removeprefix("bridgepipe.") for m, _ in closure.definitions(*roots)}
     assert {"training.loop", "runtime.rng", "networks.adm", "processes.bridge", "runtime.running"} <= found
     assert not {m for m in found if m.startswith(("samplers", "evaluation", "networks.ddpm"))}

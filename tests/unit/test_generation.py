@@ -15,7 +15,6 @@ from torch import Tensor
 
 from bridgepipe import artifacts, config, samplers
 from bridgepipe.cli.generate import _walks
-from bridgepipe.cli.models import load_model
 from bridgepipe.cli.options import Trained
 from bridgepipe.config.gaussian import Generate, GenerationStudy, Process
 from bridgepipe.config.recipe import Recipe
@@ -23,6 +22,7 @@ from bridgepipe.config.runtime import Runtime
 from bridgepipe.errors import UserError
 from bridgepipe.methods import gaussian, spd
 from bridgepipe.methods.gaussian import Diffusion, Model
+from bridgepipe.methods.trained import load_model
 from bridgepipe.names import Spacing
 from bridgepipe.names.nfe import calls_made
 from bridgepipe.processes import schedules

@@ -13,7 +13,6 @@ import pytest
 
 from bridgepipe import artifacts, config, datasets
 from bridgepipe.cli import options
-from bridgepipe.cli.models import load_model
 from bridgepipe.cli.options import Trained
 from bridgepipe.config import Strict, stage_files
 from bridgepipe.config.boundary import Judge
@@ -22,6 +21,7 @@ from bridgepipe.config.points import PointTraining
 from bridgepipe.config.recipe import Recipe
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.classifier import train_classifier
+from bridgepipe.methods.trained import load_model
 from bridgepipe.networks import adm, ddpm, mlp
 from bridgepipe.runtime import closure
 

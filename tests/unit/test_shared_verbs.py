@@ -24,7 +24,6 @@ from started import all_succeed, free_port
 from torch import nn
 
 from bridgepipe import artifacts, cli, config
-from bridgepipe.cli import models
 from bridgepipe.config.recipe import Distribution
 from bridgepipe.data.store import ImageStore, writer
 from bridgepipe.data.subset import items_of
@@ -34,7 +33,7 @@ from bridgepipe.datasets.images import write_png
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.classifier import train_classifier
 from bridgepipe.evaluation.features import digest_tensors
-from bridgepipe.methods import color, gaussian, i2sb
+from bridgepipe.methods import color, gaussian, i2sb, task
 from bridgepipe.networks import adm, mlp
 from bridgepipe.runtime import finished
 
@@ -160,7 +159,7 @@ def points(folder: Path) -> None:
     """Two batches and a bit."""
     walk = {"solver": "ddim", "nfe": 3, "spacing": "log_snr", "grid": "exact"}
     domain = config.PointModel.model_validate({"dataset": "moons", "train": STEPS})
-    diffusion = models.diffusion_of(domain.process, (2,), {})
+    diffusion = task.diffusion_of(domain.process, (2,), {})
     network = gaussian.network("points", diffusion, **domain.network.arguments)
     save(folder / "points", domain.stages()["train"].as_json(), network, shape=[2])
     many = np.random.default_rng(0).normal(size=(shared_verbs.POINTS * 2 + 5, 2))

@@ -15,11 +15,10 @@ from PIL import Image
 from project import ROOT, Project
 
 from bridgepipe import artifacts, cli, config
-from bridgepipe.cli import models
 from bridgepipe.data.store import ImageStore
 from bridgepipe.datasets import digits
 from bridgepipe.evaluation.classifier import train_classifier
-from bridgepipe.methods import gaussian
+from bridgepipe.methods import gaussian, task
 
 NETWORK = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": [1], "attention_resolutions": []}
 
@@ -52,7 +51,7 @@ def model(results: Path, name: str, classes: list[str], seed: int = 0) -> Path:
     """Folder of an experiment whose network is random: what training leaves."""
     trained = RESOLVED.experiment(name)
     settings, arguments = RESOLVED.stages(name)["train"], trained.network.arguments
-    diffusion = models.diffusion_of(trained.process, (3, 16, 16), {})
+    diffusion = task.diffusion_of(trained.process, (3, 16, 16), {})
     if settings["method"] == "guide":
         network: Any = gaussian.classifier(diffusion, 10, seed, pool=trained.pool, **arguments)
     else:

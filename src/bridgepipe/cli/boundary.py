@@ -10,7 +10,6 @@ import typer
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
-from bridgepipe.cli.models import load_model
 from bridgepipe.cli.options import Alone, Config, File, Shared, Trained
 from bridgepipe.config.boundary import (
     BoundaryFit,
@@ -23,6 +22,7 @@ from bridgepipe.config.boundary import (
 )
 from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
+from bridgepipe.methods.trained import load_model
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,11 +11,11 @@ import typer
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
 from bridgepipe.cli.boundary import SPACES, chosen, open_model, space_of
-from bridgepipe.cli.common import load_extractor
 from bridgepipe.cli.options import Alone, Config, ExtractorFiles, File, Shared, Trained
 from bridgepipe.config.boundary import BoundaryEdit, BoundaryJudge, BoundaryMeasures, Edit, Judge
 from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
+from bridgepipe.methods.trained import load_extractor
 from bridgepipe.names import QUANTISATION
 
 if TYPE_CHECKING:

@@ -11,12 +11,13 @@ import typer
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import load_extractor, same_count
 from bridgepipe.cli.options import Config, ExtractorFiles, File, Real, Shared
 from bridgepipe.config.i2sb import Evaluate
 from bridgepipe.config.recipe import Distribution
 from bridgepipe.config.stage_files import read_stage
+from bridgepipe.data.lineage import same_count
 from bridgepipe.errors import UserError
+from bridgepipe.methods.trained import load_extractor
 
 if TYPE_CHECKING:
     from bridgepipe.data.store import ImageStore

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import load_extractor
 from bridgepipe.cli.options import Config, ExtractorFiles, File, Real, Shared
 from bridgepipe.config.ddib import EvaluateTranslation
 from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
+from bridgepipe.methods.trained import load_extractor
 
 if TYPE_CHECKING:
     from bridgepipe.data.store import ImageStore

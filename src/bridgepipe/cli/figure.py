@@ -10,10 +10,10 @@ import typer
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import open_sources
 from bridgepipe.cli.options import Alone, Config, File, Sources, Trained
 from bridgepipe.config.i2sb import RestorationSampling
 from bridgepipe.config.stage_files import read_stage
+from bridgepipe.data.lineage import open_sources
 from bridgepipe.methods.trained import load_restorer
 
 if TYPE_CHECKING:

@@ -12,14 +12,13 @@ import typer
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import load_extractor
-from bridgepipe.cli.models import load_model
 from bridgepipe.cli.options import Alone, Config, ExtractorFiles, File, Part, Real, Shared, Trained
 from bridgepipe.cli.study import seeds_of
 from bridgepipe.config.gaussian import Generate, GenerationSampling, GenerationStudy
 from bridgepipe.config.i2sb import Evaluate
 from bridgepipe.config.recipe import Distribution
 from bridgepipe.config.stage_files import read_stage, read_training
+from bridgepipe.methods.trained import load_extractor, load_model
 from bridgepipe.names import QUANTISATION
 from bridgepipe.photographs import places as where
 

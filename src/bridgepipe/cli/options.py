@@ -84,8 +84,8 @@ class Trained(trained.Trained):
 
 
 @dataclass(frozen=True)
-class Ends:
-    """Two models: of the source, and of the target."""
+class Ends(trained.Ends):
+    """Options that name two trained networks."""
 
     source: Annotated[Path, typer.Option(help="weights of the model of the source")]
     source_config: File
@@ -94,8 +94,8 @@ class Ends:
 
 
 @dataclass(frozen=True)
-class ExtractorFiles:
-    """What turns images into features."""
+class ExtractorFiles(trained.ExtractorFiles):
+    """Options that name an extractor."""
 
     extractor: Annotated[Path, typer.Option(help="configuration of the extractor")]
     weights: File

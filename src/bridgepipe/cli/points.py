@@ -10,7 +10,6 @@ import typer
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
-from bridgepipe.cli.models import check_dimension, load_ends, load_model
 from bridgepipe.cli.options import Config, Ends, File, Shared, Trained
 from bridgepipe.config.points import (
     Generated,
@@ -21,6 +20,7 @@ from bridgepipe.config.points import (
 )
 from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
+from bridgepipe.methods.trained import check_dimension, load_ends, load_model
 from bridgepipe.names.nfe import calls_made
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import open_sources
 from bridgepipe.cli.options import Config, File, Part, Shared, Sources, Trained
 from bridgepipe.config.i2sb import RestorationSampling
 from bridgepipe.config.stage_files import read_stage
+from bridgepipe.data.lineage import open_sources
 from bridgepipe.methods.trained import load_restorer
 from bridgepipe.names import QUANTISATION
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import load_extractor, open_sources
 from bridgepipe.cli.options import Config, ExtractorFiles, File, Real, Shared, Sources, Trained
 from bridgepipe.config.i2sb import Evaluate, RestorationSampling, RestorationTraining, Sample, Study
 from bridgepipe.config.recipe import Recipe
 from bridgepipe.config.stage_files import read_stage
-from bridgepipe.methods.trained import load_restorer
+from bridgepipe.data.lineage import open_sources
+from bridgepipe.methods.trained import load_extractor, load_restorer
 from bridgepipe.names import QUANTISATION
 
 if TYPE_CHECKING:

@@ -10,13 +10,14 @@ import typer
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
-from bridgepipe.cli.models import Task, imported_classes, open_data, published_model, task_of
 from bridgepipe.cli.options import Alone, Config, File, Shared, Sources
 from bridgepipe.config.data import Extractor
 from bridgepipe.config.i2sb import RestorationTraining
 from bridgepipe.config.points import PointTraining
 from bridgepipe.config.stage_files import Training, read_stage, read_training
 from bridgepipe.errors import UserError
+from bridgepipe.methods.task import Task, open_data, task_of
+from bridgepipe.methods.trained import imported_classes, published_model
 from bridgepipe.runtime import closure, provenance
 from bridgepipe.training import state as training_state
 

@@ -12,11 +12,11 @@ import typer
 
 from bridgepipe import config as configuration
 from bridgepipe.cli import groups
-from bridgepipe.cli.models import load_model
 from bridgepipe.cli.options import Config, File, Part, Shared, Trained
 from bridgepipe.config.ddib import BetweenClasses, ClassCycle, ClassSampling, TranslateImages
 from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
+from bridgepipe.methods.trained import load_model
 from bridgepipe.names import QUANTISATION
 from bridgepipe.names.classes import Label, name_of, number_of, numbers_in
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bridgepipe import names
 from bridgepipe.errors import UserError
+
+if TYPE_CHECKING:
+    from bridgepipe.data.store import ImageStore
 
 ROLES = ("images", "space")  # entries of made_by in which stores of one job differ
 
@@ -56,6 +59,38 @@ def made_together(first: Made, *others: Made) -> None:
         if (entry := _difference(_how(first), _how(other))) is not None:
             what = f"it does not belong to {first.path}: {entry} differs"
             raise UserError(what, other.path, "give stores of one run, or make both again")
+
+
+def open_sources(path: Path | None, images: Any) -> ImageStore | None:
+    """The store of the source images of pairs; None without a path.
+
+    Raises:
+        UserError: they are not the other halves of ``images``.
+    """
+    from bridgepipe.data.store import ImageStore
+
+    if path is None:
+        return None
+    sources = ImageStore(path)
+    made_together(images, sources)
+    same_count(images=images, sources=sources)
+    return sources
+
+
+def same_count(**stores: Any) -> None:
+    """Stores of the same images must have as many.
+
+    Raises:
+        UserError: they have not.
+    """
+    counts = {name: len(s) for name, s in stores.items()}
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{n} {name}" for name, n in counts.items())
+        raise UserError(f"different numbers of images: {listed}", *_mend(stores))
+
+
+def _mend(stores: dict[str, Any]) -> tuple[Any, str]:
+    return next(iter(stores.values())).path, "delete the stores and make them again"
 
 
 def same_split(about: Mapping[str, Any], split: str, where: Path) -> None:

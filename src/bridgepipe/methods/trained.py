@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from bridgepipe import artifacts
 from bridgepipe import config as configuration
+from bridgepipe.config import Extractor
+from bridgepipe.config.gaussian import GuideTraining, ModelTraining
 from bridgepipe.config.i2sb import Restoration, RestorationTraining
-from bridgepipe.config.stage_files import made_under, read_stage
+from bridgepipe.config.points import PointTraining
+from bridgepipe.config.stage_files import made_under, read_stage, read_training
 from bridgepipe.errors import UserError
+from bridgepipe.methods.task import diffusion_of, is_conditional
+from bridgepipe.names import ilsvrc
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from bridgepipe.datasets.points import Points
+    from bridgepipe.evaluation import features
+    from bridgepipe.methods.gaussian import Diffusion, Model
     from bridgepipe.methods.i2sb import Restorer
+
+
+Gaussian = ModelTraining | GuideTraining | PointTraining
 
 
 @dataclass(frozen=True)
@@ -27,6 +41,24 @@ class Trained:
     def within(cls, folder: Path) -> Self:
         """Of the results folder of an experiment."""
         return cls(folder / "model.safetensors", folder / "config/train.json")
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Two models: of the source, and of the target."""
+
+    source: Path
+    source_config: Path
+    target: Path
+    target_config: Path
+
+
+@dataclass(frozen=True)
+class ExtractorFiles:
+    """What turns images into features: its configuration, and its weights."""
+
+    extractor: Path
+    weights: Path
 
 
 def load_restorer(
@@ -68,3 +100,127 @@ def _same_problem(trained: Restoration, settings: Restoration, model: Path) -> N
         if key != "mask_file" and then != now:
             what = f"a network trained with {key} {then}, the configuration says {now}"
             raise UserError(what, model, "give the network of this experiment")
+
+
+def load_model(trained: Trained, runtime: configuration.Runtime, guide: bool = False) -> Model:
+    """A trained Gaussian model, or a guide.
+
+    Args:
+        guide: whether a classifier of noisy images is wanted.
+
+    Raises:
+        UserError: it was trained under another configuration, or is the other of the two.
+    """
+    from bridgepipe.methods import gaussian
+    from bridgepipe.networks import published
+
+    settings = _read_gaussian(trained.train_config)
+    if isinstance(settings, GuideTraining) != guide:
+        what = (
+            "a model is no guide: it tells no classes"
+            if guide
+            else "a guide is no model: it denoises nothing"
+        )
+        mend = "give the folder of a guide" if guide else "give the folder of a model"
+        raise UserError(what, trained.model, f"{mend}, such as results/{'guide' if guide else 'model'}/NAME")
+    expected = made_under(settings, artifacts.load_card(trained.model))
+    weights, card = artifacts.load_tensors(trained.model, expected)
+    diffusion = diffusion_of(settings.process, tuple(card["shape"]), card.get("spectrum", {}))
+    classes = null = None
+    names = card.get("class_names")
+    if not isinstance(settings, GuideTraining):
+        told = _told(weights)
+        null = told - 1 if told is not None and _drops_labels(settings) else None
+        classes = null if null is not None else told
+    network = _network(settings, diffusion, weights, trained.model)
+    published.load(network, weights, trained.model)
+    content, repeat = card[artifacts.CONTENT], settings.train.seed
+    return gaussian.Model(network, diffusion, content, classes, null, names, repeat, runtime)
+
+
+def load_ends(ends: Ends, runtime: configuration.Runtime) -> tuple[Model, Model]:
+    """The models of the source and of the target."""
+    source, target = Trained(ends.source, ends.source_config), Trained(ends.target, ends.target_config)
+    return load_model(source, runtime), load_model(target, runtime)
+
+
+def _read_gaussian(train_config: Path) -> Gaussian:
+    settings = read_training(train_config)
+    if isinstance(settings, RestorationTraining):
+        mend = "give the folder of an experiment of model, guide or points"
+        raise UserError("a bridge is no Gaussian model", train_config, mend)
+    return settings
+
+
+def _drops_labels(settings: Gaussian) -> bool:
+    return isinstance(settings, ModelTraining) and settings.drop_labels > 0
+
+
+def _network(
+    settings: Gaussian, diffusion: Diffusion, weights: Mapping[str, Tensor], where: Path
+) -> nn.Module:
+    """The network that the settings describe, told or telling as many classes as its weights have."""
+    from bridgepipe.methods import gaussian
+
+    arguments = settings.network.arguments
+    if isinstance(settings, GuideTraining):
+        return gaussian.classifier(diffusion, _answers(weights, where), pool=settings.pool, **arguments)
+    return gaussian.network(settings.network.kind, diffusion, _told(weights), **arguments)
+
+
+def check_dimension(model: Model, points: Points) -> None:
+    """Refuse points of another dimension than the model's.
+
+    Raises:
+        UserError: they are.
+    """
+    if (points.dim,) != tuple(model.diffusion.shape):
+        what = f"points of dimension {points.dim}, the model's are of {model.diffusion.shape[0]}"
+        raise UserError(what, points.path, "give the points of this model")
+
+
+def _told(weights: Mapping[str, Tensor]) -> int | None:
+    """Number of labels that a network is told."""
+    return weights["label_emb.weight"].shape[0] if "label_emb.weight" in weights else None
+
+
+def _answers(weights: Mapping[str, Tensor], where: Path) -> int:
+    """Number of classes that a classifier tells apart.
+
+    Raises:
+        UserError: the weights are not those of a classifier.
+    """
+    for name in ("out.2.c_proj.bias", "out.3.bias"):
+        if name in weights:
+            return weights[name].shape[0]
+    raise UserError("not the weights of a guide: they tell no classes", where, "give those of a classifier")
+
+
+def imported_classes(settings: Gaussian) -> dict[str, list[str]]:
+    """Card entry with the classes of published weights that are told or tell classes: those of ILSVRC."""
+    told = isinstance(settings, GuideTraining) or is_conditional(settings)
+    return {"class_names": ilsvrc.classes()} if told else {}
+
+
+def published_model(
+    settings: Gaussian, weights: dict[str, Tensor], shape: tuple[Any, ...], file: Path
+) -> dict[str, Tensor]:
+    """The weights, when they are those of the network that the configuration describes.
+
+    Raises:
+        UserError: a name or a shape differs.
+    """
+    from bridgepipe.networks import published
+
+    network = _network(settings, diffusion_of(settings.process, shape, {}), weights, file)
+    published.load(network, weights, file)
+    return weights
+
+
+def load_extractor(files: ExtractorFiles, runtime: configuration.Runtime) -> features.Extractor:
+    from bridgepipe.evaluation import features
+    from bridgepipe.runtime import running
+
+    settings = read_stage(files.extractor, Extractor)
+    device = running.accelerator(runtime.device).device
+    return features.load_extractor(settings.kind, files.weights, device=device, config=settings.as_json())

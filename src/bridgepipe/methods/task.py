@@ -1,4 +1,4 @@
-"""From a configuration to networks, objectives and trained models: the one place that knows every method."""
+"""What training needs of a method: from the settings of an experiment to its network and objective."""
 
 from __future__ import annotations
 
@@ -8,28 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridgepipe import artifacts
-from bridgepipe import config as configuration
-from bridgepipe.cli.common import open_sources
-from bridgepipe.cli.options import Ends, Trained
 from bridgepipe.config.gaussian import GuideTraining, ModelTraining, Noising, Process
 from bridgepipe.config.i2sb import RestorationTraining
 from bridgepipe.config.points import PointProcess, PointTraining
-from bridgepipe.config.stage_files import Training, made_under, read_training
+from bridgepipe.config.stage_files import Training
 from bridgepipe.errors import UserError
-from bridgepipe.names import ilsvrc
 from bridgepipe.names.classes import trained_classes
 from bridgepipe.runtime import closure
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor, nn
+    from torch import nn
 
-    from bridgepipe.datasets.points import Points
-    from bridgepipe.methods.gaussian import Diffusion, Model
+    from bridgepipe.methods.gaussian import Diffusion
     from bridgepipe.training.objective import Images, Objective
 
 SPECTRUM = ("c1", "c2", "m")
-Gaussian = ModelTraining | GuideTraining | PointTraining
 
 
 @dataclass(frozen=True)
@@ -84,12 +78,13 @@ def _spectrum_of(file: Path, data: Any) -> dict[str, Any]:
 
 def _restoration(settings: RestorationTraining, data: Any, sources: Path | None) -> Task:
     from bridgepipe import corruptions
+    from bridgepipe.data import lineage
     from bridgepipe.methods import i2sb
 
     problem, seed, network = i2sb.Problem(data.image_size, settings), settings.train.seed, settings.network
     made = i2sb.network(data.image_size, settings.cond_x1, seed, network.kind, **network.arguments)
     _initialise(made, settings)
-    pairs = open_sources(sources, data)
+    pairs = lineage.open_sources(sources, data)
     read = {"init": settings.train.init, "masks": settings.mask_file}
     card = {key: artifacts.digest_file(file) for key, file in read.items() if file is not None}
     card |= {} if pairs is None else {"sources": pairs.digest}
@@ -105,7 +100,7 @@ def _denoiser(
 
     labels, classes = None, None
     drop = settings.drop_labels if isinstance(settings, ModelTraining) else 0.0
-    if _is_conditional(settings):
+    if is_conditional(settings):
         labels, names = _labels(data)
         classes, card = len(names), {**card, "class_names": names}
     told = None if classes is None else classes + (drop > 0)
@@ -124,6 +119,11 @@ def _classifier(settings: GuideTraining, data: Any, diffusion: Diffusion, card: 
     network = gaussian.classifier(diffusion, len(names), seed, pool=pool, **settings.network.arguments)
     objective, code = gaussian.classifier_objective(diffusion, labels), (_classifier, diffusion_of, shape_of)
     return Task(network, objective, {**card, "class_names": names}, code)
+
+
+def is_conditional(settings: Training) -> bool:
+    """Whether a network is told classes."""
+    return isinstance(settings, ModelTraining) and settings.conditional
 
 
 def _labels(data: Any) -> tuple[np.ndarray, list[str]]:
@@ -182,122 +182,3 @@ def open_data(path: Path) -> Any:
 def shape_of(data: Any) -> tuple[int, ...]:
     """Shape of one item as networks see it."""
     return (3, *data.image_size) if hasattr(data, "image_size") else (data.dim,)
-
-
-def load_model(trained: Trained, runtime: configuration.Runtime, guide: bool = False) -> Model:
-    """A trained Gaussian model, or a guide.
-
-    Args:
-        guide: whether a classifier of noisy images is wanted.
-
-    Raises:
-        UserError: it was trained under another configuration, or is the other of the two.
-    """
-    from bridgepipe.methods import gaussian
-    from bridgepipe.networks import published
-
-    settings = _read_gaussian(trained.train_config)
-    if isinstance(settings, GuideTraining) != guide:
-        what = (
-            "a model is no guide: it tells no classes"
-            if guide
-            else "a guide is no model: it denoises nothing"
-        )
-        mend = "give the folder of a guide" if guide else "give the folder of a model"
-        raise UserError(what, trained.model, f"{mend}, such as results/{'guide' if guide else 'model'}/NAME")
-    expected = made_under(settings, artifacts.load_card(trained.model))
-    weights, card = artifacts.load_tensors(trained.model, expected)
-    diffusion = diffusion_of(settings.process, tuple(card["shape"]), card.get("spectrum", {}))
-    classes = null = None
-    names = card.get("class_names")
-    if not isinstance(settings, GuideTraining):
-        told = _told(weights)
-        null = told - 1 if told is not None and _drops_labels(settings) else None
-        classes = null if null is not None else told
-    network = _network(settings, diffusion, weights, trained.model)
-    published.load(network, weights, trained.model)
-    content, repeat = card[artifacts.CONTENT], settings.train.seed
-    return gaussian.Model(network, diffusion, content, classes, null, names, repeat, runtime)
-
-
-def load_ends(ends: Ends, runtime: configuration.Runtime) -> tuple[Model, Model]:
-    """The models of the source and of the target."""
-    source, target = Trained(ends.source, ends.source_config), Trained(ends.target, ends.target_config)
-    return load_model(source, runtime), load_model(target, runtime)
-
-
-def _read_gaussian(train_config: Path) -> Gaussian:
-    settings = read_training(train_config)
-    if isinstance(settings, RestorationTraining):
-        mend = "give the folder of an experiment of model, guide or points"
-        raise UserError("a bridge is no Gaussian model", train_config, mend)
-    return settings
-
-
-def _is_conditional(settings: Gaussian) -> bool:
-    return isinstance(settings, ModelTraining) and settings.conditional
-
-
-def _drops_labels(settings: Gaussian) -> bool:
-    return isinstance(settings, ModelTraining) and settings.drop_labels > 0
-
-
-def _network(
-    settings: Gaussian, diffusion: Diffusion, weights: Mapping[str, Tensor], where: Path
-) -> nn.Module:
-    """The network that the settings describe, told or telling as many classes as its weights have."""
-    from bridgepipe.methods import gaussian
-
-    arguments = settings.network.arguments
-    if isinstance(settings, GuideTraining):
-        return gaussian.classifier(diffusion, _answers(weights, where), pool=settings.pool, **arguments)
-    return gaussian.network(settings.network.kind, diffusion, _told(weights), **arguments)
-
-
-def check_dimension(model: Model, points: Points) -> None:
-    """Refuse points of another dimension than the model's.
-
-    Raises:
-        UserError: they are.
-    """
-    if (points.dim,) != tuple(model.diffusion.shape):
-        what = f"points of dimension {points.dim}, the model's are of {model.diffusion.shape[0]}"
-        raise UserError(what, points.path, "give the points of this model")
-
-
-def _told(weights: Mapping[str, Tensor]) -> int | None:
-    """Number of labels that a network is told."""
-    return weights["label_emb.weight"].shape[0] if "label_emb.weight" in weights else None
-
-
-def _answers(weights: Mapping[str, Tensor], where: Path) -> int:
-    """Number of classes that a classifier tells apart.
-
-    Raises:
-        UserError: the weights are not those of a classifier.
-    """
-    for name in ("out.2.c_proj.bias", "out.3.bias"):
-        if name in weights:
-            return weights[name].shape[0]
-    raise UserError("not the weights of a guide: they tell no classes", where, "give those of a classifier")
-
-
-def imported_classes(settings: Gaussian) -> dict[str, list[str]]:
-    """Card entry with the classes of published weights that are told or tell classes: those of ILSVRC."""
-    told = isinstance(settings, GuideTraining) or _is_conditional(settings)
-    return {"class_names": ilsvrc.classes()} if told else {}
-
-
-def published_model(
-    settings: Gaussian, weights: dict[str, Tensor], shape: tuple[Any, ...], file: Path
-) -> dict[str, Tensor]:
-    """The weights, when they are those of the network that the configuration describes.
-
-    Raises:
-        UserError: a name or a shape differs.
-    """
-    from bridgepipe.networks import published
-
-    network = _network(settings, diffusion_of(settings.process, shape, {}), weights, file)
-    published.load(network, weights, file)
-    return weights

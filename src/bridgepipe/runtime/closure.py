@@ -131,7 +131,8 @@ def source_digest(*names: str) -> str:
 
 def everything() -> list[str]:
     """Names of all modules and folders of this package."""
-    return sorted(path.stem for path in ROOT.iterdir() if not path.name.startswith("__"))
+    found = {file.relative_to(ROOT).parts[0].removesuffix(".py") for file in ROOT.rglob("*.py")}
+    return sorted(name for name in found if not name.startswith("__"))
 
 
 def modules(*names: str) -> list[str]:

@@ -36,6 +36,8 @@ LAYERS = {
         "networks",
         "corruptions",
         "data",
+        "datasets",
+        "downloads",
         "runtime",
         "training",
         "artifacts",

@@ -25,7 +25,7 @@ from bridgepipe.methods.trained import load_model
 from bridgepipe.networks import adm, ddpm, mlp
 from bridgepipe.runtime import closure
 
-PACKAGE = Path(inspect.getfile(closure)).parent
+PACKAGE = closure.ROOT
 # what chooses the class that the file is read as
 KINDS = {"kind", "method", "source"}
 

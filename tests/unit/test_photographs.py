@@ -21,9 +21,9 @@ def verb(*words: object) -> None:
 
 def test_files_of_photographs_are_prepared_trained_and_restored(tmp_path: Path) -> None:
     files: dict[str, Any] = config.load(ROOT / "params.yaml").stage_files()
-    train, sample = (files[f"results/i2sb/photos-jpeg/config/{stage}.json"] for stage in ("train", "sample"))
+    train, sample = (files[f"results/i2sb/photos/config/{stage}.json"] for stage in ("train", "sample"))
     train["train"] |= {"steps": 2, "batch_size": 2}
-    train["network"] |= {"channel_mult": [1, 1], "attention_resolutions": []}
+    train["network"] |= {"channel_mult": [1, 1], "num_res_blocks": 1}
     sample["sample"] |= {"count": 12}
     settings = {
         "prepare": {"source": "sample-photos", "patches": {"size": 64, "stride": 128}},

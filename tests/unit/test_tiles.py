@@ -68,7 +68,8 @@ def test_the_reach_of_a_network_is_measured() -> None:
     assert tiles.reach(silent.eval(), 3, 2) == 2 * (2 + 2) + 1
     assert tiles.reach(_Pointwise(), 3, 1) == 0
     residual = ResidualUNet(3, 3, 8, (1, 1, 1), 1).eval()
-    assert tiles.reach(residual, 3, residual.factor) in range(residual.reach, residual.reach + 8)
+    reach = 2 * (2 + 2 * (2 * 1 + 2 * 2 + 2 * 4) + 4)  # 3x3 convolutions of three levels, on squares of 2x2
+    assert tiles.reach(residual, 3, residual.factor) in range(reach, reach + 8)
     attending = i2sb.network((64, 64), False, seed=0, attention_resolutions=(2,), **NETWORK)
     assert tiles.reach(attending.eval(), 3, attending.factor) is None
     normalised = i2sb.network((64, 64), False, seed=0, attention_resolutions=(), **NETWORK)

@@ -57,14 +57,6 @@ class ResidualUNet(nn.Module):
         self.decoder = nn.ModuleList(level(width, num_res_blocks) for width, _ in reversed(pairs))
         self.last = zeroed(nn.Conv2d(widths[0], out_channels * SQUARE**2, 3, padding=1))
 
-    @property
-    def reach(self) -> int:
-        """Pixels on each side of a pixel that can change what it becomes."""
-        deepest = len(self.encoder)
-        blocks = [2 * len(stage) for stage in (*self.encoder, self.middle)]  # before the middle, and after it
-        blocks[-1] //= 2
-        return SQUARE * (2 + sum(2 * count * 2**level for level, count in enumerate(blocks)) + 2**deepest)
-
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """Predict, at the size and dtype of x.
 

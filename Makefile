@@ -1,5 +1,5 @@
 # make demo: the main job on embedded real data.   make test: the tests.   Each sets up what it needs.
-.PHONY: setup demo test test-engines lint bench report docs schema sync weights faults system-setup clean
+.PHONY: setup demo digits test test-engines lint bench report docs schema sync weights faults system-setup clean
 SHELL := /bin/bash
 ifndef PYTHON
 PYTHON := $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
@@ -26,10 +26,21 @@ setup: .venv/.ready
 	$(INSTALL) --no-deps --target .venv/plugins snakemake-executor-plugin-kubernetes
 	@echo "$(STAMP)" > $@
 
+# a small restorer of photographs, trained here, beside the one that comes with the package
+PHOTOS := results/i2sb/photos-quick
+
 demo: setup
 	@snakemake --quiet rules -- demo
-	@echo; cat results/i2sb/jpeg-5/table.md; echo
-	@echo "pictures: results/i2sb/jpeg-5/figures/"; ls results/i2sb/jpeg-5/figures/*.png
+	@echo; cat $(PHOTOS)/photographs.md; echo
+	@echo "pictures:"; ls $(PHOTOS)/figures/*.png
+
+# the published bridge on small digits: FID, accuracy, restoration, figures
+DIGITS := results/i2sb/jpeg-5
+
+digits: setup
+	@snakemake --quiet rules -- $(DIGITS)/table.md $(DIGITS)/figures/grid.png $(DIGITS)/figures/path.png $(DIGITS)/figures/loss.png
+	@echo; cat $(DIGITS)/table.md; echo
+	@echo "pictures:"; ls $(DIGITS)/figures/*.png
 
 # the small networks of the tests gain nothing from threads, so two processes share two cores
 test: setup

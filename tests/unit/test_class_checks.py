@@ -35,7 +35,7 @@ def test_without_a_classifier_there_is_no_accuracy() -> None:
     assert "results/i2sb/jpeg-10/accuracy.json" in pipeline.outcomes.results()
     assert "results/i2sb/jpeg-5/accuracy.json" not in pipeline.outcomes.results()
     assert "results/boundary/loop/accuracy.json" in pipeline.outcomes.results("boundary/loop")
-    del told["experiments"]["i2sb"]["jpeg-5"]  # which the rule `demo` names all the same
+    del told["experiments"]["i2sb"]["jpeg-5"]  # for which a rule may be asked all the same
     assert workflow.Pipeline(config.Resolved(told)).outcomes.results("i2sb/jpeg-5")
     judge = pipeline.files["evaluate"]["boundary"]["loop"]["classifier"]
     assert judge == "results/boundary/loop/judge.safetensors"

@@ -6,6 +6,7 @@
 import re
 
 from bridgepipe import config
+from bridgepipe.photographs import shipped
 
 
 def one_of(names):

@@ -120,3 +120,25 @@ rule figure_path:
         "Figure: {wildcards.experiment} along the sampling path"
     shell:
         "bridgepipe stage figure path {params.options} --title {wildcards.experiment} --output {output} > {log} 2>&1"
+
+
+rule photographs:
+    input:
+        unpack(lookup("i2sb/{experiment}", within=FILES["photographs"])),
+    output:
+        csv="results/i2sb/{experiment}/photographs.csv",
+        markdown=drawn("results/i2sb/{experiment}/photographs.md", "photographs", "I2SB"),
+        figure=drawn("results/i2sb/{experiment}/figures/photographs.png", "photographs", "I2SB"),
+    log:
+        "results/i2sb/{experiment}/logs/photographs.log",
+    benchmark:
+        "results/i2sb/{experiment}/benchmarks/photographs.tsv"
+    threads: P.runtime.threads
+    resources:
+        **network(4000, grows(60)),
+    params:
+        shipped=lambda w: shipped.digest(),
+    message:
+        "Restoring test photographs by {wildcards.experiment}"
+    shell:
+        "bridgepipe stage evaluate photographs {params.options} --title {wildcards.experiment} > {log} 2>&1"

@@ -247,6 +247,7 @@ class I2SB(Restoration, OnDataset):
             "study": {**configs, "evaluate_config": evaluate, **sampling, **measured},
             "fid": {"config": evaluate, "images": restored, **beside, **measured},
             "restoration": {"restored": restored, **beside},
+            "photographs": network_in(folder),
         }
 
     def named_files(self) -> dict[str, str]:

@@ -45,7 +45,7 @@ class Outcomes:
 
     def _has_accuracy(self, name: str) -> bool:
         """Whether images are classified: a boundary's accuracy is that of its latents."""
-        e = self._resolved.experiments.get(name)  # the rule `demo` names one that need not be there
+        e = self._resolved.experiments.get(name)  # a rule may be asked for one that is not there
         return e is None or name.startswith("boundary/") or e.evaluate.classifier is not None
 
     def first_metrics(self, method: str) -> list[str]:

@@ -84,6 +84,11 @@ class Photograph:
         """Whether it is public domain or CC0."""
         return self.licence in FREE
 
+    @property
+    def may_be_shown(self) -> bool:
+        """Whether a licence is stated, so that pictures may be made of it."""
+        return self.licence != "none stated"
+
     def read(self) -> bytes:
         """Content of its file in the installed package.
 

@@ -42,6 +42,11 @@ def find(name: str = "photos") -> Shipped:
     return beside(weights)
 
 
+def digest(name: str = "photos") -> str:
+    """Of the weights inside this package, from their card alone: planning is to be fast."""
+    return artifacts.read_object(WEIGHTS / f"{name}.json")["content"]
+
+
 def beside(weights: Path) -> Shipped:
     """A file of weights with the card beside it.
 

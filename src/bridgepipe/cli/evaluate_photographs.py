@@ -1,0 +1,97 @@
+"""Restoration of whole test photographs: a trained network beside that of this package."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from bridgepipe.cli import groups
+from bridgepipe.cli.common import load_restorer
+from bridgepipe.cli.options import Alone, Config, File, Trained
+from bridgepipe.config.i2sb import RestorationSampling
+from bridgepipe.config.stage_files import read_stage
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bridgepipe.config.i2sb import Sample
+    from bridgepipe.evaluation.photographs import Restore
+    from bridgepipe.methods.i2sb import Restorer
+    from bridgepipe.photographs.samples import Photograph
+
+SHIPPED = "shipped"
+SHOWN = 10  # JPEG quality of the picture
+SIDE = 240  # pixels of its squares
+
+
+@groups.evaluate.verb("photographs")
+def compare_photographs(
+    config: Config,
+    trained: Trained,
+    csv: File,
+    markdown: File,
+    figure: File,
+    title: str = "trained",
+    run: Alone = Alone(),
+) -> None:
+    """Restore JPEG files of the test photographs, by a trained network and by that of this package."""
+    speed = run.start()
+    from bridgepipe.cli.photos import choose, start
+    from bridgepipe.evaluation import photographs, tables
+    from bridgepipe.evaluation.restoration import quality
+    from bridgepipe.figures import images as figures
+    from bridgepipe.photographs.samples import photographs as sample_photographs
+    from bridgepipe.runtime.progress import MANY, Progress
+
+    settings = read_stage(config, RestorationSampling)
+    ours = load_restorer(trained, settings, (256, 256), speed), settings.sample
+    shipped = start(choose(None, config.parent, None), speed)
+    test = [photo for photo in sample_photographs() if photo.split == "test"]
+    clean = {photo.name: _pixels(photo) for photo in test}
+    work = sum(pixels.shape[0] * pixels.shape[1] for pixels in clean.values())
+    with Progress(2 * work * len(photographs.QUALITIES), 0, "restoring", MANY) as progress:
+        networks = {title: _restore(*ours), SHIPPED: _restore(*shipped)}
+        compared = photographs.compare(clean, networks, told=progress.after)
+    notes = [*_notes(test), *_about({title: ours, SHIPPED: shipped})]
+    tables.write_table(csv, markdown, compared.table(), notes)
+    squares = compared.middles(SIDE, SHOWN, [photo.name for photo in test if photo.may_be_shown])
+    psnr = {made: quality(found, squares[photographs.ORIGINAL]).psnr for made, found in squares.items()}
+    psnr.pop(photographs.ORIGINAL)
+    heading = f"JPEG files of quality {SHOWN}: the middle of test photographs"
+    figures.comparison_grid(figure, squares, psnr, heading)
+
+
+def _pixels(photo: Photograph) -> np.ndarray:
+    import numpy as np
+    from PIL import Image
+
+    return np.asarray(Image.open(io.BytesIO(photo.read())).convert("RGB"))
+
+
+def _restore(restorer: Restorer, how: Sample) -> Restore:
+    return lambda pixels: restorer.restore_photo(pixels, how)
+
+
+def _notes(test: list[Photograph]) -> Iterator[str]:
+    """How the table is read."""
+    from PIL import features
+
+    from bridgepipe.evaluation.photographs import DECODED, ORIGINAL
+
+    named = ", ".join(f"{photo.name} ({photo.licence}, {photo.author})" for photo in test)
+    yield (
+        f"The test photographs: {named}. No network saw them in training. They are {len(test)}, too few for"
+        " an interval: compare numbers of one row."
+    )
+    library = f"libjpeg-turbo {features.version_feature('libjpeg_turbo')}"
+    yield (
+        f"{DECODED}: the file (4:2:0, {library}) as the decoder shows it. Every network restores the same"
+        f" pixels. PSNR in dB and SSIM are of the whole photograph in 8-bit RGB, against the {ORIGINAL}."
+    )
+
+
+def _about(networks: dict[str, tuple[Restorer, Sample]]) -> Iterator[str]:
+    for name, (restorer, how) in networks.items():
+        weights = sum(p.numel() for p in restorer.network.parameters())
+        yield f"{name}: {weights:,} weights ({restorer.digest[:12]}), nfe {how.nfe}"

@@ -1,0 +1,98 @@
+"""What networks make of JPEG files of whole photographs that no training has seen.
+
+Each photograph is saved as a JPEG file (4:2:0, as Pillow writes it), decoded and restored.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from bridgepipe.evaluation.restoration import Quality, quality
+
+QUALITIES = (5, 10, 20, 40)
+DECODED = "JPEG"  # what the decoder of JPEG files shows, before any network
+ORIGINAL = "original"
+Restore = Callable[[np.ndarray], np.ndarray]  # uint8 [H,W,3] -> the same
+
+
+def as_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
+    """What a decoder shows of a photograph [H,W,3] that was saved as a JPEG file, uint8."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    return np.asarray(Image.open(file))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Photographs as JPEG files of several qualities, and as networks restore them.
+
+    Attributes:
+        names, qualities: of every file.
+        images: uint8 [H,W,3] of every file, by what made them: `DECODED`, the networks, `ORIGINAL`.
+    """
+
+    names: list[str]
+    qualities: list[int]
+    images: dict[str, list[np.ndarray]]
+
+    def measured(self) -> dict[str, Quality]:
+        """PSNR and SSIM of every file, of all but the originals."""
+        truth = self.images[ORIGINAL]
+        return {
+            made: quality(found, truth, made) for made, found in self.images.items() if found is not truth
+        }
+
+    def table(self) -> pd.DataFrame:
+        """A row for each photograph and quality, then the means over the photographs for each quality."""
+        measured = self.measured()
+        values = {f"PSNR, {made}": found.psnr for made, found in measured.items()}
+        values |= {f"SSIM, {made}": found.ssim for made, found in measured.items()}
+        frame = pd.DataFrame({"photograph": self.names, "quality": self.qualities, **values})
+        means = frame.groupby("quality", as_index=False)[list(values)].mean()
+        means.insert(0, "photograph", f"mean of {frame['photograph'].nunique()}")
+        return pd.concat([frame, means], ignore_index=True)
+
+    def middles(self, side: int, quality: int, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Squares [N,side,side,3] from the middle of some photographs at one quality, by what made them."""
+        rows = [k for k, name in enumerate(self.names) if name in names and self.qualities[k] == quality]
+        return {
+            made: np.stack([_middle(found[row], side) for row in rows]) for made, found in self.images.items()
+        }
+
+
+def compare(
+    photographs: Mapping[str, np.ndarray],
+    networks: Mapping[str, Restore],
+    qualities: Sequence[int] = QUALITIES,
+    told: Callable[[int], None] = lambda _: None,
+) -> Comparison:
+    """Restore JPEG files of photographs by each of some networks.
+
+    Args:
+        photographs: uint8 [H,W,3] by name.
+        networks: by name.
+        qualities: of the JPEG files.
+        told: called with the pixels that a network has restored.
+    """
+    files = [(name, quality) for name in photographs for quality in qualities]
+    decoded = [as_jpeg(photographs[name], quality) for name, quality in files]
+
+    def restored(network: Restore) -> Iterator[np.ndarray]:
+        for pixels in decoded:
+            yield network(pixels)
+            told(pixels.shape[0] * pixels.shape[1])
+
+    images = {DECODED: decoded, **{name: list(restored(network)) for name, network in networks.items()}}
+    images[ORIGINAL] = [photographs[name] for name, _ in files]
+    return Comparison([name for name, _ in files], [quality for _, quality in files], images)
+
+
+def _middle(pixels: np.ndarray, side: int) -> np.ndarray:
+    top, left = ((length - side) // 2 for length in pixels.shape[:2])
+    return pixels[top : top + side, left : left + side]

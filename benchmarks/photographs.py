@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from bridgepipe import config
 from bridgepipe.config.i2sb import Sample
+from bridgepipe.evaluation.photographs import as_jpeg, psnr, ssim
 from bridgepipe.methods.i2sb import Restorer
 from bridgepipe.photographs.restoring import QUALITY, choose, start
 from bridgepipe.photographs.samples import photographs
@@ -32,15 +32,8 @@ def pictures(files: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
         yield name, np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
 
-def as_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling="4:2:0")
-    return np.asarray(Image.open(file))
-
-
 def measured(clean: np.ndarray, image: np.ndarray) -> tuple[float, float]:
-    """PSNR in dB and SSIM."""
-    return peak_signal_noise_ratio(clean, image), structural_similarity(clean, image, channel_axis=2)
+    return psnr(clean, image), ssim(clean, image)
 
 
 def rows(restorer: Restorer, how: dict[str, Sample], files: Sequence[str]) -> Iterator[str]:

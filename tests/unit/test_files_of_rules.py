@@ -69,4 +69,16 @@ def test_any_dataset_has_a_rule() -> None:
 
 def test_what_the_snakefile_asks_stays_short() -> None:
     assert len(inspect.getsource(Pipeline).splitlines()) <= 150
-    assert len(RULES.splitlines()) <= 990
+    assert len(RULES.splitlines()) <= 1015
+
+
+def test_the_demo_trains_on_photographs_and_make_shows_what_it_makes() -> None:
+    demo, make = (ROOT / "Snakefile").read_text().split("rule demo:")[1], (ROOT / "Makefile").read_text()
+    files = re.findall(r'"results/(\S+/\S+)/(photographs\.md|figures/loss\.png)"', demo)
+    assert [file for _, file in files] == ["photographs.md", "figures/loss.png"]
+    (name,) = {name for name, _ in files}
+    assert f"PHOTOS := results/{name}\n" in make
+    (digits,) = re.findall(r"DIGITS := results/(\S+)\n", make)
+    experiments = config.load(ROOT / "params.yaml").experiments
+    assert (experiments[name].dataset, experiments[name].network.kind) == ("sample-photos", "residual")
+    assert experiments[digits].dataset == "digits"

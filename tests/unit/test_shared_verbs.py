@@ -258,8 +258,8 @@ def test_stopped_and_continued_is_as_if_undisturbed(made: Path) -> None:
     assert not [name for name, content in stopped.items() if content != one[name]]
 
 
-# verbs that call networks and are not stopped: a training has its own state, four pictures are quick
-OTHERS = {"stage train", "stage figure path", "stage boundary search"}
+# verbs that call networks and are not stopped: a training has its own state, a few pictures are quick
+OTHERS = {"stage train", "stage figure path", "stage boundary search", "stage evaluate photographs"}
 
 
 def test_every_verb_that_calls_a_network_is_stopped_and_continued() -> None:

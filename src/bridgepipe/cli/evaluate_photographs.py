@@ -39,7 +39,6 @@ def compare_photographs(
     speed = run.start()
     from bridgepipe.cli.photos import choose, start
     from bridgepipe.evaluation import photographs, tables
-    from bridgepipe.evaluation.restoration import quality
     from bridgepipe.figures import images as figures
     from bridgepipe.photographs.samples import photographs as sample_photographs
     from bridgepipe.runtime.progress import MANY, Progress
@@ -56,8 +55,8 @@ def compare_photographs(
     notes = [*_notes(test), *_about({title: ours, SHIPPED: shipped})]
     tables.write_table(csv, markdown, compared.table(), notes)
     squares = compared.middles(SIDE, SHOWN, [photo.name for photo in test if photo.may_be_shown])
-    psnr = {made: quality(found, squares[photographs.ORIGINAL]).psnr for made, found in squares.items()}
-    psnr.pop(photographs.ORIGINAL)
+    truth = squares[photographs.ORIGINAL]
+    psnr = {made: list(map(photographs.psnr, truth, of)) for made, of in squares.items() if of is not truth}
     heading = f"JPEG files of quality {SHOWN}: the middle of test photographs"
     figures.comparison_grid(figure, squares, psnr, heading)
 
@@ -81,13 +80,14 @@ def _notes(test: list[Photograph]) -> Iterator[str]:
 
     named = ", ".join(f"{photo.name} ({photo.licence}, {photo.author})" for photo in test)
     yield (
-        f"The test photographs: {named}. No network saw them in training. They are {len(test)}, too few for"
-        " an interval: compare numbers of one row."
+        f"The test split of the sample photographs, which are never trained on: {named}. They are"
+        f" {len(test)}, too few for an interval: compare numbers of one row."
     )
     library = f"libjpeg-turbo {features.version_feature('libjpeg_turbo')}"
     yield (
-        f"{DECODED}: the file (4:2:0, {library}) as the decoder shows it. Every network restores the same"
-        f" pixels. PSNR in dB and SSIM are of the whole photograph in 8-bit RGB, against the {ORIGINAL}."
+        f"{DECODED}: the file (4:2:0, {library}) as its decoder shows it, which is what networks are given."
+        " PSNR (dB) and SSIM (Gaussian window, no borders) are of the whole photograph in 8-bit RGB, against"
+        f" the {ORIGINAL}."
     )
 
 

@@ -240,14 +240,15 @@ class I2SB(Restoration, OnDataset):
         images = {"data": store, "sources": defined.sources(self.sampled, self.sample.split)}
         sampling = {**network_in(folder), **images}
         config, evaluate = (f"{folder}/config/{stage}.json" for stage in ("study", "evaluate"))
-        configs = {"config": config, "sample_config": f"{folder}/config/sample.json"}
+        sample = f"{folder}/config/sample.json"
+        configs = {"config": config, "sample_config": sample}
         return {
             "train": {**defined.training(self.dataset), **sources},
             "sample": sampling,
             "study": {**configs, "evaluate_config": evaluate, **sampling, **measured},
             "fid": {"config": evaluate, "images": restored, **beside, **measured},
             "restoration": {"restored": restored, **beside},
-            "photographs": network_in(folder),
+            "photographs": {"config": sample, **network_in(folder)},
         }
 
     def named_files(self) -> dict[str, str]:

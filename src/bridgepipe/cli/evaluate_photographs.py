@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bridgepipe.cli import groups
-from bridgepipe.cli.common import load_restorer
 from bridgepipe.cli.options import Alone, Config, File, Trained
 from bridgepipe.config.i2sb import RestorationSampling
 from bridgepipe.config.stage_files import read_stage
+from bridgepipe.methods.trained import load_restorer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,9 +37,9 @@ def compare_photographs(
 ) -> None:
     """Restore JPEG files of the test photographs, by a trained network and by that of this package."""
     speed = run.start()
-    from bridgepipe.cli.photos import choose, start
     from bridgepipe.evaluation import photographs, tables
     from bridgepipe.figures import images as figures
+    from bridgepipe.photographs.restoring import choose, start
     from bridgepipe.photographs.samples import photographs as sample_photographs
     from bridgepipe.runtime.progress import MANY, Progress
 

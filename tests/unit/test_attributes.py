@@ -62,12 +62,30 @@ def test_measures_of_known_images() -> None:
     assert attributes.ink(leaning) == pytest.approx(12 / 256)
 
 
+def test_colours_of_other_images_are_measured(tmp_path: Path) -> None:
+    red, grey = np.zeros((2, 8, 8, 3), np.uint8)
+    red[..., 0], grey[:] = 255, 102
+    assert attributes.warmth(red) == 1
+    assert attributes.brightness(red) == pytest.approx(0.299)
+    assert attributes.warmth(grey) == 0
+    assert attributes.brightness(grey) == pytest.approx(0.4)
+    with store.writer(tmp_path / "two.lmdb", {}, classes=["warmth", "b"], progress=False) as w:
+        w.put(red)
+        w.put(grey)
+        w.set_labels([1, 0])
+    two = store.ImageStore(tmp_path / "two.lmdb")
+    assert attributes.names(two) == ["b", "brightness", "warmth"]
+    assert attributes.attribute(two, "brightness").tolist() == pytest.approx([0.299, 0.4])
+    assert attributes.attribute(two, "warmth").tolist() == [0, 1]  # the class, not the measure
+    assert list(attributes.measures(two)) == ["brightness"]
+
+
 def test_unknown_name_says_the_nearest(tmp_path: Path, test_split: store.ImageStore) -> None:
     with pytest.raises(UserError, match=r"unknown attribute 'slent' .*did you mean slant\?"):
         attributes.attribute(test_split, "slent")
     with store.writer(tmp_path / "plain.lmdb", {}, progress=False) as w:
         w.put(test_split[0])
-    with pytest.raises(UserError, match="prepare the data with attributes"):
+    with pytest.raises(UserError, match="choose from brightness, warmth"):
         attributes.attribute(store.ImageStore(tmp_path / "plain.lmdb"), "ink")
 
 

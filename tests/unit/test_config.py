@@ -194,12 +194,15 @@ def test_classes_that_the_source_tells() -> None:
     assert of("digits") == (tuple("0123456789"), ("loop", "even", "has_loop", "ink", "slant", *"0123456789"))
     assert of("digit-classes", classes=(7, 2)) == (("7", "2"), ("even", "has_loop", "ink", "slant", "7", "2"))
     assert of("sample-photos")[0] == ("people", "nature", "buildings", "objects", "science")
-    assert of("afhq") == (("cat", "dog", "wild"),) * 2
-    assert of("afhq", domain="dog") == of("lsun", path="x", category="tower") == ((), ())
+    measured = ("brightness", "warmth")
+    assert of("afhq") == (("cat", "dog", "wild"), ("cat", "dog", "wild", *measured))
+    assert of("afhq", domain="dog") == of("lsun", path="x", category="tower") == ((), measured)
+    classes = {"warmth": ("rocket", "coffee"), "cool": ("china", "brick")}
+    assert of("sample-photos", classes=classes) == (("warmth", "cool"), ("warmth", "cool", "brightness"))
     classes, attributes = of("celebahq")
     assert classes == ()
     assert attributes is not None
-    assert len(attributes) == 40
+    assert len(attributes) == 40 + 2
     assert {"Smiling", "Young", "5_o_Clock_Shadow"} <= set(attributes)
     classes, _ = of("imagenet", path="x")
     assert classes is not None

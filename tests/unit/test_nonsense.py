@@ -24,7 +24,16 @@ from bridgepipe.photographs import samples
 
 ROOT = Path(__file__).parents[2]
 KEPT = {
-    "model": ["ddpm", "conditional", "digits-low", "digits-high", "imagenet256", "afhq-dog", "celebahq"],
+    "model": [
+        "ddpm",
+        "photos",
+        "conditional",
+        "digits-low",
+        "digits-high",
+        "imagenet256",
+        "afhq-dog",
+        "celebahq",
+    ],
     "guide": ["digits", "imagenet256"],
     "ddib/classes": ["3-8", "3-8-free", "3-8-separate", "260-261"],
     "spd": ["ddim"],
@@ -32,7 +41,7 @@ KEPT = {
     "ddib/points": ["moons-checkerboard"],
     "ddib/cloud": ["china-rgb", "flower-rgb", "china-lab"],
     "ddib/color": ["rgb"],
-    "boundary": ["loop", "ink", "slant", "smiling", "dog"],
+    "boundary": ["loop", "ink", "slant", "warmth", "smiling", "dog"],
     "i2sb": ["jpeg-5", "inpaint-freeform1020", "sr4x-pool", "edges"],
 }
 
@@ -553,6 +562,10 @@ DIRECTED: list[tuple[str, Any, str]] = [
     (f"{B} attribute", "has_loop", "the classes don't tell has_loop"),
     (f"{B} against", "loop", "must differ"),
     (f"{B} against", "ink", "no class 'ink'"),
+    (f"{B} attribute", "warmth", "digits-16 has no attribute 'warmth'"),
+    ("experiments boundary warmth search threshold", 1.5, "warmth is between -1.0 and 1.0"),
+    ("experiments boundary warmth against", "nature", "measured on every image"),
+    ("experiments boundary warmth evaluate kept", ["ink"], "photos-32 has no attribute 'ink'"),
     (f"{B} against", "threes", "no class 'threes'"),
     (f"{B} evaluate", {"kept": ["evn"]}, "did you mean 'even'"),
     (f"{B} evaluate", {"kept": ["even", "even"]}, "'even' comes twice"),
@@ -790,6 +803,21 @@ def test_classes_of_an_own_folder_are_known_before_anything_is_trained(tmp_path:
             config.Resolved(edited)
 
 
+def test_colours_of_an_own_folder_are_measured_where_no_class_is_called_so(tmp_path: Path) -> None:
+    values = own_folder(tmp_path / "mine", "cat", "warmth")
+    mine = values["experiments"]["boundary"]["mine"]
+    mine |= {"attribute": "brightness", "against": None}
+    mine["search"] = {"threshold": 1.0}
+    with pytest.raises(UserError, match=r"brightness is between 0.0 and 1.0, the threshold 1.0"):
+        config.Resolved(values)
+    mine["search"] = {"threshold": 0.5}
+    mine["evaluate"] |= {"kept": ["warmth"]}  # a class
+    with pytest.raises(UserError, match="needs evaluate.classifier"):
+        config.Resolved(values)
+    mine["evaluate"]["kept"] = []
+    assert "boundary/mine" in config.Resolved(values).experiments
+
+
 def test_numbers_of_classes_of_an_own_folder_are_bounded_by_its_folders(tmp_path: Path) -> None:
     values = own_folder(tmp_path, "cat", "dog")
     values["experiments"]["model"]["mine"]["conditional"] = True
@@ -846,7 +874,7 @@ def test_measures_of_digits_lie_where_thresholds_may() -> None:
     from bridgepipe.datasets.digits import digit_items
 
     items = digit_items((8, 8))
-    for name, (least, most) in names.DIGIT_RANGES.items():
+    for name, (least, most) in ((n, names.RANGES[n]) for n in names.DIGIT_MEASURES):
         values = [item.attributes[name] for item in items]
         assert least == pytest.approx(min(values), abs=1e-4)
         assert most == pytest.approx(max(values), abs=1e-4)

@@ -28,7 +28,6 @@ from bridgepipe.config.values import (
     Written,
     optional,
 )
-from bridgepipe.names import DIGIT_MEASURES
 from bridgepipe.names.nfe import EditingSolverName
 from bridgepipe.names.timesteps import truncated
 
@@ -339,7 +338,4 @@ class BoundarySearch(OfAttribute, OfModel):
             raise ValueError("attribute and against must differ")
         if self.attribute in self.evaluate.kept:
             raise ValueError("evaluate.kept names the attribute that is edited")
-        untold = [name for name in self.evaluate.kept if name not in DIGIT_MEASURES]
-        if untold and self.evaluate.classifier is None:
-            raise ValueError(f"evaluate.kept names {untold[0]}, which needs evaluate.classifier")
         return self

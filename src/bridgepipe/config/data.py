@@ -329,7 +329,19 @@ def attributes_of(dataset: Strict) -> tuple[str, ...] | None:
     if isinstance(dataset, Digits | DigitClasses):
         computed = names.DIGIT_LABELS if isinstance(dataset, Digits) else ()
         return tuple(dict.fromkeys((*computed, *names.DIGIT_STORED, *classes)))
-    return names.CELEBA_ATTRIBUTES if isinstance(dataset, CelebAHQ) else classes
+    stored = names.CELEBA_ATTRIBUTES if isinstance(dataset, CelebAHQ) else classes
+    return (*stored, *measures_of(dataset))
+
+
+def measures_of(dataset: Strict) -> tuple[str, ...]:
+    """What can be measured on the pixels of a dataset's images; a class of the same name comes first."""
+    if isinstance(dataset, Digits | DigitClasses):
+        return names.DIGIT_MEASURES
+    if is_points(dataset):
+        return ()
+    classes = classes_of(dataset)
+    taken = folders_of(dataset) or () if classes is None else classes
+    return tuple(name for name in names.PHOTO_MEASURES if name not in taken)
 
 
 def size_of(dataset: Strict) -> tuple[int, int] | None:

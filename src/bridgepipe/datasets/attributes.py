@@ -1,4 +1,4 @@
-"""Attributes of the images of a store: what it has stored, and what can be computed for digits."""
+"""Attributes of the images of a store: what it has stored, and what is computed of them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from bridgepipe.data.store import ImageStore
 from bridgepipe.datasets import digits
 from bridgepipe.errors import UserError
+from bridgepipe.names import DIGIT_MEASURES, PHOTO_MEASURES
 
 if TYPE_CHECKING:
     from bridgepipe.config.boundary import OfAttribute
@@ -29,8 +30,19 @@ def slant(image: np.ndarray) -> float:
     return digits.slant(weight) if weight.any() else 0.0
 
 
+def brightness(image: np.ndarray) -> float:
+    """Mean luminance (BT.601) of uint8 ``[H, W, 3]``, in [0, 1]."""
+    return float(image.mean((0, 1)) @ (0.299, 0.587, 0.114) / 255)
+
+
+def warmth(image: np.ndarray) -> float:
+    """How much redder than blue uint8 ``[H, W, 3]`` is in the mean, in [-1, 1]; 0 of a grey one."""
+    red, _, blue = image.mean((0, 1))
+    return float(red - blue) / 255
+
+
 # Measured on an image, so they can be measured on an edited one too.
-MEASURES: dict[str, Measure] = {"ink": ink, "slant": slant}
+MEASURES: dict[str, Measure] = {"ink": ink, "slant": slant, "brightness": brightness, "warmth": warmth}
 # A function of the digit itself.
 BY_LABEL: dict[str, Callable[[int], bool]] = {
     "loop": lambda digit: digit in digits.HAS_LOOP,
@@ -40,9 +52,16 @@ BY_LABEL: dict[str, Callable[[int], bool]] = {
 
 def names(store: ImageStore) -> list[str]:
     """Attributes that `attribute` finds in the store."""
-    computed = [*BY_LABEL, *MEASURES] if _is_digits(store) else []
+    computed = [*measures(store), *(BY_LABEL if _is_digits(store) else ())]
     classes = store.classes if store.classes is not None and store.labels is not None else []
     return sorted({*store.card["attributes"], *computed, *classes})
+
+
+def measures(store: ImageStore) -> dict[str, Measure]:
+    """What is measured on images like those of a store, none that one of its classes is called."""
+    digits_alone = _is_digits(store) or set(DIGIT_MEASURES) <= set(store.card["attributes"])
+    found = DIGIT_MEASURES if digits_alone else PHOTO_MEASURES
+    return {name: MEASURES[name] for name in found if name not in (store.classes or ())}
 
 
 def with_it(classes: Sequence[str] | None, name: str) -> np.ndarray | None:
@@ -55,15 +74,17 @@ def with_it(classes: Sequence[str] | None, name: str) -> np.ndarray | None:
 
 
 def attribute(store: ImageStore, name: str) -> np.ndarray:
-    """Values ``[N]`` of an attribute: as stored, of a class, or for digits computed.
+    """Values ``[N]`` of an attribute: as stored, of a class, or computed.
 
-    ==========  ==========================================================================
-    a class     1 for its members, by the label
-    ``loop``    1 for 0, 6, 8 and 9, by the label
-    ``even``    1 for even digits, by the label
-    ``ink``     mean brightness in [0, 1]
-    ``slant``   shear of the second moments: the tangent of the angle, to the right above 0
-    ==========  ==========================================================================
+    ==============  ==========================================================================
+    a class         1 for its members, by the label
+    ``loop``        of digits: 1 for 0, 6, 8 and 9, by the label
+    ``even``        of digits: 1 for even ones, by the label
+    ``ink``         of digits: mean brightness in [0, 1]
+    ``slant``       of digits: shear of the second moments, the tangent of the angle, to the right above 0
+    ``brightness``  of other images: mean luminance in [0, 1]
+    ``warmth``      of other images: mean of red less that of blue, in [-1, 1]
+    ==============  ==========================================================================
 
     Raises:
         UserError: no such attribute; the nearest name is given.
@@ -73,8 +94,7 @@ def attribute(store: ImageStore, name: str) -> np.ndarray:
     if name not in names(store):
         known = names(store)
         near = difflib.get_close_matches(name, known, 1)
-        listed = f"choose from {', '.join(known)}" if known else "prepare the data with attributes"
-        hint = f"did you mean {near[0]}?" if near else listed
+        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}"
         raise UserError(f"unknown attribute {name!r}", store.path, hint)
     classes = with_it(store.classes, name)
     if classes is not None:

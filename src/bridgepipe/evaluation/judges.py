@@ -70,9 +70,8 @@ def judge_of(
         UserError: the classifier knows the classes, and the attribute does not follow from them.
     """
     name = settings.attribute
-    if name in attributes.MEASURES and name in attributes.names(real):
+    if (measure := attributes.measures(real).get(name)) is not None:
         # stored values may be those of images of another size: cut where as many lie below
-        measure = attributes.MEASURES[name]
         found = [measure(real[i]) for i in range(len(real))]
         return Measured(measure, float(np.quantile(found, (values <= cut).mean())), f"{name}, measured")
     if settings.classifier is None:

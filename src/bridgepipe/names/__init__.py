@@ -26,9 +26,17 @@ IMAGENET_CLASSES = 1000
 # What is known of every digit: of its label, of its pixels, as its store has it.
 DIGIT_LABELS = ("loop", "even")
 DIGIT_MEASURES = ("ink", "slant")
-DIGIT_RANGES = {"ink": (0.1806, 0.4229), "slant": (-0.3505, 0.3157)}  # of the 8x8 images
 DIGIT_STORED = ("even", "has_loop", "ink", "slant")
 DIGITS_WITH = {"loop": tuple("0689"), "has_loop": tuple("0689"), "even": tuple("02468")}
+# What is measured on the pixels of all other images.
+PHOTO_MEASURES = ("brightness", "warmth")
+# Least and largest value of what is measured; of digits on their 8x8 images.
+RANGES = {
+    "ink": (0.1806, 0.4229),
+    "slant": (-0.3505, 0.3157),
+    "brightness": (0.0, 1.0),
+    "warmth": (-1.0, 1.0),
+}
 # The columns of CelebAMask-HQ-attribute-anno.txt.
 _CELEBA = (
     "5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair "

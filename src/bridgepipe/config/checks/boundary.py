@@ -18,6 +18,10 @@ def boundary(e: BoundarySearch, defined: Defined) -> Problems:
         yield Problem("model", f"model {e.model} is conditional", "name one with conditional: false")
     yield from same_size("dataset", e.dataset, data.size_of(defined.datasets[model.dataset]), defined)
     yield from _attributes(e, dataset, defined)
+    untold = [name for name in e.evaluate.kept if name not in data.measures_of(dataset)]
+    if untold and e.evaluate.classifier is None:
+        what = f"evaluate.kept names {untold[0]}, which needs evaluate.classifier"
+        yield Problem("evaluate.kept", what, "name a classifier of the dataset, or leave it out")
     yield from _steps(e, model.process.T)
     yield from _halves(e, dataset)
     if e.edit.source == "images":
@@ -30,10 +34,11 @@ def _attributes(e: BoundarySearch, dataset: Strict, defined: Defined) -> Problem
     """Attributes that the data don't have, or that nothing can tell of an edited image."""
     known, of_labels = data.attributes_of(dataset), data.classes_of(dataset)
     if known is None or of_labels is None:
-        yield from _folder_attributes(e, folders_in(dataset, defined))
+        yield from _folder_attributes(e, dataset, folders_in(dataset, defined))
         return
     written = {"attribute": e.attribute, "evaluate.kept": e.evaluate.kept}
-    against = tuple(name for name in known if name not in names.DIGIT_MEASURES)
+    measures = data.measures_of(dataset)
+    against = tuple(name for name in known if name not in measures)
     if not known:
         yield Problem("dataset", f"{e.dataset} has neither attributes nor classes", "name another dataset")
         return
@@ -45,7 +50,6 @@ def _attributes(e: BoundarySearch, dataset: Strict, defined: Defined) -> Problem
         yield Problem(
             "against", f"{e.dataset} has no class '{e.against}'", value=e.against, names=of_labels or against
         )
-    measures = names.DIGIT_MEASURES if set(names.DIGIT_MEASURES) <= set(known) else ()
     computed = names.DIGIT_LABELS if isinstance(dataset, Digits) else ()
     told = (*measures, *computed, *of_labels)
     if e.evaluate.classifier is not None:
@@ -60,7 +64,7 @@ def _attributes(e: BoundarySearch, dataset: Strict, defined: Defined) -> Problem
 
 def _halves(e: BoundarySearch, dataset: Strict) -> Problems:
     """Images with and without the attribute: whether there are both, and enough."""
-    if e.attribute in names.DIGIT_MEASURES:
+    if e.attribute in data.measures_of(dataset):
         yield from _measured(e, dataset)
         return
     for key, unset in (("threshold", None), ("middle", 0.0)):
@@ -88,7 +92,7 @@ def _measured(e: BoundarySearch, dataset: Strict) -> Problems:
     """An attribute that is a number, which a threshold cuts."""
     if e.against is not None:
         yield Problem("against", f"{e.attribute} is measured on every image", "set it to null")
-    least, most = names.DIGIT_RANGES[e.attribute]
+    least, most = names.RANGES[e.attribute]
     if e.search.threshold is not None and not least < e.search.threshold < most:
         what = f"{e.attribute} is between {least} and {most}, the threshold {e.search.threshold}"
         yield Problem("search.threshold", what, "take a number between them, or null")
@@ -100,12 +104,14 @@ def _measured(e: BoundarySearch, dataset: Strict) -> Problems:
             yield Problem(key, what, f"take at most {left}, or a smaller middle")
 
 
-def _folder_attributes(e: BoundarySearch, folders: tuple[str, ...] | None) -> Problems:
-    """Attributes of own images, which are the names of their folders."""
+def _folder_attributes(e: BoundarySearch, dataset: Strict, folders: tuple[str, ...] | None) -> Problems:
+    """Attributes of own images, which are the names of their folders, or measured."""
     if folders is None:
         return
-    kept = [("evaluate.kept", name) for name in e.evaluate.kept]
-    for key, name in [("attribute", e.attribute), ("against", e.against), *kept]:
+    measured = data.measures_of(dataset)
+    kept = [("evaluate.kept", name) for name in e.evaluate.kept if name not in measured]
+    attribute = [] if e.attribute in measured else [("attribute", e.attribute)]
+    for key, name in [*attribute, ("against", e.against), *kept]:
         if name is not None and name not in folders:
             yield Problem(key, f"{e.dataset} has no folder '{name}'", value=name, names=folders)
 

@@ -812,7 +812,7 @@ def test_colours_of_an_own_folder_are_measured_where_no_class_is_called_so(tmp_p
         config.Resolved(values)
     mine["search"] = {"threshold": 0.5}
     mine["evaluate"] |= {"kept": ["warmth"]}  # a class
-    with pytest.raises(UserError, match="needs evaluate.classifier"):
+    with pytest.raises(UserError, match=r"needs evaluate\.classifier"):
         config.Resolved(values)
     mine["evaluate"]["kept"] = []
     assert "boundary/mine" in config.Resolved(values).experiments

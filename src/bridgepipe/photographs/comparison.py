@@ -51,13 +51,19 @@ def write_page(path: Path, pairs: Iterable[Pair]) -> None:
 
 def _address(content: bytes) -> str:
     """A picture inside the page itself."""
+    kind, content = for_browsers(content)
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def for_browsers(content: bytes) -> tuple[str, bytes]:
+    """A picture as every browser shows it, as it is where that will do; its kind is of ``image/KIND``."""
     image = read(content).image
     kind = SHOWN.get(image.format or "")
-    if kind is None or image.mode == "CMYK":
-        file, kind = io.BytesIO(), "png"
-        _upright(content).save(file, "png")
-        content = file.getvalue()
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    if kind is not None and image.mode != "CMYK":
+        return kind, content
+    file = io.BytesIO()
+    _upright(content).save(file, "png")
+    return "png", file.getvalue()
 
 
 def _upright(content: bytes) -> Image.Image:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from bridgepipe.errors import UserError, reading
@@ -71,13 +71,36 @@ def read(source: Path | bytes, name: str = "") -> Picture:
     Raises:
         UserError: missing, unreadable, or not a picture.
     """
-    what, mend = "cannot be read as an image", "give a picture (png, jpeg, tiff, webp, bmp, ...)"
-    with reading(name or str(source), what, mend), _any_size():
-        Image.init()
-        content = source if isinstance(source, bytes) else source.read_bytes()
-        image = Image.open(io.BytesIO(content), formats=[kind for kind in Image.OPEN if kind not in NEVER])
+    with _reading(name or str(source)):
+        image = _opened(source if isinstance(source, bytes) else source.read_bytes())
         image.load()
         return Picture(image, *_taken_apart(image))
+
+
+def size_of(content: bytes, name: str) -> tuple[int, int]:
+    """Width and height that a file tells, before its pixels are decoded.
+
+    Raises:
+        UserError: as `read`.
+    """
+    with _reading(name):
+        return _opened(content).size
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    what, mend = "cannot be read as an image", "give a picture (png, jpeg, tiff, webp, bmp, ...)"
+    with reading(name, what, mend), _any_size():
+        yield
+
+
+def _opened(content: bytes) -> Image.Image:
+    Image.init()
+    formats = [kind for kind in Image.OPEN if kind not in NEVER]
+    try:
+        return Image.open(io.BytesIO(content), formats=formats)
+    except UnidentifiedImageError:  # its own words name the buffer
+        raise ValueError("its format is unknown") from None
 
 
 @contextmanager

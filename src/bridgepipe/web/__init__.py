@@ -1,0 +1,1 @@
+"""A local web page for photographs: visitors and their pictures, one queue of work, and the HTTP between."""

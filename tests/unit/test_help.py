@@ -34,7 +34,7 @@ def test_help_lists_the_verbs_of_people_under_headings(capsys: pytest.CaptureFix
     assert re.findall(r"^(\w.*):$", listed, flags=re.MULTILINE) == ["Options", *groups.HELP]
     named = re.findall(r"^  ([a-z][a-z-]+)  +[A-Z]", listed, flags=re.MULTILINE)
     assert set(named) == {verb.split()[0] for verb in VERBS}
-    assert len(named) == len(set(named)) == 18
+    assert len(named) == len(set(named)) == 19
     assert max(map(len, listed.splitlines())) < 80  # one line each
     assert "START:END:N" in run(capsys, "edit", "--help")  # Rich would show a bell
 
@@ -42,6 +42,7 @@ def test_help_lists_the_verbs_of_people_under_headings(capsys: pytest.CaptureFix
 def test_help_imports_nothing_that_takes_long() -> None:
     """0.15 s of processor time, where the settings of params.yaml alone would take 0.4 s."""
     heavy = {"torch", "numpy", "pydantic", "yaml", "rich", "bridgepipe.config", "bridgepipe.runtime.cluster"}
+    heavy |= {"starlette", "uvicorn", "jinja2", "anyio"}
     told = f"atexit.register(lambda: print({heavy} & sys.modules.keys(), file=sys.stderr))"
     code = f"import sys, atexit; {told}; from bridgepipe.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=False)

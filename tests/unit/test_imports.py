@@ -43,6 +43,7 @@ LAYERS = {
         "artifacts",
         "evaluation",
     },
+    "web": {"config", "methods", "photographs"},
     "workflow": {"config", "artifacts", "data", "runtime"},
 }
 CONFIGURED = {"cli", "config", "datasets", "methods", "photographs", "runtime", "training", "workflow"}

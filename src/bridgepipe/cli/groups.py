@@ -24,6 +24,7 @@ STAGE = "stage"
 HELP = {
     "Use a trained model": {
         "restore": "Restore photographs.",
+        "serve": "Open a local web page that does it.",
         "translate": "Translate a folder of images from one class to another.",
         "edit": "Edit an image along a boundary, and draw the strip.",
         "generate": "Draw images, as PNG files.",

@@ -267,11 +267,18 @@ def ot_color_map(
         UserError: as `exact_cost` or `entropic_cost`.
     """
     source, target = _checked(source, target)
+    x, moves = ot_moves(source, target, n, seed, regularisation)
+    return source + moves[cKDTree(x).query(source)[1]]
+
+
+def ot_moves(
+    source: np.ndarray, target: np.ndarray, n: int, seed: int, regularisation: float | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """A subsample of the source, and how the plan of `ot_color_map` moves each of it, ``[n, D]`` both."""
     x, y = subsample(source, n, seed, "x"), subsample(target, n, seed, "y")
     cost = ot.dist(x, y)
     plan = _optimal(cost)[0] if regularisation is None else _entropic_plan(cost, regularisation)
-    moves = plan @ y / plan.sum(1, keepdims=True) - x
-    return source + moves[cKDTree(x).query(source)[1]]
+    return x, plan @ y / plan.sum(1, keepdims=True) - x
 
 
 def mean_squared_error(x: np.ndarray, y: np.ndarray) -> float:

@@ -10,12 +10,16 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from scipy.ndimage import map_coordinates
+from scipy.spatial import cKDTree
 
 from bridgepipe.config.points import PointWalk
 from bridgepipe.evaluation import transport
 from bridgepipe.methods import ddib, ddib_points
 from bridgepipe.methods.gaussian import Model
 
+SAMPLED, SMOOTH = 1000, 0.05  # of the plan between two palettes: points, entropic regularisation
+GRID, NEIGHBOURS = 33, 16  # of `palette_map`: nodes along an axis, points whose moves a node follows
 METHODS = DDIB, EXACT, SINKHORN = "DDIB", "OT", "Sinkhorn"
 
 
@@ -54,6 +58,45 @@ def transfer(
         SINKHORN: transport.ot_color_map(a, b, n, seed, sinkhorn),
     }
     return {method: np.asarray(points, np.float32) for method, points in found.items()}
+
+
+def palette_map(source: np.ndarray, target: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Where every colour goes when the pixels of one photograph take the colours of another.
+
+    The moves are those of `transport.ot_color_map`, each the mean of those of its neighbours, so that colours
+    which are near each other stay so: without it, skies show steps.
+
+    Args:
+        source, target: pixels ``[N, 3]`` and ``[M, 3]`` in [0, 255].
+
+    Returns:
+        float64 ``[GRID, GRID, GRID, 3]``: the new colour at every node of a grid over [0, 255]^3.
+    """
+    shift = target.mean(axis=0) - source.mean(
+        axis=0
+    )  # no plan depends on it, the scale of the smoothing would
+    x, moves = transport.ot_moves(source.astype(np.float64), target - shift, SAMPLED, seed, SMOOTH)
+    axis = np.linspace(0, 255, GRID)
+    nodes = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
+    distances, nearest = cKDTree(x).query(nodes, k=range(1, min(NEIGHBOURS, len(x)) + 1))
+    weights = 1 / (distances + 255 / GRID) ** 2
+    mean = (moves[nearest] * weights[..., None]).sum(axis=-2) / weights.sum(axis=-1)[..., None]
+    return nodes + shift + mean
+
+
+def recoloured(pixels: np.ndarray, colours: np.ndarray, strength: float) -> np.ndarray:
+    """Pixels [H, W, 3] of uint8 or uint16 with the colours that `palette_map` gives them.
+
+    Args:
+        strength: 0 the pixels as they are, 1 the new colours.
+    """
+    most = np.iinfo(pixels.dtype).max
+    at = pixels.reshape(-1, 3).T * ((GRID - 1) / most)
+    new = np.stack(
+        [map_coordinates(channel, at, order=1) for channel in np.moveaxis(colours, -1, 0)], axis=-1
+    )
+    found = pixels + strength * (new.reshape(pixels.shape) * (most / 255) - pixels)
+    return found.round().clip(0, most).astype(pixels.dtype)
 
 
 def image_error(x: np.ndarray, y: np.ndarray) -> float:

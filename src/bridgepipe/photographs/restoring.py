@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -111,7 +111,7 @@ class Work:
         from bridgepipe.runtime.progress import MANY, Progress
 
         if made is None:
-            sys.stdout.buffer.write(self.encoded(photos[0], self._restored(photos, lambda _: None)[0]))
+            sys.stdout.buffer.write(self.file_of(photos[0]))
             sys.stdout.buffer.flush()
             return
         lock = target.with_name(f".{target.name}.lock")
@@ -126,6 +126,14 @@ class Work:
             lock.unlink(missing_ok=True)
         for photo in photos:
             print(photo.place)
+
+    def file_of(self, photo: Photo, told: Callable[[float], None] = lambda _: None) -> bytes:
+        """A picture restored, as a file.
+
+        Args:
+            told: called with the share of the work that each network call did.
+        """
+        return self.encoded(photo, self._restored([photo], told)[0])
 
     def origin(self, photo: Photo) -> str:
         """Digest of all that a result depends on."""

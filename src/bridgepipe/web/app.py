@@ -118,6 +118,7 @@ class Page:
             sweeping.cancel()
             with suppress(asyncio.CancelledError):
                 await sweeping
+            self.visitors.close()
 
     # the page itself
 
@@ -172,7 +173,9 @@ class Page:
         width, height = pictures.size_of(content, name)
         self.visitors.limits.check_pixels(width, height, name)
         (photo,) = looked_at([Photo(Path(name), Path(name), content)], None)
-        self.visitors.limits.check_pixels(photo.shape[1], photo.shape[0], name)  # some files say one, hold another
+        self.visitors.limits.check_pixels(
+            photo.shape[1], photo.shape[0], name
+        )  # some files say one, hold another
         return replace(photo, content=b"")  # never None: then its name would be opened
 
     async def _view_picture(self, request: Request) -> Response:
@@ -194,7 +197,9 @@ class Page:
         named = asked.get("pictures")
         if not isinstance(named, list) or len(named) != task.pictures:
             raise UserError("not as many pictures as this takes", "pictures", f"give {task.pictures}")
-        job = self._job(visitor, asked["task"], [visitor.picture(name) for name in named], asked.get("options"))
+        job = self._job(
+            visitor, asked["task"], [visitor.picture(name) for name in named], asked.get("options")
+        )
         self._queue.add(job)
         return JSONResponse({"id": self.visitors.keep_job(visitor, job)}, status_code=202)
 
@@ -339,10 +344,9 @@ class Guard:
 
 
 def is_own(host: str, bound: str) -> bool:
-    """Whether the host of a request is this machine, as the page is bound to one of its names or addresses."""
+    """Whether a request names this machine as its host, of a page that is bound to a name or an address."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
-        urlsplit(f"//{host}").port  # noqa: B018: raises
     except ValueError:
         return False
     local = is_local(bound)

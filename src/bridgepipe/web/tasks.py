@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from bridgepipe.config.runtime import Runtime
+from bridgepipe.errors import UserError
+from bridgepipe.methods import color
+from bridgepipe.photographs import likeness
 from bridgepipe.photographs.files import Photo
+from bridgepipe.photographs.pictures import encoded
+from bridgepipe.photographs.restoring import QUALITY, Work
 from bridgepipe.web.queue import Told
+
+JPEG_QUALITY = 95  # of results that lose something, as by `bridgepipe restore`
+STRIP = 1_000_000  # pixels that are given new colours at a time
 
 
 @dataclass(frozen=True)
@@ -54,3 +63,84 @@ class Task(Protocol):
     def run(self, photos: Sequence[Photo], options: Any, told: Told) -> Made:
         """Do it."""
         ...
+
+
+class Restoration(Options):
+    """How a photograph is restored, as by ``bridgepipe restore``."""
+
+    quality: Literal["fidelity", "balanced", "detailed"] = "fidelity"
+    strength: float | None = Field(None, ge=0, le=1)
+
+
+@dataclass(frozen=True)
+class Restore:
+    """Restoration by one network.
+
+    Args:
+        base: how pictures are restored where a visitor chooses nothing.
+        trained_for: of the network's card.
+    """
+
+    base: Work
+    trained_for: Mapping[str, Any]
+    options: type[Options] = Restoration
+    pictures: int = 1
+
+    def work(self, photos: Sequence[Photo], options: Restoration) -> float:
+        return photos[0].work * self._asked(options).how.nfe
+
+    def run(self, photos: Sequence[Photo], options: Restoration, told: Told) -> Made:
+        (photo,) = photos
+        outside = likeness.unlike(photo.shape[:2], photo.measures, self.trained_for)
+        notes = [f"Unlike what the network was trained on: {'; '.join(outside)}"] if outside else []
+        return Made(str(photo.name), self._asked(options).file_of(photo, told), notes=[*photo.told, *notes])
+
+    def _asked(self, options: Restoration) -> Work:
+        how = self.base.how.model_copy(update=QUALITY[options.quality])
+        return replace(self.base, how=how, strength=options.strength)
+
+
+class Recolouring(Options):
+    """How the colours of a photograph become those of another."""
+
+    strength: float = Field(1.0, ge=0, le=1)
+
+
+@dataclass(frozen=True)
+class Recolour:
+    """Translation of colours: the first picture takes those of the second."""
+
+    options: type[Options] = Recolouring
+    pictures: int = 2
+
+    def work(self, photos: Sequence[Photo], options: Recolouring) -> float:
+        return photos[0].work
+
+    def run(self, photos: Sequence[Photo], options: Recolouring, told: Told) -> Made:
+        photo, source = photos
+        picture, palette = photo.read(), source.read()
+        first = picture.planes[0]
+        if (first == first[..., :1]).all():
+            raise UserError("the photograph has no colours", photo.source, "give one in colour")
+        planes = [_in_strips(first, palette.planes[0], options.strength, told)]
+        planes += picture.planes[1:]  # of CMYK: black stays
+        content = encoded(picture.joined(planes), picture, photo.format, JPEG_QUALITY)
+        return Made(str(photo.name), content, notes=photo.told)
+
+
+def _in_strips(pixels: np.ndarray, palette: np.ndarray, strength: float, told: Told) -> np.ndarray:
+    """The result of `color.recoloured`, some rows at a time."""
+    colours = color.palette_map(_levels(pixels), _levels(palette))
+    rows = max(1, STRIP // pixels.shape[1])
+    found = np.empty_like(pixels)
+    for top in range(0, len(pixels), rows):
+        strip = pixels[top : top + rows]
+        found[top : top + rows] = color.recoloured(strip, colours, strength)
+        told(len(strip) / len(pixels))
+    return found
+
+
+def _levels(image: np.ndarray) -> np.ndarray:
+    """Pixels ``[N, 3]`` in [0, 255], of a picture as small as shows its colours."""
+    step = math.ceil(max(1, math.sqrt(image.shape[0] * image.shape[1] / STRIP)))
+    return image[::step, ::step].reshape(-1, 3) * (255 / np.iinfo(image.dtype).max)

@@ -195,6 +195,12 @@ class Visitors:
             if not visitor.pictures and not visitor.jobs and visitor.seen <= before:
                 self._forget(secret)
 
+    def close(self) -> None:
+        """Remove all pictures that visitors gave; results stay."""
+        for visitor in self._visitors.values():
+            for picture in visitor.pictures.values():
+                self.remove(picture.file)
+
     def _forget(self, secret: str) -> None:
         visitor = self._visitors.pop(secret)
         for picture in visitor.pictures.values():

@@ -87,7 +87,7 @@ def _tasks(run: Alone, experiment: str | None, results: Path, model: Path | None
     chosen = restoring.choose(experiment, results, model)
     restorer, how = restoring.start(chosen, speed)
     trained_for = chosen.card.get("trained_for", {})
-    work = restoring.Work(restorer, how, None, TILE, JPEG_QUALITY, trained_for, speed)
+    work = restoring.Work(restorer, how, None, TILE, JPEG_QUALITY, speed)
     return {"restore": Restore(work, trained_for), "colours": Recolour()}
 
 

@@ -48,7 +48,7 @@ async function give(zone, file) {
     const picture = await upload;
     if (arriving[field] !== mine) return; // another was chosen meanwhile
     given[field] = picture.id;
-    told.textContent = [`${picture.name}, ${picture.width} × ${picture.height} pixels`, ...picture.told].join(", ");
+    told.textContent = [`${picture.name}, ${picture.width} x ${picture.height} pixels`, ...picture.told].join(", ");
     image.src = `pictures/${picture.id}`;
     image.hidden = false;
   } catch (problem) {

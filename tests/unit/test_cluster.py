@@ -15,7 +15,7 @@ import yte
 
 from bridgepipe import artifacts
 from bridgepipe.errors import UserError
-from bridgepipe.runtime import cluster, launch, locks
+from bridgepipe.runtime import cluster, history, launch, locks, slurm
 
 CONFIG = 'echo "MinJobAge               = {age} sec"'
 LOG = """\
@@ -45,7 +45,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/bin")
-    monkeypatch.setattr(cluster, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(slurm, "ANSWER_SECONDS", 0.5)
     return folder
 
 
@@ -160,7 +160,7 @@ def test_slurm_has_the_last_word(commands: Path, tmp_path: Path) -> None:
     )
     (tmp_path / ".snakemake/log").mkdir(parents=True)
     (tmp_path / ".snakemake/log/1.snakemake.log").write_text(LOG)
-    states = {job.number: job.state for job in cluster.last_jobs(tmp_path, cluster.slurm_states())}
+    states = {job.number: job.state for job in history.last_jobs(tmp_path, slurm.states())}
     assert states == {"#2": "COMPLETED", "18": "PENDING (Resources)", "#3": "FAILED"}
 
 
@@ -202,14 +202,14 @@ def test_orphans_of_this_folder_are_cancelled(commands: Path, tmp_path: Path, ki
         squeue=f"[ -e {said} ] || printf '%s\\n' {listed}",
         scancel=f'echo "$@" > {said}',
     )
-    assert cluster.cancel_orphans(here, killed) == []
-    (here / cluster.LOGS).mkdir(parents=True)
+    assert slurm.cancel_orphans(here, killed) == []
+    (here / slurm.LOGS).mkdir(parents=True)
     foreign = replace(killed, host="login2", boot="another")
     for unknown, whose in ((foreign, "process .* of login2"), (None, "an unknown run")):
         with pytest.raises(UserError, match=rf"jobs of {whose}.* still in Slurm's queue: 7 .*: scancel 7$"):
-            cluster.cancel_orphans(here, unknown)
+            slurm.cancel_orphans(here, unknown)
     assert not said.exists()
-    assert cluster.cancel_orphans(here, killed) == ["7"]
+    assert slurm.cancel_orphans(here, killed) == ["7"]
     assert said.read_text() == "7\n"
 
 
@@ -219,12 +219,12 @@ def test_requeue_only_a_running_job_of_slurm(
     said = tmp_path / "said"
     pretend(commands, squeue="echo RUNNING", scontrol=f'echo "$@" > {said}')
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    assert not cluster.requeue()
+    assert not slurm.requeue()
     monkeypatch.setenv("SLURM_JOB_ID", "5")
-    assert cluster.requeue()
+    assert slurm.requeue()
     assert said.read_text() == "requeue 5\n"
     pretend(commands, squeue="echo COMPLETING")
-    assert not cluster.requeue()
+    assert not slurm.requeue()
 
 
 @pytest.mark.parametrize("slow", ["squeue", "scontrol"])
@@ -235,16 +235,16 @@ def test_requeue_waits_for_a_busy_slurm(
     said = tmp_path / "said"
     answers = {"squeue": "echo RUNNING", "scontrol": f'echo "$@" > {said}'}
     pretend(commands, **{**answers, slow: f"sleep 0.8; {answers[slow]}"})  # other questions give up at 0.5
-    assert cluster.requeue()
+    assert slurm.requeue()
     assert said.read_text() == "requeue 5\n"
-    monkeypatch.setattr(cluster, "REQUEUE_SECONDS", 0.2)
-    assert not cluster.requeue()
+    monkeypatch.setattr(slurm, "REQUEUE_SECONDS", 0.2)
+    assert not slurm.requeue()
 
 
 def test_requeue_has_the_time_that_the_warning_leaves() -> None:
     profile = (Path(__file__).parents[2] / cluster.PROFILE).read_text()
     assert "--signal=USR1@120" in profile
-    assert 2 * cluster.REQUEUE_SECONDS <= launch.REQUEUEING < 120
+    assert 2 * slurm.REQUEUE_SECONDS <= launch.REQUEUEING < 120
 
 
 @pytest.mark.parametrize(

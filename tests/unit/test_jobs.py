@@ -13,7 +13,7 @@ import pytest
 
 from bridgepipe import artifacts, cli, finite
 from bridgepipe.errors import UserError
-from bridgepipe.runtime import cluster, jobs, locks, provenance
+from bridgepipe.runtime import history, jobs, locks, provenance
 
 LOG = "results/i2sb/jpeg-5/logs/sample.log"
 CONFIG = "results/i2sb/jpeg-5/config/sample.json"
@@ -58,7 +58,7 @@ def run(monkeypatch: pytest.MonkeyPatch, verb: Callable[[], Any]) -> int:
 
 
 def rows() -> list[list[str]]:
-    return [[j.rule, j.subject, j.number, j.state, j.log] for j in cluster.last_jobs(Path(), {})]
+    return [[j.rule, j.subject, j.number, j.state, j.log] for j in history.last_jobs(Path(), {})]
 
 
 def fail(error: BaseException) -> Callable[[], NoReturn]:

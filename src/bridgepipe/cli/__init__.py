@@ -38,9 +38,9 @@ def _main() -> None:
         code = _run()
     except interruption.Interrupted as e:
         if launch.is_main():
-            from bridgepipe.runtime import cluster
+            from bridgepipe.runtime import slurm
 
-            requeued = cluster.requeue()
+            requeued = slurm.requeue()
             print(f"bridgepipe: {e}{'; back in the queue' if requeued else ''}", file=sys.stderr)
         raise SystemExit(interruption.RESUME_ME) from None
     except typer.Abort:  # Ctrl-C

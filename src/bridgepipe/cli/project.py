@@ -65,16 +65,16 @@ def status(folder: Path = Path()) -> None:
 
     Below them the states of trainings, those that were set aside among them.
     """
-    from bridgepipe.runtime import cluster
+    from bridgepipe.runtime import history
     from bridgepipe.training import state as training_state
 
     if not folder.is_dir():
         raise UserError("no such folder", folder, "give the folder of a project")
 
     states = _slurm_states()
-    jobs = cluster.last_jobs(folder, states)
-    jobs += cluster.waiting(folder, {job.number for job in jobs}) if states else []
-    print(cluster.table(jobs) if jobs else "nothing was run here yet")
+    jobs = history.last_jobs(folder, states)
+    jobs += history.waiting(folder, {job.number for job in jobs}) if states else []
+    print(history.table(jobs) if jobs else "nothing was run here yet")
     trained = sorted({file.parent for file in (folder / "results").rglob("train/state*.safetensors")})
     for line in [line for found in trained for line in training_state.described(found)]:
         print(line)
@@ -82,13 +82,13 @@ def status(folder: Path = Path()) -> None:
 
 def _slurm_states() -> dict[str, str]:
     """Slurm's states of jobs; where there are none it is said why."""
-    from bridgepipe.runtime import cluster
+    from bridgepipe.runtime import slurm
 
-    if not cluster.present():
+    if not slurm.present():
         print("no Slurm here: states are those of Snakemake's log\n")
         return {}
     try:
-        return cluster.slurm_states()
+        return slurm.states()
     except UserError as e:  # its client can be installed without a cluster
         print(f"{e}; states are those of Snakemake's log\n")
         return {}

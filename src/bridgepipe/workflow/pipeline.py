@@ -15,7 +15,7 @@ from bridgepipe import artifacts, config
 from bridgepipe.config.outcomes import Outcomes
 from bridgepipe.data import listing
 from bridgepipe.errors import UserError, stop
-from bridgepipe.runtime import closure, cluster, locks
+from bridgepipe.runtime import closure, cluster, locks, slurm
 from bridgepipe.runtime.duration import Durations
 from bridgepipe.workflow.sources import SEEN, Sources
 
@@ -79,7 +79,7 @@ class Pipeline:
             with artifacts.exclusive(WRITING, wait=True):
                 self._write()  # once more: another run may have read another params.yaml meanwhile
                 self._withdraw_plan()
-            cluster.cancel_orphans(Path(), killed)
+            slurm.cancel_orphans(Path(), killed)
         except UserError as e:
             stop(e)
 

@@ -1,0 +1,151 @@
+"""The last job of every command that was run in a folder."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bridgepipe import artifacts
+from bridgepipe.errors import UserError
+from bridgepipe.runtime import locks
+from bridgepipe.runtime.jobs import unfinished
+from bridgepipe.runtime.slurm import COMMENT, sent_from
+
+
+@dataclass(frozen=True)
+class Job:
+    """The last run of one command of the workflow.
+
+    Attributes:
+        rule: its rule, or the verb that it ran.
+        subject: the experiment or the dataset.
+        number: Slurm's, or ``#n`` of Snakemake when it ran without Slurm.
+        state: Slurm's word for it.
+        log: where the command writes.
+    """
+
+    rule: str
+    subject: str
+    number: str
+    state: str
+    log: str
+
+
+def last_jobs(folder: Path, states: Mapping[str, str]) -> list[Job]:
+    """The last job of every command that was run in a folder, oldest first.
+
+    Snakemake's log tells of all jobs, unless it was asked to be quiet; commands that are done have left their
+    records beside what they made, and the others one of their own.
+
+    Args:
+        folder: of the project.
+        states: Slurm's, by the number of the job.
+    """
+    jobs = _recorded(folder)
+    logs = sorted((folder / ".snakemake/log").glob("*.snakemake.log"))
+    for log in logs:
+        open_state = "RUNNING" if log == logs[-1] and _at_work(folder) else "STOPPED"
+        for command, job in _read_log(log.read_text(encoding="utf8", errors="replace"), open_state).items():
+            jobs.pop(command, None)
+            jobs[command] = job
+    for told in unfinished(folder):
+        command = shlex.join(["bridgepipe", *told.command])
+        before = jobs.pop(command, None)
+        number = told.number or (before.number if before and before.state != "COMPLETED" else "")
+        rule = before.rule if before else _said_by(command)[0]
+        jobs[command] = Job(rule, _said_by(command)[1], number, told.state, told.log)
+    return [replace(j, state=states.get(j.number, j.state)) for j in jobs.values()]
+
+
+def _recorded(folder: Path) -> dict[str, Job]:
+    """Jobs by command that are done, from the records of provenance, oldest first."""
+    records = [f for home in ("data", "results") for f in (folder / home).glob("**/provenance/*.json")]
+    jobs: dict[str, Job] = {}
+    for record in sorted(records, key=lambda f: f.stat().st_mtime_ns):
+        with suppress(UserError, KeyError, TypeError):  # a record of an older version
+            told = artifacts.read_json(record)
+            command = shlex.join(["bridgepipe", *told["command"]])
+            jobs.pop(command, None)
+            jobs[command] = Job(*_said_by(command), "", "COMPLETED", told.get("log", ""))
+    return jobs
+
+
+def table(jobs: Sequence[Job]) -> str:
+    """Jobs as aligned columns under their names."""
+    rows = [("rule", "experiment", "job", "state", "log")]
+    rows += [(j.rule, j.subject, j.number, j.state, j.log) for j in jobs]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    lines = ("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _read_log(text: str, open_state: str) -> dict[str, Job]:
+    """Jobs by command, of one run of Snakemake, from its log; of a retried job the last try."""
+    commands: dict[str, str] = {}
+    jobs: dict[str, Job] = {}
+    number = ""
+
+    def change(**values: str) -> None:
+        if number in commands:
+            jobs[commands[number]] = replace(jobs[commands[number]], **values)
+
+    for line in text.splitlines():
+        if m := re.match(r"Job (\d+): |    jobid: (\d+)$", line):
+            number = m[1] or m[2]
+            if m[2]:
+                change(state="FAILED")
+        elif m := re.match(r"Shell command: (bridgepipe .*)", line):
+            commands[number] = _bare(m[1])
+            jobs.pop(_bare(m[1]), None)  # a retry comes last
+            jobs[_bare(m[1])] = Job(*_said_by(m[1]), f"#{number}", open_state, _log_of(m[1]))
+        elif m := re.match(r"Job (\d+) has been submitted with SLURM jobid (\d+) .*/rule_(\w+)/", line):
+            number = m[1]
+            change(number=m[2], rule=m[3])
+        elif m := re.match(r"Finished jobid: (\d+)", line):
+            number = m[1]
+            change(state="COMPLETED")
+    return jobs
+
+
+def _said_by(command: str) -> tuple[str, str]:
+    """Verb and experiment (or dataset) of a command."""
+    verb = re.match(r"bridgepipe (?:stage )?((?:[a-z][a-z-]* ?)+)", command)
+    found = re.search(r"results/(?!logs/|benchmarks/)([^/ ]+/[^/ ]+)/|data/[a-z]+/([^/ .]+)", command)
+    return (verb[1].strip() if verb else ""), ((found[1] or found[2]) if found else "")
+
+
+def _bare(command: str) -> str:
+    """A command without the log that it writes to."""
+    return " ".join(re.sub(r" > \S+ 2>&1$", "", command).split())
+
+
+def _log_of(command: str) -> str:
+    found = re.search(r"> (\S+) 2>&1$", command)
+    return found[1] if found else ""
+
+
+def _at_work(folder: Path) -> bool:
+    """Whether a run holds the folder's lock."""
+    return locks.held(folder / locks.LOCK) is not None
+
+
+def waiting(folder: Path, known: Container[str]) -> list[Job]:
+    """Jobs in Slurm's queue that Snakemake's log does not name, since it was asked to be quiet.
+
+    Args:
+        folder: of the project.
+        known: numbers of the jobs that are told already.
+
+    Raises:
+        UserError: Slurm is here but does not answer.
+    """
+    found = []
+    for number, state, comment in sent_from(folder):
+        rule, _, subject = comment.removeprefix(COMMENT).partition("_wildcards_")
+        if number not in known:
+            found.append(Job(rule, subject, number, state, ""))
+    return found

@@ -110,7 +110,9 @@ def test_what_the_data_lack_stops_the_first_stage_that_reads_them(
 ) -> None:
     method, experiment, expected = CASES[case]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bridgepipe.config.data.folders_of", lambda dataset: None)  # not there in the dry run
+    monkeypatch.setattr(
+        "bridgepipe.config.contents.folders_of", lambda dataset: None
+    )  # not there in the dry run
     fill(tmp_path / "in/cat", 20)
     fill(tmp_path / "in/dog", 20)
     values = values_of(method, {**experiment, "scales": ["demo"]}, conditional=method != "boundary")
@@ -135,7 +137,7 @@ def test_what_the_data_lack_stops_the_first_stage_that_reads_them(
 
 def test_data_without_classes_have_none_to_translate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bridgepipe.config.data.folders_of", lambda dataset: None)
+    monkeypatch.setattr("bridgepipe.config.contents.folders_of", lambda dataset: None)
     fill(tmp_path / "in", 20)
     translated = {**TRANSLATED, "source": 0, "target": 1, "scales": ["demo"]}
     prepared(written(values_of("ddib/classes", translated)))

@@ -26,7 +26,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from bridgepipe import datasets
-from bridgepipe.config import data
+from bridgepipe.config import contents, data
 from bridgepipe.data.store import ImageStore
 from bridgepipe.datasets import celebahq, cifar10
 from bridgepipe.datasets.images import fit
@@ -63,8 +63,8 @@ def prepare(source: str, out: Path, **arguments: Any) -> dict[str, ImageStore]:
     dataset = TypeAdapter(data.Dataset).validate_python({"source": source, **arguments})
     settings = {k: v for k, v in dataset.model_dump(mode="json").items() if v is not None}
     datasets.prepare(out_dir=out, **settings, progress=False)
-    assert {file.stem for file in out.iterdir()} == set(data.stores_of(dataset))
-    return {split: ImageStore(out / f"{split}.lmdb") for split in data.splits_of(dataset)}
+    assert {file.stem for file in out.iterdir()} == set(contents.stores_of(dataset))
+    return {split: ImageStore(out / f"{split}.lmdb") for split in contents.splits_of(dataset)}
 
 
 def refusal(source: str, out: Path, **arguments: Any) -> str:
@@ -520,24 +520,24 @@ def section(**values: Any) -> data.Strict:
 
 def test_what_every_source_is_made_from():
     church = section(source="lsun", path="data/raw/lsun", category="church_outdoor")
-    assert data.paths_of(church) == [
+    assert contents.paths_of(church) == [
         "data/raw/lsun/church_outdoor_train_lmdb/data.mdb",
         "data/raw/lsun/church_outdoor_val_lmdb/data.mdb",
     ]
     published = {f"data/{source.path}" for source in load_sources().values()}
     for source in ("cifar10", "celebahq", "afhq"):
-        assert set(data.paths_of(section(source=source))) <= published
-    assert data.paths_of(section(source="colors", image="china")) == []
-    assert data.paths_of(section(source="colors", image="mine.jpg")) == ["mine.jpg"]
-    assert data.paths_of(section(source="points", domain="moons")) == []
+        assert set(contents.paths_of(section(source=source))) <= published
+    assert contents.paths_of(section(source="colors", image="china")) == []
+    assert contents.paths_of(section(source="colors", image="mine.jpg")) == ["mine.jpg"]
+    assert contents.paths_of(section(source="points", domain="moons")) == []
 
 
 def test_points_have_splits_and_no_stores():
     for dataset in (section(source="points", domain="moons"), section(source="colors", image="flower")):
-        assert data.is_points(dataset)
-        assert data.splits_of(dataset) == ("train", "test")
-        assert data.stores_of(dataset) == ()
-    assert not data.is_points(section(source="cifar10"))
+        assert contents.is_points(dataset)
+        assert contents.splits_of(dataset) == ("train", "test")
+        assert contents.stores_of(dataset) == ()
+    assert not contents.is_points(section(source="cifar10"))
 
 
 def test_every_source_of_the_params_can_be_prepared():

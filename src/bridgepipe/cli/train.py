@@ -11,7 +11,7 @@ import typer
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
 from bridgepipe.cli.options import Alone, Config, File, Shared, Sources
-from bridgepipe.config.data import Extractor
+from bridgepipe.config.extractor import Extractor
 from bridgepipe.config.i2sb import RestorationTraining
 from bridgepipe.config.points import PointTraining
 from bridgepipe.config.stage_files import Training, read_stage, read_training

@@ -3,10 +3,7 @@
 Imports no torch. `resolved` merges and checks the file; the other modules hold the classes.
 """
 
-from bridgepipe.config.data import (
-    SOURCES,
-    Dataset,
-    Extractor,
+from bridgepipe.config.contents import (
     attributes_of,
     classes_of,
     folders_of,
@@ -20,6 +17,8 @@ from bridgepipe.config.data import (
     splits_of,
     stores_of,
 )
+from bridgepipe.config.data import SOURCES, Dataset
+from bridgepipe.config.extractor import Extractor
 from bridgepipe.config.methods import (
     I2SB,
     METHODS,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bridgepipe.config.data import is_paired, is_points, splits_of
+from bridgepipe.config.contents import is_paired, is_points, splits_of
 from bridgepipe.config.recipe import Distribution
 from bridgepipe.config.values import Strict
 

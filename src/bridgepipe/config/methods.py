@@ -7,9 +7,10 @@ from typing import Annotated, Any, Protocol
 from pydantic import Field
 
 from bridgepipe.config.boundary import BoundarySearch
-from bridgepipe.config.data import Dataset, Extractor
+from bridgepipe.config.data import Dataset
 from bridgepipe.config.ddib import ClassTranslation
 from bridgepipe.config.defined import Defined, Files
+from bridgepipe.config.extractor import Extractor
 from bridgepipe.config.gaussian import Generation, Guide, Model
 from bridgepipe.config.i2sb import I2SB
 from bridgepipe.config.points import ColorTransfer, Domain, PointModel, PointTranslation

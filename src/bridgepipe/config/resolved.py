@@ -20,7 +20,7 @@ from pydantic import Field
 from bridgepipe.config import checks, yaml_reader
 from bridgepipe.config.asked import FILE, Asked
 from bridgepipe.config.checks.evaluation import extractor_problems
-from bridgepipe.config.data import paths_of, splits_of
+from bridgepipe.config.contents import paths_of, splits_of
 from bridgepipe.config.defined import Defined
 from bridgepipe.config.errors import nearest, validated
 from bridgepipe.config.methods import METHODS, Params

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bridgepipe.config import data
+from bridgepipe.config import contents
 from bridgepipe.config.boundary import BoundarySearch
 from bridgepipe.config.checks.boundary import boundary
 from bridgepipe.config.checks.models import between, generation, i2sb, model, points
@@ -48,7 +48,7 @@ def _kinds(e: Any, defined: Defined) -> Problems:
         if section != "datasets":
             continue
         dataset = defined.datasets[name]
-        found = dataset.model_dump()["source"] if data.is_points(dataset) else "images"
+        found = dataset.model_dump()["source"] if contents.is_points(dataset) else "images"
         if found != wanted:
             yield Problem(key, f"{name} is {found}, not {wanted}", f"name a dataset of {wanted}")
 

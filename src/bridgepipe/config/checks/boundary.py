@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bridgepipe import names
-from bridgepipe.config import data
+from bridgepipe.config import contents
 from bridgepipe.config.boundary import BoundarySearch
 from bridgepipe.config.checks.evaluation import classified, extractors
 from bridgepipe.config.checks.shared import Defined, Problem, Problems, at_most, folders_in, same_size
@@ -16,9 +16,9 @@ def boundary(e: BoundarySearch, defined: Defined) -> Problems:
     model, dataset = defined.experiments[f"model/{e.model}"], defined.datasets[e.dataset]
     if model.conditional:
         yield Problem("model", f"model {e.model} is conditional", "name one with conditional: false")
-    yield from same_size("dataset", e.dataset, data.size_of(defined.datasets[model.dataset]), defined)
+    yield from same_size("dataset", e.dataset, contents.size_of(defined.datasets[model.dataset]), defined)
     yield from _attributes(e, dataset, defined)
-    untold = [name for name in e.evaluate.kept if name not in data.measures_of(dataset)]
+    untold = [name for name in e.evaluate.kept if name not in contents.measures_of(dataset)]
     if untold and e.evaluate.classifier is None:
         what = f"evaluate.kept names {untold[0]}, which needs evaluate.classifier"
         yield Problem("evaluate.kept", what, "name a classifier of the dataset, or leave it out")
@@ -32,12 +32,12 @@ def boundary(e: BoundarySearch, defined: Defined) -> Problems:
 
 def _attributes(e: BoundarySearch, dataset: Strict, defined: Defined) -> Problems:
     """Attributes that the data don't have, or that nothing can tell of an edited image."""
-    known, of_labels = data.attributes_of(dataset), data.classes_of(dataset)
+    known, of_labels = contents.attributes_of(dataset), contents.classes_of(dataset)
     if known is None or of_labels is None:
         yield from _folder_attributes(e, dataset, folders_in(dataset, defined))
         return
     written = {"attribute": e.attribute, "evaluate.kept": e.evaluate.kept}
-    measures = data.measures_of(dataset)
+    measures = contents.measures_of(dataset)
     against = tuple(name for name in known if name not in measures)
     if not known:
         yield Problem("dataset", f"{e.dataset} has neither attributes nor classes", "name another dataset")
@@ -64,14 +64,14 @@ def _attributes(e: BoundarySearch, dataset: Strict, defined: Defined) -> Problem
 
 def _halves(e: BoundarySearch, dataset: Strict) -> Problems:
     """Images with and without the attribute: whether there are both, and enough."""
-    if e.attribute in data.measures_of(dataset):
+    if e.attribute in contents.measures_of(dataset):
         yield from _measured(e, dataset)
         return
     for key, unset in (("threshold", None), ("middle", 0.0)):
         if getattr(e.search, key) != unset:
             mend = f"set it to {'null' if unset is None else 0}"
             yield Problem(f"search.{key}", f"{e.attribute} is either there or not", mend)
-    known, split = set(data.classes_of(dataset) or ()), e.search.split
+    known, split = set(contents.classes_of(dataset) or ()), e.search.split
     having = known & set(names.DIGITS_WITH.get(e.attribute, (e.attribute,)))
     against = known if e.against is None else known & set(names.DIGITS_WITH.get(e.against, (e.against,)))
     lacking = against - having
@@ -84,7 +84,7 @@ def _halves(e: BoundarySearch, dataset: Strict) -> Problems:
         yield from at_most(key, count, dataset, split, having | lacking if told else None)
     if not told:
         return
-    fewer = min(having, lacking, key=lambda half: data.most_of(dataset, split, half) or 0)
+    fewer = min(having, lacking, key=lambda half: contents.most_of(dataset, split, half) or 0)
     yield from at_most("mixing.folds", e.mixing.folds, dataset, split, fewer)
 
 
@@ -96,7 +96,7 @@ def _measured(e: BoundarySearch, dataset: Strict) -> Problems:
     if e.search.threshold is not None and not least < e.search.threshold < most:
         what = f"{e.attribute} is between {least} and {most}, the threshold {e.search.threshold}"
         yield Problem("search.threshold", what, "take a number between them, or null")
-    count = data.most_of(dataset, e.search.split)
+    count = contents.most_of(dataset, e.search.split)
     left = None if count is None else count - round(e.search.middle * count)
     for key, wanted in (("mixing.images", e.mixing.images), ("search.images", e.search.images)):
         if left is not None and wanted is not None and left < wanted:
@@ -108,7 +108,7 @@ def _folder_attributes(e: BoundarySearch, dataset: Strict, folders: tuple[str, .
     """Attributes of own images, which are the names of their folders, or measured."""
     if folders is None:
         return
-    measured = data.measures_of(dataset)
+    measured = contents.measures_of(dataset)
     kept = [("evaluate.kept", name) for name in e.evaluate.kept if name not in measured]
     attribute = [] if e.attribute in measured else [("attribute", e.attribute)]
     for key, name in [*attribute, ("against", e.against), *kept]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bridgepipe.config import data
+from bridgepipe.config import contents
 from bridgepipe.config.checks.shared import Defined, Problem, Problems, folders_in, pixels
 from bridgepipe.config.values import Strict
 from bridgepipe.names import classes, ilsvrc
@@ -16,20 +16,20 @@ def extractor_problems(extractor: Any, datasets: Mapping[str, Strict]) -> Proble
     if extractor.dataset is None:
         return
     dataset = datasets[extractor.dataset]
-    known = data.classes_of(dataset)
-    if data.is_points(dataset):
+    known = contents.classes_of(dataset)
+    if contents.is_points(dataset):
         yield Problem("dataset", f"{extractor.dataset} is points", "name a dataset of images")
     elif known is not None and len(known) < 2:
         mend = "name a dataset with at least two classes"
         yield Problem("dataset", f"{extractor.dataset} has {len(known) or 'no'} classes", mend)
-    elif missing := {"train", "val"} - set(data.splits_of(dataset)):
+    elif missing := {"train", "val"} - set(contents.splits_of(dataset)):
         mend = "a classifier is trained on train and tested on val"
         yield Problem("dataset", f"{extractor.dataset} has no split {min(missing)}", mend)
 
 
 def extractors(e: Any, dataset: Strict, defined: Defined) -> Problems:
     """Extractors that were made for other images, for images of another size, or that know no classes."""
-    size = data.size_of(dataset)
+    size = contents.size_of(dataset)
     yield from _same_pictures(e.evaluate.extractor, dataset, defined)
     for key in ("extractor", "classifier"):
         name = getattr(e.evaluate, key, None)
@@ -39,7 +39,7 @@ def extractors(e: Any, dataset: Strict, defined: Defined) -> Problems:
         if key == "classifier" and extractor.kind == "inception":
             yield Problem(f"evaluate.{key}", "inception tells no classes", "name a classifier, or resnet50")
         if extractor.dataset is not None:
-            trained = data.size_of(defined.datasets[extractor.dataset])
+            trained = contents.size_of(defined.datasets[extractor.dataset])
             if trained and size and trained != size:
                 what = f"{name} was trained on {pixels(trained)}, the images have {pixels(size)}"
                 yield Problem(f"evaluate.{key}", what, "name one that was trained on images of this size")
@@ -52,11 +52,11 @@ def _same_pictures(name: str, dataset: Strict, defined: Defined) -> Problems:
     if trained is None:
         return
     mend = "name a classifier that is trained on these images, or inception"
-    if data.pictures_of(trained) != data.pictures_of(dataset):
+    if contents.pictures_of(trained) != contents.pictures_of(dataset):
         what = f"{name} was trained on {extractor.dataset}, which holds other pictures"
         yield Problem("evaluate.extractor", what, mend)
     else:
-        yield from knows("evaluate.extractor", name, data.classes_of(dataset), defined, mend)
+        yield from knows("evaluate.extractor", name, contents.classes_of(dataset), defined, mend)
 
 
 def knows(
@@ -67,7 +67,7 @@ def knows(
     if extractor is None or wanted is None or extractor.kind == "inception":
         return
     trained = None if extractor.dataset is None else defined.datasets[extractor.dataset]
-    known = tuple(ilsvrc.classes()) if trained is None else data.classes_of(trained)
+    known = tuple(ilsvrc.classes()) if trained is None else contents.classes_of(trained)
     mend = mend or "name a classifier of these classes, or null"
     if not wanted:
         yield Problem(key, f"the images have no classes, {name} tells some", mend)
@@ -78,14 +78,14 @@ def knows(
 
 def classified(name: str | None, dataset: Strict, defined: Defined) -> Problems:
     """A classifier that does not know the classes of images that it is to name."""
-    key, wanted = "evaluate.classifier", data.classes_of(dataset)
+    key, wanted = "evaluate.classifier", contents.classes_of(dataset)
     yield from knows(key, name, wanted, defined)
     folders = folders_in(dataset, defined)
     if name is None or folders is None:
         return
     extractor = defined.extractors[name]
     trained = None if extractor.dataset is None else defined.datasets[extractor.dataset]
-    known = ilsvrc.classes() if trained is None else data.classes_of(trained)
+    known = ilsvrc.classes() if trained is None else contents.classes_of(trained)
     if known and not set(folders) & set(known):
         shown = classes.brief(folders) or "none"
         what = f"{name} knows the classes {classes.brief(known)}, the folders of the images are {shown}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridgepipe.config import data
+from bridgepipe.config import contents
 from bridgepipe.config.checks.evaluation import classified, extractors
 from bridgepipe.config.checks.shared import (
     Defined,
@@ -25,12 +25,12 @@ from bridgepipe.names import degradations
 
 def i2sb(e: I2SB, defined: Defined) -> Problems:
     dataset, sampled = defined.datasets[e.dataset], defined.datasets[e.sampled]
-    if data.is_paired(dataset) != (e.corruption == degradations.PAIRED):
+    if contents.is_paired(dataset) != (e.corruption == degradations.PAIRED):
         mend = "corruption: paired goes with a dataset of pairs (pairs, photo-edges), and only with one"
         yield Problem("corruption", f"corruption is '{e.corruption}'", mend)
-    if data.is_paired(dataset) != data.is_paired(sampled):
+    if contents.is_paired(dataset) != contents.is_paired(sampled):
         yield Problem("sample.dataset", "one dataset is pairs, the other is not", "name two of one kind")
-    size = data.size_of(dataset)
+    size = contents.size_of(dataset)
     if size is not None and (found := e.contradiction(size)):
         yield Problem(found[0], found[1], "take images of another size, or change it")
     yield from same_size("sample.dataset", e.sampled, size, defined)
@@ -43,7 +43,7 @@ def i2sb(e: I2SB, defined: Defined) -> Problems:
 
 def model(e: Model | Guide, defined: Defined) -> Problems:
     yield from _trained_size(e, e.dataset, defined)
-    size = data.size_of(defined.datasets[e.dataset])
+    size = contents.size_of(defined.datasets[e.dataset])
     if size is not None and (what := e.process.contradiction(size)):
         mend = "take c1, c2 and m nearer to the published 1.59, 0.0086 and 2, or variant: exact"
         yield Problem("process.c1", what, mend)
@@ -52,7 +52,7 @@ def model(e: Model | Guide, defined: Defined) -> Problems:
 
 
 def _labelled(key: str, name: str, defined: Defined) -> Problems:
-    known = data.classes_of(defined.datasets[name])
+    known = contents.classes_of(defined.datasets[name])
     if known is None and folders_in(defined.datasets[name], defined) == ():
         known = ()
     if known is not None and len(known) < 2:
@@ -61,7 +61,7 @@ def _labelled(key: str, name: str, defined: Defined) -> Problems:
 
 def _trained_size(e: Any, dataset: str, defined: Defined) -> Problems:
     """A network that images of this size don't fit."""
-    size = data.size_of(defined.datasets[dataset])
+    size = contents.size_of(defined.datasets[dataset])
     if size is None:
         return
     if getattr(e.network, "kind", "") == "ddpm" and size[0] != size[1]:

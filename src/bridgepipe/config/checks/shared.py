@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bridgepipe.config import data
+from bridgepipe.config import contents
 from bridgepipe.config.defined import Defined
 from bridgepipe.config.values import Strict
 from bridgepipe.errors import UserError
@@ -44,7 +44,7 @@ def pixels(size: tuple[int, int]) -> str:
 
 def same_size(key: str, dataset: str, wanted: tuple[int, int] | None, defined: Defined) -> Problems:
     """A dataset whose images have another size."""
-    size = data.size_of(defined.datasets[dataset])
+    size = contents.size_of(defined.datasets[dataset])
     if size is not None and wanted is not None and size != wanted:
         what = f"images of {dataset} have {pixels(size)}, not {pixels(wanted)}"
         yield Problem(key, what, "name data of one size")
@@ -54,7 +54,7 @@ def at_most(
     key: str, count: int | None, dataset: Strict, split: str, some: Collection[str] | None = None
 ) -> Problems:
     """More items than a split, or some classes in it, have."""
-    most = data.most_of(dataset, split, some)
+    most = contents.most_of(dataset, split, some)
     if count is not None and most is not None and count > most:
         of = "" if some is None else f" that are {classes.brief(sorted(some))}"
         yield Problem(key, f"{count} of the {most} items of split {split}{of}", f"take at most {most}")
@@ -70,9 +70,9 @@ def refused_by(key: str, call: Callable[[], object], where: str = "") -> Problem
 
 def folders_in(dataset: Strict, defined: Defined) -> tuple[str, ...] | None:
     """Names of an own folder's folders, its classes among them; None of other data, or not there yet."""
-    if data.classes_of(dataset) is not None:
+    if contents.classes_of(dataset) is not None:
         return None
-    folders = data.folders_of(dataset)
+    folders = contents.folders_of(dataset)
     return None if folders is None else tuple(sorted(folders))
 
 
@@ -85,7 +85,7 @@ def name_of(label: Label, known: Sequence[str] | None) -> str | None:
 
 
 def classes_in(dataset: str, defined: Defined) -> tuple[str, ...] | None:
-    return data.classes_of(defined.datasets[dataset])
+    return contents.classes_of(defined.datasets[dataset])
 
 
 def calls(key: str, T: int, solver: str, nfe: int, spacing: str, **way: Any) -> Problems:

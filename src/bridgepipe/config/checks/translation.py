@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridgepipe.config import data
+from bridgepipe.config import contents
 from bridgepipe.config.checks.evaluation import extractors, knows
 from bridgepipe.config.checks.shared import (
     Defined,
@@ -26,7 +26,7 @@ from bridgepipe.names.timesteps import respaced
 def translation(e: ClassTranslation, defined: Defined) -> Problems:
     source, target = (defined.experiments[name] for name in e.models)
     images = e.sample.dataset or source.dataset
-    size = data.size_of(defined.datasets[images])
+    size = contents.size_of(defined.datasets[images])
     if what := e.contradiction(defined.experiments):
         yield Problem("", what, "make them agree, or name another model")
     yield from same_size("source_model", source.dataset, size, defined)
@@ -40,7 +40,7 @@ def translation(e: ClassTranslation, defined: Defined) -> Problems:
         yield from _same_class("source", e.source, images, source.dataset, defined)
     if guide is not None and e.sample.guidance == "classifier":
         yield from same_size("guide", guide.dataset, size, defined)
-        a, b = (data.classes_of(defined.datasets[name]) for name in (guide.dataset, target.dataset))
+        a, b = (contents.classes_of(defined.datasets[name]) for name in (guide.dataset, target.dataset))
         if a is not None and b and (name := name_of(e.target, b)) is not None and name not in a:
             what = f"{guide.dataset} of the guide has no class '{name}', which {target.dataset} has"
             yield Problem("guide", what, "name a guide that knows the target's class")
@@ -48,7 +48,7 @@ def translation(e: ClassTranslation, defined: Defined) -> Problems:
     yield from _label(e, defined)
     yield from _respacing(e, source.process.T)
     dataset, split = defined.datasets[images], e.sample.split
-    name = name_of(e.source, data.classes_of(dataset))
+    name = name_of(e.source, contents.classes_of(dataset))
     for key, count in (("sample.count", e.sample.count), ("cycle", e.cycle)):
         yield from at_most(key, count, dataset, split, None if name is None else (name,))
     yield from extractors(e, defined.datasets[target.dataset], defined)
@@ -56,7 +56,7 @@ def translation(e: ClassTranslation, defined: Defined) -> Problems:
 
 def _class_of(key: str, label: Label, dataset: str, defined: Defined) -> Problems:
     """A class that a dataset does not have, by its name or its number."""
-    known = data.classes_of(defined.datasets[dataset])
+    known = contents.classes_of(defined.datasets[dataset])
     folders = folders_in(defined.datasets[dataset], defined)
     if label is not None and folders is not None and str(label) not in folders:
         if not str(label).isdecimal():
@@ -78,7 +78,7 @@ def _class_of(key: str, label: Label, dataset: str, defined: Defined) -> Problem
 
 def _same_class(key: str, label: Label, images: str, trained: str, defined: Defined) -> Problems:
     """A number that means one class of the images and another of the model."""
-    a, b = (data.classes_of(defined.datasets[name]) for name in (images, trained))
+    a, b = (contents.classes_of(defined.datasets[name]) for name in (images, trained))
     if label is not None and a and b and classes.name_of(label, a) != classes.name_of(label, b):
         yield Problem(key, f"class {label} is not the same in {images} and {trained}", "give it by its name")
 

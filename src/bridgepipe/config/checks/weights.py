@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridgepipe.config import data
+from bridgepipe.config import contents
 from bridgepipe.config.checks.shared import Defined, Problem, Problems, pixels
 from bridgepipe.config.data import Folder, Pairs
 from bridgepipe.config.values import Strict
@@ -27,7 +27,7 @@ def released(full: str, e: Any, defined: Defined) -> Problems:
         what = f"{name} has {setting} {expected}, the experiment {found}"
         yield Problem(setting, what, f"set it to {expected}, or import other weights")
     dataset = defined.datasets[e.dataset]
-    size, known = data.size_of(dataset), data.classes_of(dataset)
+    size, known = contents.size_of(dataset), contents.classes_of(dataset)
     if weights.size is not None and size not in (None, (weights.size, weights.size)):
         what = f"{name} is of {weights.size} x {weights.size} pixels, {e.dataset} of {pixels(size or (0, 0))}"
         yield Problem("dataset", what, "name a dataset of that size, or other weights")

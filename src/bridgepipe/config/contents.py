@@ -1,0 +1,183 @@
+"""What datasets hold, as their settings tell: splits, classes, sizes, counts, and the files to read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from functools import cache
+from pathlib import Path
+
+from bridgepipe import names
+from bridgepipe.config.data import (
+    AFHQ,
+    LSUN,
+    SPLITS,
+    CelebAHQ,
+    Cifar10,
+    ColorCloud,
+    DigitClasses,
+    Digits,
+    Folder,
+    ImageNet,
+    Pairs,
+    Patches,
+    PointSet,
+    SamplePhotos,
+)
+from bridgepipe.config.values import (
+    Strict,
+)
+from bridgepipe.names import ilsvrc
+from bridgepipe.photographs import samples
+
+
+def splits_of(dataset: Strict) -> tuple[str, ...]:
+    """Splits that a dataset comes in: those of its publisher where there are any."""
+    if isinstance(dataset, ImageNet):
+        return tuple(sorted(dataset.splits))  # in whatever order they are written
+    if isinstance(dataset, AFHQ | LSUN):
+        return "train", "val"
+    if isinstance(dataset, Cifar10) or is_points(dataset):
+        return "train", "test"
+    return SPLITS
+
+
+def classes_of(dataset: Strict) -> tuple[str, ...] | None:
+    """Classes of a dataset's labels by number; () where images have none, None where only data can tell."""
+    if isinstance(dataset, Folder | Pairs):
+        return None
+    if isinstance(dataset, DigitClasses):
+        return tuple(str(digit) for digit in dataset.classes)
+    if isinstance(dataset, ImageNet):
+        return _imagenet()
+    if isinstance(dataset, AFHQ):
+        return names.ANIMALS if dataset.domain is None else ()
+    if isinstance(dataset, SamplePhotos):
+        return tuple(dataset.by_class)
+    known: dict[type[Strict], tuple[str, ...]] = {Digits: names.DIGITS, Cifar10: names.CIFAR10}
+    return known.get(type(dataset), ())
+
+
+@cache
+def _imagenet() -> tuple[str, ...]:
+    return tuple(ilsvrc.classes())
+
+
+def attributes_of(dataset: Strict) -> tuple[str, ...] | None:
+    """What a boundary can be searched for in a dataset, its classes among it; None: only data can tell."""
+    classes = classes_of(dataset)
+    if classes is None:
+        return None
+    if isinstance(dataset, Digits | DigitClasses):
+        computed = names.DIGIT_LABELS if isinstance(dataset, Digits) else ()
+        return tuple(dict.fromkeys((*computed, *names.DIGIT_STORED, *classes)))
+    stored = names.CELEBA_ATTRIBUTES if isinstance(dataset, CelebAHQ) else classes
+    return (*stored, *measures_of(dataset))
+
+
+def measures_of(dataset: Strict) -> tuple[str, ...]:
+    """What can be measured on the pixels of a dataset's images; a class of the same name comes first."""
+    if isinstance(dataset, Digits | DigitClasses):
+        return names.DIGIT_MEASURES
+    if is_points(dataset):
+        return ()
+    classes = classes_of(dataset)
+    taken = folders_of(dataset) or () if classes is None else classes
+    return tuple(name for name in names.PHOTO_MEASURES if name not in taken)
+
+
+def size_of(dataset: Strict) -> tuple[int, int] | None:
+    """Height and width of a dataset's images; None of points."""
+    patches: Patches | None = getattr(dataset, "patches", None)
+    size = getattr(dataset, "size", None) if patches is None else patches.size
+    if is_points(dataset) or size is None:
+        return None
+    return (size, size) if isinstance(size, int) else size
+
+
+def most_of(dataset: Strict, split: str, classes: Collection[str] | None = None) -> int | None:
+    """How many items a split has, or some classes in it, or at most; None where only data can tell."""
+    if isinstance(dataset, PointSet):
+        return dataset.count
+    if isinstance(dataset, Digits | DigitClasses):
+        digits = classes_of(dataset) if classes is None else classes
+        return sum(names.DIGIT_COUNTS[split][int(digit)] for digit in digits or ())
+    if isinstance(dataset, SamplePhotos):
+        grid = samples.Grid(**dataset.patches.model_dump())
+        wanted = dataset.by_class if classes is None else classes
+        names_of = [name for label in wanted for name in dataset.by_class.get(label, ())]
+        return samples.count(grid, split, names_of)
+    if isinstance(dataset, LSUN):
+        return dataset.limit
+    values = dataset.model_dump()
+    key = (values["source"], split)
+    some = 1 if values.get("domain") else None if classes is None else len(classes)
+    return names.PUBLISHED_COUNTS.get(key) if some is None else _of_classes(key, some)
+
+
+def _of_classes(key: tuple[str, str], count: int) -> int | None:
+    return count * names.CLASS_COUNTS[key] if key in names.CLASS_COUNTS else None
+
+
+def folders_of(dataset: Strict) -> set[str] | None:
+    """Names of the folders in an own folder and one level deeper, its classes among them; None: not there."""
+    root = Path(*paths_of(dataset)[:1])
+    if not root.is_dir():
+        return None
+    above = _folders(root)
+    return {folder.name for folder in above} | {inner.name for folder in above for inner in _folders(folder)}
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        with os.scandir(root) as entries:
+            return [Path(entry) for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+    except OSError:  # the job that prepares the data says so
+        return []
+
+
+def pictures_of(dataset: Strict) -> tuple[str, ...]:
+    """Source and place of the pictures, which datasets of other sizes, classes or splits may share."""
+    kinds = {"digit-classes": "digits", "photo-edges": "sample-photos", "i2sb-lmdb": "imagenet"}
+    values = dataset.model_dump()
+    kind = kinds.get(values["source"], values["source"])
+    return (kind,) if kind == "imagenet" else (kind, values.get("path", ""), values.get("category", ""))
+
+
+def is_points(dataset: Strict) -> bool:
+    """Whether a dataset is points, which lie in safetensors files, and not images."""
+    return isinstance(dataset, PointSet | ColorCloud)
+
+
+def is_paired(dataset: Strict) -> bool:
+    """Whether every image has a source image that it is restored from."""
+    return isinstance(dataset, Pairs) or (
+        isinstance(dataset, SamplePhotos) and dataset.source == "photo-edges"
+    )
+
+
+def stores_of(dataset: Strict) -> tuple[str, ...]:
+    """Stores that a dataset is prepared as: for each split one, and one of its sources; () for points."""
+    splits = () if is_points(dataset) else splits_of(dataset)
+    return (*splits, *(f"{split}-source" for split in splits)) if is_paired(dataset) else splits
+
+
+def paths_of(dataset: Strict) -> list[str]:
+    """Files and folders that a dataset is made from; [] when it is embedded."""
+    if isinstance(dataset, LSUN):
+        return [f"{dataset.path}/{dataset.category}_{split}_lmdb/data.mdb" for split in ("train", "val")]
+    if isinstance(dataset, ColorCloud):
+        return [] if dataset.image in ("china", "flower") else [dataset.image]
+    values = dataset.model_dump()
+    return [values[key] for key in ("path", "subset") if values.get(key) is not None]
+
+
+def read_of(dataset: Strict) -> list[str]:
+    """`paths_of`, narrowed to what is read: of ImageNet, the splits in use."""
+    if not isinstance(dataset, ImageNet):
+        return paths_of(dataset)
+    files = (
+        ("",) if dataset.source == "imagenet" else ("_faster_imagefolder.lmdb", "_faster_imagefolder.lmdb.pt")
+    )
+    subset = [] if dataset.subset is None else [dataset.subset]
+    return [f"{dataset.path}/{split}{file}" for split in dataset.splits for file in files] + subset

@@ -9,8 +9,10 @@ from safetensors.torch import save_file
 from vectors import assert_close, case, names, recipe, shapes
 
 from bridgepipe.data.pixels import to_uint8
-from bridgepipe.evaluation.features import Inception, inception_network, resizer
-from bridgepipe.evaluation.fid import Moments, frechet_distance, kid
+from bridgepipe.evaluation.extractors import Inception, inception_network, resizer
+from bridgepipe.evaluation.fid import frechet_distance
+from bridgepipe.evaluation.kid import kid
+from bridgepipe.evaluation.moments import Moments
 
 DISTANCES = names("10_fid/distances")
 RESIZERS = "10_fid/resizers"

@@ -343,13 +343,13 @@ def test_weights_of_another_library_are_foreign_and_not_damaged(given: Path) -> 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt"])
 def test_an_extractor_that_asks_to_run_something_is_refused_by_name(tmp_path: Path, suffix: str) -> None:
-    from bridgepipe.evaluation import features
+    from bridgepipe.evaluation import extractors
 
     torch.save({"a": Path("x")}, tmp_path / f"w{suffix}")  # harmless, and a name that is not on the list
     with pytest.raises(
         UserError, match=r"refused: the file asks to load pathlib\S*, .* \(\S*w\.pth?\): .*safetensors"
     ):
-        features.load_state(tmp_path / f"w{suffix}")
+        extractors.load_state(tmp_path / f"w{suffix}")
 
 
 def test_a_conditional_model_needs_a_class(

@@ -19,7 +19,7 @@ from bridgepipe.data.lineage import open_sources
 from bridgepipe.data.store import ImageStore, writer
 from bridgepipe.datasets import attributes, digits
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation import features, fid, judges
+from bridgepipe.evaluation import extractors, features, fid, judges
 from bridgepipe.evaluation.accuracy import classifier_accuracy
 from bridgepipe.evaluation.classifier import ConvNet, SmallClassifier, train_classifier
 from bridgepipe.evaluation.edits import ByClass
@@ -87,7 +87,7 @@ def digit_classifier(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
 
 def test_a_classifier_carries_its_classes(digit_classifier: list[object]) -> None:
     assert artifacts.load_card(str(digit_classifier[-1]))["class_names"] == digits.CLASSES
-    assert features.ResNet50.classes[151] == "n02085620"
+    assert extractors.ResNet50.classes[151] == "n02085620"
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_reference_statistics_of_something_else(
 ) -> None:
     truth = images(tmp_path / "digits/test.lmdb", digits.CLASSES)
     made, _ = restored(tmp_path, truth, origin={"name": "digits/test", "source": "digits"})
-    network = features.load_extractor("classifier", str(digit_classifier[-1]))
+    network = extractors.load_extractor("classifier", str(digit_classifier[-1]))
     found = fid.statistics(network, truth)
     wrong = fid.Statistics(**{**vars(found), "origin": {"name": "x/test", "source": "digits", **about}})
     wrong.save(tmp_path / "s.safetensors")

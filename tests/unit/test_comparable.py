@@ -14,7 +14,7 @@ from bridgepipe import artifacts
 from bridgepipe.datasets.items import Item, listing
 from bridgepipe.downloads import fetch
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation import features, summary
+from bridgepipe.evaluation import extractors, summary
 from bridgepipe.evaluation.accuracy import Share
 from bridgepipe.evaluation.protocol import TRUNCATION, errors
 from bridgepipe.evaluation.published_numbers import load_published
@@ -39,7 +39,7 @@ def as_published() -> dict[str, Any]:
     extractor = {
         "name": "inception-2015-12-05 legacy_pytorch",
         "digest": "0123456789abcdef",
-        "resize": features.INCEPTION_INPUT["legacy_pytorch"],
+        "resize": extractors.INCEPTION_INPUT["legacy_pytorch"],
         "sha256": fetch.load_sources()["extractor/inception"].sha256,
     }
     origin = {"name": "imagenet256/val", **VAL, "listing": published_listing()}

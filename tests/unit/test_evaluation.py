@@ -14,11 +14,10 @@ from scipy.ndimage import gaussian_filter
 
 from bridgepipe.artifacts import digest_file
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation import features, protocol, vision
+from bridgepipe.evaluation import extractors, features, protocol, vision
 from bridgepipe.evaluation.accuracy import Share, classifier_accuracy, wilson
 from bridgepipe.evaluation.classifier import ConvNet, SmallClassifier, train_classifier
 from bridgepipe.evaluation.fid import (
-    Moments,
     Statistics,
     distances,
     fid,
@@ -26,9 +25,10 @@ from bridgepipe.evaluation.fid import (
     frechet_distance,
     held,
     kernel_distance,
-    kid,
     statistics,
 )
+from bridgepipe.evaluation.kid import kid
+from bridgepipe.evaluation.moments import Moments
 from bridgepipe.evaluation.restoration import PSNR_OF_EQUAL_IMAGES, quality, restoration
 
 
@@ -53,7 +53,7 @@ class Corners:
 
     name, digest, resize = "corners", "0", "none"
 
-    def features(self, images: features.Batch) -> torch.Tensor:
+    def features(self, images: extractors.Batch) -> torch.Tensor:
         return torch.from_numpy(np.stack([np.ravel(i[::15, ::15]) / 255 for i in images])).float()
 
 
@@ -211,7 +211,7 @@ def test_statistics_survive_a_file_byte_for_byte(tmp_path: Path) -> None:
     for name in ("a", "b"):
         made.save(tmp_path / name)
     assert digest_file(tmp_path / "a") == digest_file(tmp_path / "b")
-    read = Statistics.load(tmp_path / "a", {"extractor": features.describe(Corners())})
+    read = Statistics.load(tmp_path / "a", {"extractor": extractors.describe(Corners())})
     assert torch.equal(read.sigma, made.sigma)
     assert (read.n, read.data, read.extractor) == (made.n, made.data, made.extractor)
     assert kernel_distance(made, read) == kernel_distance(read, read)
@@ -283,8 +283,8 @@ def test_classifier_features_tell_noise_from_digits(digits, classifier: SmallCla
 
 def test_classifier_survives_a_file(classifier: SmallClassifier, digits, tmp_path: Path) -> None:
     classifier.save(tmp_path / "c.safetensors", {"data": "digits"})
-    read = features.load_extractor("classifier", tmp_path / "c.safetensors")
-    assert features.describe(read) == features.describe(classifier)
+    read = extractors.load_extractor("classifier", tmp_path / "c.safetensors")
+    assert extractors.describe(read) == extractors.describe(classifier)
     assert torch.equal(read.features(digits[0][:5]), classifier.features(digits[0][:5]))
     assert "classifier" in read.name
     assert "nception" not in read.name
@@ -342,13 +342,13 @@ def resnet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_weights_of_an_unknown_digest_are_not_called_published(resnet_file: Path) -> None:
-    extractor = features.ResNet50(resnet_file)
+    extractor = extractors.ResNet50(resnet_file)
     assert extractor.name == "resnet50 network, unknown weights"
-    assert features.describe(extractor)["sha256"] == digest_file(resnet_file)
+    assert extractors.describe(extractor)["sha256"] == digest_file(resnet_file)
 
 
 def test_resnet50_sees_images_as_in_i2sb(resnet_file: Path) -> None:
-    extractor = features.load_extractor("resnet50", resnet_file, sha256=digest_file(resnet_file)[:8])
+    extractor = extractors.load_extractor("resnet50", resnet_file, sha256=digest_file(resnet_file)[:8])
     images = random_images(2, 40, 56)
     x = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
     x = torch.nn.functional.interpolate(x, (224, 224), mode="bicubic")
@@ -365,14 +365,14 @@ def test_published_weights_are_refused_unless_they_are_the_right_file(
     resnet_file: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match="no such weights"):
-        features.Inception(tmp_path / "absent.pth")
+        extractors.Inception(tmp_path / "absent.pth")
     with pytest.raises(UserError, match="expected 6726825d"):
-        features.Inception(resnet_file, sha256="6726825d")
+        extractors.Inception(resnet_file, sha256="6726825d")
     with pytest.raises(UserError, match="another network"):
-        features.Inception(resnet_file)
+        extractors.Inception(resnet_file)
     (tmp_path / "text.pth").write_text("hello")
     with pytest.raises(UserError, match="cannot be read as weights"):
-        features.ResNet50(tmp_path / "text.pth")
+        extractors.ResNet50(tmp_path / "text.pth")
 
 
 # --- accuracy ------------------------------------------------------------------------------------
@@ -402,7 +402,7 @@ def test_every_measure_computes_exactly_whatever_the_precision_before(
     class Watching:
         name = digest = resize = "watching"
 
-        def features(self, images: features.Batch) -> torch.Tensor:
+        def features(self, images: extractors.Batch) -> torch.Tensor:
             rounded.append(torch.backends.cudnn.allow_tf32)
             return torch.zeros(len(images), 2)
 
@@ -505,7 +505,7 @@ def a_protocol() -> dict:
         n=360,
         settings={"kid": True},
         inputs={"reference": "ab", "extractor": Corners()},
-        extractor=features.describe(Corners()),
+        extractor=extractors.describe(Corners()),
     )
 
 

@@ -19,7 +19,7 @@ from bridgepipe.datasets import images
 from bridgepipe.datasets.points import Points
 from bridgepipe.datasets.points import save as save_points
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation import features, fid
+from bridgepipe.evaluation import extractors, fid
 from bridgepipe.methods import boundary
 from bridgepipe.networks import plain, published
 
@@ -66,8 +66,8 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "weights": (IN_IT, lambda p: artifacts.load_tensors(tensors(p / "m.safetensors"))),
     "published weights": (IN_IT, lambda p: plain.read_weights(checkpoint(p / "m.pt"))),
     "weights of I2SB": (IN_IT, lambda p: published.i2sb_weights(i2sb(p / "latest.pt"))),
-    "extractor": (IN_IT, lambda p: features.load_state(raw(p / "e.safetensors"))),
-    "pickled extractor": (IN_IT, lambda p: features.load_state(checkpoint(p / "e.pth"))),
+    "extractor": (IN_IT, lambda p: extractors.load_state(raw(p / "e.safetensors"))),
+    "pickled extractor": (IN_IT, lambda p: extractors.load_state(checkpoint(p / "e.pth"))),
     "statistics": (
         "mu in it holds",
         lambda p: fid.Statistics.load(tensors(p / "s.safetensors", "mu", {"kind": "statistics"})),

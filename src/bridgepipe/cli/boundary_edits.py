@@ -206,7 +206,7 @@ def evaluate(
     from bridgepipe.data.subset import Subset
     from bridgepipe.datasets import attributes
     from bridgepipe.evaluation import edits, judges, protocol, tables
-    from bridgepipe.evaluation.features import check_fits, describe
+    from bridgepipe.evaluation.extractors import check_fits, describe
     from bridgepipe.runtime import running
     from bridgepipe.runtime.finished import kept
 

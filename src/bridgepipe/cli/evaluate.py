@@ -35,13 +35,13 @@ def statistics(
     speed = run.start()
     from bridgepipe.data import lineage
     from bridgepipe.data.store import ImageStore
-    from bridgepipe.evaluation import features, fid
+    from bridgepipe.evaluation import extractors, fid
     from bridgepipe.runtime import running
     from bridgepipe.runtime.finished import kept
 
     network, images = load_extractor(extractor, speed), ImageStore(data)
-    features.check_fits(network, images)
-    identity = {"extractor": features.describe(network), "images": images.digest}
+    extractors.check_fits(network, images)
+    identity = {"extractor": extractors.describe(network), "images": images.digest}
     with kept(output, identity, speed):
         measured = fid.statistics(network, images, speed.batch_size)
         if running.is_main():
@@ -66,7 +66,7 @@ def fid_metric(
     from bridgepipe.data.store import ImageStore
     from bridgepipe.evaluation import fid, protocol
     from bridgepipe.evaluation import real as real_images
-    from bridgepipe.evaluation.features import check_fits, describe
+    from bridgepipe.evaluation.extractors import check_fits, describe
     from bridgepipe.runtime import running
     from bridgepipe.runtime.finished import kept
 
@@ -125,7 +125,8 @@ def accuracy_metric(
     from bridgepipe.data.subset import Subset, items_of
     from bridgepipe.evaluation import protocol
     from bridgepipe.evaluation.accuracy import classes_of, classifier_accuracy
-    from bridgepipe.evaluation.features import Images, describe
+    from bridgepipe.evaluation.extractors import describe
+    from bridgepipe.evaluation.features import Images
     from bridgepipe.names.classes import numbers_in
     from bridgepipe.runtime import running
     from bridgepipe.runtime.finished import kept

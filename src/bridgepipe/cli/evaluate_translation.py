@@ -44,7 +44,7 @@ def translation_fid(
     from bridgepipe.data.subset import Subset, items_of_class
     from bridgepipe.evaluation import fid, protocol
     from bridgepipe.evaluation import real as real_images
-    from bridgepipe.evaluation.features import check_fits
+    from bridgepipe.evaluation.extractors import check_fits
     from bridgepipe.runtime import running
     from bridgepipe.runtime.finished import kept
 
@@ -110,7 +110,7 @@ def target_accuracy(
     from bridgepipe.data.store import ImageStore
     from bridgepipe.evaluation import protocol
     from bridgepipe.evaluation.accuracy import classes_of, classifier_accuracy
-    from bridgepipe.evaluation.features import describe
+    from bridgepipe.evaluation.extractors import describe
     from bridgepipe.names.classes import name_of, numbers_in
     from bridgepipe.runtime import running
     from bridgepipe.runtime.finished import kept
@@ -156,7 +156,7 @@ def kept_metric(
     from bridgepipe.data.store import ImageStore
     from bridgepipe.data.subset import Subset, items_of_class
     from bridgepipe.evaluation import protocol
-    from bridgepipe.evaluation.features import check_fits, describe
+    from bridgepipe.evaluation.extractors import check_fits, describe
     from bridgepipe.evaluation.translation import likeness, others, partners
     from bridgepipe.runtime import running
     from bridgepipe.runtime.finished import kept

@@ -136,7 +136,7 @@ def study_samples(
     from bridgepipe.data.subset import Subset, choose_from
     from bridgepipe.evaluation import fid, tables
     from bridgepipe.evaluation import real as real_images
-    from bridgepipe.evaluation.features import describe
+    from bridgepipe.evaluation.extractors import describe
     from bridgepipe.methods import spd
     from bridgepipe.runtime import running
     from bridgepipe.runtime.finished import kept

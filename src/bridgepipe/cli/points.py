@@ -188,7 +188,7 @@ def evaluate_translation(
 
     from bridgepipe.datasets.points import Points
     from bridgepipe.evaluation import protocol, transport
-    from bridgepipe.evaluation.features import digest_tensors
+    from bridgepipe.evaluation.extractors import digest_tensors
     from bridgepipe.figures import points as figures_points
 
     how = read_stage(config, PointDistances)

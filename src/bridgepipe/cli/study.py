@@ -56,7 +56,7 @@ def study(
     from bridgepipe.data import subset
     from bridgepipe.data.store import ImageStore
     from bridgepipe.evaluation import fid, tables
-    from bridgepipe.evaluation.features import check_fits, describe
+    from bridgepipe.evaluation.extractors import check_fits, describe
     from bridgepipe.runtime import running
     from bridgepipe.runtime.finished import kept
 

@@ -21,7 +21,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from bridgepipe.artifacts import load_card, load_tensors, save_tensors
 from bridgepipe.data.pixels import from_uint8
 from bridgepipe.errors import UserError, reading
-from bridgepipe.evaluation.features import Batch, Images, digest_tensors
+from bridgepipe.evaluation.extractors import Batch, digest_tensors
+from bridgepipe.evaluation.features import Images
 from bridgepipe.names.classes import trained_classes
 from bridgepipe.runtime import running
 from bridgepipe.runtime.progress import Progress

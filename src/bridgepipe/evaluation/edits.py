@@ -21,7 +21,8 @@ from bridgepipe.data.subset import Subset
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import fid
 from bridgepipe.evaluation.accuracy import Share
-from bridgepipe.evaluation.features import Extractor, Images, per_image
+from bridgepipe.evaluation.extractors import Extractor
+from bridgepipe.evaluation.features import Images, per_image
 from bridgepipe.evaluation.protocol import Estimate
 from bridgepipe.evaluation.restoration import quality
 from bridgepipe.runtime.rng import generator

@@ -13,63 +13,23 @@ left out of a Fréchet distance; there only the same distance of real images say
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from bridgepipe.artifacts import load_tensors, save_tensors
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation.features import Batch, Extractor, Images, contents, data_digest, describe, outputs
+from bridgepipe.evaluation.extractors import Batch, Extractor, describe
+from bridgepipe.evaluation.features import Images, contents, data_digest, outputs
+from bridgepipe.evaluation.kid import kid
+from bridgepipe.evaluation.moments import Array, Moments, float64
 from bridgepipe.evaluation.protocol import Estimate
 from bridgepipe.runtime import running
 from bridgepipe.runtime.rng import generator
-
-Array = Tensor | np.ndarray
-
-
-class Moments:
-    """Running mean and scatter of feature vectors, float64.
-
-    Chan, Golub and LeVeque's pairwise update: as accurate as two passes over
-    the data, and two objects that saw different vectors can be merged.
-
-    Args:
-        dim: length d of a vector.
-    """
-
-    def __init__(self, dim: int) -> None:
-        self.n = 0
-        self.mu = torch.zeros(dim, dtype=torch.float64)
-        self._scatter = torch.zeros(dim, dim, dtype=torch.float64)
-
-    @property
-    def sigma(self) -> Tensor:
-        """Unbiased covariance ``[d, d]`` (divisor n - 1); needs two vectors."""
-        return self._scatter / (self.n - 1)
-
-    def update(self, features: Array) -> None:
-        """Take in ``[B, d]`` vectors of any float dtype."""
-        x = _float64(features)
-        batch = Moments(x.shape[1])
-        batch.n, batch.mu = len(x), x.mean(dim=0)
-        centred = x - batch.mu
-        batch._scatter = centred.T @ centred
-        self.merge(batch)
-
-    def merge(self, other: Moments) -> None:
-        """Take in everything that ``other`` has seen."""
-        n = self.n + other.n
-        if n == 0:
-            return
-        delta = other.mu - self.mu
-        self._scatter = self._scatter + other._scatter + delta.outer(delta) * (self.n * other.n / n)
-        self.mu = self.mu + delta * (other.n / n)
-        self.n = n
 
 
 @dataclass(frozen=True)
@@ -228,7 +188,7 @@ def fid_error(a: Statistics, b: Statistics) -> float:
     root = vectors * values.sqrt()
     whitened = vectors * torch.where(values > 0, values.rsqrt(), 0.0)
     squares, turn = torch.linalg.eigh(root.T @ b.sigma @ root)
-    centred = _float64(a.sample) - a.mu
+    centred = float64(a.sample) - a.mu
     moved = (centred @ whitened @ turn).square() @ squares.clamp(min=0).sqrt()
     added = 2 * centred @ (a.mu - b.mu) + centred.square().sum(1) - moved
     return math.sqrt(added.var().item() / a.n)
@@ -259,7 +219,7 @@ def frechet_distance(mu1: Array, sigma1: Array, mu2: Array, sigma2: Array) -> fl
     Raises:
         ValueError: shapes differ, or a value is not finite.
     """
-    m1, s1, m2, s2 = (_float64(v) for v in (mu1, sigma1, mu2, sigma2))
+    m1, s1, m2, s2 = (float64(v) for v in (mu1, sigma1, mu2, sigma2))
     d = len(m1)
     if m1.shape != m2.shape or s1.shape != (d, d) or s2.shape != (d, d):
         raise ValueError(f"shapes differ: {m1.shape}, {s1.shape} and {m2.shape}, {s2.shape}")
@@ -268,66 +228,6 @@ def frechet_distance(mu1: Array, sigma1: Array, mu2: Array, sigma2: Array) -> fl
     root_trace = torch.linalg.svdvals(_factor(s1).T @ _factor(s2)).sum()
     distance = (m1 - m2).square().sum() + s1.trace() + s2.trace() - 2 * root_trace
     return max(0.0, distance.item())  # rounding may leave -1e-13 between equal Gaussians
-
-
-def kid(x: Array, y: Array, pictures: tuple[Tensor, Tensor] | None = None) -> Estimate:
-    """Kernel distance: unbiased squared maximum mean discrepancy under the kernel ``(x.y/d + 1)^3``.
-
-    All pairs of different images are used, where clean-fid averages over random subsets of at most 1,000: the
-    same expectation, with less noise. The standard error is the jackknife's over ``x``.
-
-    Args:
-        x: features of the evaluated images, ``[n, d]``, n >= 2.
-        y: those of the reference, ``[m, d]``, m >= 2.
-        pictures: what each of both shows, int64 ``[n]`` and ``[m]``: pairs that show the same, such as a
-            restored image and its original, depend on each other and are left out. None: all are independent.
-
-    Raises:
-        UserError: fewer than 2 vectors, or no two of them that are independent.
-    """
-    x, y = _float64(x), _float64(y)
-    n, m = len(x), len(y)
-    if min(n, m) < 2:
-        what = f"a kernel distance needs at least 2 images, there are {min(n, m)}"
-        raise UserError(what, "kid", "give more images")
-    between, partners = _row_sums(x, y, pictures)
-    if partners.sum() == 0:
-        raise UserError("all images show the same", "kid", "give more images")
-    within, _ = _row_sums(x, x, None)
-    real = (_row_sums(y, y, None)[0].sum() - _diagonal(y).sum()) / (m * (m - 1))
-    within = within - _diagonal(x)
-    value = within.sum() / (n * (n - 1)) + real - 2 * between.sum() / partners.sum()
-    if n == 2:
-        return Estimate(value.item(), None)
-    rest = (partners.sum() - partners).clamp(min=1)
-    without = (within.sum() - 2 * within) / ((n - 1) * (n - 2)) - 2 * (between.sum() - between) / rest
-    spread = (without - without.mean()).square().sum() * (n - 1) / n
-    return Estimate(value.item(), math.sqrt(spread.item()))
-
-
-def _row_sums(
-    x: Tensor, y: Tensor, pictures: tuple[Tensor, Tensor] | None, rows: int = 1000
-) -> tuple[Tensor, Tensor]:
-    """For every x_i the sum of the kernel over the y_j that show something else, and their number."""
-    sums, counts = [], []
-    for start in range(0, len(x), rows):
-        block = _kernel(x[start : start + rows], y)
-        if pictures is None:
-            other = torch.ones(len(block), 1, dtype=torch.float64).expand_as(block)
-        else:
-            other = (pictures[0][start : start + rows, None] != pictures[1]).double()
-        sums.append((block * other).sum(1))
-        counts.append(other.sum(1))
-    return torch.cat(sums), torch.cat(counts)
-
-
-def _kernel(x: Tensor, y: Tensor) -> Tensor:
-    return (x @ y.T / x.shape[1] + 1) ** 3
-
-
-def _diagonal(x: Tensor) -> Tensor:
-    """The kernel of every vector with itself."""
-    return (x.square().mean(1) + 1) ** 3
 
 
 def _factor(sigma: Tensor) -> Tensor:
@@ -342,10 +242,6 @@ def _spectrum(sigma: Tensor) -> tuple[Tensor, Tensor]:
     # Those that are zero but for rounding come out as +-1e-16, whose roots would not be small.
     rounding = values.abs().max() * len(values) * torch.finfo(torch.float64).eps
     return values.where(values > rounding, 0.0), vectors
-
-
-def _float64(values: Array | Sequence[float]) -> Tensor:
-    return torch.as_tensor(values, dtype=torch.float64, device="cpu")
 
 
 def _same_extractor(a: Statistics, b: Statistics) -> None:

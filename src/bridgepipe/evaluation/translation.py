@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation.features import Extractor, Images, per_image
+from bridgepipe.evaluation.extractors import Extractor
+from bridgepipe.evaluation.features import Images, per_image
 from bridgepipe.evaluation.protocol import Estimate
 from bridgepipe.evaluation.restoration import quality
 from bridgepipe.runtime.rng import generator

@@ -1,0 +1,56 @@
+"""Mean and covariance of features, summed exactly over batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Array = Tensor | np.ndarray
+
+
+class Moments:
+    """Running mean and scatter of feature vectors, float64.
+
+    Chan, Golub and LeVeque's pairwise update: as accurate as two passes over
+    the data, and two objects that saw different vectors can be merged.
+
+    Args:
+        dim: length d of a vector.
+    """
+
+    def __init__(self, dim: int) -> None:
+        self.n = 0
+        self.mu = torch.zeros(dim, dtype=torch.float64)
+        self._scatter = torch.zeros(dim, dim, dtype=torch.float64)
+
+    @property
+    def sigma(self) -> Tensor:
+        """Unbiased covariance ``[d, d]`` (divisor n - 1); needs two vectors."""
+        return self._scatter / (self.n - 1)
+
+    def update(self, features: Array) -> None:
+        """Take in ``[B, d]`` vectors of any float dtype."""
+        x = float64(features)
+        batch = Moments(x.shape[1])
+        batch.n, batch.mu = len(x), x.mean(dim=0)
+        centred = x - batch.mu
+        batch._scatter = centred.T @ centred
+        self.merge(batch)
+
+    def merge(self, other: Moments) -> None:
+        """Take in everything that ``other`` has seen."""
+        n = self.n + other.n
+        if n == 0:
+            return
+        delta = other.mu - self.mu
+        self._scatter = self._scatter + other._scatter + delta.outer(delta) * (self.n * other.n / n)
+        self.mu = self.mu + delta * (other.n / n)
+        self.n = n
+
+
+def float64(values: Array | Sequence[float]) -> Tensor:
+    """The values as float64 on the CPU."""
+    return torch.as_tensor(values, dtype=torch.float64, device="cpu")

@@ -11,7 +11,7 @@ from test_networks import ddpm_of, iddpm_of
 from torch import Tensor
 from vectors import Case, assert_close, case, names
 
-from bridgepipe.config.boundary import Edit, Inversion
+from bridgepipe.config.boundary_settings import Edit, Inversion
 from bridgepipe.data.pixels import from_uint8
 from bridgepipe.methods import boundary_edit, boundary_latents
 from bridgepipe.methods.boundary import Boundaries, Boundary, fit, measure

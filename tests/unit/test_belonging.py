@@ -22,7 +22,7 @@ from bridgepipe.errors import UserError
 from bridgepipe.evaluation import extractors, features, fid, judges
 from bridgepipe.evaluation.accuracy import classifier_accuracy
 from bridgepipe.evaluation.classifier import ConvNet, SmallClassifier, train_classifier
-from bridgepipe.evaluation.edits import ByClass
+from bridgepipe.evaluation.strips import ByClass
 from bridgepipe.names import classes, ilsvrc
 
 SIZE = 16

@@ -15,7 +15,7 @@ from sklearn.svm import SVC
 from torch import Tensor, nn
 from vectors import recipe
 
-from bridgepipe.config.boundary import Edit, Inversion, Search
+from bridgepipe.config.boundary_settings import Edit, Inversion, Search
 from bridgepipe.datasets import attributes
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.accuracy import worse

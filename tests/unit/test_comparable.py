@@ -12,7 +12,7 @@ import pytest
 
 from bridgepipe import artifacts
 from bridgepipe.datasets.items import Item, listing
-from bridgepipe.downloads import fetch
+from bridgepipe.downloads import fetch, sources
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import extractors, summary
 from bridgepipe.evaluation.accuracy import Share
@@ -40,7 +40,7 @@ def as_published() -> dict[str, Any]:
         "name": "inception-2015-12-05 legacy_pytorch",
         "digest": "0123456789abcdef",
         "resize": extractors.INCEPTION_INPUT["legacy_pytorch"],
-        "sha256": fetch.load_sources()["extractor/inception"].sha256,
+        "sha256": sources.load_sources()["extractor/inception"].sha256,
     }
     origin = {"name": "imagenet256/val", **VAL, "listing": published_listing()}
     return {
@@ -178,9 +178,10 @@ def test_a_file_in_the_place_of_published_weights(tmp_path: Path, name: str) -> 
 
 def test_a_source_is_known_by_its_place() -> None:
     assert (
-        fetch.source_at("data/checkpoints/adm/256x256_diffusion_uncond.pt") == "adm/256x256_diffusion_uncond"
+        sources.source_at("data/checkpoints/adm/256x256_diffusion_uncond.pt")
+        == "adm/256x256_diffusion_uncond"
     )
-    assert fetch.source_at("mine/256x256_diffusion_uncond.pt") is None
+    assert sources.source_at("mine/256x256_diffusion_uncond.pt") is None
 
 
 def test_shares_stand_beside_their_interval_and_number(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from bridgepipe.errors import UserError
 from bridgepipe.methods import gaussian, i2sb
 from bridgepipe.methods.ddib import Translator
 from bridgepipe.networks import adm
-from bridgepipe.runtime import running
+from bridgepipe.runtime import batches, running
 from bridgepipe.runtime.interruption import Interrupted
 from bridgepipe.training.loop import train
 from bridgepipe.training.objective import Batch
@@ -68,7 +68,7 @@ def restored(device: str, **runtime: object) -> np.ndarray:
     network = filled(i2sb.network((16, 16), False, 0, **SMALL))
     speed = Runtime.model_validate({"device": device, "precision": "fp32", **runtime})
     restorer = i2sb.Restorer(network, problem, "digest", runtime=speed)
-    results = running.in_batches(
+    results = batches.in_batches(
         lambda piece: restorer.restore(Photos(), piece, Sample(nfe=5)),
         range(12),
         restorer.batch_size,
@@ -252,7 +252,7 @@ class TestShortOfMemory:
             runtime=Runtime(device="cuda", precision="fp32"),
         )
         done = list(
-            running.in_batches(
+            batches.in_batches(
                 lambda piece: restorer.restore(self.Large(), piece, Sample(nfe=2)), range(32), 64, "x"
             )
         )

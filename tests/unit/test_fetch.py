@@ -19,7 +19,8 @@ import pytest
 import requests
 
 from bridgepipe.downloads import transfer
-from bridgepipe.downloads.fetch import Source, fetch, fetch_all, load_sources
+from bridgepipe.downloads.fetch import fetch, fetch_all
+from bridgepipe.downloads.sources import Source, load_sources
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.published_numbers import load_published
 

@@ -14,7 +14,7 @@ from bridgepipe.config import Runtime
 from bridgepipe.data.pixels import to_uint8
 from bridgepipe.errors import UserError
 from bridgepipe.methods import i2sb
-from bridgepipe.runtime import progress, running
+from bridgepipe.runtime import batches, progress, running
 from bridgepipe.runtime.finished import kept
 from bridgepipe.runtime.interruption import Interrupted
 
@@ -140,7 +140,7 @@ def test_neither_the_last_batch_nor_a_halved_one_moves_a_bit(
             sizes.append(len(piece))
             return network(x[list(piece)], torch.zeros(len(piece)))
 
-        return torch.cat(list(running.in_batches(run, range(37), batch_size, "x")))
+        return torch.cat(list(batches.in_batches(run, range(37), batch_size, "x")))
 
     found = [results(batch_size) for batch_size in (16, 32, 40, 64)]
     assert set(sizes) <= {16, 32, 40, 48}
@@ -149,7 +149,7 @@ def test_neither_the_last_batch_nor_a_halved_one_moves_a_bit(
 
 def test_small_batches_are_padded_to_their_own_size() -> None:
     sizes = []
-    found = list(running.in_batches(lambda p: (sizes.append(len(p)), np.asarray(p))[1], range(7), 3, "x"))
+    found = list(batches.in_batches(lambda p: (sizes.append(len(p)), np.asarray(p))[1], range(7), 3, "x"))
     assert sizes == [3, 3, 3]
     assert np.concatenate(found).tolist() == list(range(7))
 
@@ -168,13 +168,13 @@ def test_what_is_not_finite_never_becomes_a_pixel(value: float) -> None:
         return to_uint8(x[[k - 10 for k in piece]])
 
     with pytest.raises(UserError, match=r"a pixel is not a finite number \(restoring, number 12\)"):
-        list(running.in_batches(run, range(10, 14), 2, "restoring"))
+        list(batches.in_batches(run, range(10, 14), 2, "restoring"))
 
 
 def test_large_finite_numbers_are_taken() -> None:
     x = torch.full((2, 60000), 100.0, dtype=torch.float16)
     assert to_uint8(torch.ones(1, 3, 2, 2)).max() == 255
-    (found,) = running.in_batches(lambda piece: x[: len(piece)], range(2), 2, "x")
+    (found,) = batches.in_batches(lambda piece: x[: len(piece)], range(2), 2, "x")
     assert found.shape == (2, 60000)
 
 

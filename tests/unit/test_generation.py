@@ -27,7 +27,7 @@ from bridgepipe.names import Spacing
 from bridgepipe.names.nfe import calls_made
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
-from bridgepipe.runtime import rng, running
+from bridgepipe.runtime import batches, rng
 from bridgepipe.samplers.steps import decode_steps
 from bridgepipe.training.loop import train
 from bridgepipe.training.objective import Batch
@@ -52,7 +52,7 @@ def model(diffusion: Diffusion, told: int | None = None, **meaning: int) -> Mode
 
 def drawn(m: Model, items: Sequence[int], **how: object) -> Tensor:
     work = partial(spd.generate, m, how=Generate(nfe=6, **how))  # type: ignore[arg-type]
-    return torch.cat(list(running.in_batches(work, items, m.batch_size, "sampling")))
+    return torch.cat(list(batches.in_batches(work, items, m.batch_size, "sampling")))
 
 
 @pytest.mark.parametrize("diffusion", [PIXEL, FOURIER], ids=["pixel", "fourier"])

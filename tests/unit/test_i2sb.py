@@ -19,7 +19,7 @@ from bridgepipe.methods import i2sb
 from bridgepipe.methods.i2sb import Problem, Restorer
 from bridgepipe.names.degradations import PAIRED
 from bridgepipe.networks.adm import UNet
-from bridgepipe.runtime import rng, running
+from bridgepipe.runtime import batches, rng, running
 from bridgepipe.runtime.rng import ItemNoise, item_of
 from bridgepipe.training.objective import Batch
 from bridgepipe.training.views import Views
@@ -69,7 +69,7 @@ def in_batches(
     def run(piece: Sequence[int]) -> np.ndarray:
         return restorer.restore(Photos(), piece, how, sources).image
 
-    return np.concatenate(list(running.in_batches(run, items, restorer.batch_size, "restoring")))
+    return np.concatenate(list(batches.in_batches(run, items, restorer.batch_size, "restoring")))
 
 
 PROBLEMS = {

@@ -97,7 +97,7 @@ SECTIONS = {
     "experiments ddib/color rgb": config.METHODS["ddib/color"],
     "experiments ddib/classes 3-8": config.METHODS["ddib/classes"],
     "runtime": config.Runtime,
-    "extractors digits-classifier": config.data.Extractor,
+    "extractors digits-classifier": config.Extractor,
 }
 
 

@@ -30,7 +30,8 @@ from bridgepipe.config import contents, data
 from bridgepipe.data.store import ImageStore
 from bridgepipe.datasets import celebahq, cifar10
 from bridgepipe.datasets.images import fit
-from bridgepipe.downloads.fetch import fetch, load_sources
+from bridgepipe.downloads.fetch import fetch
+from bridgepipe.downloads.sources import load_sources
 from bridgepipe.errors import UserError
 
 

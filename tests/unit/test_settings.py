@@ -15,7 +15,7 @@ from bridgepipe import artifacts, config, datasets
 from bridgepipe.cli import options
 from bridgepipe.cli.options import Trained
 from bridgepipe.config import Strict, stage_files
-from bridgepipe.config.boundary import Judge
+from bridgepipe.config.boundary_settings import Judge
 from bridgepipe.config.networks import Arguments, DdpmNetwork, PointNetwork
 from bridgepipe.config.points import PointTraining
 from bridgepipe.config.recipe import Recipe

@@ -13,7 +13,7 @@ from bridgepipe.data.store import ImageStore, writer
 from bridgepipe.data.subset import Subset, choose, choose_from, describe, items_of, items_of_class
 from bridgepipe.datasets import photos
 from bridgepipe.evaluation import judges
-from bridgepipe.evaluation.edits import Strips
+from bridgepipe.evaluation.strips import Strips
 from bridgepipe.figures import boundary as figures_boundary
 
 

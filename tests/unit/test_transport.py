@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation import transport
+from bridgepipe.evaluation import plans, transport
 
 CLOUD = np.random.default_rng(0).normal(size=(400, 3))
 SHIFT = np.array([1.0, -2.0, 2.0])
@@ -33,8 +33,8 @@ def test_a_plan_that_is_not_optimal_is_refused(monkeypatch, rng):
     known = transport.exact_cost(x, y)
     rows, columns = linear_sum_assignment(ot.dist(x, y))
     assert known == pytest.approx(ot.dist(x, y)[rows, columns].mean())
-    monkeypatch.setattr(transport, "ITERATIONS", 50)
-    for measure in (transport.exact_cost, transport.coupling, transport.distances, transport.ot_color_map):
+    monkeypatch.setattr(plans, "ITERATIONS", 50)
+    for measure in (transport.exact_cost, plans.coupling, transport.distances, plans.ot_color_map):
         with pytest.raises(
             UserError, match=r"200 x 200 points is not optimal.*fewer points, or more than 50"
         ):
@@ -47,12 +47,12 @@ def test_a_known_optimum_of_many_points_is_found_whatever_their_order(rng):
     y = (x @ [[2.0, 0.5], [0.5, 1.0]])[rng.permutation(1500)]
     known = ((x @ [[1.0, 0.5], [0.5, 0.0]]) ** 2).sum(1).mean()
     assert transport.exact_cost(x, y) == pytest.approx(known)
-    assert transport.coupling(x, y).excess == pytest.approx(((x - y) ** 2).sum(1).mean() / known - 1)
+    assert plans.coupling(x, y).excess == pytest.approx(((x - y) ** 2).sum(1).mean() / known - 1)
 
 
 def test_an_entropic_plan_that_has_not_converged_is_refused(monkeypatch, rng):
     x, y = rng.normal(size=(100, 2)), rng.normal(size=(100, 2)) + 1
-    monkeypatch.setattr(transport, "SCALINGS", 3)
+    monkeypatch.setattr(plans, "SCALINGS", 3)
     with pytest.raises(UserError, match=r"has not converged in 3 steps.*take a larger one"):
         transport.entropic_cost(x, y, regularisation=0.01)
     with pytest.raises(UserError, match="has not converged"):
@@ -64,8 +64,8 @@ def test_sorted_numbers_are_coupled_in_order(rng):
     known = float(((np.sort(x, 0) - np.sort(y, 0)) ** 2).mean())
     assert transport.exact_cost(x, y) == pytest.approx(known)
     assert transport.sliced_w2(x, y) == pytest.approx(known**0.5)
-    assert transport.coupling(np.sort(x, 0), np.sort(y, 0)).excess == pytest.approx(0, abs=1e-9)
-    backwards = transport.coupling(np.sort(x, 0), np.sort(y, 0)[::-1])
+    assert plans.coupling(np.sort(x, 0), np.sort(y, 0)).excess == pytest.approx(0, abs=1e-9)
+    backwards = plans.coupling(np.sort(x, 0), np.sort(y, 0)[::-1])
     assert backwards.optimal == pytest.approx(known)
     assert backwards.excess > 0.5
 
@@ -96,22 +96,22 @@ def test_a_set_is_at_no_distance_from_itself():
     found = transport.distances(CLOUD, CLOUD)
     assert found.sliced_w2 == 0
     assert found.exact_cost == 0
-    still = transport.coupling(CLOUD, CLOUD)
+    still = plans.coupling(CLOUD, CLOUD)
     assert (still.cost, still.optimal, still.excess) == (0, 0, 0)
     assert transport.entropic_cost(np.zeros((5, 2)), np.zeros((5, 2))) == 0
 
 
 def test_the_gradient_of_a_convex_function_is_an_optimal_map():
     stretched = CLOUD @ np.diag([2.0, 0.5, 1.0]) + SHIFT
-    optimal = transport.coupling(CLOUD, stretched)
+    optimal = plans.coupling(CLOUD, stretched)
     assert optimal.excess == pytest.approx(0, abs=1e-9)
     turned = CLOUD[:, :2] @ np.array([[0.0, 1.0], [-1.0, 0.0]])
-    assert transport.coupling(CLOUD[:, :2], turned).excess > 1
+    assert plans.coupling(CLOUD[:, :2], turned).excess > 1
 
 
 def test_pairs_are_subsampled_together(rng):
     x = rng.normal(size=(3000, 2))
-    part = transport.coupling(x, x + 1, n=200)
+    part = plans.coupling(x, x + 1, n=200)
     assert part.n == 200
     assert part.cost == pytest.approx(2.0)
     assert part.excess == pytest.approx(0, abs=1e-9)
@@ -149,11 +149,11 @@ def test_normal_latents_are_told_from_others(rng):
 
 
 def test_colours_move_as_their_nearest_fitted_ones(rng):
-    moved = transport.ot_color_map(CLOUD, CLOUD + SHIFT, n=400)
+    moved = plans.ot_color_map(CLOUD, CLOUD + SHIFT, n=400)
     assert moved == pytest.approx(CLOUD + SHIFT, abs=1e-9)
     source, target = rng.uniform(0, 100, (2000, 3)), rng.uniform(80, 180, (1500, 3))
-    exact = transport.ot_color_map(source, target, n=300)
-    entropic = transport.ot_color_map(source, target, n=300, regularisation=0.05)
+    exact = plans.ot_color_map(source, target, n=300)
+    entropic = plans.ot_color_map(source, target, n=300, regularisation=0.05)
     # means of many partners shrink the cloud, the more the stronger the entropy
     for result, share in ((exact, 0.1), (entropic, 0.2)):
         assert result.shape == source.shape
@@ -164,7 +164,7 @@ def test_colours_move_as_their_nearest_fitted_ones(rng):
 def test_the_map_of_fitted_colours_is_the_barycentre_of_their_partners(rng):
     x, y = rng.normal(size=(80, 3)), rng.normal(size=(120, 3)) + 1
     known = ot.da.EMDTransport().fit(Xs=x, Xt=y).transform(Xs=x)
-    assert transport.ot_color_map(x, y) == pytest.approx(known)
+    assert plans.ot_color_map(x, y) == pytest.approx(known)
 
 
 @pytest.mark.parametrize(
@@ -172,9 +172,9 @@ def test_the_map_of_fitted_colours_is_the_barycentre_of_their_partners(rng):
     [
         lambda x, y: transport.distances(x, y, n=50),
         lambda x, y: transport.compare(x, y, [y, y], n=50),
-        lambda x, y: transport.coupling(x, y, n=50),
+        lambda x, y: plans.coupling(x, y, n=50),
         lambda x, y: transport.normality(x),
-        lambda x, y: transport.ot_color_map(x, y, n=50).tobytes(),
+        lambda x, y: plans.ot_color_map(x, y, n=50).tobytes(),
     ],
 )
 def test_measured_twice_is_the_same_and_single_precision_will_do(measure):
@@ -187,7 +187,7 @@ def test_measured_twice_is_the_same_and_single_precision_will_do(measure):
     [
         (lambda: transport.distances(CLOUD, CLOUD[:, :2]), "one dimension"),
         (lambda: transport.sliced_w2(CLOUD, CLOUD[:0]), "shapes"),
-        (lambda: transport.coupling(CLOUD, CLOUD[:5]), "every point its image"),
+        (lambda: plans.coupling(CLOUD, CLOUD[:5]), "every point its image"),
         (lambda: transport.compare(CLOUD, CLOUD, [CLOUD[:5]] * 2), "noise floor"),
         (lambda: transport.compare(CLOUD, CLOUD, [CLOUD]), "two or more"),
         (lambda: transport.normality(CLOUD[:1]), "covariance"),

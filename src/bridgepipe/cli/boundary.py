@@ -11,15 +11,8 @@ import typer
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
 from bridgepipe.cli.options import Alone, Config, File, Shared, Trained
-from bridgepipe.config.boundary import (
-    BoundaryFit,
-    BoundaryLatents,
-    BoundaryMixing,
-    Fit,
-    Inversion,
-    Mixing,
-    OfAttribute,
-)
+from bridgepipe.config.boundary import BoundaryFit, BoundaryLatents, BoundaryMixing
+from bridgepipe.config.boundary_settings import Fit, Inversion, Mixing, OfAttribute
 from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
 from bridgepipe.methods.trained import load_model

@@ -12,7 +12,8 @@ from bridgepipe import artifacts
 from bridgepipe.cli import groups
 from bridgepipe.cli.boundary import SPACES, chosen, open_model, space_of
 from bridgepipe.cli.options import Alone, Config, ExtractorFiles, File, Shared, Trained
-from bridgepipe.config.boundary import BoundaryEdit, BoundaryJudge, BoundaryMeasures, Edit, Judge
+from bridgepipe.config.boundary import BoundaryEdit, BoundaryJudge, BoundaryMeasures
+from bridgepipe.config.boundary_settings import Edit, Judge
 from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
 from bridgepipe.methods.trained import load_extractor
@@ -207,6 +208,7 @@ def evaluate(
     from bridgepipe.datasets import attributes
     from bridgepipe.evaluation import edits, judges, protocol, tables
     from bridgepipe.evaluation.extractors import check_fits, describe
+    from bridgepipe.evaluation.strips import halves
     from bridgepipe.runtime import running
     from bridgepipe.runtime.finished import kept
 
@@ -240,7 +242,7 @@ def evaluate(
         cut=made["cut"],
         source=made["source"],
         items=artifacts.digest_of(undone.array("item").tolist()) if strips.originals is not None else None,
-        **edits.halves(strips, seed),
+        **halves(strips, seed),
     )
     made_with = {key: made[key] for key in ("settings", "model", "data", "boundaries")}
     artifacts.write_json(output, {**protocol.metric(found, shared, made_with), "curve": rows})

@@ -71,8 +71,9 @@ def fetch(
 ) -> None:
     """Download published weights or data: resumes, verifies, shows the licence."""
     from bridgepipe.downloads import fetch as downloads
+    from bridgepipe.downloads import sources
 
-    single = name in downloads.load_sources()
+    single = name in sources.load_sources()
     for path in [downloads.fetch(name, root, output=output)] if single else downloads.fetch_all(name, root):
         print(path)
 

@@ -15,7 +15,8 @@ from bridgepipe.cli import groups
 from bridgepipe.cli.boundary import SPACES, open_model, space_of
 from bridgepipe.cli.boundary_edits import DRAW, digests
 from bridgepipe.cli.options import Alone, Trained
-from bridgepipe.config.boundary import BoundaryEdit, BoundaryLatents, Edit, Inversion
+from bridgepipe.config.boundary import BoundaryEdit, BoundaryLatents
+from bridgepipe.config.boundary_settings import Edit, Inversion
 from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
 from bridgepipe.photographs import places as where

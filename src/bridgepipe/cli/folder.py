@@ -99,7 +99,7 @@ def _translated(translator: Translator, files: Sequence[Path]) -> tuple[np.ndarr
     import numpy as np
 
     from bridgepipe.data.pixels import from_uint8, to_uint8
-    from bridgepipe.runtime import running
+    from bridgepipe.runtime import batches
 
     size = translator.source.diffusion.shape[1:]
     before = {file: _image(file, (size[0], size[1])) for file in files}
@@ -108,7 +108,7 @@ def _translated(translator: Translator, files: Sequence[Path]) -> tuple[np.ndarr
         done = translator.translate(from_uint8(np.stack([before[file] for file in piece])))
         return to_uint8(done.target.x, translator.how.variant)
 
-    after = list(running.in_batches(run, files, translator.batch_size, "translation"))
+    after = list(batches.in_batches(run, files, translator.batch_size, "translation"))
     return np.stack(list(before.values())), np.concatenate(after)
 
 

@@ -187,7 +187,7 @@ def evaluate_translation(
     from dataclasses import asdict
 
     from bridgepipe.datasets.points import Points
-    from bridgepipe.evaluation import protocol, transport
+    from bridgepipe.evaluation import plans, protocol, transport
     from bridgepipe.evaluation.extractors import digest_tensors
     from bridgepipe.figures import points as figures_points
 
@@ -196,7 +196,7 @@ def evaluate_translation(
     found = {k: v.numpy() for k, v in tensors.items() if k != "items"}
     true, n, seed = Points(truth), how.exact, how.seed
     compared = _compared(found["points"], true, n, seed)
-    moved = transport.coupling(found["source"], found["points"], n, seed)
+    moved = plans.coupling(found["source"], found["points"], n, seed)
     normal = {f"latent_{k}": v for k, v in asdict(transport.normality(found["latent"], seed)).items()}
     cost = {"cost": moved.cost, "cost_optimal": moved.optimal, "excess": moved.excess}
     shared = _protocol(
@@ -225,11 +225,11 @@ def _chosen(data: Path, count: int, seed: int, model: Model) -> tuple[Points, Te
     import torch
 
     from bridgepipe.datasets.points import Points
-    from bridgepipe.evaluation import transport
+    from bridgepipe.evaluation import plans
 
     source = Points(data)
     check_dimension(model, source)
-    items = torch.from_numpy(transport.subsample(np.arange(len(source)), count, seed, "translation"))
+    items = torch.from_numpy(plans.subsample(np.arange(len(source)), count, seed, "translation"))
     return source, items, source.batch(items)
 
 

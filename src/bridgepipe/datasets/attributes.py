@@ -14,7 +14,7 @@ from bridgepipe.errors import UserError
 from bridgepipe.names import DIGIT_MEASURES, PHOTO_MEASURES
 
 if TYPE_CHECKING:
-    from bridgepipe.config.boundary import OfAttribute
+    from bridgepipe.config.boundary_settings import OfAttribute
 
 Measure = Callable[[np.ndarray], float]
 

@@ -9,7 +9,6 @@ without asking any server.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -17,13 +16,11 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bridgepipe.artifacts import digest_file, exclusive, read_json, sync, write_json
+from bridgepipe.downloads.sources import Source, find, load_sources
 from bridgepipe.downloads.transfer import (
     Failed,
     Interrupted,
@@ -39,43 +36,6 @@ from bridgepipe.errors import UserError, reading, writing
 MIRRORS = "BRIDGEPIPE_MIRRORS"  # environment: base URLs or folders, tried before those of sources.yaml
 DRIVE = "drive:"
 AGAIN = ", then run the same command again: it goes on from there"
-
-
-@dataclass(frozen=True)
-class Source:
-    """One file, or one folder of files, and where it can be had. See ``sources.yaml`` for the fields."""
-
-    path: str
-    licence: str
-    home: str
-    manual: str = ""
-    urls: Sequence[str] = ()
-    drive: str | None = None
-    folder: str | None = None
-    files: Sequence[str] = ()
-    size: int | None = None
-    sha256: str | None = None
-    md5: str | None = None
-
-
-def load_sources(path: str | Path | None = None) -> dict[str, Source]:
-    """The sources of a YAML file, by name; without a path, those that come with bridgepipe.
-
-    Raises:
-        UserError: the file is missing, or an entry has an unknown or missing field.
-    """
-    path = Path(path or Path(__file__).with_name("sources.yaml"))
-    try:
-        sources = {name: Source(**entry) for name, entry in yaml.safe_load(path.read_text("utf8")).items()}
-    except FileNotFoundError as e:
-        raise UserError("no such file", path, "give a file in the layout of sources.yaml") from e
-    except (TypeError, AttributeError, yaml.YAMLError) as e:
-        raise UserError(f"not a list of sources: {e}", path, "use the layout of sources.yaml") from e
-    for name, source in sources.items():
-        for place in (source.path, *source.files):
-            if PurePosixPath(place).is_absolute() or ".." in PurePosixPath(place).parts:
-                raise UserError(f"not a list of sources: {name} lies at {place}", path, "stay below data/")
-    return sources
 
 
 def fetch(
@@ -104,7 +64,7 @@ def fetch(
     Raises:
         UserError: unknown name, every place failed, wrong content, changed content, or no space.
     """
-    source = _find(name, load_sources() if sources is None else sources)
+    source = find(name, load_sources() if sources is None else sources)
     path = Path(output) if output else Path(root) / source.path
     with exclusive(path.with_name(f".{path.name}.lock"), wait=True, keep=False):
         return _fetched(name, source, path, mirrors, progress)
@@ -135,17 +95,11 @@ def check(name: str, path: str | Path) -> None:
     Raises:
         UserError: unknown name, or other content.
     """
-    source, path = _find(name, load_sources()), Path(path)
+    source, path = find(name, load_sources()), Path(path)
     found = {path.name: cached_digest(path)} if path.is_file() else _digests(path, path.name)
     if problem := _problem(source, path, found, _recorded(path)):
         mend = "put the published file there, or move this one away and run `bridgepipe fetch`"
         raise UserError(f"not the {name} that was expected: {problem}", path, mend)
-
-
-def source_at(path: str | Path) -> str | None:
-    """Name of the source whose place below ``data/`` this is; None when it is no such place."""
-    places = {Path("data") / source.path: name for name, source in load_sources().items()}
-    return places.get(Path(path))
 
 
 def cached_digest(path: Path) -> str:
@@ -177,7 +131,7 @@ def fetch_all(group: str, root: str | Path, **options: Any) -> list[Path]:
     sources = options.pop("sources", None) or load_sources()
     names = [name for name in sources if name.startswith(group.rstrip("/") + "/")]
     if not names:
-        _find(group, sources)
+        find(group, sources)
     paths, failures = [], {}
     for name in names:
         try:
@@ -188,13 +142,6 @@ def fetch_all(group: str, root: str | Path, **options: Any) -> list[Path]:
         first = next(iter(failures.values()))
         raise UserError(f"{len(failures)} of {len(names)} failed", ", ".join(failures), str(first)) from first
     return paths
-
-
-def _find(name: str, sources: Mapping[str, Source]) -> Source:
-    if name in sources:
-        return sources[name]
-    near = difflib.get_close_matches(name, sources, n=3, cutoff=0.4) or sorted(sources)
-    raise UserError("nothing of this name can be fetched", name, f"use one of: {', '.join(near)}")
 
 
 def _in_place(source: Source, path: Path) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bridgepipe.downloads import fetch
+from bridgepipe.downloads import sources
 from bridgepipe.evaluation.published_numbers import Published
 
 # What values depend on, in the order in which differences are told.
@@ -43,7 +43,7 @@ def _published(number: Published, entry: str) -> Any:
         return number.nfe
     value = number.same.get(entry)
     if entry == "extractor" and isinstance(value, str):
-        return {"sha256": fetch.load_sources()[value].sha256, "name": value}
+        return {"sha256": sources.load_sources()[value].sha256, "name": value}
     return value
 
 

@@ -183,10 +183,10 @@ def describe(extractor: Extractor) -> dict[str, str]:
 
 def _identified(weights: str | Path, source: str) -> tuple[str, bool]:
     """sha256 of a file, and whether it is the published one of ``source``."""
-    from bridgepipe.downloads import fetch
+    from bridgepipe.downloads import fetch, sources
 
     found = fetch.cached_digest(Path(weights))
-    return found, found == fetch.load_sources()[source].sha256
+    return found, found == sources.load_sources()[source].sha256
 
 
 def digest_tensors(state: State) -> str:

@@ -13,8 +13,8 @@ from bridgepipe.datasets import attributes
 from bridgepipe.datasets.attributes import values_and_cut
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.accuracy import classes_of
-from bridgepipe.evaluation.edits import ByClass, Judge, Measured, Strips
 from bridgepipe.evaluation.extractors import load_extractor
+from bridgepipe.evaluation.strips import ByClass, Judge, Measured, Strips
 from bridgepipe.names.classes import brief, numbers_in
 from bridgepipe.runtime import running
 

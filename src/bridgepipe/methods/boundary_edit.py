@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bridgepipe import samplers
-from bridgepipe.config.boundary import Edit
+from bridgepipe.config.boundary_settings import Edit
 from bridgepipe.errors import UserError
 from bridgepipe.methods.boundary import Boundaries, Boundary
 from bridgepipe.methods.boundary_latents import Latents

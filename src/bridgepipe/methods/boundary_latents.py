@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from bridgepipe import samplers
-from bridgepipe.config.boundary import Inversion
+from bridgepipe.config.boundary_settings import Inversion
 from bridgepipe.data.pixels import from_uint8
 from bridgepipe.errors import UserError
 from bridgepipe.names.timesteps import truncated

@@ -14,7 +14,7 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 
 from bridgepipe.config.points import PointWalk
-from bridgepipe.evaluation import transport
+from bridgepipe.evaluation import plans, transport
 from bridgepipe.methods import ddib, ddib_points
 from bridgepipe.methods.gaussian import Model
 
@@ -54,8 +54,8 @@ def transfer(
     (moved,) = ddib_points.over(torch.from_numpy(a), source.device, by_ddib, label)
     found = {
         DDIB: moved.numpy(),
-        EXACT: transport.ot_color_map(a, b, n, seed),
-        SINKHORN: transport.ot_color_map(a, b, n, seed, sinkhorn),
+        EXACT: plans.ot_color_map(a, b, n, seed),
+        SINKHORN: plans.ot_color_map(a, b, n, seed, sinkhorn),
     }
     return {method: np.asarray(points, np.float32) for method, points in found.items()}
 
@@ -63,7 +63,7 @@ def transfer(
 def palette_map(source: np.ndarray, target: np.ndarray, seed: int = 0) -> np.ndarray:
     """Where every colour goes when the pixels of one photograph take the colours of another.
 
-    The moves are those of `transport.ot_color_map`, each the mean of those of its neighbours, so that colours
+    The moves are those of `plans.ot_color_map`, each the mean of those of its neighbours, so that colours
     which are near each other stay so: without it, skies show steps.
 
     Args:
@@ -75,7 +75,7 @@ def palette_map(source: np.ndarray, target: np.ndarray, seed: int = 0) -> np.nda
     shift = target.mean(axis=0) - source.mean(
         axis=0
     )  # no plan depends on it, the scale of the smoothing would
-    x, moves = transport.ot_moves(source.astype(np.float64), target - shift, SAMPLED, seed, SMOOTH)
+    x, moves = plans.ot_moves(source.astype(np.float64), target - shift, SAMPLED, seed, SMOOTH)
     axis = np.linspace(0, 255, GRID)
     nodes = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
     distances, nearest = cKDTree(x).query(nodes, k=range(1, min(NEIGHBOURS, len(x)) + 1))
@@ -123,7 +123,7 @@ def measures(
         source, target: both photographs as points.
         seed: of directions and subsamples.
     """
-    moved = transport.coupling(source, points[DDIB], seed=seed)
+    moved = plans.coupling(source, points[DDIB], seed=seed)
     palettes = {**points, "untouched": source}
     return {
         **{f"mse_{k.lower()}": image_error(images[DDIB], images[k]) for k in (EXACT, SINKHORN)},

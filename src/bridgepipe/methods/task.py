@@ -139,12 +139,12 @@ def _labels(data: Any) -> tuple[np.ndarray, list[str]]:
 
 def _initialise(network: nn.Module, settings: RestorationTraining) -> None:
     """Start from published ADM weights where the configuration says so."""
-    from bridgepipe.downloads import fetch
+    from bridgepipe.downloads import fetch, sources
     from bridgepipe.networks import plain, published
 
     how = settings.train
     if how.init is not None:
-        if (source := fetch.source_at(how.init)) is not None:
+        if (source := sources.source_at(how.init)) is not None:
             fetch.check(source, how.init)
         adm = plain.read_weights(how.init)
         weights = published.i2sb_from_adm(adm, settings.cond_x1, how.new_channels, how.seed)

@@ -185,7 +185,7 @@ class Work:
         import numpy as np
 
         from bridgepipe.finite import naming
-        from bridgepipe.runtime import running
+        from bridgepipe.runtime import batches
 
         if self.strength == 0:
             told(1.0)
@@ -199,7 +199,7 @@ class Work:
             return self.restorer.restore_photos(chosen, self.how, self.strength, self.tile)
 
         names = [photo.source for photo in batch]
-        found = list(running.in_batches(run, names, self.speed.batch_size, "restoring"))
+        found = list(batches.in_batches(run, names, self.speed.batch_size, "restoring"))
         return np.concatenate(found)
 
     def _in_tiles(self, pixels: np.ndarray, told: Any) -> np.ndarray:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from bridgepipe import artifacts
 from bridgepipe.errors import writing
-from bridgepipe.runtime import closure, running
+from bridgepipe.runtime import batches, closure, running
 from bridgepipe.runtime.interruption import at_once
 
 Part = np.ndarray | Tensor | int
@@ -77,7 +77,7 @@ class Finished:
         if self._file is None:
             return
         data = _encoded(batch)
-        head = {"work": work, "rows": running.count(batch), "bytes": len(data), "sha256": _sha256(data)}
+        head = {"work": work, "rows": batches.count(batch), "bytes": len(data), "sha256": _sha256(data)}
         self._append(artifacts.canonical(head).encode() + b"\n" + data)
         if time.monotonic() - self._synced > SYNC_SECONDS:
             os.fsync(self._file.fileno())
@@ -146,7 +146,7 @@ def kept(output: Path, identity: Mapping[str, Any], speed: Any = None) -> Iterat
 def bits(speed: Any) -> dict[str, Any]:
     """What else decides the last bits of a result: libraries, code and runtime settings."""
     of_speed = {} if speed is None else {name: getattr(speed, name) for name in SPEED}
-    unit = {} if speed is None else {"unit": running.unit(speed.batch_size)}
+    unit = {} if speed is None else {"unit": batches.unit(speed.batch_size)}
     return {"torch": torch.__version__, "code": closure.source_digest(*CODE), **of_speed, **unit}
 
 

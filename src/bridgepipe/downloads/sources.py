@@ -1,0 +1,62 @@
+"""The list of published files, sources.yaml."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import yaml
+
+from bridgepipe.errors import UserError
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file, or one folder of files, and where it can be had. See ``sources.yaml`` for the fields."""
+
+    path: str
+    licence: str
+    home: str
+    manual: str = ""
+    urls: Sequence[str] = ()
+    drive: str | None = None
+    folder: str | None = None
+    files: Sequence[str] = ()
+    size: int | None = None
+    sha256: str | None = None
+    md5: str | None = None
+
+
+def load_sources(path: str | Path | None = None) -> dict[str, Source]:
+    """The sources of a YAML file, by name; without a path, those that come with bridgepipe.
+
+    Raises:
+        UserError: the file is missing, or an entry has an unknown or missing field.
+    """
+    path = Path(path or Path(__file__).with_name("sources.yaml"))
+    try:
+        sources = {name: Source(**entry) for name, entry in yaml.safe_load(path.read_text("utf8")).items()}
+    except FileNotFoundError as e:
+        raise UserError("no such file", path, "give a file in the layout of sources.yaml") from e
+    except (TypeError, AttributeError, yaml.YAMLError) as e:
+        raise UserError(f"not a list of sources: {e}", path, "use the layout of sources.yaml") from e
+    for name, source in sources.items():
+        for place in (source.path, *source.files):
+            if PurePosixPath(place).is_absolute() or ".." in PurePosixPath(place).parts:
+                raise UserError(f"not a list of sources: {name} lies at {place}", path, "stay below data/")
+    return sources
+
+
+def source_at(path: str | Path) -> str | None:
+    """Name of the source whose place below ``data/`` this is; None when it is no such place."""
+    places = {Path("data") / source.path: name for name, source in load_sources().items()}
+    return places.get(Path(path))
+
+
+def find(name: str, sources: Mapping[str, Source]) -> Source:
+    if name in sources:
+        return sources[name]
+    near = difflib.get_close_matches(name, sources, n=3, cutoff=0.4) or sorted(sources)
+    raise UserError("nothing of this name can be fetched", name, f"use one of: {', '.join(near)}")

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 
-from bridgepipe.data import lmdbfile, store, storewriter
+from bridgepipe.data import joining, lmdbfile, store, storewriter
 from bridgepipe.data.store import ImageStore
 from bridgepipe.data.storewriter import key_of
 from bridgepipe.errors import UserError
@@ -207,6 +207,7 @@ def test_an_error_leaves_nothing_and_keeps_the_older_file(tmp_path):
 KILLED = """
 import numpy as np, sys, time
 from bridgepipe.data import store, storewriter
+from bridgepipe.data import joining
 storewriter.COMMIT_BYTES = 1
 with store.writer(sys.argv[1], {}) as w:
     for i in range(100):
@@ -411,7 +412,7 @@ def test_stores_of_format_1_are_read_and_gathered(tmp_path):
     s = ImageStore(old_store(tmp_path / "a.lmdb", items))
     assert all(np.array_equal(s[i], items[i]) for i in range(5))
     s.verify()
-    store.gather([tmp_path / "a.lmdb"], tmp_path / "b.lmdb", progress=False)
+    joining.gather([tmp_path / "a.lmdb"], tmp_path / "b.lmdb", progress=False)
     assert store.info(tmp_path / "b.lmdb")["format"] == 2
     assert np.array_equal(ImageStore(tmp_path / "b.lmdb")[4], items[4])
 
@@ -519,7 +520,7 @@ def test_gather_gives_the_same_bytes_however_divided(tmp_path, bounds):
         write(tmp_path / f"{n}.lmdb", items[a:b], first=a)
         for n, (a, b) in enumerate(itertools.pairwise(bounds))
     ]
-    store.gather(parts[::-1], tmp_path / "out.lmdb", count=10, progress=False)
+    joining.gather(parts[::-1], tmp_path / "out.lmdb", count=10, progress=False)
     assert (tmp_path / "out.lmdb").read_bytes() == whole.read_bytes()
 
 
@@ -546,7 +547,7 @@ def test_gather_refuses_gaps_and_duplicates(tmp_path, ranges, count, expected):
     items = images(10, 8, 8, 3)
     parts = [write(tmp_path / f"{n}.lmdb", items[a:b], first=a) for n, (a, b) in enumerate(ranges)]
     with pytest.raises(UserError) as error:
-        store.gather(parts, tmp_path / "out.lmdb", count)
+        joining.gather(parts, tmp_path / "out.lmdb", count)
     assert expected in line_of(error)
     assert not (tmp_path / "out.lmdb").exists()
 
@@ -557,7 +558,7 @@ def test_gather_refuses_partitions_of_another_kind(tmp_path):
         write(tmp_path / "1.lmdb", images(3, 4, 4, 3), first=3),
     ]
     with pytest.raises(UserError, match=r"shape of 1\.lmdb differs"):
-        store.gather(parts, tmp_path / "out.lmdb")
+        joining.gather(parts, tmp_path / "out.lmdb")
 
 
 def test_info(tmp_path):

@@ -56,9 +56,9 @@ def _counts(splits: list[Path]) -> dict[str, Any]:
 @groups.stage.verb()
 def gather(parts: list[Path], output: File) -> None:
     """Join the stores of parallel jobs."""
-    from bridgepipe.data import store
+    from bridgepipe.data import joining
 
-    store.gather(parts, output)
+    joining.gather(parts, output)
 
 
 @groups.people.verb()

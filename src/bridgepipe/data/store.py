@@ -28,14 +28,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bridgepipe.artifacts import Card, Named, canonical
-from bridgepipe.data.lmdbfile import REMAKE, has_seal, open_readonly
+from bridgepipe.artifacts import Card, canonical
+from bridgepipe.data.lmdbfile import open_readonly
+from bridgepipe.data.storecard import damaged, read_card
 from bridgepipe.data.storewriter import (
     ARRAY,
     CARD,
     CHECKSUM_BYTES,
-    FORMAT,
-    KEYS,
     NAMES,
     Codec,
     Writer,
@@ -47,22 +46,7 @@ from bridgepipe.data.storewriter import (
 from bridgepipe.errors import UserError
 from bridgepipe.finite import finite, naming
 
-__all__ = ["Codec", "ImageStore", "Writer", "gather", "info", "writer"]
-
-# what the card of every store holds
-CARD_TYPES: dict[str, type | tuple[type, ...]] = {
-    "format": int,
-    "count": int,
-    "first": int,
-    "shape": (list, type(None)),
-    "dtype": (str, type(None)),
-    "codec": str,
-    "classes": (list, type(None)),
-    "attributes": list,
-    "arrays": dict,
-    "made_by": dict,
-    "digest": str,
-}
+__all__ = ["Codec", "ImageStore", "Writer", "info", "writer"]
 
 
 class ImageStore:
@@ -79,7 +63,7 @@ class ImageStore:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._env: lmdb.Environment | None = None
-        self.card: Card = self._read_card()
+        self.card: Card = read_card(self.path, self._environment())
         self._format: int = self.card["format"]
         self._checksum_bytes = 0 if self._format == 1 else CHECKSUM_BYTES
         try:
@@ -261,48 +245,8 @@ class ImageStore:
             self._env = open_readonly(self.path)
         return self._env
 
-    def _read_card(self) -> Card:
-        try:
-            with self._environment().begin() as txn:
-                value = txn.get(CARD)
-        except lmdb.Error as e:
-            raise self._damaged(str(e)) from e
-        if value is None:
-            raise self._foreign("it has no card")
-        card = self._parsed(value)
-        entries = self._environment().stat()["entries"]
-        if entries != card["count"] + len(card["arrays"]) + 2:
-            raise self._damaged(f"{entries} entries for {card['count']} items")
-        return Named(card, self.path)
-
-    def _parsed(self, value: bytes) -> Card:
-        try:
-            text, checked = bytes(without_checksum(CARD, memoryview(value))), True
-        except ValueError:
-            text, checked = value, False  # stores of format 1 have no checksums
-        try:
-            card = json.loads(text)
-        except (ValueError, RecursionError) as e:
-            raise self._foreign("its card cannot be read") from e
-        if not isinstance(card, dict) or not isinstance(card.get("format"), int):
-            raise self._foreign("its card tells no format")
-        if card["format"] not in KEYS:
-            mend = "install the version of bridgepipe that wrote it"
-            raise UserError(f"store of format {card['format']}, this version reads {FORMAT}", self.path, mend)
-        if wrong := [key for key, kind in CARD_TYPES.items() if not isinstance(card.get(key, ...), kind)]:
-            raise self._foreign(f"its card tells no {wrong[0]}")
-        if card["format"] != 1 and not checked:
-            raise self._damaged("its card differs from its checksum")
-        if checked and not has_seal(self.path):
-            raise self._damaged("its end is missing")
-        return card
-
-    def _foreign(self, what: str) -> UserError:
-        mend = "give a store made by bridgepipe; if this was one, copy or make it again"
-        return UserError(f"not an image store: {what}", self.path, mend)
-
     def _damaged(self, what: str) -> UserError:
-        return UserError(f"damaged image store: {what}", self.path, REMAKE)
+        return damaged(self.path, what)
 
 
 def _item_bytes(card: Card) -> int | None:
@@ -319,67 +263,6 @@ def info(path: str | Path) -> dict[str, Any]:
         UserError: no such file, truncated, or not a store.
     """
     return {**ImageStore(path).card, "bytes": Path(path).stat().st_size}
-
-
-def gather(
-    paths: Sequence[str | Path],
-    out: str | Path,
-    count: int | None = None,
-    progress: bool | None = None,
-) -> None:
-    """Join partitions into one store, in the order of their global indices.
-
-    The result has the same bytes however the items were divided.
-
-    Args:
-        paths: partitions, in any order, each written with its own ``first``.
-        out: store to write.
-        count: number of items that there must be; None takes what is there.
-        progress: as in `writer`.
-
-    Raises:
-        UserError: an index is missing or comes twice, or the partitions are not of one kind.
-    """
-    parts = sorted((ImageStore(path) for path in paths), key=lambda part: (part.first, len(part)))
-    filled = [part for part in parts if len(part)]
-    _contiguous(filled, count, out)
-    _one_kind(filled, out)
-    like = (filled or parts)[0].card
-    with writer(
-        out, like["made_by"], like["codec"], like["classes"], total=count, progress=progress
-    ) as joined:
-        for part in filled:
-            names = part.names
-            for index in range(len(part)):
-                joined.put_encoded(part.encoded(index), part.card, names[index] if names else None)
-        for name in like["arrays"]:
-            joined.set_array(name, np.concatenate([part.array(name) for part in filled or parts[:1]]))
-
-
-def _contiguous(parts: Sequence[ImageStore], count: int | None, out: str | Path) -> None:
-    expected = 0
-    for part in parts:
-        if part.first != expected:
-            what = f"items {expected} to {part.first - 1} are missing"
-            if part.first < expected:
-                what = f"items from {part.first} come twice"
-            raise UserError(f"cannot join partitions: {what}", part.path, "give every partition once")
-        expected += len(part)
-    if count is not None and expected != count:
-        raise UserError(
-            f"cannot join partitions: {expected} items of {count}", out, "give every partition once"
-        )
-
-
-def _one_kind(parts: Sequence[ImageStore], out: str | Path) -> None:
-    for part in parts[1:]:
-        for key in ("shape", "dtype", "codec", "classes", "attributes", "made_by"):
-            if part.card[key] != parts[0].card[key]:
-                raise UserError(
-                    f"cannot join partitions: {key} of {part.path.name} differs from {parts[0].path.name}",
-                    out,
-                    "delete the partitions and make them again",
-                )
 
 
 def _decode(data: memoryview, card: Card) -> np.ndarray:

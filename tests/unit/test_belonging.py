@@ -21,9 +21,10 @@ from bridgepipe.datasets import attributes, digits
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import extractors, features, fid, judges
 from bridgepipe.evaluation.accuracy import classifier_accuracy
-from bridgepipe.evaluation.classifier import ConvNet, SmallClassifier, train_classifier
+from bridgepipe.evaluation.classifier import SmallClassifier, train_classifier
 from bridgepipe.evaluation.strips import ByClass
 from bridgepipe.names import classes, ilsvrc
+from bridgepipe.networks.convnet import ConvNet
 
 SIZE = 16
 SETTINGS = {"method": "i2sb", "dataset": "digits", "sample": {"nfe": 2}}

@@ -16,7 +16,7 @@ from bridgepipe.artifacts import digest_file
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import extractors, features, protocol, vision
 from bridgepipe.evaluation.accuracy import Share, classifier_accuracy, wilson
-from bridgepipe.evaluation.classifier import ConvNet, SmallClassifier, train_classifier
+from bridgepipe.evaluation.classifier import SmallClassifier, train_classifier
 from bridgepipe.evaluation.fid import (
     Statistics,
     distances,
@@ -30,6 +30,7 @@ from bridgepipe.evaluation.fid import (
 from bridgepipe.evaluation.kid import kid
 from bridgepipe.evaluation.moments import Moments
 from bridgepipe.evaluation.restoration import PSNR_OF_EQUAL_IMAGES, quality, restoration
+from bridgepipe.networks.convnet import ConvNet
 
 
 def random_images(n: int, height: int = 16, width: int = 16, seed: int = 0) -> np.ndarray:

@@ -17,7 +17,8 @@ from bridgepipe import artifacts
 from bridgepipe.data.store import ImageStore, writer
 from bridgepipe.datasets import digits, points
 from bridgepipe.evaluation import point_tables, protocol, summary
-from bridgepipe.evaluation.classifier import ConvNet, SmallClassifier
+from bridgepipe.evaluation.classifier import SmallClassifier
+from bridgepipe.networks.convnet import ConvNet
 
 
 @pytest.fixture(scope="module")

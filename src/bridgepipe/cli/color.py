@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
 from bridgepipe.cli.options import Config, Ends, File, Shared
-from bridgepipe.config.points import ColorTransfer
+from bridgepipe.config.colors import ColorTransfer
 from bridgepipe.config.stage_files import read_stage
 from bridgepipe.errors import UserError
 from bridgepipe.methods.trained import check_dimension, load_ends

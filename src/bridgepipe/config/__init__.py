@@ -3,6 +3,7 @@
 Imports no torch. `resolved` merges and checks the file; the other modules hold the classes.
 """
 
+from bridgepipe.config.checked import merge
 from bridgepipe.config.contents import (
     attributes_of,
     classes_of,
@@ -32,7 +33,7 @@ from bridgepipe.config.methods import (
     PointModel,
     Runtime,
 )
-from bridgepipe.config.resolved import PLAN, RUNTIME, Resolved, load, merge, read_yaml
+from bridgepipe.config.resolved import PLAN, RUNTIME, Resolved, load, read_yaml
 from bridgepipe.config.schema import schema
 from bridgepipe.config.values import Results, Strict
 

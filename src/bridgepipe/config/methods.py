@@ -7,13 +7,14 @@ from typing import Annotated, Any, Protocol
 from pydantic import Field
 
 from bridgepipe.config.boundary import BoundarySearch
+from bridgepipe.config.colors import ColorTransfer
 from bridgepipe.config.data import Dataset
 from bridgepipe.config.ddib import ClassTranslation
 from bridgepipe.config.defined import Defined, Files
 from bridgepipe.config.extractor import Extractor
 from bridgepipe.config.gaussian import Generation, Guide, Model
 from bridgepipe.config.i2sb import I2SB
-from bridgepipe.config.points import ColorTransfer, Domain, PointModel, PointTranslation
+from bridgepipe.config.points import Domain, PointModel, PointTranslation
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.config.values import Apart, Name, Strict
 

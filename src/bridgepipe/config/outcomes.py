@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bridgepipe.config.colors import ColorTransfer
 from bridgepipe.config.methods import METHODS
-from bridgepipe.config.points import ColorTransfer
 from bridgepipe.config.resolved import Resolved
 from bridgepipe.config.values import Results
 

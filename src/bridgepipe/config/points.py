@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
@@ -274,34 +273,3 @@ class PointTranslation(Pairwise):
             "cycle": {**models, "data": data, "truth": truth},
             "evaluate": {"translated": f"{folder}/translated.safetensors", "truth": truth},
         }
-
-
-class ColorTransfer(Ends):
-    """DDIB between the colours of two photographs, both ways, beside optimal transport."""
-
-    models: ClassVar[str] = "ddib/cloud"
-    results: ClassVar[Results] = Results(metrics=("transfer",), figures=("transfer",))
-
-    translate: PointWalk = PointWalk()
-    plan: int = Field(1000, ge=10, le=50_000, description="colours of the plans of optimal transport")
-    sinkhorn: float = Field(
-        0.05, ge=1e-3, le=100, description="entropic regularisation, in units of the mean cost"
-    )
-    seed: Seed = Field(0, description="of the plans' colours")
-
-    def stages(self) -> dict[str, Strict]:
-        return {"translate": self}
-
-    def files(self, folder: str, defined: Defined) -> dict[str, Files]:
-        """What the stages read of others."""
-        pixels = dict(zip(("source_pixels", "target_pixels"), self.test_points(defined), strict=True))
-        return {
-            "translate": {**self.both_models(), **pixels},
-            "evaluate": {"transferred": f"{folder}/transferred.safetensors", **pixels},
-        }
-
-    def pictures(self, defined: Defined) -> list[str]:
-        """Pictures both ways: ``china-as-flower``."""
-        clouds = (defined.experiments[f"{self.models}/{end}"].dataset for end in (self.source, self.target))
-        a, b = (Path(defined.datasets[cloud].image).stem for cloud in clouds)
-        return [f"{a}-as-{b}", f"{b}-as-{a}"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from bridgepipe.config.checked import Scales
 from bridgepipe.config.methods import METHODS, Params
-from bridgepipe.config.resolved import Scales
 
 
 def schema() -> dict[str, Any]:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bridgepipe.config.boundary import BoundarySearch
+from bridgepipe.config.colors import ColorTransfer
 from bridgepipe.config.ddib import ClassTranslation
 from bridgepipe.config.gaussian import Generation, Guide, Model
 from bridgepipe.config.i2sb import I2SB
-from bridgepipe.config.points import ColorTransfer, PointModel, PointTranslation
+from bridgepipe.config.points import PointModel, PointTranslation
 from bridgepipe.config.values import Strict
 
 Rule = tuple[Callable[[Any], bool], str]

@@ -25,7 +25,8 @@ from bridgepipe.corruptions.resampling import Downscale
 from bridgepipe.corruptions.scratches import Scratches
 from bridgepipe.corruptions.superresolution import SuperResolution
 from bridgepipe.errors import UserError
-from bridgepipe.names.degradations import FAMILIES, MIXTURE, NAMES, PAIRED, Degradation, parse
+from bridgepipe.names.degradations import FAMILIES, MIXTURE, NAMES, PAIRED, parse
+from bridgepipe.names.family import Degradation
 from bridgepipe.runtime.rng import Noise, as_noise
 
 Variant = Literal["published", "exact"]

@@ -20,17 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from bridgepipe.artifacts import digest_file, exclusive, read_json, sync, write_json
+from bridgepipe.downloads.drive import file_from_drive, folder_from_drive
 from bridgepipe.downloads.sources import Source, find, load_sources
-from bridgepipe.downloads.transfer import (
-    Failed,
-    Interrupted,
-    file_from_drive,
-    folder_from_drive,
-    from_disk,
-    from_web,
-    is_web,
-    settle,
-)
+from bridgepipe.downloads.transfer import Failed, Interrupted, from_disk, from_web, is_web, settle
 from bridgepipe.errors import UserError, reading, writing
 
 MIRRORS = "BRIDGEPIPE_MIRRORS"  # environment: base URLs or folders, tried before those of sources.yaml

@@ -1,4 +1,4 @@
-"""Bring one file or folder from one place: a web server, Google Drive, or a local folder.
+"""Bring one file or folder from one place: a web server or a local folder; `drive` knows Google Drive.
 
 Nothing here knows what the content should be. A transfer that breaks off is
 kept in a ``.part`` file and goes on from there, in this process or the next.
@@ -64,46 +64,6 @@ def from_disk(place: Path, target: Path) -> None:
         raise Failed("no such file")
 
 
-def file_from_drive(drive_id: str, target: Path, progress: bool = True) -> None:
-    """A Google Drive file, through gdown, which knows Drive's confirmation pages.
-
-    Raises:
-        Failed: it is gone, not shared, or Drive cannot be reached.
-    """
-    _with_gdown("download", drive_id, target, progress)
-
-
-def folder_from_drive(drive_id: str, target: Path, progress: bool = True) -> None:
-    """A Google Drive folder with everything in it.
-
-    Raises:
-        Failed: it is gone, empty, not shared, or Drive cannot be reached.
-    """
-    if not _with_gdown("download_folder", drive_id, target, progress):
-        raise Failed("the folder is empty: its files were removed or are no longer shared")
-
-
-def _with_gdown(function: str, drive_id: str, target: Path, progress: bool) -> Any:
-    import gdown
-    import requests
-
-    try:
-        with _until(lambda: DEADLINE):
-            return getattr(gdown, function)(
-                id=drive_id,
-                output=str(target),
-                quiet=not progress,
-                use_cookies=False,
-                resume=True,
-                timeout=TIMEOUT,
-                retries=ATTEMPTS - 1,
-            )
-    except gdown.DownloadError as e:
-        raise Failed(" ".join(str(e).split())) from e
-    except requests.RequestException as e:
-        raise Failed(_why(e)) from e
-
-
 def from_web(url: str, target: Path, progress: bool = True) -> None:
     """Plain HTTP(S), with several attempts.
 
@@ -145,7 +105,7 @@ def _begun(part: Path) -> str:
 
 
 @contextmanager
-def _until(seconds: Callable[[], float]) -> Iterator[None]:
+def until(seconds: Callable[[], float]) -> Iterator[None]:
     """Break the block off when it has taken longer than ``seconds()``, which may grow meanwhile.
 
     The system's timer interrupts any call that waits. Only the main thread has it.
@@ -176,7 +136,7 @@ def _attempt(url: str, part: Path, progress: bool, ends: float) -> None:
         arrived = part.stat().st_size if part.is_file() else 0
         return min(GRACE + max(0, arrived - have) / SLOWEST, left)
 
-    with _until(allowed):
+    with until(allowed):
         _request(url, part, progress)
 
 
@@ -191,7 +151,7 @@ def _request(url: str, part: Path, progress: bool) -> None:
     try:
         answer = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT)
     except requests.RequestException as e:
-        raise Failed(_why(e)) from e
+        raise Failed(why(e)) from e
     with answer:
         told = _strong_version(answer.headers)
         complete = answer.headers.get("Content-Range") == f"bytes */{have}" and told in ("", version)
@@ -294,7 +254,7 @@ def _refuse_errors(answer: Any, have: int) -> None:
         raise Failed("answers with another part of the file than was asked for")
 
 
-def _why(e: Exception) -> str:
+def why(e: Exception) -> str:
     import requests
 
     kinds: Sequence[tuple[type[Exception], str]] = (

@@ -24,6 +24,7 @@ from bridgepipe.errors import UserError, reading
 from bridgepipe.evaluation.extractors import Batch, digest_tensors
 from bridgepipe.evaluation.features import Images
 from bridgepipe.names.classes import trained_classes
+from bridgepipe.networks.convnet import ConvNet
 from bridgepipe.runtime import running
 from bridgepipe.runtime.progress import Progress
 from bridgepipe.runtime.rng import generator
@@ -31,34 +32,6 @@ from bridgepipe.runtime.rng import generator
 KIND = "small classifier"
 KEPT_STEPS = 50  # of a training, between two states
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of AdamW, for every parameter
-
-
-class ConvNet(nn.Module):
-    """Three convolutions, each followed by a halving, the mean over all pixels, one linear layer.
-
-    Args:
-        classes: number of classes.
-        width: number of features.
-    """
-
-    def __init__(self, classes: int, width: int = 64) -> None:
-        super().__init__()
-        self.blocks = nn.Sequential(
-            _block(3, width // 4), _block(width // 4, width // 2), _block(width // 2, width)
-        )
-        self.head = nn.Linear(width, classes)
-
-    def features(self, x: Tensor) -> Tensor:
-        """``[B, 3, H, W]`` in [-1, 1], sides of at least 8, to ``[B, width]``."""
-        return self.blocks(x).mean(dim=(2, 3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.features(x))
-
-
-def _block(inputs: int, outputs: int) -> nn.Module:
-    convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2))
 
 
 class SmallClassifier:

@@ -4,6 +4,8 @@ Everything random in a step is a function of (seed, step, place in the global
 batch): the order of the data, the flips, the time steps and the noise. A run
 that is killed and resumed, split over processes or run in smaller pieces
 therefore trains on the same numbers. (Dropout is drawn per piece.)
+
+Longer than other files, so that a step can be read in one place with what it changes.
 """
 
 from __future__ import annotations

@@ -16,10 +16,11 @@ from bridgepipe.config.checks.models import between, generation, i2sb, model, po
 from bridgepipe.config.checks.shared import Defined, Problem, Problems
 from bridgepipe.config.checks.translation import translation
 from bridgepipe.config.checks.weights import released
+from bridgepipe.config.colors import ColorTransfer
 from bridgepipe.config.ddib import ClassTranslation
 from bridgepipe.config.gaussian import Generation, Guide, Model
 from bridgepipe.config.i2sb import I2SB
-from bridgepipe.config.points import ColorTransfer, Domain, PointModel, PointTranslation
+from bridgepipe.config.points import Domain, PointModel, PointTranslation
 from bridgepipe.config.unread import unread
 
 

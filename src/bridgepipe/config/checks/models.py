@@ -16,10 +16,11 @@ from bridgepipe.config.checks.shared import (
     pixels,
     same_size,
 )
+from bridgepipe.config.colors import ColorTransfer
 from bridgepipe.config.data import ColorCloud
 from bridgepipe.config.gaussian import Generation, Guide, Model
 from bridgepipe.config.i2sb import I2SB
-from bridgepipe.config.points import ColorTransfer, Domain, PointModel, PointTranslation, PointWalk
+from bridgepipe.config.points import Domain, PointModel, PointTranslation, PointWalk
 from bridgepipe.names import degradations
 
 

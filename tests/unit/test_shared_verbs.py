@@ -32,7 +32,7 @@ from bridgepipe.datasets import points as point_sets
 from bridgepipe.datasets.images import write_png
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.classifier import train_classifier
-from bridgepipe.evaluation.features import digest_tensors
+from bridgepipe.evaluation.extractors import digest_tensors
 from bridgepipe.methods import color, gaussian, i2sb, task
 from bridgepipe.networks import adm, mlp
 from bridgepipe.runtime import finished

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from bridgepipe.datasets.points import Points
-    from bridgepipe.evaluation import features
+    from bridgepipe.evaluation import extractors
     from bridgepipe.methods.gaussian import Diffusion, Model
     from bridgepipe.methods.i2sb import Restorer
 
@@ -217,10 +217,10 @@ def published_model(
     return weights
 
 
-def load_extractor(files: ExtractorFiles, runtime: configuration.Runtime) -> features.Extractor:
-    from bridgepipe.evaluation import features
+def load_extractor(files: ExtractorFiles, runtime: configuration.Runtime) -> extractors.Extractor:
+    from bridgepipe.evaluation import extractors
     from bridgepipe.runtime import running
 
     settings = read_stage(files.extractor, Extractor)
     device = running.accelerator(runtime.device).device
-    return features.load_extractor(settings.kind, files.weights, device=device, config=settings.as_json())
+    return extractors.load_extractor(settings.kind, files.weights, device=device, config=settings.as_json())

@@ -43,7 +43,7 @@ MACHINERY = tuple(
         "artifacts",
         "cli.groups",
         "config",
-        "downloads.fetch",
+        "downloads",
         "errors",
         "runtime.closure",
         "runtime.finished",

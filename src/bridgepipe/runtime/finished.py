@@ -159,6 +159,7 @@ CODE = (
     "corruptions",
     "evaluation",
     "data.pixels",
+    "runtime.batches",
     "runtime.rng",
     "runtime.running",
 )

@@ -206,9 +206,8 @@ def evaluate(
     from bridgepipe.data.store import ImageStore
     from bridgepipe.data.subset import Subset
     from bridgepipe.datasets import attributes
-    from bridgepipe.evaluation import edits, judges, protocol, tables
+    from bridgepipe.evaluation import edits, judges, protocol, strips, tables
     from bridgepipe.evaluation.extractors import check_fits, describe
-    from bridgepipe.evaluation.strips import halves
     from bridgepipe.runtime import running
     from bridgepipe.runtime.finished import kept
 
@@ -219,7 +218,7 @@ def evaluate(
     made = store.card["made_by"]
     _same_attribute(settings.attribute, made["settings"]["attribute"], edited)
     values, cut = attributes.values_and_cut(real, settings, at=made["cut"])
-    strips, seed = judges.open_strips(store, unmoved, undone, source), settings.seed
+    shown, seed = judges.open_strips(store, unmoved, undone, source), settings.seed
     judge = judges.judge_of_the_edit(settings, real, known, values, cut)
     named = None if settings.classifier is None else known
     sides = {"with": Subset(real, np.flatnonzero(values > cut))}
@@ -227,8 +226,8 @@ def evaluate(
     identity = {"settings": settings.as_json(), "extractor": describe(features), "judge": known.digest}
     identity |= {"images": [s.digest for s in (store, unmoved, undone, source, real)]}
     with kept(output, identity, speed):
-        found, rows = edits.measure(strips, judge, judges.keepers(settings, real, known), named, seed)
-        found |= edits.distances_to_real(strips, judge, found["best_distance"], sides, features, seed)
+        found, rows = edits.measure(shown, judge, judges.keepers(settings, real, known), named, seed)
+        found |= edits.distances_to_real(shown, judge, found["best_distance"], sides, features, seed)
     if not running.is_main():
         return
     artifacts.write_text(csv, tables.table(rows).to_csv(index=False, float_format="%.6g"))
@@ -241,8 +240,8 @@ def evaluate(
         judge=judge.name,
         cut=made["cut"],
         source=made["source"],
-        items=artifacts.digest_of(undone.array("item").tolist()) if strips.originals is not None else None,
-        **halves(strips, seed),
+        items=artifacts.digest_of(undone.array("item").tolist()) if shown.originals is not None else None,
+        **strips.halves(shown, seed),
     )
     made_with = {key: made[key] for key in ("settings", "model", "data", "boundaries")}
     artifacts.write_json(output, {**protocol.metric(found, shared, made_with), "curve": rows})

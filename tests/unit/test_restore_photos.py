@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import io
+import struct
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image, ImageCms, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
 from bridgepipe import artifacts, cli
+from bridgepipe.config.i2sb import RestorationTraining
+from bridgepipe.config.stage_files import read_stage
+from bridgepipe.datasets.images import decode
 from bridgepipe.methods import i2sb
 from bridgepipe.photographs import likeness, pictures, restoring, shipped
 from bridgepipe.photographs.made import NAME
@@ -167,6 +173,120 @@ def test_every_mode_stays_what_it_is(weights: Path) -> None:
     assert np.ptp(np.asarray(opened("out/grey.gif").convert("RGB")), axis=-1).max() == 0
 
 
+def png_of_16_bits(pixels: np.ndarray, colour_type: int) -> bytes:
+    """A file that Pillow cannot write, of uint16 [H, W, C]."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    head = struct.pack(">II", pixels.shape[1], pixels.shape[0]) + bytes([16, colour_type, 0, 0, 0])
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            chunk(b"IHDR", head),
+            chunk(b"IDAT", zlib.compress(lines)),
+            chunk(b"IEND", b""),
+        ]
+    )
+
+
+def levels_of_png(content: bytes) -> np.ndarray:
+    """Pixels uint16 [H, W, C] of such a file whose lines are less the pixel to the left."""
+    at, data = 8, b""
+    while at < len(content):
+        length, kind = struct.unpack_from(">I4s", content, at)
+        if kind == b"IHDR":
+            width, height, bits, colours = struct.unpack_from(">IIBB", content, at + 8)
+        data += content[at + 8 : at + 8 + length] if kind == b"IDAT" else b""
+        at += 12 + length
+    channels = {2: 3, 6: 4}[colours]
+    assert bits == 16
+    lines = np.frombuffer(zlib.decompress(data), np.uint8).reshape(height, 1 + 2 * width * channels)
+    assert (lines[:, 0] == 1).all()
+    pixels = lines[:, 1:].reshape(height, width, 2 * channels).cumsum(axis=1, dtype=np.uint8)
+    return np.ascontiguousarray(pixels).view(">u2").astype(np.uint16)
+
+
+def fine_photo(channels: int = 3) -> np.ndarray:
+    """Colour of 16 bits, whose lower halves are noise."""
+    low = np.random.default_rng(5).integers(0, 256, (40, 56, channels))
+    return (photo(channels=channels).astype(np.uint16) << 8) + low.astype(np.uint16)
+
+
+def test_colour_of_16_bits_stays(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for channels, kind in ((3, 2), (4, 6)):
+        Path(f"{channels}.png").write_bytes(png_of_16_bits(fine_photo(channels), kind))
+        alpha = {"extrasamples": ["unassalpha"]} if channels == 4 else {}
+        for name, how in {
+            "": {},
+            "z": {"compression": "zlib", "predictor": True},
+            "b": {"byteorder": ">"},
+        }.items():
+            tifffile.imwrite(f"{channels}{name}.tif", fine_photo(channels), photometric="rgb", **alpha, **how)
+    restore(weights, *sorted(map(str, Path().glob("*.*"))), "-o", "out")
+    assert "bits" not in capsys.readouterr().err
+    for file in sorted(Path("out").glob("[34]*")):
+        deep = levels_of_png(file.read_bytes()) if file.suffix == ".png" else tifffile.imread(file)
+        old = fine_photo(int(file.name[0]))
+        assert (deep.dtype, deep.shape) == (old.dtype, old.shape)
+        assert np.array_equal(deep[..., 3:], old[..., 3:])
+        change = np.abs(deep[..., :3].astype(int) - old[..., :3])
+        assert 0.5 < change.mean() / 257 < 30
+        assert len(np.unique(deep % 257)) > 200  # not 8 bits made wide
+        assert np.array_equal(deep, levels_of_png(Path(f"out/{deep.shape[2]}.png").read_bytes()))
+        with Image.open(file) as seen:  # other programs read it
+            assert np.array_equal(np.asarray(seen), deep >> 8)
+
+
+def test_colour_of_16_bits_keeps_its_metadata(weights: Path) -> None:
+    Path("a.png").write_bytes(png_of_16_bits(fine_photo(), 2))
+    Image.fromarray(photo()).save("tags.png", icc_profile=SRGB, exif=exif(1).tobytes(), dpi=(300, 300))
+    chunks = Path("tags.png").read_bytes()
+    deep, at = Path("a.png").read_bytes(), chunks.index(b"iCCP") - 4
+    Path("a.png").write_bytes(deep[:33] + chunks[at : chunks.index(b"IDAT") - 4] + deep[33:])
+    restore(weights, "a.png", "-o", "out")
+    restore(weights, "a.png", "-o", "out", "--format", "tif")
+    for name in ("a.png", "a.tif"):
+        new = opened(f"out/{name}")
+        assert new.info["icc_profile"] == SRGB
+        assert new.getexif()[0x010F] == "maker"
+        assert tuple(map(round, new.info["dpi"])) == (300, 300)
+    assert np.array_equal(tifffile.imread("out/a.tif"), levels_of_png(Path("out/a.png").read_bytes()))
+
+
+def test_lost_bits_are_told(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.png").write_bytes(png_of_16_bits(fine_photo(), 2))
+    restore(weights, "a.png", "-o", "out.jpg")
+    assert "a.png: more than 8 bits a channel become 8 in JPEG\n" in capsys.readouterr().err
+    assert opened("out.jpg").mode == "RGB"
+    grey = png_of_16_bits(fine_photo(2), 4)  # with transparency: read as 8 bits
+    Path("la.png").write_bytes(grey)
+    Path("a.ppm").write_bytes(b"P6 56 40 65535 " + fine_photo().astype(">u2").tobytes())
+    Path("b.ppm").write_bytes(b"P6 56 40 255 " + photo().tobytes())
+    Image.fromarray(photo(channels=1).astype(np.uint16) * 257).save("i16.png")
+    restore(weights, "la.png", "a.ppm", "b.ppm", "i16.png", "-o", "out")
+    told = [line for line in capsys.readouterr().err.splitlines() if "bits" in line]
+    assert told == [
+        "la.png: more than 8 bits a channel become 8 in PNG",
+        "a.ppm: more than 8 bits a channel become 8 in PPM",
+    ]
+
+
+def test_a_tiff_file_that_pillow_decodes_to_noise_is_refused(
+    weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    apart = np.ascontiguousarray(np.moveaxis(fine_photo(), -1, 0))
+    tifffile.imwrite("a.tif", apart, photometric="rgb", planarconfig="separate")
+    assert "of 16 bits whose colours are stored apart" in refused(capsys, "a.tif", "--model", weights)
+    with pytest.raises(ValueError, match="stored apart"):
+        decode(Path("a.tif"))
+    tifffile.imwrite("b.tif", apart.astype(np.uint8), photometric="rgb", planarconfig="separate")
+    assert np.array_equal(np.asarray(decode(Path("b.tif"))), fine_photo().astype(np.uint8))
+
+
 def test_a_grey_picture_in_colours_stays_grey(weights: Path) -> None:
     Image.fromarray(photo(channels=1)).convert("RGB").save("grey.png")
     restore(weights, "grey.png", "-o", "out")
@@ -269,6 +389,25 @@ def test_of_several_frames_the_first_is_restored(weights: Path, capsys: pytest.C
     restore(weights, "a.gif", "-o", "out")
     assert "a.gif: 3 frames or pages, of which the first is restored" in capsys.readouterr().err
     assert len(list(ImageSequence.Iterator(opened("out/a.gif")))) == 1
+
+
+def test_a_network_that_sees_the_whole_picture_says_that_it_is_given_parts(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attending = {"model_channels": 32, "channel_mult": [1], "num_res_blocks": 1, "attention_resolutions": []}
+    settings = {**PROBLEM, "network": attending, "train": {"steps": 1}}
+    artifacts.write_json("train.json", settings)
+    network = read_stage("train.json", RestorationTraining).network
+    made = i2sb.network((64, 64), False, seed=1, kind=network.kind, **network.arguments)
+    artifacts.save_tensors(tmp_path / "whole.safetensors", made.state_dict(), {"config": settings})
+    for name, width in (("small", 16), ("large", 48), ("larger", 64)):
+        Image.fromarray(photo(16, width)).save(f"{name}.png")
+    monkeypatch.setattr(i2sb, "WHOLE", 16 * 40)
+    restore(tmp_path / "whole.safetensors", "small.png", "large.png", "larger.png", "-o", "out")
+    told = [line for line in capsys.readouterr().err.splitlines() if "as a whole" in line]
+    assert [line.endswith("tones may differ: large.png, and 1 more") for line in told] == [True]
+    restore(weights, "large.png", "-o", "other")
+    assert "as a whole" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("quality", [1, 5, 10, 25, 40, 50, 75, 95, 100])

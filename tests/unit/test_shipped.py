@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,19 @@ FLOWER = next(photo for photo in samples.photographs() if photo.name == "flower"
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / np.square(a.astype(float) - b).mean()))
+
+
+def test_the_built_package_holds_all_its_files() -> None:
+    """Weights, cards, lists: what a wheel takes in besides modules are the files that package-data names."""
+    root = Path(__file__).parents[2]
+    folder = root / "src/bridgepipe"
+    patterns = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    packed = {file for pattern in patterns["bridgepipe"] for file in folder.glob(pattern) if file.is_file()}
+    there = {file for file in folder.rglob("*") if file.is_file() and file.suffix not in (".py", ".pyc")}
+    assert there - packed == set()
+    names = {"photos.safetensors", "photos.json", "sample_photos.yaml", "sources.yaml", "published.yaml"}
+    assert names <= {file.name for file in packed}
+    assert all((file.parent / "__init__.py").exists() for file in folder.rglob("*.py"))  # or it is left out
 
 
 def test_the_card_tells_where_the_weights_come_from() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -34,6 +35,7 @@ DECODERS: dict[str, tuple[str, ...]] = {
 SUFFIXES = frozenset(suffix for suffixes in DECODERS.values() for suffix in suffixes)
 Size = int | tuple[int, int] | list[int]
 Resampling = Image.Resampling
+BITS_PER_SAMPLE, PLANAR = 258, 284  # tags of a TIFF file; planar is 2: the colours are stored apart
 MARK = "bridgepipe"  # key of the text in a PNG file that says what it was made of
 
 
@@ -52,6 +54,7 @@ def decode(source: Path | bytes) -> Image.Image:
         Exception: whatever the decoder raises; ValueError where pixels have no defined range.
     """
     with Image.open(_opened(source), formats=list(DECODERS)) as image:
+        check_decodable(image)
         image.load()
         return _to_rgb(ImageOps.exif_transpose(image))
 
@@ -98,8 +101,20 @@ def decode_plain(source: Path | bytes) -> Image.Image:
         Exception: as `decode`.
     """
     with Image.open(_opened(source), formats=list(DECODERS)) as image:
+        check_decodable(image)
         _has_range(image)
         return image.convert("RGB")
+
+
+def check_decodable(image: Any) -> None:
+    """Refuse what Pillow (13.0.0) decodes to noise without a word, before it is decoded.
+
+    Raises:
+        ValueError: TIFF, uncompressed, more than 8 bits a channel, the colours one after the other.
+    """
+    apart = image.format == "TIFF" and image.tag_v2.get(PLANAR) == 2
+    if apart and max(image.tag_v2.get(BITS_PER_SAMPLE, (8,))) > 8 and image.tile[0].codec_name == "raw":
+        raise ValueError("an uncompressed TIFF file of 16 bits whose colours are stored apart")
 
 
 def _opened(source: Path | bytes) -> Path | io.BytesIO:

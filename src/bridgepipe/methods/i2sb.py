@@ -282,6 +282,10 @@ class Restorer(Inference):
         channels = 2 * CHANNELS if self.problem.settings.cond_x1 else CHANNELS
         return tiles.reach(self.network, channels, self._factor)
 
+    def is_cut(self, height: int, width: int) -> bool:
+        """Whether the network sees a picture in parts although it is one that sees the whole image."""
+        return height * width > WHOLE and self.reach is None
+
     def _tiling(self, size: tuple[int, int], how: Sample, tile: int) -> tiles.Tiling:
         align = tiles.alignment(self._factor)
         side = tiles.up_to(tile if self.reach is not None else min(tile, PART), align)

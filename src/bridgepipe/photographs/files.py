@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ class Photo:
         digest: of its file.
         shape: height, width, planes and type of pixels.
         measures: see `likeness.measures`, and its JPEG quality.
+        kept_in: formats that hold all its bits.
         told: what a person should know of it.
     """
 
@@ -45,7 +46,16 @@ class Photo:
     digest: str = ""
     shape: tuple[int, int, int, str] = (0, 0, 0, "")
     measures: Mapping[str, float] = field(default_factory=dict)
+    kept_in: Collection[str] = ()
     told: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of it, and of what its result cannot hold."""
+        lost = (
+            [] if self.format in self.kept_in else [f"more than 8 bits a channel become 8 in {self.format}"]
+        )
+        return [*self.told, *lost]
 
     @property
     def work(self) -> int:
@@ -137,6 +147,7 @@ def _looked_at(photo: Photo, wanted: str | None) -> Photo:
         digest=hashlib.sha256(photo.bytes()).hexdigest(),
         shape=(*picture.size, len(picture.planes), str(picture.planes[0].dtype)),
         measures=measures,
+        kept_in=picture.kept_in,
         told=tuple(told),
     )
 
@@ -227,7 +238,7 @@ def said_of(photos: Sequence[Photo], trained_for: Mapping[str, Any]) -> None:
     """Say on standard error what pictures are, and once which are unlike those that the network knows."""
     from bridgepipe.photographs import likeness
 
-    told = [f"{photo.source}: {', '.join(photo.told)}" for photo in photos if photo.told]
+    told = [f"{photo.source}: {', '.join(photo.notes)}" for photo in photos if photo.notes]
     lines = told[:EACH] + ([f"and {len(told) - EACH} more such files"] if len(told) > EACH else [])
     compared = ((p.source, likeness.unlike(p.shape[:2], p.measures, trained_for)) for p in photos)
     if unlike := [(name, outside) for name, outside in compared if outside]:

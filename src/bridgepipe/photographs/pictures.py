@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
+from bridgepipe.datasets.images import check_decodable
 from bridgepipe.errors import UserError, reading
+from bridgepipe.photographs import deep
 
 Planes = list[np.ndarray]  # images [H, W, 3], uint8 or uint16
+Whole = Image.Image | np.ndarray  # the array is colour of 16 bits a channel, [H, W, 3 or 4]
+Join = Callable[[Sequence[np.ndarray]], Whole]
 # Opened by an outside program, or by none.
 NEVER = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
 # Formats that can hold any picture that can be opened; one that is of none of these becomes PNG.
@@ -30,6 +34,8 @@ WRITTEN_AS = {"MPO": "JPEG"}
 SUFFIX = {"JPEG": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2"}
 WITH_EXIF = {"AVIF", "JPEG", "PNG", "TIFF", "WEBP"}
 LOSSY = {"AVIF", "JPEG", "WEBP"}
+# Formats that hold all bits of pictures of more than 8 a channel, by the first letter of Pillow's mode.
+DEEP = {"I": {"JPEG2000", "PNG", "PPM", "TIFF"}, "F": {"TIFF"}, "R": set(deep.AS_FILE)}
 ORIENTATION = 274
 # Tags of a TIFF file that say how its pixels are stored, and what is written from elsewhere.
 STORAGE = {254, 255, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325}
@@ -46,11 +52,13 @@ class Picture:
         image: as it was decoded, neither turned nor converted.
         planes: what a network restores, images [H, W, 3] of uint8 or uint16: one, or two of CMYK.
         joined: the picture of planes of this shape, with what no network touches: its alpha channel.
+        is_reduced: whether its file has more bits a channel than are here.
     """
 
     image: Image.Image
     planes: Planes
-    joined: Callable[[Sequence[np.ndarray]], Image.Image]
+    joined: Join
+    is_reduced: bool = False
 
     @property
     def format(self) -> str:
@@ -58,6 +66,13 @@ class Picture:
         name = self.image.format or "PNG"
         name = WRITTEN_AS.get(name, name)
         return name if name in WRITTEN else "PNG"
+
+    @property
+    def kept_in(self) -> set[str]:
+        """Formats that hold all its bits."""
+        if self.is_reduced:
+            return set()
+        return DEEP[self.image.mode[0]] if self.planes[0].dtype == np.uint16 else WRITTEN
 
     @property
     def size(self) -> tuple[int, int]:
@@ -72,9 +87,14 @@ def read(source: Path | bytes, name: str = "") -> Picture:
         UserError: missing, unreadable, or not a picture.
     """
     with _reading(name or str(source)):
-        image = _opened(source if isinstance(source, bytes) else source.read_bytes())
+        content = source.read_bytes() if isinstance(source, Path) else source
+        image = _opened(content)
+        check_decodable(image)
+        is_reduced = deep.is_reduced(image)
+        if is_reduced and (levels := deep.levels(image, lambda: _opened(content))) is not None:
+            return Picture(image, *_deep_colour(levels))
         image.load()
-        return Picture(image, *_taken_apart(image))
+        return Picture(image, *_taken_apart(image), is_reduced)
 
 
 def size_of(content: bytes, name: str) -> tuple[int, int]:
@@ -94,7 +114,7 @@ def _reading(name: str) -> Iterator[None]:
         yield
 
 
-def _opened(content: bytes) -> Image.Image:
+def _opened(content: bytes) -> ImageFile.ImageFile:
     Image.init()
     formats = [kind for kind in Image.OPEN if kind not in NEVER]
     try:
@@ -110,7 +130,18 @@ def _any_size() -> Iterator[None]:
         yield
 
 
-def _taken_apart(image: Image.Image) -> tuple[Planes, Callable[[Sequence[np.ndarray]], Image.Image]]:
+def _deep_colour(levels: np.ndarray) -> tuple[Planes, Join]:
+    colours, alpha = levels[..., :3], levels[..., 3:]
+    colourless = bool((colours == colours[..., :1]).all())
+
+    def joined(planes: Sequence[np.ndarray]) -> np.ndarray:
+        found = _three(_one(planes[0])) if colourless else planes[0]
+        return np.concatenate([found, alpha], axis=-1)
+
+    return [colours], joined
+
+
+def _taken_apart(image: Image.Image) -> tuple[Planes, Join]:
     mode = image.mode
     if mode == "CMYK":
         return _inks(image)
@@ -155,7 +186,7 @@ def _is_grey(image: Image.Image) -> bool:
     return bool((colours == colours[:, :1]).all())
 
 
-def _inks(image: Image.Image) -> tuple[Planes, Callable[[Sequence[np.ndarray]], Image.Image]]:
+def _inks(image: Image.Image) -> tuple[Planes, Join]:
     """Cyan, magenta and yellow as a coloured picture, black as a grey one: CMYK and its profile stay."""
     light = 255 - np.asarray(image)
 
@@ -166,7 +197,7 @@ def _inks(image: Image.Image) -> tuple[Planes, Callable[[Sequence[np.ndarray]], 
     return [np.ascontiguousarray(light[..., :3]), _three(light[..., 3])], joined
 
 
-def _of_any_range(values: np.ndarray) -> tuple[Planes, Callable[[Sequence[np.ndarray]], Image.Image]]:
+def _of_any_range(values: np.ndarray) -> tuple[Planes, Join]:
     """Integers of 32 bits or floating-point numbers, from the least to the greatest as 16 bits."""
     if not np.isfinite(values).all():
         raise ValueError("a pixel is not a finite number")
@@ -193,13 +224,17 @@ def _one(plane: np.ndarray) -> np.ndarray:
     return ((plane.astype(np.uint32).sum(axis=-1) * 2 + 3) // 6).astype(plane.dtype)
 
 
-def encoded(image: Image.Image, of: Picture, format: str, quality: int) -> bytes:
+def encoded(image: Whole, of: Picture, format: str, quality: int) -> bytes:
     """A picture as a file, with the metadata of the one that it was made of.
 
     Args:
         format: in Pillow's words, of `WRITTEN`.
         quality: of the formats that lose something; their colours are not subsampled.
     """
+    if isinstance(image, np.ndarray):
+        if format in deep.AS_FILE:
+            return deep.AS_FILE[format](image, lambda shown: encoded(shown, of, format, quality))
+        image = deep.as_8_bits(image)
     if format not in WITH_EXIF and of.image.getexif().get(ORIENTATION, 1) != 1:
         image = ImageOps.exif_transpose(_turned(image, of))  # nothing will tell a viewer to do it
     for mode in (image.mode, "RGBA" if "A" in image.getbands() else "RGB", "RGB", "L"):

@@ -110,6 +110,7 @@ class Work:
         from bridgepipe.runtime.interruption import at_once
         from bridgepipe.runtime.progress import MANY, Progress
 
+        self._tell_of_parts(photos)
         if made is None:
             sys.stdout.buffer.write(self.file_of(photos[0]))
             sys.stdout.buffer.flush()
@@ -134,6 +135,17 @@ class Work:
             told: called with the share of the work that each network call did.
         """
         return self.encoded(photo, self._restored([photo], told)[0])
+
+    def _tell_of_parts(self, photos: Sequence[Photo]) -> None:
+        """Say once that a network of attention or normalisation is used on parts of large pictures."""
+        if cut := [photo for photo in photos if self.restorer.is_cut(*photo.shape[:2])]:
+            others = f", and {len(cut) - 1} more" if len(cut) > 1 else ""
+            print(
+                "the network looks at a picture as a whole, which large ones are too large for: they are"
+                f" restored in parts, whose tones may differ: {cut[0].source}{others}",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def origin(self, photo: Photo) -> str:
         """Digest of all that a result depends on."""

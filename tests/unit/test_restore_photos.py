@@ -20,7 +20,7 @@ from bridgepipe import artifacts, cli
 from bridgepipe.config.i2sb import RestorationTraining
 from bridgepipe.config.stage_files import read_stage
 from bridgepipe.datasets.images import decode
-from bridgepipe.methods import i2sb
+from bridgepipe.methods import i2sb, tiles
 from bridgepipe.photographs import likeness, pictures, restoring, shipped
 from bridgepipe.photographs.made import NAME
 from bridgepipe.runtime.interruption import Interrupted
@@ -403,6 +403,7 @@ def test_a_network_that_sees_the_whole_picture_says_that_it_is_given_parts(
     for name, width in (("small", 16), ("large", 48), ("larger", 64)):
         Image.fromarray(photo(16, width)).save(f"{name}.png")
     monkeypatch.setattr(i2sb, "WHOLE", 16 * 40)
+    monkeypatch.setattr(tiles, "PROBE", 256)
     restore(tmp_path / "whole.safetensors", "small.png", "large.png", "larger.png", "-o", "out")
     told = [line for line in capsys.readouterr().err.splitlines() if "as a whole" in line]
     assert [line.endswith("tones may differ: large.png, and 1 more") for line in told] == [True]

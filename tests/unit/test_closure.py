@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bridgepipe.runtime import closure, finished
+from bridgepipe.runtime import closure, finished, source
 
 MODULES = {
     "loop": """
@@ -85,15 +85,15 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         file = tmp_path / f"{name}.py"
         file.parent.mkdir(exist_ok=True)
         file.write_text(textwrap.dedent(text))
-    monkeypatch.setattr(closure, "ROOT", tmp_path)
+    monkeypatch.setattr(source, "ROOT", tmp_path)
     forget()
     yield tmp_path
     forget()
 
 
 def forget() -> None:
-    closure._parsed.cache_clear()
-    closure._text.cache_clear()
+    source.parsed.cache_clear()
+    source.text_of.cache_clear()
     closure._commands.cache_clear()
 
 
@@ -111,7 +111,7 @@ def test_what_is_named_is_reached_through_every_kind_of_import(tree: Path) -> No
 def test_a_module_that_is_used_as_a_value_is_taken_whole(tree: Path) -> None:
     assert names("bridgepipe.loop.pick") == {"loop.pick", "maths.curves.bend", "maths.curves.straight"}
     assert names("bridgepipe.loop.pick_more") == {"loop.pick_more", "maths.curves.straight"}
-    assert closure.modules("maths", "lazy") == [
+    assert source.modules("maths", "lazy") == [
         "bridgepipe.lazy",
         "bridgepipe.maths",
         "bridgepipe.maths.curves",
@@ -223,24 +223,22 @@ def test_a_sampler_is_code_of_what_samples_and_the_published_numbers_are_of_tabl
     assert not {
         m for m in reached("train-classifier") if m.startswith(("samplers", "methods", "corruptions"))
     }
-    assert [f.name for f in closure._data("bridgepipe.evaluation.published_numbers", "load_published")] == [
-        "published.yaml"
-    ]
+    assert [
+        f.name for f in source.data_beside("bridgepipe.evaluation.published_numbers", "load_published")
+    ] == ["published.yaml"]
     assert "evaluation.published_numbers" in reached("table")
 
 
 def test_every_name_in_a_list_of_modules_is_of_a_module() -> None:
     """Or what is left out would be followed, and what counts would count no more."""
-    assert all(closure._file(name).is_file() for name in closure.MACHINERY)
-    assert len(closure.modules(*finished.CODE)) > len(finished.CODE)
+    assert all(source.file_of(name).is_file() for name in closure.MACHINERY)
+    assert len(source.modules(*finished.CODE)) > len(finished.CODE)
     with pytest.raises(ValueError, match="no module or folder of bridgepipe: running"):
-        closure.modules("samplers", "running")
+        source.modules("samplers", "running")
 
 
 def test_every_module_can_be_read() -> None:
-    files = {f for f in closure.ROOT.rglob("*.py") if f.name != "__main__.py"} - {
-        closure.ROOT / "__init__.py"
-    }
-    modules = {f.relative_to(closure.ROOT).with_suffix("").as_posix().replace("/", ".") for f in files}
+    files = {f for f in source.ROOT.rglob("*.py") if f.name != "__main__.py"} - {source.ROOT / "__init__.py"}
+    modules = {f.relative_to(source.ROOT).with_suffix("").as_posix().replace("/", ".") for f in files}
     found = closure.files(*(f"bridgepipe.{m.removesuffix('.__init__')}" for m in modules))
     assert files <= set(found)

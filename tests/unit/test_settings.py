@@ -23,9 +23,9 @@ from bridgepipe.errors import UserError
 from bridgepipe.evaluation.classifier import train_classifier
 from bridgepipe.methods.trained import load_model
 from bridgepipe.networks import adm, ddpm, mlp
-from bridgepipe.runtime import closure
+from bridgepipe.runtime import closure, source
 
-PACKAGE = closure.ROOT
+PACKAGE = source.ROOT
 # what chooses the class that the file is read as
 KINDS = {"kind", "method", "source"}
 
@@ -53,16 +53,16 @@ def within(annotation: Any) -> Iterator[type[Strict]]:
 
 
 @cache
-def nodes(definition: closure.Definition) -> list[ast.AST]:
+def nodes(definition: source.Definition) -> list[ast.AST]:
     module, name = definition
-    return [n for s in closure._parsed(module).defined.get(name, []) for n in ast.walk(s)]
+    return [n for s in source.parsed(module).defined.get(name, []) for n in ast.walk(s)]
 
 
 @cache
-def readers() -> dict[str, set[closure.Definition]]:
+def readers() -> dict[str, set[source.Definition]]:
     """Classes that verbs read files as, by name, and the code that these verbs can run."""
-    found: dict[str, set[closure.Definition]] = {}
-    for module in closure.modules("cli"):
+    found: dict[str, set[source.Definition]] = {}
+    for module in source.modules("cli"):
         for function in closure._commands(module):
             code = closure.definitions(f"{module}.{function}", without=closure.MACHINERY)
             for name in {name for d in code for n in nodes(d) for name in read_by(n)}:
@@ -144,8 +144,8 @@ def test_every_setting_of_an_experiment_reaches_a_stage(method: str) -> None:
 
 
 def test_every_speed_setting_is_read() -> None:
-    modules = [m for m in closure.modules(*closure.everything()) if ".config" not in m]
-    code = [n for m in modules for name in closure._parsed(m).defined for n in nodes((m, name))]
+    modules = [m for m in source.modules(*source.everything()) if ".config" not in m]
+    code = [n for m in modules for name in source.parsed(m).defined for n in nodes((m, name))]
     assert set(config.Runtime.model_fields) <= attributes(code) | set(options.BITS)
 
 
@@ -158,8 +158,8 @@ def test_no_other_class_repeats_the_fields_of_settings() -> None:
     """A class that has half of its fields in common with settings is the same twice; the maths knows none."""
     maths = ("bridgepipe.networks.", "bridgepipe.processes.", "bridgepipe.config.")
     twins = []
-    for module in (m for m in closure.modules(*closure.everything()) if not f"{m}.".startswith(maths)):
-        statements = [s for found in closure._parsed(module).defined.values() for s in found]
+    for module in (m for m in source.modules(*source.everything()) if not f"{m}.".startswith(maths)):
+        statements = [s for found in source.parsed(module).defined.values() for s in found]
         for node in (s for s in statements if isinstance(s, ast.ClassDef) and len(fields_of(s)) > 2):
             own = fields_of(node)
             like = [n for n, kind in SETTINGS.items() if len(own & set(kind.model_fields)) * 2 > len(own)]

@@ -18,7 +18,7 @@ from bridgepipe import artifacts, cli, corruptions
 from bridgepipe.config import I2SB
 from bridgepipe.data.store import writer
 from bridgepipe.methods import i2sb
-from bridgepipe.runtime import closure
+from bridgepipe.runtime import source
 
 NETWORK = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": [1], "attention_resolutions": []}
 
@@ -181,7 +181,7 @@ def test_code_that_the_training_runs_asks_and_a_choice_is_one_command(
 ) -> None:
     training.trained()
     training.values["train"]["steps"] = 3
-    monkeypatch.setattr(closure, "_text", lambda module, name: f"{module}.{name} was edited")
+    monkeypatch.setattr(source, "text_of", lambda module, name: f"{module}.{name} was edited")
     refused = training.train()
     assert "code of this training has changed" in str(refused.exception)
     folder = training.folder / "train"
@@ -191,7 +191,7 @@ def test_code_that_the_training_runs_asks_and_a_choice_is_one_command(
     assert RESUMED in training.trained()
     done = CliRunner().invoke(cli.app, ["training-state", str(folder), "--start-again"])
     assert "step 3, set aside" in done.output
-    monkeypatch.setattr(closure, "_text", lambda module, name: f"{module}.{name} was edited again")
+    monkeypatch.setattr(source, "text_of", lambda module, name: f"{module}.{name} was edited again")
     assert "resumed" not in training.trained()
 
 

@@ -84,7 +84,7 @@ def protocol(
         settings: everything that the stage was told: its whole configuration, and options of its verb.
         inputs: everything that it read besides the evaluated artefacts, by role: what has a ``digest``, or
             the digest itself.
-        extractor: name, digest and resize rule (`features.describe`), where one is used.
+        extractor: name, digest and resize rule (`extractors.describe`), where one is used.
         reference: what the real items are, where that says more than their digest.
         quantisation: how samples became uint8.
         details: further keys of this metric.

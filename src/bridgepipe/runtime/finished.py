@@ -24,7 +24,7 @@ from torch import Tensor
 
 from bridgepipe import artifacts
 from bridgepipe.errors import writing
-from bridgepipe.runtime import batches, closure, running
+from bridgepipe.runtime import batches, running, source
 from bridgepipe.runtime.interruption import at_once
 
 Part = np.ndarray | Tensor | int
@@ -147,7 +147,7 @@ def bits(speed: Any) -> dict[str, Any]:
     """What else decides the last bits of a result: libraries, code and runtime settings."""
     of_speed = {} if speed is None else {name: getattr(speed, name) for name in SPEED}
     unit = {} if speed is None else {"unit": batches.unit(speed.batch_size)}
-    return {"torch": torch.__version__, "code": closure.source_digest(*CODE), **of_speed, **unit}
+    return {"torch": torch.__version__, "code": source.source_digest(*CODE), **of_speed, **unit}
 
 
 # a batch of other code is not continued

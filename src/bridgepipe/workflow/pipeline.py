@@ -15,7 +15,7 @@ from bridgepipe import artifacts, config
 from bridgepipe.config.outcomes import Outcomes
 from bridgepipe.data import listing
 from bridgepipe.errors import UserError, stop
-from bridgepipe.runtime import closure, cluster, locks, slurm
+from bridgepipe.runtime import closure, cluster, locks, slurm, source
 from bridgepipe.runtime.duration import Durations
 from bridgepipe.workflow.sources import SEEN, Sources
 
@@ -90,7 +90,7 @@ class Pipeline:
         listings = [Path(f"data/prepared/{name}/{listing.SUMMARY}") for name in self.datasets]
         listings += Path(SEEN).glob(f"*/{listing.SUMMARY}")
         sources = {str(file): artifacts.digest_file(file) for file in listings if file.is_file()}
-        code = closure.source_digest(*closure.everything())
+        code = source.source_digest(*source.everything())
         told = {"configuration": files, "sources": sources}
         return {**{key: artifacts.digest_of(value) for key, value in told.items()}, "code": code}
 

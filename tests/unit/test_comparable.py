@@ -16,7 +16,7 @@ from bridgepipe.downloads import fetch, sources
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import extractors, summary
 from bridgepipe.evaluation.accuracy import Share
-from bridgepipe.evaluation.protocol import TRUNCATION, errors
+from bridgepipe.evaluation.protocol import TRUNCATION, Estimate, errors
 from bridgepipe.evaluation.published_numbers import load_published
 from bridgepipe.names import QUANTISATION, ilsvrc
 
@@ -184,6 +184,23 @@ def test_a_source_is_known_by_its_place() -> None:
     assert sources.source_at("mine/256x256_diffusion_uncond.pt") is None
 
 
+def test_the_table_of_edits_tells_how_it_is_read(tmp_path: Path) -> None:
+    """What flips stands beside what no move flips, and a FID beside its floor, each with its interval."""
+    values = Share(62, 64).values("flipped") | Share(0, 64).values("baseline_flipped") | {"best_distance": 20}
+    for name, fid in (("fid_with", 25.1), ("fid_with_real", 6.9)):
+        values |= Estimate(fid, 2.0).values(name)
+    file = tmp_path / "results/boundary/loop/edit.json"
+    artifacts.write_json(file, as_published() | {"values": values | {"fid_with_n": 31}})
+    table = summary.collect([file])
+    row = table.loc[0]
+    assert (row["flipped 95 %"], row["no move 95 %"]) == ("89.3 to 99.1, n 64", "0.0 to 5.7, n 64")
+    assert (row["FID with 95 %"], row["FID with, real 95 %"]) == ("21.2 to 29.0", "3.0 to 10.8")
+    assert row["FID with, n"] == 31
+    notes = " ".join(summary.notes_of(table))
+    for told in ("95 %: interval", "chosen on one half", "flips by itself", "as many (n) real images"):
+        assert told in notes
+
+
 def test_shares_stand_beside_their_interval_and_number(tmp_path: Path) -> None:
     metric = as_published() | {"values": Share(34, 37).values("accuracy") | {"t": 480}}
     file = tmp_path / "results/ddib/classes/3-8/accuracy.json"
@@ -192,5 +209,6 @@ def test_shares_stand_beside_their_interval_and_number(tmp_path: Path) -> None:
     assert row["acc. %"] == pytest.approx(91.89, abs=0.01)
     assert row["acc. 95 %"] == "78.7 to 97.2, n 37"
     assert not [name for name in row.index if name.startswith("t ")]
+    assert [note[:5] for note in summary.notes_of(summary.collect([file]))] == ["Numbe", "95 %:", "8 bit"]
     artifacts.write_json(file, metric | {"values": Share(0, 0).values("accuracy")})
     assert "acc. %" not in summary.collect([file])

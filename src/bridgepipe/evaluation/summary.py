@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,21 +58,28 @@ PUBLISHED = {"fid": "FID pub.", "accuracy": "acc. pub. %"}
 HELD = ", originals in reference"
 BITS = "8 bits"
 WORDS = {QUANTISATION["published"]: "truncated", QUANTISATION["exact"]: "rounded"}
-# how a table is read -> the column that it is about
+# pattern of the columns that it is about -> how a table is read
 NOTES = {
-    "group": "Numbers of one column may be compared between rows of one group. Rows of different groups were"
-    " measured under different protocols.",
-    "FID real": "FID real and KID real are the floor: as many real images (n, or n real) against the same"
+    "^group$": "Numbers of one column may be compared between rows of one group. Rows of different groups"
+    " were measured under different protocols.",
+    "^FID real": "FID real and KID real are the floor: as many real images (n, or n real) against the same"
     " reference. A FID that is not above its floor can't be told from that of real images.",
-    "n real": "Where there are fewer real images than n, compare FID real with FID, as many: that of n real"
+    "^n real$": "Where there are fewer real images than n, compare FID real with FID, as many: that of n real"
     " of the evaluated images.",
-    "reference": "The reference says which real images a FID is to, and how many of the originals are in it:"
-    " with them in it a FID is smaller, and stands in columns of its own.",
-    "FID 95 %": "95 %: interval for another draw of as many images, the reference taken as it is.",
-    BITS: "8 bits: rounding changes no pixel; truncation, as published, lowers 63 of the 256 levels by one,"
-    " so that a perfect restoration of all levels has 54 dB.",
-    "PSNR": "A PSNR is of the 8-bit images; two equal ones, whose PSNR is infinite, count as 100 dB.",
-    "same protocol": "A published number (pub.) may stand beside ours only where same protocol says yes.",
+    "^reference$": "The reference says which real images a FID is to, and how many of the originals are in"
+    " it: with them in it a FID is smaller, and stands in columns of its own.",
+    "95 %$": "95 %: interval for another draw of as many images; the reference, the networks and the"
+    " boundaries are taken as they are.",
+    "^flipped %": "flipped: of the images that an edit can flip, those that it does, at the best distance"
+    " (at), which is chosen on one half of the images and reported on the other. no move: what the decoder"
+    " flips by itself.",
+    "^FID with": "FID with, without: edited images to real ones that have, or lack, the attribute. Their"
+    " floor (real) is that of as many (n) real images to the same reference.",
+    "of random": "of random: a real image of the target class, drawn by chance, in place of the translation.",
+    f"^{BITS}$": "8 bits: rounding changes no pixel; truncation, as published, lowers 63 of the 256 levels"
+    " by one, so that a perfect restoration of all levels has 54 dB.",
+    "^PSNR": "A PSNR is of the 8-bit images; two equal ones, whose PSNR is infinite, count as 100 dB.",
+    "^same protocol$": "A published number (pub.) may stand beside ours only where same protocol says yes.",
 }
 
 
@@ -93,7 +101,7 @@ def collect(metric_files: Sequence[Path]) -> pd.DataFrame:
 
 def notes_of(frame: pd.DataFrame) -> list[str]:
     """What a reader must know of the columns of a table."""
-    return [note for column, note in NOTES.items() if any(str(c).startswith(column) for c in frame)]
+    return [note for pattern, note in NOTES.items() if any(re.search(pattern, str(c)) for c in frame)]
 
 
 def _row(group: str, method: str, experiment: str, metrics: dict[str, Any]) -> dict[str, Any]:
@@ -132,7 +140,7 @@ def _interval(column: str, known: dict[str, Any], value: str, scale: float) -> d
     if known.get(f"{value}_low") is None:
         return {}
     low, high = (scale * known[f"{value}_{end}"] for end in ("low", "high"))
-    if f"{value}_n" in known:
+    if "%" in column:
         return {column.replace("%", "95 %"): f"{low:.1f} to {high:.1f}, n {known[f'{value}_n']}"}
     digits = max(1, 1 - math.floor(math.log10(high - low))) if high > low else 4
     return {f"{column} 95 %": f"{low:.{digits}f} to {high:.{digits}f}"}

@@ -16,7 +16,7 @@ workflow.configfiles[:] = PARAMS  # for the report
 
 
 # used with --software-deployment-method apptainer only; see Containerfile
-container: "docker://bridgepipe:0.1.0"
+container: "docker://bridgepipe:0.2.0"
 
 
 # first page of `snakemake --report`

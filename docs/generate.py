@@ -18,8 +18,6 @@ from bridgepipe.cli import groups
 from bridgepipe.config.methods import METHODS, Params
 
 PACKAGE = Path(bridgepipe.__file__).parent
-# beside the folders of the package, except the command line, which has a page of its own
-MODULES = ("store", "storewriter", "subset", "artifacts", "rng", "pixels", "errors")
 
 
 def write(folder: Path) -> None:
@@ -200,7 +198,10 @@ def _default(value: dict[str, Any]) -> str:
 
 def api() -> Iterator[tuple[str, str]]:
     """A page per folder of the package, one of the modules beside them, and their list."""
-    folders = [m.name for m in iter_modules([str(PACKAGE)]) if m.ispkg and m.name != "cli"]
+    found = [
+        m for m in iter_modules([str(PACKAGE)]) if m.name not in ("cli", "__main__")
+    ]  # these have commands.md
+    folders = [module.name for module in found if module.ispkg]
     listed = [f"api-{name}" for name in (*folders, "modules")]
     yield (
         "api.md",
@@ -221,7 +222,10 @@ def api() -> Iterator[tuple[str, str]]:
     )
     for folder in folders:
         yield f"api-{folder}.rst", _module_page(f"bridgepipe.{folder}", _modules(f"bridgepipe.{folder}"))
-    yield "api-modules.rst", _module_page("Modules beside them", [f"bridgepipe.{name}" for name in MODULES])
+    yield (
+        "api-modules.rst",
+        _module_page("Modules beside them", [f"bridgepipe.{m.name}" for m in found if not m.ispkg]),
+    )
 
 
 def _modules(name: str) -> Iterator[str]:

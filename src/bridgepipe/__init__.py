@@ -1,3 +1,3 @@
 """bridgepipe: a declarative pipeline for diffusion bridges."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

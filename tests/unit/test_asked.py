@@ -13,7 +13,7 @@ from test_datasets import fill
 from test_nonsense import TEXT
 
 from bridgepipe import artifacts, cli, config, workflow
-from bridgepipe.cli.data import prepare
+from bridgepipe.cli.train import prepare
 from bridgepipe.config import asked
 from bridgepipe.config.stage_files import check_asked
 from bridgepipe.errors import UserError

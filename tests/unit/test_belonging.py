@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from bridgepipe import artifacts, cli
-from bridgepipe.cli.translate import guided_class
 from bridgepipe.config import Runtime
 from bridgepipe.config.boundary import BoundaryMeasures
 from bridgepipe.data.lineage import open_sources
@@ -23,6 +22,7 @@ from bridgepipe.evaluation import extractors, features, fid, judges
 from bridgepipe.evaluation.accuracy import classifier_accuracy
 from bridgepipe.evaluation.classifier import SmallClassifier, train_classifier
 from bridgepipe.evaluation.strips import ByClass
+from bridgepipe.methods.translators import guided_class
 from bridgepipe.names import classes, ilsvrc
 from bridgepipe.networks.convnet import ConvNet
 

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from bridgepipe import artifacts
-from bridgepipe.cli.clean import clean
 from bridgepipe.errors import UserError
 from bridgepipe.runtime import locks, provenance
+from bridgepipe.workflow.cleaning import clean
 
 ROOT = Path(__file__).parents[2]
 GONE = (

@@ -13,7 +13,6 @@ import torch
 
 from benchmarks.closed_form import ONE, A, B, log_snr_process
 from bridgepipe import config
-from bridgepipe.cli.translate import number_of
 from bridgepipe.config.ddib import TranslateImages
 from bridgepipe.config.gaussian import Process
 from bridgepipe.config.runtime import Runtime
@@ -34,6 +33,7 @@ from bridgepipe.methods.ddib import (
     translate,
 )
 from bridgepipe.methods.gaussian import Diffusion
+from bridgepipe.names.classes import number_of
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.samplers import Denoiser

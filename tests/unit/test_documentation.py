@@ -41,6 +41,7 @@ def test_the_reference_holds_every_verb_key_and_module(tmp_path: Path) -> None:
     modules = [found for page in pages.values() for found in re.findall(r"automodule:: (.*)", page)]
     assert {"bridgepipe.processes.bridge", "bridgepipe.config.checks.weights"} <= set(modules)
     assert len(modules) == len(set(modules)) > 90
+    assert [name for name in modules if importlib.util.find_spec(name) is None] == []
     text = pages["params.md"]
     assert "| `beta_max` | number above 0 to 100 | `0.3` |" in text
     anchors = re.findall(r"^\((key-.*)\)=$", text, flags=re.MULTILINE)

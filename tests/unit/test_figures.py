@@ -12,11 +12,12 @@ import yaml
 from PIL import Image
 
 from bridgepipe import config
-from bridgepipe.cli.study import seeds_of, study_table
+from bridgepipe.cli.report import study_table
 from bridgepipe.config.recipe import Recipe
 from bridgepipe.figures import canvas
 from bridgepipe.figures import images as figures
 from bridgepipe.figures import points as figures_points
+from bridgepipe.stages.studies import seeds_of
 from bridgepipe.workflow import Pipeline
 
 ROOT = Path(__file__).parents[2]

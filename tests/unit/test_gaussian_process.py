@@ -156,7 +156,7 @@ def test_exponent_of_natural_images():
 
 
 def test_spectrum_of_patches_tells_the_exponent_of_every_photograph(tmp_path):
-    from bridgepipe.cli.generate import spectrum as verb
+    from bridgepipe.cli.train import spectrum as verb
     from bridgepipe.datasets import prepare
 
     classes = {"a": ["rocket", "camera", "coffee", "china"]}

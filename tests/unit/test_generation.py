@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from bridgepipe import artifacts, config, samplers
-from bridgepipe.cli.generate import _walks
 from bridgepipe.cli.options import Trained
 from bridgepipe.config.gaussian import Generate, GenerationStudy, Process
 from bridgepipe.config.recipe import Recipe
@@ -29,6 +28,7 @@ from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.runtime import batches, rng
 from bridgepipe.samplers.steps import decode_steps
+from bridgepipe.stages.generation import _walks
 from bridgepipe.training.loop import train
 from bridgepipe.training.objective import Batch
 

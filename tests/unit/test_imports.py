@@ -27,7 +27,18 @@ LAYERS = {
     "datasets": {"config", "data", "artifacts", "corruptions"},
     "downloads": {"artifacts"},
     "runtime": {"config", "artifacts"},
-    "photographs": {"config", "methods", "samplers", "corruptions", "datasets", "runtime", "artifacts"},
+    "photographs": {
+        "config",
+        "methods",
+        "samplers",
+        "networks",
+        "corruptions",
+        "data",
+        "datasets",
+        "figures",
+        "runtime",
+        "artifacts",
+    },
     "figures": {"artifacts", "evaluation", "datasets"},
     "methods": {
         "config",
@@ -44,10 +55,14 @@ LAYERS = {
         "evaluation",
     },
     "web": {"config", "methods", "photographs"},
-    "workflow": {"config", "artifacts", "data", "runtime"},
+    "workflow": {"config", "artifacts", "data", "runtime", "training"},
 }
-CONFIGURED = {"cli", "config", "datasets", "methods", "photographs", "runtime", "training", "workflow"}
+CONFIGURED = {"cli", "config", "datasets", "methods", "photographs", "runtime", "stages"}
+CONFIGURED |= {"training", "workflow"}
 STANDARD = set(sys.stdlib_module_names)
+
+
+LAYERS["stages"] = {path.stem for path in PACKAGE.iterdir()} - {"cli", "web", "workflow"}
 
 
 def files(layer: str) -> list[Path]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bridgepipe import artifacts, config, datasets, workflow
-from bridgepipe.cli import data as verbs
+from bridgepipe.cli import train as verbs
 from bridgepipe.data import listing
 from bridgepipe.errors import UserError
 

@@ -71,7 +71,7 @@ def test_networks_are_compared_on_jpeg_files_of_photographs(
     from bridgepipe.photographs.samples import Photograph, photographs
 
     monkeypatch.setattr(evaluation, "QUALITIES", (10,))
-    monkeypatch.setattr("bridgepipe.cli.evaluate_photographs.SIDE", 64)
+    monkeypatch.setattr("bridgepipe.stages.photographs.SIDE", 64)
     for photo in photographs():  # small squares of the photographs, as PNG
         if photo.split == "test":
             Image.fromarray(np.asarray(Image.open(io.BytesIO(photo.read())))[150:246, 250:362]).save(

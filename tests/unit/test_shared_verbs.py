@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -35,7 +35,7 @@ from bridgepipe.evaluation.classifier import train_classifier
 from bridgepipe.evaluation.extractors import digest_tensors
 from bridgepipe.methods import color, gaussian, i2sb, task
 from bridgepipe.networks import adm, mlp
-from bridgepipe.runtime import finished
+from bridgepipe.runtime import closure, finished
 
 NETWORK = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1,), "attention_resolutions": ()}
 STEPS = {"steps": 1}
@@ -163,7 +163,8 @@ def points(folder: Path) -> None:
     network = gaussian.network("points", diffusion, **domain.network.arguments)
     save(folder / "points", domain.stages()["train"].as_json(), network, shape=[2])
     many = np.random.default_rng(0).normal(size=(shared_verbs.POINTS * 2 + 5, 2))
-    point_sets.save(folder / "points.safetensors", many, {})
+    drawn = {"source": "points", "domain": "moons", "seed": 0, "variant": "published"}
+    point_sets.save(folder / "points.safetensors", many, drawn)
     point_sets.save(folder / "pixels.safetensors", many, {"image": "many.jpg"})
     point_sets.save(folder / "paints.safetensors", many[::-1], {"image": "paints.jpg"})
     spread = {key: walk[key] for key in ("solver", "nfe", "spacing")}
@@ -258,8 +259,9 @@ def test_stopped_and_continued_is_as_if_undisturbed(made: Path) -> None:
     assert not [name for name, content in stopped.items() if content != one[name]]
 
 
-# verbs that call networks and are not stopped: a training has its own state, a few pictures are quick
-OTHERS = {"stage train", "stage figure path", "stage boundary search", "stage evaluate photographs"}
+# verbs that call networks and are not stopped: a training has its own state, a few pictures are quick, a
+# page has no end
+OTHERS = {"serve", "stage train", "stage figure path", "stage boundary search", "stage evaluate photographs"}
 
 
 def test_every_verb_that_calls_a_network_is_stopped_and_continued() -> None:
@@ -276,8 +278,11 @@ def identity_of(words: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
     def kept(output: Path, identity: dict[str, Any], speed: Any = None) -> Any:
         raise Identified(artifacts.canonical(identity))
 
+    modules = map(importlib.import_module, closure.modules("stages", "photographs"))
+    keeping = [module for module in modules if getattr(module, "kept", None) is finished.kept]
     with monkeypatch.context() as patched, pytest.raises(Identified) as told:
-        patched.setattr(finished, "kept", kept)
+        for module in keeping:
+            patched.setattr(module, "kept", kept)
         cli.app(words, standalone_mode=False)
     return str(told.value)
 
@@ -634,11 +639,9 @@ OTHER_METRICS = {  # of verbs that call no network, or read what none of those a
 
 def measuring() -> dict[str, list[str]]:
     """The options of every verb that writes a metric file, by its name."""
-    writing = {
-        name
-        for name, verb in VERBS.items()
-        if re.search(r"protocol\.(write_)?metric\(", inspect.getsource(inspect.unwrap(verb.callback)))
-    }
+    metric = ("bridgepipe.evaluation.protocol", "metric")
+    functions = {name: inspect.unwrap(verb.callback) for name, verb in VERBS.items()}
+    writing = {name for name, function in functions.items() if metric in closure.definitions(function)}
     found = {name: words.split() for name, words in OTHER_METRICS.items()}
     for words in shared_verbs.verbs("one"):
         name = next(name for k in (3, 2, 1) if (name := " ".join(words[:k])) in VERBS)

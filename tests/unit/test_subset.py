@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridgepipe.cli import boundary_edits, figure
-from bridgepipe.cli.boundary import chosen
 from bridgepipe.data.store import ImageStore, writer
 from bridgepipe.data.subset import Subset, choose, choose_from, describe, items_of, items_of_class
 from bridgepipe.datasets import photos
-from bridgepipe.evaluation import judges
+from bridgepipe.datasets.attributes import chosen
 from bridgepipe.evaluation.strips import Strips
 from bridgepipe.figures import boundary as figures_boundary
+from bridgepipe.stages import pictures
 
 
 def folder_store(path: Path, sizes: tuple[int, ...] = (50, 50, 50, 50)) -> ImageStore:
@@ -87,15 +86,15 @@ def test_rows_of_strips_are_of_every_class(tmp_path: Path, monkeypatch: pytest.M
     kinds = np.repeat(np.arange(5), 20)
     images = np.zeros((100, 4, 4, 3), np.uint8) + kinds[:, None, None, None].astype(np.uint8)
     strips = Strips(images[:, None], np.array([0.0]), images, images, images, kinds)
-    monkeypatch.setattr(judges, "open_strips", lambda *stores: strips)
-    monkeypatch.setattr(boundary_edits, "edits_and_data", lambda *paths: ())
+    monkeypatch.setattr(pictures, "open_strips", lambda *stores: strips)
+    monkeypatch.setattr(pictures, "edits_and_data", lambda *paths: ())
     drawn: dict[str, np.ndarray] = {}
 
     def grid(path: Path, edited: np.ndarray, distances: list[float], beside: dict, title: str) -> None:
         drawn.update(beside, edited=edited[:, 0])
 
     monkeypatch.setattr(figures_boundary, "strip_grid", grid)
-    figure.figure_strip(*[tmp_path] * 5)
+    pictures.figure_strip(*[tmp_path] * 5, "")
     assert set(drawn) == {"image", "no move", "edited"}
     for shown in drawn.values():
         assert np.bincount(shown[:, 0, 0, 0]).tolist() == [2] * 5

@@ -21,8 +21,8 @@ from snakemake.api import SnakemakeApi
 from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
 
 from bridgepipe import artifacts, workflow
-from bridgepipe.cli.clean import clean
 from bridgepipe.runtime import cluster, launch, locks
+from bridgepipe.workflow.cleaning import clean
 
 Values = dict[str, Any]
 Jobs = dict[str, dict[str, Any]]

@@ -1,12 +1,16 @@
 """The groups of verbs: people's at the top, what rules and DVC call under ``stage``.
 
+What a verb writes is checked before it runs, so that no input and no other output is lost.
+
 Help is plain text under headings: Rich would cost more processor time than all else together, and reads
 ``:END:`` as an emoji.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
+import os
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -14,10 +18,10 @@ from pkgutil import iter_modules
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from bridgepipe.cli.outputs import Guarded, verb_of
-from bridgepipe.errors import UserError
+from bridgepipe import __version__
+from bridgepipe.errors import UserError, writing
 
 STAGE = "stage"
 # verbs for people, under the headings of the help, which is read without importing any of them
@@ -101,6 +105,99 @@ def _refuse_old_name(ctx: Any, name: str) -> None:
         raise UserError("this verb has moved", f"bridgepipe {verb}", f"call bridgepipe {STAGE} {verb}")
 
 
+# Options that name what is written: of all verbs but those of READ, and of single verbs.
+ALWAYS_WRITTEN = {"output", "csv", "figure", "markdown", "accuracy", "seen"}
+WRITTEN = {
+    "restore": {"compare"},
+    "stage sample": {"restored", "corrupted"},
+    "stage translate-classes": {"translated", "latents", "states"},
+    "stage boundary strips": {"edited", "control", "plain"},
+    "stage evaluate-samples": {"metrics"},
+    "stage evaluate-translation": {"metrics"},
+    "stage evaluate-color": {"metrics"},
+    "stage table": {"numbers"},
+    "stage train": {"folder"},
+}
+READ = {"stage figure loss": {"csv"}, "stage boundary figure-flips": {"csv"}}
+# outputs that are folders, or may be one
+FOLDERS = {
+    ("stage train", "folder"),
+    *((verb, "output") for verb in ("restore", "translate", "generate", "fetch", "boundary import")),
+    *((f"stage {verb}", "output") for verb in ("prepare", "boundary latents", "boundary search")),
+}
+# folders that are read as a whole, so that a result in them would change them
+WHOLE = {("translate", "input"), ("stage import-weights", "weights")}
+
+
+class Guarded(TyperCommand):
+    """A verb that begins with `guard`."""
+
+    def invoke(self, ctx: Any) -> Any:
+        guard(verb_of(ctx), ctx.params)
+        return super().invoke(ctx)
+
+
+def verb_of(ctx: Any) -> str:
+    """Name of the verb of a call, such as ``stage boundary search``."""
+    return "" if ctx.parent is None else f"{verb_of(ctx.parent)} {ctx.info_name}".strip()
+
+
+def is_written(verb: str, option: str) -> bool:
+    """Whether an option of a verb names what is written."""
+    if option in READ.get(verb, ()):
+        return False
+    return option in ALWAYS_WRITTEN or option in WRITTEN.get(verb, ())
+
+
+def guard(verb: str, given: Mapping[str, Any]) -> None:
+    """Refuse outputs by which an input, or another output, would be lost, or that cannot be written.
+
+    Args:
+        verb: its name.
+        given: all options and arguments, by name.
+
+    Raises:
+        UserError: an output is an input, another output, a folder where a file is to be, in a folder that
+            is read as a whole, or below a file.
+    """
+    paths = [(name, path) for name, value in given.items() for path in _paths(value)]
+    written = [(name, path) for name, path in paths if is_written(verb, name)]
+    read = [(name, path) for name, path in paths if not is_written(verb, name)]
+    for number, (name, path) in enumerate(written):
+        option = f"--{name.replace('_', '-')}"
+        for other, taken in written[:number]:
+            if _same(path, taken):
+                raise UserError(f"--{other} and {option} are the same file", path, "give two places")
+        if (verb, name) not in FOLDERS and path.is_dir():
+            raise UserError("a folder is here", path, f"give the name of a file to {option}")
+        with writing(path):
+            _below_no_file(path)
+            for other, source in read:
+                if _same(path, source) and not path.is_dir():
+                    what = f"{option} would replace what --{other} reads"
+                    raise UserError(what, path, f"give another place to {option}")
+                if (verb, other) in WHOLE and path.resolve().is_relative_to(source.resolve()):
+                    what = f"results inside {source} would be taken for a part of it next time"
+                    raise UserError(what, path, f"give another place to {option}")
+
+
+def _paths(value: Any) -> Iterator[Path]:
+    for part in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(part, Path):
+            yield part
+
+
+def _same(a: Path, b: Path) -> bool:
+    return a.resolve() == b.resolve() or (a.exists() and b.exists() and a.samefile(b))
+
+
+def _below_no_file(path: Path) -> None:
+    """Raise what the system would say of a folder that cannot be made."""
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(above))
+
+
 class Verbs(typer.Typer):
     """A group whose verbs check their outputs before they run."""
 
@@ -135,4 +232,18 @@ people.add_typer(stage, name=STAGE)
 stage.add_typer(boundary, name="boundary")
 stage.add_typer(evaluate, name="evaluate")
 stage.add_typer(figure, name="figure")
-app.callback()(lambda: None)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"bridgepipe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_any_verb(
+    version: bool = typer.Option(
+        False, "--version", is_eager=True, callback=_show_version, help="Show the version and exit."
+    ),
+) -> None:
+    pass

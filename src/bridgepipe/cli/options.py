@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridgepipe.config.stage_files import RUNTIME, check_asked, read_runtime_file
+from bridgepipe.data.parts import Part as Part
 from bridgepipe.methods import trained
 from bridgepipe.runtime import launch, provenance
 
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 File = Annotated[Path, typer.Option(show_default=False)]
 Config = Annotated[Path, typer.Option("--config", help="configuration of the stage", callback=check_asked)]
 Sources = Annotated[Path | None, typer.Option(help="store of the corrupted half of every pair")]
+ModelFolder = Annotated[Path, typer.Option(help="results folder of a trained model", show_default=False)]
+OtherModel = Annotated[Path | None, typer.Option(help="that of the target; default: the source's model")]
+GuideFolder = Annotated[Path | None, typer.Option(help="results folder of a trained guide")]
+Control = Annotated[Path, typer.Option(help="the same images, decoded with the same noise, not moved")]
+Plain = Annotated[Path, typer.Option(help="the same images, decoded without an edit and with eta 0")]
 Real = Annotated[Path | None, typer.Option(help="real images outside the reference, whose FID is the floor")]
 Runtime = Annotated[Path, typer.Option(help="how things run; without the workflow's file: defaults")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; default: runtime.threads")]
@@ -99,18 +105,6 @@ class ExtractorFiles(trained.ExtractorFiles):
 
     extractor: Annotated[Path, typer.Option(help="configuration of the extractor")]
     weights: File
-
-
-@dataclass(frozen=True)
-class Part:
-    """One of several parts of the work, each of which is a job of its own."""
-
-    part: int = 0
-    parts: int = 1
-
-    def of(self, count: int) -> range:
-        """Numbers of the items of this part, of ``count``."""
-        return range(count * self.part // self.parts, count * (self.part + 1) // self.parts)
 
 
 def spread(verb: Callable[..., Any]) -> Callable[..., Any]:

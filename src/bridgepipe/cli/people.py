@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from bridgepipe.cli import groups
-from bridgepipe.cli.options import Alone
+from bridgepipe.cli.options import Alone, File, GuideFolder, ModelFolder, OtherModel, Shared
 from bridgepipe.photographs import files, restoring
 from bridgepipe.photographs.restoring import LEAST, QUALITY
 
@@ -61,3 +61,109 @@ def restore(
     work.do(found, made, target)
     if compare is not None:
         files.write_comparison(compare, found)
+
+
+@groups.people.verb()
+def translate(
+    input: Annotated[Path, typer.Option(help="folder of images, searched to any depth", show_default=False)],
+    output: Annotated[Path, typer.Option(help="folder of the translations", show_default=False)],
+    model: ModelFolder,
+    class_a: Annotated[str | None, typer.Option(help="class of the images, by name or number")] = None,
+    class_b: Annotated[str | None, typer.Option(help="class that they are translated to")] = None,
+    target_model: OtherModel = None,
+    guide: GuideFolder = None,
+    scale: Annotated[float, typer.Option(help="of the guide, or without one of the null class; 0: none")] = 0,
+    respace_type: Annotated[str, typer.Option(help="uniform, quad, log_snr, …")] = "uniform",
+    steps: Annotated[int, typer.Option(min=2, help="visited times")] = 100,
+    solver: str = "ddim",
+    grid: Annotated[str, typer.Option(help="dmi or ddib, as published, or exact")] = "dmi",
+    clip: Annotated[bool, typer.Option(help="clamp predictions of the clean image, both ways")] = True,
+    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    side_by_side: Annotated[bool, typer.Option(help="also write side-by-side/: before and after")] = False,
+    run: Shared = Shared(),
+) -> None:
+    """Translate every image of a folder from one class to another; finished ones are skipped.
+
+    Each process takes whole batches, so the results do not depend on how many there are.
+    """
+    speed = run.start().model_copy(update={"batch_size": batch_size})
+    from bridgepipe.photographs import translating
+
+    how = translating.settings_of(f"{respace_type} {steps}", solver, grid, clip, scale, guide is not None)
+    models = (model, target_model, guide)
+    translating.translate(input, output, (class_a, class_b), how, models, side_by_side, speed)
+
+
+@groups.people.verb()
+def edit(
+    photo: Annotated[Path, typer.Argument(help="an image of any size; it is brought to the network's")],
+    boundary: Annotated[list[Path], typer.Option(help="folder of a boundary; several are taken in turn")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="picture of the strip")],
+    distances: Annotated[
+        str, typer.Option(help="START:END:N along the last boundary, or one number")
+    ] = "-3:3:7",
+    at: Annotated[list[float] | None, typer.Option(help="distance along each boundary but the last")] = None,
+    model: Annotated[Path | None, typer.Option(help="folder of the network; default: the boundary's")] = None,
+    run: Alone = Alone(),
+) -> None:
+    """Edit an image at every distance along a boundary, beside itself and itself decoded without a move."""
+    speed = run.start()
+    from bridgepipe.photographs import editing
+
+    editing.edit(photo, boundary, output, distances, at or [], model, speed)
+
+
+@groups.people.verb()
+def generate(
+    output: Annotated[Path, typer.Option(help="folder of the images")],
+    experiment: Annotated[str, typer.Option(help="method/name, whose model and sampler draw")] = "spd/spd",
+    num_images: Annotated[int, typer.Option(min=1)] = 16,
+    seed: Annotated[int | None, typer.Option(help="of the noise; default: the experiment's")] = None,
+    model: Annotated[Path | None, typer.Option(help="folder of the network; default: its own")] = None,
+    results: File = Path("results"),
+    run: Alone = Alone(),
+) -> None:
+    """Draw images as an experiment does, as PNG files; with its seed, the first of its own samples."""
+    speed = run.start()
+    from bridgepipe.stages import generation
+
+    generation.generate(output, experiment, num_images, seed, model, results, speed)
+
+
+@groups.boundaries.verb("import")
+def import_boundary(
+    file: Annotated[Path, typer.Argument(help="a .sav file of BoundaryDiffusion")],
+    space: Annotated[str, typer.Option(help="z or h; the name of the file tells")],
+    model: Annotated[Path, typer.Option(help="folder of the network that it belongs to")],
+    attribute: str = typer.Option(...),
+    output: Annotated[Path, typer.Option(help="folder of the boundary")] = ...,  # type: ignore[assignment]
+    t: Annotated[int, typer.Option(help="step of its latents")] = 500,
+    variant: Annotated[str, typer.Option(help="published, or exact: timing of h")] = "published",
+) -> None:
+    """Take in a published boundary. Nothing in the file is run."""
+    from bridgepipe.photographs import editing
+
+    editing.import_boundary(file, space, model, attribute, output, t, variant)
+
+
+@groups.people.verb()
+def share(
+    experiment: Annotated[str, typer.Argument(help="a trained restoration, i2sb/NAME")],
+    folder: Annotated[Path, typer.Option(help="of the two files")],
+    name: Annotated[str | None, typer.Option(help="of the files; default: the experiment's")] = None,
+    results: Annotated[Path, typer.Option(help="folder of experiments")] = Path("results"),
+    data: Annotated[Path, typer.Option(help="folder of prepared datasets")] = Path("data/prepared"),
+) -> None:
+    """Write a trained restorer for `restore --model`: weights in bfloat16, and the card of the model."""
+    from bridgepipe.photographs import sharing
+
+    place = folder / f"{name or Path(experiment).name}.safetensors"
+    sharing.share(results / experiment, place, data)
+
+
+@groups.people.verb()
+def export(samples: Path, output: File) -> None:
+    """Write a store in ADM's layout, which other evaluators read: an NPZ file of uint8 [N,H,W,3]."""
+    from bridgepipe.stages import generation
+
+    generation.export(samples, output)

@@ -1,39 +1,12 @@
-"""Verbs of DDIB between points: samples, translations, cycles, colour transfer, and their tables."""
+"""Stages of DDIB between points: samples, translations, cycles, and colours of photographs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
-
-from bridgepipe import artifacts
 from bridgepipe.cli import groups
 from bridgepipe.cli.options import Config, Ends, File, Shared, Trained
-from bridgepipe.config.points import (
-    Generated,
-    PointCycles,
-    PointDistances,
-    PointTranslating,
-    PointWalk,
-)
+from bridgepipe.config.colors import ColorTransfer
+from bridgepipe.config.points import Generated, PointCycles, PointDistances, PointTranslating
 from bridgepipe.config.stage_files import read_stage
-from bridgepipe.errors import UserError
-from bridgepipe.methods.trained import check_dimension, load_ends, load_model
-from bridgepipe.names.nfe import calls_made
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
-    from bridgepipe.datasets.points import Points
-    from bridgepipe.evaluation.transport import Comparison
-    from bridgepipe.methods.ddib_points import Cycle
-    from bridgepipe.methods.gaussian import Model
-
-Source = Annotated[Path, typer.Option(help="weights of the model of the source")]
-Target = Annotated[Path, typer.Option(help="weights of the model of the target")]
 
 
 @groups.stage.verb()
@@ -45,25 +18,10 @@ def sample_points(
     run: Shared = Shared(),
 ) -> None:
     """Draw points from a model, and encode points of DATA to see whether its latents are normal."""
-    speed, how = run.start(), read_stage(config, Generated)
-    from bridgepipe import samplers
-    from bridgepipe.methods import ddib, ddib_points
-    from bridgepipe.runtime.finished import kept
+    speed, settings = run.start(), read_stage(config, Generated)
+    from bridgepipe.stages import points
 
-    network, walk = load_model(trained, speed), PointWalk.of(how)
-    made = calls_made(network.process.T, walk.solver, how.nfe, walk.spacing)
-    as_made = how.model_copy(update={"nfe": made})
-    source, _, known = _chosen(data, how.latents, how.seed, network)
-    made_by = {"sample": as_made.as_json(), "model": network.digest, "data": source.digest}
-
-    def encode(x: Tensor) -> list[Tensor]:
-        steps = ddib.steps_of(walk, network.process).encode
-        return [samplers.encode(network.denoiser(), x, steps, solver=walk.solver).x]
-
-    with kept(output, made_by, speed):
-        drawn = ddib_points.sample(network, range(how.count), walk, how.seed)
-        (latents,) = ddib_points.over(known, network.device, encode, "encoding")
-        _save(output, {"points": drawn, "latents": latents}, made_by)
+    points.sample_points(settings, trained, data, output, speed)
 
 
 @groups.stage.verb()
@@ -71,30 +29,9 @@ def evaluate_samples(
     samples: File, truth: File, metrics: File, figure: File, title: str = "", exact: int = 2000
 ) -> None:
     """Distances of samples to true points beside the noise floor, normality of latents, and a picture."""
-    from dataclasses import asdict
+    from bridgepipe.stages import points
 
-    from bridgepipe.datasets.points import Points
-    from bridgepipe.evaluation import protocol, transport
-    from bridgepipe.figures import points as figures_points
-
-    tensors, card = artifacts.load_tensors(samples)
-    true = Points(truth)
-    if true.digest != card["made_by"]["data"]:
-        raise UserError("not the points that the samples are of", truth, f"give those that made {samples}")
-    found = tensors["points"].numpy()[: len(true)]
-    compared = _compared(found, true, exact)
-    normal = {f"latent_{k}": v for k, v in asdict(transport.normality(tensors["latents"].numpy())).items()}
-    values = {**compared.values(), **_flat(normal)}
-    shared = _protocol(
-        "distances of samples to the true points",
-        len(found),
-        {"exact": exact, "latents": len(tensors["latents"])},
-        {"truth": true},
-        plan_points=compared.found.n,
-        floor_draws=transport.FLOOR_DRAWS,
-    )
-    protocol.write_metric(metrics, values, shared, card["made_by"])
-    figures_points.samples_and_truth(figure, found, true.points, title)
+    points.evaluate_samples(samples, truth, metrics, figure, title, exact)
 
 
 @groups.stage.verb()
@@ -106,27 +43,10 @@ def translate_points(
     run: Shared = Shared(),
 ) -> None:
     """Take points of DATA from one model's domain to the other's, and back again."""
-    speed, how = run.start(), read_stage(config, PointTranslating)
-    from bridgepipe.methods import ddib, ddib_points
-    from bridgepipe.runtime.finished import kept
+    speed, settings = run.start(), read_stage(config, PointTranslating)
+    from bridgepipe.stages import points
 
-    a, b = load_ends(ends, speed)
-    walk = how.translate
-    as_made = walk.model_copy(update={"nfe": ddib_points.calls_of(walk, a.process)})
-    made_by = {"settings": how.model_copy(update={"translate": as_made}).as_json(), **_ends(a, b)}
-    starts, items, points = _chosen(data, how.count, how.seed, a)
-
-    source, target = ddib_points.denoisers(a, b)
-
-    def there_and_back(x: Tensor) -> list[Tensor]:
-        there = ddib.translate(source, target, x, walk)
-        back = ddib.translate(target, source, there.target.start, walk)
-        return [there.latent.x, there.target.x, back.target.x]
-
-    with kept(output, {**made_by, "data": starts.digest}, speed):
-        latent, moved, again = ddib_points.over(points, a.device, there_and_back, "translation")
-        tensors = {"items": items, "source": points, "latent": latent, "points": moved, "back": again}
-        _save(output, tensors, made_by)
+    points.translate_points(settings, data, ends, output, speed)
 
 
 @groups.stage.verb()
@@ -139,44 +59,10 @@ def cycle_points(
     run: Shared = Shared(),
 ) -> None:
     """How far a cycle through the other domain takes points of DATA, for every walk."""
-    speed, how = run.start(), read_stage(config, PointCycles)
-    import numpy as np
+    speed, settings = run.start(), read_stage(config, PointCycles)
+    from bridgepipe.stages import points
 
-    from bridgepipe.datasets.points import Points, independent
-    from bridgepipe.evaluation import protocol, transport
-    from bridgepipe.methods import ddib_points
-    from bridgepipe.runtime import running
-    from bridgepipe.runtime.finished import kept
-
-    a, b = load_ends(ends, speed)
-    starts, _, points = _chosen(data, how.count, how.seed, a)
-    true, made_by = Points(truth), {"settings": how.as_json(), **_ends(a, b)}
-    values: dict[str, Any] = {}
-    with kept(output, {**made_by, "data": starts.digest}, speed):
-        others = independent(true, transport.FLOOR_DRAWS, len(points))
-        floors = [transport.sliced_w2(other, true.points) for other in others]
-        floor = {"sliced_w2_floor": np.mean(floors), "sliced_w2_floor_spread": np.std(floors, ddof=1)}
-        for name, walk in how.cycle.items():
-            done = ddib_points.cycle(a, b, points, walk, walk.keep, f"cycle {name}")
-            numbers = {**_cycle(done), "sliced_w2": transport.sliced_w2(done.target.numpy(), true.points)}
-            values |= {f"{name}: {k}": v for k, v in {**numbers, **floor}.items()}
-        inputs = {"data": starts, "truth": true}
-        shared = _protocol(
-            "distance of points to themselves after a cycle",
-            len(points),
-            how.as_json(),
-            inputs,
-            floor_draws=transport.FLOOR_DRAWS,
-        )
-        if running.is_main():
-            protocol.write_metric(output, values, shared, made_by)
-
-
-def _cycle(done: Cycle) -> dict[str, Any]:
-    """Numbers of one walk."""
-    from bridgepipe.evaluation import protocol
-
-    return {"calls": done.calls, **protocol.errors(done.error.numpy())}
+    points.cycle_points(settings, data, truth, ends, output, speed)
 
 
 @groups.stage.verb()
@@ -184,101 +70,40 @@ def evaluate_translation(
     config: Config, translated: File, truth: File, metrics: File, figure: File, title: str = ""
 ) -> None:
     """Distances of translated points to the true target, the cost of the map, and the picture of the map."""
-    from dataclasses import asdict
+    from bridgepipe.stages import points
 
-    from bridgepipe.datasets.points import Points
-    from bridgepipe.evaluation import plans, protocol, transport
-    from bridgepipe.evaluation.extractors import digest_tensors
-    from bridgepipe.figures import points as figures_points
-
-    how = read_stage(config, PointDistances)
-    tensors, card = artifacts.load_tensors(translated)
-    found = {k: v.numpy() for k, v in tensors.items() if k != "items"}
-    true, n, seed = Points(truth), how.exact, how.seed
-    compared = _compared(found["points"], true, n, seed)
-    moved = plans.coupling(found["source"], found["points"], n, seed)
-    normal = {f"latent_{k}": v for k, v in asdict(transport.normality(found["latent"], seed)).items()}
-    cost = {"cost": moved.cost, "cost_optimal": moved.optimal, "excess": moved.excess}
-    shared = _protocol(
-        "distances of translated points to the true target",
-        len(found["points"]),
-        how.as_json(),
-        {"truth": true, "starts": digest_tensors({"source": tensors["source"]})},
-        plan_points=moved.n,
-        floor_draws=transport.FLOOR_DRAWS,
-    )
-    values = {**compared.values(), **cost, **_flat(normal)}
-    protocol.write_metric(metrics, values, shared, card["made_by"])
-    panels = {"Source": "source", "Latent": "latent", "Target": "points", "Back": "back"}
-    figures_points.scatter_map(figure, {head: found[key] for head, key in panels.items()}, title)
+    points.evaluate_translation(read_stage(config, PointDistances), translated, truth, metrics, figure, title)
 
 
-def _chosen(data: Path, count: int, seed: int, model: Model) -> tuple[Points, Tensor, Tensor]:
-    """A file, and at most ``count`` of its points in its order: numbers, and points float32 ``[n, D]``.
+@groups.stage.verb()
+def color_transfer(
+    config: Config,
+    ends: Ends,
+    source_pixels: File,
+    target_pixels: File,
+    output: File,
+    run: Shared = Shared(),
+) -> None:
+    """Give each of two photographs the colours of the other, by DDIB and by optimal transport."""
+    speed, settings = run.start(), read_stage(config, ColorTransfer)
+    from bridgepipe.stages import color
 
-    The files are in order along curves, so their beginning is no sample of them.
-
-    Raises:
-        UserError: the model is of points of another dimension.
-    """
-    import numpy as np
-    import torch
-
-    from bridgepipe.datasets.points import Points
-    from bridgepipe.evaluation import plans
-
-    source = Points(data)
-    check_dimension(model, source)
-    items = torch.from_numpy(plans.subsample(np.arange(len(source)), count, seed, "translation"))
-    return source, items, source.batch(items)
+    color.color_transfer(settings, ends, source_pixels, target_pixels, output, speed)
 
 
-def _save(path: Path, tensors: dict[str, Tensor], made_by: dict[str, Any]) -> None:
-    """A file of points that `datasets.points.Points` reads, with other tensors beside them.
+@groups.stage.verb()
+def evaluate_color(
+    transferred: File, source_pixels: File, target_pixels: File, metrics: File, figure: File, title: str = ""
+) -> None:
+    """Mean squared errors to optimal transport, distances of the palettes, and both transfers as pictures."""
+    from bridgepipe.stages import color
 
-    Every process has them; the main one writes.
-    """
-    from bridgepipe.runtime import running
-
-    if not running.is_main():
-        return
-    count, dim = tensors["points"].shape
-    artifacts.save_tensors(path, tensors, {"kind": "points", "count": count, "dim": dim, "made_by": made_by})
+    color.evaluate_color(transferred, source_pixels, target_pixels, metrics, figure, title)
 
 
-def _ends(a: Model, b: Model) -> dict[str, Any]:
-    return {"models": {"source": a.digest, "target": b.digest}}
+@groups.stage.verb()
+def color_picture(transferred: File, source_pixels: File, target_pixels: File, output: File) -> None:
+    """One picture of a transfer by DDIB; the name of OUTPUT, ``A-as-B.png``, says which."""
+    from bridgepipe.stages import color
 
-
-def _compared(found: np.ndarray, true: Points, exact: int, seed: int = 0) -> Comparison:
-    from bridgepipe.datasets.points import independent
-    from bridgepipe.evaluation import transport
-
-    others = list(independent(true, transport.FLOOR_DRAWS, len(found)))
-    return transport.compare(found, true.points, others, exact, seed)
-
-
-def _protocol(
-    metric: str,
-    n: int,
-    settings: Mapping[str, Any],
-    inputs: Mapping[str, Any],
-    **draws: Any,
-) -> dict[str, Any]:
-    """The protocol of distances.
-
-    Args:
-        settings, inputs: as of `protocol.protocol`.
-        draws: ``floor_draws``, independent true samples of the noise floor; ``plan_points`` of the exact and
-            entropic plans: the excess of a map grows with them.
-    """
-    from bridgepipe.evaluation import protocol
-
-    return protocol.protocol(metric, n=n, settings=settings, inputs=inputs, quantisation="none", **draws)
-
-
-def _flat(values: Mapping[str, Any]) -> dict[str, float]:
-    """Numbers of every axis as numbers of their own; `protocol` keeps no lists."""
-    axes = {k: v for k, v in values.items() if isinstance(v, tuple)}
-    single = {k: v for k, v in values.items() if k not in axes}
-    return single | {f"{k}_{i}": v for k, along in axes.items() for i, v in enumerate(along)}
+    color.color_picture(transferred, source_pixels, target_pixels, output)

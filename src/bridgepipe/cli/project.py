@@ -1,7 +1,8 @@
-"""Verbs for people that look at a project: its experiments, its machine, its jobs."""
+"""Verbs for people about a project: its experiments, its machine, its jobs, its files."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,9 @@ from bridgepipe.cli.options import File
 from bridgepipe.config import paths_of
 from bridgepipe.errors import UserError
 from bridgepipe.photographs import samples
+from bridgepipe.training import state as training_state
+
+SEEN = Path(".snakemake/bridgepipe.seen.json")
 
 
 @groups.people.verb("config")
@@ -66,7 +70,6 @@ def status(folder: Path = Path()) -> None:
     Below them the states of trainings, those that were set aside among them.
     """
     from bridgepipe.runtime import history
-    from bridgepipe.training import state as training_state
 
     if not folder.is_dir():
         raise UserError("no such folder", folder, "give the folder of a project")
@@ -92,3 +95,115 @@ def _slurm_states() -> dict[str, str]:
     except UserError as e:  # its client can be installed without a cluster
         print(f"{e}; states are those of Snakemake's log\n")
         return {}
+
+
+@groups.people.verb()
+def plan(
+    experiments: Annotated[
+        list[str] | None,
+        typer.Argument(help="experiments that DVC records, or all; default: those of the last time"),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="stop where stages/names.yaml would be another")
+    ] = False,
+) -> None:
+    """Write which stages DVC has, to stages/names.yaml, and what each depends on, to results/plan.
+
+    Plain Snakemake does not need it, and removes results/plan when it runs under other parameters, sources or
+    code.
+    """
+    from bridgepipe.workflow import plans
+
+    plans.plan(experiments or [], check)
+
+
+@groups.people.verb()
+def clean(params: File = Path("params.yaml")) -> None:
+    """Remove what the workflow can make again from what is here, and say what is left.
+
+    Files that no rule makes stay, downloads and training states too, and so does whatever was made from data
+    or files that are gone, or by an experiment that params.yaml no longer has at this scale.
+    """
+    from bridgepipe.workflow import cleaning
+
+    cleaning.clean(params)
+
+
+@groups.people.verb()
+def verify(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="files or folders; default: data results")
+    ] = None,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="delete them: the next run makes them again")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--rerun", help="make the named files again and compare the bytes")
+    ] = False,
+    params: File = Path("params.yaml"),
+    seen: Annotated[Path, typer.Option(help="digests of the files as they were found sound")] = SEEN,
+) -> None:
+    """Read every artefact; name those that are damaged, and results of other parameters than params.yaml's.
+
+    Exit code 1 when there are any. With --rerun the named files are made again beside the old ones, by the
+    commands that made them, and where the bytes differ it says what was different then: threads, kernels,
+    libraries, settings, inputs.
+    """
+    from bridgepipe.workflow import verifying
+
+    if again:
+        sound = verifying.made_again(paths or [])
+    else:
+        sound = verifying.verify(paths or [], delete, params, seen)
+    raise SystemExit(0 if sound else 1)
+
+
+@groups.people.verb("training-state")
+def show_training_state(
+    folder: Path,
+    go_on: Annotated[
+        bool, typer.Option("--go-on", help="train on from the state although the code has changed")
+    ] = False,
+    start_again: Annotated[
+        bool, typer.Option("--start-again", help="set the state aside, the next training begins anew")
+    ] = False,
+) -> None:
+    """Show the states in the folder of a training, or decide what becomes of the current one."""
+    with artifacts.exclusive(folder / ".lock"):
+        states = {s.path.name: s for s in training_state.saved(folder)}
+        current = states.get(training_state.FILE)
+        if go_on and start_again:
+            raise UserError("two choices", "--go-on --start-again", "give one of them")
+        if not states or ((go_on or start_again) and current is None):
+            raise UserError("no state of a training", folder, "give the folder train/ of an experiment")
+        if go_on and current is not None:
+            training_state.accept(current)
+        if start_again and current is not None:
+            training_state.set_aside(current)
+        for line in training_state.described(folder):
+            print(line)
+
+
+@groups.people.verb()
+def fetch(
+    name: Annotated[
+        str, typer.Argument(help="a name of sources.yaml such as i2sb/jpeg-5, or a group such as i2sb")
+    ],
+    output: Annotated[Path | None, typer.Option(help="another place for the file")] = None,
+    root: File = Path("data"),
+) -> None:
+    """Download published weights or data: resumes, verifies, shows the licence."""
+    from bridgepipe.downloads import fetch as downloads
+    from bridgepipe.downloads import sources
+
+    single = name in sources.load_sources()
+    for path in [downloads.fetch(name, root, output=output)] if single else downloads.fetch_all(name, root):
+        print(path)
+
+
+@groups.store.verb("info")
+def store_info(file: Path) -> None:
+    """What a store holds and how it was made."""
+    from bridgepipe.data import store
+
+    print(json.dumps(store.info(file), indent=2))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bridgepipe.data.store import ImageStore
+from bridgepipe.data.subset import choose
 from bridgepipe.datasets import digits
 from bridgepipe.errors import UserError
 from bridgepipe.names import DIGIT_MEASURES, PHOTO_MEASURES
@@ -131,6 +132,16 @@ def clear(values: np.ndarray, cut: float, middle: float) -> np.ndarray:
     """
     nearest_first = np.argsort(np.abs(np.asarray(values) - cut), kind="stable")
     return np.sort(nearest_first[round(middle * len(values)) :])
+
+
+def chosen(
+    images: ImageStore, values: np.ndarray, cut: float, seed: int, count: int | None, middle: float = 0.0
+) -> np.ndarray:
+    """Ascending indices of images that take part: all, or ``count`` of them, as far as there are half of each
+    kind; ``middle`` is the share of unclear ones that is left out."""
+    items = np.flatnonzero(~np.isnan(values))
+    items = items[clear(values[items], cut, middle)]
+    return items[choose(count, len(items), values[items] > cut, seed)]
 
 
 def _is_digits(store: ImageStore) -> bool:

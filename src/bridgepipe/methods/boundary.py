@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bridgepipe.artifacts import load_tensors, save_tensors, write_json
+from bridgepipe.artifacts import CONTENT, load_card, load_tensors, save_tensors, write_json
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.accuracy import Accuracy
 from bridgepipe.methods.boundary_fit import SOLVERS, Balance, Readable, Rows, Solver, as_classes, subsample
@@ -25,6 +25,7 @@ from bridgepipe.methods.boundary_fit import SOLVERS, Balance, Readable, Rows, So
 UNIT = 1e-4  # how far the length of a normal may be from 1
 KIND = "boundary"
 Space = Literal["z", "h"]
+SPACES: tuple[Literal["z"], Literal["h"]] = ("z", "h")
 
 
 @dataclass(frozen=True)
@@ -223,6 +224,11 @@ def load(
     about = About(**{name: card[name] for name in About.__dataclass_fields__})
     accuracy = float("nan") if card["accuracy"] is None else card["accuracy"]
     return Boundary(tensors["normal"], card["offset"], accuracy, card["scale"]), about
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Digests of a folder's boundaries, by space."""
+    return {s: load_card(folder / f"{s}.safetensors")[CONTENT] for s in SPACES}
 
 
 def load_both(folder: str | Path, network: str | None = None, t: int | None = None) -> Boundaries:

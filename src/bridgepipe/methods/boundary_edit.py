@@ -48,6 +48,7 @@ def steps_of(how: Edit, t: int, process: Gaussian, stochastic: bool) -> list[int
     return samplers.grid("exact" if matched else "boundary", truncated(t, how.count), process.T).decode
 
 
+DRAW = "boundary edit"  # purpose of the noise of edits
 PUBLISHED = Edit(variant="published", eta=1.0, relative=False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from bridgepipe import samplers
 from bridgepipe.config.boundary_settings import Inversion
 from bridgepipe.data.pixels import from_uint8
 from bridgepipe.errors import UserError
+from bridgepipe.methods.gaussian import Model
 from bridgepipe.names.timesteps import truncated
 from bridgepipe.networks import adm
 from bridgepipe.networks.hspace import Bottlenecked, HSpace
@@ -78,6 +79,11 @@ def space(network: Bottlenecked, bound: Network | None = None, variant: Variant 
     called = network if bound is None else _Bound(network, bound)
     lost = variant == "published" and isinstance(network, adm.UNet)
     return LostH(called) if lost else HSpace(called)
+
+
+def space_of(model: Model, variant: Variant = "exact") -> HSpace:
+    """The h-space of a model, called as the model calls its network."""
+    return space(cast("Bottlenecked", model.network), model.bound(), variant)
 
 
 class _Reading:

@@ -138,6 +138,11 @@ def load_model(trained: Trained, runtime: configuration.Runtime, guide: bool = F
     return gaussian.Model(network, diffusion, content, classes, null, names, repeat, runtime)
 
 
+def open_model(trained: Trained, runtime: configuration.Runtime) -> Model:
+    """A Gaussian model whose bottleneck can be read, which a compiled one's cannot."""
+    return load_model(trained, runtime.model_copy(update={"compile": False}))
+
+
 def load_ends(ends: Ends, runtime: configuration.Runtime) -> tuple[Model, Model]:
     """The models of the source and of the target."""
     source, target = Trained(ends.source, ends.source_config), Trained(ends.target, ends.target_config)

@@ -158,6 +158,7 @@ CODE = (
     "processes",
     "corruptions",
     "evaluation",
+    "stages",
     "data.pixels",
     "runtime.batches",
     "runtime.rng",

@@ -1,40 +1,45 @@
-"""Verbs that draw: one picture each."""
+"""Pictures of what stages made: one each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-import typer
+import numpy as np
+import torch
 
 from bridgepipe import artifacts
-from bridgepipe.cli import groups
-from bridgepipe.cli.options import Alone, Config, File, Sources, Trained
 from bridgepipe.config.i2sb import RestorationSampling
-from bridgepipe.config.stage_files import read_stage
+from bridgepipe.config.runtime import Runtime
+from bridgepipe.data import lineage
 from bridgepipe.data.lineage import open_sources
-from bridgepipe.methods.trained import load_restorer
-
-if TYPE_CHECKING:
-    import numpy as np
+from bridgepipe.data.pixels import to_uint8
+from bridgepipe.data.store import ImageStore
+from bridgepipe.data.subset import choose, choose_from, items_of
+from bridgepipe.evaluation import tables
+from bridgepipe.evaluation.judges import open_strips
+from bridgepipe.evaluation.restoration import quality
+from bridgepipe.figures import boundary as figures_boundary
+from bridgepipe.figures import images as figures
+from bridgepipe.methods.trained import Trained, load_restorer
+from bridgepipe.runtime import running
+from bridgepipe.runtime.finished import kept
+from bridgepipe.stages.edits import edits_and_data
 
 ROWS = 8
 EDITED_ROWS = 10  # of strips
 PICTURES = 4  # along the sampling path
 
 
-@groups.figure.verb()
-def grid(restored: File, corrupted: File, originals: File, output: File, title: str = "") -> None:
+def grid(
+    restored: Path,
+    corrupted: Path,
+    originals: Path,
+    output: Path,
+    title: str,
+) -> None:
     """Original, corrupted and restored images with the PSNR of each."""
-    import numpy as np
-
-    from bridgepipe.data import lineage
-    from bridgepipe.data.store import ImageStore
-    from bridgepipe.data.subset import choose_from, items_of
-    from bridgepipe.evaluation.restoration import quality
-    from bridgepipe.figures import images as figures
-
     stores = {
         "original": ImageStore(originals),
         "corrupted": ImageStore(corrupted),
@@ -49,41 +54,29 @@ def grid(restored: File, corrupted: File, originals: File, output: File, title: 
     figures.comparison_grid(output, columns, psnr, title)
 
 
-@groups.figure.verb()
-def samples(images: File, output: File, title: str = "", count: int = 64) -> None:
+def samples(
+    images: Path,
+    output: Path,
+    title: str,
+    count: int,
+) -> None:
     """Samples side by side."""
-    import numpy as np
-
-    from bridgepipe.data.store import ImageStore
-    from bridgepipe.data.subset import choose_from
-    from bridgepipe.figures import images as figures
-
     store = ImageStore(images).of_images()
     shown = np.stack([store[int(i)] for i in choose_from(store, count)])
     figures.sample_grid(output, shown, title=title)
 
 
-@groups.figure.verb()
 def path(
-    config: Config,
+    settings: RestorationSampling,
     trained: Trained,
-    data: File,
-    output: File,
-    title: str = "",
-    sources: Sources = None,
-    run: Alone = Alone(),
+    data: Path,
+    output: Path,
+    title: str,
+    sources: Path | None,
+    speed: Runtime,
 ) -> None:
     """States of the bridge and predictions of the clean image along the sampling path."""
-    import numpy as np
-
-    from bridgepipe.data.store import ImageStore
-    from bridgepipe.data.subset import choose_from
-    from bridgepipe.figures import images as figures
-    from bridgepipe.runtime import running
-    from bridgepipe.runtime.finished import kept
-
-    speed = run.start()
-    settings, images = read_stage(config, RestorationSampling), ImageStore(data)
+    images = ImageStore(data)
     how = settings.sample
     restorer = load_restorer(trained, settings, images.image_size, speed)
     items = choose_from(images, PICTURES).tolist()
@@ -100,24 +93,25 @@ def path(
         figures.path_grid(output, corrupted, states, predictions, tuple(steps[0].tolist()), title)
 
 
-@groups.figure.verb()
-def loss(csv: Path = typer.Option(...), output: Path = typer.Option(...), title: str = "") -> None:
+def loss(
+    csv: Path,
+    output: Path,
+    title: str,
+) -> None:
     """Training loss against the step."""
-    from bridgepipe.evaluation import tables
-    from bridgepipe.figures import images as figures
-
     rows = tables.read_csv(csv, "step", "loss")
     figures.loss_curve(output, rows["step"].to_numpy(), rows["loss"].to_numpy(), title)
 
 
-@groups.boundary.verb()
-def figure_strip(edited: File, control: File, plain: File, data: File, output: File, title: str = "") -> None:
+def figure_strip(
+    edited: Path,
+    control: Path,
+    plain: Path,
+    data: Path,
+    output: Path,
+    title: str,
+) -> None:
     """Some images, as they are decoded with the same noise and no move, and edited at every distance."""
-    from bridgepipe.cli.boundary_edits import edits_and_data
-    from bridgepipe.data.subset import choose
-    from bridgepipe.evaluation.judges import open_strips
-    from bridgepipe.figures import boundary as figures_boundary
-
     strips = open_strips(*edits_and_data(edited, control, plain, data))
     shown = choose(EDITED_ROWS, len(strips.control), strips.kinds)
     beside = {} if strips.originals is None else {"image": strips.originals[shown]}
@@ -125,16 +119,40 @@ def figure_strip(edited: File, control: File, plain: File, data: File, output: F
     figures_boundary.strip_grid(output, strips.images[shown], strips.distances.tolist(), beside, title)
 
 
-@groups.boundary.verb()
 def figure_flips(
-    csv: Path = typer.Option(...),
-    metric: Path = typer.Option(...),
-    output: Path = typer.Option(...),
-    title: str = "",
+    csv: Path,
+    metric: Path,
+    output: Path,
+    title: str,
 ) -> None:
     """What edits flip and keep against the distance."""
-    from bridgepipe.evaluation import tables
-    from bridgepipe.figures import boundary as figures_boundary
-
     best = artifacts.read_object(metric)["values"]["best_distance"]
     figures_boundary.flips_against_distance(output, tables.read_csv(csv, "distance"), best, title)
+
+
+def translations(
+    source: Path,
+    latents: Path,
+    translated: Path,
+    back: Path,
+    output: Path,
+    title: str,
+) -> None:
+    """Source, latent, translation and the way back of some images."""
+    images, noise, returned, store = (ImageStore(p) for p in (translated, latents, back, source))
+    lineage.made_together(images, noise, returned)
+    lineage.made_from(images, store, "source images")
+    shown = choose(ROWS, len(returned))
+    rows = items_of(returned)[shown]
+    columns = {
+        "source": np.stack([store[int(i)] for i in items_of(images)[rows]]),
+        "latent": to_uint8(_first_states(noise, rows) / 3),
+        "translation": np.stack([images[int(i)] for i in rows]),
+        "back": np.stack([returned[int(i)] for i in shown]),
+    }
+    figures.comparison_grid(output, columns, None, title)
+
+
+def _first_states(states: ImageStore, items: Iterable[int]) -> Any:
+    """First state of every item, float32 ``[B, C, H, W]``."""
+    return torch.from_numpy(np.stack([states[int(i)][0] for i in items])).float()

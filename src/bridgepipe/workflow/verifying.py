@@ -1,4 +1,4 @@
-"""The verb that reads every artefact and compares it with its own digest and with params.yaml."""
+"""Every artefact is read, and compared with its own digest and with params.yaml."""
 
 from __future__ import annotations
 
@@ -6,47 +6,30 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from bridgepipe import artifacts
 from bridgepipe import config as configuration
-from bridgepipe.cli import groups, plan
-from bridgepipe.cli.options import File
 from bridgepipe.errors import UserError, is_out_of_memory
 from bridgepipe.runtime import provenance
+from bridgepipe.workflow import plans
 
 MEND = "delete it (verify --delete) and make it again"
-SEEN = Path(".snakemake/bridgepipe.seen.json")
 DEFAULT = [Path("data"), Path("results")]
 SKIPPED = {"raw", "logs", "benchmarks", provenance.FOLDER}
 Settings = Mapping[str, Any] | None
 Stamp = list[Any]
 
 
-@groups.people.verb()
-def verify(
-    paths: Annotated[
-        list[Path] | None, typer.Argument(help="files or folders; default: data results")
-    ] = None,
-    delete: Annotated[
-        bool, typer.Option("--delete", help="delete them: the next run makes them again")
-    ] = False,
-    again: Annotated[
-        bool, typer.Option("--rerun", help="make the named files again and compare the bytes")
-    ] = False,
-    params: File = Path("params.yaml"),
-    seen: Annotated[Path, typer.Option(help="digests of the files as they were found sound")] = SEEN,
-) -> None:
-    """Read every artefact; name those that are damaged, and results of other parameters than params.yaml's.
+def verify(paths: list[Path], delete: bool, params: Path, seen: Path) -> bool:
+    """Name artefacts that are damaged, and results of other parameters; whether all are sound.
 
-    Exit code 1 when there are any. With --rerun the named files are made again beside the old ones, by the
-    commands that made them, and where the bytes differ it says what was different then: threads, kernels,
-    libraries, settings, inputs.
+    Args:
+        paths: files and folders; none: those of the workflow.
+        delete: whether the bad ones are deleted.
+        params: file of the parameters.
+        seen: digests of the files as they were found sound; brought up to date.
     """
-    if again:
-        raise SystemExit(_rerun(paths or []))
     resolved, known = configuration.load(params), _known(seen)
     files = list(artefacts(paths or DEFAULT))
     bad = [file for file in files if not is_sound(file, resolved, known)]
@@ -54,13 +37,13 @@ def verify(
         file.unlink()
     artifacts.write_json(seen, known)
     if not bad and not paths:
-        plan.refresh(resolved)  # `dvc commit` comes next
+        plans.refresh(resolved)  # `dvc commit` comes next
     print(f"{len(files)} files checked, {len(bad)} bad{' and deleted' if bad and delete else ''}")
-    raise SystemExit(1 if bad else 0)
+    return not bad
 
 
-def _rerun(files: list[Path]) -> int:
-    """Exit code of ``verify --rerun``: 1 when the bytes of a file differ."""
+def made_again(files: list[Path]) -> bool:
+    """Make files again beside the old ones, and say what differs; whether all bytes are the same."""
     from bridgepipe.runtime.rerun import rerun
 
     if not files or not all(file.is_file() for file in files):
@@ -69,7 +52,7 @@ def _rerun(files: list[Path]) -> int:
     results = [(file, rerun(file)) for file in files]
     for file, result in results:
         print(f"{file}: {result}")
-    return 0 if all(result.same for _, result in results) else 1
+    return all(result.same for _, result in results)
 
 
 def artefacts(paths: list[Path]) -> Iterator[Path]:

@@ -3,39 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from bridgepipe.cli import groups
-from bridgepipe.cli.options import Config, File, Part, Shared, Sources, Trained
+import numpy as np
+
 from bridgepipe.config.i2sb import RestorationSampling
-from bridgepipe.config.stage_files import read_stage
+from bridgepipe.config.runtime import Runtime
+from bridgepipe.data import lineage, subset
 from bridgepipe.data.lineage import open_sources
-from bridgepipe.methods.trained import load_restorer
+from bridgepipe.data.parts import Part
+from bridgepipe.data.store import ImageStore, writer
+from bridgepipe.methods.trained import Trained, load_restorer
 from bridgepipe.names import QUANTISATION
+from bridgepipe.runtime import running
+from bridgepipe.runtime.finished import kept
 
-if TYPE_CHECKING:
-    import numpy as np
 
-
-@groups.stage.verb()
 def sample(
-    config: Config,
+    settings: RestorationSampling,
     trained: Trained,
-    data: File,
-    restored: File,
-    corrupted: File,
-    part: Part = Part(),
-    sources: Sources = None,
-    run: Shared = Shared(),
+    data: Path,
+    restored: Path,
+    corrupted: Path,
+    part: Part,
+    sources: Path | None,
+    speed: Runtime,
 ) -> None:
     """Corrupt and restore one part of a split."""
-    speed = run.start()
-    from bridgepipe.data import lineage, subset
-    from bridgepipe.data.store import ImageStore, writer
-    from bridgepipe.runtime import running
-    from bridgepipe.runtime.finished import kept
-
-    settings, images = read_stage(config, RestorationSampling), ImageStore(data)
+    images = ImageStore(data)
     how = settings.sample
     restorer = load_restorer(trained, settings, images.image_size, speed)
     chosen = subset.choose_from(images, how.count)

@@ -1,4 +1,4 @@
-"""The verb of the study: quality of several samplers against the number of network calls."""
+"""Studies: quality of several samplers against the number of network calls."""
 
 from __future__ import annotations
 
@@ -6,60 +6,41 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from bridgepipe import artifacts
-from bridgepipe.cli import groups
-from bridgepipe.cli.options import Config, ExtractorFiles, File, Real, Shared, Sources, Trained
 from bridgepipe.config.i2sb import Evaluate, RestorationSampling, RestorationTraining, Sample, Study
 from bridgepipe.config.recipe import Recipe
+from bridgepipe.config.runtime import Runtime
 from bridgepipe.config.stage_files import read_stage
+from bridgepipe.data import subset
 from bridgepipe.data.lineage import open_sources
-from bridgepipe.methods.trained import load_extractor, load_restorer
+from bridgepipe.data.store import ImageStore
+from bridgepipe.evaluation import fid, tables
+from bridgepipe.evaluation.extractors import check_fits, describe
+from bridgepipe.evaluation.fid import Statistics
+from bridgepipe.methods.trained import ExtractorFiles, Trained, load_extractor, load_restorer
 from bridgepipe.names import QUANTISATION
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-
-    from bridgepipe.data.store import ImageStore
-    from bridgepipe.evaluation.fid import Statistics
-
-NOTES = (
-    "low of, high of: ends of the 95 % interval for another draw of as many images, to the same reference.",
-    "FID real is the floor: as many real images against the same reference.",
-    "Rows with one protocol may be compared with each other, and with the FID of the experiments' table whose"
-    " protocol is the same. Where there are several, each has columns of its own.",
-    "noise seed: of the sampling; network seed: of the training, none of a published network. A row is one"
-    " draw: its interval holds for other images, not for other trainings.",
-)
+from bridgepipe.runtime import running
+from bridgepipe.runtime.finished import kept
 
 
-@groups.stage.verb()
 def study(
-    config: Config,
-    evaluate_config: File,
-    sample_config: File,
+    plan: Study,
+    evaluate_config: Path,
+    sample_config: Path,
     trained: Trained,
-    data: File,
-    statistics: File,
+    data: Path,
+    statistics: Path,
     extractor: ExtractorFiles,
-    output: File,
-    sources: Sources = None,
-    real: Real = None,
-    run: Shared = Shared(),
+    output: Path,
+    sources: Path | None,
+    real: Path | None,
+    speed: Runtime,
 ) -> None:
     """PSNR, FID and accuracy of every walk at every number of calls, measured as the experiment is."""
-    speed, plan = run.start(), read_stage(config, Study)
-    import numpy as np
-
-    from bridgepipe.data import subset
-    from bridgepipe.data.store import ImageStore
-    from bridgepipe.evaluation import fid, tables
-    from bridgepipe.evaluation.extractors import check_fits, describe
-    from bridgepipe.runtime import running
-    from bridgepipe.runtime.finished import kept
-
     settings = read_stage(sample_config, RestorationSampling)
     measuring = read_stage(evaluate_config, Evaluate)
     images = ImageStore(data)
@@ -100,9 +81,6 @@ def _floor(
     network: Any, images: ImageStore, items: Sequence[int], held_out: ImageStore, batch_size: int
 ) -> Statistics:
     """Of as many real images as are restored: the originals themselves, unless others are held out."""
-    from bridgepipe.data import subset
-    from bridgepipe.evaluation import fid
-
     others = items if held_out.digest == images.digest else subset.choose_from(held_out, len(items))
     return fid.statistics(network, subset.Subset(held_out, others), batch_size)
 
@@ -171,47 +149,3 @@ def _walks(plan: Study, sample: Sample) -> Iterator[tuple[str, Sample]]:
 def seeds_of(seed: int, recipe: Recipe) -> dict[str, int | None]:
     """Columns of a study: the seed of its noise, and of the training; None of a published network."""
     return {"noise seed": seed, "network seed": None if recipe.published else recipe.seed}
-
-
-@groups.stage.verb()
-def study_table(parts: list[Path], csv: File, markdown: File, figure: File, title: str = "") -> None:
-    """Join the studies of several experiments into one table and one figure.
-
-    Metrics under another protocol are another column, and another panel: few images make a FID larger by
-    themselves, and so does another reference. Samplers that two experiments call the same are told apart by
-    the name of the experiment.
-    """
-    import pandas as pd
-
-    from bridgepipe.evaluation import tables
-    from bridgepipe.figures import images as figures
-
-    found = [tables.read_csv(part, "sampler", "nfe", "n") for part in parts]
-    used = [name for rows in found for name in rows["sampler"].unique()]
-    for part, rows in zip(parts, found, strict=True):
-        shared = rows["sampler"].map(used.count) > 1
-        rows["sampler"] = rows["sampler"].where(
-            ~shared, f"{part.parent.name}, " + rows["sampler"].astype(str)
-        )
-    frame = pd.concat(found, ignore_index=True)
-    tables.write_table(csv, markdown, _apart(frame), NOTES)
-    figures.quality_against_calls(figure, _apart(frame), title)
-
-
-def _apart(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose metrics are named by the number of images and the protocol where there are several."""
-    import pandas as pd
-
-    from bridgepipe.figures.images import BESIDE
-
-    kinds = frame[["n", *(["protocol"] if "protocol" in frame else [])]].drop_duplicates()
-    if len(kinds) < 2:
-        return frame
-    metrics, found = [name for name in frame if name not in BESIDE], []
-    for kind in kinds.to_dict("records"):
-        told = f"n {kind['n']}"
-        if (kinds["n"] == kind["n"]).sum() > 1:
-            told += f", protocol {kind['protocol']}"
-        rows = frame[(frame[list(kind)] == pd.Series(kind)).all(axis=1)]
-        found.append(rows.drop(columns="n").rename(columns={name: f"{name} ({told})" for name in metrics}))
-    return pd.concat(found).sort_index()

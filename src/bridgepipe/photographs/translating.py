@@ -1,78 +1,87 @@
-"""The verb that translates a folder of images, in one process or in several."""
+"""A folder of images translated from one class to another, in one process or in several."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
+import numpy as np
 
 from bridgepipe import artifacts
-from bridgepipe.cli import groups
-from bridgepipe.cli.options import Shared
-from bridgepipe.cli.translate import GuideFolder, ModelFolder, OtherModel, load_translator
 from bridgepipe.config.ddib import TranslateImages
+from bridgepipe.config.runtime import Runtime
+from bridgepipe.data.pixels import from_uint8, to_uint8
+from bridgepipe.datasets import images
+from bridgepipe.datasets.folder import image_names
 from bridgepipe.errors import UserError, reading
+from bridgepipe.finite import number
+from bridgepipe.methods.ddib import Translator
+from bridgepipe.methods.translators import load_translator
+from bridgepipe.names.classes import Label
 from bridgepipe.photographs import places as where
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from bridgepipe.methods.ddib import Translator
+from bridgepipe.runtime import running
+from bridgepipe.runtime.batches import in_batches
+from bridgepipe.runtime.finished import KEPT
+from bridgepipe.runtime.interruption import at_once
+from bridgepipe.runtime.progress import Progress
 
 SETTINGS = "translation.json"
 BESIDE = "side-by-side"
+# what a person chooses of `TranslateImages`, in the order of the file of settings
+CHOSEN = ("respacing", "solver", "grid", "clip_encode", "clip_decode", "guidance", "scale_decode")
 
 
-@groups.people.verb()
-def translate(
-    input: Annotated[Path, typer.Option(help="folder of images, searched to any depth", show_default=False)],
-    output: Annotated[Path, typer.Option(help="folder of the translations", show_default=False)],
-    model: ModelFolder,
-    class_a: Annotated[str | None, typer.Option(help="class of the images, by name or number")] = None,
-    class_b: Annotated[str | None, typer.Option(help="class that they are translated to")] = None,
-    target_model: OtherModel = None,
-    guide: GuideFolder = None,
-    scale: Annotated[float, typer.Option(help="of the guide, or without one of the null class; 0: none")] = 0,
-    respace_type: Annotated[str, typer.Option(help="uniform, quad, log_snr, …")] = "uniform",
-    steps: Annotated[int, typer.Option(min=2, help="visited times")] = 100,
-    solver: str = "ddim",
-    grid: Annotated[str, typer.Option(help="dmi or ddib, as published, or exact")] = "dmi",
-    clip: Annotated[bool, typer.Option(help="clamp predictions of the clean image, both ways")] = True,
-    batch_size: Annotated[int, typer.Option(min=1)] = 16,
-    side_by_side: Annotated[bool, typer.Option(help=f"also write {BESIDE}/: before and after")] = False,
-    run: Shared = Shared(),
-) -> None:
-    """Translate every image of a folder from one class to another; finished ones are skipped.
+def settings_of(
+    steps: str, solver: str, grid: str, clip: bool, scale: float, guided: bool
+) -> TranslateImages:
+    """How images are translated, by the options of a person.
 
-    Each process takes whole batches, so the results do not depend on how many there are.
+    Args:
+        steps: respacing, such as "uniform 100".
+        scale: of the guidance; 0: none.
+        guided: by a classifier.
+
+    Raises:
+        UserError: a guide that guides nothing.
     """
-    speed = run.start().model_copy(update={"batch_size": batch_size})
-    from bridgepipe.datasets import images
-    from bridgepipe.finite import number
-    from bridgepipe.runtime import running
-    from bridgepipe.runtime.finished import KEPT
-    from bridgepipe.runtime.interruption import at_once
-    from bridgepipe.runtime.progress import Progress
-
     number(scale, "--scale")
-    if guide is not None and not scale:
+    if guided and not scale:
         raise UserError("a guide of scale 0 guides nothing", "--scale", "give it a scale above 0")
-    guidance = "none" if not scale else "free" if guide is None else "classifier"
-    sample: dict[str, Any] = {"respacing": f"{respace_type} {steps}", "solver": solver, "grid": grid}
+    guidance = "none" if not scale else "classifier" if guided else "free"
+    sample: dict[str, Any] = {"respacing": steps, "solver": solver, "grid": grid}
     sample |= {"clip_encode": clip, "clip_decode": clip, "guidance": guidance, "scale_decode": scale}
-    settings = {"source": class_a, "target": class_b, "sample": sample}
+    return TranslateImages.model_construct(**sample)  # options are refused where they are used
+
+
+def translate(
+    input: Path,
+    output: Path,
+    ends: tuple[Label, Label],
+    how: TranslateImages,
+    models: tuple[Path, Path | None, Path | None],
+    side_by_side: bool,
+    speed: Runtime,
+) -> None:
+    """Translate every image of a folder; finished ones are skipped.
+
+    Args:
+        ends: classes of the images and of their translations.
+        models: folders of the model, of that of the target, and of the guide.
+        side_by_side: whether before and after are also written as one picture.
+        speed: with the number of images that one process takes at a time.
+    """
     places = _places(input, output, side_by_side)
-    how = TranslateImages.model_construct(**sample)  # options are refused where they are used
-    translator = load_translator((class_a, class_b), how, model, target_model, guide, speed)
-    _same_as_before(output / SETTINGS, settings, translator)
+    translator = load_translator(ends, how, *models, speed)
+    sample = {key: getattr(how, key) for key in CHOSEN}
+    _same_as_before(output / SETTINGS, {"source": ends[0], "target": ends[1], "sample": sample}, translator)
     sources = {name: _origin(input / name) for name in places}
     beside = {n: _beside(output, place) for n, place in places.items()} if side_by_side else {}
 
     def is_done(name: str) -> bool:
         return all(images.made_of(of[name]) == sources[name] for of in (places, beside) if of)
 
+    batch_size = speed.batch_size
     rank, world = running.rank_and_world_size()
     left = running.all_gather([name for name in places if not is_done(name)])[0]
     batches = [left[i : i + batch_size] for i in range(0, len(left), batch_size)]
@@ -96,11 +105,6 @@ def _origin(file: Path) -> str:
 
 def _translated(translator: Translator, files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     """The images as the network sees them, and their translations, uint8 ``[B, H, W, 3]``."""
-    import numpy as np
-
-    from bridgepipe.data.pixels import from_uint8, to_uint8
-    from bridgepipe.runtime import batches
-
     size = translator.source.diffusion.shape[1:]
     before = {file: _image(file, (size[0], size[1])) for file in files}
 
@@ -108,20 +112,16 @@ def _translated(translator: Translator, files: Sequence[Path]) -> tuple[np.ndarr
         done = translator.translate(from_uint8(np.stack([before[file] for file in piece])))
         return to_uint8(done.target.x, translator.how.variant)
 
-    after = list(batches.in_batches(run, files, translator.batch_size, "translation"))
+    after = list(in_batches(run, files, translator.batch_size, "translation"))
     return np.stack(list(before.values())), np.concatenate(after)
 
 
 def _image(file: Path, size: tuple[int, int]) -> np.ndarray:
-    from bridgepipe.datasets import images
-
     with reading(file, "cannot be read", "mend it or take it out of the folder"):
         return images.fit(images.decode(file), size)
 
 
 def _joined(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    import numpy as np
-
     return np.concatenate([before, after], axis=1)
 
 
@@ -131,8 +131,6 @@ def _places(source: Path, output: Path, side_by_side: bool) -> dict[str, Path]:
     Raises:
         UserError: something would be lost, see `where.check`.
     """
-    from bridgepipe.datasets.folder import image_names
-
     places = {name: (output / name).with_suffix(".png") for name in image_names(source)}
     where.check({source / name: place for name, place in places.items()}, source)
     if side_by_side:

@@ -1,4 +1,4 @@
-"""Verbs for people: edit an image along boundaries, take in published boundaries."""
+"""A photograph edited along boundaries of attributes, and boundaries of others taken in."""
 
 from __future__ import annotations
 
@@ -6,64 +6,59 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any, Literal
 
-import typer
+import numpy as np
+from torch import Tensor
 
 from bridgepipe import artifacts
-from bridgepipe.cli import groups
-from bridgepipe.cli.boundary import SPACES, open_model, space_of
-from bridgepipe.cli.boundary_edits import DRAW, digests
-from bridgepipe.cli.options import Alone, Trained
 from bridgepipe.config.boundary import BoundaryEdit, BoundaryLatents
 from bridgepipe.config.boundary_settings import Edit, Inversion
+from bridgepipe.config.runtime import Runtime
 from bridgepipe.config.stage_files import read_stage
+from bridgepipe.data.pixels import to_uint8
+from bridgepipe.datasets import images
 from bridgepipe.errors import UserError
+from bridgepipe.figures import boundary as figures_boundary
+from bridgepipe.finite import naming, number
+from bridgepipe.methods import boundary as boundaries
+from bridgepipe.methods import boundary_edit
+from bridgepipe.methods import boundary_latents as bl
+from bridgepipe.methods.boundary import SPACES, About, Boundaries, digests, load, load_both
+from bridgepipe.methods.boundary_edit import DRAW, PUBLISHED, Move
+from bridgepipe.methods.boundary_sav import read_sav
+from bridgepipe.methods.gaussian import Model
+from bridgepipe.methods.trained import Trained, open_model
+from bridgepipe.networks.hspace import HSpace
 from bridgepipe.photographs import places as where
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
-    from bridgepipe.methods import boundary_latents as bl
-    from bridgepipe.methods.boundary import About, Boundaries
-    from bridgepipe.methods.boundary_edit import Move
-    from bridgepipe.methods.gaussian import Model
-    from bridgepipe.networks.hspace import HSpace
+from bridgepipe.runtime import running
+from bridgepipe.runtime.finished import kept
+from bridgepipe.runtime.rng import item_of
 
 
-@groups.people.verb()
 def edit(
-    photo: Annotated[Path, typer.Argument(help="an image of any size; it is brought to the network's")],
-    boundary: Annotated[list[Path], typer.Option(help="folder of a boundary; several are taken in turn")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="picture of the strip")],
-    distances: Annotated[
-        str, typer.Option(help="START:END:N along the last boundary, or one number")
-    ] = "-3:3:7",
-    at: Annotated[list[float] | None, typer.Option(help="distance along each boundary but the last")] = None,
-    model: Annotated[Path | None, typer.Option(help="folder of the network; default: the boundary's")] = None,
-    run: Alone = Alone(),
+    photo: Path,
+    boundary: list[Path],
+    output: Path,
+    distances: str,
+    at: list[float],
+    model: Path | None,
+    speed: Runtime,
 ) -> None:
-    """Edit an image at every distance along a boundary, beside itself and itself decoded without a move."""
-    import numpy as np
+    """Draw the strip of an image, edited at every distance along the last boundary.
 
-    from bridgepipe.data.pixels import to_uint8
-    from bridgepipe.datasets import images
-    from bridgepipe.figures import boundary as figures_boundary
-    from bridgepipe.finite import number
-    from bridgepipe.methods import boundary_edit
-    from bridgepipe.methods import boundary_latents as bl
-    from bridgepipe.runtime import running
-    from bridgepipe.runtime.finished import kept
-
-    fixed, along = [number(distance, "--at") for distance in at or []], _distances(distances)
+    Args:
+        distances: START:END:N, or one number.
+        at: distance along each boundary but the last.
+        model: folder of the network; None: the boundary's.
+    """
+    fixed, along = [number(distance, "--at") for distance in at], _distances(distances)
     if len(fixed) != len(boundary) - 1:
         what = f"{len(boundary)} boundaries, {len(fixed)} fixed distances"
         raise UserError(what, "edit --at", "give one --at for every boundary but the last")
     where.check({photo: output})
     pixels = images.read_photo(photo)
     folder = model or _model_of(boundary[0])
-    speed = run.start()
     network = open_model(Trained.within(folder), speed)
     pairs, about = _boundaries(boundary, network)
     how, inversion = _settings(boundary[-1], about)
@@ -109,31 +104,21 @@ class _Subject:
     @cached_property
     def x0(self) -> Tensor:
         """At the size of the network, float32 ``[1, C, H, W]`` in [-1, 1], on its device."""
-        from bridgepipe.methods.boundary_latents import photo
-
         _, height, width = self.network.diffusion.shape
-        return photo(self.pixels, (height, width)).to(self.network.device)
+        return bl.photo(self.pixels, (height, width)).to(self.network.device)
 
     @cached_property
     def _h_space(self) -> HSpace:
-        return space_of(self.network, self.how.variant)
+        return bl.space_of(self.network, self.how.variant)
 
     def inverted(self, t: int, inversion: Inversion) -> tuple[Tensor, Tensor]:
         """z and h, on the CPU."""
-        from bridgepipe.finite import naming
-        from bridgepipe.methods.boundary_latents import invert
-
         with naming(str(self.photo)):
-            found = invert(self._h_space, self.network.process, self.x0, t, inversion)
+            found = bl.invert(self._h_space, self.network.process, self.x0, t, inversion)
         return found.z.cpu(), found.h.cpu()
 
     def decoded(self, latents: bl.Latents, moves: list[Move]) -> np.ndarray:
         """uint8 ``[1, H, W, 3]``, with the same noise for all moves and for none."""
-        from bridgepipe.data.pixels import to_uint8
-        from bridgepipe.finite import naming
-        from bridgepipe.methods import boundary_edit
-        from bridgepipe.runtime.rng import item_of
-
         process, how = self.network.process, self.how
         noise = self.network.noise(self.how.seed, DRAW, [item_of(self.pixels)])
         where = f", at distance {float(moves[-1].distance):g}" if moves else ""
@@ -149,10 +134,6 @@ def _distances(text: str) -> list[float]:
     Raises:
         UserError: neither.
     """
-    import numpy as np
-
-    from bridgepipe.finite import number
-
     try:
         start, end, n = text.split(":") if ":" in text else (text, text, "1")
         first, last = (number(float(end), "--distances") for end in (start, end))
@@ -173,16 +154,12 @@ def _model_of(folder: Path) -> Path:
 
 def _boundaries(folders: Sequence[Path], network: Model) -> tuple[list[Boundaries], About]:
     """The boundaries of all folders, refused when they are not of this network or not of one step."""
-    from bridgepipe.methods.boundary import load, load_both
-
     about = load(folders[-1] / "h.safetensors", network.digest)[1]
     return [load_both(folder, network.digest, about.t) for folder in folders], about
 
 
 def _settings(folder: Path, about: About) -> tuple[Edit, Inversion]:
     """How a boundary's images are edited and inverted: as in its experiment, or as published."""
-    from bridgepipe.methods.boundary_edit import PUBLISHED
-
     if (folder / "config/edit.json").exists():
         inversion = read_stage(folder / "config/latents.json", BoundaryLatents).inversion
         return read_stage(folder / "config/edit.json", BoundaryEdit).edit, inversion
@@ -191,26 +168,18 @@ def _settings(folder: Path, about: About) -> tuple[Edit, Inversion]:
     return Edit(), Inversion()
 
 
-@groups.boundaries.verb("import")
 def import_boundary(
-    file: Annotated[Path, typer.Argument(help="a .sav file of BoundaryDiffusion")],
-    space: Annotated[str, typer.Option(help="z or h; the name of the file tells")],
-    model: Annotated[Path, typer.Option(help="folder of the network that it belongs to")],
-    attribute: str = typer.Option(...),
-    output: Annotated[Path, typer.Option(help="folder of the boundary")] = ...,  # type: ignore[assignment]
-    t: Annotated[int, typer.Option(help="step of its latents")] = 500,
-    variant: Annotated[str, typer.Option(help="published, or exact: timing of h")] = "published",
+    file: Path, space: str, model: Path, attribute: str, output: Path, t: int, variant: str
 ) -> None:
     """Take in a published boundary. Nothing in the file is run."""
-    from bridgepipe.methods import boundary
-    from bridgepipe.methods.boundary_sav import read_sav
-
     if space not in SPACES or variant not in ("published", "exact"):
         raise UserError(f"space {space}, variant {variant}", "boundary import", "see --help")
     digest = artifacts.load_card(model / "model.safetensors")[artifacts.CONTENT]
     kind: Literal["z", "h"] = "z" if space == "z" else "h"
     timing: Literal["published", "exact"] = "exact" if variant == "exact" else "published"
-    about = boundary.About(attribute, kind, t, digest, timing)
+    about = About(attribute, kind, t, digest, timing)
     found = read_sav(file)
-    boundary.save(output / f"{space}.safetensors", found, about, imported_sha256=artifacts.digest_file(file))
+    boundaries.save(
+        output / f"{space}.safetensors", found, about, imported_sha256=artifacts.digest_file(file)
+    )
     print(output / f"{space}.safetensors")

@@ -1,4 +1,4 @@
-"""The verb that gives disk space back."""
+"""What can be removed because the workflow can make it again from what is here."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from typing import Any
 
 from bridgepipe import artifacts, workflow
 from bridgepipe import config as configuration
-from bridgepipe.cli import groups
-from bridgepipe.cli.options import File
 from bridgepipe.config import asked, outcomes
 from bridgepipe.data import listing
 from bridgepipe.errors import UserError
@@ -31,13 +29,8 @@ PLAN = Path(configuration.PLAN)
 Makers = list[tuple[str, re.Pattern[str]]]
 
 
-@groups.people.verb()
-def clean(params: File = Path("params.yaml")) -> None:
-    """Remove what the workflow can make again from what is here, and say what is left.
-
-    Files that no rule makes stay, downloads and training states too, and so does whatever was made from data
-    or files that are gone, or by an experiment that params.yaml no longer has at this scale.
-    """
+def clean(params: Path) -> None:
+    """Remove what the workflow can make again from what is here, and say what is left."""
     resolved = configuration.load(params)
     with artifacts.exclusive(locks.LOCK):
         Path(workflow.PLANNED).unlink(missing_ok=True)  # params.yaml counts, not what the last run was given

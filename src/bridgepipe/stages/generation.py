@@ -1,49 +1,46 @@
-"""Verbs of unconditional generation: samples, their export, the study of samplers, and the spectrum."""
+"""Unconditional generation: samples, their export, and the study of samplers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
+import numpy as np
 
 from bridgepipe import artifacts
-from bridgepipe.cli import groups
-from bridgepipe.cli.options import Alone, Config, ExtractorFiles, File, Part, Real, Shared, Trained
-from bridgepipe.cli.study import seeds_of
 from bridgepipe.config.gaussian import Generate, GenerationSampling, GenerationStudy
 from bridgepipe.config.i2sb import Evaluate
 from bridgepipe.config.recipe import Distribution
+from bridgepipe.config.runtime import Runtime
 from bridgepipe.config.stage_files import read_stage, read_training
-from bridgepipe.methods.trained import load_extractor, load_model
+from bridgepipe.data import lineage
+from bridgepipe.data.parts import Part
+from bridgepipe.data.store import ImageStore, writer
+from bridgepipe.data.subset import Subset, choose_from
+from bridgepipe.datasets import images
+from bridgepipe.evaluation import fid, tables
+from bridgepipe.evaluation import real as real_images
+from bridgepipe.evaluation.extractors import describe
+from bridgepipe.methods import spd
+from bridgepipe.methods.gaussian import Model
+from bridgepipe.methods.trained import ExtractorFiles, Trained, load_extractor, load_model
 from bridgepipe.names import QUANTISATION
 from bridgepipe.photographs import places as where
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from bridgepipe.methods.gaussian import Model
+from bridgepipe.runtime import running
+from bridgepipe.runtime.finished import kept
+from bridgepipe.stages.studies import seeds_of
 
 
-@groups.stage.verb()
 def generate_samples(
-    config: Config,
+    settings: GenerationSampling,
     trained: Trained,
-    output: File,
-    part: Part = Part(),
-    run: Shared = Shared(),
+    output: Path,
+    part: Part,
+    speed: Runtime,
 ) -> None:
     """Draw one part of an experiment's samples."""
-    speed, settings = run.start(), read_stage(config, GenerationSampling)
-    from bridgepipe.data.store import writer
-    from bridgepipe.methods import spd
-    from bridgepipe.runtime import running
-    from bridgepipe.runtime.finished import kept
-
     network = load_model(trained, speed)
     how = spd.as_made(settings.sample, network.process)
     items = part.of(how.count)
@@ -68,27 +65,20 @@ def generate_samples(
                 out.set_labels(labels.numpy())
 
 
-@groups.people.verb()
 def generate(
-    output: Annotated[Path, typer.Option(help="folder of the images")],
-    experiment: Annotated[str, typer.Option(help="method/name, whose model and sampler draw")] = "spd/spd",
-    num_images: Annotated[int, typer.Option(min=1)] = 16,
-    seed: Annotated[int | None, typer.Option(help="of the noise; default: the experiment's")] = None,
-    model: Annotated[Path | None, typer.Option(help="folder of the network; default: its own")] = None,
-    results: File = Path("results"),
-    run: Alone = Alone(),
+    output: Path,
+    experiment: str,
+    num_images: int,
+    seed: int | None,
+    model: Path | None,
+    results: Path,
+    speed: Runtime,
 ) -> None:
     """Draw images as an experiment does, as PNG files; with its seed, the first of its own samples."""
-    from bridgepipe.datasets import images
-    from bridgepipe.methods import spd
-    from bridgepipe.runtime import running
-    from bridgepipe.runtime.finished import kept
-
     places = [output / f"{number:05d}.png" for number in range(num_images)]
     where.check_new(places)
     settings = read_stage(results / experiment / "config/sample.json", GenerationSampling)
     folder = model or results / "model" / settings.model
-    speed = run.start()
     network = load_model(Trained.within(folder), speed)
     asked = settings.sample if seed is None else settings.sample.model_copy(update={"seed": seed})
     how = spd.as_made(asked, network.process)
@@ -103,44 +93,28 @@ def generate(
         where.finish(places)
 
 
-@groups.people.verb()
-def export(samples: Path, output: File) -> None:
+def export(
+    samples: Path,
+    output: Path,
+) -> None:
     """Write a store in ADM's layout, which other evaluators read: an NPZ file of uint8 [N,H,W,3]."""
-    import numpy as np
-
-    from bridgepipe.data.store import ImageStore
-
     store = ImageStore(samples).of_images()
     images = np.stack([store[i] for i in range(len(store))])
     with artifacts.atomic(output) as temporary, open(temporary, "wb") as file:
         np.savez(file, images, *([] if store.labels is None else [store.labels]))
 
 
-@groups.stage.verb()
 def study_samples(
-    config: Config,
+    plan: GenerationStudy,
     trained: Trained,
-    statistics: File,
+    statistics: Path,
     extractor: ExtractorFiles,
-    output: File,
-    evaluate_config: File,
-    real: Real = None,
-    run: Shared = Shared(),
+    output: Path,
+    evaluate_config: Path,
+    real: Path | None,
+    speed: Runtime,
 ) -> None:
     """FID of the samples of every walk at every number of calls, measured as the experiment is, as CSV."""
-    speed, plan = run.start(), read_stage(config, GenerationStudy)
-    import numpy as np
-
-    from bridgepipe.data import lineage
-    from bridgepipe.data.store import ImageStore
-    from bridgepipe.data.subset import Subset, choose_from
-    from bridgepipe.evaluation import fid, tables
-    from bridgepipe.evaluation import real as real_images
-    from bridgepipe.evaluation.extractors import describe
-    from bridgepipe.methods import spd
-    from bridgepipe.runtime import running
-    from bridgepipe.runtime.finished import kept
-
     network, features = load_model(trained, speed), load_extractor(extractor, speed)
     reference = fid.Statistics.load(statistics, {"extractor": describe(features)})
     lineage.same_size(reference.origin.get("size"), network.diffusion.shape[1:], statistics)
@@ -175,8 +149,6 @@ def study_samples(
 
 def _walks(plan: GenerationStudy, network: Model) -> list[tuple[str, Generate]]:
     """Every sampler at every number of calls that it makes, once."""
-    from bridgepipe.methods import spd
-
     shared = {"seed": plan.seed, "variant": plan.variant, "count": plan.count}
     wanted = (
         (name, spd.as_made(Generate.of(walk, nfe=nfe, **shared), network.process))
@@ -184,46 +156,3 @@ def _walks(plan: GenerationStudy, network: Model) -> list[tuple[str, Generate]]:
         for nfe in plan.nfe
     )
     return list(dict.fromkeys(wanted))
-
-
-@groups.stage.verb()
-def spectrum(data: File, output: File, figure: File, title: str = "", batch_size: int = 256) -> None:
-    """Fit the power law of Shortest-Path Diffusion to a split; picture of spectrum and fit.
-
-    Of patches also the exponent of every picture, and the interval of their mean over the pictures.
-    """
-    from dataclasses import asdict
-
-    from bridgepipe.data.store import ImageStore
-    from bridgepipe.datasets.patches import by_picture
-    from bridgepipe.figures import images as figures
-    from bridgepipe.processes import schedules
-    from bridgepipe.processes import spectrum as power
-
-    images = ImageStore(data)
-
-    def power_of(items: Sequence[int]) -> NDArray[np.float64]:
-        pieces = (items[i : i + batch_size] for i in range(0, len(items), batch_size))
-        return power.power_spectrum(images.batch(piece) for piece in pieces)
-
-    measured = power_of(range(len(images)))
-    law = power.fit_power_law(measured)
-    of_pictures = {name: power_of(items) for name, items in (by_picture(images) or {}).items()}
-    told = {name: p for name, p in of_pictures.items() if (p > 0).all()}  # one of one colour has no slope
-    k = schedules.radial_frequency(measured.shape).ravel()
-    fitted, lines = law.c1 / (law.c2 + k) ** law.m, [power.radial_mean(p) for p in told.values()]
-    figures.spectrum_fit(figure, k, measured.ravel(), fitted, title, lines, power.NATURAL)
-    exponents = {name: power.exponent(p) for name, p in told.items()}
-    artifacts.write_json(output, {**asdict(law), **_of_pictures(exponents), "data": images.digest})
-
-
-def _of_pictures(exponents: Mapping[str, float]) -> dict[str, Any]:
-    """Exponents of pictures, their mean and Student's 95 % interval of it; nothing of fewer than two."""
-    from scipy.stats import sem, t
-
-    if len(exponents) < 2:
-        return {}
-    values = list(exponents.values())
-    mean, half = sum(values) / len(values), float(t.ppf(0.975, len(values) - 1) * sem(values))
-    interval = {"exponent_low": mean - half, "exponent_high": mean + half, "exponent_n": len(values)}
-    return {"exponent": mean, **interval, "exponents": dict(exponents)}

@@ -1,43 +1,40 @@
-"""Verbs of colour transfer between two photographs, and the tables of everything about points."""
+"""Colour transfer between two photographs."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
 
 from bridgepipe import artifacts
-from bridgepipe.cli import groups
-from bridgepipe.cli.options import Config, Ends, File, Shared
 from bridgepipe.config.colors import ColorTransfer
-from bridgepipe.config.stage_files import read_stage
+from bridgepipe.config.runtime import Runtime
+from bridgepipe.datasets.colors import Scaling
+from bridgepipe.datasets.points import Points
 from bridgepipe.errors import UserError
-from bridgepipe.methods.trained import check_dimension, load_ends
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
+from bridgepipe.evaluation import protocol
+from bridgepipe.figures import points as figures_points
+from bridgepipe.methods import color
+from bridgepipe.methods.trained import Ends, check_dimension, load_ends
+from bridgepipe.runtime import running
+from bridgepipe.runtime.finished import kept
 
 BETWEEN = " as "  # photograph as photograph: method
 
 
-@groups.stage.verb()
 def color_transfer(
-    config: Config,
+    how: ColorTransfer,
     ends: Ends,
-    source_pixels: File,
-    target_pixels: File,
-    output: File,
-    run: Shared = Shared(),
+    source_pixels: Path,
+    target_pixels: Path,
+    output: Path,
+    speed: Runtime,
 ) -> None:
     """Give each of two photographs the colours of the other, by DDIB and by optimal transport."""
-    speed, how = run.start(), read_stage(config, ColorTransfer)
-    import torch
-
-    from bridgepipe.datasets.points import Points
-    from bridgepipe.methods import color
-    from bridgepipe.runtime import running
-    from bridgepipe.runtime.finished import kept
-
     models = load_ends(ends, speed)
     clouds = [Points(source_pixels), Points(target_pixels)]
     for model, cloud in zip(models, clouds, strict=True):
@@ -58,15 +55,15 @@ def color_transfer(
             artifacts.save_tensors(output, tensors, {"kind": "colors", "made_by": made_by})
 
 
-@groups.stage.verb()
 def evaluate_color(
-    transferred: File, source_pixels: File, target_pixels: File, metrics: File, figure: File, title: str = ""
+    transferred: Path,
+    source_pixels: Path,
+    target_pixels: Path,
+    metrics: Path,
+    figure: Path,
+    title: str,
 ) -> None:
     """Mean squared errors to optimal transport, distances of the palettes, and both transfers as pictures."""
-    from bridgepipe.evaluation import protocol
-    from bridgepipe.figures import points as figures_points
-    from bridgepipe.methods import color
-
     tensors, clouds, made_by = _transfer(transferred, source_pixels, target_pixels)
     seed = made_by["settings"]["seed"]
     values: dict[str, float] = {}
@@ -92,13 +89,13 @@ def evaluate_color(
     figures_points.color_transfer(figure, rows, under, title)
 
 
-@groups.stage.verb()
-def color_picture(transferred: File, source_pixels: File, target_pixels: File, output: File) -> None:
+def color_picture(
+    transferred: Path,
+    source_pixels: Path,
+    target_pixels: Path,
+    output: Path,
+) -> None:
     """One picture of a transfer by DDIB; the name of OUTPUT, ``A-as-B.png``, says which."""
-    from PIL import Image
-
-    from bridgepipe.methods import color
-
     tensors, clouds, _ = _transfer(transferred, source_pixels, target_pixels)
     a, _, b = output.stem.partition("-as-")
     picture = _picture(tensors[f"{a}{BETWEEN}{b}: {color.DDIB}"].numpy(), clouds[a], clouds[b])
@@ -112,8 +109,6 @@ def _transfer(transferred: Path, *pixels: Path) -> tuple[dict[str, Tensor], dict
     Raises:
         UserError: the transfer is of other pixels.
     """
-    from bridgepipe.datasets.points import Points
-
     tensors, card = artifacts.load_tensors(transferred)
     clouds = {_photograph(cloud): cloud for cloud in map(Points, pixels)}
     if {name: cloud.digest for name, cloud in clouds.items()} != card["made_by"]["data"]:
@@ -128,26 +123,5 @@ def _photograph(cloud: Any) -> str:
 
 def _picture(points: np.ndarray, of: Any, palette: Any) -> np.ndarray:
     """Points on the scale of ``palette`` as a picture of the size of ``of``."""
-    from bridgepipe.datasets.colors import Scaling
-
     height, width = of.card["made_by"]["size"]
     return Scaling.of(palette.card).to_image(points, (height, width))
-
-
-@groups.stage.verb()
-def point_table(metrics: list[Path], csv: File, markdown: File) -> None:
-    """A row per experiment, or per way of one that goes both ways."""
-    from bridgepipe.evaluation import point_tables, tables
-
-    tables.write_table(csv, markdown, *point_tables.points(metrics))
-
-
-@groups.stage.verb()
-def cycle_table(metrics: list[Path], csv: File, markdown: File) -> None:
-    """Mean and largest error of every walk's cycle, a row per pair, then the worst of every group of pairs.
-
-    Beside them the range that the paper reports.
-    """
-    from bridgepipe.evaluation import point_tables, tables
-
-    tables.write_table(csv, markdown, *point_tables.cycles(metrics))

@@ -4,48 +4,40 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from bridgepipe.cli import groups
-from bridgepipe.cli.options import Alone, Config, File, Trained
-from bridgepipe.config.i2sb import RestorationSampling
-from bridgepipe.config.stage_files import read_stage
-from bridgepipe.methods.trained import load_restorer
+import numpy as np
+from PIL import Image, features
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from bridgepipe.config.i2sb import Sample
-    from bridgepipe.evaluation.photographs import Restore
-    from bridgepipe.methods.i2sb import Restorer
-    from bridgepipe.photographs.samples import Photograph
+from bridgepipe.config.i2sb import RestorationSampling, Sample
+from bridgepipe.config.runtime import Runtime
+from bridgepipe.evaluation import photographs, tables
+from bridgepipe.evaluation.photographs import DECODED, ORIGINAL, Restore
+from bridgepipe.figures import images as figures
+from bridgepipe.methods.i2sb import Restorer
+from bridgepipe.methods.trained import Trained, load_restorer
+from bridgepipe.photographs.restoring import choose, start
+from bridgepipe.photographs.samples import Photograph
+from bridgepipe.photographs.samples import photographs as sample_photographs
+from bridgepipe.runtime.progress import MANY, Progress
 
 SHIPPED = "shipped"
 SHOWN = 10  # JPEG quality of the picture
 SIDE = 240  # pixels of its squares
 
 
-@groups.evaluate.verb("photographs")
 def compare_photographs(
-    config: Config,
+    settings: RestorationSampling,
     trained: Trained,
-    csv: File,
-    markdown: File,
-    figure: File,
-    title: str = "trained",
-    run: Alone = Alone(),
+    csv: Path,
+    markdown: Path,
+    figure: Path,
+    title: str,
+    speed: Runtime,
 ) -> None:
     """Restore JPEG files of the test photographs, by a trained network and by that of this package."""
-    speed = run.start()
-    from bridgepipe.evaluation import photographs, tables
-    from bridgepipe.figures import images as figures
-    from bridgepipe.photographs.restoring import choose, start
-    from bridgepipe.photographs.samples import photographs as sample_photographs
-    from bridgepipe.runtime.progress import MANY, Progress
-
-    settings = read_stage(config, RestorationSampling)
     ours = load_restorer(trained, settings, (256, 256), speed), settings.sample
-    shipped = start(choose(None, config.parent, None), speed)
+    shipped = start(choose(None, Path("results"), None), speed)
     test = [photo for photo in sample_photographs() if photo.split == "test"]
     clean = {photo.name: _pixels(photo) for photo in test}
     work = sum(pixels.shape[0] * pixels.shape[1] for pixels in clean.values())
@@ -62,9 +54,6 @@ def compare_photographs(
 
 
 def _pixels(photo: Photograph) -> np.ndarray:
-    import numpy as np
-    from PIL import Image
-
     return np.asarray(Image.open(io.BytesIO(photo.read())).convert("RGB"))
 
 
@@ -74,10 +63,6 @@ def _restore(restorer: Restorer, how: Sample) -> Restore:
 
 def _notes(test: list[Photograph]) -> Iterator[str]:
     """How the table is read."""
-    from PIL import features
-
-    from bridgepipe.evaluation.photographs import DECODED, ORIGINAL
-
     named = ", ".join(f"{photo.name} ({photo.licence}, {photo.author})" for photo in test)
     yield (
         f"The test split of the sample photographs, which are never trained on: {named}. They are"

@@ -1,0 +1,117 @@
+"""Stages that tell: tables, and pictures for the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bridgepipe.cli import groups
+from bridgepipe.cli.options import Alone, Config, File, Sources, Trained
+from bridgepipe.config.i2sb import RestorationSampling
+from bridgepipe.config.stage_files import read_stage
+
+
+@groups.stage.verb()
+def table(
+    metrics: list[Path],
+    csv: File,
+    markdown: File,
+    numbers: Annotated[Path | None, typer.Option(help="JSON for DVC with the numbers alone")] = None,
+) -> None:
+    """One row per experiment from its metric files, published numbers beside ours."""
+    from bridgepipe.stages import tables
+
+    tables.table(metrics, csv, markdown, numbers)
+
+
+@groups.stage.verb("numbers")
+def write_numbers(metrics: list[Path], output: File) -> None:
+    """The numbers of an experiment's metric files, without what they were made with, for DVC."""
+    from bridgepipe.stages import tables
+
+    tables.write_numbers(metrics, output)
+
+
+@groups.stage.verb()
+def study_table(parts: list[Path], csv: File, markdown: File, figure: File, title: str = "") -> None:
+    """Join the studies of several experiments into one table and one figure.
+
+    Metrics under another protocol are another column, and another panel: few images make a FID larger by
+    themselves, and so does another reference. Samplers that two experiments call the same are told apart by
+    the name of the experiment.
+    """
+    from bridgepipe.stages import tables
+
+    tables.study_table(parts, csv, markdown, figure, title)
+
+
+@groups.stage.verb()
+def point_table(metrics: list[Path], csv: File, markdown: File) -> None:
+    """A row per experiment, or per way of one that goes both ways."""
+    from bridgepipe.stages import tables
+
+    tables.point_table(metrics, csv, markdown)
+
+
+@groups.stage.verb()
+def cycle_table(metrics: list[Path], csv: File, markdown: File) -> None:
+    """Mean and largest error of every walk's cycle, a row per pair, then the worst of every group of pairs.
+
+    Beside them the range that the paper reports.
+    """
+    from bridgepipe.stages import tables
+
+    tables.cycle_table(metrics, csv, markdown)
+
+
+@groups.figure.verb()
+def grid(restored: File, corrupted: File, originals: File, output: File, title: str = "") -> None:
+    """Original, corrupted and restored images with the PSNR of each."""
+    from bridgepipe.stages import pictures
+
+    pictures.grid(restored, corrupted, originals, output, title)
+
+
+@groups.figure.verb()
+def samples(images: File, output: File, title: str = "", count: int = 64) -> None:
+    """Samples side by side."""
+    from bridgepipe.stages import pictures
+
+    pictures.samples(images, output, title, count)
+
+
+@groups.figure.verb()
+def path(
+    config: Config,
+    trained: Trained,
+    data: File,
+    output: File,
+    title: str = "",
+    sources: Sources = None,
+    run: Alone = Alone(),
+) -> None:
+    """States of the bridge and predictions of the clean image along the sampling path."""
+    speed, settings = run.start(), read_stage(config, RestorationSampling)
+    from bridgepipe.stages import pictures
+
+    pictures.path(settings, trained, data, output, title, sources, speed)
+
+
+@groups.figure.verb()
+def loss(csv: Path = typer.Option(...), output: Path = typer.Option(...), title: str = "") -> None:
+    """Training loss against the step."""
+    from bridgepipe.stages import pictures
+
+    pictures.loss(csv, output, title)
+
+
+@groups.figure.verb("translations")
+def translations(
+    source: File, latents: File, translated: File, back: File, output: File, title: str = ""
+) -> None:
+    """Source, latent, translation and the way back of some images."""
+    from bridgepipe.stages import pictures
+
+    pictures.translations(source, latents, translated, back, output, title)

@@ -1,0 +1,72 @@
+"""Translators from the files of trained models: which classes of their lists the ends are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bridgepipe.config.ddib import TranslateImages
+from bridgepipe.config.runtime import Runtime
+from bridgepipe.data.store import ImageStore
+from bridgepipe.errors import UserError
+from bridgepipe.methods.ddib import Translator
+from bridgepipe.methods.gaussian import Model
+from bridgepipe.methods.trained import Trained, load_model
+from bridgepipe.names.classes import Label, name_of, number_of, numbers_in
+
+
+def load_translator(
+    ends: tuple[Label, Label],
+    how: TranslateImages,
+    source: Path,
+    target: Path | None,
+    guide: Path | None,
+    speed: Runtime,
+) -> Translator:
+    """The models at work, and the classes as they number them."""
+    target = target or source
+    a = _load(source, speed)
+    b = a if target == source else _load(target, speed)
+    labels = tuple(
+        None if model.classes is None else number_of(label, model.class_names)
+        for label, model in zip(ends, (a, b), strict=True)
+    )
+    for side, model, label in (("source", a, labels[0]), ("target", b, labels[1])):
+        _told(side, model, label)
+    classifier = None if guide is None else _load(guide, speed, guide=True)
+    up = guided_class(ends[0] if how.scale_encode else None, a, classifier)
+    down = guided_class(ends[1] if how.scale_decode else None, b, classifier)
+    return Translator(a, b, (labels[0], labels[1]), how, classifier, (up, down))
+
+
+def _told(side: str, model: Model, label: int | None) -> None:
+    """Refuse to leave out the class that a model was always told in training."""
+    if model.classes is not None and model.null is None and label is None:
+        names = ", ".join(model.class_names or map(str, range(model.classes)))
+        what = f"the {side} model is conditional: it needs a class"
+        raise UserError(what, "translation", f"give one of: {names[:200]}")
+
+
+def guided_class(label: Label, model: Model, guide: Model | None) -> int | None:
+    """Number that the guide gives to the class of a model: the same name, not the same number.
+
+    Raises:
+        UserError: the guide has no such class.
+    """
+    if guide is None or label is None:
+        return None
+    name = name_of(label, model.class_names)
+    if model.class_names is None:
+        return number_of(name, guide.class_names, "guide")
+    if guide.class_names is None:
+        mend = "train or import it again, which records them"
+        raise UserError("the guide does not name its classes, the model does", "guide", mend)
+    return numbers_in(guide.class_names, [str(name)], "guide", "translation")[0]
+
+
+def class_of(label: Label, model: Model, images: ImageStore) -> str | None:
+    """Name of a class: in the list of the model, or of the images where the model is told none."""
+    return name_of(label, model.class_names or images.classes)
+
+
+def _load(folder: Path, speed: Runtime, guide: bool = False) -> Model:
+    return load_model(Trained.within(folder), speed, guide)

@@ -1,0 +1,43 @@
+"""Images of a source become stores, one per split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bridgepipe import artifacts, datasets
+from bridgepipe.config import Strict, asked
+from bridgepipe.data import listing
+from bridgepipe.data.store import ImageStore
+
+
+def prepare(
+    settings: Strict,
+    output: Path,
+    source: Path | None,
+) -> None:
+    """Turn a source of images into one store per split."""
+    if source is not None:
+        listing.check(source)
+    datasets.prepare(out_dir=output, **settings.model_dump(exclude_none=True))
+    if source is not None:  # what changed meanwhile may be in the stores by half
+        listing.check(source)
+    splits = [file for file in sorted(output.glob("*.lmdb")) if not file.stem.endswith("-source")]
+    if splits:  # of images; of points params.yaml tells it
+        artifacts.write_json(output / asked.COUNTS, _counts(splits))
+
+
+def _counts(splits: list[Path]) -> dict[str, Any]:
+    """What stores of splits have, for experiments that ask for more."""
+    stores = {file.stem: ImageStore(file) for file in splits}
+    classes = next(iter(stores.values())).classes
+    members = {
+        split: np.bincount(store.labels, minlength=len(classes)).tolist()
+        for split, store in stores.items()
+        if classes and store.labels is not None
+    }
+    items = {split: len(store) for split, store in stores.items()}
+    attributes = sorted({name for store in stores.values() for name in store.attributes})
+    return {"items": items, "members": members, "classes": classes, "attributes": attributes}

@@ -1,0 +1,116 @@
+"""Tables of metrics of several experiments, and the numbers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bridgepipe import artifacts
+from bridgepipe.evaluation import point_tables, summary, tables
+from bridgepipe.figures import images as figures
+from bridgepipe.figures.images import BESIDE
+
+NOTES = (
+    "low of, high of: ends of the 95 % interval for another draw of as many images, to the same reference.",
+    "FID real is the floor: as many real images against the same reference.",
+    "Rows with one protocol may be compared with each other, and with the FID of the experiments' table whose"
+    " protocol is the same. Where there are several, each has columns of its own.",
+    "noise seed: of the sampling; network seed: of the training, none of a published network. A row is one"
+    " draw: its interval holds for other images, not for other trainings.",
+)
+
+
+def table(
+    metrics: list[Path],
+    csv: Path,
+    markdown: Path,
+    numbers: Path | None,
+) -> None:
+    """One row per experiment from its metric files, published numbers beside ours."""
+    frame = summary.collect(metrics)
+    tables.write_table(csv, markdown, frame, summary.notes_of(frame))
+    if numbers is not None:
+        _write_numbers(metrics, numbers)
+
+
+def write_numbers(
+    metrics: list[Path],
+    output: Path,
+) -> None:
+    """The numbers of an experiment's metric files, without what they were made with, for DVC."""
+    _write_numbers(metrics, output)
+
+
+def _without_intervals(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if not name.endswith(("_low", "_high", "_n"))}
+
+
+def _write_numbers(metrics: list[Path], output: Path) -> None:
+    """Numbers by metric file; digests of these files stand in a list, which DVC does not show."""
+    values = {file.stem: _without_intervals(artifacts.read_object(file)["values"]) for file in metrics}
+    made_of = [[file.as_posix(), artifacts.digest_file(file)] for file in metrics]
+    artifacts.write_json(output, {**values, "made_of": made_of})
+
+
+def study_table(
+    parts: list[Path],
+    csv: Path,
+    markdown: Path,
+    figure: Path,
+    title: str,
+) -> None:
+    """Join the studies of several experiments into one table and one figure.
+
+    Metrics under another protocol are another column, and another panel: few images make a FID larger by
+    themselves, and so does another reference. Samplers that two experiments call the same are told apart by
+    the name of the experiment.
+    """
+    found = [tables.read_csv(part, "sampler", "nfe", "n") for part in parts]
+    used = [name for rows in found for name in rows["sampler"].unique()]
+    for part, rows in zip(parts, found, strict=True):
+        shared = rows["sampler"].map(used.count) > 1
+        rows["sampler"] = rows["sampler"].where(
+            ~shared, f"{part.parent.name}, " + rows["sampler"].astype(str)
+        )
+    frame = pd.concat(found, ignore_index=True)
+    tables.write_table(csv, markdown, _apart(frame), NOTES)
+    figures.quality_against_calls(figure, _apart(frame), title)
+
+
+def _apart(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose metrics are named by the number of images and the protocol where there are several."""
+    kinds = frame[["n", *(["protocol"] if "protocol" in frame else [])]].drop_duplicates()
+    if len(kinds) < 2:
+        return frame
+    metrics, found = [name for name in frame if name not in BESIDE], []
+    for kind in kinds.to_dict("records"):
+        told = f"n {kind['n']}"
+        if (kinds["n"] == kind["n"]).sum() > 1:
+            told += f", protocol {kind['protocol']}"
+        rows = frame[(frame[list(kind)] == pd.Series(kind)).all(axis=1)]
+        found.append(rows.drop(columns="n").rename(columns={name: f"{name} ({told})" for name in metrics}))
+    return pd.concat(found).sort_index()
+
+
+def point_table(
+    metrics: list[Path],
+    csv: Path,
+    markdown: Path,
+) -> None:
+    """A row per experiment, or per way of one that goes both ways."""
+    tables.write_table(csv, markdown, *point_tables.points(metrics))
+
+
+def cycle_table(
+    metrics: list[Path],
+    csv: Path,
+    markdown: Path,
+) -> None:
+    """Mean and largest error of every walk's cycle, a row per pair, then the worst of every group of pairs.
+
+    Beside them the range that the paper reports.
+    """
+    tables.write_table(csv, markdown, *point_tables.cycles(metrics))

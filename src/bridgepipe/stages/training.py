@@ -1,0 +1,145 @@
+"""Training: of experiments, and of the small classifier of the demo scale; and published weights."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from bridgepipe import artifacts
+from bridgepipe.config.extractor import Extractor
+from bridgepipe.config.i2sb import RestorationTraining
+from bridgepipe.config.points import PointTraining
+from bridgepipe.config.runtime import Runtime
+from bridgepipe.config.stage_files import Training
+from bridgepipe.data.store import ImageStore
+from bridgepipe.datasets.points import DOMAINS
+from bridgepipe.downloads import fetch
+from bridgepipe.errors import UserError
+from bridgepipe.evaluation import classifier
+from bridgepipe.evaluation.accuracy import classifier_accuracy
+from bridgepipe.methods.task import Task, open_data, task_of
+from bridgepipe.methods.trained import imported_classes, published_model
+from bridgepipe.networks import plain, published
+from bridgepipe.runtime import closure, provenance, rng
+from bridgepipe.runtime.finished import kept
+from bridgepipe.runtime.running import is_main
+from bridgepipe.training import loop
+from bridgepipe.training import state as training_state
+
+# settings that no step depends on: how long a training is and what its log tells, and names of files and
+# data, which count by their content
+UNRELATED: Any = {
+    "dataset": True,
+    "mask_file": True,
+    "train": {"steps", "log_every", "init", "published"},
+}
+
+
+def train(
+    settings: Training,
+    data: Path,
+    folder: Path,
+    output: Path,
+    csv: Path,
+    sources: Path | None,
+    spectrum: Path | None,
+    speed: Runtime,
+    started: float,
+) -> None:
+    """Train an experiment's network, resuming what an earlier call left in ``folder``.
+
+    Args:
+        started: when the command began, as `time.monotonic` tells it.
+    """
+    items = open_data(data)
+    task = task_of(settings, items, sources, spectrum)
+    identity = identity_of(settings, items, task)
+    noise = rng.ItemNoise if data.suffix == ".lmdb" else rng.BlockNoise
+    weights = loop.train(task.network, task.objective, items, settings.train, speed, folder, identity, noise)
+    if not is_main():
+        return
+    card = {"kind": settings.method, **identity, "config": settings.as_json()}
+    card |= {"step": settings.train.steps}
+    artifacts.save_tensors(output, weights, card | _licences(items))
+    artifacts.write_text(csv, (folder / "train.csv").read_text())
+    history = artifacts.load_card(folder / training_state.FILE)["history"]
+    provenance.trained(history)
+    told = {**provenance.facts(), "seconds": round(time.monotonic() - started, 1), "sessions": history}
+    artifacts.write_json(folder / "provenance.json", told)
+
+
+def _licences(data: Any) -> dict[str, Any]:
+    """The licence of every picture that was trained on, where the data tell it."""
+    made_by = getattr(data, "card", {}).get("made_by", {})
+    return {"licences": made_by["licences"][made_by["split"]]} if "licences" in made_by else {}
+
+
+def identity_of(settings: Training, data: Any, task: Task) -> dict[str, Any]:
+    """What the next step of a training depends on; its state is resumed as long as this is the same."""
+    config = settings.model_dump(mode="json", exclude=UNRELATED)
+    without = (*closure.MACHINERY, *task.unused)
+    code = closure.digest(loop.train, type(data), *task.code, without=without)
+    return {"config": config, "data": data.digest, "code": code, **task.card}
+
+
+def import_weights(
+    weights: Path,
+    settings: Training,
+    config: Path,
+    output: Path,
+    size: int | None,
+    domain: str | None,
+) -> None:
+    """Turn published weights into a model of an experiment; I2SB's options are compared with it.
+
+    Of a domain of the plane it is the file of the most steps, not EMA.
+    """
+    if settings.train.published is not None:
+        fetch.check(settings.train.published, weights)
+    file = _published_file(weights, domain)
+    card: dict[str, Any] = {"kind": settings.method, "config": settings.as_json()}
+    card |= {"imported_sha256": artifacts.digest_file(file)}
+    if not isinstance(settings, RestorationTraining):
+        shape = (2,) if isinstance(settings, PointTraining) else (3, size, size)
+        card |= imported_classes(settings)
+        checked = published_model(settings, plain.read_weights(file), shape, file)
+        artifacts.save_tensors(output, checked, {**card, "shape": list(shape)})
+        return
+    options = file.with_name("options.pkl")
+    if options.exists():
+        published.check_options(options, settings.model_dump(), config)
+    artifacts.save_tensors(output, published.i2sb_weights(file), card)
+
+
+def train_classifier(
+    settings: Extractor,
+    train: Path,
+    val: Path,
+    output: Path,
+    speed: Runtime,
+) -> None:
+    """Train the small classifier that stands in for published feature extractors at demo scale."""
+    images, held_out = ImageStore(train), ImageStore(val)
+    recipe = settings.model_dump(include={"steps", "batch_size", "lr", "seed"})
+    with kept(output, {"config": settings.as_json(), "data": [images.digest, held_out.digest]}, speed):
+        trained = classifier.train_classifier(images, images.labels, **recipe)
+        accuracy = classifier_accuracy(trained, held_out, held_out.labels, classes=held_out.classes)
+    interval = f"{accuracy.low:.3f} to {accuracy.high:.3f}"
+    print(f"accuracy on {accuracy.n} held-out images: {accuracy.accuracy:.3f} (95 % interval {interval})")
+    card = {"config": settings.as_json(), "data": images.digest, **accuracy.values("held_out_accuracy")}
+    trained.save(output, card)
+
+
+def _published_file(folder: Path, domain: str | None) -> Path:
+    """A file, or that of a folder: ``latest.pt``, or the domain's ``model<steps>.pt`` of the most steps."""
+    if domain is None:
+        return folder / "latest.pt" if folder.is_dir() else folder
+
+    number = list(DOMAINS).index(domain)
+    files = (f for f in folder.rglob("model*.pt") if f.stem[5:].isdigit())
+    found = [f for f in files if f.parent.name.endswith(str(number))]
+    if not found:
+        mend = "keep the published folders of the six domains, log2D0 to log2D5"
+        raise UserError(f"no model*.pt in a folder of number {number}", folder, mend)
+    return max(found, key=lambda f: int(f.stem[5:]))

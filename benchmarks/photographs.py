@@ -2,12 +2,18 @@
 
 Every photograph is saved as a JPEG file (4:2:0, Pillow's), read again and restored. Without files the test
 photographs of ``sample_photos.yaml`` are taken, which took no part in any choice.
+
+`python -m benchmarks.photographs --large [OPTIONS OF restore]`: megapixels a second and memory of the command,
+as a process of its own, for a photograph of 6000x4000.
 """
 
 from __future__ import annotations
 
 import io
+import resource
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +29,7 @@ from bridgepipe.photographs.restoring import QUALITY, choose, start
 from bridgepipe.photographs.samples import photographs
 
 QUALITIES = (5, 10, 20, 40, 75)
+LARGE = (6000, 4000)  # width, height
 
 
 def pictures(files: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
@@ -56,7 +63,28 @@ def rows(restorer: Restorer, how: dict[str, Sample], files: Sequence[str]) -> It
         yield f"| {name}, {width}x{height} | clean | | | {' | '.join(f'{dB:.1f} | ' for dB in kept)} |"
 
 
+def large(options: Sequence[str]) -> str:
+    """How fast `bridgepipe restore` is, and how much memory it takes, for a photograph of 24 megapixels."""
+    _, pixels = next(pictures(()))
+    with tempfile.TemporaryDirectory() as folder:
+        photo = Path(folder, "large.jpg")
+        Image.fromarray(pixels).resize(LARGE, Image.Resampling.BICUBIC).save(photo, quality=20)
+        began = time.perf_counter()
+        command = [sys.executable, "-m", "bridgepipe", "restore", str(photo), "-o", folder + "/out", *options]
+        subprocess.run(command, check=True)
+        took, used = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = used.ru_utime + used.ru_stime
+    size = LARGE[0] * LARGE[1] / 1e6
+    return (
+        f"{LARGE[0]}x{LARGE[1]}: {took:.0f} s ({size / took:.2f} megapixels/s), {processor:.0f} s of processor"
+        f" time, peak memory {used.ru_maxrss * 1024 / 1e9:.2f} GB"
+    )
+
+
 def main() -> None:
+    if "--large" in sys.argv:
+        print(large([word for word in sys.argv[1:] if word != "--large"]))
+        return
     restorer, how = start(choose(None, Path("results"), None), config.Runtime())
     each = {key: how.model_copy(update=changes) for key, changes in QUALITY.items()}
     print(f"| photograph | quality | PSNR | SSIM | {' | '.join(f'{k}: dB | SSIM' for k in each)} |")

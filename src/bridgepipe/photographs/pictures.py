@@ -136,7 +136,7 @@ def _deep_colour(levels: np.ndarray) -> tuple[Planes, Join]:
 
     def joined(planes: Sequence[np.ndarray]) -> np.ndarray:
         found = _three(_one(planes[0])) if colourless else planes[0]
-        return np.concatenate([found, alpha], axis=-1)
+        return np.concatenate([found, alpha], axis=-1) if alpha.size else found
 
     return [colours], joined
 

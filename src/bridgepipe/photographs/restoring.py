@@ -183,12 +183,10 @@ class Work:
 
     def _restored(self, batch: Sequence[Photo], told: Any) -> list[list[np.ndarray]]:
         """Planes of every picture of a batch, restored."""
-        import numpy as np
-
         planes = [photo.read().planes for photo in batch]
         share = 1 / len(planes[0])  # of one plane, or of two of CMYK
         found = [
-            self._planes(batch, np.stack(images), lambda part: told(part * share))
+            self._planes(batch, _together(images), lambda part: told(part * share))
             for images in zip(*planes, strict=True)
         ]
         return [list(of_photo) for of_photo in zip(*found, strict=True)]
@@ -231,6 +229,13 @@ class Work:
             told(-done[0])
             tile, done[0] = tile // 2, 0.0
             print(f"out of memory: going on with tiles of {tile} pixels", file=sys.stderr, flush=True)
+
+
+def _together(images: Sequence[np.ndarray]) -> np.ndarray:
+    """Images as one array [B,H,W,C]; a single one, which may be large, is not copied."""
+    import numpy as np
+
+    return images[0][None] if len(images) == 1 else np.stack(images)
 
 
 def batches(photos: Sequence[Photo], most: int) -> Iterator[list[Photo]]:

@@ -3,7 +3,7 @@
 Every photograph is saved as a JPEG file (4:2:0, Pillow's), read again and restored. Without files the test
 photographs of ``sample_photos.yaml`` are taken, which took no part in any choice.
 
-`python -m benchmarks.photographs --large [OPTIONS OF restore]`: megapixels a second and memory of the command,
+`python -m benchmarks.photographs --large [OPTIONS OF restore]`: megapixels a second and memory of the command
 as a process of its own, for a photograph of 6000x4000.
 """
 
@@ -73,11 +73,10 @@ def large(options: Sequence[str]) -> str:
         command = [sys.executable, "-m", "bridgepipe", "restore", str(photo), "-o", folder + "/out", *options]
         subprocess.run(command, check=True)
         took, used = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    processor = used.ru_utime + used.ru_stime
-    size = LARGE[0] * LARGE[1] / 1e6
+    speed, processor = LARGE[0] * LARGE[1] / 1e6 / took, used.ru_utime + used.ru_stime
     return (
-        f"{LARGE[0]}x{LARGE[1]}: {took:.0f} s ({size / took:.2f} megapixels/s), {processor:.0f} s of processor"
-        f" time, peak memory {used.ru_maxrss * 1024 / 1e9:.2f} GB"
+        f"{LARGE[0]}x{LARGE[1]}: {took:.0f} s ({speed:.2f} megapixels/s), {processor:.0f} s of CPU time,"
+        f" peak memory {used.ru_maxrss * 1024 / 1e9:.2f} GB"
     )
 
 

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,9 @@ class Tab:
             self.complaints.append(told["entry"]["text"])
         elif kind in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled"):
             self.complaints.append(json.dumps(told))
+
+    def close(self) -> None:
+        self._socket.close()
 
     def value(self, expression: str) -> Any:
         """What an expression of the page is; promises are waited for."""
@@ -127,7 +130,8 @@ def tab() -> Iterator[Tab]:
         ]
         browser = subprocess.Popen([*command, "about:blank"], stderr=subprocess.DEVNULL)
         try:
-            yield Tab(_address(Path(profile)))
+            with closing(Tab(_address(Path(profile)))) as opened:
+                yield opened
         finally:
             browser.kill()
             browser.wait()

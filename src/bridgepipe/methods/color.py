@@ -72,9 +72,8 @@ def palette_map(source: np.ndarray, target: np.ndarray, seed: int = 0) -> np.nda
     Returns:
         float64 ``[GRID, GRID, GRID, 3]``: the new colour at every node of a grid over [0, 255]^3.
     """
-    shift = target.mean(axis=0) - source.mean(
-        axis=0
-    )  # no plan depends on it, the scale of the smoothing would
+    # no exact plan depends on it, how much the entropic one smooths would
+    shift = target.mean(axis=0) - source.mean(axis=0)
     x, moves = plans.ot_moves(source.astype(np.float64), target - shift, SAMPLED, seed, SMOOTH)
     axis = np.linspace(0, 255, GRID)
     nodes = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)

@@ -59,14 +59,15 @@ def decode(source: Path | bytes) -> Image.Image:
         return _to_rgb(ImageOps.exif_transpose(image))
 
 
-def read_photo(path: Path) -> np.ndarray:
-    """A person's image as uint8 ``[H, W, 3]``, see `decode`.
+def read_photo(source: Path | bytes, name: str = "") -> np.ndarray:
+    """A person's image as uint8 ``[H, W, 3]``, see `decode`; ``name`` is for messages where it is no path.
 
     Raises:
         UserError: missing, unreadable, or not an image.
     """
-    with reading(path, "cannot be read as an image", "give a picture (png, jpeg, tiff, webp, bmp, ...)"):
-        return np.array(decode(path))
+    where = source if isinstance(source, Path) else name
+    with reading(where, "cannot be read as an image", "give a picture (png, jpeg, tiff, webp, bmp, ...)"):
+        return np.array(decode(source))
 
 
 def write_png(path: Path, pixels: np.ndarray, made_of: str = "") -> None:

@@ -58,12 +58,11 @@ def edit(
         raise UserError(what, "edit --at", "give one --at for every boundary but the last")
     where.check({photo: output})
     pixels = images.read_photo(photo)
-    folder = model or _model_of(boundary[0])
-    network = open_model(Trained.within(folder), speed)
-    pairs, about = _boundaries(boundary, network)
-    how, inversion = _settings(boundary[-1], about)
+    editor = Editor.of(boundary, model, speed)
+    network, about = editor.network, editor.about
+    how, inversion = editor.how, editor.inversion
     subject = _Subject(photo, pixels, network, how)
-    fixed_moves = [boundary_edit.Move(pair, d) for pair, d in zip(pairs, fixed, strict=False)]
+    fixed_moves = [Move(pair, d) for pair, d in zip(editor.pairs, fixed, strict=False)]
 
     def inverted(_: Sequence[int]) -> tuple[Tensor, Tensor]:
         return subject.inverted(about.t, inversion)
@@ -71,7 +70,7 @@ def edit(
     def strip(piece: Sequence[int]) -> np.ndarray:
         if piece[0] == 0:
             return subject.decoded(latents, [])
-        last = boundary_edit.Move(pairs[-1], along[piece[0] - 1])
+        last = Move(editor.pairs[-1], along[piece[0] - 1])
         return subject.decoded(latents, [*fixed_moves, last])
 
     identity: dict[str, Any] = {"photo": artifacts.digest_file(photo), "model": network.digest}
@@ -126,6 +125,42 @@ class _Subject:
             if moves:
                 return to_uint8(boundary_edit.edit(self._h_space, process, latents, moves, how, noise))
             return to_uint8(boundary_edit.control(self._h_space, process, latents, how, noise))
+
+
+@dataclass(frozen=True)
+class Editor:
+    """A network and boundaries of it.
+
+    Attributes:
+        pairs: the boundaries, in z and in h.
+        about: the last of them.
+        how, inversion: images are edited, and inverted before.
+    """
+
+    network: Model
+    pairs: list[Boundaries]
+    about: About
+    how: Edit
+    inversion: Inversion
+
+    @classmethod
+    def of(cls, folders: Sequence[Path], model: Path | None, speed: Runtime) -> Editor:
+        """Of folders of boundaries, and of a network; None: the first boundary's."""
+        network = open_model(Trained.within(model or _model_of(folders[0])), speed)
+        pairs, about = _boundaries(folders, network)
+        return cls(network, pairs, about, *_settings(folders[-1], about))
+
+    def edited(self, name: str, pixels: np.ndarray, distance: float) -> tuple[np.ndarray, np.ndarray]:
+        """An image at the size of the network, and moved along the last boundary, uint8 ``[h, w, 3]`` both."""
+        subject = _Subject(Path(name), pixels, self.network, self.how)
+        z, h = (x.to(self.network.device) for x in subject.inverted(self.about.t, self.inversion))
+        moved = subject.decoded(bl.Latents(z, h, self.about.t), [Move(self.pairs[-1], distance)])
+        return to_uint8(subject.x0)[0], moved[0]
+
+
+def trained(results: Path) -> list[Path]:
+    """Folders of the boundaries that a project has trained."""
+    return sorted(file.parent for file in results.glob("boundary/*/h.safetensors"))
 
 
 def _distances(text: str) -> list[float]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
+from bridgepipe.config.runtime import Runtime
+from bridgepipe.datasets import images
 from bridgepipe.errors import UserError
 from bridgepipe.methods import color
-from bridgepipe.photographs import likeness
+from bridgepipe.photographs import editing, likeness
 from bridgepipe.photographs.files import Photo
 from bridgepipe.photographs.pictures import encoded
 from bridgepipe.photographs.restoring import QUALITY, Work
@@ -126,6 +131,50 @@ class Recolour:
         planes += picture.planes[1:]  # of CMYK: black stays
         content = encoded(picture.joined(planes), picture, photo.format, JPEG_QUALITY)
         return Made(str(photo.name), content, notes=photo.told)
+
+
+class Editing(Options):
+    """Along which boundary a photograph is edited, and how far."""
+
+    boundary: str
+    distance: float = Field(2.0, ge=-10, le=10)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """An edit as by ``bridgepipe edit``, at one distance.
+
+    Args:
+        boundaries: folders of trained ones, by name.
+    """
+
+    boundaries: Mapping[str, Path]
+    speed: Runtime
+    options: type[Options] = Editing
+    pictures: int = 1
+    _opened: dict[str, editing.Editor] = field(default_factory=dict)
+
+    def work(self, photos: Sequence[Photo], options: Editing) -> float:
+        if options.boundary not in self.boundaries:
+            known = ", ".join(self.boundaries) or "none is trained"
+            raise UserError("unknown boundary", "boundary", f"give one of: {known}")
+        return 1.0
+
+    def run(self, photos: Sequence[Photo], options: Editing, told: Told) -> Made:
+        (photo,), name = photos, options.boundary
+        if name not in self._opened:  # by the thread that works alone
+            self._opened[name] = editing.Editor.of([self.boundaries[name]], None, self.speed)
+        editor, pixels = self._opened[name], images.read_photo(photo.bytes(), str(photo.source))
+        before, after = (_png(image) for image in editor.edited(str(photo.source), pixels, options.distance))
+        height, width = editor.network.diffusion.shape[1:]
+        notes = [f"{editor.about.attribute}, distance {options.distance:g}, at {width} x {height} pixels"]
+        return Made(str(photo.name.with_suffix(".png")), after, before, notes)
+
+
+def _png(image: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
 
 
 def _in_strips(pixels: np.ndarray, palette: np.ndarray, strength: float, told: Told) -> np.ndarray:

@@ -111,6 +111,14 @@ def test_colours_are_translated_to_those_of_a_second_photograph(page: Tab, photo
     assert text(page, "#state") == "Done"
 
 
+def test_without_a_trained_boundary_the_page_says_what_to_train(page: Tab) -> None:
+    page.click("input[value=edit]")
+    assert "train one, such as snakemake results/boundary/loop/edit.json" in text(page, "#untrained")
+    assert page.value("document.querySelector('#start').disabled")
+    page.click("input[value=restore]")
+    assert not page.value("document.querySelector('#start').disabled")
+
+
 def test_errors_are_told_in_the_page(page: Tab, photos: Path) -> None:
     (photos / "notes.jpg").write_text("no picture")
     page.drop(".drop[data-picture=photograph]", photos / "notes.jpg")

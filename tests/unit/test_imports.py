@@ -54,10 +54,10 @@ LAYERS = {
         "artifacts",
         "evaluation",
     },
-    "web": {"config", "methods", "photographs"},
+    "web": {"config", "datasets", "methods", "photographs"},
     "workflow": {"config", "artifacts", "data", "runtime", "training"},
 }
-CONFIGURED = {"cli", "config", "datasets", "methods", "photographs", "runtime", "stages"}
+CONFIGURED = {"cli", "config", "datasets", "methods", "photographs", "runtime", "stages", "web"}
 CONFIGURED |= {"training", "workflow"}
 STANDARD = set(sys.stdlib_module_names)
 

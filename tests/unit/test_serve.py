@@ -119,7 +119,7 @@ class Client:
 def serving(folder: Path, **limits: Any) -> Iterator[Served]:
     folder.mkdir()
     tasks = {"turn": Turn(), "broken": Broken(), "colours": Recolour()}
-    page = Page(tasks, folder, Limits(**limits), {"age": "an hour", "boundaries": [], "restores": "."})
+    page = Page(tasks, folder, Limits(**limits), {"boundaries": [], "restores": "."})
     bound = socket.create_server(("127.0.0.1", 0))
     port = bound.getsockname()[1]
     server = uvicorn.Server(uvicorn.Config(page.app("127.0.0.1"), log_level="warning", ws="none"))

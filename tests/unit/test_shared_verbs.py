@@ -25,6 +25,7 @@ from torch import nn
 
 from bridgepipe import artifacts, cli, config
 from bridgepipe.config.recipe import Distribution
+from bridgepipe.config.runtime import Runtime
 from bridgepipe.data.store import ImageStore, writer
 from bridgepipe.data.subset import items_of
 from bridgepipe.datasets import colors
@@ -35,7 +36,10 @@ from bridgepipe.evaluation.classifier import train_classifier
 from bridgepipe.evaluation.extractors import digest_tensors
 from bridgepipe.methods import color, gaussian, i2sb, task
 from bridgepipe.networks import adm, mlp
+from bridgepipe.photographs import editing
+from bridgepipe.photographs.files import Photo
 from bridgepipe.runtime import closure, finished
+from bridgepipe.web import tasks
 
 NETWORK = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1,), "attention_resolutions": ()}
 STEPS = {"steps": 1}
@@ -458,6 +462,33 @@ def other_card(file: Path, target: Path, **card: Any) -> None:
 
 def other_json(file: Path, target: Path, **values: Any) -> None:
     artifacts.write_json(target, {**artifacts.read_json(file), **values})
+
+
+def test_the_page_edits_along_the_boundaries_of_a_project(made: Path, tmp_path: Path) -> None:
+    project = tmp_path / "results"
+    shutil.copytree(made / "plain", project / "model/plain")
+    for name, source in (
+        *((f"{space}.safetensors", made / f"one/{space}.safetensors") for space in ("z", "h")),
+        *((f"config/{stage}.json", made / f"config/{stage}.json") for stage in ("latents", "edit")),
+    ):
+        (project / "boundary/light" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, project / "boundary/light" / name)
+    folders = editing.trained(project)
+    assert folders == [project / "boundary/light"]
+    task = tasks.Edit({"light": folders[0]}, Runtime(device="cpu"))
+    content = (made / shared_verbs.PHOTOS[0]).read_bytes()
+    photo = Photo(Path("a.jpg"), Path("a.jpg"), content)
+    found = {
+        distance: task.run([photo], tasks.Editing(boundary="light", distance=distance), lambda _: None)
+        for distance in (0.0, 3.0)
+    }
+    assert found[3.0] == task.run([photo], tasks.Editing(boundary="light", distance=3), lambda _: None)
+    assert found[3.0].name == "a.png"
+    assert found[3.0].notes == ["light, distance 3, at 16 x 16 pixels"]
+    assert found[0.0].before == found[3.0].before
+    assert len({found[0.0].content, found[3.0].content, found[0.0].before}) == 3
+    with pytest.raises(UserError, match=r"unknown boundary \(boundary\): give one of: light"):
+        task.work([photo], tasks.Editing(boundary="../light"))
 
 
 @pytest.fixture(scope="module")

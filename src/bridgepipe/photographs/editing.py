@@ -151,7 +151,7 @@ class Editor:
         return cls(network, pairs, about, *_settings(folders[-1], about))
 
     def edited(self, name: str, pixels: np.ndarray, distance: float) -> tuple[np.ndarray, np.ndarray]:
-        """An image at the size of the network, and moved along the last boundary, uint8 ``[h, w, 3]`` both."""
+        """An image as the network sees it, and moved along the last boundary, uint8 ``[h, w, 3]`` both."""
         subject = _Subject(Path(name), pixels, self.network, self.how)
         z, h = (x.to(self.network.device) for x in subject.inverted(self.about.t, self.inversion))
         moved = subject.decoded(bl.Latents(z, h, self.about.t), [Move(self.pairs[-1], distance)])

@@ -51,15 +51,17 @@ class Options(BaseModel):
 
 
 class Task(Protocol):
-    """Something to be done with pictures.
+    """Something to be done with pictures."""
 
-    Attributes:
-        options: what a visitor chooses.
-        pictures: how many it needs.
-    """
+    @property
+    def options(self) -> type[Options]:
+        """What a visitor chooses."""
+        ...
 
-    options: type[Options]
-    pictures: int
+    @property
+    def pictures(self) -> int:
+        """How many it needs."""
+        ...
 
     def work(self, photos: Sequence[Photo], options: Any) -> float:
         """How much it is, in units that take the same time."""

@@ -169,19 +169,25 @@ def show_training_state(
     ] = False,
 ) -> None:
     """Show the states in the folder of a training, or decide what becomes of the current one."""
+    if not training_state.saved(folder):
+        raise _no_state(folder)
     with artifacts.exclusive(folder / ".lock"):
         states = {s.path.name: s for s in training_state.saved(folder)}
         current = states.get(training_state.FILE)
         if go_on and start_again:
             raise UserError("two choices", "--go-on --start-again", "give one of them")
-        if not states or ((go_on or start_again) and current is None):
-            raise UserError("no state of a training", folder, "give the folder train/ of an experiment")
+        if (go_on or start_again) and current is None:
+            raise _no_state(folder)
         if go_on and current is not None:
             training_state.accept(current)
         if start_again and current is not None:
             training_state.set_aside(current)
         for line in training_state.described(folder):
             print(line)
+
+
+def _no_state(folder: Path) -> UserError:
+    return UserError("no state of a training", folder, "give the folder train/ of an experiment")
 
 
 @groups.people.verb()

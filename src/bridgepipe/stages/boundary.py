@@ -169,7 +169,7 @@ def search(
     how: dict[str, Any] = {"solver": settings.solver, "balance": settings.balance, "seed": settings.seed}
     how["device"] = running.accelerator(speed.device).device
     costs = {"z": settings.C_z or settings.C, "h": settings.C}
-    values: dict[str, Any] = {}
+    values: dict[str, protocol.Value] = {}
     for space in boundary.SPACES:
         train, test = (ImageStore(latents / f"{role}-{space}.lmdb") for role in ("train", "test"))
         _one_run(train, test, settings)

@@ -121,7 +121,7 @@ def cycle_points(
     a, b = load_ends(ends, speed)
     starts, _, points = _chosen(data, how.count, how.seed, a)
     true, made_by = Points(truth), {"settings": how.as_json(), **_ends(a, b)}
-    values: dict[str, Any] = {}
+    values: dict[str, protocol.Value] = {}
     with kept(output, {**made_by, "data": starts.digest}, speed):
         others = independent(true, transport.FLOOR_DRAWS, len(points))
         floors = [transport.sliced_w2(other, true.points) for other in others]

@@ -14,7 +14,7 @@ from bridgepipe.config.runtime import Runtime
 from bridgepipe.data.subset import Subset
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import edits, strips
-from bridgepipe.evaluation.strips import ByClass, Measured, Strips
+from bridgepipe.evaluation.strips import ByClass, Measured, Strips, half
 from bridgepipe.methods import gaussian
 from bridgepipe.methods.boundary_latents import bottleneck, space
 
@@ -71,12 +71,12 @@ def test_best_distance_pools_both_directions_and_is_the_smallest_of_equals() -> 
 
 def test_halves_have_as_many_of_every_kind() -> None:
     kinds = np.array([0] * 7 + [1] * 6 + [2] * 2 + [3])
-    halves = [strips.half(kinds, seed) for seed in range(5)]
+    halves = [half(kinds, seed) for seed in range(5)]
     for chosen in halves:
         counts = np.bincount(kinds[chosen], minlength=4) - np.bincount(kinds[~chosen], minlength=4)
         assert np.abs(counts).max() <= 1
         assert chosen.sum() == 8
-    assert np.array_equal(halves[3], strips.half(kinds, 3))
+    assert np.array_equal(halves[3], half(kinds, 3))
     assert len({half.tobytes() for half in halves}) > 1
 
 
@@ -120,7 +120,7 @@ def test_kept_class_and_other_attributes() -> None:
 def test_the_distance_is_chosen_on_one_half_and_reported_on_the_other() -> None:
     """All of one half flip at 1 and none of the other: chosen on the same images, half would flip at 1."""
     strips = brightening(images=20)
-    chosen = strips.half(np.repeat(np.arange(20), 2), 0)
+    chosen = half(np.repeat(np.arange(20), 2), 0)
     dark = strips.control.mean(axis=(1, 2, 3)) < 128
     stays, turns = np.where(dark, 50, 200), np.where(dark, 200, 50)
     after = np.stack([turns, np.where(chosen, turns, stays), stays, np.where(chosen, turns, stays), turns], 1)

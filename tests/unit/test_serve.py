@@ -7,10 +7,13 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +26,7 @@ import requests
 import uvicorn
 from PIL import Image
 
+from bridgepipe import cli
 from bridgepipe.errors import UserError
 from bridgepipe.photographs.files import Photo
 from bridgepipe.web.app import Page, is_own, shown_name
@@ -72,6 +76,14 @@ def encoded(image: Image.Image, format: str = "JPEG") -> bytes:
 
 
 JPEG = encoded(Image.new("RGB", (40, 30), (200, 120, 30)))
+
+
+def begun(side: int) -> bytes:
+    """The beginning of a PNG file of many pixels."""
+    header = struct.pack(">II5B", side, side, 1, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", b""))
+    packed = (struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
 class Served:
@@ -252,8 +264,7 @@ def test_limits_are_told_in_one_line(serve: Callable[..., Served]) -> None:
     line = "40 x 30 are more than 0.001 million pixels (a.jpg): give a smaller picture"
     assert error(client.give()) == (413, line)
     for side, status in ((10000, 413), (30000, 400)):  # the second is more than Pillow opens
-        huge = encoded(Image.new("1", (side, side)), "PNG")[:1500]
-        assert error(client.give(huge, "bomb.png"))[0] == status
+        assert error(client.give(begun(side), "bomb.png"))[0] == status
     assert served.files() == []
     small = encoded(Image.new("RGB", (20, 20)))
     given = [client.give(small).status_code for _ in range(6)]
@@ -427,32 +438,59 @@ def command(folder: Path, *options: object) -> Iterator[tuple[subprocess.Popen[s
         server.communicate()
 
 
-def test_the_command_serves_the_shipped_network_and_ends_cleanly(tmp_path: Path) -> None:
-    """What is downloaded is, byte for byte, what the command line makes."""
-    (tmp_path / "a.jpg").write_bytes(JPEG)
-    with command(tmp_path) as (server, address):
+def test_the_command_serves_the_shipped_network_and_ends_cleanly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is downloaded is, byte for byte, what the command line makes; results stay in the folder given."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.jpg").write_bytes(JPEG)
+    with command(tmp_path, "--folder", "given") as (server, address):
         page = Client(address)
         job = page.begin("restore").json()["id"]
         assert page.done(job)["state"] == "done"
         result = page.ask("GET", f"/jobs/{job}/file").content
+        (place,) = Path("given").iterdir()
+        assert place.stat().st_mode & 0o777 == 0o700
         port = address.rpartition(":")[2]
-        assert bridgepipe(tmp_path, "serve", "--port", port) == (
-            2,
+        assert bridgepipe("serve", "--port", port) == 2
+        assert capsys.readouterr().err == (
             f"bridgepipe: cannot listen: Address already in use (127.0.0.1:{port}): "
-            "give another --port, or an address of this machine to --host\n",
+            "give another --port, or an address of this machine to --host\n"
         )
-        assert len(list(tmp_path.glob("bridgepipe-serve-*/*"))) == 2
-        server.send_signal(signal.SIGINT)
+        server.send_signal(signal.SIGTERM)
         assert server.communicate(timeout=60) == ("", "Ctrl-C ends it\nstopped\n")
         assert server.returncode == 0
-    assert list(tmp_path.glob("bridgepipe-serve-*")) == []
-    assert bridgepipe(tmp_path, "restore", "a.jpg")[0] == 0
-    assert result == (tmp_path / "restored/a.jpg").read_bytes()
+    assert [file.read_bytes() for file in place.iterdir()] == [result]  # what was given is gone
+    assert bridgepipe("restore", "a.jpg") == 0
+    assert result == Path("restored/a.jpg").read_bytes()
 
 
-def bridgepipe(folder: Path, *words: str) -> tuple[int, str]:
-    """Exit code and standard error of a command."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bridgepipe", *words], cwd=folder, capture_output=True, text=True, check=False
-    )
-    return done.returncode, done.stderr
+def test_nothing_stays_of_a_temporary_folder_and_a_wide_address_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bridgepipe.web import serving
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    seen: list[list[Path]] = []
+
+    def answer(app: Any, bound: socket.socket) -> None:
+        seen.append(list(tmp_path.iterdir()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(serving, "_answer", answer)
+    monkeypatch.setattr(serving, "_restoration", lambda *_: Turn())
+    assert bridgepipe("serve", "--host", "0.0.0.0", "--port", "0") == 0
+    told = capsys.readouterr()
+    assert re.fullmatch(r"http://0\.0\.0\.0:\d+\n", told.out)
+    warning = "bridgepipe: anyone who reaches 0.0.0.0 can use this page: it asks for no password and encrypts"
+    assert told.err == f"{warning} nothing\nCtrl-C ends it\nstopped\n"
+    assert len(seen[0]) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def bridgepipe(*words: str) -> int:
+    """Exit code of a command in this process."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
+        patch.setattr(sys, "argv", ["bridgepipe", *words])
+        cli.main()
+    return int(end.value.code or 0)

@@ -273,6 +273,6 @@ class TestShortOfMemory:
 def test_more_processes_than_devices_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     from bridgepipe.runtime import launch
 
-    monkeypatch.setattr(launch, "here", lambda: torch.cuda.device_count() + 1)
+    monkeypatch.setattr(launch, "local_world_size", lambda: torch.cuda.device_count() + 1)
     with pytest.raises(UserError, match="start one per GPU"):
         running.accelerator("cuda")

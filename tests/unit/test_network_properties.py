@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from bridgepipe.errors import UserError
+from bridgepipe.methods import tiles
 from bridgepipe.networks import adm, ddpm, layers, mlp, residual
 from bridgepipe.networks.hspace import HSpace
-from bridgepipe.photographs import tiles
 
 SMALL: dict[str, Any] = {
     "model_channels": 32,

@@ -38,7 +38,8 @@ from bridgepipe.methods import color, gaussian, i2sb, task
 from bridgepipe.networks import adm, mlp
 from bridgepipe.photographs import editing
 from bridgepipe.photographs.files import Photo
-from bridgepipe.runtime import closure, finished, source
+from bridgepipe.runtime import closure, finished
+from bridgepipe.runtime.source import modules as modules_of
 from bridgepipe.web import tasks
 
 NETWORK = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1,), "attention_resolutions": ()}
@@ -282,7 +283,7 @@ def identity_of(words: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
     def kept(output: Path, identity: dict[str, Any], speed: Any = None) -> Any:
         raise Identified(artifacts.canonical(identity))
 
-    modules = map(importlib.import_module, source.modules("stages", "photographs"))
+    modules = map(importlib.import_module, modules_of("stages", "photographs"))
     keeping = [module for module in modules if getattr(module, "kept", None) is finished.kept]
     with monkeypatch.context() as patched, pytest.raises(Identified) as told:
         for module in keeping:

@@ -235,6 +235,13 @@ def test_main_process_alone_writes(made: Path) -> None:
     assert not list((made / "other").iterdir())
 
 
+def test_every_mean_of_a_study_has_its_interval(made: Path) -> None:
+    rows = pd.read_csv(made / "one/restored.csv")
+    for metric in ("PSNR", "FID"):
+        assert (rows[f"low of {metric}"] <= rows[metric]).all()
+        assert (rows[metric] <= rows[f"high of {metric}"]).all()
+
+
 @pytest.mark.parametrize("name", STORES)
 @pytest.mark.parametrize("out", ["two", "stopped"])
 def test_stores_have_the_same_bytes(made: Path, name: str, out: str) -> None:

@@ -15,16 +15,16 @@ from bridgepipe.errors import UserError
 def timesteps(T: int, steps: str | int) -> list[int]:
     """Ascending times of 0 .. T-1, in one of the published spellings.
 
-    ======================  ======================================================================
-    ``""``                  all
-    ``250``, ``"250"``      250, both ends included, strides rounded as published
-    ``"10,15,20"``          10 of the first third, 15 of the second, 20 of the last
-    ``"ddim25"``            25 from 0 at an integer stride
-    ``"uniform 25"``        from 0 at stride T // 25; more than 25 when 25 does not divide T
-    ``"uniform-trailing 25"``  down from T-1 at stride T // 25
-    ``"uniform-linspace 25"``  25 truncated points between both ends, in float32
-    ``"quad 25"``           squares of 25 points up to sqrt(0.8 T), in float32
-    ======================  ======================================================================
+    ==========================  ======================================================================
+    ``""``                      all
+    ``250``, ``"250"``          250, both ends included, strides rounded as published
+    ``"10,15,20"``              10 of the first third, 15 of the second, 20 of the last
+    ``"ddim25"``                25 from 0 at an integer stride
+    ``"uniform 25"``            from 0 at stride T // 25; more than 25 when 25 does not divide T
+    ``"uniform-trailing 25"``   down from T-1 at stride T // 25
+    ``"uniform-linspace 25"``   25 truncated points between both ends, in float32
+    ``"quad 25"``               squares of 25 points up to sqrt(0.8 T), in float32
+    ==========================  ======================================================================
 
     Raises:
         UserError: the spelling is unknown, or there are not so many times.

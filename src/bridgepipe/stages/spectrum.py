@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import sem, t
+from scipy import stats
 
 from bridgepipe import artifacts
 from bridgepipe.data.store import ImageStore
@@ -52,6 +52,6 @@ def _of_pictures(exponents: Mapping[str, float]) -> dict[str, Any]:
     if len(exponents) < 2:
         return {}
     values = list(exponents.values())
-    mean, half = sum(values) / len(values), float(t.ppf(0.975, len(values) - 1) * sem(values))
+    mean, half = sum(values) / len(values), float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
     interval = {"exponent_low": mean - half, "exponent_high": mean + half, "exponent_n": len(values)}
     return {"exponent": mean, **interval, "exponents": dict(exponents)}

@@ -29,7 +29,8 @@ from PIL import Image
 from bridgepipe import cli
 from bridgepipe.errors import UserError
 from bridgepipe.photographs.files import Photo
-from bridgepipe.web.app import Page, is_own, shown_name
+from bridgepipe.web.app import Page, shown_name
+from bridgepipe.web.guard import is_own
 from bridgepipe.web.queue import Told
 from bridgepipe.web.tasks import Made, Options, Recolour, Recolouring
 from bridgepipe.web.visitors import Limits

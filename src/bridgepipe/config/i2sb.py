@@ -62,7 +62,21 @@ class Train(Emphasis, Beginning):
     """Training of I2SB."""
 
 
-class Sample(Strict):
+class Sampler(Strict):
+    """How a bridge is walked back."""
+
+    sampler: Literal["ancestral", "implicit"] = Field(
+        "ancestral", description="ancestral is the published one"
+    )
+    eta: Noise = Field(1.0, description="noise of the implicit sampler; 0: drawn once")
+    order: Literal[1, 2] = Field(2, description="order of the implicit sampler")
+    spacing: Literal["uniform", "angle", "log_snr"] = Field("uniform", description="where the calls lie")
+    consistent: bool = Field(
+        False, description="every prediction is made to agree with what was seen (data consistency)"
+    )
+
+
+class Sample(Sampler):
     """Which images are restored, and how."""
 
     dataset: Reference | None = Field(
@@ -75,15 +89,6 @@ class Sample(Strict):
     )
     nfe: Calls = Field(10, description="network calls per image")
     clip: bool = Field(False, description="clamp predictions to [-1, 1]")
-    sampler: Literal["ancestral", "implicit"] = Field(
-        "ancestral", description="ancestral is the published one"
-    )
-    eta: Noise = Field(1.0, description="noise of the implicit sampler; 0: drawn once")
-    order: Literal[1, 2] = Field(2, description="order of the implicit sampler")
-    spacing: Literal["uniform", "angle", "log_snr"] = Field("uniform", description="where the calls lie")
-    consistent: bool = Field(
-        False, description="every prediction is made to agree with what was seen (data consistency)"
-    )
     seed: Seed = Field(0, description="of the corruptions and of the sampler's noise")
 
 
@@ -93,16 +98,8 @@ class Evaluate(Distribution):
     classifier: Reference | None = Field(description="classes of the accuracy; null: no accuracy")
 
 
-class Walk(Strict):
+class Walk(Sampler):
     """One sampler of a study."""
-
-    sampler: Literal["ancestral", "implicit"] = Field(
-        "ancestral", description="ancestral is the published one"
-    )
-    eta: Noise = Field(1.0, description="noise of the implicit sampler; 0: drawn once")
-    order: Literal[1, 2] = Field(2, description="order of the implicit sampler")
-    spacing: Literal["uniform", "angle", "log_snr"] = Field("uniform", description="where the calls lie")
-    consistent: bool = Field(False, description="as sample.consistent")
 
     @model_validator(mode="after")
     def _possible(self, info: ValidationInfo) -> Walk:

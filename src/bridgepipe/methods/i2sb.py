@@ -1,6 +1,7 @@
 """I2SB: restoration by a Schrödinger bridge from corrupted to clean images (Liu et al. 2023).
 
-Algorithm 1 (training) is `objective`, algorithm 2 (generation) is `Restorer`.
+Algorithm 1 (training) is `objective`, algorithm 2 (generation) is `Restorer`. The whole system stands in this
+file, which is why it is longer than others.
 """
 
 from __future__ import annotations

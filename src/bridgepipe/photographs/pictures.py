@@ -8,15 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
-from PIL.PngImagePlugin import PngInfo
 
 from bridgepipe.datasets.images import check_decodable
 from bridgepipe.errors import UserError, reading
-from bridgepipe.photographs import deep
+from bridgepipe.photographs import deep, metadata
 
 Planes = list[np.ndarray]  # images [H, W, 3], uint8 or uint16
 Whole = Image.Image | np.ndarray  # the array is colour of 16 bits a channel, [H, W, 3 or 4]
@@ -32,16 +30,9 @@ WRITTEN = {"AVIF", "BMP", "DDS", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX",
 }
 WRITTEN_AS = {"MPO": "JPEG"}
 SUFFIX = {"JPEG": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2"}
-WITH_EXIF = {"AVIF", "JPEG", "PNG", "TIFF", "WEBP"}
-LOSSY = {"AVIF", "JPEG", "WEBP"}
 # Formats that hold all bits of pictures of more than 8 a channel, by the first letter of Pillow's mode.
 DEEP = {"I": {"JPEG2000", "PNG", "PPM", "TIFF"}, "F": {"TIFF"}, "R": set(deep.AS_FILE)}
 ORIENTATION = 274
-# Tags of a TIFF file that say how its pixels are stored, and what is written from elsewhere.
-STORAGE = {254, 255, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325}
-NESTED = (0x8769, 0x8825)  # EXIF, GPS
-LOSSLESS = ("tiff_lzw", "tiff_adobe_deflate", "packbits", "zstd", "lzma")  # of TIFF
-STORAGE |= {330, 338, 339, 347, 512, 513, 514, 515, 519, 520, 521, 529, 530, 531, 532, 700, 34675}
 
 
 @dataclass(frozen=True)
@@ -235,12 +226,12 @@ def encoded(image: Whole, of: Picture, format: str, quality: int) -> bytes:
         if format in deep.AS_FILE:
             return deep.AS_FILE[format](image, lambda shown: encoded(shown, of, format, quality))
         image = deep.as_8_bits(image)
-    if format not in WITH_EXIF and of.image.getexif().get(ORIENTATION, 1) != 1:
+    if format not in metadata.WITH_EXIF and of.image.getexif().get(ORIENTATION, 1) != 1:
         image = ImageOps.exif_transpose(_turned(image, of))  # nothing will tell a viewer to do it
     for mode in (image.mode, "RGBA" if "A" in image.getbands() else "RGB", "RGB", "L"):
         file = io.BytesIO()
         try:
-            options = _options(of, format, quality, mode)
+            options = metadata.options(of.image, format, quality, mode)
             _converted(image, mode, of).save(file, format, **options)
         except (OSError, KeyError, ValueError) as e:  # how plugins say that they cannot write a mode
             last = e
@@ -277,80 +268,3 @@ def plain_rgb(of: Picture) -> Image.Image:
     found = _converted(of.image, "RGB", of)
     found.getexif()[ORIENTATION] = of.image.getexif().get(ORIENTATION, 1)
     return found
-
-
-def _options(of: Picture, format: str, quality: int, mode: str) -> dict[str, Any]:
-    """What Pillow is told of a file: its quality, and the metadata that the format has a place for."""
-    info = of.image.info
-    options: dict[str, Any] = {"quality": quality} if format in LOSSY else {}
-    if "dpi" in info:
-        options["dpi"] = info["dpi"]
-    if format in WITH_EXIF and (exif := _exif(of.image)):
-        options["exif"] = exif
-    converted = of.image.mode in ("CMYK", "LAB") and mode != of.image.mode
-    if not converted and (profile := info.get("icc_profile")):
-        options["icc_profile"] = profile
-    if xmp := info.get("xmp"):
-        options["xmp"] = xmp
-    if format in FORMATS:
-        options |= FORMATS[format](of.image)
-    return options
-
-
-def _jpeg(image: Image.Image) -> dict[str, Any]:
-    kept: dict[str, Any] = {"subsampling": 0, "progressive": bool(image.info.get("progressive"))}
-    if comment := image.info.get("comment"):
-        kept["comment"] = comment
-    # IPTC's captions and keywords
-    blocks = [data for name, data in getattr(image, "applist", ()) if name == "APP13"]
-    kept["extra"] = b"".join(b"\xff\xed" + (len(data) + 2).to_bytes(2, "big") + data for data in blocks)
-    return kept
-
-
-def _png(image: Image.Image) -> dict[str, Any]:
-    text = PngInfo()
-    for key, value in getattr(image, "text", {}).items():
-        if key != "XML:com.adobe.xmp":
-            text.add_text(key, value)
-    if xmp := image.info.get("xmp"):
-        text.add_itxt("XML:com.adobe.xmp", xmp.decode("utf8", "replace") if isinstance(xmp, bytes) else xmp)
-    return {"pnginfo": text}
-
-
-def _tiff(image: Image.Image) -> dict[str, Any]:
-    """Pillow takes XMP as one of the tags; what libtiff compresses can hold no EXIF and no GPS."""
-    exif = _tags(image)
-    if isinstance(xmp := image.info.get("xmp"), bytes):
-        exif[700] = xmp
-    stored = image.info.get("compression") if image.format == "TIFF" else "tiff_adobe_deflate"
-    nested = any(exif.get_ifd(tag) for tag in NESTED)
-    return {"exif": exif, "compression": stored if stored in LOSSLESS and not nested else None}
-
-
-def _icon(image: Image.Image) -> dict[str, Any]:
-    return {"sizes": [image.size]}
-
-
-FORMATS: dict[str, Callable[[Image.Image], dict[str, Any]]] = {
-    "JPEG": _jpeg,
-    "PNG": _png,
-    "TIFF": _tiff,
-    "ICO": _icon,
-}
-
-
-def _exif(image: Image.Image) -> bytes | None:
-    """As it was; of a TIFF file what does not say how its pixels are stored."""
-    if image.format != "TIFF":
-        return image.info.get("exif")
-    exif = _tags(image)
-    return exif.tobytes() if len(exif) else None
-
-
-def _tags(image: Image.Image) -> Image.Exif:
-    exif = image.getexif()
-    for tag in NESTED:  # they are read when they are asked for, from the offsets in the file
-        exif.get_ifd(tag)
-    for tag in STORAGE & exif.keys():
-        del exif[tag]
-    return exif

@@ -1,50 +1,38 @@
-"""The page over HTTP: routes, and what is checked of every request before one is reached."""
+"""The page over HTTP: its routes."""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import anyio
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import ValidationError
 from starlette.applications import Starlette
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bridgepipe.errors import UserError, writing
 from bridgepipe.photographs import comparison, pictures
 from bridgepipe.photographs.files import Photo, looked_at
+from bridgepipe.web.guard import Guard
 from bridgepipe.web.queue import Job, Queue, Told
-from bridgepipe.web.refusals import FORBIDDEN, NOT_FOUND, TOO_LARGE, Refused, status_of
+from bridgepipe.web.refusals import NOT_FOUND, TOO_LARGE, Refused, status_of
 from bridgepipe.web.tasks import Task
 from bridgepipe.web.visitors import Limits, Upload, Visitor, Visitors
 
 ASKED = 10_000  # bytes of a request without a picture
 NAME = 100  # characters of a picture's name
 SWEPT = 30.0  # seconds between two looks for what is too old
-HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "cache-control": "no-store",
-}
 STATIC = {"page.css": "text/css", "page.js": "text/javascript", "page.svg": "image/svg+xml"}
 
 
@@ -304,61 +292,3 @@ async def _no_such_page(request: Request, error: Exception) -> Response:
 
 async def _gone(_: Request, __: Exception) -> Response:
     return Response(status_code=400)
-
-
-class Guard:
-    """Requests of other pages are refused, and of this page under a name that is not its own.
-
-    A page elsewhere can let its own name point to this machine (DNS rebinding); then the browser sends that
-    name as the host. Addresses in numbers cannot be pointed elsewhere.
-    """
-
-    def __init__(self, app: ASGIApp, host: str) -> None:
-        self._app, self._host = app, host
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def secured(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
-            await send(message)
-
-        line = self._wrong(scope["path"], Headers(scope=scope))
-        answer: Callable[..., Awaitable[None]] = self._app
-        if line is not None:
-            answer = JSONResponse({"error": str(line)}, status_code=FORBIDDEN)
-        await answer(scope, receive, secured)
-
-    def _wrong(self, path: str, headers: Headers) -> Refused | None:
-        host, origin = headers.get("host", ""), headers.get("origin")
-        if not is_own(host, self._host):
-            return Refused(FORBIDDEN, "not a name of this page", host[:NAME], f"open it as {self._host}")
-        if origin is not None and origin.partition("://")[2] != host:
-            return Refused(FORBIDDEN, "a request of another page", origin[:NAME], "open this page itself")
-        if path != "/" and headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-            return Refused(FORBIDDEN, "a request of another page", "page", "open this page itself")
-        return None
-
-
-def is_own(host: str, bound: str) -> bool:
-    """Whether a request names this machine as its host, of a page that is bound to a name or an address."""
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return False
-    local = is_local(bound)
-    try:
-        return ipaddress.ip_address(name).is_loopback or not local
-    except ValueError:
-        return name == "localhost" or (not local and name in {bound.lower(), socket.gethostname().lower()})
-
-
-def is_local(host: str) -> bool:
-    """Whether nothing but this machine reaches what is bound to a host."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"

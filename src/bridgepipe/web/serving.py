@@ -18,7 +18,8 @@ from starlette.applications import Starlette
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.errors import UserError, writing
 from bridgepipe.photographs import editing, restoring
-from bridgepipe.web.app import Page, is_local
+from bridgepipe.web.app import Page
+from bridgepipe.web.guard import is_local
 from bridgepipe.web.tasks import JPEG_QUALITY, Edit, Recolour, Restore, Task
 from bridgepipe.web.visitors import Limits
 

@@ -311,7 +311,7 @@ def test_clean_leaves_weights_current_that_no_state_would_give_again(
     home = Path("results/i2sb/jpeg-5")
     (home / "notes.txt").write_text("mine")
     (home / "train/state.safetensors").unlink()
-    clean()
+    clean(Path("params.yaml"))
     left = {f.relative_to(home).as_posix() for f in home.rglob("*") if f.is_file()}
     training = {
         "model.safetensors",

@@ -36,7 +36,8 @@ def small(values: dict[str, Any]) -> dict[str, Any]:
     scale = values["scales"]["demo"]
     scale["model"]["network"] = {"kind": "adm", **NETWORK}
     for own in filter(None, values["experiments"]["model"].values()):
-        own.pop("network", None)
+        if own.get("scales") == ["demo"]:
+            own.pop("network", None)
     scale["guide"]["network"] = {**NETWORK, "attention_resolutions": [1]}
     scale["ddib/classes"]["sample"] |= {"respacing": "log_snr 4", "count": 6}
     values["experiments"]["ddib/classes"]["3-8-published"]["sample"]["respacing"] = "4"

@@ -217,8 +217,8 @@ def test_classifier_free_guidance_needs_the_null_class() -> None:
 
 
 def test_the_network_is_told_rescaled_times() -> None:
-    assert FOURIER.told(torch.tensor([25])).item() == 500.0
-    assert PIXEL.told(torch.tensor([25])).dtype == torch.int64
+    assert FOURIER.network_time(torch.tensor([25])).item() == 500.0
+    assert PIXEL.network_time(torch.tensor([25])).dtype == torch.int64
 
 
 def test_spectrum_is_needed() -> None:

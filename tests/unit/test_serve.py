@@ -31,7 +31,7 @@ from bridgepipe.errors import UserError
 from bridgepipe.photographs.files import Photo
 from bridgepipe.web.app import Page, shown_name
 from bridgepipe.web.guard import is_own
-from bridgepipe.web.queue import Told
+from bridgepipe.web.queue import Report
 from bridgepipe.web.tasks import Made, Options, Recolour, Recolouring
 from bridgepipe.web.visitors import Limits
 
@@ -53,10 +53,10 @@ class Turn:
     def work(self, photos: Sequence[Photo], options: Delay) -> float:
         return 1.0
 
-    def run(self, photos: Sequence[Photo], options: Delay, told: Told) -> Made:
+    def run(self, photos: Sequence[Photo], options: Delay, report: Report) -> Made:
         for _ in range(int(options.seconds * 100)):
             time.sleep(0.01)
-            told(0.01 / options.seconds)
+            report(0.01 / options.seconds)
         with Image.open(io.BytesIO(photos[0].bytes())) as image:
             turned = image.rotate(180)
         self.done.append(str(photos[0].name))

@@ -109,7 +109,7 @@ def test_a_picture_in_tiles_is_that_without(how: dict[str, Any], problem: Any, d
 
 def test_the_work_that_is_told_adds_up_and_strength_blends() -> None:
     pixels, network, told = photo(*SIZE)[None], restorer(), []
-    full = network.restore_photos(pixels, Sample(nfe=2), tile=128, told=told.append)
+    full = network.restore_photos(pixels, Sample(nfe=2), tile=128, report=told.append)
     assert len(told) == 2 * 6
     assert sum(told) == pytest.approx(1)
     none = network.restore_photos(pixels, Sample(nfe=2), strength=0.0)

@@ -89,7 +89,7 @@ def compare(
     photographs: Mapping[str, np.ndarray],
     networks: Mapping[str, Restore],
     qualities: Sequence[int] | None = None,
-    told: Callable[[int], None] = lambda _: None,
+    report: Callable[[int], None] = lambda _: None,
 ) -> Comparison:
     """Restore JPEG files of photographs by each of some networks.
 
@@ -97,7 +97,7 @@ def compare(
         photographs: uint8 [H,W,3] by name.
         networks: by name.
         qualities: of the JPEG files; None: `QUALITIES`.
-        told: called with the pixels that a network has restored.
+        report: called with the pixels that a network has restored.
     """
     files = [(name, quality) for name in photographs for quality in qualities or QUALITIES]
     decoded = [as_jpeg(photographs[name], quality) for name, quality in files]
@@ -105,7 +105,7 @@ def compare(
     def restored(network: Restore) -> Iterator[np.ndarray]:
         for pixels in decoded:
             yield network(pixels)
-            told(pixels.shape[0] * pixels.shape[1])
+            report(pixels.shape[0] * pixels.shape[1])
 
     images = {DECODED: decoded, **{name: list(restored(network)) for name, network in networks.items()}}
     images[ORIGINAL] = [photographs[name] for name, _ in files]

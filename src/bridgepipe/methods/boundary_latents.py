@@ -126,8 +126,8 @@ def invert(h_space: HSpace, process: Gaussian, x0: Tensor, t: int, how: Inversio
 @torch.no_grad()
 def bottleneck(h_space: HSpace, process: Gaussian, z: Tensor, t: int) -> Tensor:
     """h of z at index t."""
-    told = torch.full((len(z),), int(process.timesteps[t]), dtype=torch.int64, device=z.device)
-    return h_space.capture(z, told)[1].to(z.dtype)
+    times = torch.full((len(z),), int(process.timesteps[t]), dtype=torch.int64, device=z.device)
+    return h_space.capture(z, times)[1].to(z.dtype)
 
 
 def trajectory(

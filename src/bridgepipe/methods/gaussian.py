@@ -55,7 +55,7 @@ class Diffusion:
         alpha_bar = schedules.shortest_path(how.T, (height, width), how.c1, how.c2, how.m, how.variant)
         return Gaussian(alpha_bar, "fourier", how.prediction, how.variance)
 
-    def told(self, t: Tensor) -> Tensor:
+    def network_time(self, t: Tensor) -> Tensor:
         """What the network is told for the original timestep t."""
         return t.float() * (1000.0 / self.settings.T) if self.settings.rescale_timesteps else t
 
@@ -115,7 +115,7 @@ class Denoising:
         process, x0 = self._diffusion.process, batch.images
         (t, weights), noise = self._times.sample(batch.rng), batch.rng.normal(x0.shape[1:])
         x_t = process.perturb(x0, t, noise)
-        output = network(x_t, self._diffusion.told(t), *self._told_labels(batch))
+        output = network(x_t, self._diffusion.network_time(t), *self._told_labels(batch))
         loss = losses.gaussian(process, x0, t, noise, output, self._diffusion.settings.loss).loss
         self._seen.append((t, loss.detach()))
         return loss * weights
@@ -150,7 +150,7 @@ def classifier_objective(diffusion: Diffusion, labels: np.ndarray) -> Objective:
         x0 = batch.images
         t = batch.rng.integers(process.T)
         x_t = process.perturb(x0, t, batch.rng.normal(x0.shape[1:]))
-        logits = network(x_t, diffusion.told(t))
+        logits = network(x_t, diffusion.network_time(t))
         return nn.functional.cross_entropy(logits, _labels(labels, batch), reduction="none")
 
     return loss
@@ -225,20 +225,20 @@ class Model(Inference):
             )
         if labels is None:
             return self._call
-        told = self._bound(labels)
+        conditional = self._bound(labels)
         if scale is None:
-            return told
+            return conditional
         if self.null is None:
             raise UserError("no null class", "classifier-free guidance", "train with drop_labels above 0")
         nothing = self._bound(torch.full_like(labels, self.null))
-        return samplers.classifier_free(told, nothing, scale, self.diffusion.shape[0])
+        return samplers.classifier_free(conditional, nothing, scale, self.diffusion.shape[0])
 
     def _bound(self, labels: Tensor) -> Network:
         y = labels.to(self.device)
         return lambda x, t: self._call(x, t, y)
 
     def _call(self, x: Tensor, t: Tensor, *labels: Tensor) -> Tensor:
-        return self.call(x, self.diffusion.told(t), *labels)
+        return self.call(x, self.diffusion.network_time(t), *labels)
 
     def guidance(self, labels: Tensor, scale: float) -> Gradient:
         """Gradient of log p(label | x_t), when the network is a classifier."""

@@ -240,7 +240,7 @@ class Restorer(Inference):
         how: Sample,
         strength: float | None = None,
         tile: int = TILE,
-        told: Callable[[float], None] = lambda _: None,
+        report: Callable[[float], None] = lambda _: None,
     ) -> np.ndarray:
         """Restore images [B,H,W,C] of one size, uint8 or uint16, that are already corrupted.
 
@@ -252,7 +252,7 @@ class Restorer(Inference):
                 pictures leaves clean ones nearly alone, see `restraint`.
             tile: side of the pieces in which a larger image is restored, in pixels. A network that sees the
                 whole image, by attention or normalisation, gets tiles only of one above `WHOLE`.
-            told: called with the share of the work that each network call did.
+            report: called with the share of the work that each network call did.
         """
         items = [item_of(image) for image in pixels]
         height, width = pixels.shape[1:3]
@@ -261,7 +261,7 @@ class Restorer(Inference):
 
         def changed(window: tiles.Window) -> Tensor:
             x1 = from_levels(tiles.cut(pixels, window)).to(self.device)
-            found = self._photos(x1, items, how, window, lambda: told(share))
+            found = self._photos(x1, items, how, window, lambda: report(share))
             return found.clamp(-1, 1) - x1
 
         tiling = self._tiling(size, how, tile)

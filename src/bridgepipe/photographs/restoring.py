@@ -128,13 +128,13 @@ class Work:
         for photo in photos:
             print(photo.place)
 
-    def file_of(self, photo: Photo, told: Callable[[float], None] = lambda _: None) -> bytes:
+    def file_of(self, photo: Photo, report: Callable[[float], None] = lambda _: None) -> bytes:
         """A picture restored, as a file.
 
         Args:
-            told: called with the share of the work that each network call did.
+            report: called with the share of the work that each network call did.
         """
-        return self.encoded(photo, self._restored([photo], told)[0])
+        return self.encoded(photo, self._restored([photo], report)[0])
 
     def _tell_of_parts(self, photos: Sequence[Photo]) -> None:
         """Say once that a network of attention or normalisation is used on parts of large pictures."""
@@ -150,9 +150,9 @@ class Work:
     def origin(self, photo: Photo) -> str:
         """Digest of all that a result depends on."""
 
-        told = {"how": self.how.as_json(), "model": self.restorer.digest, "tile": self.tile}
-        told |= {"strength": self.strength, "format": photo.format, "quality": self.jpeg_quality}
-        return artifacts.digest_of({**told, "photo": photo.digest, **self._bits})
+        decides = {"how": self.how.as_json(), "model": self.restorer.digest, "tile": self.tile}
+        decides |= {"strength": self.strength, "format": photo.format, "quality": self.jpeg_quality}
+        return artifacts.digest_of({**decides, "photo": photo.digest, **self._bits})
 
     @cached_property
     def _bits(self) -> dict[str, Any]:
@@ -173,36 +173,36 @@ class Work:
             found = self._restored(batch, lambda _: None)
             progress.after(work)
             return found
-        told = [0.0]
+        done = [0.0]
 
         def after(share: float) -> None:
-            before, told[0] = round(told[0]), told[0] + share * work
-            progress.after(round(told[0]) - before)
+            before, done[0] = round(done[0]), done[0] + share * work
+            progress.after(round(done[0]) - before)
 
         return self._restored(batch, after)
 
-    def _restored(self, batch: Sequence[Photo], told: Any) -> list[list[np.ndarray]]:
+    def _restored(self, batch: Sequence[Photo], report: Any) -> list[list[np.ndarray]]:
         """Planes of every picture of a batch, restored."""
         planes = [photo.read().planes for photo in batch]
         share = 1 / len(planes[0])  # of one plane, or of two of CMYK
         found = [
-            self._planes(batch, _together(images), lambda part: told(part * share))
+            self._planes(batch, _together(images), lambda part: report(part * share))
             for images in zip(*planes, strict=True)
         ]
         return [list(of_photo) for of_photo in zip(*found, strict=True)]
 
-    def _planes(self, batch: Sequence[Photo], pixels: np.ndarray, told: Any) -> np.ndarray:
+    def _planes(self, batch: Sequence[Photo], pixels: np.ndarray, report: Any) -> np.ndarray:
         import numpy as np
 
         from bridgepipe.finite import naming
         from bridgepipe.runtime import batches
 
         if self.strength == 0:
-            told(1.0)
+            report(1.0)
             return pixels
         if batch[0].work > SMALL:
             with naming(str(batch[0].source)):
-                return self._in_tiles(pixels, told)
+                return self._in_tiles(pixels, report)
 
         def run(rows: Sequence[Path]) -> np.ndarray:
             chosen = pixels[[names.index(row) for row in rows]]
@@ -212,13 +212,13 @@ class Work:
         found = list(batches.in_batches(run, names, self.speed.batch_size, "restoring"))
         return np.concatenate(found)
 
-    def _in_tiles(self, pixels: np.ndarray, told: Any) -> np.ndarray:
+    def _in_tiles(self, pixels: np.ndarray, report: Any) -> np.ndarray:
         """Short of memory, the tiles halve."""
         tile, done = self.tile, [0.0]
 
         def after(share: float) -> None:
             done[0] += share
-            told(share)
+            report(share)
 
         while True:
             try:
@@ -226,7 +226,7 @@ class Work:
             except Exception as e:
                 if not is_out_of_memory(e) or tile < 2 * LEAST:
                     raise
-            told(-done[0])
+            report(-done[0])
             tile, done[0] = tile // 2, 0.0
             print(f"out of memory: going on with tiles of {tile} pixels", file=sys.stderr, flush=True)
 

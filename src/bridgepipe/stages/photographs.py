@@ -43,7 +43,7 @@ def compare_photographs(
     work = sum(pixels.shape[0] * pixels.shape[1] for pixels in clean.values())
     with Progress(2 * work * len(photographs.QUALITIES), 0, "restoring", MANY) as progress:
         networks = {title: _restore(*ours), SHIPPED: _restore(*shipped)}
-        compared = photographs.compare(clean, networks, told=progress.after)
+        compared = photographs.compare(clean, networks, report=progress.after)
     notes = [*_notes(test), *_about({title: ours, SHIPPED: shipped})]
     tables.write_table(csv, markdown, compared.table(), notes)
     squares = compared.middles(SIDE, SHOWN, [photo.name for photo in test if photo.may_be_shown])

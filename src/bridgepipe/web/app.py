@@ -25,7 +25,7 @@ from bridgepipe.errors import UserError, writing
 from bridgepipe.photographs import comparison, pictures
 from bridgepipe.photographs.files import Photo, looked_at
 from bridgepipe.web.guard import Guard
-from bridgepipe.web.queue import Job, Queue, Told
+from bridgepipe.web.queue import Job, Queue, Report
 from bridgepipe.web.refusals import NOT_FOUND, TOO_LARGE, Refused, status_of
 from bridgepipe.web.tasks import Task
 from bridgepipe.web.visitors import Limits, Upload, Visitor, Visitors
@@ -57,13 +57,13 @@ class Page:
         tasks: by name.
         folder: in which pictures and results lie while they are kept.
         limits: of what visitors may ask for.
-        told: further values of the template.
+        values: further values of the template.
     """
 
     def __init__(
-        self, tasks: Mapping[str, Task], folder: Path, limits: Limits, told: Mapping[str, Any]
+        self, tasks: Mapping[str, Task], folder: Path, limits: Limits, values: Mapping[str, Any]
     ) -> None:
-        self._tasks, self._told = tasks, told
+        self._tasks, self._values = tasks, values
         self.visitors = Visitors(folder, limits)
         self._queue = Queue(limits.waiting, limits.each)
         self._looking = anyio.CapacityLimiter(1)  # pictures are decoded one by one, so that memory is bounded
@@ -113,7 +113,7 @@ class Page:
     async def _page(self, request: Request) -> Response:
         limits = self.visitors.limits
         template = self._templates.get_template("page.html")
-        text = template.render(tasks=self._tasks, limits=limits, too_large=limits.too_large, **self._told)
+        text = template.render(tasks=self._tasks, limits=limits, too_large=limits.too_large, **self._values)
         response = Response(text, media_type="text/html")
         cookie = _cookie(request)
         if not self.visitors.knows(request.cookies.get(cookie)):
@@ -200,11 +200,11 @@ class Page:
             where = ".".join(map(str, wrong["loc"])) or "options"
             raise UserError(wrong["msg"].lower(), where, "choose another value") from None
 
-        def run(told: Told) -> Kept:
+        def run(report: Report) -> Kept:
             with writing("page", "read"):
                 photos = [replace(upload.photo, content=upload.file.read_bytes()) for upload in uploads]
-            made = task.run(photos, chosen, told)
-            told(0.0)  # nothing is kept for a visitor who is gone
+            made = task.run(photos, chosen, report)
+            report(0.0)  # nothing is kept for a visitor who is gone
             suffix = Path(made.name).suffix
             before = None if made.before is None else self.visitors.write(made.before, ".png")
             return Kept(made.name, self.visitors.write(made.content, suffix), before, tuple(made.notes))
@@ -213,16 +213,20 @@ class Page:
 
     async def _progress(self, request: Request) -> Response:
         job = self._visitor(request).job(request.path_params["job"])
-        told: dict[str, Any] = {"state": job.state}
+        answer: dict[str, Any] = {"state": job.state}
         if job.state == "waiting":
-            told["ahead"] = self._queue.ahead(job)
+            answer["ahead"] = self._queue.ahead(job)
         elif job.state == "working":
-            told |= {"share": job.share, "left": self._queue.seconds_left(job)}
+            answer |= {"share": job.share, "left": self._queue.seconds_left(job)}
         elif job.state == "done":
-            told |= {"name": job.result.name, "notes": job.result.notes, "own": job.result.before is not None}
+            answer |= {
+                "name": job.result.name,
+                "notes": job.result.notes,
+                "own": job.result.before is not None,
+            }
         elif job.state == "failed":
-            told["error"] = job.error
-        return JSONResponse(told)
+            answer["error"] = job.error
+        return JSONResponse(answer)
 
     async def _stop(self, request: Request) -> Response:
         self._visitor(request).job(request.path_params["job"]).stop()

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from bridgepipe.errors import UserError, is_out_of_memory, out_of_memory
 from bridgepipe.web.refusals import TOO_MANY, Refused
 
-Told = Callable[[float], None]  # called with the share of the work that has just been done
+Report = Callable[[float], None]  # called with the share of the work that has just been done
 State = Literal["waiting", "working", "done", "failed", "stopped"]
 DEFECT = "bridgepipe failed, which is a defect (page): the terminal of the server tells the details"
 
@@ -34,7 +34,7 @@ class Job:
         error: one line, when it has failed.
     """
 
-    run: Callable[[Told], Any]
+    run: Callable[[Report], Any]
     owner: object
     kind: str
     size: float
@@ -56,7 +56,7 @@ class Job:
         if self.state == "waiting":
             self.state = "stopped"
 
-    def told(self, share: float) -> None:
+    def report(self, share: float) -> None:
         """Note progress.
 
         Raises:
@@ -143,8 +143,8 @@ class Queue:
 
     def _do(self, job: Job) -> None:
         try:
-            job.told(0.0)
-            result = job.run(job.told)
+            job.report(0.0)
+            result = job.run(job.report)
         except Stopped:
             end: State = "stopped"
         except Exception as e:

@@ -51,9 +51,12 @@ def serve(
         }
         tasks |= {"colours": Recolour(), "edit": Edit(boundaries, speed)}
         own = experiment or (model and model.name)
-        told: dict[str, Any] = {"restores": f"By {own}." if own else SHIPPED, "boundaries": list(boundaries)}
+        values: dict[str, Any] = {
+            "restores": f"By {own}." if own else SHIPPED,
+            "boundaries": list(boundaries),
+        }
         with _place(folder) as place:
-            page = Page(tasks, place, limits, told)
+            page = Page(tasks, place, limits, values)
             if not is_local(host):
                 warning = "can use this page: it asks for no password and encrypts nothing"
                 print(f"bridgepipe: anyone who reaches {host} {warning}", file=sys.stderr)

@@ -21,7 +21,7 @@ from bridgepipe.photographs import editing, likeness
 from bridgepipe.photographs.files import Photo
 from bridgepipe.photographs.pictures import encoded
 from bridgepipe.photographs.restoring import QUALITY, Work
-from bridgepipe.web.queue import Told
+from bridgepipe.web.queue import Report
 
 JPEG_QUALITY = 95  # of results that lose something, as by `bridgepipe restore`
 STRIP = 1_000_000  # pixels that are given new colours at a time
@@ -67,7 +67,7 @@ class Task(Protocol):
         """How much it is, in units that take the same time."""
         ...
 
-    def run(self, photos: Sequence[Photo], options: Any, told: Told) -> Made:
+    def run(self, photos: Sequence[Photo], options: Any, report: Report) -> Made:
         """Do it."""
         ...
 
@@ -96,11 +96,11 @@ class Restore:
     def work(self, photos: Sequence[Photo], options: Restoration) -> float:
         return photos[0].work * self._asked(options).how.nfe
 
-    def run(self, photos: Sequence[Photo], options: Restoration, told: Told) -> Made:
+    def run(self, photos: Sequence[Photo], options: Restoration, report: Report) -> Made:
         (photo,) = photos
         outside = likeness.unlike(photo.shape[:2], photo.measures, self.trained_for)
         notes = [f"Unlike what the network was trained on: {'; '.join(outside)}"] if outside else []
-        return Made(str(photo.name), self._asked(options).file_of(photo, told), notes=[*photo.told, *notes])
+        return Made(str(photo.name), self._asked(options).file_of(photo, report), notes=[*photo.told, *notes])
 
     def _asked(self, options: Restoration) -> Work:
         how = self.base.how.model_copy(update=QUALITY[options.quality])
@@ -123,13 +123,13 @@ class Recolour:
     def work(self, photos: Sequence[Photo], options: Recolouring) -> float:
         return photos[0].work
 
-    def run(self, photos: Sequence[Photo], options: Recolouring, told: Told) -> Made:
+    def run(self, photos: Sequence[Photo], options: Recolouring, report: Report) -> Made:
         photo, source = photos
         picture, palette = photo.read(), source.read()
         first = picture.planes[0]
         if (first == first[..., :1]).all():
             raise UserError("the photograph has no colours", photo.source, "give one in colour")
-        planes = [_in_strips(first, palette.planes[0], options.strength, told)]
+        planes = [_in_strips(first, palette.planes[0], options.strength, report)]
         planes += picture.planes[1:]  # of CMYK: black stays
         content = encoded(picture.joined(planes), picture, photo.format, JPEG_QUALITY)
         return Made(str(photo.name), content, notes=photo.told)
@@ -162,7 +162,7 @@ class Edit:
             raise UserError("unknown boundary", "boundary", f"give one of: {known}")
         return 1.0
 
-    def run(self, photos: Sequence[Photo], options: Editing, told: Told) -> Made:
+    def run(self, photos: Sequence[Photo], options: Editing, report: Report) -> Made:
         (photo,), name = photos, options.boundary
         if name not in self._opened:  # by the thread that works alone
             self._opened[name] = editing.Editor.of([self.boundaries[name]], None, self.speed)
@@ -179,7 +179,7 @@ def _png(image: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def _in_strips(pixels: np.ndarray, palette: np.ndarray, strength: float, told: Told) -> np.ndarray:
+def _in_strips(pixels: np.ndarray, palette: np.ndarray, strength: float, report: Report) -> np.ndarray:
     """The result of `color.recoloured`, some rows at a time."""
     colours = color.palette_map(_levels(pixels), _levels(palette))
     rows = max(1, STRIP // pixels.shape[1])
@@ -187,7 +187,7 @@ def _in_strips(pixels: np.ndarray, palette: np.ndarray, strength: float, told: T
     for top in range(0, len(pixels), rows):
         strip = pixels[top : top + rows]
         found[top : top + rows] = color.recoloured(strip, colours, strength)
-        told(len(strip) / len(pixels))
+        report(len(strip) / len(pixels))
     return found
 
 

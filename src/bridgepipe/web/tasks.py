@@ -100,7 +100,7 @@ class Restore:
         (photo,) = photos
         outside = likeness.unlike(photo.shape[:2], photo.measures, self.trained_for)
         notes = [f"Unlike what the network was trained on: {'; '.join(outside)}"] if outside else []
-        return Made(str(photo.name), self._asked(options).file_of(photo, report), notes=[*photo.told, *notes])
+        return Made(str(photo.name), self._asked(options).file_of(photo, report), notes=[*photo.notes, *notes])
 
     def _asked(self, options: Restoration) -> Work:
         how = self.base.how.model_copy(update=QUALITY[options.quality])
@@ -132,7 +132,7 @@ class Recolour:
         planes = [_in_strips(first, palette.planes[0], options.strength, report)]
         planes += picture.planes[1:]  # of CMYK: black stays
         content = encoded(picture.joined(planes), picture, photo.format, JPEG_QUALITY)
-        return Made(str(photo.name), content, notes=photo.told)
+        return Made(str(photo.name), content, notes=photo.notes)
 
 
 class Editing(Options):

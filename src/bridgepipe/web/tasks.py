@@ -99,8 +99,9 @@ class Restore:
     def run(self, photos: Sequence[Photo], options: Restoration, report: Report) -> Made:
         (photo,) = photos
         outside = likeness.unlike(photo.shape[:2], photo.measures, self.trained_for)
-        notes = [f"Unlike what the network was trained on: {'; '.join(outside)}"] if outside else []
-        return Made(str(photo.name), self._asked(options).file_of(photo, report), notes=[*photo.notes, *notes])
+        unlike = [f"Unlike what the network was trained on: {'; '.join(outside)}"] if outside else []
+        content = self._asked(options).file_of(photo, report)
+        return Made(str(photo.name), content, notes=[*photo.notes, *unlike])
 
     def _asked(self, options: Restoration) -> Work:
         how = self.base.how.model_copy(update=QUALITY[options.quality])

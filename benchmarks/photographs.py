@@ -1,7 +1,8 @@
 """`python -m benchmarks.photographs [FILE ...]`: what this package's network does to JPEG files, as Markdown.
 
 Every photograph is saved as a JPEG file (4:2:0, Pillow's), read again and restored. Without files the test
-photographs of ``sample_photos.yaml`` are taken, which took no part in any choice.
+photographs of ``sample_photos.yaml`` are taken. The network was chosen without them; the limits of
+`methods.restraint` were set after they had been seen.
 
 `python -m benchmarks.photographs --large [OPTIONS OF restore]`: megapixels a second and memory of the command
 as a process of its own, for a photograph of 6000x4000.

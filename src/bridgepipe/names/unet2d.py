@@ -1,0 +1,324 @@
+"""diffusers' UNet2DModel and its schedulers in our words, and ours in theirs: config files, without torch.
+
+UNet2DModel is a family that holds both of our U-Nets. With DDPM's time embedding and padding it is
+`networks.ddpm.UNet`, with the defaults of diffusers, or with its residual resampling, `networks.adm.UNet`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import isclose
+from typing import Any
+
+from bridgepipe.errors import UserError
+
+# key of their config -> what it is where the file has none: old files leave out what was younger than they
+DEFAULTS: dict[str, Any] = {
+    "sample_size": None,
+    "in_channels": 3,
+    "out_channels": 3,
+    "center_input_sample": False,
+    "time_embedding_type": "positional",
+    "time_embedding_dim": None,
+    "freq_shift": 0,
+    "flip_sin_to_cos": True,
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
+    "mid_block_type": "UNetMidBlock2D",
+    "up_block_types": ("AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+    "block_out_channels": (224, 448, 672, 896),
+    "layers_per_block": 2,
+    "mid_block_scale_factor": 1,
+    "downsample_padding": 1,
+    "downsample_type": "conv",
+    "upsample_type": "conv",
+    "dropout": 0.0,
+    "act_fn": "silu",
+    "attention_head_dim": 8,
+    "norm_num_groups": 32,
+    "attn_norm_num_groups": None,
+    "norm_eps": 1e-5,
+    "resnet_time_scale_shift": "default",
+    "add_attention": True,
+    "class_embed_type": None,
+    "num_class_embeds": None,
+}
+# what both of our networks are
+ALWAYS: dict[str, tuple[Any, ...]] = {
+    "center_input_sample": (False,),
+    "time_embedding_type": ("positional",),
+    "time_embedding_dim": (None,),
+    "mid_block_type": ("UNetMidBlock2D",),
+    "mid_block_scale_factor": (1,),
+    "act_fn": ("silu", "swish"),
+    "norm_num_groups": (32,),
+    "attn_norm_num_groups": (None, 32),
+    "add_attention": (True,),
+    "class_embed_type": (None,),
+}
+# what tells them apart
+DDPM: dict[str, Any] = {
+    "freq_shift": 1,
+    "flip_sin_to_cos": False,
+    "downsample_padding": 0,
+    "norm_eps": 1e-6,
+    "attention_head_dim": None,
+    "downsample_type": "conv",
+    "upsample_type": "conv",
+    "resnet_time_scale_shift": "default",
+    "num_class_embeds": None,
+}
+ADM: dict[str, Any] = {"freq_shift": 0, "flip_sin_to_cos": True, "downsample_padding": 1, "norm_eps": 1e-5}
+# (attention, residual resampling) -> kinds of blocks; the last level resamples nothing
+DOWN = {
+    (False, False): "DownBlock2D",
+    (True, False): "AttnDownBlock2D",
+    (False, True): "ResnetDownsampleBlock2D",
+    (True, True): "AttnDownBlock2D",
+}
+UP = {key: name.replace("Downsample", "Upsample").replace("Down", "Up") for key, name in DOWN.items()}
+PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
+SCHEDULES = {"linear": "linear", "squaredcos_cap_v2": "cosine", "scaled_linear": "scaled_linear"}
+MEND = "give a UNet2DModel whose blocks are those of DDPM or ADM"
+
+
+def network_of(config: Mapping[str, Any], where: object) -> dict[str, Any]:
+    """Section ``network`` of an experiment for a UNet2DModel.
+
+    Args:
+        config: of its ``config.json``.
+        where: that file, for the message.
+
+    Raises:
+        UserError: it has what neither of our networks has; the first such key is named.
+    """
+    if (kind := config.get("_class_name")) != "UNet2DModel":
+        raise UserError(f"a {kind or 'network of no named class'}, not a UNet2DModel", where, MEND)
+    found = _filled(config)
+    family = DDPM if found["freq_shift"] == 1 else ADM
+    for key, allowed in {**ALWAYS, **{key: (value,) for key, value in family.items()}}.items():
+        if found[key] not in allowed:
+            name, wanted = ("DDPM's" if family is DDPM else "ADM's"), allowed[0]
+            raise UserError(f"{key} is {found[key]!r}, in {name} network it is {wanted!r}", where, MEND)
+    widths = found["block_out_channels"]
+    if any(width % widths[0] for width in widths):
+        what = f"block_out_channels are {list(widths)}, which are no multiples of the first"
+        raise UserError(what, where, MEND)
+    attends = _attends(found, where)
+    return _ddpm(found, attends) if family is DDPM else _adm(found, attends, where)
+
+
+def _filled(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _plain(config.get(key, default)) for key, default in DEFAULTS.items()}
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _attends(found: Mapping[str, Any], where: object) -> list[bool]:
+    """Whether a level has attention, which has to be the same in the encoder and in the decoder."""
+    down, up = found["down_block_types"], found["up_block_types"][::-1]
+    levels = len(found["block_out_channels"])
+    if not len(down) == len(up) == levels:
+        raise UserError(f"{len(down)}, {len(up)} and {levels} levels in it", where, MEND)
+    resnet = found["downsample_type"] == "resnet"
+    if resnet != (found["upsample_type"] == "resnet"):
+        raise UserError("downsample_type and upsample_type differ", where, MEND)
+    attends = [name.startswith("Attn") for name in down]
+    for level, attention in enumerate(attends):
+        # without resampling the two kinds of blocks are one
+        kinds = {(attention, resnet), (attention, resnet and level < levels - 1)}
+        if down[level] not in {DOWN[k] for k in kinds} or up[level] not in {UP[k] for k in kinds}:
+            what = f"level {level + 1} has a {down[level]} and a {up[level]}"
+            raise UserError(what, where, MEND)
+    return attends
+
+
+def _ddpm(found: Mapping[str, Any], attends: Sequence[bool]) -> dict[str, Any]:
+    size, widths = _size(found), found["block_out_channels"]
+    return {
+        "kind": "ddpm",
+        "ch": widths[0],
+        "num_res_blocks": found["layers_per_block"],
+        "attn_resolutions": tuple(size // 2**i for i, attention in enumerate(attends) if attention),
+        "ch_mult": tuple(width // widths[0] for width in widths),
+        "dropout": found["dropout"],
+    }
+
+
+def _adm(found: Mapping[str, Any], attends: Sequence[bool], where: object) -> dict[str, Any]:
+    widths, channels = found["block_out_channels"], found["attention_head_dim"]
+    scaled = found["resnet_time_scale_shift"] == "scale_shift"
+    if scaled and found["attn_norm_num_groups"] is None:
+        raise UserError("the attention in its middle is not normalised", where, MEND)
+    return {
+        "kind": "adm",
+        "model_channels": widths[0],
+        "num_res_blocks": found["layers_per_block"],
+        "channel_mult": tuple(width // widths[0] for width in widths),
+        "attention_resolutions": tuple(2**i for i, attention in enumerate(attends) if attention),
+        "num_heads": 1,
+        "num_head_channels": -1 if channels is None else channels,
+        "use_scale_shift_norm": scaled,
+        "resblock_updown": found["downsample_type"] == "resnet",
+        "dropout": found["dropout"],
+    }
+
+
+def _size(found: Mapping[str, Any]) -> int:
+    size = found["sample_size"]
+    return max(size) if isinstance(size, tuple) else size or 2 ** len(found["block_out_channels"])
+
+
+def shape_of(config: Mapping[str, Any], where: object) -> tuple[int, int, int]:
+    """Channels, height and width of the images of a UNet2DModel.
+
+    Raises:
+        UserError: it tells no size.
+    """
+    found = _filled(config)
+    size = found["sample_size"]
+    if size is None:
+        raise UserError("no sample_size in it", where, "write the size of its images there")
+    height, width = size if isinstance(size, tuple) else (size, size)
+    return found["in_channels"], height, width
+
+
+def process_of(scheduler: Mapping[str, Any], where: object) -> dict[str, Any]:
+    """Section ``process`` of an experiment for a scheduler of diffusers.
+
+    Args:
+        scheduler: of its ``scheduler_config.json``; {} is DDPMScheduler's default.
+        where: that file, for the message.
+
+    Raises:
+        UserError: other betas than those of our schedules, or another prediction; the key is named.
+    """
+    T, theirs = scheduler.get("num_train_timesteps", 1000), scheduler.get("beta_schedule", "linear")
+    first, last = scheduler.get("beta_start", 1e-4), scheduler.get("beta_end", 0.02)
+    mend = "give a network trained with linear, scaled_linear or cosine betas"
+    if scheduler.get("trained_betas") is not None or theirs not in SCHEDULES:
+        what = "trained_betas are given" if theirs in SCHEDULES else f"beta_schedule is {theirs!r}"
+        raise UserError(what, where, mend)
+    scale = 1000 / T if theirs == "linear" else 1
+    same = isclose(first, 1e-4 * scale, rel_tol=1e-6) and isclose(last, 0.02 * scale, rel_tol=1e-6)
+    if theirs != "squaredcos_cap_v2" and not same:
+        known = f"ours run from {1e-4 * scale:g} to {0.02 * scale:g}"
+        what = f"betas from {first:g} to {last:g} in {T} steps; {known}"
+        raise UserError(what, where, mend)
+    for key in ("rescale_betas_zero_snr", "thresholding"):
+        if scheduler.get(key):
+            raise UserError(f"{key} is true", where, "give a network of a process without it")
+    prediction = scheduler.get("prediction_type", "epsilon")
+    if prediction not in PREDICTIONS:
+        raise UserError(f"prediction_type is {prediction!r}", where, f"one of {', '.join(PREDICTIONS)}")
+    variance = scheduler.get("variance_type", "fixed_small").removesuffix("_log")
+    return {
+        "schedule": SCHEDULES[theirs],
+        "T": T,
+        "prediction": PREDICTIONS[prediction],
+        "variance": variance,
+        "rescale_timesteps": False,
+    }
+
+
+def clips(scheduler: Mapping[str, Any]) -> bool:
+    """Whether a scheduler clamps predictions of the clean image to [-1, 1]."""
+    return bool(scheduler.get("clip_sample", True))
+
+
+def config_of(network: Mapping[str, Any], shape: Sequence[int], outputs: int, classes: int | None) -> Any:
+    """``config.json`` of the UNet2DModel that one of our networks is.
+
+    Args:
+        network: section ``network`` of an experiment.
+        shape: channels, height and width of the images.
+        outputs: channels that the network gives.
+        classes: number of labels that it takes; None: none.
+
+    Returns:
+        Values by name; None where no UNet2DModel is this network.
+    """
+    channels, height, width = shape
+    size = height if height == width else (height, width)
+    ddpm = network["kind"] == "ddpm"
+    own = _ddpm_config(network, max(height, width)) if ddpm else _adm_config(network)
+    if own is None:
+        return None
+    shared = {"sample_size": size, "in_channels": channels, "out_channels": outputs}
+    values = {**DEFAULTS, **(DDPM if ddpm else ADM), **shared, **own, "num_class_embeds": classes}
+    return {"_class_name": "UNet2DModel", **values}
+
+
+def _ddpm_config(network: Mapping[str, Any], size: int) -> dict[str, Any]:
+    widths = [network["ch"] * m for m in network["ch_mult"]]
+    attends = [size // 2**level in network["attn_resolutions"] for level in range(len(widths))]
+    return _blocks(network, widths, attends)
+
+
+def _adm_config(network: Mapping[str, Any]) -> dict[str, Any] | None:
+    widths = [int(network["model_channels"] * m) for m in network["channel_mult"]]
+    attends = [2**level in network["attention_resolutions"] for level in range(len(widths))]
+    heads = set(_head_channels(network, widths, attends))
+    if len(heads) != 1:
+        return None
+    return {
+        **_blocks(network, widths, attends, network["resblock_updown"]),
+        "attention_head_dim": heads.pop(),
+        "resnet_time_scale_shift": "scale_shift" if network["use_scale_shift_norm"] else "default",
+        "attn_norm_num_groups": 32 if network["use_scale_shift_norm"] else None,
+    }
+
+
+def _head_channels(
+    network: Mapping[str, Any], widths: Sequence[int], attends: Sequence[bool]
+) -> Iterator[int | None]:
+    """Channels of a head in every attention, the middle's included; None: one head, whatever the width."""
+    for width in [*(w for w, attention in zip(widths, attends, strict=True) if attention), widths[-1]]:
+        if network["num_head_channels"] != -1:
+            yield network["num_head_channels"]
+        else:
+            yield None if network["num_heads"] == 1 else width // network["num_heads"]
+
+
+def _blocks(
+    network: Mapping[str, Any], widths: Sequence[int], attends: Sequence[bool], resnet: bool = False
+) -> dict[str, Any]:
+    kinds = [(attention, resnet and i < len(widths) - 1) for i, attention in enumerate(attends)]
+    resampled = "resnet" if resnet else "conv"
+    return {
+        "block_out_channels": list(widths),
+        "layers_per_block": network["num_res_blocks"],
+        "dropout": network["dropout"],
+        "down_block_types": [DOWN[kind] for kind in kinds],
+        "up_block_types": [UP[kind] for kind in kinds[::-1]],
+        "downsample_type": resampled,
+        "upsample_type": resampled,
+    }
+
+
+def scheduler_of(process: Mapping[str, Any], clip: bool) -> dict[str, Any] | None:
+    """``scheduler_config.json`` of the DDPMScheduler that a process is; None where there is none.
+
+    Args:
+        process: section ``process`` of an experiment.
+        clip: whether predictions of the clean image are clamped.
+    """
+    theirs = {ours: name for name, ours in SCHEDULES.items()}.get(process["schedule"])
+    if theirs is None or (process["rescale_timesteps"] and process["T"] != 1000):
+        return None
+    scale = 1000 / process["T"] if theirs == "linear" else 1
+    return {
+        "_class_name": "DDPMScheduler",
+        "num_train_timesteps": process["T"],
+        "beta_schedule": theirs,
+        "beta_start": 1e-4 * scale,
+        "beta_end": 0.02 * scale,
+        "trained_betas": None,
+        "prediction_type": {ours: name for name, ours in PREDICTIONS.items()}[process["prediction"]],
+        "variance_type": process["variance"],
+        "clip_sample": clip,
+        "clip_sample_range": 1.0,
+        "thresholding": False,
+        "timestep_spacing": "leading",
+    }

@@ -17,7 +17,10 @@ from sklearn.svm import SVC
 
 from bridgepipe import artifacts, config
 from bridgepipe.data.store import ImageStore
+from bridgepipe.datasets import images
+from bridgepipe.errors import UserError
 from bridgepipe.methods import boundary
+from bridgepipe.photographs import editing
 
 LOOP = "results/boundary/loop"
 EXPERIMENTS = {
@@ -132,6 +135,12 @@ def test_one_photograph(made: Project, tmp_path: Path) -> None:
     made.bridgepipe("edit", str(photo), "--boundary", LOOP, "--distances", "-3:3:7", "-o", str(strip))
     with Image.open(strip) as picture:
         assert picture.size[0] > 9 * 16 * 8
+    named = {f"{name}.png" for name in ("image", "no-move", "-3", "-2", "-1", "0", "+1", "+2", "+3")}
+    assert {file.name for file in strip.with_suffix("").iterdir()} == named
+    pictures = {file.stem: images.read_photo(file) for file in strip.with_suffix("").iterdir()}
+    assert {picture.shape for picture in pictures.values()} == {(16, 16, 3)}
+    assert np.array_equal(pictures["0"], pictures["no-move"])  # relative, and without noise
+    assert not np.array_equal(pictures["+3"], pictures["no-move"])
     two = ["--boundary", LOOP, "--at", "2", "--boundary", LOOP, "--distances", "0:1:2"]
     made.bridgepipe("edit", str(photo), *two, "-o", str(tmp_path / "two.png"))
     refused = made.bridgepipe("edit", str(photo), *two[:2], *two[4:], "-o", "x.png", check=False)
@@ -143,6 +152,28 @@ def test_one_photograph(made: Project, tmp_path: Path) -> None:
     assert refused.stderr.count("\n") == 1
     refused = made.bridgepipe("edit", str(photo), *other, "--distances", "1:2", "-o", "x.png", check=False)
     assert "give START:END:N" in refused.stderr
+
+
+def test_settings_of_one_edit(made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(made.folder)
+    photo = tmp_path / "photo.png"
+    Image.fromarray(np.arange(40 * 30 * 3, dtype=np.uint8).reshape(40, 30, 3)).save(photo)
+
+    def edited(name: str, **asked: Any) -> np.ndarray:
+        strip = tmp_path / f"{name}.png"
+        editing.edit(photo, [Path(LOOP)], strip, "1", [], None, editing.Changes(**asked), config.Runtime())
+        return images.read_photo(tmp_path / name / "+1.png")
+
+    own = edited("own")
+    for asked in ({"t": 300}, {"steps": 5}, {"eta": 1.0, "seed": 1}, {"kind": "ddpm"}):
+        assert not np.array_equal(edited("changed", **asked), own), asked
+    once, again, other = (edited("noisy", eta=1.0, seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(once, again)
+    assert not np.array_equal(once, other)
+    for asked, said in (({"steps": 1}, "count"), ({"kind": "heun"}, "kind"), ({"t": 9999}, "--t")):
+        with pytest.raises(UserError, match=said):
+            edited("refused", **asked)
+    assert not (tmp_path / "refused").exists()
 
 
 def test_published_boundaries(made: Project, tmp_path: Path) -> None:

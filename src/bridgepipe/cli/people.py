@@ -104,13 +104,23 @@ def edit(
     ] = "-3:3:7",
     at: Annotated[list[float] | None, typer.Option(help="distance along each boundary but the last")] = None,
     model: Annotated[Path | None, typer.Option(help="folder of the network; default: the boundary's")] = None,
+    t: Annotated[int | None, typer.Option(help="step of the edit; default: the boundary's")] = None,
+    steps: Annotated[int | None, typer.Option(help="visited steps on the way there, and back")] = None,
+    kind: Annotated[str | None, typer.Option(help="way back: ddim, or ddpm with fresh noise")] = None,
+    eta: Annotated[float | None, typer.Option(help="noise of ddim, from 0 to 1")] = None,
+    seed: Annotated[int | None, typer.Option(help="of the noise")] = None,
     run: Alone = Alone(),
 ) -> None:
-    """Edit an image at every distance along a boundary, beside itself and itself decoded without a move."""
+    """Edit an image at every distance along a boundary, beside itself and itself decoded without a move.
+
+    The folder beside the strip that has its name gets each picture at the size of the network. The
+    boundary's experiment gives the settings that are not given here.
+    """
     speed = run.start()
     from bridgepipe.photographs import editing
 
-    editing.edit(photo, boundary, output, distances, at or [], model, speed)
+    how = editing.Changes(t, steps, kind, eta, seed)
+    editing.edit(photo, boundary, output, distances, at or [], model, how, speed)
 
 
 @groups.people.verb()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -14,8 +14,10 @@ from torch import Tensor
 from bridgepipe import artifacts
 from bridgepipe.config.boundary import BoundaryEdit, BoundaryLatents
 from bridgepipe.config.boundary_settings import Edit, Inversion
+from bridgepipe.config.errors import validated
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.config.stage_files import read_stage
+from bridgepipe.config.yaml_reader import Places
 from bridgepipe.data.pixels import to_uint8
 from bridgepipe.datasets import images
 from bridgepipe.errors import UserError
@@ -31,9 +33,58 @@ from bridgepipe.methods.gaussian import Model
 from bridgepipe.methods.trained import Trained, open_model
 from bridgepipe.networks.hspace import HSpace
 from bridgepipe.photographs import places as where
+from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.runtime import running
 from bridgepipe.runtime.finished import kept
 from bridgepipe.runtime.rng import item_of
+
+Settings = TypeVar("Settings", Edit, Inversion)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a person asks for in place of the settings of a boundary's experiment; None: as there.
+
+    Attributes:
+        t: step that images are inverted to; None: that of the boundary.
+        steps: indices from 0 to t, both included, on the way there and on the way back.
+        kind, eta, seed: as of `Edit`.
+    """
+
+    t: int | None = None
+    steps: int | None = None
+    kind: str | None = None
+    eta: float | None = None
+    seed: int | None = None
+
+    def of_edit(self, how: Edit) -> Edit:
+        """The settings of edits, with the changes.
+
+        Raises:
+            UserError: impossible ones.
+        """
+        return self._changed(how, count=self.steps, kind=self.kind, eta=self.eta, seed=self.seed)
+
+    def of_inversion(self, how: Inversion) -> Inversion:
+        """The settings of the inversion, with the changes; raises as `of_edit`."""
+        return self._changed(how, count=self.steps)
+
+    def step(self, own: int, process: Gaussian) -> int:
+        """The step that images are inverted to.
+
+        Raises:
+            UserError: the process has no such step.
+        """
+        if self.t is not None and not 1 <= self.t < process.T:
+            raise UserError(f"--t is {self.t}", "edit", f"choose a step from 1 to {process.T - 1}")
+        return own if self.t is None else self.t
+
+    @staticmethod
+    def _changed(how: Settings, **changes: Any) -> Settings:
+        given = {key: value for key, value in changes.items() if value is not None}
+        if not given:
+            return how
+        return validated(type(how), {**how.as_json(), **given}, Places.of(given, "edit"))
 
 
 def edit(
@@ -43,9 +94,10 @@ def edit(
     distances: str,
     at: list[float],
     model: Path | None,
+    changes: Changes,
     speed: Runtime,
 ) -> None:
-    """Draw the strip of an image, edited at every distance along the last boundary.
+    """Draw the strip of an image, edited at every distance along the last boundary, and write its pictures.
 
     Args:
         distances: START:END:N, or one number.
@@ -57,15 +109,18 @@ def edit(
         what = f"{len(boundary)} boundaries, {len(fixed)} fixed distances"
         raise UserError(what, "edit --at", "give one --at for every boundary but the last")
     where.check({photo: output})
+    pictures = _pictures(output, along)
+    where.check_new(pictures)
     pixels = images.read_photo(photo)
     editor = Editor.of(boundary, model, speed)
-    network, about = editor.network, editor.about
-    how, inversion = editor.how, editor.inversion
+    network = editor.network
+    how, inversion = changes.of_edit(editor.how), changes.of_inversion(editor.inversion)
+    t = changes.step(editor.about.t, network.process)
     subject = _Subject(photo, pixels, network, how)
     fixed_moves = [Move(pair, d) for pair, d in zip(editor.pairs, fixed, strict=False)]
 
     def inverted(_: Sequence[int]) -> tuple[Tensor, Tensor]:
-        return subject.inverted(about.t, inversion)
+        return subject.inverted(t, inversion)
 
     def strip(piece: Sequence[int]) -> np.ndarray:
         if piece[0] == 0:
@@ -74,16 +129,32 @@ def edit(
         return subject.decoded(latents, [*fixed_moves, last])
 
     identity: dict[str, Any] = {"photo": artifacts.digest_file(photo), "model": network.digest}
-    identity |= {"settings": how.as_json(), "inversion": inversion.as_json(), "t": about.t}
+    identity |= {"settings": how.as_json(), "inversion": inversion.as_json(), "t": t}
     identity |= {"fixed": fixed, "along": along}
     identity |= {"boundaries": [digests(folder) for folder in boundary]}
     with kept(output, identity, speed):
         ((z, h),) = running.shared(inverted, [0], 1, "inverting")
-        latents = bl.Latents(z.to(network.device), h.to(network.device), about.t)
+        latents = bl.Latents(z.to(network.device), h.to(network.device), t)
         unmoved, *strips = running.shared(strip, range(len(along) + 1), 1, "editing")
         beside = {"image": to_uint8(subject.x0), "no move": unmoved}
-        figures_boundary.strip_grid(output, np.concatenate(strips)[None], along, beside, about.attribute)
+        for place, (image,) in zip(pictures, (*beside.values(), *strips), strict=True):
+            images.write_png(place, image, f"edited from {photo.name}")
+        where.finish(pictures)
+        title = editor.about.attribute
+        figures_boundary.strip_grid(output, np.concatenate(strips)[None], along, beside, title)
     print(output)
+
+
+def _pictures(output: Path, along: Sequence[float]) -> list[Path]:
+    """Where the pictures of a strip are written one by one: the image, itself without a move, and its edits.
+
+    Raises:
+        UserError: the folder would be the strip itself.
+    """
+    if not output.suffix:
+        raise UserError(f"{output.name} has no suffix", "edit --output", "name a picture, such as strip.png")
+    names = ["image", "no-move", *(f"{distance:+.9g}" if distance else "0" for distance in along)]
+    return [output.with_suffix("") / f"{name}.png" for name in names]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from sklearn.svm import SVC
 from torch import Tensor, nn
 from vectors import recipe
 
+from bridgepipe import artifacts
 from bridgepipe.config.boundary_settings import Edit, Inversion, Search
 from bridgepipe.datasets import attributes
 from bridgepipe.errors import UserError
@@ -22,11 +23,13 @@ from bridgepipe.evaluation.accuracy import worse
 from bridgepipe.methods import boundary_edit, boundary_fit, boundary_latents, boundary_mixing
 from bridgepipe.methods.boundary import About, Boundaries, Boundary, fit, load, load_both, measure, save
 from bridgepipe.methods.boundary_edit import Move
+from bridgepipe.methods.boundary_files import read_boundary, write_boundary
 from bridgepipe.methods.boundary_latents import Latents
 from bridgepipe.methods.boundary_mixing import MixingRow
 from bridgepipe.methods.boundary_sav import read_sav
 from bridgepipe.networks import adm, ddpm
 from bridgepipe.networks.hspace import HSpace
+from bridgepipe.photographs import editing
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.runtime.rng import ItemNoise
@@ -221,6 +224,64 @@ class Mixture(nn.Module):
         variance = alpha_bar * self.std**2 + 1 - alpha_bar
         mean = alpha_bar.sqrt() * torch.tanh(x @ self.mean[:, None] * alpha_bar.sqrt() / variance) * self.mean
         return (1 - alpha_bar).sqrt() * (x - mean) / variance
+
+
+@pytest.mark.parametrize("end", [".npz", ".npy"])
+def test_boundaries_in_and_out_of_numpy(tmp_path: Path, end: str) -> None:
+    found = fit(*two_gaussians()[:2], C=0.01)
+    given = found if end == ".npz" else found.through_origin()
+    write_boundary(file := tmp_path / f"h{end}", given)
+    back = read_boundary(file)
+    assert torch.allclose(back.normal, given.normal, atol=1e-7)
+    assert (back.offset, back.scale) == pytest.approx((given.offset, given.scale), rel=1e-6)
+    x = torch.randn(3, D)
+    assert torch.allclose(back.decide(x), given.decide(x), atol=1e-5)
+
+
+def test_a_classifier_of_scikit_learn_by_its_own_names(tmp_path: Path) -> None:
+    latents, labels, _ = two_gaussians()
+    machine = SVC(kernel="linear").fit(latents.flatten(1).numpy(), labels)
+    np.savez(tmp_path / "a.npz", coef_=machine.coef_, intercept_=machine.intercept_)
+    decided = read_boundary(tmp_path / "a.npz").decide(latents)
+    assert np.allclose(decided, machine.decision_function(latents.flatten(1).numpy()), atol=1e-4)
+
+
+def test_arrays_that_are_no_boundary_are_refused(tmp_path: Path) -> None:
+    two, text = np.ones((2, D)), np.array(["a"])
+    for name, arrays, said in (
+        ("two", {"coef": two}, r"it holds coef \[2, 40\], no coefficients"),
+        ("other", {"mean": np.ones(D)}, r"it holds mean \[40\], no coefficients"),
+        ("text", {"coef": text}, "no coefficients"),
+        ("many", {"coef": np.ones(D), "intercept": np.ones(2)}, "its intercept is not one number"),
+        ("nan", {"coef": np.full(D, np.nan)}, "coefficients of length nan"),
+    ):
+        np.savez(tmp_path / f"{name}.npz", **arrays)  # type: ignore[arg-type]
+        with pytest.raises(UserError, match=said):
+            read_boundary(tmp_path / f"{name}.npz")
+    (tmp_path / "torn.npz").write_bytes((tmp_path / "two.npz").read_bytes()[:100])
+    with pytest.raises(UserError, match="not the coefficients of a linear classifier"):
+        read_boundary(tmp_path / "torn.npz")
+    with pytest.raises(UserError, match="would lose the intercept"):
+        write_boundary(tmp_path / "a.npy", fit(*two_gaussians()[:2]))
+    with pytest.raises(UserError, match=r"name it \.npz"):
+        write_boundary(tmp_path / "a.sav", fit(*two_gaussians()[:2]))
+
+
+def test_a_published_boundary_is_named_and_lies_where_it_is_fetched_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    artifacts.save_tensors("model/model.safetensors", {"w": torch.zeros(1)}, {})
+    asked: tuple[Any, ...] = ("h", Path("model"), "smile", Path("mine"), 500, "exact")
+    with pytest.raises(UserError, match="bridgepipe fetch boundary/smile-h"):
+        editing.import_boundary(Path("boundary/smile-h"), *asked)
+    place = tmp_path / "data/raw/boundaries/smile_h.sav"
+    place.parent.mkdir(parents=True)
+    latents, labels, _ = two_gaussians(20)
+    place.write_bytes(pickle.dumps(SVC(kernel="linear").fit(latents.flatten(1).numpy(), labels)))
+    editing.import_boundary(Path("boundary/smile-h"), *asked)
+    editing.export_boundary(Path("mine/h.safetensors"), Path("h.npz"))
+    assert torch.allclose(read_boundary("h.npz").normal, load("mine/h.safetensors")[0].normal)
 
 
 def test_mixing_step_of_a_known_process() -> None:

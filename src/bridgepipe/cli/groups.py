@@ -221,7 +221,7 @@ class Verbs(typer.Typer):
 app = Verbs("From raw images to a reproducible table of results for diffusion bridges.", People)
 people = Verbs("")
 store = Verbs("Look inside image stores.")
-boundaries = Verbs("Published boundaries of attributes.")
+boundaries = Verbs("Take in boundaries of attributes, and write them for others.")
 stage = Verbs("One verb per step of the workflow, called by its rules.")
 boundary = Verbs("Boundaries of attributes in latents, and edits across them.")
 evaluate = Verbs("Metrics of restored images, each with its protocol.")

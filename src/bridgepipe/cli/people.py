@@ -142,7 +142,7 @@ def generate(
 
 @groups.boundaries.verb("import")
 def import_boundary(
-    file: Annotated[Path, typer.Argument(help="a .sav file of BoundaryDiffusion")],
+    file: Annotated[Path, typer.Argument(help="a .sav, .npz or .npy file, or the name of a fetched source")],
     space: Annotated[str, typer.Option(help="z or h; the name of the file tells")],
     model: Annotated[Path, typer.Option(help="folder of the network that it belongs to")],
     attribute: str = typer.Option(...),
@@ -150,10 +150,24 @@ def import_boundary(
     t: Annotated[int, typer.Option(help="step of its latents")] = 500,
     variant: Annotated[str, typer.Option(help="published, or exact: timing of h")] = "published",
 ) -> None:
-    """Take in a published boundary. Nothing in the file is run."""
+    """Take in a boundary of others. Nothing in the file is run.
+
+    An .npy file holds the coefficients of a linear classifier, an .npz file coef and intercept.
+    """
     from bridgepipe.photographs import editing
 
     editing.import_boundary(file, space, model, attribute, output, t, variant)
+
+
+@groups.boundaries.verb("export")
+def export_boundary(
+    boundary: Annotated[Path, typer.Argument(help="z.safetensors or h.safetensors of a boundary")],
+    output: Annotated[Path, typer.Option(help="an .npz file: coef and intercept; or .npy: coef alone")],
+) -> None:
+    """Write a boundary as arrays of NumPy."""
+    from bridgepipe.photographs import editing
+
+    editing.export_boundary(boundary, output)
 
 
 @groups.people.verb()

@@ -132,6 +132,7 @@ WEIGHTS: dict[str, Weights] = {
         _gaussian(True, conditional=False),
         trained_on=("afhq", "dog"),
     ),
+    "dps/ffhq": Weights("model", {"kind": "adm", **IDDPM_256}, _gaussian(True, conditional=False)),
     **{
         f"sdedit/{name}": Weights("model", {"kind": "ddpm", **DDPM_256}, _gaussian(False), trained_on=data)
         for name, data in {

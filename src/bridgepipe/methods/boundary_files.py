@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from bridgepipe.artifacts import atomic
+from bridgepipe.downloads.sources import load_sources
 from bridgepipe.errors import UserError, reading
 from bridgepipe.methods.boundary import Boundary
 from bridgepipe.methods.boundary_sav import read_sav
@@ -67,6 +68,17 @@ def write_boundary(path: str | Path, boundary: Boundary) -> None:
             np.savez(file, coef=coef, intercept=intercept)
         else:
             np.save(file, coef)
+
+
+def fetched(name: Path) -> Path:
+    """Where the file of a source lies; a path that is no source's name is itself."""
+    source = load_sources().get(str(name))
+    if source is None or name.exists():
+        return name
+    place = Path("data") / source.path
+    if not place.exists():
+        raise UserError("no such file", place, f"fetch it: bridgepipe fetch {name}")
+    return place
 
 
 def _named(arrays: Mapping[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray | None:

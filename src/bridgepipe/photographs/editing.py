@@ -20,7 +20,6 @@ from bridgepipe.config.stage_files import read_stage
 from bridgepipe.config.yaml_reader import Places
 from bridgepipe.data.pixels import to_uint8
 from bridgepipe.datasets import images
-from bridgepipe.downloads.sources import load_sources
 from bridgepipe.errors import UserError
 from bridgepipe.figures import boundary as figures_boundary
 from bridgepipe.finite import naming, number
@@ -29,7 +28,7 @@ from bridgepipe.methods import boundary_edit
 from bridgepipe.methods import boundary_latents as bl
 from bridgepipe.methods.boundary import SPACES, About, Boundaries, digests, load, load_both
 from bridgepipe.methods.boundary_edit import DRAW, PUBLISHED, Move
-from bridgepipe.methods.boundary_files import read_boundary, write_boundary
+from bridgepipe.methods.boundary_files import fetched, read_boundary, write_boundary
 from bridgepipe.methods.gaussian import Model
 from bridgepipe.methods.trained import Trained, open_model
 from bridgepipe.networks.hspace import HSpace
@@ -285,7 +284,7 @@ def import_boundary(
     kind: Literal["z", "h"] = "z" if space == "z" else "h"
     timing: Literal["published", "exact"] = "exact" if variant == "exact" else "published"
     about = About(attribute, kind, t, digest, timing)
-    file = _fetched(file)
+    file = fetched(file)
     found = read_boundary(file)
     boundaries.save(
         output / f"{space}.safetensors", found, about, imported_sha256=artifacts.digest_file(file)
@@ -297,14 +296,3 @@ def export_boundary(boundary: Path, output: Path) -> None:
     """Write the coefficients of ``z.safetensors`` or ``h.safetensors`` as a file of NumPy."""
     write_boundary(output, load(boundary)[0])
     print(output)
-
-
-def _fetched(name: Path) -> Path:
-    """Where the file of a source lies; a path that is no source's name is itself."""
-    source = load_sources().get(str(name))
-    if source is None or name.exists():
-        return name
-    place = Path("data") / source.path
-    if not place.exists():
-        raise UserError("no such file", place, f"fetch it: bridgepipe fetch {name}")
-    return place

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -33,10 +33,12 @@ from bridgepipe.methods.gaussian import Model
 from bridgepipe.methods.trained import Trained, open_model
 from bridgepipe.networks.hspace import HSpace
 from bridgepipe.photographs import places as where
-from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.runtime import running
 from bridgepipe.runtime.finished import kept
 from bridgepipe.runtime.rng import item_of
+
+if TYPE_CHECKING:
+    from bridgepipe.processes.gaussian import Gaussian
 
 Settings = TypeVar("Settings", Edit, Inversion)
 

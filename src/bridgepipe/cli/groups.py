@@ -33,7 +33,7 @@ HELP = {
         "edit": "Edit an image along a boundary, and draw the strip.",
         "generate": "Draw images, as PNG files.",
         "boundary": "Take in published boundaries of attributes.",
-        "export": "Write images as NPZ, which other evaluators read.",
+        "export": "Write images as PNG files, or as NPZ for other evaluators.",
         "share": "Write a trained restorer as files that others can use.",
     },
     "Before a run": {
@@ -122,7 +122,10 @@ READ = {"stage figure loss": {"csv"}, "stage boundary figure-flips": {"csv"}}
 # outputs that are folders, or may be one
 FOLDERS = {
     ("stage train", "folder"),
-    *((verb, "output") for verb in ("restore", "translate", "generate", "fetch", "boundary import")),
+    *(
+        (verb, "output")
+        for verb in ("restore", "translate", "generate", "fetch", "export", "boundary import")
+    ),
     *((f"stage {verb}", "output") for verb in ("prepare", "boundary latents", "boundary search")),
 }
 # folders that are read as a whole, so that a result in them would change them

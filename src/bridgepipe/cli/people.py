@@ -15,6 +15,7 @@ from bridgepipe.photographs.restoring import LEAST, QUALITY
 
 Quality = StrEnum("Quality", list(QUALITY))  # type: ignore[misc]
 Device = StrEnum("Device", ["auto", "cpu", "cuda", "mps"])
+Names = StrEnum("Names", ["number", "source"])
 
 
 @groups.people.verb()
@@ -186,8 +187,19 @@ def share(
 
 
 @groups.people.verb()
-def export(samples: Path, output: File) -> None:
-    """Write a store in ADM's layout, which other evaluators read: an NPZ file of uint8 [N,H,W,3]."""
-    from bridgepipe.stages import generation
+def export(
+    samples: Annotated[Path, typer.Argument(help="store of images, or reference statistics")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="NAME.npz, or a folder for PNG files")],
+    names: Annotated[
+        Names, typer.Option(help="of PNG files: by number, or as the source images")
+    ] = Names.number,
+    data: Annotated[Path, typer.Option(help="folder of prepared datasets")] = Path("data/prepared"),
+) -> None:
+    """Write a store as PNG files, or as NPZ of ADM's layout; statistics as NPZ of mu and sigma.
 
-    generation.export(samples, output)
+    The name of a PNG file also tells the class of a sample, the target of a translation, the distance of an
+    edit. Given again, the command goes on where it was.
+    """
+    from bridgepipe.stages import exporting
+
+    exporting.export(samples, output, names.value, data)

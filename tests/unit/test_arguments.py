@@ -393,10 +393,10 @@ def test_every_stage_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_labels_that_are_names_of_keys_are_no_keys(tmp_path: Path) -> None:
-    cycle = {"kept": {"nfe": 5}, "seed": {"nfe": 4}}
+    cycle = {"state_pair": {"nfe": 5}, "seed": {"nfe": 4}}
     content = {"source": "a", "target": "b", "cycle": cycle, "count": 10}
     artifacts.write_json(tmp_path / "a.json", content)
-    assert read_stage(tmp_path / "a.json", PointCycles).cycle["kept"].nfe == 5
+    assert read_stage(tmp_path / "a.json", PointCycles).cycle["state_pair"].nfe == 5
 
 
 NETWORK = {"kind": "adm", "channel_mult": "wide"}
@@ -411,7 +411,7 @@ NETWORK = {"kind": "adm", "channel_mult": "wide"}
         ({"method": "color"}, "not the configuration of a training: method is 'color'"),
         ({"method": "guide", "dataset": "x"}, "no train in it, so it is of another kind"),
         ({"method": "i2sb", "dataset": "x", "train": {}}, "no corruption in it"),
-        ({"cycle": {"kept": {"solver": 3}}}, "no method in it"),
+        ({"cycle": {"pair": {"solver": 3}}}, "no method in it"),
         ([1], "it holds a list, not values by name"),
     ],
 )

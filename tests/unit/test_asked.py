@@ -22,7 +22,12 @@ INCEPTION = {"extractor": "inception", "classifier": None}
 RESTORED = {"dataset": "mine", "corruption": "blur-uni", "evaluate": INCEPTION}
 MODEL = {"dataset": "mine", "conditional": True}
 TRANSLATED = {"source_model": "mine", "sample": {"guidance": "none"}, "evaluate": INCEPTION}
-SEARCHED = {"model": "mine", "dataset": "mine", "attribute": "cat", "evaluate": {**INCEPTION, "kept": []}}
+SEARCHED = {
+    "model": "mine",
+    "dataset": "mine",
+    "attribute": "cat",
+    "evaluate": {**INCEPTION, "preserved": []},
+}
 SMALL = {"mixing": {"images": 10, "folds": 2, "count": 5, "every": 2}, "edit": {"images": 2}}
 
 

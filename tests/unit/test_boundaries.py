@@ -292,9 +292,9 @@ def test_mixing_step_of_a_known_process() -> None:
     rest = torch.randn(120, width, generator=torch.Generator().manual_seed(0))
     x0 = torch.from_numpy(2.0 * labels - 1).float()[:, None] * mean + 0.2 * rest
     steps = [0, *range(4, 1000, 5)]
-    walk = boundary_latents.trajectory(HSpace(Mixture(mean, 0.2)), PROCESS, x0, steps, every=40)
-    assert [one.t for one in walk] == [0, 199, 399, 599, 799, 999]
-    curve = boundary_mixing.mixing(walk, labels)
+    latents = boundary_latents.trajectory(HSpace(Mixture(mean, 0.2)), PROCESS, x0, steps, every=40)
+    assert [one.t for one in latents] == [0, 199, 399, 599, 799, 999]
+    curve = boundary_mixing.mixing(latents, labels)
     gaps = [row.gap for row in curve.rows]
     assert gaps[0] > 0.3
     assert gaps[-1] < 0.1
@@ -303,7 +303,7 @@ def test_mixing_step_of_a_known_process() -> None:
     assert curve.rows[0].h.all()
     assert all(isinstance(value, int | float) for value in curve.rows[0].row().values())
     # spread against its definition
-    pairs = torch.cdist(walk[-1].z.double(), walk[-1].z.double()).square().sum() / (120 * 119)
+    pairs = torch.cdist(latents[-1].z.double(), latents[-1].z.double()).square().sum() / (120 * 119)
     assert curve.rows[-1].spread == pytest.approx(float((pairs / (2 * width)).sqrt()), rel=1e-6)
 
 

@@ -25,7 +25,7 @@ def test_without_a_classifier_there_is_no_accuracy() -> None:
     told = values()
     told["experiments"]["i2sb"]["jpeg-5"]["evaluate"] = {"classifier": None}
     told["experiments"]["ddib/classes"]["3-8"]["evaluate"] = {"classifier": None}
-    told["experiments"]["boundary"]["loop"]["evaluate"] = {"classifier": None, "kept": ["ink"]}
+    told["experiments"]["boundary"]["loop"]["evaluate"] = {"classifier": None, "preserved": ["ink"]}
     pipeline = workflow.Pipeline(config.Resolved(told))
     for name in ("i2sb/jpeg-5", "ddib/classes/3-8"):
         assert f"results/{name}/accuracy.json" not in pipeline.outcomes.results(name)

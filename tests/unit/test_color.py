@@ -9,7 +9,7 @@ from test_ddib_points import Exact
 
 from benchmarks.closed_form import Mixture
 from bridgepipe.config.gaussian import Process
-from bridgepipe.config.points import PointWalk
+from bridgepipe.config.points import SolverSettings
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.evaluation import transport
 from bridgepipe.methods import color
@@ -28,7 +28,7 @@ def cloud(x: float, std: float) -> tuple[Model, np.ndarray]:
 @pytest.fixture
 def made() -> Made:
     (source, a), (target, b) = cloud(0.5, 0.3), cloud(-0.4, 0.6)
-    return a, b, color.transfer(source, target, a, b, PointWalk(), n=400, sinkhorn=0.05, seed=0)
+    return a, b, color.transfer(source, target, a, b, SolverSettings(), n=400, sinkhorn=0.05, seed=0)
 
 
 def test_ddib_of_normal_clouds_is_their_optimal_map(made: Made) -> None:

@@ -13,8 +13,9 @@ import yaml
 from pydantic import TypeAdapter
 
 from bridgepipe import artifacts, config
-from bridgepipe.config.i2sb import RestorationSampling
+from bridgepipe.config.i2sb import RestorationSampling, Study
 from bridgepipe.config.stage_files import read_stage
+from bridgepipe.config.values import Strict
 from bridgepipe.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -217,3 +218,20 @@ def test_a_key_that_no_verb_reads_is_refused(tmp_path: Path) -> None:
     artifacts.write_json(tmp_path / "a.json", written)
     with pytest.raises(UserError, match=r"unknown key 'sample.neff' \(.*a.json\): did you mean 'nfe'"):
         read_stage(tmp_path / "a.json", RestorationSampling)
+
+
+def test_a_former_key_in_a_file_of_a_stage_is_answered_with_its_present_name(tmp_path: Path) -> None:
+    artifacts.write_json(tmp_path / "a.json", {"walks": {"ancestral": {}}})
+    with pytest.raises(UserError, match=r"the key 'walks' was renamed \(.*a.json\): write samplers"):
+        read_stage(tmp_path / "a.json", Study)
+
+
+def test_former_keys_are_no_keys_and_their_present_names_are() -> None:
+    def below(kind: type[Strict]) -> set[type[Strict]]:
+        return {kind}.union(*map(below, kind.__subclasses__()))
+
+    renaming = [kind for kind in below(Strict) if kind.renamed]
+    assert {"Study", "GaussianStudy", "CycleSettings", "EditMeasures"} <= {kind.__name__ for kind in renaming}
+    for kind in renaming:
+        assert set(kind.renamed.values()) <= kind.model_fields.keys()
+        assert not kind.renamed.keys() & kind.model_fields.keys()

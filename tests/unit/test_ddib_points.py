@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from benchmarks.closed_form import ONE, A, B, Mixture
 from bridgepipe.config.gaussian import Process
-from bridgepipe.config.points import PointWalk
+from bridgepipe.config.points import SolverSettings
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import transport
@@ -49,16 +49,16 @@ def test_no_direction_calls_more_often_than_asked(ends: Ends, solver: str, grid:
     if solver == "obelm" and grid == "ddib":
         pytest.skip("obelm ends before pure noise")
     for nfe in (20, 21):
-        walk = PointWalk(solver=solver, nfe=nfe, spacing="log_snr", grid=grid)
-        moved = translate(*denoisers(*ends), POINTS, walk)
+        settings = SolverSettings(solver=solver, nfe=nfe, spacing="log_snr", grid=grid)
+        moved = translate(*denoisers(*ends), POINTS, settings)
         assert nfe - 1 <= moved.calls_per_way <= nfe
-        assert moved.calls_per_way == moved.latent.calls == ddib_points.calls_of(walk, DIFFUSION.process)
+        assert moved.calls_per_way == moved.latent.calls == ddib_points.calls_of(settings, DIFFUSION.process)
         assert moved.target.calls == moved.calls_per_way - (
             2 if solver == "obelm" else 0
         )  # it starts from a pair
 
 
-def test_published_walk_calls_at_every_step_both_ways() -> None:
+def test_published_solver_calls_at_every_step_both_ways() -> None:
     diffusion = Diffusion((2,), Process(T=60))
     a, b = model(A, diffusion), model(B, diffusion)
     moved = translate(*denoisers(a, b), POINTS, PUBLISHED)
@@ -67,34 +67,36 @@ def test_published_walk_calls_at_every_step_both_ways() -> None:
 
 def test_translation_lands_in_the_target(ends: Ends) -> None:
     source, target = A.sample(1500).float(), B.sample(3000, seed=1).numpy()
-    moved = translate(*denoisers(*ends), source, PointWalk()).target.x.numpy()
+    moved = translate(*denoisers(*ends), source, SolverSettings()).target.x.numpy()
     floor = transport.sliced_w2(B.sample(1500, seed=2).numpy(), target)
     assert transport.sliced_w2(moved, target) < floor + 0.03
     assert transport.sliced_w2(source.numpy(), target) > 5 * floor
 
 
 def test_cycle_closes_to_rounding_with_the_pair_and_nearly_without(ends: Ends) -> None:
-    kept = ddib_points.cycle(*ends, POINTS, PointWalk())
-    alone = ddib_points.cycle(*ends, POINTS, PointWalk(), keep=False)
+    paired = ddib_points.cycle(*ends, POINTS, SolverSettings())
+    alone = ddib_points.cycle(*ends, POINTS, SolverSettings(), state_pair=False)
     ddim = ddib_points.cycle(*ends, POINTS, PUBLISHED.model_copy(update={"nfe": 50}))
-    assert kept.error.max() < 2e-5
-    assert kept.error.max() < alone.error.mean() < 5e-3 < ddim.error.mean()
-    assert torch.equal(kept.target, alone.target)
-    assert kept.calls == 50
+    assert paired.error.max() < 2e-5
+    assert paired.error.max() < alone.error.mean() < 5e-3 < ddim.error.mean()
+    assert torch.equal(paired.target, alone.target)
+    assert paired.calls == 50
 
 
 def test_batches_change_nothing(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
-    walk = PointWalk(solver="multistep3", nfe=12)
-    whole = ddib_points.cycle(*ends, POINTS, walk)
-    drawn = ddib_points.sample(ends[1], range(50), walk, seed=3)
+    settings = SolverSettings(solver="multistep3", nfe=12)
+    whole = ddib_points.cycle(*ends, POINTS, settings)
+    drawn = ddib_points.sample(ends[1], range(50), settings, seed=3)
     monkeypatch.setattr(ddib_points, "BATCH", 7)
-    torch.testing.assert_close(ddib_points.cycle(*ends, POINTS, walk).error, whole.error, atol=1e-5, rtol=0)
-    assert torch.allclose(ddib_points.sample(ends[1], range(50), walk, seed=3), drawn, atol=1e-6)
-    assert torch.allclose(ddib_points.sample(ends[1], range(20, 50), walk, seed=3), drawn[20:], atol=1e-6)
+    torch.testing.assert_close(
+        ddib_points.cycle(*ends, POINTS, settings).error, whole.error, atol=1e-5, rtol=0
+    )
+    assert torch.allclose(ddib_points.sample(ends[1], range(50), settings, seed=3), drawn, atol=1e-6)
+    assert torch.allclose(ddib_points.sample(ends[1], range(20, 50), settings, seed=3), drawn[20:], atol=1e-6)
 
 
 def test_samples_follow_the_model() -> None:
-    drawn = ddib_points.sample(model(ONE), range(2000), PointWalk(solver="multistep3", nfe=20), seed=0)
+    drawn = ddib_points.sample(model(ONE), range(2000), SolverSettings(solver="multistep3", nfe=20), seed=0)
     assert torch.allclose(drawn.mean(0), ONE.means[0].float(), atol=0.05)
     assert torch.allclose(drawn.std(0), torch.full((2,), 0.5), atol=0.05)
 
@@ -110,4 +112,4 @@ def test_models_of_other_latents_are_refused(other: Diffusion) -> None:
 
 def test_too_few_calls_are_refused() -> None:
     with pytest.raises(UserError, match="more network calls"):
-        ddib_points.steps_of(PointWalk.model_construct(solver="obelm", nfe=2), DIFFUSION.process)
+        ddib_points.steps_of(SolverSettings.model_construct(solver="obelm", nfe=2), DIFFUSION.process)

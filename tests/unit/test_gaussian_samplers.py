@@ -32,22 +32,22 @@ def flow(data: Mixture, process: Gaussian, x, start: int, end: int):
     return a1 * data.means + (v1 / v0) ** 0.5 * (x - a0 * data.means)
 
 
-def fine_path_end(data: Mixture, process: Gaussian, walk, x, steps):
+def fine_path_end(data: Mixture, process: Gaussian, solve, x, steps):
     if len(data.means) == 1:
         return flow(data, process, x, steps[0], steps[-1])
-    return walk(data.denoiser(process), x, steps, process=process, solver="multistep3").x
+    return solve(data.denoiser(process), x, steps, process=process, solver="multistep3").x
 
 
 @pytest.mark.parametrize("data", [ONE, A], ids=["gaussian", "mixture"])
 @pytest.mark.parametrize("direction", ["encode", "decode"])
 def test_convergence_orders(data, direction):
-    process, walk = log_snr_process(FINE, 3.0, -3.0), getattr(samplers, direction)
+    process, solve = log_snr_process(FINE, 3.0, -3.0), getattr(samplers, direction)
     turn = 1 if direction == "encode" else -1
     x = data.sample(64) if turn == 1 else Mixture(torch.zeros(1, 2, dtype=torch.float64), 1.0).sample(64)
-    denoiser, truth = data.denoiser(process), fine_path_end(data, process, walk, x, path(FINE)[::turn])
+    denoiser, truth = data.denoiser(process), fine_path_end(data, process, solve, x, path(FINE)[::turn])
     for solver, order in ORDERS.items():
         coarse, fine = (
-            float((walk(denoiser, x, path(n)[::turn], process=process, solver=solver).x - truth).norm())
+            float((solve(denoiser, x, path(n)[::turn], process=process, solver=solver).x - truth).norm())
             for n in (40, 160)
         )
         measured = math.log2(coarse / fine) / 2
@@ -113,8 +113,8 @@ def test_correction_closes_a_cycle_closer_for_the_same_calls(linear):
     def cycle(solver):
         ends = [samplers.Sample(x, 0)]
         for denoiser, way in ((a, to), (b, back), (b, to), (a, back)):
-            walk = encode if way is to else decode
-            ends.append(walk(denoiser, ends[-1].x, way, process=linear, solver=solver))
+            solve = encode if way is to else decode
+            ends.append(solve(denoiser, ends[-1].x, way, process=linear, solver=solver))
         return float((ends[-1].x - x).norm(dim=1).mean()), [end.calls for end in ends]
 
     (plain, calls), (corrected, as_many) = cycle("multistep3"), cycle("unipc3")
@@ -223,7 +223,7 @@ def test_encoding_to_pure_noise_ends_at_the_last_prediction(linear):
 
 
 @pytest.mark.parametrize("solver", ["ddim", "heun", "multistep2", "multistep3", "unipc3"])
-def test_every_other_solver_walks_the_published_grids(solver, linear):
+def test_every_other_solver_takes_the_published_grids(solver, linear):
     steps = grid("ddib", schedules.timesteps(1000, "10"), 1000)
     latent = encode(A.denoiser(linear), A.sample(4), steps.encode, process=linear, solver=solver)
     image = decode(A.denoiser(linear), latent.x, steps.decode, process=linear, solver=solver)

@@ -28,7 +28,7 @@ from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.runtime import batches, rng
 from bridgepipe.samplers.steps import decode_steps
-from bridgepipe.stages.generation import _walks
+from bridgepipe.stages.generation import _runs
 from bridgepipe.training.loop import train
 from bridgepipe.training.objective import Batch
 
@@ -173,12 +173,12 @@ def test_numbers_of_calls_that_cannot_be_made_name_the_nearest() -> None:
 
 
 def test_a_study_shows_the_calls_that_are_made_once() -> None:
-    walks = {"Heun": {"sampler": "heun"}, "multistep 3": {"sampler": "multistep3"}}
-    values = {"walks": walks, "nfe": (9, 10, 5), "count": 2, "seed": 0, "variant": "exact"}
+    studied = {"Heun": {"sampler": "heun"}, "multistep 3": {"sampler": "multistep3"}}
+    values = {"samplers": studied, "nfe": (9, 10, 5), "count": 2, "seed": 0, "variant": "exact"}
     plan = GenerationStudy.model_validate(values)
-    found = _walks(plan, SimpleNamespace(process=LINEAR))  # type: ignore[arg-type]
+    found = _runs(plan, SimpleNamespace(process=LINEAR))  # type: ignore[arg-type]
     expected = [("Heun", 9), ("Heun", 5), ("multistep 3", 9), ("multistep 3", 10), ("multistep 3", 5)]
-    assert [(walk, how.nfe) for walk, how in found] == expected
+    assert [(sampler, how.nfe) for sampler, how in found] == expected
 
 
 def test_published_strides() -> None:

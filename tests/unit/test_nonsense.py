@@ -310,11 +310,15 @@ DIRECTED: list[tuple[str, Any, str]] = [
     (f"{J} study", {"nfe": [5, 5]}, "5 comes twice"),
     (f"{J} study", {"nfe": [1000]}, "study.nfe must stay below interval"),
     (f"{J} study", {"count": 360}, "360 of the 359 items"),
-    (f"{J} study", {"walks": {}}, "study.walks"),
-    (f"{J} study", {"walks": {"a": {"eta": 1.0}}}, "eta is not read"),
-    (f"{J} study", {"walks": {"a": {"sampler": "implicit", "eta": 0.3}}}, "walks.a.eta must be 0 or 1"),
+    (f"{J} study", {"samplers": {}}, "study.samplers"),
+    (f"{J} study", {"walks": {"a": {}}}, "study.walks): write samplers"),
+    (f"{S} study", {"walks": {"a": {}}}, "study.walks): write samplers"),
+    (f"{B} evaluate", {"kept": ["even"]}, "evaluate.kept): write preserved"),
+    (f"{P} cycle", {"a": {"keep": False}}, "cycle.a.keep): write state_pair"),
+    (f"{J} study", {"samplers": {"a": {"eta": 1.0}}}, "eta is not read"),
+    (f"{J} study", {"samplers": {"a": {"sampler": "implicit", "eta": 0.3}}}, "samplers.a.eta must be 0 or 1"),
     *[
-        (f"{J} study", {"walks": {name: {}}}, "study.walks")
+        (f"{J} study", {"samplers": {name: {}}}, "study.samplers")
         for name in ("", " ", "a/b", "../x", "a: b", "a|b", "a\nb", " a", "x" * 61, "$x", "a $ b", "_a")
     ],
     *[
@@ -322,12 +326,12 @@ DIRECTED: list[tuple[str, Any, str]] = [
         for hidden in ("\u200b", "\u202e", "\u2028", "\x7f", "\x1b", "\u00a0", "\ufeff", "\ue000")
         for text in (f"a{hidden}b",)
         for path, value in (
-            (f"{J} study", {"walks": {text: {}}}),
-            (f"{S} study", {"walks": {text: {}}}),
+            (f"{J} study", {"samplers": {text: {}}}),
+            (f"{S} study", {"samplers": {text: {}}}),
             (f"{P} cycle", {text: {}}),
             (f"{B} attribute", text),
             (f"{B} against", text),
-            (f"{B} evaluate", {"kept": [text]}),
+            (f"{B} evaluate", {"preserved": [text]}),
             (f"{C} source", text),
             (f"{C} evaluate", {"label": text}),
             ("datasets", {text: {"source": "digits"}}),
@@ -337,14 +341,14 @@ DIRECTED: list[tuple[str, Any, str]] = [
     *[
         (path, value, "'DDIM' and 'ddim' differ by case only")
         for path, value in (
-            (f"{J} study", {"walks": {"DDIM": {}, "ddim": {}}}),
-            (f"{S} study", {"walks": {"DDIM": {}, "ddim": {}}}),
+            (f"{J} study", {"samplers": {"DDIM": {}, "ddim": {}}}),
+            (f"{S} study", {"samplers": {"DDIM": {}, "ddim": {}}}),
             (f"{P} cycle", {"DDIM": {}, "ddim": {}}),
             ("datasets", {"DDIM": {"source": "digits"}, "ddim": {"source": "digits"}}),
             ("experiments spd", {"DDIM": {"model": "ddpm"}, "ddim": {"model": "spd"}}),
         )
     ],
-    (f"{S} study", {"walks": {"$e": {}}}, "none of : | / \\ $"),
+    (f"{S} study", {"samplers": {"$e": {}}}, "none of : | / \\ $"),
     (f"{P} cycle", {"_obelm": {}}, "no _ first"),
     (f"{J} mask_file", "masks.npz", "nothing reads it: only freeform holes"),
     (f"{J} mask_file", "", "mask_file"),
@@ -469,8 +473,8 @@ DIRECTED: list[tuple[str, Any, str]] = [
     (f"{S} sample", {"count": 1}, "is 1"),
     (f"{S} study", {"nfe": [2]}, "is 2"),
     (f"{S} study", {"nfe": [2000]}, "the process has 1000 steps"),
-    (f"{S} study", {"walks": {"a": {"sampler": "heun", "eta": 0.5}}}, "eta is not read"),
-    (f"{S} study", {"walks": {"a": {"spacing": "quad"}}}, "no 50 distinct times of 1000"),
+    (f"{S} study", {"samplers": {"a": {"sampler": "heun", "eta": 0.5}}}, "eta is not read"),
+    (f"{S} study", {"samplers": {"a": {"spacing": "quad"}}}, "no 50 distinct times of 1000"),
     (
         f"{S} evaluate",
         {"extractor": "digits-classifier"},
@@ -565,15 +569,15 @@ DIRECTED: list[tuple[str, Any, str]] = [
     (f"{B} attribute", "warmth", "digits-16 has no attribute 'warmth'"),
     ("experiments boundary warmth search threshold", 1.5, "warmth is between -1.0 and 1.0"),
     ("experiments boundary warmth against", "nature", "measured on every image"),
-    ("experiments boundary warmth evaluate kept", ["ink"], "photos-32 has no attribute 'ink'"),
+    ("experiments boundary warmth evaluate preserved", ["ink"], "photos-32 has no attribute 'ink'"),
     (f"{B} against", "threes", "no class 'threes'"),
-    (f"{B} evaluate", {"kept": ["evn"]}, "did you mean 'even'"),
-    (f"{B} evaluate", {"kept": ["even", "even"]}, "'even' comes twice"),
-    (f"{B} evaluate", {"kept": ["has_loop"]}, "the classes don't tell has_loop"),
-    (f"{B} evaluate", {"kept": ["loop"]}, "names the attribute that is edited"),
+    (f"{B} evaluate", {"preserved": ["evn"]}, "did you mean 'even'"),
+    (f"{B} evaluate", {"preserved": ["even", "even"]}, "'even' comes twice"),
+    (f"{B} evaluate", {"preserved": ["has_loop"]}, "the classes don't tell has_loop"),
+    (f"{B} evaluate", {"preserved": ["loop"]}, "names the attribute that is edited"),
     (
         f"{B} evaluate",
-        {"kept": ["even"], "classifier": None},
+        {"preserved": ["even"], "classifier": None},
         "names even, which needs evaluate.classifier",
     ),
     (f"{B} evaluate", {"judge": {"steps": 5}}, "nothing reads it: evaluate.classifier"),
@@ -653,7 +657,7 @@ DIRECTED: list[tuple[str, Any, str]] = [
     (f"{P} translate", {"grid": "ddib"}, "grid must be exact"),
     (f"{P} translate", {"solver": "ddim", "nfe": None, "spacing": "quad"}, "nothing reads it: every step"),
     (f"{P} translate", {"spacing": "quad", "nfe": 200}, "no 200 distinct times of 4000"),
-    (f"{P} cycle", {"a": {"solver": "ddim", "keep": False}}, "keep is not read"),
+    (f"{P} cycle", {"a": {"solver": "ddim", "state_pair": False}}, "state_pair is not read"),
     (f"{P} cycle", {"a: b": {}}, "cycle"),
     (f"{P} cycle", {"DDIM, all steps": {}}, "which full: true adds"),
     (f"{P} count", 200_000, "200000 of the 100000 items"),
@@ -759,6 +763,7 @@ DIRECTED: list[tuple[str, Any, str]] = [
     # sections that no experiment of the scale inherits
     ("scales demo boundary", {"modell": "x"}, "unknown key 'modell'"),
     ("scales spare", {"i2sb": {"intervall": 5}}, "scales.spare.i2sb.intervall"),
+    ("scales spare", {"i2sb": {"study": {"walks": {}}}}, "scales.spare.i2sb.study.walks): write samplers"),
     ("scales spare", {"i2sb": {"train": {"lr": "fast"}}}, "scales.spare.i2sb.train.lr"),
     ("experiments i2sb jpeg-5 scales", ["demo", "demo"], "'demo' comes twice"),
 ]
@@ -779,7 +784,7 @@ def own_folder(folder: Path, *classes: str) -> dict[str, Any]:
     values["datasets"]["mine"] = {"source": "folder", "path": str(folder), "size": 16}
     values["experiments"]["model"]["mine"] = {"dataset": "mine"}
     values["extractors"]["mine"] = {"kind": "classifier", "dataset": "mine"}
-    judged = {"extractor": "mine", "classifier": None, "kept": []}
+    judged = {"extractor": "mine", "classifier": None, "preserved": []}
     values["experiments"]["boundary"]["mine"] = {
         "model": "mine",
         "dataset": "mine",
@@ -811,10 +816,10 @@ def test_colours_of_an_own_folder_are_measured_where_no_class_is_called_so(tmp_p
     with pytest.raises(UserError, match=r"brightness is between 0.0 and 1.0, the threshold 1.0"):
         config.Resolved(values)
     mine["search"] = {"threshold": 0.5}
-    mine["evaluate"] |= {"kept": ["warmth"]}  # a class
+    mine["evaluate"] |= {"preserved": ["warmth"]}  # a class
     with pytest.raises(UserError, match=r"needs evaluate\.classifier"):
         config.Resolved(values)
-    mine["evaluate"]["kept"] = []
+    mine["evaluate"]["preserved"] = []
     assert "boundary/mine" in config.Resolved(values).experiments
 
 

@@ -209,7 +209,7 @@ def differing(metric: dict[str, Any], place: tuple[str, ...]) -> dict[str, Any]:
 
 
 POINT_VALUES = {"sliced_w2": 1.0, "sliced_w2_floor": 0.5, "n": 30}
-WALK = {"solver": "ddim", "nfe": 5, "grid": "ddib", "keep": True}
+SOLVER = {"solver": "ddim", "nfe": 5, "grid": "ddib", "state_pair": True}
 PAIR = {"source": "a", "target": "b", "seed": 0, "count": 30}
 
 
@@ -250,9 +250,9 @@ JOINING: dict[str, dict[str, Any]] = {
         protocol.protocol("distances", n=30, settings={"exact": 30, "seed": 0}, inputs={}, plan_points=30),
     ),
     "cycle-table": protocol.metric(
-        {f"{walk}: {key}": 1.0 for walk in ("one", "two") for key in ("calls", "mean", "max")},
+        {f"{solver}: {key}": 1.0 for solver in ("one", "two") for key in ("calls", "mean", "max")},
         protocol.protocol(
-            "cycle", n=30, settings={**PAIR, "cycle": {"one": WALK, "two": {**WALK}}}, inputs={}
+            "cycle", n=30, settings={**PAIR, "cycle": {"one": SOLVER, "two": {**SOLVER}}}, inputs={}
         ),
     ),
     "study-table": protocol.metric({}, protocol.protocol("fid", n=30, settings={"k": 1}, inputs={"r": "r"})),
@@ -287,12 +287,12 @@ def test_the_worst_cycle_is_that_of_pairs_that_were_measured_alike(tmp_path: Pat
     worse = copy.deepcopy(metric) | {"values": metric["values"] | {"one: mean": 3.0}}
     other_pair = copy.deepcopy(worse)
     other_pair["protocol"]["settings"] |= {"source": "c", "target": "d"}
-    more_walks = copy.deepcopy(metric)
-    more_walks["protocol"]["settings"]["cycle"]["all"] = WALK | {"nfe": None}
-    more_walks["values"] |= {"all: calls": 4000, "all: mean": 2.0, "all: max": 2.5}
+    more_solvers = copy.deepcopy(metric)
+    more_solvers["protocol"]["settings"]["cycle"]["all"] = SOLVER | {"nfe": None}
+    more_solvers["values"] |= {"all: calls": 4000, "all: mean": 2.0, "all: max": 2.5}
     shorter = differing(metric, ("settings", "cycle", "one", "nfe"))
     shorter["values"]["one: mean"] = 9.0
-    table = joined("cycle-table", tmp_path, [metric, other_pair, more_walks, shorter])
+    table = joined("cycle-table", tmp_path, [metric, other_pair, more_solvers, shorter])
     assert table["group"].tolist() == ["A", "A", "A", "B", "A", "B"]
     assert table["experiment"].tolist()[4:] == ["worst", "worst"]
     assert table["one, mean"].tolist()[4:] == [3.0, 9.0]

@@ -193,7 +193,7 @@ SENSIBLE: dict[str, dict[str, Any]] = {
     },
     "samples, every call": {"spd": {"a": {"model": "ddpm", "sample": {"nfe": 1000, "count": 100}}}},
     "samples, study": {
-        "spd": {"a": {"model": "ddpm", "study": {"nfe": [10, 500], "walks": {"ddim": {}}}}},
+        "spd": {"a": {"model": "ddpm", "study": {"nfe": [10, 500], "samplers": {"ddim": {}}}}},
     },
     "guide of photographs": {"guide": {"a": {"dataset": "sample-photos"}}},
     "guide of a folder": {
@@ -287,7 +287,7 @@ SENSIBLE: dict[str, dict[str, Any]] = {
                 "dataset": "mine",
                 "attribute": "cat",
                 "against": "dog",
-                "evaluate": {**INCEPTION, "kept": []},
+                "evaluate": {**INCEPTION, "preserved": []},
             }
         },
     },

@@ -162,7 +162,7 @@ def photos(folder: Path, images: ImageStore) -> None:
 
 def points(folder: Path) -> None:
     """Two batches and a bit."""
-    walk = {"solver": "ddim", "nfe": 3, "spacing": "log_snr", "grid": "exact"}
+    solver = {"solver": "ddim", "nfe": 3, "spacing": "log_snr", "grid": "exact"}
     domain = config.PointModel.model_validate({"dataset": "moons", "train": STEPS})
     diffusion = task.diffusion_of(domain.process, (2,), {})
     network = gaussian.network("points", diffusion, **domain.network.arguments)
@@ -172,15 +172,22 @@ def points(folder: Path) -> None:
     point_sets.save(folder / "points.safetensors", many, drawn)
     point_sets.save(folder / "pixels.safetensors", many, {"image": "many.jpg"})
     point_sets.save(folder / "paints.safetensors", many[::-1], {"image": "paints.jpg"})
-    spread = {key: walk[key] for key in ("solver", "nfe", "spacing")}
+    spread = {key: solver[key] for key in ("solver", "nfe", "spacing")}
     sample = {**spread, "count": 100, "latents": 100, "seed": 0}
     artifacts.write_json(folder / "config/points.json", sample)
     ends = {"source": "moons", "target": "rings", "seed": 0}
-    moved = {**ends, "translate": walk, "count": len(many)}
+    moved = {**ends, "translate": solver, "count": len(many)}
     artifacts.write_json(folder / "config/translate-points.json", moved)
-    cycle = {**ends, "cycle": {"DDIM": {**walk, "keep": False}}, "count": len(many)}
+    cycle = {**ends, "cycle": {"DDIM": {**solver, "state_pair": False}}, "count": len(many)}
     artifacts.write_json(folder / "config/cycle-points.json", cycle)
-    color = {"source": "many", "target": "paints", "translate": walk, "plan": 20, "sinkhorn": 0.05, "seed": 0}
+    color = {
+        "source": "many",
+        "target": "paints",
+        "translate": solver,
+        "plan": 20,
+        "sinkhorn": 0.05,
+        "seed": 0,
+    }
     artifacts.write_json(folder / "config/color.json", color)
 
 
@@ -277,9 +284,9 @@ OTHERS = {"serve", "stage train", "stage figure path", "stage boundary search", 
 
 
 def test_every_verb_that_calls_a_network_is_stopped_and_continued() -> None:
-    walked = set(map(called, shared_verbs.verbs("stopped")))
+    run = set(map(called, shared_verbs.verbs("stopped")))
     calling = {name for name, verb in VERBS.items() if any(p.name == "runtime" for p in verb.params)}
-    assert walked == calling - OTHERS
+    assert run == calling - OTHERS
 
 
 class Identified(Exception):

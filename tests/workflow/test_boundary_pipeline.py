@@ -26,7 +26,7 @@ LOOP = "results/boundary/loop"
 EXPERIMENTS = {
     "model": {"ddpm": {}, "other": {"train": {"seed": 1}}},
     "boundary": {
-        "loop": {"scales": ["demo"], "attribute": "loop", "evaluate": {"kept": ["even", "ink"]}},
+        "loop": {"scales": ["demo"], "attribute": "loop", "evaluate": {"preserved": ["even", "ink"]}},
         # two classes of a dataset, a judge trained for them, samples instead of images, a given step
         "seven": {
             "scales": ["demo"],

@@ -14,11 +14,15 @@ from project import ROOT, Project
 from bridgepipe import artifacts, config
 from bridgepipe.data.store import ImageStore
 
-WALKS = {"Heun": {"sampler": "heun"}, "O-BELM": {"sampler": "obelm", "spacing": "log_snr"}}
+SAMPLERS = {"Heun": {"sampler": "heun"}, "O-BELM": {"sampler": "obelm", "spacing": "log_snr"}}
 EXPERIMENTS = {
     "model": {"ddpm": {}, "spd": {"process": {"schedule": "shortest_path"}}},
     "spd": {
-        "ddim": {"model": "ddpm", "sample": {"sampler": "heun"}, "study": {"nfe": [5, 6], "walks": WALKS}},
+        "ddim": {
+            "model": "ddpm",
+            "sample": {"sampler": "heun"},
+            "study": {"nfe": [5, 6], "samplers": SAMPLERS},
+        },
         "spd": {"model": "spd"},
     },
 }
@@ -58,7 +62,7 @@ def test_table_names_both(made: Project) -> None:
     assert table["NFE"].tolist() == [5, 6]  # as many as were made: Heun's method makes an odd number
 
 
-def test_study_has_a_row_for_every_walk_and_call(made: Project) -> None:
+def test_study_has_a_row_for_every_sampler_and_call(made: Project) -> None:
     rows = pd.read_csv(made.folder / "results/spd/nfe.csv")
     assert list(zip(rows["sampler"], rows["nfe"], strict=True)) == [
         ("Heun", 5),

@@ -19,10 +19,10 @@ from bridgepipe.networks import mlp
 
 PAIR = "results/ddib/points/moons-checkerboard"
 COLOR = "results/ddib/color/rgb"
-WALKS: dict[str, dict[str, Any]] = {
+CYCLES: dict[str, dict[str, Any]] = {
     "DDIM 5": {"solver": "ddim", "nfe": 5, "grid": "ddib"},
-    "kept": {"nfe": 5},
-    "alone": {"nfe": 5, "keep": False},
+    "pair": {"nfe": 5},
+    "alone": {"nfe": 5, "state_pair": False},
 }
 
 
@@ -45,7 +45,7 @@ def tiny(values: dict[str, Any]) -> None:
             "train": {"steps": 10, "batch_size": 64},
         }
     demo["ddib/sample"]["sample"] = {"count": 5000, "latents": 200, "nfe": 5}
-    demo["ddib/points"] = {"count": 300, "exact": 100, "cycle": WALKS, "cycle_count": 100}
+    demo["ddib/points"] = {"count": 300, "exact": 100, "cycle": CYCLES, "cycle_count": 100}
     demo["ddib/points"]["translate"] = {"nfe": 5}
     demo["ddib/color"] = {"translate": {"nfe": 5}, "plan": 50}
 
@@ -86,16 +86,16 @@ def test_rows_of_a_translation_are_those_of_the_source(made: Project) -> None:
 
 def test_cycle_closes_with_the_pair_only(made: Project) -> None:
     values = artifacts.read_json(made.folder / PAIR / "cycle.json")["values"]
-    assert values["kept: mean"] < 1e-5 < values["alone: mean"]
+    assert values["pair: mean"] < 1e-5 < values["alone: mean"]
     assert values["DDIM, all steps: calls"] == 50
     assert 0 <= values["alone: mean_low"] < values["alone: mean"] < values["alone: mean_high"]
-    assert values["alone: sliced_w2_floor"] == values["kept: sliced_w2_floor"] > 0
+    assert values["alone: sliced_w2_floor"] == values["pair: sliced_w2_floor"] > 0
     assert 0 < values["alone: sliced_w2_floor_spread"] < values["alone: sliced_w2_floor"]
     table = pd.read_csv(made.folder / "results/ddib/points/cycle.csv")
     assert table["experiment"].tolist() == ["moons-checkerboard", "worst"]
     assert table.loc[0, "published, DDIM, 4000"] == "0.0065 to 0.0143"
     assert table.loc[0, "same protocol"] == "no: nfe 50 (published 4000); unknown: dataset, n"
-    assert table["kept, mean"].tolist() == [values["kept: mean"]] * 2
+    assert table["pair, mean"].tolist() == [values["pair: mean"]] * 2
 
 
 def test_a_translation_needs_no_data_of_the_target(made: Project, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_both_photographs_have_changed_colours(made: Project) -> None:
         assert np.asarray(Image.open(made.folder / COLOR / f"{picture}.png")).shape[2] == 3
 
 
-def test_edit_of_the_walk_retrains_nothing(made: Project, tmp_path: Path) -> None:
+def test_edit_of_a_cycle_retrains_nothing(made: Project, tmp_path: Path) -> None:
     project = made.copy(tmp_path / "project")
     project.edit(lambda v: v["scales"]["demo"]["ddib/points"].update(translate={"nfe": 6}))
     made_anew = {"translate_points", "evaluate_translation", "numbers", "table_of_points"}

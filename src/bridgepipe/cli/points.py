@@ -58,7 +58,7 @@ def cycle_points(
     output: File,
     run: Shared = Shared(),
 ) -> None:
-    """How far a cycle through the other domain takes points of DATA, for every walk."""
+    """How far a cycle through the other domain takes points of DATA, for every solver."""
     speed, settings = run.start(), read_stage(config, PointCycles)
     from bridgepipe.stages import points
 

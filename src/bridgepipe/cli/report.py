@@ -57,7 +57,7 @@ def point_table(metrics: list[Path], csv: File, markdown: File) -> None:
 
 @groups.stage.verb()
 def cycle_table(metrics: list[Path], csv: File, markdown: File) -> None:
-    """Mean and largest error of every walk's cycle, a row per pair, then the worst of every group of pairs.
+    """Mean and largest error of every solver's cycle, a row per pair, then the worst of every group of pairs.
 
     Beside them the range that the paper reports.
     """

@@ -116,7 +116,7 @@ def study(
     real: Real = None,
     run: Shared = Shared(),
 ) -> None:
-    """PSNR, FID and accuracy of every walk at every number of calls, measured as the experiment is."""
+    """PSNR, FID and accuracy of every sampler at every number of calls, measured as the experiment is."""
     speed, settings = run.start(), read_stage(config, Study)
     from bridgepipe.stages import studies
 
@@ -146,7 +146,7 @@ def study_samples(
     real: Real = None,
     run: Shared = Shared(),
 ) -> None:
-    """FID of the samples of every walk at every number of calls, measured as the experiment is, as CSV."""
+    """FID of the samples of every sampler at every number of calls, measured as the experiment is, as CSV."""
     speed, settings = run.start(), read_stage(config, GenerationStudy)
     from bridgepipe.stages import generation
 

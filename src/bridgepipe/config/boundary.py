@@ -161,6 +161,6 @@ class BoundarySearch(OfAttribute, OfModel):
             raise ValueError("edit.raw_h is of edit.source: samples")
         if self.against == self.attribute:
             raise ValueError("attribute and against must differ")
-        if self.attribute in self.evaluate.kept:
-            raise ValueError("evaluate.kept names the attribute that is edited")
+        if self.attribute in self.evaluate.preserved:
+            raise ValueError("evaluate.preserved names the attribute that is edited")
         return self

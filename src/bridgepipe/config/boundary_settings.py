@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import count
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -187,12 +187,14 @@ class Judge(Strict):
 class Measures(Strict):
     """What edits are measured by, besides a judge that is trained for them."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"kept": "preserved"}
+
     extractor: Reference = Field(description="features of the FID")
     classifier: Reference | None = Field(
         None, description="extractor that tells the attribute by the class; null: a judge is trained"
     )
-    kept: Annotated[tuple[Written, ...], Distinct] = Field(
-        (), description="other attributes, known by measuring, or by the classifier where there is one"
+    preserved: Annotated[tuple[Written, ...], Distinct] = Field(
+        (), description="other attributes, which edits should not change; measured, or told by the classifier"
     )
     seed: Seed = Field(
         0, description="of the halves: the best distance is chosen on one and reported on the other"

@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from bridgepipe.config.defined import Defined, Files
-from bridgepipe.config.points import Ends, PointWalk
+from bridgepipe.config.points import Ends, SolverSettings
 from bridgepipe.config.values import (
     Results,
     Seed,
@@ -22,7 +22,7 @@ class ColorTransfer(Ends):
     models: ClassVar[str] = "ddib/cloud"
     results: ClassVar[Results] = Results(metrics=("transfer",), figures=("transfer",))
 
-    translate: PointWalk = PointWalk()
+    translate: SolverSettings = SolverSettings()
     plan: int = Field(1000, ge=10, le=50_000, description="colours of the plans of optimal transport")
     sinkhorn: float = Field(
         0.05, ge=1e-3, le=100, description="entropic regularisation, in units of the mean cost"

@@ -7,11 +7,13 @@ import json
 import re
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from bridgepipe.config.values import Strict
 from bridgepipe.config.yaml_reader import KeyPath, Places
 from bridgepipe.config.yaml_scalars import Ambiguous, plain
 from bridgepipe.errors import UserError
@@ -89,7 +91,7 @@ def _one_line(
     key = location[-1] if location else "top level"
     where = places.at(*places.nearest(*((*root, *location) for root in roots)))
     if kind == "extra_forbidden":
-        return UserError(f"unknown key '{key}'", where, nearest(str(key), fields_at(model, values, location)))
+        return unknown_key(str(key), where, model, values, location)
     if kind == "missing":
         return UserError(f"missing key '{key}'", where, "add it")
     if kind == "union_tag_invalid":
@@ -156,14 +158,30 @@ def keys_of(error: Any, values: Any) -> KeyPath:
     return tuple(keys)
 
 
-def fields_at(model: type[BaseModel], values: Any, location: KeyPath) -> list[str]:
-    """Valid keys of the section that holds the last key of ``location`` inside a model."""
+def unknown_key(shown: str, where: str | Path, model: type[Any], values: Any, location: KeyPath) -> UserError:
+    """The answer to a key that a model does not have: the key's present name, or the nearest valid ones.
+
+    Args:
+        shown: the key as the message shows it.
+        where: where a person finds the key.
+        model: the class that the values should be of.
+        values: plain values.
+        location: the keys that lead to the wrong one, and the wrong one.
+    """
+    section, key = _model_at(model, values, location), str(location[-1])
+    if section is not None and key in section.renamed:
+        return UserError(f"the key '{shown}' was renamed", where, f"write {section.renamed[key]}")
+    return UserError(f"unknown key '{shown}'", where, nearest(key, section.model_fields if section else ()))
+
+
+def _model_at(model: type[Any], values: Any, location: KeyPath) -> type[Strict] | None:
+    """The class of the section that holds the last key of ``location`` inside a model; None: a mapping."""
     here: Any = model
     for part in location[:-1]:
         values = values[part]
         inside = here.model_fields[part].annotation if _is_model(here) else get_args(here)[-1]
         here = _chosen(inside, values)
-    return list(here.model_fields) if _is_model(here) else []
+    return here if _is_model(here) else None
 
 
 def _chosen(annotation: Any, values: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
@@ -213,7 +214,7 @@ class Generate(Strict):
         return self
 
 
-class GaussianWalk(Strict):
+class GaussianSamplerSettings(Strict):
     """One sampler of a study."""
 
     sampler: SamplerName = Field("ddim", description="as sample.sampler")
@@ -222,7 +223,7 @@ class GaussianWalk(Strict):
     clip: bool = Field(True, description="clamp predictions of the clean image to [-1, 1]")
 
     @model_validator(mode="after")
-    def _possible(self, info: ValidationInfo) -> GaussianWalk:
+    def _possible(self, info: ValidationInfo) -> GaussianSamplerSettings:
         if self.sampler != "ddim":
             self.unread(info, {"eta"}, "it is of the sampler ddim")
         return self
@@ -231,12 +232,16 @@ class GaussianWalk(Strict):
 class GaussianStudy(Strict):
     """FID against network calls."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"walks": "samplers"}
+
     nfe: Annotated[tuple[Annotated[Calls, Field(ge=3)], ...], Distinct] = Field(
         (5, 10, 20, 50, 100), min_length=1, description="network calls per sample, a point of the curve each"
     )
     count: Several | None = Field(None, description="samples of every point; null: as many as of sample")
-    walks: Annotated[dict[Label, GaussianWalk], Apart] = Field(
-        {"ddim": GaussianWalk()}, min_length=1, description="samplers by the name in the figure"
+    samplers: Annotated[dict[Label, GaussianSamplerSettings], Apart] = Field(
+        {"ddim": GaussianSamplerSettings()},
+        min_length=1,
+        description="samplers by their labels in the figure",
     )
 
 

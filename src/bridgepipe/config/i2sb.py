@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
@@ -62,8 +63,8 @@ class Train(Emphasis, Beginning):
     """Training of I2SB."""
 
 
-class Sampler(Strict):
-    """How a bridge is walked back."""
+class SamplerSettings(Strict):
+    """How a sampler integrates a bridge from the degraded image to the clean one."""
 
     sampler: Literal["ancestral", "implicit"] = Field(
         "ancestral", description="ancestral is the published one"
@@ -76,7 +77,7 @@ class Sampler(Strict):
     )
 
 
-class Sample(Sampler):
+class Sample(SamplerSettings):
     """Which images are restored, and how."""
 
     dataset: Reference | None = Field(
@@ -98,11 +99,11 @@ class Evaluate(Distribution):
     classifier: Reference | None = Field(description="classes of the accuracy; null: no accuracy")
 
 
-class Walk(Sampler):
+class StudySampler(SamplerSettings):
     """One sampler of a study."""
 
     @model_validator(mode="after")
-    def _possible(self, info: ValidationInfo) -> Walk:
+    def _possible(self, info: ValidationInfo) -> StudySampler:
         if self.sampler != "implicit":
             self.unread(info, {"eta", "order"}, "they are of the implicit sampler")
         return self
@@ -110,6 +111,8 @@ class Walk(Sampler):
 
 class Study(Strict):
     """Quality against network calls."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"walks": "samplers"}
 
     nfe: Annotated[tuple[Calls, ...], Distinct] = Field(
         (1, 2, 3, 5, 10, 20, 50, 100),
@@ -119,8 +122,8 @@ class Study(Strict):
     count: Several | None = Field(
         None, description="images that are restored for every point; null: those of sample"
     )
-    walks: Annotated[dict[Label, Walk], Apart] = Field(
-        {"ancestral": Walk()}, min_length=1, description="samplers by the name in the figure"
+    samplers: Annotated[dict[Label, StudySampler], Apart] = Field(
+        {"ancestral": StudySampler()}, min_length=1, description="samplers by their labels in the figure"
     )
 
 
@@ -264,14 +267,14 @@ class I2SB(Restoration, OnDataset):
             raise ValueError(f"sample.nfe must be below interval ({self.interval}), is {self.sample.nfe}")
         if what := self._knobs(self.sample):
             raise ValueError(f"sample.{what}")
-        for name, walk in self.study.walks.items() if self.study else ():
-            if what := self._knobs(walk):
-                raise ValueError(f"study.walks.{name}.{what}")
+        for name, settings in self.study.samplers.items() if self.study else ():
+            if what := self._knobs(settings):
+                raise ValueError(f"study.samplers.{name}.{what}")
         if self.study and max(self.study.nfe) >= self.interval:
             raise ValueError(f"study.nfe must stay below interval ({self.interval})")
         return self
 
-    def _knobs(self, how: Sample | Walk) -> str | None:
+    def _knobs(self, how: SamplerSettings) -> str | None:
         """What is wrong with the settings of a sampler."""
         if how.consistent and not degradations.agrees(self.corruption):
             return f"consistent needs a corruption whose operator is known, which {self.corruption} is not"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
@@ -50,7 +51,7 @@ class PointProcess(Strict):
         return self
 
 
-class PointWalk(Strict):
+class SolverSettings(Strict):
     """How the ODE is solved, in either direction."""
 
     solver: SolverName = Field("obelm", description="solver of the ODE, both ways")
@@ -61,41 +62,45 @@ class PointWalk(Strict):
     grid: Literal["exact", "ddib"] = Field("exact", description="same steps both ways, or as published")
 
     @model_validator(mode="after")
-    def _possible(self) -> PointWalk:
+    def _possible(self) -> SolverSettings:
         if self.grid != "exact" and not SOLVER_TRAITS[self.solver].reaches_data:
             raise ValueError(f"grid must be exact with {self.solver}, whose rule ends before pure noise")
         return self
 
 
-class CycleWalk(PointWalk):
-    """A way to go a -> b -> a."""
+class CycleSettings(SolverSettings):
+    """How points are translated a -> b -> a."""
 
-    keep: bool = Field(True, description="back from obelm's pair of states; false: from the points alone")
+    renamed: ClassVar[Mapping[str, str]] = {"keep": "state_pair"}
+
+    state_pair: bool = Field(
+        True, description="go back from the pair of states that obelm ends in; false: from the points alone"
+    )
 
     @model_validator(mode="after")
-    def _read(self, info: ValidationInfo) -> CycleWalk:
+    def _read(self, info: ValidationInfo) -> CycleSettings:
         if not SOLVER_TRAITS[self.solver].invertible:
-            self.unread(info, {"keep"}, f"only {' and '.join(INVERTIBLE)} has a pair of states")
+            self.unread(info, {"state_pair"}, f"only {' and '.join(INVERTIBLE)} has a pair of states")
         if self.nfe is None:
             self.unread(info, {"spacing"}, "every step is taken")
         return self
 
 
 # of every step; nothing reads the spacing
-FULL = CycleWalk.model_construct(solver="ddim", nfe=None, spacing="uniform", grid="ddib", keep=True)
+FULL = CycleSettings.model_construct(solver="ddim", nfe=None, spacing="uniform", grid="ddib", state_pair=True)
 ALL_STEPS = "DDIM, all steps"
 
 
-def _cycles() -> dict[str, CycleWalk]:
+def _cycles() -> dict[str, CycleSettings]:
     return {
         **{
-            f"DDIM {n}": CycleWalk(solver="ddim", nfe=n, spacing="uniform", grid="ddib")
+            f"DDIM {n}": CycleSettings(solver="ddim", nfe=n, spacing="uniform", grid="ddib")
             for n in (50, 100, 250)
         },
-        "multistep3 50": CycleWalk(solver="multistep3"),
-        "UniPC-3 50": CycleWalk(solver="unipc3"),
-        "O-BELM 50, points alone": CycleWalk(keep=False),
-        "O-BELM 50, pair kept": CycleWalk(),
+        "multistep3 50": CycleSettings(solver="multistep3"),
+        "UniPC-3 50": CycleSettings(solver="unipc3"),
+        "O-BELM 50, points alone": CycleSettings(state_pair=False),
+        "O-BELM 50, state pair": CycleSettings(),
     }
 
 
@@ -206,14 +211,14 @@ class Pairwise(Ends):
 class PointTranslating(Pairwise):
     """What translating points reads."""
 
-    translate: PointWalk
+    translate: SolverSettings
     count: Items
 
 
 class PointCycles(Pairwise):
     """What taking points in a cycle reads."""
 
-    cycle: dict[Label, CycleWalk]
+    cycle: dict[Label, CycleSettings]
     count: Items
 
 
@@ -232,14 +237,14 @@ class PointTranslation(Pairwise):
         metrics=("transport", "cycle"), figures=("map",), tables=("table", "cycle")
     )
 
-    translate: PointWalk = PointWalk()
+    translate: SolverSettings = SolverSettings()
     count: Annotated[Items, Field(ge=100)] = Field(
         10_000, description="translated points of the source's test split"
     )
     exact: int = Field(
         2000, ge=10, le=50_000, description="points of the exact plans, whose time grows with their cube"
     )
-    cycle: Annotated[dict[Label, CycleWalk], Apart] = Field(
+    cycle: Annotated[dict[Label, CycleSettings], Apart] = Field(
         _cycles(), min_length=1, description="columns of the table of cycles"
     )
     full: bool = Field(False, description="also a cycle as published: DDIM, all steps, grid ddib")
@@ -258,10 +263,10 @@ class PointTranslation(Pairwise):
         return self
 
     def stages(self) -> dict[str, Strict]:
-        walks = self.cycle | ({ALL_STEPS: FULL} if self.full else {})
+        cycle = self.cycle | ({ALL_STEPS: FULL} if self.full else {})
         return {
             "translate": PointTranslating.of(self),
-            "cycle": PointCycles.of(self, cycle=walks, count=self.cycle_count),
+            "cycle": PointCycles.of(self, cycle=cycle, count=self.cycle_count),
             "evaluate": PointDistances.of(self),
         }
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from bridgepipe import artifacts
 from bridgepipe.config import asked, resolved
 from bridgepipe.config.data import SOURCES
-from bridgepipe.config.errors import fields_at, keys_of, nearest
+from bridgepipe.config.errors import keys_of, nearest, unknown_key
 from bridgepipe.config.gaussian import GuideTraining, ModelTraining
 from bridgepipe.config.i2sb import RestorationTraining
 from bridgepipe.config.points import PointTraining
@@ -142,7 +142,7 @@ def _refusal(
         mend = "give a file of the kind that this command makes or asks for"
         return UserError(f"no {key} in it, so it is of another kind", path, mend)
     if first["type"] == "extra_forbidden":
-        return UserError(f"unknown key '{key}'", path, nearest(str(keys[-1]), fields_at(kind, content, keys)))
+        return unknown_key(key, path, kind, content, keys)
     if first["type"] == "value_error":
         what = first["msg"].removeprefix("Value error, ")
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
@@ -160,6 +160,7 @@ WHOLE = "whole"  # context of reading back a stage: every key is written, also t
 
 class Strict(BaseModel):
     results: ClassVar[Results] = Results(tables=())  # of an experiment
+    renamed: ClassVar[Mapping[str, str]] = {}  # former names of keys, each with the name of today
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 

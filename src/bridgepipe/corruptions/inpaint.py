@@ -219,21 +219,21 @@ def brush_mask(size: tuple[int, int], area: int, random: np.random.Generator) ->
 
 
 def _strokes(size: tuple[int, int], area: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Start and end (row, column) of each piece of one to four random walks, float64 [S,2] each.
+    """Start and end (row, column) of each piece of one to four random strokes, float64 [S,2] each.
 
-    A walk that meets the border turns towards the centre.
+    A stroke that meets the border turns towards the centre.
     """
     side = math.sqrt(math.prod(size))
     width = side * random.uniform(0.05, 0.12)
-    walks = int(random.integers(1, 5))
-    pieces = max(walks, round(area / width / (0.12 * side)))
-    walk = np.arange(pieces) % walks
+    strokes = int(random.integers(1, 5))
+    pieces = max(strokes, round(area / width / (0.12 * side)))
+    stroke = np.arange(pieces) % strokes
     lengths = side * random.uniform(0.06, 0.18, pieces)
     turns = random.normal(0, 0.6, pieces)
-    heading, place = random.uniform(0, 2 * math.pi, walks), random.uniform(0, size, (walks, 2))
+    heading, place = random.uniform(0, 2 * math.pi, strokes), random.uniform(0, size, (strokes, 2))
     corner = np.array(size) - 1.0
     starts, ends = np.empty((pieces, 2)), np.empty((pieces, 2))
-    for i, w in enumerate(walk):
+    for i, w in enumerate(stroke):
         heading[w] += turns[i]
         starts[i] = place[w]
         there = place[w] + lengths[i] * np.array([math.sin(heading[w]), math.cos(heading[w])])

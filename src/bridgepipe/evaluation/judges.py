@@ -100,7 +100,7 @@ def judge_of_the_edit(
 def keepers(settings: BoundaryMeasures, real: ImageStore, known: Any) -> dict[str, Judge]:
     """Judges of the other attributes that edits should keep; those that nothing tells are left out."""
     found = {}
-    for name in settings.kept:
+    for name in settings.preserved:
         other = settings.model_copy(update={"attribute": name, "against": None})
         if (judge := judge_of(other, real, known, *values_and_cut(real, other))) is not None:
             found[name] = judge

@@ -70,12 +70,12 @@ def points(files: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
 
 
 def cycles(files: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
-    """Mean and largest error of every walk's cycle, a row per pair, then the worst of every group of pairs.
+    """Mean and largest error of every solver's cycle, a row per pair, then the worst of every group of pairs.
 
     Beside them the range that the paper reports.
     """
-    walks = [_walks(artifacts.read_object(file)) for file in files]
-    groups = protocol.groups(walks, POINTS)
+    metrics = [_by_solver(artifacts.read_object(file)) for file in files]
+    groups = protocol.groups(metrics, POINTS)
     numbers = [p for p in load_published() if (p.system, p.experiment) == ("ddib", "cycle")]
     low, high = (end(p.value for p in numbers) for end in (min, max))
     rows: list[dict[str, Any]] = [
@@ -87,7 +87,7 @@ def cycles(files: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
             PUBLISHED: f"{low} to {high}",
             "same protocol": _verdict(numbers, of_pair),
         }
-        for file, of_pair, group in zip(files, walks, groups, strict=True)
+        for file, of_pair, group in zip(files, metrics, groups, strict=True)
     ]
     frame = tables.table(rows)
     columns = [column for column in frame if str(column).endswith((", mean", ", max"))]
@@ -105,27 +105,29 @@ def _parts(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _walks(metric: Metric) -> dict[str, Metric]:
-    """A metric of each walk alone: what another walk of the same file does is no part of its protocol."""
+def _by_solver(metric: Metric) -> dict[str, Metric]:
+    """A metric for each solver alone: the other solvers of the same file are no part of its protocol."""
     described = metric["protocol"]
     shared = {key: value for key, value in described["settings"].items() if key != "cycle"}
     return {
-        walk: {
+        solver: {
             **metric,
             "values": values,
-            "protocol": {**described, "settings": {**shared, **described["settings"]["cycle"][walk]}},
+            "protocol": {**described, "settings": {**shared, **described["settings"]["cycle"][solver]}},
         }
-        for walk, values in _parts(metric["values"]).items()
+        for solver, values in _parts(metric["values"]).items()
     }
 
 
-def _errors(walks: Mapping[str, Metric]) -> dict[str, float]:
-    return {f"{walk}, {end}": walks[walk]["values"][end] for walk in walks for end in ("mean", "max")}
+def _errors(metrics: Mapping[str, Metric]) -> dict[str, float]:
+    return {
+        f"{solver}, {end}": metrics[solver]["values"][end] for solver in metrics for end in ("mean", "max")
+    }
 
 
-def _verdict(numbers: Sequence[Published], walks: Mapping[str, Metric]) -> str:
-    """Whether the published numbers may stand beside the walk that is nearest to theirs."""
-    how = [(metric["protocol"]["settings"], metric) for metric in walks.values()]
+def _verdict(numbers: Sequence[Published], metrics: Mapping[str, Metric]) -> str:
+    """Whether the published numbers may stand beside those of the solver settings nearest to theirs."""
+    how = [(metric["protocol"]["settings"], metric) for metric in metrics.values()]
     wanted = numbers[0].same["solver"]
     nearest = max(
         how, key=lambda one: (sum(one[0][k] == v for k, v in wanted.items()), one[1]["values"]["calls"])

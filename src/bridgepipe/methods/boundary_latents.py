@@ -24,7 +24,7 @@ from bridgepipe.samplers.denoiser import Denoiser, Network
 from bridgepipe.samplers.solvers import State
 
 Variant = Literal["published", "exact"]
-PUBLISHED_STEPS = 999  # of the walk from pure noise
+PUBLISHED_STEPS = 999  # indices on the path from pure noise
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,8 @@ def trajectory(
 
     samplers.encode(Denoiser(reading, process), x0, steps, observe=observe)
     hs = [*reading.h, bottleneck(h_space, process, states[-1], steps[-1])]
-    walk = [Latents(z, h, t) for z, h, t in zip(states, hs, steps, strict=True)]
-    return [one for k, one in enumerate(walk) if k % every == 0 or k == len(walk) - 1]
+    latents = [Latents(z, h, t) for z, h, t in zip(states, hs, steps, strict=True)]
+    return [one for k, one in enumerate(latents) if k % every == 0 or k == len(latents) - 1]
 
 
 def generate(

@@ -13,7 +13,7 @@ import torch
 from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 
-from bridgepipe.config.points import PointWalk
+from bridgepipe.config.points import SolverSettings
 from bridgepipe.evaluation import plans, transport
 from bridgepipe.methods import ddib, ddib_points
 from bridgepipe.methods.gaussian import Model
@@ -28,7 +28,7 @@ def transfer(
     target: Model,
     a: np.ndarray,
     b: np.ndarray,
-    walk: PointWalk,
+    settings: SolverSettings,
     n: int,
     sinkhorn: float,
     seed: int,
@@ -39,7 +39,7 @@ def transfer(
     Args:
         source, target: models of the points of a and of b.
         a, b: pixels as points, float32 ``[N, 3]`` and ``[M, 3]``.
-        walk: of DDIB.
+        settings: how DDIB solves its ODEs.
         n: points of the plans of optimal transport.
         sinkhorn: entropic regularisation, in units of the mean cost.
         seed: of the choice of these points.
@@ -49,7 +49,7 @@ def transfer(
     ends = ddib_points.denoisers(source, target)
 
     def by_ddib(x: torch.Tensor) -> list[torch.Tensor]:
-        return [ddib.translate(*ends, x, walk).target.x]
+        return [ddib.translate(*ends, x, settings).target.x]
 
     (moved,) = ddib_points.over(torch.from_numpy(a), source.device, by_ddib, label)
     found = {

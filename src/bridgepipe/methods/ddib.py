@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bridgepipe import samplers
 from bridgepipe.config.ddib import TranslateImages
-from bridgepipe.config.points import PointWalk
+from bridgepipe.config.points import SolverSettings
 from bridgepipe.errors import UserError
 from bridgepipe.methods.gaussian import Diffusion, Model
 from bridgepipe.names.classes import numbers_in
@@ -35,13 +35,13 @@ Guidance = Literal["none", "classifier", "free"]
 Start = Callable[[Sequence[int]], Tensor | Pair]
 
 
-def steps_of(how: TranslateImages | PointWalk, process: Gaussian) -> Grid:
+def steps_of(how: TranslateImages | SolverSettings, process: Gaussian) -> Grid:
     """Steps of both ways.
 
     Raises:
         UserError: a spelling that is unknown, more times than there are, or a single one.
     """
-    if isinstance(how, PointWalk):
+    if isinstance(how, SolverSettings):
         return _of_calls(how, process)
     spacing, _, count = how.respacing.rpartition(" ")
     if spacing == "log_snr" and count.isdigit():
@@ -54,11 +54,13 @@ def steps_of(how: TranslateImages | PointWalk, process: Gaussian) -> Grid:
     return samplers.grid(how.grid, kept, process.T)
 
 
-def _of_calls(walk: PointWalk, process: Gaussian) -> Grid:
-    if walk.nfe is None:
-        return samplers.grid(walk.grid, range(process.T), process.T)
-    count = num_times(process.T, walk.solver, walk.nfe, walk.spacing, least=2, inner=walk.grid == "exact")
-    return samplers.grid(walk.grid, spaced(process, count, walk.spacing), process.T)
+def _of_calls(settings: SolverSettings, process: Gaussian) -> Grid:
+    if settings.nfe is None:
+        return samplers.grid(settings.grid, range(process.T), process.T)
+    count = num_times(
+        process.T, settings.solver, settings.nfe, settings.spacing, least=2, inner=settings.grid == "exact"
+    )
+    return samplers.grid(settings.grid, spaced(process, count, settings.spacing), process.T)
 
 
 # The translation of DDIB's class-conditional ImageNet script, and that of the other implementation.
@@ -94,7 +96,7 @@ class Translated:
 
 
 def translate(
-    source: Denoiser, target: Denoiser, x: Tensor | Pair, how: TranslateImages | PointWalk
+    source: Denoiser, target: Denoiser, x: Tensor | Pair, how: TranslateImages | SolverSettings
 ) -> Translated:
     """Encode along ``source``, decode along ``target`` (DDIB, algorithm 1).
 

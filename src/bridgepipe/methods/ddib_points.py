@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bridgepipe import samplers
-from bridgepipe.config.points import PointWalk
+from bridgepipe.config.points import SolverSettings
 from bridgepipe.errors import UserError
 from bridgepipe.methods.ddib import steps_of, translate
 from bridgepipe.methods.gaussian import Model
@@ -28,14 +28,14 @@ from bridgepipe.samplers.steps import decode_steps
 BATCH = 4096  # points per network call; an image's batch would be too small to keep a core busy
 
 
-def calls_of(walk: PointWalk, process: Gaussian) -> int:
+def calls_of(settings: SolverSettings, process: Gaussian) -> int:
     """Network calls per point in the dearer direction."""
-    steps = steps_of(walk, process).encode
-    return calls(walk.solver, len(steps) - 1, inner=steps[-1] < process.T)
+    steps = steps_of(settings, process).encode
+    return calls(settings.solver, len(steps) - 1, inner=steps[-1] < process.T)
 
 
 # All steps of the process, and the two ways that differ by one step.
-PUBLISHED = PointWalk(solver="ddim", nfe=None, spacing="uniform", grid="ddib")
+PUBLISHED = SolverSettings(solver="ddim", nfe=None, spacing="uniform", grid="ddib")
 
 
 def denoisers(source: Model, target: Model) -> tuple[Denoiser, Denoiser]:
@@ -51,14 +51,14 @@ def denoisers(source: Model, target: Model) -> tuple[Denoiser, Denoiser]:
     return source.denoiser(), target.denoiser()
 
 
-def sample(model: Model, items: Sequence[int], walk: PointWalk, seed: int) -> Tensor:
+def sample(model: Model, items: Sequence[int], settings: SolverSettings, seed: int) -> Tensor:
     """Generated points ``[n, D]``; each depends on its number and the seed only."""
-    steps = decode_steps(model.process, walk.solver, walk.nfe, walk.spacing)
+    steps = decode_steps(model.process, settings.solver, settings.nfe, settings.spacing)
     own = repeat_seed(seed, model.repeat)
 
     def run(piece: Sequence[int]) -> Tensor:
         start = BlockNoise(own, "generation", piece, model.device).normal(model.diffusion.shape)
-        return samplers.decode(model.denoiser(), start, steps, solver=walk.solver).x.cpu()
+        return samplers.decode(model.denoiser(), start, steps, solver=settings.solver).x.cpu()
 
     return torch.cat(running.shared_by_all(run, items, BATCH, "sampling"))
 
@@ -94,21 +94,21 @@ def cycle(
     source: Model,
     target: Model,
     points: Tensor,
-    walk: PointWalk,
-    keep: bool = True,
+    settings: SolverSettings,
+    state_pair: bool = True,
     label: str = "cycle",
 ) -> Cycle:
     """How far a cycle takes points ``[N, D]`` from where they were.
 
     Args:
-        keep: go back from the pair that an exactly invertible solver left; else from the points alone, as
-            anyone must who was given no more.
+        state_pair: go back from the pair of states that an exactly invertible solver ends in; else from the
+            points alone, as anyone must who has nothing more.
     """
     a, b = denoisers(source, target)
 
     def run(x: Tensor) -> list[Tensor]:
-        there = translate(a, b, x, walk)
-        again = translate(b, a, there.target.start if keep else there.target.x, walk).target
+        there = translate(a, b, x, settings)
+        again = translate(b, a, there.target.start if state_pair else there.target.x, settings).target
         # the pair holds the state in float64; x is that in the network's precision
         end = again.x if again.pair is None else again.pair.x
         calls = torch.full((len(x),), there.calls_per_way)

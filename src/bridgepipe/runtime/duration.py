@@ -88,13 +88,13 @@ class Durations:
         return self._part(how.count) * _made(model, how, how.nfe) * self._call(model)
 
     def _study_restored(self, e: Any) -> float:
-        made = len(e.study.walks) * sum(e.study.nfe)
+        made = len(e.study.samplers) * sum(e.study.nfe)
         images = self._images(e.sampled, e.sample.split, e.studied)
         return _studied(e, images, made * self._call(e))
 
     def _study_generated(self, e: Any) -> float:
         model = self._model(e)
-        made = sum(_made(model, how, nfe) for how in e.study.walks.values() for nfe in e.study.nfe)
+        made = sum(_made(model, how, nfe) for how in e.study.samplers.values() for nfe in e.study.nfe)
         return _studied(e, e.studied, made * self._call(model))
 
     def _features_restored(self, e: Any) -> float:
@@ -184,7 +184,7 @@ def _operations(network: Any, size: tuple[int, int]) -> float:
 
 def _studied(e: Any, images: int, seconds: float) -> float:
     """Seconds of a study whose calls for one image take so many: its points are measured, too."""
-    return images * (seconds + len(e.study.walks) * len(e.study.nfe) * PER_FEATURE)
+    return images * (seconds + len(e.study.samplers) * len(e.study.nfe) * PER_FEATURE)
 
 
 def _made(model: Any, how: Any, nfe: int) -> int:

@@ -49,25 +49,25 @@ def mixing(
     items = attributes.chosen(images, values, cut, settings.seed, plan.images, settings.middle)
     made_with = {"settings": settings.as_json(), "model": network.digest, "data": images.digest}
     with kept(output, made_with, speed):
-        walk = list(_walk(network, images, items.tolist(), plan))
+        latents = list(_trajectory(network, images, items.tolist(), plan))
         if not running.is_main():
             return
         has = values[items] > cut
-        found = boundary_mixing.mixing(walk, has, tolerance=plan.tolerance, C=settings.C, folds=plan.folds)
+        found = boundary_mixing.mixing(latents, has, tolerance=plan.tolerance, C=settings.C, folds=plan.folds)
         frame = tables.table([row.row() for row in found.rows])
         figures_boundary.mixing_curve(figure, frame, found.t, title)
         artifacts.write_text(csv, frame.to_csv(index=False, float_format="%.6g"))
         artifacts.write_json(output, {"t": found.t, "n": len(items), "made_with": made_with})
 
 
-def _walk(network: Model, images: ImageStore, items: Sequence[int], plan: Mixing) -> Iterator[Latents]:
+def _trajectory(network: Model, images: ImageStore, items: Sequence[int], plan: Mixing) -> Iterator[Latents]:
     """Latents of all items at every measured step, on the main process."""
     h_space, steps = space_of(network), truncated(plan.last, plan.count)
 
     def run(piece: Sequence[int]) -> tuple[Tensor | int, ...]:
         x0 = images.batch(piece).to(network.device)
-        walk = trajectory(h_space, network.process, x0, steps, plan.every)
-        return tuple(part for one in walk for part in (one.z.cpu(), one.h.cpu(), one.t))
+        latents = trajectory(h_space, network.process, x0, steps, plan.every)
+        return tuple(part for one in latents for part in (one.z.cpu(), one.h.cpu(), one.t))
 
     pieces = running.shared(run, items, network.batch_size, "mixing step")
     columns = list(zip(*pieces, strict=True))

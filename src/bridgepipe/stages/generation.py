@@ -103,7 +103,7 @@ def study_samples(
     real: Path | None,
     speed: Runtime,
 ) -> None:
-    """FID of the samples of every walk at every number of calls, measured as the experiment is, as CSV."""
+    """FID of the samples of every sampler at every number of calls, measured as the experiment is, as CSV."""
     network, features = load_model(trained, speed), load_extractor(extractor, speed)
     reference = fid.Statistics.load(statistics, {"extractor": describe(features)})
     lineage.same_size(reference.origin.get("size"), network.diffusion.shape[1:], statistics)
@@ -117,13 +117,13 @@ def study_samples(
 
     seeds = seeds_of(plan.seed, read_training(trained.train_config).train)
 
-    def row(walk: str, how: Generate, floor: dict[str, fid.Statistics]) -> dict[str, Any]:
-        work, label = partial(spd.images, network, how=how), f"{walk}, {how.nfe} calls"
+    def row(sampler: str, how: Generate, floor: dict[str, fid.Statistics]) -> dict[str, Any]:
+        work, label = partial(spd.images, network, how=how), f"{sampler}, {how.nfe} calls"
         items = range(plan.count)
         images = np.concatenate(running.shared_by_all(work, items, speed.batch_size, label))
         sets = {"": fid.statistics(features, images, speed.batch_size), **floor}
         told = real_images.told(real_images.described(sets, reference, **about))
-        return {"sampler": walk, "nfe": how.nfe, **seeds, **real_images.columns(sets, reference), **told}
+        return {"sampler": sampler, "nfe": how.nfe, **seeds, **real_images.columns(sets, reference), **told}
 
     identity = {"plan": plan.as_json(), "model": network.digest, **about, "reference": reference.data}
     with kept(output, identity, speed):
@@ -131,17 +131,17 @@ def study_samples(
         if held_out is not None:
             some = Subset(held_out, choose_from(held_out, plan.count))
             floor["_real"] = fid.statistics(features, some, speed.batch_size)
-        frame = tables.table([row(walk, how, floor) for walk, how in _walks(plan, network)])
+        frame = tables.table([row(sampler, how, floor) for sampler, how in _runs(plan, network)])
         if running.is_main():
             artifacts.write_text(output, frame.to_csv(index=False, float_format="%.6g"))
 
 
-def _walks(plan: GenerationStudy, network: Model) -> list[tuple[str, Generate]]:
+def _runs(plan: GenerationStudy, network: Model) -> list[tuple[str, Generate]]:
     """Every sampler at every number of calls that it makes, once."""
     shared = {"seed": plan.seed, "variant": plan.variant, "count": plan.count}
     wanted = (
-        (name, spd.as_made(Generate.of(walk, nfe=nfe, **shared), network.process))
-        for name, walk in plan.walks.items()
+        (name, spd.as_made(Generate.of(sampler, nfe=nfe, **shared), network.process))
+        for name, sampler in plan.samplers.items()
         for nfe in plan.nfe
     )
     return list(dict.fromkeys(wanted))

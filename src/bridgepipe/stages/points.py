@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bridgepipe import artifacts, samplers
-from bridgepipe.config.points import Generated, PointCycles, PointDistances, PointTranslating, PointWalk
+from bridgepipe.config.points import Generated, PointCycles, PointDistances, PointTranslating, SolverSettings
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.datasets.points import Points, independent
 from bridgepipe.errors import UserError
@@ -37,18 +37,18 @@ def sample_points(
     speed: Runtime,
 ) -> None:
     """Draw points from a model, and encode points of DATA to see whether its latents are normal."""
-    network, walk = load_model(trained, speed), PointWalk.of(how)
-    made = calls_made(network.process.T, walk.solver, how.nfe, walk.spacing)
+    network, settings = load_model(trained, speed), SolverSettings.of(how)
+    made = calls_made(network.process.T, settings.solver, how.nfe, settings.spacing)
     as_made = how.model_copy(update={"nfe": made})
     source, _, known = _chosen(data, how.latents, how.seed, network)
     made_by = {"sample": as_made.as_json(), "model": network.digest, "data": source.digest}
 
     def encode(x: Tensor) -> list[Tensor]:
-        steps = ddib.steps_of(walk, network.process).encode
-        return [samplers.encode(network.denoiser(), x, steps, solver=walk.solver).x]
+        steps = ddib.steps_of(settings, network.process).encode
+        return [samplers.encode(network.denoiser(), x, steps, solver=settings.solver).x]
 
     with kept(output, made_by, speed):
-        drawn = ddib_points.sample(network, range(how.count), walk, how.seed)
+        drawn = ddib_points.sample(network, range(how.count), settings, how.seed)
         (latents,) = ddib_points.over(known, network.device, encode, "encoding")
         _save(output, {"points": drawn, "latents": latents}, made_by)
 
@@ -91,16 +91,16 @@ def translate_points(
 ) -> None:
     """Take points of DATA from one model's domain to the other's, and back again."""
     a, b = load_ends(ends, speed)
-    walk = how.translate
-    as_made = walk.model_copy(update={"nfe": ddib_points.calls_of(walk, a.process)})
+    settings = how.translate
+    as_made = settings.model_copy(update={"nfe": ddib_points.calls_of(settings, a.process)})
     made_by = {"settings": how.model_copy(update={"translate": as_made}).as_json(), **_ends(a, b)}
     starts, items, points = _chosen(data, how.count, how.seed, a)
 
     source, target = ddib_points.denoisers(a, b)
 
     def there_and_back(x: Tensor) -> list[Tensor]:
-        there = ddib.translate(source, target, x, walk)
-        back = ddib.translate(target, source, there.target.start, walk)
+        there = ddib.translate(source, target, x, settings)
+        back = ddib.translate(target, source, there.target.start, settings)
         return [there.latent.x, there.target.x, back.target.x]
 
     with kept(output, {**made_by, "data": starts.digest}, speed):
@@ -117,7 +117,7 @@ def cycle_points(
     output: Path,
     speed: Runtime,
 ) -> None:
-    """How far a cycle through the other domain takes points of DATA, for every walk."""
+    """How far a cycle through the other domain takes points of DATA, for every solver."""
     a, b = load_ends(ends, speed)
     starts, _, points = _chosen(data, how.count, how.seed, a)
     true, made_by = Points(truth), {"settings": how.as_json(), **_ends(a, b)}
@@ -126,8 +126,8 @@ def cycle_points(
         others = independent(true, transport.FLOOR_DRAWS, len(points))
         floors = [transport.sliced_w2(other, true.points) for other in others]
         floor = {"sliced_w2_floor": np.mean(floors), "sliced_w2_floor_spread": np.std(floors, ddof=1)}
-        for name, walk in how.cycle.items():
-            done = ddib_points.cycle(a, b, points, walk, walk.keep, f"cycle {name}")
+        for name, settings in how.cycle.items():
+            done = ddib_points.cycle(a, b, points, settings, settings.state_pair, f"cycle {name}")
             numbers = {**_cycle(done), "sliced_w2": transport.sliced_w2(done.target.numpy(), true.points)}
             values |= {f"{name}: {k}": v for k, v in {**numbers, **floor}.items()}
         inputs = {"data": starts, "truth": true}
@@ -143,7 +143,7 @@ def cycle_points(
 
 
 def _cycle(done: Cycle) -> dict[str, Any]:
-    """Numbers of one walk."""
+    """The numbers of one cycle."""
     return {"calls": done.calls, **protocol.errors(done.error.numpy())}
 
 

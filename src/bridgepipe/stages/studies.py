@@ -40,7 +40,7 @@ def study(
     real: Path | None,
     speed: Runtime,
 ) -> None:
-    """PSNR, FID and accuracy of every walk at every number of calls, measured as the experiment is."""
+    """PSNR, FID and accuracy of every sampler at every number of calls, measured as the experiment is."""
     settings = read_stage(sample_config, RestorationSampling)
     measuring = read_stage(evaluate_config, Evaluate)
     images = ImageStore(data)
@@ -70,9 +70,9 @@ def study(
         compared = _Compared(images, items, network, reference, floor, about, speed.batch_size)
         training = read_stage(trained.train_config, RestorationTraining).train
         rows, seeds = [], seeds_of(settings.sample.seed, training)
-        for walk, how in _walks(plan, settings.sample):
-            found = restored(f"{walk}, {how.nfe} calls", how)
-            rows.append({"sampler": walk, "nfe": how.nfe, **seeds, **compared.measured(found)})
+        for sampler, how in _runs(plan, settings.sample):
+            found = restored(f"{sampler}, {how.nfe} calls", how)
+            rows.append({"sampler": sampler, "nfe": how.nfe, **seeds, **compared.measured(found)})
         if running.is_main():
             artifacts.write_text(output, tables.table(rows).to_csv(index=False, float_format="%.6g"))
 
@@ -140,10 +140,10 @@ class _Compared:
         return {column: 100 * share for column, share in columns.items()}
 
 
-def _walks(plan: Study, sample: Sample) -> Iterator[tuple[str, Sample]]:
-    for name, walk in plan.walks.items():
+def _runs(plan: Study, sample: Sample) -> Iterator[tuple[str, Sample]]:
+    for name, sampler in plan.samplers.items():
         for nfe in plan.nfe:
-            yield name, Sample.of(sample, walk, nfe=nfe)
+            yield name, Sample.of(sample, sampler, nfe=nfe)
 
 
 def seeds_of(seed: int, recipe: Recipe) -> dict[str, int | None]:

@@ -109,7 +109,7 @@ def cycle_table(
     csv: Path,
     markdown: Path,
 ) -> None:
-    """Mean and largest error of every walk's cycle, a row per pair, then the worst of every group of pairs.
+    """Mean and largest error of every solver's cycle, a row per pair, then the worst of every group of pairs.
 
     Beside them the range that the paper reports.
     """

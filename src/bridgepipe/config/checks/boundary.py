@@ -18,10 +18,10 @@ def boundary(e: BoundarySearch, defined: Defined) -> Problems:
         yield Problem("model", f"model {e.model} is conditional", "name one with conditional: false")
     yield from same_size("dataset", e.dataset, contents.size_of(defined.datasets[model.dataset]), defined)
     yield from _attributes(e, dataset, defined)
-    untold = [name for name in e.evaluate.kept if name not in contents.measures_of(dataset)]
+    untold = [name for name in e.evaluate.preserved if name not in contents.measures_of(dataset)]
     if untold and e.evaluate.classifier is None:
-        what = f"evaluate.kept names {untold[0]}, which needs evaluate.classifier"
-        yield Problem("evaluate.kept", what, "name a classifier of the dataset, or leave it out")
+        what = f"evaluate.preserved names {untold[0]}, which needs evaluate.classifier"
+        yield Problem("evaluate.preserved", what, "name a classifier of the dataset, or leave it out")
     yield from _steps(e, model.process.T)
     yield from _halves(e, dataset)
     if e.edit.source == "images":
@@ -36,7 +36,7 @@ def _attributes(e: BoundarySearch, dataset: Strict, defined: Defined) -> Problem
     if known is None or of_labels is None:
         yield from _folder_attributes(e, dataset, folders_in(dataset, defined))
         return
-    written = {"attribute": e.attribute, "evaluate.kept": e.evaluate.kept}
+    written = {"attribute": e.attribute, "evaluate.preserved": e.evaluate.preserved}
     measures = contents.measures_of(dataset)
     against = tuple(name for name in known if name not in measures)
     if not known:
@@ -55,7 +55,7 @@ def _attributes(e: BoundarySearch, dataset: Strict, defined: Defined) -> Problem
     if e.evaluate.classifier is not None:
         for key, name in (
             ("evaluate.classifier", e.attribute),
-            *(("evaluate.kept", n) for n in e.evaluate.kept),
+            *(("evaluate.preserved", n) for n in e.evaluate.preserved),
         ):
             if name in known and name not in told:
                 mend = "set evaluate.classifier to null, so that a judge is trained"
@@ -109,9 +109,9 @@ def _folder_attributes(e: BoundarySearch, dataset: Strict, folders: tuple[str, .
     if folders is None:
         return
     measured = contents.measures_of(dataset)
-    kept = [("evaluate.kept", name) for name in e.evaluate.kept if name not in measured]
+    preserved = [("evaluate.preserved", name) for name in e.evaluate.preserved if name not in measured]
     attribute = [] if e.attribute in measured else [("attribute", e.attribute)]
-    for key, name in [*attribute, ("against", e.against), *kept]:
+    for key, name in [*attribute, ("against", e.against), *preserved]:
         if name is not None and name not in folders:
             yield Problem(key, f"{e.dataset} has no folder '{name}'", value=name, names=folders)
 

@@ -20,7 +20,7 @@ from bridgepipe.config.colors import ColorTransfer
 from bridgepipe.config.data import ColorCloud
 from bridgepipe.config.gaussian import Generation, Guide, Model
 from bridgepipe.config.i2sb import I2SB
-from bridgepipe.config.points import Domain, PointModel, PointTranslation, PointWalk
+from bridgepipe.config.points import Domain, PointModel, PointTranslation, SolverSettings
 from bridgepipe.names import degradations
 
 
@@ -74,7 +74,7 @@ def _trained_size(e: Any, dataset: str, defined: Defined) -> Problems:
 def generation(e: Generation, defined: Defined) -> Problems:
     T = defined.experiments[f"model/{e.model}"].process.T
     yield from calls("sample.nfe", T, e.sample.sampler, e.sample.nfe, e.sample.spacing)
-    for how in e.study.walks.values() if e.study else ():
+    for how in e.study.samplers.values() if e.study else ():
         for nfe in e.study.nfe if e.study else ():
             yield from calls("study.nfe", T, how.sampler, nfe, how.spacing)
     yield from extractors(e, defined.dataset_of(e), defined)
@@ -84,8 +84,8 @@ def points(e: PointModel, defined: Defined) -> Problems:
     if isinstance(e, Domain):
         how = e.sample
         yield from calls("sample.nfe", e.process.T, how.solver, how.nfe, how.spacing)
-        encode = PointWalk(solver=how.solver, nfe=how.nfe, spacing=how.spacing)
-        yield from _walk("sample.nfe", encode, e.process.T)
+        encode = SolverSettings(solver=how.solver, nfe=how.nfe, spacing=how.spacing)
+        yield from _times("sample.nfe", encode, e.process.T)
         yield from at_most("sample.latents", e.sample.latents, defined.datasets[e.dataset], "test")
 
 
@@ -95,11 +95,11 @@ def between(e: PointTranslation | ColorTransfer, defined: Defined) -> Problems:
     if (source.process.schedule, source.process.T) != (target.process.schedule, target.process.T):
         yield Problem("target", "both models have different processes", "train both with one schedule and T")
         return
-    yield from _walk("translate.nfe", e.translate, source.process.T)
+    yield from _times("translate.nfe", e.translate, source.process.T)
     a, b = (defined.datasets[model.dataset] for model in (source, target))
     if isinstance(e, PointTranslation):
-        for name, walk in e.cycle.items():
-            yield from _walk(f"cycle.{name}.nfe", walk, source.process.T)
+        for name, settings in e.cycle.items():
+            yield from _times(f"cycle.{name}.nfe", settings, source.process.T)
         yield from at_most("count", e.count, a, "test")
         yield from at_most("cycle_count", e.cycle_count, a, "test")
     elif isinstance(a, ColorCloud) and isinstance(b, ColorCloud):
@@ -113,7 +113,7 @@ def _stem(path: str) -> str:
     return path.rpartition("/")[2].rpartition(".")[0] or path
 
 
-def _walk(key: str, walk: PointWalk, T: int) -> Problems:
-    if walk.nfe is not None:
-        inner = walk.grid == "exact"
-        yield from calls(key, T, walk.solver, walk.nfe, walk.spacing, least=2, inner=inner)
+def _times(key: str, settings: SolverSettings, T: int) -> Problems:
+    if settings.nfe is not None:
+        inner = settings.grid == "exact"
+        yield from calls(key, T, settings.solver, settings.nfe, settings.spacing, least=2, inner=inner)

@@ -637,6 +637,24 @@ def test_a_part_of_imagenet_is_numbered_as_ilsvrc_does(tmp_path, flat):
         assert [name.split("/")[0] for name in store.names or []] == list(FOUR)
 
 
+def test_some_classes_of_imagenet_keep_their_numbers(tmp_path):
+    root = fill_imagenet(tmp_path / "in")
+    how = {"path": root, "size": 16, "crop": "adm", "classes": [2, "n01440764"]}
+    stores = prepare("imagenet", tmp_path / "out", **how, codec="png")
+    assert {name: store.labels.tolist() for name, store in stores.items()} == {
+        "train": [0, 0, 0, 2, 2, 2],
+        "val": [0, 0, 2, 2],
+    }
+    with Image.open(root / "val" / WNIDS[2] / "ILSVRC2012_val_00000004.JPEG") as image:
+        assert np.array_equal(stores["val"][2], fit(image.convert("RGB"), 16, "adm"))
+    raw = prepare("imagenet", tmp_path / "raw", **how)
+    assert all(np.array_equal(raw["val"][i], stores["val"][i]) for i in range(4))
+    assert "no train images of n02085620" in refusal(
+        "imagenet", tmp_path / "no", path=root, size=16, classes=[0, 151]
+    )
+    assert "dataset.classes" in refusal("imagenet", tmp_path / "no", path=root, size=16, classes=["cat"])
+
+
 def test_a_folder_that_is_no_class_of_ilsvrc(tmp_path):
     put(fill_imagenet(tmp_path / "in") / "train/dogs/1.JPEG", picture(0, 20, 20))
     assert "1 folder: dogs: no class of ILSVRC2012" in refusal(
@@ -767,9 +785,9 @@ def published(tmp_path, monkeypatch):
 
 def test_import_gives_the_bytes_of_the_image_files(tmp_path, published):
     (tmp_path / "list.txt").write_text(LIST)
-    for subset in (None, tmp_path / "list.txt"):
-        prepare("imagenet", tmp_path / "a", path=published, size=16, subset=subset)
-        prepare("i2sb-lmdb", tmp_path / "b", path=published, size=16, subset=subset)
+    for more in ({}, {"subset": tmp_path / "list.txt"}, {"classes": [0, 1]}):
+        prepare("imagenet", tmp_path / "a", path=published, size=16, **more)
+        prepare("i2sb-lmdb", tmp_path / "b", path=published, size=16, **more)
         for split in ("train", "val"):
             assert (tmp_path / f"a/{split}.lmdb").read_bytes() == (tmp_path / f"b/{split}.lmdb").read_bytes()
 

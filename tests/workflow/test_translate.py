@@ -16,7 +16,7 @@ from project import ROOT, Project
 
 from bridgepipe import artifacts, cli, config
 from bridgepipe.data.store import ImageStore
-from bridgepipe.datasets import digits
+from bridgepipe.datasets import digits, images
 from bridgepipe.evaluation.classifier import train_classifier
 from bridgepipe.methods import gaussian, task
 
@@ -221,6 +221,13 @@ def test_folder_in_one_process_and_in_two(made: Path, photos: Path, tmp_path: Pa
     assert pictures(tmp_path / "two") == alone
 
 
+def test_folder_that_is_stretched_loses_no_border(made: Path, photos: Path, tmp_path: Path) -> None:
+    run(*words(made, photos, out := tmp_path / "out", "--side-by-side", "--crop", "stretch"))
+    for name in ("a.png", "in/c.png"):
+        shown = images.read_photo(out / "side-by-side" / name)[:, :16]
+        assert np.array_equal(shown, images.fit(images.decode(photos / name), 16, "stretch"))
+
+
 def test_folder_goes_on_where_it_stopped(made: Path, photos: Path, tmp_path: Path) -> None:
     run(*words(made, photos, tmp_path / "out"))
     before = pictures(tmp_path / "out")
@@ -251,7 +258,10 @@ def test_folder_refusals(
 ) -> None:
     out = tmp_path / "out"
     run(*words(made, photos, out))
-    assert "under other settings" in refusal(capsys, words(made, photos, out, "--scale", "1"))
+    for other in (["--scale", "1"], ["--crop", "stretch"]):
+        assert "under other settings" in refusal(capsys, words(made, photos, out, *other))
+    unknown = words(made, photos, tmp_path / "x", "--crop", "squeeze")
+    assert "choose from adm, torchvision, stretch" in refusal(capsys, unknown)
     unknown = words(made, photos, tmp_path / "x", "--class-b", "cat")
     assert "no class 'cat'" in refusal(capsys, unknown)
     guided = words(made, photos, tmp_path / "x", "--guide", made / "results/guide/digits")

@@ -79,6 +79,9 @@ def translate(
     solver: str = "ddim",
     grid: Annotated[str, typer.Option(help="dmi or ddib, as published, or exact")] = "dmi",
     clip: Annotated[bool, typer.Option(help="clamp predictions of the clean image, both ways")] = True,
+    crop: Annotated[
+        str, typer.Option(help="to the network's size: adm or torchvision crop; stretch")
+    ] = "adm",
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
     side_by_side: Annotated[bool, typer.Option(help="also write side-by-side/: before and after")] = False,
     run: Shared = Shared(),
@@ -92,7 +95,7 @@ def translate(
 
     how = translating.settings_of(f"{respace_type} {steps}", solver, grid, clip, scale, guide is not None)
     models = (model, target_model, guide)
-    translating.translate(input, output, (class_a, class_b), how, models, side_by_side, speed)
+    translating.translate(input, output, (class_a, class_b), how, models, crop, side_by_side, speed)
 
 
 @groups.people.verb()

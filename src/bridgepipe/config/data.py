@@ -106,20 +106,32 @@ class SamplePhotos(Strict):
         return samples.by_subject() if self.classes is None else self.classes
 
 
-class Folder(Strict):
+Crop = Literal["adm", "torchvision", "stretch"]
+
+
+class FromFiles(Strict):
+    """How the image files of a source become the images of a store."""
+
+    crop: Crop = Field(
+        "adm", description="fitting: ADM's reduction and centre crop, torchvision's, or stretched"
+    )
+    codec: Literal["raw", "png"] = Field(
+        "raw",
+        description="how stores hold images: raw reads fastest, png takes less room; the images are the same",
+    )
+    skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
+
+
+class Folder(FromFiles):
     """A folder of images, one sub-folder per class or none."""
 
     source: Literal["folder"]
     path: FilePath = Field(description="the folder")
     size: Pixels = Field(256, description="pixels, or [height, width]")
-    crop: Literal["adm", "torchvision", "stretch"] = Field(
-        "adm", description="fitting: ADM's reduction and centre crop, torchvision's, or stretched"
-    )
     patches: Patches | None = Field(
         None, description="cut these from the whole images, in place of size and crop"
     )
     seed: Seed = Field(0, description="of the split")
-    skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
 
     @model_validator(mode="after")
     def _possible(self, info: ValidationInfo) -> Folder:
@@ -128,7 +140,7 @@ class Folder(Strict):
         return self
 
 
-class Pairs(Strict):
+class Pairs(FromFiles):
     """Two folders A/ and B/ matched by name, or images side by side; B (right) is restored from A (left)."""
 
     source: Literal["pairs"]
@@ -138,24 +150,23 @@ class Pairs(Strict):
     )
     reverse: bool = Field(False, description="restore A from B")
     size: Pixels = Field(256, description="pixels, or [height, width]")
-    crop: Literal["adm", "torchvision", "stretch"] = Field(
-        "adm", description="fitting: ADM's reduction and centre crop, torchvision's, or stretched"
-    )
     seed: Seed = Field(0, description="of the split")
-    skip_bad: bool = Field(False, description="skip unreadable pairs instead of stopping")
 
 
-class ImageNet(Strict):
+class ImageNet(FromFiles):
     """ImageNet folders train/ and val/, or I2SB's LMDB files of them."""
 
     source: Literal["imagenet", "i2sb-lmdb"]
     path: FilePath = Field(description="folder of train/ and val/, or of I2SB's LMDB files")
     size: Size = Field(256, description="side of the images in pixels")
+    crop: Crop = Field("torchvision", description="as of a folder; torchvision is I2SB's, adm is DDIB's")
+    classes: Annotated[tuple[Label, ...], Distinct] | None = Field(
+        None, min_length=1, description="prepare these alone, by name or number; null: all that are there"
+    )
     subset: FilePath | None = Field(None, description="file with names of validation images, one a line")
     splits: Annotated[tuple[Literal["train", "val"], ...], Distinct] = Field(
         ("train", "val"), min_length=1, description="splits to prepare"
     )
-    skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
 
     @model_validator(mode="after")
     def _possible(self) -> ImageNet:
@@ -172,33 +183,25 @@ class Cifar10(Strict):
     size: Size = Field(32, description="side of the images in pixels")
 
 
-class CelebAHQ(Strict):
+class CelebAHQ(FromFiles):
     """CelebA-HQ with 40 attributes: CelebAMask-HQ's archive, or a folder of images and the annotation."""
 
     source: Literal["celebahq"]
     path: FilePath = Field("data/raw/CelebAMask-HQ.zip", description="fetched when it is this one")
     size: Size = Field(256, description="side of the images in pixels")
-    crop: Literal["adm", "torchvision", "stretch"] = Field(
-        "adm", description="fitting: ADM's reduction and centre crop, torchvision's, or stretched"
-    )
     seed: Seed = Field(0, description="of the split")
-    skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
 
 
-class AFHQ(Strict):
+class AFHQ(FromFiles):
     """Animal faces: the published archive, or folders train/{cat,dog,wild} and val/ (v2: test/)."""
 
     source: Literal["afhq"]
     path: FilePath = Field("data/raw/afhq.zip", description="fetched when it is this one")
     domain: Literal["cat", "dog", "wild"] | None = Field(None, description="null: all three, with labels")
     size: Size = Field(256, description="side of the images in pixels")
-    crop: Literal["adm", "torchvision", "stretch"] = Field(
-        "adm", description="fitting: ADM's reduction and centre crop, torchvision's, or stretched"
-    )
-    skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
 
 
-class LSUN(Strict):
+class LSUN(FromFiles):
     """A scene category of LSUN: a folder with its unzipped LMDB folders."""
 
     source: Literal["lsun"]
@@ -217,10 +220,6 @@ class LSUN(Strict):
     ] = Field(description="category of scenes")
     size: Size = Field(256, description="side of the images in pixels")
     limit: Items | None = Field(None, description="only the first images of each split; null: all")
-    crop: Literal["adm", "torchvision", "stretch"] = Field(
-        "adm", description="fitting: ADM's reduction and centre crop, torchvision's, or stretched"
-    )
-    skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
 
 
 class PointSet(Strict):

@@ -22,12 +22,12 @@ import numpy as np
 from bridgepipe.data.lmdbfile import open_readonly
 from bridgepipe.data.store import Codec
 from bridgepipe.datasets.files import MEMBER_BYTES
-from bridgepipe.datasets.imagenet import card, choose, load_plain, read_subset
+from bridgepipe.datasets.imagenet import card, choose, load_plain, of_classes, read_subset
 from bridgepipe.datasets.images import Size
 from bridgepipe.datasets.items import Item, Splits, write_splits
 from bridgepipe.errors import UserError
 from bridgepipe.names import ilsvrc
-from bridgepipe.names.classes import brief
+from bridgepipe.names.classes import Label, brief
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
@@ -38,6 +38,7 @@ def prepare(
     path: str | Path,
     size: Size = 256,
     crop: str = "torchvision",
+    classes: Sequence[Label] | None = None,
     subset: str | Path | None = None,
     splits: Sequence[str] = ("train", "val"),
     codec: Codec = "raw",
@@ -59,14 +60,15 @@ def prepare(
         split: _items(_data_file(root / f"{split}_faster_imagefolder.lmdb"), listing, load)
         for split, listing in listings.items()
     }
-    classes = next(iter(listings.values())).classes
+    names = next(iter(listings.values())).classes
     for split, listing in listings.items():
-        if listing.classes != classes:
-            what = f"{split} has the classes {brief(listing.classes)}, {splits[0]} has {brief(classes)}"
+        if listing.classes != names:
+            what = f"{split} has the classes {brief(listing.classes)}, {splits[0]} has {brief(names)}"
             raise UserError(what, root, "make both files from folders with the same classes")
     if subset is not None and "val" in items:
-        items["val"] = choose(items["val"], read_subset(subset), classes, str(subset))
-    write_splits(Path(out_dir), items, card(size, crop), classes, codec, skip_bad, progress)
+        items["val"] = choose(items["val"], read_subset(subset), names, str(subset))
+    items = of_classes(items, classes, names, root)
+    write_splits(Path(out_dir), items, card(size, crop), names, codec, skip_bad, progress)
 
 
 @dataclass(frozen=True)

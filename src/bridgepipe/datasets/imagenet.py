@@ -16,6 +16,7 @@ from bridgepipe.datasets.images import Size, decode_plain, fit, height_width
 from bridgepipe.datasets.items import Item, Splits, some, write_splits
 from bridgepipe.errors import UserError
 from bridgepipe.names import ilsvrc
+from bridgepipe.names.classes import Label, number_of
 
 ARRANGE = (
     "put ILSVRC2012 there as train/n01440764/*.JPEG and val/n01440764/*.JPEG, or correct the dataset's path"
@@ -28,6 +29,7 @@ def prepare(
     path: str | Path,
     size: Size = 256,
     crop: str = "torchvision",
+    classes: Sequence[Label] | None = None,
     subset: str | Path | None = None,
     splits: Sequence[str] = ("train", "val"),
     codec: Codec = "raw",
@@ -41,6 +43,7 @@ def prepare(
             all or some of the 1,000. ``val`` may be flat: the published labels tell the classes.
         size: side of the square, or (height, width).
         crop: one of `bridgepipe.datasets.images.CROPS`.
+        classes: names or numbers of those whose images are written, numbered as before; None: all.
         subset: text file with one validation image a line, in the order in which they are used:
             ``[any/folder/][class/]file [class or its index]``. I2SB's own list can be given.
         splits: which to write.
@@ -50,17 +53,18 @@ def prepare(
     """
     root = Path(path)
     lines = read_subset(subset) if subset else None
-    classes = ilsvrc.classes()
+    names = ilsvrc.classes()
     load = partial(load_plain, size=size, crop=crop)
     items: Splits = {}
     for split in splits:
         if not (root / split).is_dir():
             raise UserError(f"no ImageNet {split} images", root / split, ARRANGE)
-        items[split] = _items(root / split, load, classes)
+        items[split] = _items(root / split, load, names)
     if lines is not None and "val" in items:
-        items["val"] = choose(items["val"], lines, classes, str(subset))
+        items["val"] = choose(items["val"], lines, names, str(subset))
     check_labels(items, root)
-    write_splits(Path(out_dir), items, card(size, crop), classes, codec, skip_bad, progress)
+    items = of_classes(items, classes, names, root)
+    write_splits(Path(out_dir), items, card(size, crop), names, codec, skip_bad, progress)
 
 
 def _items(root: Path, load: Load, classes: Sequence[str]) -> list[Item]:
@@ -82,6 +86,23 @@ def _items(root: Path, load: Load, classes: Sequence[str]) -> list[Item]:
         for item, wnid in zip(items, found, strict=True)
     ]
     return sorted(named, key=lambda item: item.name)
+
+
+def of_classes(splits: Splits, wanted: Sequence[Label] | None, names: Sequence[str], where: Path) -> Splits:
+    """The items of some classes; None: of all.
+
+    Raises:
+        UserError: no such class, or a split that holds none of its images.
+    """
+    if wanted is None:
+        return splits
+    numbers = [number_of(label, names, "dataset.classes") for label in wanted]
+    found = {split: [item for item in items if item.label in numbers] for split, items in splits.items()}
+    for split, items in found.items():
+        if lacking := set(numbers) - {item.label for item in items}:
+            lacks = ", ".join(names[number] for number in sorted(n for n in lacking if n is not None))
+            raise UserError(f"no {split} images of {lacks}", where, "add them, or correct dataset.classes")
+    return found
 
 
 def card(size: Size, crop: str) -> dict[str, object]:

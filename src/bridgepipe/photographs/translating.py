@@ -60,6 +60,7 @@ def translate(
     ends: tuple[Label, Label],
     how: TranslateImages,
     models: tuple[Path, Path | None, Path | None],
+    crop: str,
     side_by_side: bool,
     speed: Runtime,
 ) -> None:
@@ -68,12 +69,15 @@ def translate(
     Args:
         ends: classes of the images and of their translations.
         models: folders of the model, of that of the target, and of the guide.
+        crop: how images are brought to the size of the network, one of `images.CROPS`.
         side_by_side: whether before and after are also written as one picture.
         speed: with the number of images that one process takes at a time.
     """
+    if crop not in images.CROPS:
+        raise UserError(f"--crop {crop}", "translate", f"choose from {', '.join(images.CROPS)}")
     places = _places(input, output, side_by_side)
     translator = load_translator(ends, how, *models, speed)
-    sample = {key: getattr(how, key) for key in CHOSEN}
+    sample = {key: getattr(how, key) for key in CHOSEN} | {"crop": crop}
     _same_as_before(output / SETTINGS, {"source": ends[0], "target": ends[1], "sample": sample}, translator)
     sources = {name: _origin(input / name) for name in places}
     beside = {n: _beside(output, place) for n, place in places.items()} if side_by_side else {}
@@ -88,7 +92,7 @@ def translate(
     progress = Progress(len(places), len(places) - len(left), "translation", shown=rank == 0)
     with at_once(KEPT), progress:
         for batch in batches[rank::world]:
-            before, after = _translated(translator, [input / name for name in batch])
+            before, after = _translated(translator, [input / name for name in batch], crop)
             for name, x, y in zip(batch, before, after, strict=True):
                 if side_by_side:
                     images.write_png(beside[name], _joined(x, y), sources[name])
@@ -103,10 +107,10 @@ def _origin(file: Path) -> str:
         return f"translated {artifacts.digest_file(file)[:16]}"
 
 
-def _translated(translator: Translator, files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
+def _translated(translator: Translator, files: Sequence[Path], crop: str) -> tuple[np.ndarray, np.ndarray]:
     """The images as the network sees them, and their translations, uint8 ``[B, H, W, 3]``."""
     size = translator.source.diffusion.shape[1:]
-    before = {file: _image(file, (size[0], size[1])) for file in files}
+    before = {file: _image(file, (size[0], size[1]), crop) for file in files}
 
     def run(piece: Sequence[Path]) -> np.ndarray:
         done = translator.translate(from_uint8(np.stack([before[file] for file in piece])))
@@ -116,9 +120,9 @@ def _translated(translator: Translator, files: Sequence[Path]) -> tuple[np.ndarr
     return np.stack(list(before.values())), np.concatenate(after)
 
 
-def _image(file: Path, size: tuple[int, int]) -> np.ndarray:
+def _image(file: Path, size: tuple[int, int], crop: str) -> np.ndarray:
     with reading(file, "cannot be read", "mend it or take it out of the folder"):
-        return images.fit(images.decode(file), size)
+        return images.fit(images.decode(file), size, crop)
 
 
 def _joined(before: np.ndarray, after: np.ndarray) -> np.ndarray:

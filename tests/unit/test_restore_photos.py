@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 import sys
+import tracemalloc
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +25,7 @@ from bridgepipe.config.i2sb import RestorationTraining
 from bridgepipe.config.stage_files import read_stage
 from bridgepipe.datasets.images import decode
 from bridgepipe.methods import i2sb, tiles
-from bridgepipe.photographs import likeness, pictures, restoring, shipped
+from bridgepipe.photographs import animation, likeness, pictures, restoring, shipped
 from bridgepipe.photographs.made import NAME
 from bridgepipe.runtime.interruption import Interrupted
 from bridgepipe.runtime.progress import Progress
@@ -59,8 +63,10 @@ def photo(height: int = 40, width: int = 56, channels: int = 3, seed: int = 0) -
     return found.clip(0, 255).astype(np.uint8).squeeze()
 
 
-def opened(name: str) -> Image.Image:
-    return Image.open(io.BytesIO(Path(name).read_bytes()))
+def opened(name: str, frame: int = 0) -> Image.Image:
+    found = Image.open(io.BytesIO(Path(name).read_bytes()))
+    found.seek(frame)
+    return found
 
 
 def restore(weights: Path, *words: object) -> None:
@@ -383,12 +389,222 @@ def test_what_is_unlike_is_told_once(weights: Path, capsys: pytest.CaptureFixtur
     ]
 
 
-def test_of_several_frames_the_first_is_restored(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    frames = [Image.fromarray(photo(seed=k)) for k in range(3)]
-    frames[0].save("a.gif", save_all=True, append_images=frames[1:])
-    restore(weights, "a.gif", "-o", "out")
-    assert "a.gif: 3 frames or pages, of which the first is restored" in capsys.readouterr().err
-    assert len(list(ImageSequence.Iterator(opened("out/a.gif")))) == 1
+def moving(alpha: bool = False) -> list[Image.Image]:
+    """Three frames; what shows in one is transparent in the next."""
+    frames = [Image.fromarray(photo(24, 32, seed=k)) for k in range(3)]
+    for k, frame in enumerate(frames if alpha else []):
+        seen = np.zeros((24, 32), np.uint8)
+        seen[1 + 6 * k : 10 + 6 * k, 4:28] = 255
+        frame.putalpha(Image.fromarray(seen))
+    return frames
+
+
+def frames_of(name: str) -> list[np.ndarray]:
+    """Composed, as a viewer shows them [N,H,W,4]."""
+    return [np.asarray(frame.convert("RGBA")).astype(int) for frame in ImageSequence.Iterator(opened(name))]
+
+
+def times_of(name: str) -> tuple[Any, list[Any], list[Any]]:
+    """Loop, durations and disposals."""
+    image, durations, disposals = opened(name), [], []
+    for frame in ImageSequence.Iterator(image):
+        frame.load()
+        durations.append(frame.info.get("duration"))
+        disposals.append(getattr(frame, "disposal_method", frame.info.get("disposal")))
+    return image.info.get("loop"), durations, disposals
+
+
+def test_all_frames_of_an_animation_are_restored(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain, clear = moving()[:2], moving(alpha=True)[:2]
+    kinds: dict[str, dict[str, Any]] = {
+        "a.gif": {"loop": 0, "disposal": [1, 2]},
+        "once.gif": {},
+        "clear.gif": {"loop": 3, "disposal": 2},
+        "a.webp": {"loop": 2, "quality": 95},
+        "clear.webp": {"lossless": True},
+        "a.png": {"loop": 5, "disposal": [0, 2]},
+        "clear.png": {"loop": 0, "disposal": 1},
+        "a.avif": {"quality": 95},
+    }
+    for name, options in kinds.items():
+        frames = clear if "clear" in name else plain
+        frames[0].save(name, save_all=True, append_images=frames[1:], duration=[50, 100], **options)
+    default = {"save_all": True, "append_images": plain[1:], "default_image": True, "duration": [50]}
+    plain[0].save("default.png", **default)
+    before = {name: Path(name).read_bytes() for name in kinds}
+    restore(weights, *kinds, "default.png", "-o", "out", "--jpeg-quality", 100)
+    for name in (*kinds, "default.png"):
+        old, new = frames_of(name), frames_of(f"out/{name}")
+        assert len(new) == 2, name
+        assert times_of(f"out/{name}") == times_of(name)
+        for one, other in zip(old, new, strict=True):
+            assert (one[..., 3] == other[..., 3]).all(), name
+            seen = one[..., 3] == 255
+            assert 0.5 < np.abs(one - other)[seen][..., :3].mean() < 12, name
+    assert opened("out/default.png").info["default_image"]
+    assert "frames" not in capsys.readouterr().err
+    assert {name: Path(name).read_bytes() for name in kinds} == before
+    with artifacts_of("out") as made:  # again: nothing is left to do
+        restore(weights, *kinds, "default.png", "-o", "out", "--jpeg-quality", 100)
+    assert made() == []
+
+
+@contextmanager
+def artifacts_of(folder: str) -> Iterator[Any]:
+    """Which files of a folder are written meanwhile."""
+    before = {file: file.stat().st_mtime_ns for file in Path(folder).iterdir()}
+    yield lambda: [file for file in before if file.stat().st_mtime_ns != before[file]]
+
+
+def test_frames_move_to_formats_that_hold_them(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = moving()
+    shown = {"save_all": True, "append_images": frames[1:], "duration": [50, 100, 200]}
+    frames[0].save("three.gif", loop=2, disposal=3, **shown)
+    frames[0].save("pages.tif", save_all=True, append_images=frames[1:])
+    for format, loop in {"png": 3, "webp": 3}.items():
+        restore(weights, "three.gif", "-o", format, "--format", format)
+        assert times_of(f"{format}/three.{format}")[:2] == (loop, [50, 100, 200])
+    restore(weights, "three.gif", "-o", "gif")
+    assert times_of("gif/three.gif") == (2, [50, 100, 200], [1, 1, 1])  # whole frames: none is taken back
+    assert "frames" not in capsys.readouterr().err
+    told = {
+        (
+            "three.gif",
+            "jpg",
+        ): "three.gif: 3 frames, of which JPEG holds one: the first is restored; --format png holds all",
+        ("three.gif", "tiff"): "three.gif: 3 frames become pages: a TIFF file has no durations",
+        (
+            "pages.tif",
+            "png",
+        ): "pages.tif: 3 pages, of which PNG holds one: the first is restored; --format tiff holds all",
+    }
+    for (name, format), line in told.items():
+        restore(weights, name, "-o", f"to-{format}", "--format", format)
+        assert line in capsys.readouterr().err.splitlines()
+    assert opened("to-tiff/three.tif").n_frames == 3
+    assert getattr(opened("to-png/pages.png"), "n_frames", 1) == 1
+
+
+def test_pages_of_a_tiff_file_stay_what_they_are(weights: Path) -> None:
+    """Sizes, modes, bits and compression of each."""
+    grey = Image.fromarray(photo(160, 48, channels=1))
+    fine = Image.fromarray(photo(channels=1).astype(np.uint16) * 257 + 3)
+    pages = [Image.fromarray(photo()), grey, fine, Image.fromarray(photo()).convert("CMYK")]
+    for compression in (None, "tiff_lzw"):
+        name = f"{compression}.tif"
+        pages[0].save(name, save_all=True, append_images=pages[1:], compression=compression)
+        restore(weights, name, "-o", "out")
+        if compression is None:  # by another reader
+            assert (tifffile.imread(f"out/{name}", key=1) == np.asarray(opened(f"out/{name}", 1))).all()
+        new = opened(f"out/{name}")
+        assert new.n_frames == 4
+        for k, page in enumerate(pages):
+            new.seek(k)
+            assert (new.mode, new.size) == (page.mode, page.size)
+            assert new.info.get("compression") == (compression or "raw")
+            change = np.abs(np.asarray(new).astype(int) - np.asarray(page)).mean()
+            assert 0.5 < change / (257 if new.mode == "I;16" else 1) < 8
+    with tifffile.TiffWriter("deep.tif") as file:
+        for k in range(2):
+            file.write(photo(seed=k).astype(np.uint16) * 257 + k, photometric="rgb")
+    restore(weights, "deep.tif", "-o", "out")
+    with tifffile.TiffFile("out/deep.tif") as made:
+        assert [page.dtype for page in made.pages] == [np.uint16, np.uint16]
+
+
+def test_a_page_keeps_its_own_exif() -> None:
+    files = []
+    for name in ("one", "two"):
+        tags, file = exif(1), io.BytesIO()
+        tags[0x010F] = name
+        Image.fromarray(photo()).save(file, "TIFF", exif=tags.tobytes())
+        files.append(file.getvalue())
+    found = Image.open(io.BytesIO(animation.pages(files, "both")))
+    for k, name in enumerate(("one", "two")):
+        found.seek(k)
+        assert found.getexif()[0x010F] == name
+        assert found.getexif().get_ifd(0x8769)[0x9003] == "2020:01:02 03:04:05"
+        assert (np.asarray(found) == photo()).all()
+
+
+def test_a_damaged_frame_is_told_before_work(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = moving()
+    frames[0].save("a.tif", save_all=True, append_images=frames[1:], compression="tiff_lzw")
+    damaged = opened("a.tif")
+    damaged.seek(2)
+    content, start = bytearray(Path("a.tif").read_bytes()), damaged.tag_v2[273][0]
+    content[start : start + 200] = bytes(200)
+    Path("a.tif").write_bytes(content)
+    line = refused(capsys, "a.tif", "-o", "out", "--model", weights)
+    assert "cannot be read as an image" in line
+    assert not Path("out").exists()
+
+
+def test_memory_does_not_grow_with_the_number_of_frames() -> None:
+    """Frames wait on the disk: of 40 of 0.3 megapixels few are held at a time."""
+    flat = Image.new("RGB", (640, 480), "grey")
+    file = io.BytesIO()
+    flat.save(file, "PNG")
+    first = pictures.read(file.getvalue())
+    tracemalloc.start()
+    content = pictures.animated(
+        ((first, Image.new("RGB", flat.size, (k, 0, 0))) for k in range(40)), first, "PNG", 95
+    )
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5 * flat.width * flat.height * 3
+    assert Image.open(io.BytesIO(content)).n_frames == 40
+
+
+def test_a_grey_animation_stays_grey_and_transparency_stays(weights: Path) -> None:
+    levels = np.maximum(photo(channels=1), 8)
+    levels[:5] = 7
+    palette = Image.fromarray(levels).convert("P")
+    palette.putpalette([level for level in range(256) for _ in range(3)])
+    palette.save("a.gif", transparency=7)
+    grey = [Image.fromarray(photo(channels=1, seed=k)) for k in range(2)]
+    grey[0].save("b.png", save_all=True, append_images=grey[1:], duration=100)
+    restore(weights, "a.gif", "b.png", "-o", "out")
+    (one,) = frames_of("out/a.gif")
+    assert (one[..., 3] == frames_of("a.gif")[0][..., 3]).all()
+    assert (one[..., :1] == one[..., :3])[one[..., 3] == 255].all()
+    assert opened("out/b.png").mode == "L"
+
+
+def test_bits_that_pillow_does_not_give_are_told_once(
+    weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of AVIF and JPEG 2000 in colour it gives 8, of grey JPEG 2000 all."""
+    avif = (
+        "AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUEAAADrbWV0YQAAAAAAAAAhaGRscgAAAAAAAAAAcGljdAAAAAAAAAAA"
+        "AAAAAAAAAAAOcGl0bQAAAAAAAQAAAB5pbG9jAAAAAEQAAAEAAQAAAAEAAAETAAAAJwAAAChpaW5mAAAAAAABAAAAGmluZmUC"
+        "AAAAAAEAAGF2MDFDb2xvcgAAAABqaXBycAAAAEtpcGNvAAAAFGlzcGUAAAAAAAAAEAAAABAAAAAQcGl4aQAAAAADCgoKAAAA"
+        "DGF2MUOBIEAAAAAAE2NvbHJuY2x4AAIAAgAGgAAAABdpcG1hAAAAAAAAAAEAAQQBAoMEAAAAL21kYXQSAAoIOAz/28CAgaQy"
+        "GRlCYwTAADQQAAB1hG2ZJl8aggZ33xIuscg="
+    )
+    jpeg_2000 = (
+        "AAAADGpQICANCocKAAAAFGZ0eXBqcDIgAAAAAGpwMiAAAAAtanAyaAAAABZpaGRyAAAAEAAAABAAAw8HAAAAAAAPY29scgEA"
+        "AAAAABAAAACjanAyY/9P/1EALwAAAAAAEAAAABAAAAAAAAAAAAAAABAAAAAQAAAAAAAAAAAAAw8BAQ8BAQ8BAf9SAA4BAgAB"
+        "AQEEBAAAiIj/XAALQogkl9OX05di/2QAJQABQ3JlYXRlZCBieSBPcGVuSlBFRyB2ZXJzaW9uIDIuNS40/5AACgAAAAAAIgAB"
+        "/5PPGhEd9Zvh5pQzXbUO7f6AgICAgP/Z"
+    )
+    Path("a.avif").write_bytes(base64.b64decode(avif))
+    Path("b.jp2").write_bytes(base64.b64decode(jpeg_2000))
+    Image.fromarray(photo(channels=1).astype(np.uint16) * 257 + 3).save("grey.jp2")
+    Image.fromarray(photo()).save("c.avif")
+    Image.fromarray(photo()).save("d.jp2")
+    Image.fromarray(photo(channels=1).astype(np.float32)).save("e.pfm", "PPM")
+    Image.fromarray(photo()).save("f.sgi", bpc=2)
+    restore(weights, "a.avif", "b.jp2", "grey.jp2", "c.avif", "d.jp2", "e.pfm", "f.sgi", "-o", "out")
+    told = [line for line in capsys.readouterr().err.splitlines() if "more than 8 bits" in line]
+    assert told == [
+        "a.avif: more than 8 bits a channel become 8 in AVIF",
+        "b.jp2: more than 8 bits a channel become 8 in JPEG2000",
+        "f.sgi: more than 8 bits a channel become 8 in SGI",
+    ]
+    assert opened("out/grey.jp2").mode == "I;16"
+    assert len(np.unique(np.asarray(opened("out/grey.jp2")))) > 256
+    assert opened("out/e.pfm").mode == "F"
 
 
 def test_a_network_that_sees_the_whole_picture_says_that_it_is_given_parts(

@@ -264,6 +264,10 @@ def test_limits_are_told_in_one_line(serve: Callable[..., Served]) -> None:
     assert f'data-too-large="{large}"' in client.welcome.text  # the page refuses it before it is sent
     line = "40 x 30 are more than 0.001 million pixels (a.jpg): give a smaller picture"
     assert error(client.give()) == (413, line)
+    frames, film = [Image.new("RGB", (20, 20), colour) for colour in ("red", "green", "blue")], io.BytesIO()
+    frames[0].save(film, "GIF", save_all=True, append_images=frames[1:])
+    line = "3 frames of 20 x 20 are more than 0.001 million pixels (a.gif): give a smaller picture"
+    assert error(client.give(film.getvalue(), "a.gif")) == (413, line)
     for side, status in ((10000, 413), (30000, 400)):  # the second is more than Pillow opens
         assert error(client.give(begun(side), "bomb.png"))[0] == status
     assert served.files() == []

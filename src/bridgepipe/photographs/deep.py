@@ -7,6 +7,7 @@ order, for the lower half.
 from __future__ import annotations
 
 import io
+import re
 import struct
 import sys
 import zlib
@@ -23,6 +24,7 @@ SWAPPED = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}  
 WIDTH = 256  # tag of a TIFF file
 ROWS = 256  # that are compressed at a time
 SUB = 1  # PNG's filter: less the pixel to the left
+PNG = b"\x89PNG\r\n\x1a\n"  # how such a file begins
 Write = Callable[[Image.Image], bytes]  # a file as Pillow writes it, with all metadata
 
 
@@ -45,15 +47,43 @@ def levels(image: ImageFile.ImageFile, again: Callable[[], ImageFile.ImageFile])
     return found
 
 
-def is_reduced(image: ImageFile.ImageFile) -> bool:
-    """Whether a picture that is not decoded yet has more bits a channel than Pillow will keep."""
+def is_reduced(image: ImageFile.ImageFile, content: bytes) -> bool:
+    """Whether a picture that is not decoded yet has more bits a channel than Pillow will keep.
+
+    Args:
+        image: opened.
+        content: its file.
+    """
     if image.mode.startswith(("I", "F")):
         return False
+    if image.format in BITS_OF:
+        return BITS_OF[image.format](content) > 8
     return any(_is_above_8(tile) for tile in image.tile)
 
 
 def _is_above_8(tile: Any) -> bool:
-    return ";16" in _raw_mode(tile) or (tile.codec_name == "ppm" and tile.args[-1] > 255)
+    if tile.codec_name == "ppm":
+        return tile.args[-1] > 255
+    if tile.codec_name == "bcn":
+        return tile.args[0] == HALF_FLOATS
+    return ";16" in _raw_mode(tile) or tile.codec_name == "SGI16"
+
+
+def _bits_of_jpeg_2000(content: bytes) -> int:
+    """Most bits of a component, from the sizes that begin the codestream."""
+    at = content.find(b"\xff\x4f\xff\x51") + 42
+    (components,) = struct.unpack_from(">H", content, at - 2)
+    return max((content[at + 3 * k] & 0x7F) + 1 for k in range(components))
+
+
+def _bits_of_avif(content: bytes) -> int:
+    """Most bits of a picture in the file, from the settings of its decoder: a mark, two bytes, flags."""
+    flags = [content[found.end() + 1] for found in re.finditer(rb"av1C\x81", content)]
+    return max([10 if flag & 0x40 else 8 for flag in flags], default=8)
+
+
+BITS_OF = {"JPEG2000": _bits_of_jpeg_2000, "AVIF": _bits_of_avif}
+HALF_FLOATS = 6  # of the compressions of DDS
 
 
 def _raw_mode(tile: Any) -> str:
@@ -75,20 +105,26 @@ def as_8_bits(pixels: np.ndarray) -> Image.Image:
 def as_png(pixels: np.ndarray, write: Write) -> bytes:
     """A PNG file: the metadata that Pillow writes for one pixel, and these pixels."""
     height, width, channels = pixels.shape
-    file = io.BytesIO()
-    file.write(b"\x89PNG\r\n\x1a\n")
-    for kind, content in _chunks(write(Image.fromarray(np.zeros((1, 1, channels), np.uint8)))):
+    file = io.BytesIO(PNG)
+    file.seek(0, io.SEEK_END)
+    for kind, content in chunks(write(Image.fromarray(np.zeros((1, 1, channels), np.uint8)))):
         if kind == b"IHDR":
             content = struct.pack(">II", width, height) + bytes([BITS]) + content[9:]
         if kind == b"IDAT":
             content = b"".join(_compressed(pixels))
-        head = kind + content
-        file.write(struct.pack(">I", len(content)) + head + struct.pack(">I", zlib.crc32(head)))
+        put(file, kind, content)
     return file.getvalue()
 
 
-def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = 8
+def put(file: io.BytesIO, kind: bytes, content: bytes) -> None:
+    """Append a chunk to a PNG file."""
+    head = kind + content
+    file.write(struct.pack(">I", len(content)) + head + struct.pack(">I", zlib.crc32(head)))
+
+
+def chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kinds and contents of the chunks of a PNG file."""
+    at = len(PNG)
     while at < len(png):
         (length,) = struct.unpack_from(">I", png, at)
         yield png[at + 4 : at + 8], png[at + 8 : at + 8 + length]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridgepipe.errors import UserError
 from bridgepipe.photographs import places as where
+from bridgepipe.photographs.frames import ALONE, Frames
 from bridgepipe.photographs.made import Made
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class Photo:
         place: of its result.
         format: that its result is written in.
         digest: of its file.
-        shape: height, width, planes and type of pixels.
+        shape: height, width, planes and type of pixels, of the first frame.
+        frames, works: how many frames there are, and pixels of each that a network is to see.
         measures: see `likeness.measures`, and its JPEG quality.
         kept_in: formats that hold all its bits.
         told: what a person should know of it.
@@ -45,6 +47,8 @@ class Photo:
     format: str = ""
     digest: str = ""
     shape: tuple[int, int, int, str] = (0, 0, 0, "")
+    frames: Frames = ALONE
+    works: tuple[int, ...] = (0,)
     measures: Mapping[str, float] = field(default_factory=dict)
     kept_in: Collection[str] = ()
     told: tuple[str, ...] = ()
@@ -55,13 +59,18 @@ class Photo:
         lost = (
             [] if self.format in self.kept_in else [f"more than 8 bits a channel become 8 in {self.format}"]
         )
-        return [*self.told, *lost]
+        frames = self.frames.note(self.format)
+        return [*self.told, *([] if frames is None else [frames]), *lost]
+
+    @property
+    def held(self) -> int:
+        """How many of its frames are restored: those that its format holds."""
+        return self.frames.held(self.format)
 
     @property
     def work(self) -> int:
         """Pixels that a network is to see."""
-        height, width, planes, _ = self.shape
-        return height * width * planes
+        return sum(self.works[: self.held])
 
     def bytes(self) -> bytes:
         """Its file."""
@@ -73,9 +82,17 @@ class Photo:
         Raises:
             UserError: not a picture.
         """
+        return next(self.pictures())
+
+    def pictures(self) -> Iterator[Picture]:
+        """All its frames, decoded one after the other, see `pictures.read_all`.
+
+        Raises:
+            UserError: not a picture.
+        """
         from bridgepipe.photographs import pictures
 
-        return pictures.read(self.source if self.content is None else self.content, str(self.source))
+        return pictures.read_all(self.source if self.content is None else self.content, str(self.source))
 
 
 def sources_of(named: Sequence[Path]) -> list[Photo]:
@@ -126,7 +143,8 @@ def _looked_at(photo: Photo, wanted: str | None) -> Photo:
 
     from bridgepipe.photographs import likeness, pictures
 
-    picture = photo.read()
+    found = photo.pictures()
+    picture = next(found)
     format = wanted or picture.format
     name = photo.name
     if format != pictures.WRITTEN_AS.get(picture.image.format or "", picture.image.format) or not name.suffix:
@@ -135,19 +153,23 @@ def _looked_at(photo: Photo, wanted: str | None) -> Photo:
     if quality := likeness.jpeg_quality(picture.image):
         measures[likeness.JPEG_QUALITY] = quality
     told = [] if (jpeg := likeness.jpeg_in_words(picture.image)) is None else [jpeg]
-    frames = getattr(picture.image, "n_frames", 1)
-    if frames > 1 and picture.image.format != "MPO":
-        told.append(f"{frames} frames or pages, of which the first is restored")
     if wanted is None and format != picture.image.format and picture.image.format != "MPO":
         told.append(f"{picture.image.format} cannot be written: the result is {format}")
+    size, kept_in = picture.size, picture.kept_in
+    works = [picture.work]
+    for other in found:  # which are decoded now, so that a damaged one stops before any work
+        works.append(other.work)
+        kept_in = kept_in & other.kept_in
     return replace(
         photo,
         name=name,
         format=format,
+        frames=picture.frames,
+        works=tuple(works),
         digest=hashlib.sha256(photo.bytes()).hexdigest(),
-        shape=(*picture.size, len(picture.planes), str(picture.planes[0].dtype)),
+        shape=(*size, len(picture.planes), str(picture.planes[0].dtype)),
         measures=measures,
-        kept_in=picture.kept_in,
+        kept_in=kept_in,
         told=tuple(told),
     )
 

@@ -72,8 +72,13 @@ def _tiff(image: Image.Image) -> dict[str, Any]:
     return {"exif": exif, "compression": stored if stored in LOSSLESS and not nested else None}
 
 
+def _gif(image: Image.Image) -> dict[str, Any]:
+    return {"comment": comment} if (comment := image.info.get("comment")) else {}
+
+
 def _icon(image: Image.Image) -> dict[str, Any]:
-    return {"sizes": [image.size]}
+    """All its sizes, of which the largest is restored and the others are made of it."""
+    return {"sizes": sorted(image.info.get("sizes", [image.size]))}
 
 
 FORMATS: dict[str, Callable[[Image.Image], dict[str, Any]]] = {
@@ -81,6 +86,7 @@ FORMATS: dict[str, Callable[[Image.Image], dict[str, Any]]] = {
     "PNG": _png,
     "TIFF": _tiff,
     "ICO": _icon,
+    "GIF": _gif,
 }
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
@@ -15,6 +17,8 @@ from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 from bridgepipe.datasets.images import check_decodable
 from bridgepipe.errors import UserError, reading
 from bridgepipe.photographs import deep, metadata
+from bridgepipe.photographs.animation import Spool, Times, animation
+from bridgepipe.photographs.frames import ALONE, Frames
 
 Planes = list[np.ndarray]  # images [H, W, 3], uint8 or uint16
 Whole = Image.Image | np.ndarray  # the array is colour of 16 bits a channel, [H, W, 3 or 4]
@@ -31,8 +35,10 @@ WRITTEN = {"AVIF", "BMP", "DDS", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX",
 WRITTEN_AS = {"MPO": "JPEG"}
 SUFFIX = {"JPEG": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2"}
 # Formats that hold all bits of pictures of more than 8 a channel, by the first letter of Pillow's mode.
-DEEP = {"I": {"JPEG2000", "PNG", "PPM", "TIFF"}, "F": {"TIFF"}, "R": set(deep.AS_FILE)}
+DEEP = {"I": {"JPEG2000", "PNG", "PPM", "TIFF"}, "F": {"PPM", "TIFF"}, "R": set(deep.AS_FILE)}
 ORIENTATION = 274
+# What a format's writer would drop the transparency of without a word, and what it is given instead.
+INSTEAD = {("GIF", "LA"): "RGBA", ("PPM", "RGBA"): "RGB"}
 
 
 @dataclass(frozen=True)
@@ -40,23 +46,31 @@ class Picture:
     """A picture taken apart.
 
     Attributes:
-        image: as it was decoded, neither turned nor converted.
+        image: as it was decoded, neither turned nor converted, until another frame of its file is read.
         planes: what a network restores, images [H, W, 3] of uint8 or uint16: one, or two of CMYK.
         joined: the picture of planes of this shape, with what no network touches: its alpha channel.
         is_reduced: whether its file has more bits a channel than are here.
+        frames: of its file.
     """
 
     image: Image.Image
     planes: Planes
     joined: Join
     is_reduced: bool = False
+    frames: Frames = ALONE
 
     @property
     def format(self) -> str:
         """Name of its format, or of the one that it is written in instead."""
         name = self.image.format or "PNG"
         name = WRITTEN_AS.get(name, name)
-        return name if name in WRITTEN else "PNG"
+        others = "TIFF" if self.frames.kind == "pages" else "PNG"
+        return name if name in WRITTEN else others
+
+    @property
+    def work(self) -> int:
+        """Pixels that a network is to see."""
+        return self.image.width * self.image.height * len(self.planes)
 
     @property
     def kept_in(self) -> set[str]:
@@ -77,25 +91,52 @@ def read(source: Path | bytes, name: str = "") -> Picture:
     Raises:
         UserError: missing, unreadable, or not a picture.
     """
-    with _reading(name or str(source)):
+    return next(read_all(source, name))
+
+
+def read_all(source: Path | bytes, name: str = "") -> Iterator[Picture]:
+    """All frames of a file, one after the other; of the image of each nothing is left when the next is read.
+
+    Raises:
+        UserError: as `read`.
+    """
+    name = name or str(source)
+    with _reading(name):
         content = source.read_bytes() if isinstance(source, Path) else source
         image = _opened(content)
-        check_decodable(image)
-        is_reduced = deep.is_reduced(image)
-        if is_reduced and (levels := deep.levels(image, lambda: _opened(content))) is not None:
-            return Picture(image, *_deep_colour(levels))
-        image.load()
-        return Picture(image, *_taken_apart(image), is_reduced)
+        frames = Frames.of(image)
+    for number in range(frames.restorable):
+        with _reading(name):
+            picture = replace(_picture(image, content, number, frames), frames=frames)
+        yield picture
 
 
-def size_of(content: bytes, name: str) -> tuple[int, int]:
-    """Width and height that a file tells, before its pixels are decoded.
+def _picture(image: ImageFile.ImageFile, content: bytes, number: int, frames: Frames) -> Picture:
+    def again() -> ImageFile.ImageFile:
+        other = _opened(content)
+        other.seek(number)
+        return other
+
+    if number:
+        image.seek(number)
+    check_decodable(image)
+    is_reduced = deep.is_reduced(image, content)
+    is_alone = frames.count == 1 or frames.kind == "pages"
+    if is_reduced and is_alone and (levels := deep.levels(image, again)) is not None:
+        return Picture(image, *_deep_colour(levels))
+    image.load()
+    return Picture(image, *_taken_apart(image), is_reduced)
+
+
+def size_of(content: bytes, name: str) -> tuple[int, int, int]:
+    """Width, height and number of frames that a file tells, before its pixels are decoded.
 
     Raises:
         UserError: as `read`.
     """
     with _reading(name):
-        return _opened(content).size
+        image = _opened(content)
+        return (*image.size, Frames.of(image).restorable)
 
 
 @contextmanager
@@ -215,29 +256,55 @@ def _one(plane: np.ndarray) -> np.ndarray:
     return ((plane.astype(np.uint32).sum(axis=-1) * 2 + 3) // 6).astype(plane.dtype)
 
 
-def encoded(image: Whole, of: Picture, format: str, quality: int) -> bytes:
+def encoded(image: Whole, of: Picture, format: str, quality: int, **further: Any) -> bytes:
     """A picture as a file, with the metadata of the one that it was made of.
 
     Args:
         format: in Pillow's words, of `WRITTEN`.
         quality: of the formats that lose something; their colours are not subsampled.
+        further: what Pillow is told, too.
     """
     if isinstance(image, np.ndarray):
         if format in deep.AS_FILE:
             return deep.AS_FILE[format](image, lambda shown: encoded(shown, of, format, quality))
         image = deep.as_8_bits(image)
-    if format not in metadata.WITH_EXIF and of.image.getexif().get(ORIENTATION, 1) != 1:
-        image = ImageOps.exif_transpose(_turned(image, of))  # nothing will tell a viewer to do it
-    for mode in (image.mode, "RGBA" if "A" in image.getbands() else "RGB", "RGB", "L"):
+    if not further:
+        image = _upright(image, of, format)
+    first = INSTEAD.get((format, image.mode), image.mode)
+    for mode in (first, "RGBA" if "A" in image.getbands() else "RGB", "RGB", "L"):
         file = io.BytesIO()
         try:
-            options = metadata.options(of.image, format, quality, mode)
+            options = metadata.options(of.image, format, quality, mode) | further
             _converted(image, mode, of).save(file, format, **options)
         except (OSError, KeyError, ValueError) as e:  # how plugins say that they cannot write a mode
             last = e
             continue
         return file.getvalue()
     raise UserError(f"cannot be written as {format}: {last}", of.image.format, "give --format png")
+
+
+def _upright(image: Image.Image, of: Picture, format: str) -> Image.Image:
+    """Turned where nothing in the file will tell a viewer to do it."""
+    if format in metadata.WITH_EXIF or of.image.getexif().get(ORIENTATION, 1) == 1:
+        return image
+    return ImageOps.exif_transpose(_turned(image, of))
+
+
+def animated(frames: Iterable[tuple[Picture, Whole]], first: Picture, format: str, quality: int) -> bytes:
+    """An animation as a file.
+
+    Args:
+        frames: as they were, and as they are to be.
+        first: the first one, of which metadata are taken.
+        format, quality: as of `encoded`; one of the formats that hold animations.
+    """
+    times = Times()
+    with Spool() as spool:
+        for picture, image in frames:
+            assert isinstance(image, Image.Image)
+            times.add(picture.image)
+            spool.add(_upright(image, picture, format))
+        return animation(spool, times, format, partial(encoded, of=first, format=format, quality=quality))
 
 
 def _turned(image: Image.Image, of: Picture) -> Image.Image:

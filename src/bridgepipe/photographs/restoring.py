@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bridgepipe import config as configuration
     from bridgepipe.methods.i2sb import Restorer
     from bridgepipe.photographs.made import Made
+    from bridgepipe.photographs.pictures import Picture, Planes, Whole
     from bridgepipe.runtime.progress import Progress
 
 # What --quality stands for: calls and sampler.
@@ -121,8 +122,8 @@ class Work:
             total, done = (sum(photo.work for photo in some) for some in (photos, left))
             with Progress(total, total - done, "restoring", MANY) as progress:
                 for batch in batches(left, self.speed.batch_size):
-                    for photo, planes in zip(batch, self._measured(batch, progress), strict=True):
-                        made.write(photo.place, self.encoded(photo, planes), self.origin(photo))
+                    for photo, content in zip(batch, self._files(batch, progress), strict=True):
+                        made.write(photo.place, content, self.origin(photo))
             where.finish(photo.place for photo in photos)
             lock.unlink(missing_ok=True)
         for photo in photos:
@@ -134,7 +135,22 @@ class Work:
         Args:
             report: called with the share of the work that each network call did.
         """
-        return self.encoded(photo, self._restored([photo], report)[0])
+        from bridgepipe.photographs import animation, pictures
+
+        if photo.held == 1:
+            return self._encoded(photo, self._restored([photo], [photo.read().planes], report)[0])
+        frames = self._frames(photo, report)
+        if photo.format == "TIFF":
+            each = (pictures.encoded(image, picture, "TIFF", 100) for picture, image in frames)
+            return animation.pages(each, str(photo.source))
+        return pictures.animated(frames, photo.read(), photo.format, self.jpeg_quality)
+
+    def _frames(self, photo: Photo, report: Callable[[float], None]) -> Iterator[tuple[Picture, Whole]]:
+        """Every frame that the result holds, and what becomes of it."""
+        for picture in photo.pictures():
+            share = picture.work / photo.work
+            (planes,) = self._restored([photo], [picture.planes], partial(_part, report, share))
+            yield picture, picture.joined(planes)
 
     def _tell_of_parts(self, photos: Sequence[Photo]) -> None:
         """Say once that a network of attention or normalisation is used on parts of large pictures."""
@@ -152,6 +168,7 @@ class Work:
 
         decides = {"how": self.how.as_json(), "model": self.restorer.digest, "tile": self.tile}
         decides |= {"strength": self.strength, "format": photo.format, "quality": self.jpeg_quality}
+        decides |= {"frames": photo.held} if photo.held > 1 else {}
         return artifacts.digest_of({**decides, "photo": photo.digest, **self._bits})
 
     @cached_property
@@ -160,33 +177,32 @@ class Work:
 
         return finished.bits(self.speed)
 
-    def encoded(self, photo: Photo, planes: Sequence[np.ndarray]) -> bytes:
+    def _encoded(self, photo: Photo, planes: Planes) -> bytes:
         from bridgepipe.photographs import pictures
 
         picture = photo.read()
         return pictures.encoded(picture.joined(planes), picture, photo.format, self.jpeg_quality)
 
-    def _measured(self, batch: Sequence[Photo], progress: Progress) -> list[list[np.ndarray]]:
-        """The results of a batch; a large picture tells how far it is, small ones when all are done."""
-        work = sum(photo.work for photo in batch)
-        if len(batch) > 1 or work <= SMALL:
-            found = self._restored(batch, lambda _: None)
-            progress.after(work)
-            return found
-        done = [0.0]
+    def _files(self, batch: Sequence[Photo], progress: Progress) -> list[bytes]:
+        """The results of a batch, which tells how far it is."""
+        work, done = sum(photo.work for photo in batch), [0.0]
 
         def after(share: float) -> None:
             before, done[0] = round(done[0]), done[0] + share * work
             progress.after(round(done[0]) - before)
 
-        return self._restored(batch, after)
+        if len(batch) == 1:
+            return [self.file_of(batch[0], after)]
+        found = self._restored(batch, [photo.read().planes for photo in batch], after)
+        return [self._encoded(photo, planes) for photo, planes in zip(batch, found, strict=True)]
 
-    def _restored(self, batch: Sequence[Photo], report: Any) -> list[list[np.ndarray]]:
+    def _restored(
+        self, batch: Sequence[Photo], planes: Sequence[Planes], report: Callable[[float], None]
+    ) -> list[Planes]:
         """Planes of every picture of a batch, restored."""
-        planes = [photo.read().planes for photo in batch]
         share = 1 / len(planes[0])  # of one plane, or of two of CMYK
         found = [
-            self._planes(batch, _together(images), lambda part: report(part * share))
+            self._planes(batch, _together(images), partial(_part, report, share))
             for images in zip(*planes, strict=True)
         ]
         return [list(of_photo) for of_photo in zip(*found, strict=True)]
@@ -200,7 +216,7 @@ class Work:
         if self.strength == 0:
             report(1.0)
             return pixels
-        if batch[0].work > SMALL:
+        if len(batch) == 1 and pixels.size > SMALL * pixels.shape[-1]:
             with naming(str(batch[0].source)):
                 return self._in_tiles(pixels, report)
 
@@ -210,6 +226,7 @@ class Work:
 
         names = [photo.source for photo in batch]
         found = list(batches.in_batches(run, names, self.speed.batch_size, "restoring"))
+        report(1.0)
         return np.concatenate(found)
 
     def _in_tiles(self, pixels: np.ndarray, report: Any) -> np.ndarray:
@@ -231,6 +248,10 @@ class Work:
             print(f"out of memory: going on with tiles of {tile} pixels", file=sys.stderr, flush=True)
 
 
+def _part(report: Callable[[float], None], share: float, done: float) -> None:
+    report(share * done)
+
+
 def _together(images: Sequence[np.ndarray]) -> np.ndarray:
     """Images as one array [B,H,W,C]; a single one, which may be large, is not copied."""
     import numpy as np
@@ -243,7 +264,7 @@ def batches(photos: Sequence[Photo], most: int) -> Iterator[list[Photo]]:
 
     def kind(numbered: tuple[int, Photo]) -> Any:
         number, photo = numbered
-        return photo.shape if photo.work <= SMALL else number
+        return photo.shape if photo.work <= SMALL and photo.held == 1 else number
 
     for _, group in groupby(enumerate(photos), kind):
         alike = [photo for _, photo in group]

@@ -158,12 +158,10 @@ class Page:
             UserError: no picture, or one with too many pixels.
         """
         content = file.read_bytes()
-        width, height = pictures.size_of(content, name)
-        self.visitors.limits.check_pixels(width, height, name)
+        self.visitors.limits.check_pixels(*pictures.size_of(content, name), name)
         (photo,) = looked_at([Photo(Path(name), Path(name), content)], None)
-        self.visitors.limits.check_pixels(
-            photo.shape[1], photo.shape[0], name
-        )  # some files say one, hold another
+        # some files say one, hold another
+        self.visitors.limits.check_pixels(photo.shape[1], photo.shape[0], len(photo.works), name)
         return replace(photo, content=b"")  # never None: then its name would be opened
 
     async def _view_picture(self, request: Request) -> Response:

@@ -44,14 +44,15 @@ class Limits:
         what = f"the file is larger than {self.bytes / 1e6:g} MB"
         return Refused(TOO_LARGE, what, "limit of this page", "give a smaller one")
 
-    def check_pixels(self, width: int, height: int, name: str) -> None:
-        """Refuse a picture with more pixels.
+    def check_pixels(self, width: int, height: int, frames: int, name: str) -> None:
+        """Refuse a picture with more pixels in all its frames.
 
         Raises:
             Refused: it has.
         """
-        if width * height > self.pixels:
-            what = f"{width} x {height} are more than {self.pixels / 1e6:g} million pixels"
+        if width * height * frames > self.pixels:
+            many = f"{frames} frames of " if frames > 1 else ""
+            what = f"{many}{width} x {height} are more than {self.pixels / 1e6:g} million pixels"
             raise Refused(TOO_LARGE, what, name, "give a smaller picture")
 
 

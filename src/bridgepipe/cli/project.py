@@ -15,6 +15,7 @@ from bridgepipe.cli import groups
 from bridgepipe.cli.options import File
 from bridgepipe.config import paths_of
 from bridgepipe.errors import UserError
+from bridgepipe.names.origins import HUB
 from bridgepipe.photographs import samples
 from bridgepipe.training import state as training_state
 
@@ -193,7 +194,10 @@ def _no_state(folder: Path) -> UserError:
 @groups.people.verb()
 def fetch(
     name: Annotated[
-        str, typer.Argument(help="a name of sources.yaml such as i2sb/jpeg-5, or a group such as i2sb")
+        str,
+        typer.Argument(
+            help="a name of sources.yaml such as i2sb/jpeg-5, a group such as i2sb, hf:OWNER/NAME"
+        ),
     ],
     output: Annotated[Path | None, typer.Option(help="another place for the file")] = None,
     root: File = Path("data"),
@@ -202,7 +206,7 @@ def fetch(
     from bridgepipe.downloads import fetch as downloads
     from bridgepipe.downloads import sources
 
-    single = name in sources.load_sources()
+    single = name in sources.load_sources() or name.startswith(HUB)
     for path in [downloads.fetch(name, root, output=output)] if single else downloads.fetch_all(name, root):
         print(path)
 

@@ -40,7 +40,6 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Beginning(Recipe):
     """How a training of I2SB begins, and how it sees its images."""
 
-    init: FilePath | None = Field(None, description="published ADM weights to start from; null: random")
     new_channels: Literal["zero", "published"] = Field(
         "zero", description="start of cond_x1's input channels"
     )
@@ -252,12 +251,8 @@ class I2SB(Restoration, OnDataset):
         }
 
     def named_files(self) -> dict[str, str]:
-        """Key -> path of every file that a person names and that is read."""
-        named = {
-            "train.init": self.train.init if self.train.published is None else None,
-            "mask_file": self.mask_file if self.masked else None,
-        }
-        return {key: path for key, path in named.items() if path is not None}
+        """Key -> path of every file, other than of weights, that a person names and that is read."""
+        return {"mask_file": self.mask_file} if self.masked and self.mask_file is not None else {}
 
     @model_validator(mode="after")
     def _possible(self) -> I2SB:

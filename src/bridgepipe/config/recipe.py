@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from bridgepipe.config.values import Batch, Rate, Reference, Seed, Split, Steps, Strict
+from bridgepipe.config.values import Batch, FilePath, Rate, Reference, Seed, Split, Steps, Strict
 
 
 class Recipe(Strict):
@@ -27,9 +27,21 @@ class Recipe(Strict):
     flip: bool = Field(False, description="random horizontal flips")
     seed: Seed = Field(0, description="of weights, order and noise")
     log_every: Steps = Field(10, description="steps between rows of the loss")
-    published: Reference | None = Field(
-        None, description="a name of sources.yaml: import these weights, don't train"
+    init: FilePath | None = Field(
+        None, description="weights to start from, named as published is; null: random ones"
     )
+    published: FilePath | None = Field(
+        None,
+        description="import these weights, don't train: a name of sources.yaml, hf:OWNER/NAME, an experiment"
+        " METHOD/NAME, or the path of a file or folder of any published layout",
+    )
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """Key -> the weights that are named there."""
+        key = "init" if self.published is None else "published"
+        named = getattr(self, key)
+        return {} if named is None else {f"train.{key}": named}
 
     @property
     def views(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from bridgepipe.config.values import Strict
 Rule = tuple[Callable[[Any], bool], str]
 PUBLISHED: Rule = (lambda e: e.train.published is None, "the weights are imported, not trained")
 TRAINING = ("steps", "batch_size", "lr", "lr_gamma", "lr_step", "weight_decay", "ema", "grad_clip")
-TRAINED = {f"train.{key}": PUBLISHED for key in (*TRAINING, "flip", "seed", "log_every")}
+TRAINED = {f"train.{key}": PUBLISHED for key in (*TRAINING, "flip", "seed", "log_every", "init")}
 HEADS: Rule = (lambda e: getattr(e.network, "num_head_channels", -1) == -1, "num_head_channels decides")
 SPECTRAL: Rule = (lambda e: e.process.schedule == "shortest_path", "it is of schedule: shortest_path")
 SPECTRUM = {f"process.{key}": SPECTRAL for key in ("c1", "c2", "m", "variant")}
@@ -31,7 +31,6 @@ READ: dict[type[Strict], dict[str, Rule]] = {
         "sample.eta": IMPLICIT,
         "sample.order": IMPLICIT,
         "sample.dataset": (lambda e: not e.sample.whole, "sample.whole is true"),
-        "train.init": PUBLISHED,
         "train.new_channels": (
             lambda e: e.cond_x1 and e.train.init is not None,
             "it is of cond_x1 with train.init",

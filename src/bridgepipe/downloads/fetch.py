@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from bridgepipe.artifacts import digest_file, exclusive, read_json, sync, write_json
+from bridgepipe.downloads import hub
 from bridgepipe.downloads.drive import file_from_drive, folder_from_drive
 from bridgepipe.downloads.sources import Source, find, load_sources
 from bridgepipe.downloads.transfer import Failed, Interrupted, from_disk, from_web, is_web, settle
 from bridgepipe.errors import UserError, reading, writing
+from bridgepipe.names.origins import HUB
 
 MIRRORS = "BRIDGEPIPE_MIRRORS"  # environment: base URLs or folders, tried before those of sources.yaml
 DRIVE = "drive:"
@@ -56,7 +58,7 @@ def fetch(
     Raises:
         UserError: unknown name, every place failed, wrong content, changed content, or no space.
     """
-    source = find(name, load_sources() if sources is None else sources)
+    source = hub.source_of(name) or find(name, load_sources() if sources is None else sources)
     path = Path(output) if output else Path(root) / source.path
     with exclusive(path.with_name(f".{path.name}.lock"), wait=True, keep=False):
         return _fetched(name, source, path, mirrors, progress)
@@ -87,7 +89,7 @@ def check(name: str, path: str | Path) -> None:
     Raises:
         UserError: unknown name, or other content.
     """
-    source, path = find(name, load_sources()), Path(path)
+    source, path = hub.source_of(name) or find(name, load_sources()), Path(path)
     found = {path.name: cached_digest(path)} if path.is_file() else _digests(path, path.name)
     if problem := _problem(source, path, found, _recorded(path)):
         mend = "put the published file there, or move this one away and run `bridgepipe fetch`"
@@ -137,7 +139,7 @@ def fetch_all(group: str, root: str | Path, **options: Any) -> list[Path]:
 
 
 def _in_place(source: Source, path: Path) -> bool:
-    if not source.folder:
+    if not (source.folder or source.hub):
         return path.is_file()
     return path.is_dir() and any(path.iterdir()) and all((path / f).is_file() for f in source.files)
 
@@ -145,7 +147,9 @@ def _in_place(source: Source, path: Path) -> bool:
 def _places(source: Source, mirrors: Sequence[str]) -> list[str]:
     """Where to look, in order. A web mirror cannot serve a folder whose content is unknown."""
     own = [*source.urls, *(DRIVE + i for i in (source.drive, source.folder) if i)]
-    usable = [m for m in mirrors if not (source.folder and not source.files and is_web(m))]
+    own += [HUB + source.hub] if source.hub else []
+    folder = source.folder or source.hub
+    usable = [m for m in mirrors if not (folder and not source.files and is_web(m))]
     return [f"{m.rstrip('/')}/{source.path}" for m in usable] + own
 
 
@@ -179,7 +183,8 @@ def _from_first(name: str, source: Source, path: Path, places: Sequence[str], pr
 
 
 def _what(source: Source) -> str:
-    return f"a folder with {' and '.join(source.files) or 'the files'}" if source.folder else "the file"
+    files = " and ".join(source.files) or "the files"
+    return f"a folder with {files}" if source.folder or source.hub else "the file"
 
 
 def _deliver(source: Source, place: str, target: Path, progress: bool) -> None:
@@ -189,6 +194,8 @@ def _deliver(source: Source, place: str, target: Path, progress: bool) -> None:
         return  # it had arrived, and the process ended before it was verified
     if place.startswith(DRIVE):
         (folder_from_drive if source.folder else file_from_drive)(place.removeprefix(DRIVE), target, progress)
+    elif place.startswith(HUB):
+        hub.download(place.removeprefix(HUB), target, progress)
     elif not is_web(place):
         from_disk(Path(place), target)
     elif source.folder:

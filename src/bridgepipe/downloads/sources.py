@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import yaml
 
 from bridgepipe.errors import UserError
+from bridgepipe.names import origins
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Source:
     urls: Sequence[str] = ()
     drive: str | None = None
     folder: str | None = None
+    hub: str | None = None
     files: Sequence[str] = ()
     size: int | None = None
     sha256: str | None = None
@@ -47,6 +49,11 @@ def load_sources(path: str | Path | None = None) -> dict[str, Source]:
             if PurePosixPath(place).is_absolute() or ".." in PurePosixPath(place).parts:
                 raise UserError(f"not a list of sources: {name} lies at {place}", path, "stay below data/")
     return sources
+
+
+def place_of(text: str) -> Path:
+    """The file or folder of weights that a person names; see `names.origins`."""
+    return origins.place_of(text, {name: source.path for name, source in load_sources().items()})
 
 
 def source_at(path: str | Path) -> str | None:

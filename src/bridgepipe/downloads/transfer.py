@@ -64,8 +64,8 @@ def from_disk(place: Path, target: Path) -> None:
         raise Failed("no such file")
 
 
-def from_web(url: str, target: Path, progress: bool = True) -> None:
-    """Plain HTTP(S), with several attempts.
+def from_web(url: str, target: Path, progress: bool = True, headers: Mapping[str, str] | None = None) -> None:
+    """Plain HTTP(S), with several attempts; ``headers`` go with every request.
 
     Raises:
         Failed: unreachable, refused, or a web page instead of the file.
@@ -75,7 +75,7 @@ def from_web(url: str, target: Path, progress: bool = True) -> None:
     part, ends = _part(target), time.monotonic() + DEADLINE
     for attempt in range(ATTEMPTS):
         try:
-            _attempt(url, part, progress, ends)
+            _attempt(url, part, progress, ends, headers or {})
             break
         except Interrupted:
             if attempt + 1 == ATTEMPTS or time.monotonic() > ends:
@@ -128,7 +128,7 @@ def until(seconds: Callable[[], float]) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _attempt(url: str, part: Path, progress: bool, ends: float) -> None:
+def _attempt(url: str, part: Path, progress: bool, ends: float, headers: Mapping[str, str]) -> None:
     """One request: the rest of ``part`` if the server still has that version, else all of it."""
     left, have = ends - time.monotonic(), part.stat().st_size if part.is_file() else 0
 
@@ -137,15 +137,15 @@ def _attempt(url: str, part: Path, progress: bool, ends: float) -> None:
         return min(GRACE + max(0, arrived - have) / SLOWEST, left)
 
     with until(allowed):
-        _request(url, part, progress)
+        _request(url, part, progress, headers)
 
 
-def _request(url: str, part: Path, progress: bool) -> None:
+def _request(url: str, part: Path, progress: bool, more: Mapping[str, str]) -> None:
     import requests
 
     version = _begun(part)
     have = part.stat().st_size if version else 0
-    headers = {"Accept-Encoding": "identity"}
+    headers = {**more, "Accept-Encoding": "identity"}
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": version}
     try:

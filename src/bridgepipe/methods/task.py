@@ -83,10 +83,9 @@ def _restoration(settings: RestorationTraining, data: Any, sources: Path | None)
 
     problem, seed, network = i2sb.Problem(data.image_size, settings), settings.train.seed, settings.network
     made = i2sb.network(data.image_size, settings.cond_x1, seed, network.kind, **network.arguments)
-    _initialise(made, settings)
     pairs = lineage.open_sources(sources, data)
-    read = {"init": settings.train.init, "masks": settings.mask_file}
-    card = {key: artifacts.digest_file(file) for key, file in read.items() if file is not None}
+    card = _initialised(made, settings, data)
+    card |= {} if settings.mask_file is None else {"masks": artifacts.digest_file(settings.mask_file)}
     card |= {} if pairs is None else {"sources": pairs.digest}
     unused = corruptions.unused_modules(settings.corruption)
     objective = i2sb.objective(problem, pairs, settings.train)
@@ -106,6 +105,7 @@ def _denoiser(
     told = None if classes is None else classes + (drop > 0)
     kind, seed = settings.network.kind, settings.train.seed
     network = gaussian.network(kind, diffusion, told, seed, **settings.network.arguments)
+    card |= _initialised(network, settings, data)
     objective = gaussian.Denoising(diffusion, labels, classes or 0, drop)
     unused = tuple(n for k, n in gaussian.NETWORKS.items() if k != kind)
     return Task(network, objective, card, (_denoiser, diffusion_of, shape_of), unused)
@@ -118,7 +118,9 @@ def _classifier(settings: GuideTraining, data: Any, diffusion: Diffusion, card: 
     pool, seed = settings.pool, settings.train.seed
     network = gaussian.classifier(diffusion, len(names), seed, pool=pool, **settings.network.arguments)
     objective, code = gaussian.classifier_objective(diffusion, labels), (_classifier, diffusion_of, shape_of)
-    return Task(network, objective, {**card, "class_names": names}, code)
+    return Task(
+        network, objective, {**card, "class_names": names, **_initialised(network, settings, data)}, code
+    )
 
 
 def is_conditional(settings: Training) -> bool:
@@ -137,18 +139,31 @@ def _labels(data: Any) -> tuple[np.ndarray, list[str]]:
     return data.labels, trained_classes(data.labels, data.classes, data.path)
 
 
-def _initialise(network: nn.Module, settings: RestorationTraining) -> None:
-    """Start from published ADM weights where the configuration says so."""
+def _initialised(network: nn.Module, settings: Training, data: Any) -> dict[str, str]:
+    """Start from the weights that the configuration names; what the card tells of them."""
     from bridgepipe.downloads import fetch, sources
-    from bridgepipe.networks import plain, published
+    from bridgepipe.networks import layouts, published
 
     how = settings.train
-    if how.init is not None:
-        if (source := sources.source_at(how.init)) is not None:
-            fetch.check(source, how.init)
-        adm = plain.read_weights(how.init)
-        weights = published.i2sb_from_adm(adm, settings.cond_x1, how.new_channels, how.seed)
-        published.load(network, weights, how.init)
+    if how.init is None:
+        return {}
+    place = sources.place_of(how.init)
+    if (source := sources.source_at(place)) is not None:
+        fetch.check(source, place)
+    found = layouts.open_weights(place, number_of(data))
+    weights, wanted = found.weights, network.state_dict()
+    if isinstance(settings, RestorationTraining) and published.is_adm(weights, wanted):
+        weights = published.i2sb_from_adm(weights, settings.cond_x1, settings.train.new_channels, how.seed)
+    published.load(network, weights, found.file)
+    return {"init": artifacts.digest_file(found.file)}
+
+
+def number_of(data: Any) -> int | None:
+    """Number of the domain of points; None of other data."""
+    from bridgepipe.datasets.points import DOMAINS
+
+    domain = getattr(data, "card", {}).get("made_by", {}).get("domain")
+    return list(DOMAINS).index(domain) if domain in DOMAINS else None
 
 
 def diffusion_of(

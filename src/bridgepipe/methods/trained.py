@@ -13,10 +13,11 @@ from bridgepipe.config import Extractor
 from bridgepipe.config.gaussian import GuideTraining, ModelTraining
 from bridgepipe.config.i2sb import Restoration, RestorationTraining
 from bridgepipe.config.points import PointTraining
-from bridgepipe.config.stage_files import made_under, read_stage, read_training
+from bridgepipe.config.stage_files import Training, made_under, read_stage, read_training
 from bridgepipe.errors import UserError
 from bridgepipe.methods.task import diffusion_of, is_conditional
 from bridgepipe.names import ilsvrc
+from bridgepipe.names.released import Weights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from bridgepipe.evaluation import extractors
     from bridgepipe.methods.gaussian import Diffusion, Model
     from bridgepipe.methods.i2sb import Restorer
+    from bridgepipe.networks.layouts import Found
 
 
 Gaussian = ModelTraining | GuideTraining | PointTraining
@@ -201,25 +203,56 @@ def _answers(weights: Mapping[str, Tensor], where: Path) -> int:
     raise UserError("not the weights of a guide: they tell no classes", where, "give those of a classifier")
 
 
-def imported_classes(settings: Gaussian) -> dict[str, list[str]]:
-    """Card entry with the classes of published weights that are told or tell classes: those of ILSVRC."""
+def imported_classes(settings: Gaussian, weights: Mapping[str, Tensor]) -> dict[str, list[str]]:
+    """Card entry with the classes of imported weights: those of ILSVRC, else their numbers."""
     told = isinstance(settings, GuideTraining) or is_conditional(settings)
-    return {"class_names": ilsvrc.classes()} if told else {}
+    known = ilsvrc.classes()
+    number = _told(weights)
+    numbers = None if number in (None, len(known)) else [str(i) for i in range(number or 0)]
+    return {"class_names": numbers or known} if told else {}
 
 
-def published_model(
-    settings: Gaussian, weights: dict[str, Tensor], shape: tuple[Any, ...], file: Path
-) -> dict[str, Tensor]:
-    """The weights, when they are those of the network that the configuration describes.
+# what weights were trained for: where an experiment that imports them says otherwise it is refused
+OF_PROCESS = ("schedule", "T", "c1", "c2", "m", "variant", "prediction", "rescale_timesteps")
+OF_BRIDGE = ("corruption", "interval", "beta_max", "t0", "T", "ot_ode", "cond_x1", "add_x1_noise")
+
+
+def agree(settings: Training, found: Found, config: Path) -> None:
+    """Compare an experiment with what a folder of weights tells of the process that they were trained for.
+
+    Raises:
+        UserError: with the first setting that differs.
+    """
+    said = found.settings or found.card.get("config", {})
+    process = said.get("process", {})
+    told = {key: said[key] for key in OF_BRIDGE if key in said and "process" not in said}
+    told |= {f"process.{key}": process[key] for key in OF_PROCESS if key in process}
+    told |= {f"network.{key}": value for key, value in said.get("network", {}).items() if key != "dropout"}
+    for key, expected, value in Weights("", {}, told).differences(settings):
+        what = f"the weights have {key} {expected}, the experiment {value}"
+        raise UserError(what, config, f"set it to {expected}, or import other weights than {found.file}")
+
+
+def fits(settings: Training, weights: Mapping[str, Tensor], card: Mapping[str, Any], file: Path) -> None:
+    """Refuse weights of another network than the configuration describes, without its memory.
 
     Raises:
         UserError: a name or a shape differs.
     """
+    import torch
+
+    from bridgepipe.methods import i2sb
     from bridgepipe.networks import published
 
-    network = _network(settings, diffusion_of(settings.process, shape, {}), weights, file)
-    published.load(network, weights, file)
-    return weights
+    with torch.device("meta"):
+        if isinstance(settings, RestorationTraining):
+            kind, arguments = settings.network.kind, settings.network.arguments
+            network: nn.Module = i2sb.network((256, 256), settings.cond_x1, seed=0, kind=kind, **arguments)
+        else:
+            shape = tuple(card["shape"])
+            diffusion = diffusion_of(settings.process, shape, card.get("spectrum", {}))
+            network = _network(settings, diffusion, weights, file)
+    published.compare(network.state_dict(), weights, file)
 
 
 def load_extractor(files: ExtractorFiles, runtime: configuration.Runtime) -> extractors.Extractor:

@@ -45,6 +45,7 @@ DDPM_256: dict[str, Any] = {
     "attn_resolutions": (16,),
     "ch_mult": (1, 1, 2, 2, 4, 4),
 }
+DDPM_32 = DDPM_256 | {"image_size": 32, "ch_mult": (1, 2, 2, 2)}
 POINTS_2D: dict[str, Any] = {"model_channels": 256, "num_res_blocks": 3, "frequencies": 0}
 # decided by the data and the process, or by another key
 IMPLIED = ("image_size", "in_channels", "out_channels", "out_ch", "num_heads")
@@ -141,6 +142,19 @@ WEIGHTS: dict[str, Weights] = {
             "church": ("lsun", "church_outdoor"),
         }.items()
     },
+    **{
+        f"google/ddpm-{name}-256": Weights(
+            "model", {"kind": "ddpm", **DDPM_256}, _gaussian(False), trained_on=data
+        )
+        for name, data in {
+            "celebahq": ("celebahq", None),
+            "ema-bedroom": ("lsun", "bedroom"),
+            "ema-church": ("lsun", "church_outdoor"),
+        }.items()
+    },
+    "google/ddpm-cifar10-32": Weights(
+        "model", {"kind": "ddpm", **DDPM_32}, _gaussian(False), size=32, trained_on=("cifar10", None)
+    ),
     "ddib/synthetic": Weights(
         "ddib/sample",
         POINTS_2D,

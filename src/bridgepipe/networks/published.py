@@ -121,6 +121,13 @@ def i2sb_weights(path: str | Path, which: Literal["ema", "net"] = "ema") -> dict
     content = read_checkpoint(path)
     if not isinstance(content, Mapping) or not {"net", "ema"} <= set(content):
         raise UserError("no net and ema in it", path, "give the latest.pt of an I2SB release")
+    return i2sb_from(content, path, which)
+
+
+def i2sb_from(
+    content: Mapping[str, Any], path: str | Path, which: Literal["ema", "net"] = "ema"
+) -> dict[str, Tensor]:
+    """`i2sb_weights` of a file that has been read."""
     net = as_weights(content["net"], path)
     if not all(key.startswith(I2SB_PREFIX) for key in net):
         raise UserError(f"names without {I2SB_PREFIX}", path, "give the latest.pt of an I2SB release")
@@ -171,6 +178,13 @@ def i2sb_from_adm(
     return {**weights, **cut}
 
 
+def is_adm(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> bool:
+    """Whether weights have the variance half that a network of I2SB with these tensors lacks."""
+    last = "out.2.weight"
+    found = weights[last].shape[0] if last in weights else None
+    return last in wanted and found == 2 * wanted[last].shape[0]
+
+
 def _fresh(first: Tensor, kind: str, seed: int) -> Tensor:
     """Weights of the new input channels, drawn as PyTorch draws those of the widened convolution."""
     if kind == "zero":
@@ -191,7 +205,12 @@ def load(network: nn.Module, weights: Mapping[str, Tensor], where: object) -> No
     Raises:
         UserError: a name is missing or unknown, or a shape differs; the first one is named.
     """
-    wanted = network.state_dict()
+    compare(network.state_dict(), weights, where)
+    network.load_state_dict(weights)
+
+
+def compare(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor], where: object) -> None:
+    """Refuse weights of other names or shapes than a network's, as `load` does."""
     for key in [*wanted, *weights]:
         found = tuple(weights[key].shape) if key in weights else "missing"
         expected = tuple(wanted[key].shape) if key in wanted else "unknown"
@@ -201,4 +220,3 @@ def load(network: nn.Module, weights: Mapping[str, Tensor], where: object) -> No
                 where,
                 "use the architecture that the file was made for",
             )
-    network.load_state_dict(weights)

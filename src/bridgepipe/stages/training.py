@@ -15,18 +15,19 @@ from bridgepipe.config.stage_files import Training
 from bridgepipe.data.store import ImageStore
 from bridgepipe.datasets.points import DOMAINS
 from bridgepipe.downloads import fetch
-from bridgepipe.errors import UserError
+from bridgepipe.downloads import sources as sources_yaml
 from bridgepipe.evaluation import classifier
 from bridgepipe.evaluation.accuracy import classifier_accuracy
 from bridgepipe.methods.task import Task, open_data, task_of
-from bridgepipe.methods.trained import imported_classes, published_model
-from bridgepipe.networks import plain, published
+from bridgepipe.methods.trained import agree, fits, imported_classes
+from bridgepipe.networks import layouts, published
 from bridgepipe.runtime import closure, provenance, rng
 from bridgepipe.runtime.finished import kept
 from bridgepipe.runtime.running import is_main
 from bridgepipe.training import loop
 from bridgepipe.training import state as training_state
 
+LINEAGE = ("class_names", "spectrum", "licences", "data")  # what an import takes over of a card
 # settings that no step depends on: how long a training is and what its log tells, and names of files and
 # data, which count by their content
 UNRELATED: Any = {
@@ -91,25 +92,26 @@ def import_weights(
     size: int | None,
     domain: str | None,
 ) -> None:
-    """Turn published weights into a model of an experiment; I2SB's options are compared with it.
+    """Turn weights of any layout into a model of an experiment; what their folder tells is compared with it.
 
     Of a domain of the plane it is the file of the most steps, not EMA.
     """
-    if settings.train.published is not None:
-        fetch.check(settings.train.published, weights)
-    file = _published_file(weights, domain)
+    if (source := sources_yaml.source_at(weights)) is not None:
+        fetch.check(source, weights)
+    found = layouts.open_weights(weights, None if domain is None else list(DOMAINS).index(domain))
+    agree(settings, found, config)
     card: dict[str, Any] = {"kind": settings.method, "config": settings.as_json()}
-    card |= {"imported_sha256": artifacts.digest_file(file)}
-    if not isinstance(settings, RestorationTraining):
+    card |= {"imported_sha256": artifacts.digest_file(found.file)}
+    if isinstance(settings, RestorationTraining):
+        options = found.file.with_name("options.pkl")
+        if options.exists():
+            published.check_options(options, settings.model_dump(), config)
+    else:
         shape = (2,) if isinstance(settings, PointTraining) else (3, size, size)
-        card |= imported_classes(settings)
-        checked = published_model(settings, plain.read_weights(file), shape, file)
-        artifacts.save_tensors(output, checked, {**card, "shape": list(shape)})
-        return
-    options = file.with_name("options.pkl")
-    if options.exists():
-        published.check_options(options, settings.model_dump(), config)
-    artifacts.save_tensors(output, published.i2sb_weights(file), card)
+        card |= {**imported_classes(settings, found.weights), "shape": list(shape)}
+    card |= {key: found.card[key] for key in LINEAGE if key in found.card}
+    fits(settings, found.weights, card, found.file)
+    artifacts.save_tensors(output, found.weights, card)
 
 
 def train_classifier(
@@ -129,17 +131,3 @@ def train_classifier(
     print(f"accuracy on {accuracy.n} held-out images: {accuracy.accuracy:.3f} (95 % interval {interval})")
     card = {"config": settings.as_json(), "data": images.digest, **accuracy.values("held_out_accuracy")}
     trained.save(output, card)
-
-
-def _published_file(folder: Path, domain: str | None) -> Path:
-    """A file, or that of a folder: ``latest.pt``, or the domain's ``model<steps>.pt`` of the most steps."""
-    if domain is None:
-        return folder / "latest.pt" if folder.is_dir() else folder
-
-    number = list(DOMAINS).index(domain)
-    files = (f for f in folder.rglob("model*.pt") if f.stem[5:].isdigit())
-    found = [f for f in files if f.parent.name.endswith(str(number))]
-    if not found:
-        mend = "keep the published folders of the six domains, log2D0 to log2D5"
-        raise UserError(f"no model*.pt in a folder of number {number}", folder, mend)
-    return max(found, key=lambda f: int(f.stem[5:]))

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from bridgepipe import artifacts, workflow
 from bridgepipe import config as configuration
@@ -81,7 +80,7 @@ class _Makeable:
     @cached_property
     def _named(self) -> set[Path]:
         """Files that params.yaml names as what something is made from."""
-        files = [f for e in self.resolved.experiments.values() for f in _files_of(e)]
+        files = [f for full in self.resolved.experiments for f in self._workflow.sources.own_files(full)]
         data = [path for d in self.resolved.params.datasets.values() for path in configuration.paths_of(d)]
         return {Path(path).resolve() for path in (*files, *data)}
 
@@ -111,8 +110,7 @@ class _Makeable:
     def experiment(self, full: str) -> bool:
         """Whether the data and files that an experiment, or a model that it names, is made from are here."""
         e = self.resolved.experiments[full]
-        imported = hasattr(e, "train") and e.train.published is not None
-        files = [*_files_of(e), *([self._workflow.sources.published_weights(full)] if imported else [])]
+        files = self._workflow.sources.named_files(full).values()
         return all(map(listing.is_there, files)) and all(
             self.experiment(f"{section}/{name}")
             if f"{section}/{name}" in self.resolved.experiments
@@ -144,11 +142,6 @@ def _resumable(full: str) -> bool:
 
     states = training_state.saved(Path("results", full, "train"))
     return any(s.path.name == training_state.FILE and not s.other_version for s in states)
-
-
-def _files_of(experiment: Any) -> list[str]:
-    """Files that an experiment names."""
-    return list(experiment.named_files().values()) if isinstance(experiment, configuration.I2SB) else []
 
 
 def _makers(params: Path) -> Makers:

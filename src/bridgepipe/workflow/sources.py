@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ import yaml
 
 from bridgepipe import artifacts, config
 from bridgepipe.config import asked, yaml_reader
-from bridgepipe.config.errors import nearest
 from bridgepipe.data import listing
 from bridgepipe.errors import UserError, stop
+from bridgepipe.names import origins
 
 SEEN = "results/config/seen"  # listings of single files that a person names or that were fetched
 FILE = Path(__file__).parents[1] / "downloads/sources.yaml"
@@ -46,30 +46,43 @@ class Sources:
         Args:
             folders: True: those that are folders; False: those that are single files; None: all.
         """
-        return {
-            s["path"]: name for name, s in _published_sources().items() if folders in (None, "folder" in s)
+        known = {
+            s["path"]: name for name, s in _published_sources().items() if folders in (None, _is_folder(s))
         }
+        return known | self._repositories if folders is not False else known
+
+    @cached_property
+    def _repositories(self) -> dict[str, str]:
+        """Repositories of a hub that experiments name, by their folders under data/."""
+        named = [w for e in self._resolved.experiments.values() for w in _weights(e).values()]
+        found = {text: origins.repository_of(text) for text in named}
+        return {origins.folder_of(match): text for text, match in found.items() if match is not None}
 
     def published_weights(self, name: str) -> str:
         """Folder or file of the published weights that an experiment imports."""
-        source = self._resolved.experiment(name).train.published
-        paths = {n: path for path, n in self.published_files().items()}
-        if source not in paths:
-            where = self._resolved.at(name, "train.published")
-            stop(UserError(f"unknown source '{source}'", where, nearest(source, paths)))
-        return f"data/{paths[source]}"
+        return self._named_files(name)["train.published"]
 
     def start_files(self, name: str) -> list[str]:
-        """What training starts from besides the data: published weights, published masks."""
+        """What training starts from besides the data: weights, published masks."""
         return self.watched(*self._named_files(name).values())
 
     def mask_files(self, name: str) -> list[str]:
         return self.watched(*(file for key, file in self._named_files(name).items() if key == "mask_file"))
 
+    def named_files(self, name: str) -> dict[str, str]:
+        """Key -> file or folder that an experiment names."""
+        e, sources = self._resolved.experiment(name), {n: s["path"] for n, s in _published_sources().items()}
+        weights = {key: str(origins.place_of(text, sources)) for key, text in _weights(e).items()}
+        return weights | (e.named_files() if isinstance(e, config.I2SB) else {})
+
+    def own_files(self, name: str) -> list[str]:
+        """Files that an experiment names and that no rule makes or imports."""
+        named = self.named_files(name).items()
+        return [file for key, file in named if key != "train.published" and file not in self._made]
+
     def _named_files(self, name: str) -> dict[str, str]:
-        """Key -> file that an experiment names. Stops the run when one is missing and cannot be made."""
-        e = self._resolved.experiment(name)
-        named = e.named_files() if isinstance(e, config.I2SB) else {}
+        """`named_files`. Stops the run when one is missing and cannot be made."""
+        named = self.named_files(name)
         for key, file in named.items():
             if not self._can_be_had(file):
                 mend = "put it there, or correct the path; `bridgepipe fetch` lists what can be downloaded"
@@ -181,6 +194,15 @@ class Sources:
 
     def _is_fetched(self, path: str) -> bool:
         return os.path.normpath(path) in {f"data/{file}" for file in self.published_files()}
+
+
+def _weights(experiment: Any) -> dict[str, str]:
+    """Key -> weights that an experiment names."""
+    return experiment.train.weights if hasattr(experiment, "train") else {}
+
+
+def _is_folder(source: dict[str, Any]) -> bool:
+    return "folder" in source or "hub" in source
 
 
 @cache

@@ -15,7 +15,7 @@ from bridgepipe.config.checks.boundary import boundary
 from bridgepipe.config.checks.models import between, generation, i2sb, model, points
 from bridgepipe.config.checks.shared import Defined, Problem, Problems
 from bridgepipe.config.checks.translation import translation
-from bridgepipe.config.checks.weights import released
+from bridgepipe.config.checks.weights import named
 from bridgepipe.config.colors import ColorTransfer
 from bridgepipe.config.ddib import ClassTranslation
 from bridgepipe.config.gaussian import Generation, Guide, Model
@@ -38,8 +38,8 @@ def problems(full: str, e: Any, own: Mapping[str, Any], defined: Defined) -> Pro
     for kind, check in CHECKS.items():
         if isinstance(e, kind):
             yield from check(e, defined)
-    if getattr(e, "train", None) is not None and e.train.published is not None:
-        yield from released(full, e, defined)
+    if getattr(e, "train", None) is not None:
+        yield from named(full, e, defined)
 
 
 def _kinds(e: Any, defined: Defined) -> Problems:

@@ -1,4 +1,4 @@
-"""Published weights of another method or network, or of other data."""
+"""Weights that experiments name: there are such, and published ones are of this method, network and data."""
 
 from __future__ import annotations
 
@@ -8,16 +8,46 @@ from bridgepipe.config import contents
 from bridgepipe.config.checks.shared import Defined, Problem, Problems, pixels
 from bridgepipe.config.data import Folder, Pairs
 from bridgepipe.config.values import Strict
-from bridgepipe.names.released import WEIGHTS
+from bridgepipe.names import origins
+from bridgepipe.names.released import WEIGHTS, Weights
 
 
-def released(full: str, e: Any, defined: Defined) -> Problems:
+def named(full: str, e: Any, defined: Defined) -> Problems:
+    """Weights that nothing is called, or that are those of the experiment itself."""
+    method = full.rsplit("/", 1)[0]
+    for key, text in e.train.weights.items():
+        source, experiment = WEIGHTS.get(text), origins.experiment_of(text)
+        if source is not None:
+            yield from _released(key, text, source, method, e, defined) if key == "train.published" else ()
+        elif experiment is not None and experiment in defined.experiments:
+            yield from _trained(key, experiment, full, defined)
+        elif text.startswith(origins.HUB):
+            if origins.repository_of(text) is None:
+                yield Problem(
+                    key, f"'{text}' is no repository", "write hf:OWNER/NAME or hf:OWNER/NAME@REVISION"
+                )
+        elif not origins.is_path(text):
+            released = [name for name, w in WEIGHTS.items() if key == "train.init" or w.method == method]
+            known = (*released, *(n for n in defined.experiments if origins.experiment_of(n)))
+            yield Problem(key, f"unknown source '{text}'", value=text, names=known)
+
+
+def _trained(key: str, experiment: str, full: str, defined: Defined) -> Problems:
+    """Weights of an experiment that in the end begins with this one."""
+    seen, now = [full], experiment
+    while now not in seen and now in defined.experiments:
+        seen.append(now)
+        named = defined.experiments[now].train.weights.values()
+        now = next((found for text in named if (found := origins.experiment_of(text))), "")
+    if now == full:
+        yield Problem(key, f"{full} would begin with its own weights", "name other weights")
+
+
+def _released(key: str, name: str, weights: Weights, method: str, e: Any, defined: Defined) -> Problems:
     """Weights of another method, another network, or data of another size or number of classes."""
-    key, name, method = "train.published", e.train.published, full.rsplit("/", 1)[0]
-    weights = WEIGHTS.get(name)
-    if weights is None or weights.method != method:
+    if weights.method != method:
         fitting = tuple(n for n, w in WEIGHTS.items() if w.method == method)
-        what = f"unknown source '{name}'" if weights is None else f"{name} is of {weights.method}"
+        what = f"{name} is of {weights.method}"
         if not fitting:
             yield Problem(key, what, f"there are no published weights of {method}: set it to null")
         else:

@@ -1,0 +1,173 @@
+"""Repositories of a Hugging Face hub: weights with their settings, from there and to there.
+
+The hub's library lists and commits; the bytes come through `transfer`, since the library's own download
+begins anew in every process. What is taken is pinned to one commit, and every file is compared with the
+size and digest that the hub lists. The endpoint is ``HF_ENDPOINT``; a token comes from ``HF_TOKEN`` or from
+`hf auth login`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bridgepipe.artifacts import digest_file
+from bridgepipe.downloads.sources import Source
+from bridgepipe.downloads.transfer import Failed, from_web
+from bridgepipe.errors import UserError
+from bridgepipe.names import origins
+
+ENDPOINT = "HF_ENDPOINT"
+FOLDERS = (".", "unet", "scheduler")  # of a pipeline, in which a U-Net and its process lie
+SETTINGS = (".json", ".md", ".txt")
+OLD = (".bin", ".pt", ".pth", ".ckpt")  # pickles, read by `networks.plain` alone
+LICENCES = ("LICENSE", "LICENCE")
+
+
+def source_of(text: str) -> Source | None:
+    """The source that ``hf:OWNER/NAME[@REVISION]`` is; None of any other text.
+
+    Raises:
+        UserError: it begins with ``hf:``, and is none.
+    """
+    if not text.startswith(origins.HUB):
+        return None
+    match = origins.repository_of(text)
+    if match is None:
+        raise UserError("no repository of a hub", text, "write hf:OWNER/NAME or hf:OWNER/NAME@REVISION")
+    home = f"{endpoint()}/{match['owner']}/{match['name']}"
+    manual = "put config.json and the weights of the repository there"
+    hub = text.removeprefix(origins.HUB)
+    return Source(origins.folder_of(match), "that of its page", home, manual, hub=hub)
+
+
+def endpoint() -> str:
+    return (os.environ.get(ENDPOINT) or "https://huggingface.co").rstrip("/")
+
+
+def download(repository: str, target: Path, progress: bool) -> None:
+    """Bring settings and weights of a repository to a folder; what has arrived is not asked for again.
+
+    Args:
+        repository: ``OWNER/NAME[@REVISION]``.
+        target: the folder.
+        progress: show a progress bar.
+
+    Raises:
+        Failed: no such repository, no weights in it, or a file differs from what the hub lists.
+    """
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers
+
+    name, _, revision = repository.partition("@")
+    with _asking(name):
+        info = _api().model_info(name, revision=revision or None, files_metadata=True)
+    commit = str(info.sha)
+    for file in _wanted(info.siblings or []):
+        place = target / file.rfilename
+        if not place.is_file():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            url = hf_hub_url(name, file.rfilename, revision=commit, endpoint=endpoint())
+            from_web(url, place, progress, build_hf_headers())
+        if (problem := _differs(file, place)) is not None:
+            place.unlink()
+            raise Failed(f"{file.rfilename}: {problem}")
+
+
+def _wanted(files: Sequence[Any]) -> list[Any]:
+    """Settings, notes and weights; of weights in two formats the one without pickles.
+
+    Raises:
+        Failed: no weights among them.
+    """
+    known = [f for f in files if str(PurePosixPath(f.rfilename).parent) in FOLDERS]
+    weights = [f for f in known if f.rfilename.endswith(".safetensors") and ".fp16." not in f.rfilename]
+    weights = weights or [f for f in known if f.rfilename.endswith(OLD)]
+    if not weights:
+        names = ", ".join(sorted(f.rfilename for f in files)[:5]) or "nothing"
+        raise Failed(f"no weights in it, only {names}")
+    notes = [f for f in known if f.rfilename.endswith(SETTINGS) or f.rfilename in LICENCES]
+    return [*notes, *weights]
+
+
+def _differs(file: Any, place: Path) -> str | None:
+    """Why a file is not the one that the hub lists; None: it is."""
+    size = place.stat().st_size
+    if file.size is not None and size != file.size:
+        return f"it has {size} bytes, the hub lists {file.size}"
+    if file.lfs is not None and (found := digest_file(place)) != file.lfs.sha256:
+        return f"its sha256 is {found}, the hub lists {file.lfs.sha256}"
+    if file.lfs is None and file.blob_id is not None and (found := _blob(place)) != file.blob_id:
+        return f"its git digest is {found}, the hub lists {file.blob_id}"
+    return None
+
+
+def _blob(place: Path) -> str:
+    """The name that git gives to the content of a small file."""
+    content = place.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def upload(folder: Path, name: str, private: bool) -> str:
+    """Commit the files of a folder to a repository, which is made when it is not there.
+
+    Files that the hub has already are not sent again, so that a broken upload goes on.
+
+    Args:
+        folder: its files, not those of folders in it that begin with a dot.
+        name: ``OWNER/NAME``.
+        private: whether a new repository is.
+
+    Returns:
+        Address of the commit.
+
+    Raises:
+        UserError: no access, or the hub is out of reach.
+    """
+    api = _api()
+    try:
+        with _asking(name):
+            api.create_repo(name, private=private, exist_ok=True)
+            commit = api.upload_folder(
+                repo_id=name,
+                folder_path=folder,
+                commit_message="Weights from bridgepipe",
+                ignore_patterns=".*",
+            )
+    except Failed as e:
+        mend = "log in by `hf auth login`, or set HF_TOKEN and HF_ENDPOINT, then run the same command again"
+        raise UserError(f"not pushed: {e}", f"{endpoint()}/{name}", mend) from e
+    return str(commit.commit_url)
+
+
+def _api() -> Any:
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=endpoint())
+
+
+@contextmanager
+def _asking(name: str) -> Iterator[None]:
+    """What a hub answers, in one line."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.GatedRepoError as e:
+        raise Failed("access to it has to be asked for on its page") from e
+    except errors.RevisionNotFoundError as e:
+        raise Failed("no such revision") from e
+    except errors.RepositoryNotFoundError as e:
+        raise Failed("no such repository, or it is private and no valid token is set") from e
+    except errors.HfHubHTTPError as e:
+        raise Failed(f"the hub answers {e.response.status_code}") from e
+    except errors.OfflineModeIsEnabled as e:
+        raise Failed("HF_HUB_OFFLINE is set") from e
+    except (
+        Exception
+    ) as e:  # of the client and of the protocols below it, whose classes change with its version
+        raise Failed(f"the hub is out of reach: {f'{type(e).__name__} {e}'.splitlines()[0]}") from e

@@ -1,0 +1,130 @@
+"""Weights from a hub, and to it: pinned, resumed, checked; a hub on the loopback interface answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from bridgepipe.downloads import fetch, hub, transfer
+from bridgepipe.errors import UserError
+from tests.unit.hub_server import COMMIT, Hub, serving
+
+NAME = "somebody/ddpm"
+FILES = {
+    "README.md": b"---\nlicence: mit\n---\n",
+    "config.json": json.dumps({"_class_name": "UNet2DModel"}).encode(),
+    "scheduler_config.json": b"{}",
+    "diffusion_pytorch_model.safetensors": bytes(range(256)) * 1000,
+    "diffusion_pytorch_model.bin": b"a pickle",
+    "images/sample.png": b"picture",
+    "train.py": b"raise SystemExit",
+}
+WANTED = {"README.md", "config.json", "scheduler_config.json", "diffusion_pytorch_model.safetensors"}
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    monkeypatch.setattr(transfer, "PAUSE", 0.0)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # which a hub of one's own rarely has
+    with serving() as found:
+        monkeypatch.setenv(hub.ENDPOINT, found.url)
+        found.repositories[NAME] = dict(FILES)
+        yield found
+
+
+def fetched(tmp_path: Path, name: str = f"hf:{NAME}") -> Path:
+    return fetch.fetch(name, tmp_path / "data", progress=False)
+
+
+def refused(tmp_path: Path, name: str = f"hf:{NAME}") -> str:
+    with pytest.raises(UserError) as e:
+        fetched(tmp_path, name)
+    return str(e.value)
+
+
+def test_settings_and_weights_come_and_nothing_else(server: Hub, tmp_path: Path) -> None:
+    place = fetched(tmp_path)
+    assert place == tmp_path / "data/hub/somebody/ddpm"
+    assert {f.name for f in place.iterdir()} == WANTED
+    assert all((place / name).read_bytes() == FILES[name] for name in WANTED)
+    assert all(COMMIT in line for line in server.asked if "/resolve/" in line)  # one commit, whatever main is
+    before = len(server.asked)
+    assert fetched(tmp_path) == place
+    assert len(server.asked) == before  # what is in place needs no hub
+
+
+def test_a_name_of_sources_is_a_repository(server: Hub, tmp_path: Path) -> None:
+    server.repositories["google/ddpm-cifar10-32"] = dict(FILES)
+    assert fetched(tmp_path, "google/ddpm-cifar10-32") == tmp_path / "data/hub/google/ddpm-cifar10-32"
+
+
+def test_what_broke_off_goes_on_where_it_was(
+    server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "ATTEMPTS", 1)
+    server.breaks["diffusion_pytorch_model.safetensors"] = 100_000
+    assert "broke off after 0.1 of 0.3 MB" in refused(tmp_path)
+    assert not (tmp_path / "data/hub/somebody/ddpm").exists()  # half of a folder has no name
+    sent = server.asked.count(f"GET /{NAME}/resolve/{COMMIT}/config.json")
+    place = fetched(tmp_path)
+    assert (place / "diffusion_pytorch_model.safetensors").stat().st_size == 256_000
+    assert server.asked.count(f"GET /{NAME}/resolve/{COMMIT}/config.json") == sent
+
+
+@pytest.mark.parametrize(
+    ("file", "lists", "told"),
+    [
+        (
+            "diffusion_pytorch_model.safetensors",
+            {"lfs": {"sha256": "0" * 64, "size": 256000}},
+            "its sha256 is",
+        ),
+        ("config.json", {"blobId": "0" * 40}, "its git digest is"),
+        ("config.json", {"size": 7}, "the hub lists 7"),
+    ],
+)
+def test_another_content_than_listed_is_refused(
+    server: Hub, tmp_path: Path, file: str, lists: dict[str, object], told: str
+) -> None:
+    server.lists[file] = lists if "lfs" not in lists else {"lfs": {**lists["lfs"], "pointerSize": 1}}  # type: ignore[dict-item]
+    line = refused(tmp_path)
+    assert told in line
+    assert file in line
+
+
+def test_what_is_missing_is_told(server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "no such repository" in refused(tmp_path, "hf:somebody/else")
+    assert "no such revision" in refused(tmp_path, f"hf:{NAME}@v9")
+    assert "no repository of a hub" in refused(tmp_path, "hf:somebody")
+    server.repositories[NAME] = {"model.py": b"", "images/model.safetensors": b""}
+    assert "no weights in it, only images/model.safetensors, model.py" in refused(tmp_path)
+    server.token = "secret"
+    assert "private and no valid token" in refused(tmp_path)
+    monkeypatch.setenv(hub.ENDPOINT, "http://127.0.0.1:9")
+    assert "out of reach" in refused(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:Use 'content")  # the library's own call of its client
+def test_a_folder_is_pushed_once(server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name in WANTED:
+        (folder / name).write_bytes(FILES[name])
+    (folder / ".lock").write_text("")
+    server.token = "secret"
+    with pytest.raises(UserError, match="HF_TOKEN"):
+        hub.upload(folder, "me/mine", private=False)
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    assert hub.upload(folder, "me/mine", private=False).endswith(COMMIT)
+    assert server.repositories["me/mine"] == {name: FILES[name] for name in WANTED}
+    place = fetched(tmp_path, "hf:me/mine")
+    assert {f.name: f.read_bytes() for f in place.iterdir()} == server.repositories["me/mine"]
+    uploads = [line for line in server.asked if line.startswith("PUT")]
+    hub.upload(folder, "me/mine", private=False)
+    assert [line for line in server.asked if line.startswith("PUT")] == uploads

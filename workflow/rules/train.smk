@@ -26,6 +26,24 @@ rule train:
         "bridgepipe stage train {params.options} {params.threads} --folder results/{wildcards.name}/train > {log} 2>&1"
 
 
+# Checkpoints stay in the folder of the training; here each gets a place as a result that others read.
+rule checkpoint:
+    input:
+        config="results/{name}/config/train.json",
+        model="results/{name}/model.safetensors",
+    output:
+        output="results/{name}/checkpoints/{checkpoint}.safetensors",
+    log:
+        "results/{name}/logs/checkpoint-{checkpoint}.log",
+    wildcard_constraints:
+        name=one_of(P.defined.trained()),
+        checkpoint=r"[0-9][^/]*",
+    message:
+        "Checkpoint {wildcards.checkpoint} of {wildcards.name}"
+    shell:
+        "bridgepipe stage checkpoint {params.options} --folder results/{wildcards.name}/train > {log} 2>&1"
+
+
 rule import_published:
     input:
         config="results/{name}/config/train.json",

@@ -65,6 +65,15 @@ def train(
 
 
 @groups.stage.verb()
+def checkpoint(config: Config, model: File, folder: File, output: File) -> None:
+    """Give a checkpoint that a training kept in FOLDER its place beside the trained model."""
+    settings = read_training(config)
+    from bridgepipe.stages import training
+
+    training.checkpoint(settings, model, folder, output)
+
+
+@groups.stage.verb()
 def import_weights(
     weights: Path,
     config: Config,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bridgepipe.config.contents import is_paired, is_points, splits_of
-from bridgepipe.config.recipe import Distribution
+from bridgepipe.config.recipe import MODEL, Distribution
 from bridgepipe.config.values import Strict
 
 Files = dict[str, Any]  # input of a rule, called as the option of its verb -> its file, or its files
@@ -92,9 +92,9 @@ class Defined:
         return [self.split(dataset, split) for split in order if split in known and split != reference][:1]
 
 
-def network_in(folder: str) -> Files:
+def network_in(folder: str, weights: str = MODEL) -> Files:
     """Weights of the network in the folder of an experiment, and the settings of its training."""
-    return {"model": f"{folder}/model.safetensors", "train_config": f"{folder}/config/train.json"}
+    return {"model": f"{folder}/{weights}", "train_config": f"{folder}/config/train.json"}
 
 
 def alike(store: str, other: str) -> bool:

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, model_validator
 
 from bridgepipe.config.defined import Defined, Files, network_in
 from bridgepipe.config.networks import AdmNetwork, DdpmNetwork, Network
-from bridgepipe.config.recipe import Distribution, Recipe
+from bridgepipe.config.recipe import Distribution, Recipe, Weights
 from bridgepipe.config.values import (
     Apart,
     Calls,
@@ -189,7 +189,7 @@ class GuideTraining(Guide, OfMethod):
     method: Literal["guide"] = "guide"
 
 
-class Generate(Strict):
+class Generate(Weights):
     """How samples are drawn."""
 
     sampler: SamplerName = Field(
@@ -295,7 +295,8 @@ class Generation(Strict):
         """What the stages read of others."""
         dataset = defined.experiments[f"model/{self.model}"].dataset
         measured = defined.distribution(dataset, self.evaluate)
-        model = network_in(f"results/model/{self.model}")
+        recipe = defined.experiments[f"model/{self.model}"].train
+        model = network_in(f"results/model/{self.model}", self.sample.file(recipe))
         study, evaluate = (f"{folder}/config/{stage}.json" for stage in ("study", "evaluate"))
         return {
             "sample": model,

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, model_validator
 
 from bridgepipe.config.defined import Defined, Files, network_in
 from bridgepipe.config.networks import PlainAdmNetwork, RestorationNetwork
-from bridgepipe.config.recipe import Distribution, Recipe
+from bridgepipe.config.recipe import Distribution, Recipe, Weights
 from bridgepipe.config.values import (
     Apart,
     Ask,
@@ -76,7 +76,7 @@ class SamplerSettings(Strict):
     )
 
 
-class Sample(SamplerSettings):
+class Sample(SamplerSettings, Weights):
     """Which images are restored, and how."""
 
     dataset: Reference | None = Field(
@@ -237,7 +237,8 @@ class I2SB(Restoration, OnDataset):
         restored, degraded = f"{folder}/restored.lmdb", f"{folder}/corrupted.lmdb"
         beside = {"corrupted": degraded, "originals": store}
         images = {"data": store, "sources": defined.sources(self.sampled, self.sample.split)}
-        sampling = {**network_in(folder), **images}
+        network = network_in(folder, self.sample.file(self.train))
+        sampling = {**network, **images}
         config, evaluate = (f"{folder}/config/{stage}.json" for stage in ("study", "evaluate"))
         sample = f"{folder}/config/sample.json"
         configs = {"config": config, "sample_config": sample}
@@ -247,7 +248,7 @@ class I2SB(Restoration, OnDataset):
             "study": {**configs, "evaluate_config": evaluate, **sampling, **measured},
             "fid": {"config": evaluate, "images": restored, **beside, **measured},
             "restoration": {"restored": restored, **beside},
-            "photographs": {"config": sample, **network_in(folder)},
+            "photographs": {"config": sample, **network},
         }
 
     def named_files(self) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bridgepipe.config.colors import ColorTransfer
 from bridgepipe.config.methods import METHODS
+from bridgepipe.config.recipe import CHECKPOINTS
 from bridgepipe.config.resolved import Resolved
 from bridgepipe.config.values import Results
 
@@ -27,12 +28,19 @@ class Outcomes:
         ends = _results(name)
         figures = [f for f in ends.figures if f != "loss" or name in self._trained]
         return [
+            *self._checkpoints(name),
             *self.metrics(name),
             *(f"results/{name}/figures/{figure}.png" for figure in figures),
             *(f"results/{name}/{picture}.png" for picture in self.pictures(name)),
             *(f"results/{name}/table.{ext}" for ext in ("csv", "md") if ends.own_table),
             *([f"{NUMBERS}/{name}.json"] if ends.metrics and not ends.own_table else []),
         ]
+
+    def _checkpoints(self, name: str) -> list[str]:
+        """Weights that a training keeps along the way."""
+        recipe = getattr(self._resolved.experiments[name], "train", None)
+        names = [] if recipe is None else recipe.checkpoints
+        return [f"results/{name}/{CHECKPOINTS}/{checkpoint}.safetensors" for checkpoint in names]
 
     def metrics(self, *names: str) -> list[str]:
         """Files of numbers of experiments."""

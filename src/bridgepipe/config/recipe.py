@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from bridgepipe.config.values import Batch, FilePath, Rate, Reference, Seed, Split, Steps, Strict
+from bridgepipe.config.values import (
+    Batch,
+    Distinct,
+    FilePath,
+    Rate,
+    Reference,
+    Seed,
+    Split,
+    Steps,
+    Strict,
+    absent,
+)
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
+MODEL = "model.safetensors"  # the last weights of a training
+CHECKPOINTS = "checkpoints"  # folder of the others
+SHOWN = 8  # steps in a message
+MOST_KEPT = 1000  # checkpoints of one training
 
 
 class Recipe(Strict):
@@ -18,8 +35,15 @@ class Recipe(Strict):
     lr_gamma: float = Field(1.0, gt=0, le=1, description="factor of the step decay")
     lr_step: Steps = Field(1000, description="steps between decays")
     weight_decay: float = Field(0.0, ge=0, le=10, description="weight decay of AdamW")
-    ema: float = Field(
-        0.99, ge=0, lt=1, description="decay of the average of the weights, per step; 0: the last weights"
+    lr_anneal_steps: Steps | None = Field(
+        None,
+        description="the learning rate also falls in a line, to 0 after so many steps; null: it doesn't",
+        exclude_if=absent,
+    )
+    ema: Decay | Annotated[tuple[Decay, ...], Distinct, Field(min_length=1, max_length=8)] = Field(
+        0.99,
+        description="decay of the average of the weights, per step; 0: the last weights. Several: an average"
+        " each, of which the first is used unless sample.ema names another",
     )
     grad_clip: float | None = Field(
         None, gt=0, le=1e6, description="largest norm of the gradient; null: unbounded"
@@ -27,6 +51,11 @@ class Recipe(Strict):
     flip: bool = Field(False, description="random horizontal flips")
     seed: Seed = Field(0, description="of weights, order and noise")
     log_every: Steps = Field(10, description="steps between rows of the loss")
+    keep_every: Steps | None = Field(
+        None,
+        description="steps between checkpoints that are kept, for sample.checkpoint; null: none is",
+        exclude_if=absent,
+    )
     init: FilePath | None = Field(
         None, description="weights to start from, named as published is; null: random ones"
     )
@@ -47,6 +76,92 @@ class Recipe(Strict):
     def views(self) -> dict[str, Any]:
         """How a training sees its images: arguments of `training.views.draw`."""
         return {"flip": self.flip}
+
+    @property
+    def decays(self) -> tuple[float, ...]:
+        """Of every average of the weights; the first is the one of ``model.safetensors``."""
+        return self.ema if isinstance(self.ema, tuple) else (self.ema,)
+
+    def keeps(self, step: int) -> bool:
+        """Whether the averages after ``step`` steps are kept as checkpoints."""
+        if step == self.steps:
+            return self.keep_every is not None or len(self.decays) > 1
+        return self.keep_every is not None and step % self.keep_every == 0
+
+    @property
+    def kept_steps(self) -> list[int]:
+        """Steps whose averages are kept."""
+        passed = [] if self.keep_every is None else range(self.keep_every, self.steps, self.keep_every)
+        return [*passed, *([self.steps] if self.keeps(self.steps) else [])]
+
+    @property
+    def checkpoints(self) -> list[str]:
+        """Names of everything that the training keeps beside its last weights."""
+        if self.published is not None:
+            return []
+        names = [checkpoint_name(step, decay, self) for step in self.kept_steps for decay in self.decays]
+        return [name for name in names if name is not None]
+
+    @model_validator(mode="after")
+    def _lasting(self) -> Recipe:
+        if self.lr_anneal_steps is not None and self.lr_anneal_steps < self.steps:
+            raise ValueError(
+                f"the learning rate is 0 after {self.lr_anneal_steps} steps (lr_anneal_steps), steps are"
+                f" {self.steps}"
+            )
+        if len(self.kept_steps) > MOST_KEPT:
+            raise ValueError(
+                f"keep_every keeps {len(self.kept_steps)} checkpoints, at most {MOST_KEPT} can be"
+            )
+        return self
+
+
+def checkpoint_name(step: int, decay: float, recipe: Recipe) -> str | None:
+    """What an average is called after a step; None of the one that is ``model.safetensors``."""
+    if decay == recipe.decays[0]:
+        return None if step == recipe.steps else str(step)
+    return f"{step}-ema-{decay!r}"
+
+
+def _brief(steps: list[int]) -> str:
+    """Steps as a person reads them, the last ones where there are many."""
+    shown = ", ".join(map(str, steps[-SHOWN:]))
+    return shown if len(steps) <= SHOWN else f"{steps[0]}, {steps[1]}, ..., {shown}"
+
+
+class Weights(Strict):
+    """Which of the weights that a training kept are used."""
+
+    checkpoint: Steps | None = Field(
+        None,
+        description="step whose averaged weights are used, one that train.keep_every keeps; null: the last",
+        exclude_if=absent,
+    )
+    ema: Decay | None = Field(
+        None,
+        description="which average is used, by its decay, where train.ema has several; null: the first",
+        exclude_if=absent,
+    )
+
+    def missing(self, recipe: Recipe) -> tuple[str, str, str] | None:
+        """Key of what a training does not keep, what is wrong, and what to write; None: it keeps all."""
+        if recipe.published is not None and self != Weights():
+            key = "ema" if self.checkpoint is None else "checkpoint"
+            return key, "the weights are imported, so there is one file of them", "remove it"
+        if self.ema is not None and self.ema not in recipe.decays:
+            known = ", ".join(map(repr, recipe.decays))
+            return "ema", f"no average of decay {self.ema!r} is trained", f"choose from train.ema: {known}"
+        steps = [*recipe.kept_steps, recipe.steps]
+        if self.checkpoint is not None and self.checkpoint not in steps:
+            what = f"no checkpoint of step {self.checkpoint} is kept"
+            return "checkpoint", what, f"choose from {_brief(sorted({*steps}))}, or change train.keep_every"
+        return None
+
+    def file(self, recipe: Recipe) -> str:
+        """Where they lie in the folder of an experiment."""
+        step = recipe.steps if self.checkpoint is None else self.checkpoint
+        name = checkpoint_name(step, recipe.decays[0] if self.ema is None else self.ema, recipe)
+        return MODEL if name is None else f"{CHECKPOINTS}/{name}.safetensors"
 
 
 class Distribution(Strict):

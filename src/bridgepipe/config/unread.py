@@ -15,7 +15,18 @@ from bridgepipe.config.values import Strict
 
 Rule = tuple[Callable[[Any], bool], str]
 PUBLISHED: Rule = (lambda e: e.train.published is None, "the weights are imported, not trained")
-TRAINING = ("steps", "batch_size", "lr", "lr_gamma", "lr_step", "weight_decay", "ema", "grad_clip")
+TRAINING = (
+    "steps",
+    "batch_size",
+    "lr",
+    "lr_gamma",
+    "lr_step",
+    "lr_anneal_steps",
+    "weight_decay",
+    "ema",
+    "grad_clip",
+    "keep_every",
+)
 TRAINED = {f"train.{key}": PUBLISHED for key in (*TRAINING, "flip", "seed", "log_every", "init")}
 HEADS: Rule = (lambda e: getattr(e.network, "num_head_channels", -1) == -1, "num_head_channels decides")
 SPECTRAL: Rule = (lambda e: e.process.schedule == "shortest_path", "it is of schedule: shortest_path")

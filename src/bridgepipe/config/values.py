@@ -155,6 +155,11 @@ class Results:
     own_table: bool = False
 
 
+def absent(value: Any) -> bool:
+    """Whether a key is left out of what stages read: it is younger than files that were made without it."""
+    return value is None
+
+
 WHOLE = "whole"  # context of reading back a stage: every key is written, also those that nothing reads
 
 

@@ -67,7 +67,7 @@ def choose(experiment: str | None, results: Path, model: Path | None) -> Chosen:
     if folder and (experiment or folder.is_dir()):
         train = read_stage(folder / "config/train.json", RestorationTraining)
         sample = read_stage(folder / "config/sample.json", RestorationSampling)
-        return Chosen(folder / "model.safetensors", train, sample, {})
+        return Chosen(folder / sample.sample.file(train.train), train, sample, {})
     given = shipped.beside(model) if model else shipped.find()
     train = parsed_stage(artifacts.load_card(given.weights)["config"], given.weights, RestorationTraining)
     if "settings" in given.card:

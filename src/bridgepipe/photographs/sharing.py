@@ -34,7 +34,7 @@ def share(trained: Path, place: Path, data: Path) -> None:
     """
     training = read_stage(trained / "config/train.json", RestorationTraining)
     sampling = read_stage(trained / "config/sample.json", RestorationSampling)
-    weights, made = artifacts.load_tensors(trained / "model.safetensors")
+    weights, made = artifacts.load_tensors(trained / sampling.sample.file(training.train))
     images = ImageStore(data / training.dataset / "train.lmdb")
     if images.digest != made["data"]:
         raise UserError("other images than it was trained on", images.path, "prepare those of the training")

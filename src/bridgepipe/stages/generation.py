@@ -79,7 +79,7 @@ def generate(
     where.check_new(places)
     settings = read_stage(results / experiment / "config/sample.json", GenerationSampling)
     folder = model or results / "model" / settings.model
-    network = load_model(Trained.within(folder), speed)
+    network = load_model(Trained.within(folder, settings.sample if model is None else None), speed)
     asked = settings.sample if seed is None else settings.sample.model_copy(update={"seed": seed})
     how = spd.as_made(asked, network.process)
     with kept(

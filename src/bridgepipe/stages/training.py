@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from bridgepipe.networks import layouts, published
 from bridgepipe.runtime import closure, provenance, rng
 from bridgepipe.runtime.finished import kept
 from bridgepipe.runtime.running import is_main
-from bridgepipe.training import loop
+from bridgepipe.training import checkpoints, loop
 from bridgepipe.training import state as training_state
 
 LINEAGE = ("class_names", "spectrum", "licences", "data")  # what an import takes over of a card
@@ -33,7 +34,7 @@ LINEAGE = ("class_names", "spectrum", "licences", "data")  # what an import take
 UNRELATED: Any = {
     "dataset": True,
     "mask_file": True,
-    "train": {"steps", "log_every", "init", "published"},
+    "train": {"steps", "log_every", "keep_every", "init", "published"},
 }
 
 
@@ -57,17 +58,37 @@ def train(
     task = task_of(settings, items, sources, spectrum)
     identity = identity_of(settings, items, task)
     noise = rng.ItemNoise if data.suffix == ".lmdb" else rng.BlockNoise
-    weights = loop.train(task.network, task.objective, items, settings.train, speed, folder, identity, noise)
+    card = {"kind": settings.method, **identity, "config": settings.as_json(), **_licences(items)}
+    weights = loop.train(
+        task.network, task.objective, items, settings.train, speed, folder, identity, noise, card
+    )
     if not is_main():
         return
-    card = {"kind": settings.method, **identity, "config": settings.as_json()}
-    card |= {"step": settings.train.steps}
-    artifacts.save_tensors(output, weights, card | _licences(items))
+    artifacts.save_tensors(output, weights, {**card, "step": settings.train.steps})
     artifacts.write_text(csv, (folder / "train.csv").read_text())
     history = artifacts.load_card(folder / training_state.FILE)["history"]
     provenance.trained(history)
     told = {**provenance.facts(), "seconds": round(time.monotonic() - started, 1), "sessions": history}
     artifacts.write_json(folder / "provenance.json", told)
+
+
+def checkpoint(settings: Training, model: Path, folder: Path, output: Path) -> None:
+    """Give a checkpoint that a training kept in ``folder`` its place beside the trained model.
+
+    Raises:
+        UserError: the training of this model kept none of this name.
+    """
+    trained = _training_of(artifacts.load_card(model))
+    kept = checkpoints.find(folder, output.stem, lambda card: _training_of(card) == trained)
+    checkpoints.take(kept, output, {"config": settings.as_json()})
+
+
+def _training_of(card: Mapping[str, Any]) -> str:
+    """What tells the training of weights, by their card: everything that a step of it depends on."""
+    config = {key: value for key, value in card["config"].items() if UNRELATED.get(key) is not True}
+    config["train"] = {k: v for k, v in config["train"].items() if k not in UNRELATED["train"]}
+    beside = {training_state.CODE, "step", artifacts.CONTENT}
+    return artifacts.canonical({k: v for k, v in card.items() if k not in beside} | {"config": config})
 
 
 def _licences(data: Any) -> dict[str, Any]:

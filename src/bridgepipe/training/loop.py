@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from bridgepipe import artifacts
-from bridgepipe.config.recipe import Recipe
+from bridgepipe.config.recipe import Recipe, checkpoint_name
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.errors import UserError, is_out_of_memory
 from bridgepipe.runtime import provenance
@@ -32,6 +32,7 @@ from bridgepipe.runtime.running import accelerator, all_gather, prepare
 from bridgepipe.training import log as training_log
 from bridgepipe.training import reduction
 from bridgepipe.training import state as training_state
+from bridgepipe.training.checkpoints import Checkpoints
 from bridgepipe.training.ema import EMA
 from bridgepipe.training.log import Row
 from bridgepipe.training.objective import Batch, Images, Learning, Objective
@@ -39,10 +40,13 @@ from bridgepipe.training.order import order
 from bridgepipe.training.state import State
 from bridgepipe.training.views import draw
 
+NOTHING: Mapping[str, Any] = {}
+
 
 def lr_at(recipe: Recipe, step: int) -> float:
     """The learning rate after ``step`` steps."""
-    return recipe.lr * recipe.lr_gamma ** (step // recipe.lr_step)
+    lr = recipe.lr * recipe.lr_gamma ** (step // recipe.lr_step)
+    return lr if recipe.lr_anneal_steps is None else lr * (1 - step / recipe.lr_anneal_steps)
 
 
 def train(
@@ -54,6 +58,7 @@ def train(
     folder: Path,
     identity: Mapping[str, Any],
     noise: type[ItemNoise] | type[BlockNoise] = ItemNoise,
+    card: Mapping[str, Any] = NOTHING,
 ) -> dict[str, Tensor]:
     """Train to the end of the recipe, resuming what an earlier call of the same run left.
 
@@ -67,6 +72,7 @@ def train(
         identity: JSON values that the next step depends on (configuration, data, code); only a state
             of the same identity is resumed, see `training_state.resume`.
         noise: whose streams the randomness of a place comes from; `BlockNoise` for points.
+        card: what a checkpoint that is kept along the way tells of itself.
 
     Returns:
         EMA weights by name, on the CPU.
@@ -76,7 +82,7 @@ def train(
         UserError: the loss, a gradient or a weight is not finite, the last good state is kept; or a state
             is there that only the code has changed under.
     """
-    run = _Run(network, objective, data, recipe, running, folder, identity, noise)
+    run = _Run(network, objective, data, recipe, running, folder, identity, noise, card)
     with run.alone(), noted() as stop:
         return run.to_the_end(stop)
 
@@ -92,6 +98,7 @@ class _Run:
         folder: Path,
         identity: Mapping[str, Any],
         noise: type[ItemNoise] | type[BlockNoise],
+        card: Mapping[str, Any],
     ) -> None:
         if len(data) == 0:
             raise UserError("no training images", folder, "prepare a dataset that is not empty")
@@ -103,7 +110,8 @@ class _Run:
         prepare(self.network, self.accelerator.device, running.channels_last, running.compile)
         adamw = torch.optim.AdamW(self.network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
         self.optimizer = self.accelerator.prepare_optimizer(adamw)
-        self.ema = EMA(self.network, recipe.ema)
+        self.averages = {decay: EMA(self.network, decay) for decay in recipe.decays}
+        self.checkpoints = Checkpoints.of(folder, identity, card)
         self.step = 0
         self.saved_step: int | None = None
         self.losses: list[float] = []
@@ -129,6 +137,7 @@ class _Run:
     # the loop
 
     def to_the_end(self, stop: Callable[[], bool]) -> dict[str, Tensor]:
+        recipe = self.recipe
         self._resume()
         self._begin_session()
         for _ in self._progress():
@@ -137,10 +146,14 @@ class _Run:
                 self._save()
                 self.accelerator.wait_for_everyone()  # launchers end the others when one process ends
                 raise Interrupted(f"stopped after step {self.step}: run the same command to go on")
-            if self.step % self.running.save_every == 0 or self.step == self.recipe.steps:
+            if (
+                self.step % self.running.save_every == 0
+                or self.step == recipe.steps
+                or recipe.keeps(self.step)
+            ):
                 self._save()
         self._write_log()  # also where a crash came between the state and the log
-        return {k: v.cpu() for k, v in self.ema.weights.items()}
+        return {k: v.cpu() for k, v in self.averages[self.recipe.decays[0]].weights.items()}
 
     def _step(self) -> None:
         recipe, network, objective = self.recipe, self.network, self.objective
@@ -167,7 +180,8 @@ class _Run:
         if isinstance(objective, Learning):
             objective.finish(reduction.gather_rows)
         self.step += 1
-        self.ema.update(network, self.step)
+        for average in self.averages.values():
+            average.update(network, self.step)
 
         # Log.
         self.losses.append(loss)
@@ -230,9 +244,16 @@ class _Run:
         if (name := state.not_finite()) is not None:
             raise self._diverged(f"{name} is not finite after step {self.step}")
         if self.accelerator.is_main_process:
+            if self.recipe.keeps(self.step):  # before the state, from which nothing would make it again
+                self._keep_averages()
             training_state.save(self.folder / training_state.FILE, state, self.identity)
             self._write_log()
         self.saved_step = self.step
+
+    def _keep_averages(self) -> None:
+        for decay, average in self.averages.items():
+            if (name := checkpoint_name(self.step, decay, self.recipe)) is not None:
+                self.checkpoints.save(name, self.step, average.weights)
 
     def _state(self) -> State:
         return State(
@@ -240,11 +261,12 @@ class _Run:
             torch.tensor(self.losses, dtype=torch.float64),
             torch.tensor(self.norms, dtype=torch.float64),
             self.network.state_dict(),
-            self.ema.weights,
+            self.averages[self.recipe.decays[0]].weights,
             self.optimizer.state_dict()["state"],
             self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
             self.objective.state_dict() if isinstance(self.objective, Learning) else {},
             self.history,
+            {repr(d): self.averages[d].weights for d in self.recipe.decays[1:]},
         )
 
     def _write_log(self) -> None:
@@ -281,7 +303,8 @@ class _Run:
         if state is None:
             return
         self.network.load_state_dict(state.network)
-        self.ema.load(state.ema, self.accelerator.device)
+        for decay, average in self.averages.items():
+            average.load(state.others.get(repr(decay), state.ema), self.accelerator.device)
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state.optimizer})
         if state.scaler is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state.scaler)

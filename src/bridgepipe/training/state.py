@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ class State:
         scaler: of fp16.
         objective: what the objective has learned.
         history: machine and settings of every session, each with its first step.
+        others: averages of further decays, as ``train.ema`` lists them: decay -> weights by name.
     """
 
     step: int
@@ -52,12 +53,15 @@ class State:
     scaler: dict[str, Any] | None
     objective: dict[str, Tensor]
     history: list[dict[str, Any]]
+    others: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors, by their names in the file."""
         found = {"log.losses": self.losses, "log.norms": self.norms}
         for part in ("network", "ema", "objective"):
             found |= {f"{part}.{k}": v for k, v in getattr(self, part).items()}
+        for decay, weights in self.others.items():
+            found |= {f"ema-{decay}/{k}": v for k, v in weights.items()}
         for index, moments in self.optimizer.items():
             found |= {f"optimizer.{index}.{k}": v for k, v in moments.items()}
         return found
@@ -248,6 +252,7 @@ def _read(path: Path) -> State:
         optimizer=_moments(tensors),
         scaler=card["scaler"],
         history=card["history"],
+        others=_others(tensors),
         **parts,
     )
 
@@ -262,6 +267,14 @@ def _moments(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
         index, name = key.split(".", 1)
         moments.setdefault(int(index), {})[name] = value
     return moments
+
+
+def _others(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    averages: dict[str, dict[str, Tensor]] = {}
+    for key, value in _under(tensors, "ema-"):
+        decay, name = key.split("/", 1)
+        averages.setdefault(decay, {})[name] = value
+    return averages
 
 
 def _same(a: Any, b: Any) -> bool:

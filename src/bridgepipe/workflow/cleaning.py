@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -105,7 +105,8 @@ class _Makeable:
             gone = {"experiment", "name"} & wildcards.keys()  # of an experiment that is no more
             names = [n for n in self.resolved.experiments if Path("results", n).parent == path.parent]
             return not gone and all(map(self.experiment, names)) and self._from(wildcards)
-        return self.experiment(full) and (rule != "train" or _resumable(full))
+        left: dict[str, Callable[[str, Path], bool]] = {"train": _resumable, "checkpoint": _is_kept}
+        return self.experiment(full) and (rule not in left or left[rule](full, path))
 
     def experiment(self, full: str) -> bool:
         """Whether the data and files that an experiment, or a model that it names, is made from are here."""
@@ -136,7 +137,12 @@ def _is_of(path: Path, full: str) -> bool:
     return path.is_relative_to(f"results/{full}") or path == Path(outcomes.NUMBERS, f"{full}.json")
 
 
-def _resumable(full: str) -> bool:
+def _is_kept(full: str, path: Path) -> bool:
+    """Whether a training has left a checkpoint of this name."""
+    return any(Path("results", full, "train").glob(f"kept-*/{path.name}"))
+
+
+def _resumable(full: str, path: Path) -> bool:
     """Whether the state of a training is left, from which its weights come at once."""
     from bridgepipe.training import state as training_state
 

@@ -38,8 +38,16 @@ def i2sb(e: I2SB, defined: Defined) -> Problems:
     yield from at_most("sample.count", e.sample.count, sampled, e.sample.split)
     if e.study is not None:
         yield from at_most("study.count", e.study.count, sampled, e.sample.split)
+    yield from weights(e, defined)
     yield from extractors(e, dataset, defined)
     yield from classified(e.evaluate.classifier, sampled, defined)
+
+
+def weights(e: Any, defined: Defined) -> Problems:
+    """Weights that the training of the network does not keep."""
+    recipe = e.train if hasattr(e, "train") else defined.experiments[f"model/{e.model}"].train
+    if found := e.sample.missing(recipe):
+        yield Problem(f"sample.{found[0]}", *found[1:])
 
 
 def model(e: Model | Guide, defined: Defined) -> Problems:
@@ -77,12 +85,14 @@ def generation(e: Generation, defined: Defined) -> Problems:
     for how in e.study.samplers.values() if e.study else ():
         for nfe in e.study.nfe if e.study else ():
             yield from calls("study.nfe", T, how.sampler, nfe, how.spacing)
+    yield from weights(e, defined)
     yield from extractors(e, defined.dataset_of(e), defined)
 
 
 def points(e: PointModel, defined: Defined) -> Problems:
     if isinstance(e, Domain):
         how = e.sample
+        yield from weights(e, defined)
         yield from calls("sample.nfe", e.process.T, how.solver, how.nfe, how.spacing)
         encode = SolverSettings(solver=how.solver, nfe=how.nfe, spacing=how.spacing)
         yield from _times("sample.nfe", encode, e.process.T)

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, model_validator
 
 from bridgepipe.config.defined import Defined, Files, network_in
 from bridgepipe.config.networks import AdmNetwork, DdpmNetwork, Network
-from bridgepipe.config.recipe import Distribution, Recipe, Weights
+from bridgepipe.config.recipe import Checkpoint, Distribution, Recipe
 from bridgepipe.config.values import (
     Apart,
     Calls,
@@ -189,7 +189,7 @@ class GuideTraining(Guide, OfMethod):
     method: Literal["guide"] = "guide"
 
 
-class Generate(Weights):
+class Generate(Checkpoint):
     """How samples are drawn."""
 
     sampler: SamplerName = Field(

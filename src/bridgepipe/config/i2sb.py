@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, model_validator
 
 from bridgepipe.config.defined import Defined, Files, network_in
 from bridgepipe.config.networks import PlainAdmNetwork, RestorationNetwork
-from bridgepipe.config.recipe import Distribution, Recipe, Weights
+from bridgepipe.config.recipe import Checkpoint, Distribution, Recipe
 from bridgepipe.config.values import (
     Apart,
     Ask,
@@ -76,7 +76,7 @@ class SamplerSettings(Strict):
     )
 
 
-class Sample(SamplerSettings, Weights):
+class Sample(SamplerSettings, Checkpoint):
     """Which images are restored, and how."""
 
     dataset: Reference | None = Field(

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, model_validator
 from bridgepipe.config.defined import Defined, Files, network_in
 from bridgepipe.config.gaussian import check_betas
 from bridgepipe.config.networks import PointNetwork
-from bridgepipe.config.recipe import Recipe, Weights
+from bridgepipe.config.recipe import Checkpoint, Recipe
 from bridgepipe.config.values import (
     Apart,
     Calls,
@@ -104,7 +104,7 @@ def _cycles() -> dict[str, CycleSettings]:
     }
 
 
-class Generated(Weights):
+class Generated(Checkpoint):
     """How points are drawn from a model, and how many are encoded to test its latents."""
 
     solver: SolverName = Field("unipc3", description="solver of the ODE")

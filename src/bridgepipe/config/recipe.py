@@ -129,7 +129,7 @@ def _brief(steps: list[int]) -> str:
     return shown if len(steps) <= SHOWN else f"{steps[0]}, {steps[1]}, ..., {shown}"
 
 
-class Weights(Strict):
+class Checkpoint(Strict):
     """Which of the weights that a training kept are used."""
 
     checkpoint: Steps | None = Field(
@@ -145,7 +145,7 @@ class Weights(Strict):
 
     def missing(self, recipe: Recipe) -> tuple[str, str, str] | None:
         """Key of what a training does not keep, what is wrong, and what to write; None: it keeps all."""
-        if recipe.published is not None and self != Weights():
+        if recipe.published is not None and self != Checkpoint():
             key = "ema" if self.checkpoint is None else "checkpoint"
             return key, "the weights are imported, so there is one file of them", "remove it"
         if self.ema is not None and self.ema not in recipe.decays:

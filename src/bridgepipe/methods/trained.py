@@ -13,7 +13,7 @@ from bridgepipe.config import Extractor
 from bridgepipe.config.gaussian import GuideTraining, ModelTraining
 from bridgepipe.config.i2sb import Restoration, RestorationTraining
 from bridgepipe.config.points import PointTraining
-from bridgepipe.config.recipe import MODEL, Weights
+from bridgepipe.config.recipe import MODEL, Checkpoint
 from bridgepipe.config.stage_files import Training, made_under, read_stage, read_training
 from bridgepipe.errors import UserError
 from bridgepipe.methods.task import diffusion_of, is_conditional
@@ -41,7 +41,7 @@ class Trained:
     train_config: Path
 
     @classmethod
-    def within(cls, folder: Path, weights: Weights | None = None) -> Self:
+    def within(cls, folder: Path, weights: Checkpoint | None = None) -> Self:
         """Of the results folder of an experiment; its last weights where no others are meant."""
         config = folder / "config/train.json"
         file = MODEL if weights is None else weights.file(read_training(config).train)

@@ -1,0 +1,195 @@
+"""Checkpoints that a training keeps, several averages, and what names them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_train_verb import Training, store
+from test_training import RECIPE, RUNNING, Tiny, network, objective, same
+from typer.testing import CliRunner
+
+from bridgepipe import artifacts, cli
+from bridgepipe.config import Resolved, read_yaml
+from bridgepipe.config.recipe import Recipe
+from bridgepipe.errors import UserError
+from bridgepipe.runtime.interruption import Interrupted
+from bridgepipe.training import loop
+
+ROOT = Path(__file__).parents[2]
+KEPT = RECIPE.model_copy(update={"keep_every": 5})
+CARD = {"kind": "tiny"}
+
+
+def run(folder: Path, recipe: Recipe = KEPT, loss=objective, **identity: Any) -> dict[str, torch.Tensor]:
+    about = {"config": {"lr": 1e-2}, "data": "abc", **identity}
+    return loop.train(network(), loss, Tiny(), recipe, RUNNING, folder, about, card=CARD)
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.glob("kept-*/*.safetensors")}
+
+
+def test_a_checkpoint_is_what_a_training_of_so_many_steps_makes(tmp_path: Path) -> None:
+    last = run(tmp_path / "long")
+    assert sorted(kept(tmp_path / "long")) == ["10.safetensors", "5.safetensors"]
+    (file,) = (tmp_path / "long").glob("kept-*/5.safetensors")
+    weights, card = artifacts.load_tensors(file, CARD)
+    assert card["step"] == 5
+    assert same(weights, run(tmp_path / "short", KEPT.model_copy(update={"steps": 5})))
+    assert same(last, run(tmp_path / "plain", RECIPE))  # what is kept changes no number
+
+
+@pytest.mark.parametrize("stop_at", [4, 5, 7, 11])
+def test_checkpoints_of_an_interrupted_run_have_the_bytes_of_an_undisturbed_one(
+    tmp_path: Path, stop_at: int
+) -> None:
+    recipe, calls = KEPT.model_copy(update={"ema": (0.9, 0.5), "lr_anneal_steps": 20}), 0
+
+    def stopping(network: torch.nn.Module, batch: Any) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return objective(network, batch)
+
+    with pytest.raises(Interrupted):
+        run(tmp_path / "a", recipe, stopping)
+    assert same(run(tmp_path / "a", recipe), run(tmp_path / "b", recipe))
+    assert kept(tmp_path / "a") == kept(tmp_path / "b")
+    assert len(kept(tmp_path / "a")) == 5  # both averages of 5 and 10, and the second of 12
+
+
+def test_a_crash_between_two_states_loses_no_checkpoint(tmp_path: Path) -> None:
+    def crashing(network: torch.nn.Module, batch: Any) -> torch.Tensor:
+        if len(kept(tmp_path / "a")) == 1:
+            raise RuntimeError("power cut")
+        return objective(network, batch)
+
+    with pytest.raises(RuntimeError):
+        run(tmp_path / "a", loss=crashing)
+    run(tmp_path / "a")
+    run(tmp_path / "b")
+    assert kept(tmp_path / "a") == kept(tmp_path / "b")
+
+
+def test_each_average_is_that_of_a_training_with_its_decay_alone(tmp_path: Path) -> None:
+    both = RECIPE.model_copy(update={"ema": (0.9, 0.5)})
+    first = run(tmp_path / "both", both)
+    (file,) = (tmp_path / "both").glob("kept-*/12-ema-0.5.safetensors")
+    for decay, found in ((0.9, first), (0.5, artifacts.load_tensors(file)[0])):
+        assert same(found, run(tmp_path / str(decay), RECIPE.model_copy(update={"ema": decay})))
+
+
+def test_another_training_in_the_folder_overwrites_no_checkpoint(tmp_path: Path) -> None:
+    run(tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.glob("kept-*/*.safetensors")}
+    run(tmp_path, data="other")
+    assert all(file.read_bytes() == content for file, content in before.items())
+    assert len(list(tmp_path.glob("kept-*"))) == 2
+    run(tmp_path, code="edited")  # asks or goes on: it is no other training
+    assert len(list(tmp_path.glob("kept-*"))) == 2
+
+
+def test_learning_rate_is_annealed_to_zero_in_a_line(tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"lr_gamma": 1.0, "lr_anneal_steps": 16})
+    run(tmp_path, recipe)
+    rows = [row.split(",") for row in (tmp_path / "train.csv").read_text().splitlines()[1:]]
+    assert [float(r[3]) for r in rows] == pytest.approx([1e-2 * (1 - step / 16) for step in range(12)])
+
+
+def test_settings_without_the_keys_are_told_as_before() -> None:
+    told = Recipe(steps=5).as_json()
+    assert not {"keep_every", "lr_anneal_steps", "validation"} & told.keys()
+    assert told["ema"] == 0.99
+    document = read_yaml(ROOT / "params.yaml")
+    stages = Resolved(document).stages("spd/ddpm")
+    assert not {"checkpoint", "ema"} & stages["sample"]["sample"].keys()
+
+
+def changed(**at: Any) -> Resolved:
+    """params.yaml with other settings: ``scale__train={...}`` of i2sb at the scale demo, ``sample={...}``."""
+    values = read_yaml(ROOT / "params.yaml")
+    values["experiments"]["i2sb"]["jpeg-5"] |= at
+    return Resolved(values)
+
+
+@pytest.mark.parametrize(
+    ("train", "sample", "message"),
+    [
+        (
+            {"keep_every": 100},
+            {"checkpoint": 150},
+            r"no checkpoint of step 150 .*sample\.checkpoint.*100, 200",
+        ),
+        ({}, {"checkpoint": 150}, r"no checkpoint of step 150 .*change train\.keep_every"),
+        ({"ema": [0.99, 0.9]}, {"ema": 0.5}, r"no average of decay 0\.5 .*sample\.ema.*0\.99, 0\.9"),
+        ({"published": "i2sb/jpeg-5"}, {"checkpoint": 150}, "weights are imported"),
+        ({"lr_anneal_steps": 5}, {}, "learning rate is 0 after 5 steps"),
+        ({"ema": [0.9, 0.9]}, {}, "0.9 comes twice"),
+        ({"keep_every": 0}, {}, "train.keep_every"),
+        ({}, {"checkpoint": "latest"}, "sample.checkpoint"),
+    ],
+)
+def test_weights_that_no_training_keeps_are_refused(train: Any, sample: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        changed(train=train, sample=sample)
+
+
+def test_what_reads_a_checkpoint_reads_its_file_and_training_reads_the_same_settings_as_before() -> None:
+    keeping = {"train": {"keep_every": 100, "ema": [0.99, 0.9]}}
+    last, early = changed(**keeping), changed(**keeping, sample={"checkpoint": 100, "ema": 0.9})
+    assert last.stages("i2sb/jpeg-5")["train"] == early.stages("i2sb/jpeg-5")["train"]
+    folder = "results/i2sb/jpeg-5"
+    assert last.files()["sample"]["i2sb"]["jpeg-5"]["model"] == f"{folder}/model.safetensors"
+    for stage in ("sample", "study", "photographs"):
+        model = early.files()[stage]["i2sb"]["jpeg-5"]["model"]
+        assert model == f"{folder}/checkpoints/100-ema-0.9.safetensors"
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Training:
+    store(tmp_path / "data.lmdb", 0)
+    training = Training(tmp_path)
+    training.values["train"] |= {"keep_every": 1, "steps": 3}
+    return training
+
+
+def take(folder: Path, name: str) -> Any:
+    files = {"config": "train.json", "model": "model.safetensors", "folder": "train"}
+    files |= {"output": f"checkpoints/{name}.safetensors"}
+    words = [word for key, file in files.items() for word in (f"--{key}", str(folder / file))]
+    return CliRunner().invoke(cli.app, ["stage", "checkpoint", *words])
+
+
+def test_a_checkpoint_becomes_a_result_and_outlives_edits_that_no_step_depends_on(training: Training) -> None:
+    training.trained()
+    assert take(training.folder, "2").exit_code == 0
+    file = training.folder / "checkpoints/2.safetensors"
+    (origin,) = training.folder.glob("train/kept-*/2.safetensors")
+    assert file.samefile(origin)  # one copy on the disk
+    content = artifacts.load_card(file)[artifacts.CONTENT]
+    file.unlink()  # as Snakemake does
+    training.values["train"] |= {"steps": 4, "keep_every": 2, "log_every": 3}
+    training.trained()
+    assert take(training.folder, "2").exit_code == 0
+    card = artifacts.load_card(file)
+    assert (card[artifacts.CONTENT], card["step"]) == (content, 2)
+    assert json.loads(json.dumps(card["config"])) == training.values
+    missing = take(training.folder, "7")
+    assert isinstance(missing.exception, UserError)
+    assert "which kept: 1, 2, 3, 4" not in str(missing.exception)  # the last is the model itself
+    assert "which kept: 1, 2" in str(missing.exception)
+
+
+def test_checkpoints_of_other_settings_are_never_taken(training: Training) -> None:
+    training.trained()
+    training.values["train"] |= {"lr": 1e-3, "keep_every": 3}
+    training.trained()
+    missing = take(training.folder, "2")
+    assert "no checkpoint 2 of this training, which kept: none" in str(missing.exception)

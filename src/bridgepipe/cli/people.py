@@ -183,7 +183,7 @@ def share(
     data: Annotated[Path, typer.Option(help="folder of prepared datasets")] = Path("data/prepared"),
 ) -> None:
     """Write a trained restorer for `restore --model`: weights in bfloat16, and the card of the model."""
-    from bridgepipe.photographs import sharing
+    from bridgepipe.stages import sharing
 
     place = folder / f"{name or Path(experiment).name}.safetensors"
     sharing.share(results / experiment, place, data)

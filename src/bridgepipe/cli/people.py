@@ -181,12 +181,14 @@ def share(
     name: Annotated[str | None, typer.Option(help="of the files; default: the experiment's")] = None,
     results: Annotated[Path, typer.Option(help="folder of experiments")] = Path("results"),
     data: Annotated[Path, typer.Option(help="folder of prepared datasets")] = Path("data/prepared"),
+    run: Alone = Alone(),
 ) -> None:
-    """Write a trained restorer for `restore --model`: weights in bfloat16, and the card of the model."""
+    """Write a trained restorer for `restore --model`: bfloat16 weights, and a card with what they achieve."""
+    speed = run.start()
     from bridgepipe.stages import sharing
 
     place = folder / f"{name or Path(experiment).name}.safetensors"
-    sharing.share(results / experiment, place, data)
+    sharing.share(results / experiment, place, data, speed)
 
 
 @groups.people.verb()

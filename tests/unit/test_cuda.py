@@ -183,7 +183,7 @@ class TestTranslation:
 
     def test_is_the_one_of_the_cpu(self) -> None:
         ends = [
-            [self.translator(device).translate(Photos().batch(range(6))).target.x.cpu()]
+            [self.translator(device).translate(Photos().batch(range(6)), range(6)).target.x.cpu()]
             for device in ("cpu", "cuda")
         ]
         torch.testing.assert_close(*(torch.cat(end) for end in ends), rtol=0, atol=1e-3)
@@ -191,7 +191,7 @@ class TestTranslation:
     @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "fp16"])
     def test_way_back_is_exact_but_for_tf32(self, precision: str) -> None:
         translator = self.translator("cuda", precision=precision)
-        there = translator.translate(Photos().batch(range(6)))
+        there = translator.translate(Photos().batch(range(6)), range(6))
         assert there.target.pair is not None
         back = translator.inverse(there.target.pair)
         # convolutions that round their inputs make more of the last bit of a state

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from benchmarks.closed_form import ONE, A, B, log_snr_process
 from bridgepipe import config
@@ -199,7 +200,7 @@ class TestGuidance:
         )
         model = tiny(3)
         translator = Translator(model, model, (0, 2), how, guide())
-        states = states_of(translator.translate(IMAGES).target)
+        states = states_of(translator.translate(IMAGES, range(6)).target)
         error = (translator.inverse(restart(states)).target.x - IMAGES).flatten(1).norm(dim=1)
         assert error.max() < 1e-4
 
@@ -211,8 +212,8 @@ class TestTranslator:
             solver="ddim", grid="dmi", respacing="uniform 5", clip_encode=True, clip_decode=True
         )
         translator = Translator(model, model, (0, 1), how)
-        whole = translator.translate(IMAGES).target.x
-        single = torch.cat([translator.translate(IMAGES[k : k + 1]).target.x for k in range(6)])
+        whole = translator.translate(IMAGES, range(6)).target.x
+        single = torch.cat([translator.translate(IMAGES[k : k + 1], [k]).target.x for k in range(6)])
         assert (whole - single).abs().max() < 1e-2  # rounding, amplified by a network of noise
 
     @pytest.mark.parametrize(
@@ -241,7 +242,21 @@ class TestTranslator:
     def test_two_networks_that_know_no_class(self) -> None:
         how = TranslateImages(solver="ddim", respacing="5")
         translator = Translator(tiny(seed=0), tiny(seed=1), (3, 8), how)
-        assert translator.translate(IMAGES[:2]).target.x.shape == (2, 3, 8, 8)
+        assert translator.translate(IMAGES[:2], range(2)).target.x.shape == (2, 3, 8, 8)
+
+    def test_noise_belongs_to_the_image(self) -> None:
+        model, how = tiny(3), TranslateImages(solver="ddim", grid="dmi", respacing="5", eta=1.0, seed=3)
+
+        def to(end: TranslateImages, items: Sequence[int]) -> Tensor:
+            return Translator(model, model, (0, 1), end).translate(IMAGES[: len(items)], items).target.x
+
+        whole = to(how, range(6))
+        assert (to(how, [0]) - whole[:1]).abs().max() < 1e-2
+        for other in ({"seed": 4}, {"eta": 0.0}, {"eta": 0.5}):
+            assert (to(how.model_copy(update=other), range(6)) - whole).abs().max() > 0.1, other
+        assert (to(how, range(1, 7)) - whole).abs().max() > 0.1
+        with pytest.raises(ValueError, match="eta is of solver: ddim, obelm draws no noise"):
+            TranslateImages(eta=0.5)
 
     @pytest.mark.parametrize("label", [-1, 4])
     def test_unknown_class(self, label: int) -> None:

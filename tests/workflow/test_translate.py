@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from bridgepipe.data.store import ImageStore
 from bridgepipe.datasets import digits, images
 from bridgepipe.evaluation.classifier import train_classifier
 from bridgepipe.methods import gaussian, task
+from bridgepipe.photographs import translating
 
 NETWORK = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": [1], "attention_resolutions": []}
 
@@ -219,6 +221,22 @@ def test_folder_in_one_process_and_in_two(made: Path, photos: Path, tmp_path: Pa
     with Image.open(tmp_path / "one/side-by-side/a.png") as both:
         assert both.size == (32, 16)
     assert pictures(tmp_path / "two") == alone
+
+
+def test_folder_with_all_times_and_noise(
+    made: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in photos.iterdir():
+        if folder.name != "a.png":
+            shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
+    for name, more in (("a", ["--seed", "1"]), ("b", ["--seed", "1"]), ("c", ["--seed", "2"])):
+        run(*words(made, photos, tmp_path / name, "--eta", "1", *more))
+    a, b, c = (pictures(tmp_path / name) for name in "abc")
+    assert a == b != c
+    asked: list[Any] = []
+    monkeypatch.setattr(translating, "translate", lambda *given: asked.append(given[3]))
+    run(*words(made, photos, tmp_path / "all", "--steps", "all"))
+    assert asked[0].respacing == ""
 
 
 def test_folder_that_is_stretched_loses_no_border(made: Path, photos: Path, tmp_path: Path) -> None:

@@ -75,8 +75,10 @@ def translate(
     guide: GuideFolder = None,
     scale: Annotated[float, typer.Option(help="of the guide, or without one of the null class; 0: none")] = 0,
     respace_type: Annotated[str, typer.Option(help="uniform, quad, log_snr, …")] = "uniform",
-    steps: Annotated[int, typer.Option(min=2, help="visited times")] = 100,
+    steps: Annotated[str, typer.Option(help="number of visited times, or all")] = "100",
     solver: str = "ddim",
+    eta: Annotated[float, typer.Option(min=0, help="noise of ddim on the way to the target")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="of that noise")] = 0,
     grid: Annotated[str, typer.Option(help="dmi or ddib, as published, or exact")] = "dmi",
     clip: Annotated[bool, typer.Option(help="clamp predictions of the clean image, both ways")] = True,
     crop: Annotated[
@@ -93,7 +95,8 @@ def translate(
     speed = run.start().model_copy(update={"batch_size": batch_size})
     from bridgepipe.photographs import translating
 
-    how = translating.settings_of(f"{respace_type} {steps}", solver, grid, clip, scale, guide is not None)
+    times = "" if steps == "all" else f"{respace_type} {steps}"
+    how = translating.settings_of(times, solver, grid, clip, scale, guide is not None, eta, seed)
     models = (model, target_model, guide)
     translating.translate(input, output, (class_a, class_b), how, models, crop, side_by_side, speed)
 

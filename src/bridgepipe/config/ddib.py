@@ -13,9 +13,11 @@ from bridgepipe.config.recipe import Distribution
 from bridgepipe.config.values import (
     Ask,
     Items,
+    Noise,
     OfMethod,
     Reference,
     Results,
+    Seed,
     Several,
     Split,
     Strength,
@@ -65,10 +67,16 @@ class TranslateImages(Strict):
     )
     scale_encode: Strength = Field(0.0, description="0: unguided")
     scale_decode: Strength = Field(1.0, description="0: unguided")
+    eta: Noise = Field(
+        0.0, description="noise of DDIM on the way to the target, 1: ancestral; 0: none, which closes cycles"
+    )
+    seed: Seed = Field(0, description="seed of that noise")
     variant: Variant = Field("exact", description="published: pixels of 8 bits are truncated, not rounded")
 
     @model_validator(mode="after")
     def _possible(self) -> TranslateImages:
+        if self.eta and not SOLVER_TRAITS[self.solver].stochastic:
+            raise ValueError(f"eta is of solver: ddim, {self.solver} draws no noise")
         if self.grid != "exact" and not SOLVER_TRAITS[self.solver].reaches_data:
             raise ValueError(f"grid must be exact with {self.solver}, whose rule ends before pure noise")
         return self

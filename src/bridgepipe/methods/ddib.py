@@ -25,12 +25,14 @@ from bridgepipe.names.nfe import num_times
 from bridgepipe.names.timesteps import timesteps
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
+from bridgepipe.runtime.rng import Noise
 from bridgepipe.samplers.denoiser import Denoiser
 from bridgepipe.samplers.gaussian_loops import Grid, Sample
 from bridgepipe.samplers.solvers import Pair
 from bridgepipe.samplers.steps import kept as spaced
 
 Guidance = Literal["none", "classifier", "free"]
+DRAW = "translation"  # purpose of the noise on the way to the target
 # images of a batch of items, or their pairs of states
 Start = Callable[[Sequence[int]], Tensor | Pair]
 
@@ -96,7 +98,12 @@ class Translated:
 
 
 def translate(
-    source: Denoiser, target: Denoiser, x: Tensor | Pair, how: TranslateImages | SolverSettings
+    source: Denoiser,
+    target: Denoiser,
+    x: Tensor | Pair,
+    how: TranslateImages | SolverSettings,
+    eta: float = 0.0,
+    rng: Noise | None = None,
 ) -> Translated:
     """Encode along ``source``, decode along ``target`` (DDIB, algorithm 1).
 
@@ -104,6 +111,7 @@ def translate(
 
     Args:
         x: images ``[B, C, H, W]`` in [-1, 1], points ``[B, D]``, or the pair of an earlier translation's end.
+        eta, rng: noise of DDIM on the way to the target; 0 draws none.
 
     Raises:
         UserError: the two networks denoise different processes.
@@ -114,7 +122,8 @@ def translate(
         raise UserError("the two networks denoise different processes", "translation", mend)
     steps = steps_of(how, a)
     latent = samplers.encode(source, x, steps.encode, solver=how.solver)
-    return Translated(latent, samplers.decode(target, latent.start, steps.decode, solver=how.solver))
+    end = samplers.decode(target, latent.start, steps.decode, rng, solver=how.solver, eta=eta)
+    return Translated(latent, end)
 
 
 def denoiser(
@@ -206,13 +215,19 @@ class Translator:
         source, target = self.labels
         return denoiser(self.source, source, count, *up), denoiser(self.target, target, count, *down)
 
-    def translate(self, x: Tensor | Pair) -> Translated:
-        """A batch of images ``[B, C, H, W]`` in [-1, 1], or the pair of states of an earlier translation."""
+    def translate(self, x: Tensor | Pair, items: Sequence[int]) -> Translated:
+        """A batch of images ``[B, C, H, W]`` in [-1, 1], or the pair of states of an earlier translation.
+
+        Args:
+            items: numbers of the images, to which their noise belongs.
+        """
+        how = self.how
+        rng = self.target.noise(how.seed, DRAW, items) if how.eta else None
         source, target = self.denoisers(len(x))
-        return translate(source, target, x.to(self.source.device), self.how)
+        return translate(source, target, x.to(self.source.device), how, how.eta, rng)
 
     def inverse(self, x: Tensor | Pair) -> Translated:
-        """A batch of translations taken back, guided as they were."""
+        """A batch of translations taken back, guided as they were, and without noise."""
         source, target = self.denoisers(len(x))
         return translate(target, source, x.to(self.source.device), self.how)
 

@@ -25,20 +25,38 @@ from bridgepipe.runtime.batches import in_batches
 from bridgepipe.runtime.finished import KEPT
 from bridgepipe.runtime.interruption import at_once
 from bridgepipe.runtime.progress import Progress
+from bridgepipe.runtime.rng import item_of
 
 SETTINGS = "translation.json"
 BESIDE = "side-by-side"
 # what a person chooses of `TranslateImages`, in the order of the file of settings
-CHOSEN = ("respacing", "solver", "grid", "clip_encode", "clip_decode", "guidance", "scale_decode")
+CHOSEN = (
+    "respacing",
+    "solver",
+    "grid",
+    "clip_encode",
+    "clip_decode",
+    "guidance",
+    "scale_decode",
+    "eta",
+    "seed",
+)
 
 
 def settings_of(
-    steps: str, solver: str, grid: str, clip: bool, scale: float, guided: bool
+    steps: str,
+    solver: str,
+    grid: str,
+    clip: bool,
+    scale: float,
+    guided: bool,
+    eta: float = 0.0,
+    seed: int = 0,
 ) -> TranslateImages:
     """How images are translated, by the options of a person.
 
     Args:
-        steps: respacing, such as "uniform 100".
+        steps: respacing, such as "uniform 100"; empty: all times.
         scale: of the guidance; 0: none.
         guided: by a classifier.
 
@@ -50,6 +68,7 @@ def settings_of(
         raise UserError("a guide of scale 0 guides nothing", "--scale", "give it a scale above 0")
     guidance = "none" if not scale else "classifier" if guided else "free"
     sample: dict[str, Any] = {"respacing": steps, "solver": solver, "grid": grid}
+    sample |= {"eta": number(eta, "--eta"), "seed": seed}
     sample |= {"clip_encode": clip, "clip_decode": clip, "guidance": guidance, "scale_decode": scale}
     return TranslateImages.model_construct(**sample)  # options are refused where they are used
 
@@ -113,7 +132,8 @@ def _translated(translator: Translator, files: Sequence[Path], crop: str) -> tup
     before = {file: _image(file, (size[0], size[1]), crop) for file in files}
 
     def run(piece: Sequence[Path]) -> np.ndarray:
-        done = translator.translate(from_uint8(np.stack([before[file] for file in piece])))
+        pixels = [before[file] for file in piece]
+        done = translator.translate(from_uint8(np.stack(pixels)), [item_of(image) for image in pixels])
         return to_uint8(done.target.x, translator.how.variant)
 
     after = list(in_batches(run, files, translator.batch_size, "translation"))

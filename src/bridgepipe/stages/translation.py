@@ -76,7 +76,7 @@ def _translated(
     translator: Translator, images: ImageStore, items: Sequence[int]
 ) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
     """Calls, translations as uint8, and the states of latents and of translations, of a batch."""
-    done = translator.translate(images.batch(items))
+    done = translator.translate(images.batch(items), items)
     image = to_uint8(done.target.x, translator.how.variant)
     return done.calls, image, states_of(done.latent), states_of(done.target)
 

@@ -34,6 +34,8 @@ HELP = {
         "generate": "Draw images, as PNG files.",
         "boundary": "Take in published boundaries of attributes.",
         "export": "Write images as PNG files, or as NPZ for other evaluators.",
+        "measure": "Compare two sets of images in every way that applies.",
+        "fid": "FID and KID of two sets of images, or of their statistics.",
         "share": "Write a trained restorer as files that others can use.",
     },
     "Before a run": {

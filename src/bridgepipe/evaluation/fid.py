@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,13 @@ class Statistics:
     def sampled_pictures(self) -> Tensor:
         """`pictures` of the rows of the sample, int64 ``[k]``."""
         return self.pictures[sorted(_kept(self.n, len(self.sample)))]
+
+    def part(self, rows: Tensor) -> Statistics:
+        """Of some images of the sample, by their rows in it."""
+        moments = Moments(self.sample.shape[1])
+        moments.update(self.sample[rows])
+        found: dict[str, Any] = {"mu": moments.mu, "sigma": moments.sigma, "n": len(rows)}
+        return replace(self, **found, sample=self.sample[rows], pictures=self.sampled_pictures[rows])
 
     def save(self, path: str | Path) -> None:
         """Write as safetensors with a card; the same statistics give the same bytes."""
@@ -163,7 +170,7 @@ def distances(found: Statistics, reference: Statistics, kernel: bool, suffix: st
     Raises:
         UserError: the features come from different extractors.
     """
-    values = Estimate(fid(found, reference), fid_error(found, reference)).values(f"fid{suffix}", 0.0)
+    values = fid_estimate(found, reference).values(f"fid{suffix}", 0.0)
     return values | (kernel_distance(found, reference).values(f"kid{suffix}") if kernel else {})
 
 
@@ -175,6 +182,11 @@ def fid(a: Statistics, b: Statistics) -> float:
     """
     _same_extractor(a, b)
     return frechet_distance(a.mu, a.sigma, b.mu, b.sigma)
+
+
+def fid_estimate(a: Statistics, b: Statistics) -> Estimate:
+    """`fid` and its error, which statistics without a sample don't tell; raises as `fid`."""
+    return Estimate(fid(a, b), fid_error(a, b) if len(a.sample) > 1 else None)
 
 
 def fid_error(a: Statistics, b: Statistics) -> float:

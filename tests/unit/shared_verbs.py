@@ -24,7 +24,7 @@ POINTS = 32  # of a batch
 
 SINGLE = ("one", "stopped")  # results of one process
 ONE_PROCESS = ("search", "judge", "train-classifier", "restore", "edit", "generate")
-PEOPLE = ("restore", "edit", "translate", "generate")
+PEOPLE = ("restore", "edit", "translate", "generate", "measure", "fid")
 PHOTOS = [f"photos/{name}.png" for name in ("a", "b", "c")]
 SPEED = ["--runtime", "runtime.json"]
 EXTRACTOR = ["--extractor", "extractor.json", "--weights", "classifier.safetensors"]
@@ -104,6 +104,9 @@ def samples(out: str) -> Iterator[list[str]]:
     measured = files(out, output="recognised.json")
     read = files("one", restored="restored.lmdb", corrupted="corrupted.lmdb")
     yield ["evaluate", "accuracy", *read, "--originals", "images.lmdb", *EXTRACTOR, *measured]
+    small = ["--extractor", "classifier", "--weights", "classifier.safetensors"]
+    for verb in ("measure", "fid"):
+        yield [verb, "one/restored.lmdb", "images.lmdb", *small, *files(out, output=f"{verb}.json")]
 
 
 def points(out: str) -> Iterator[list[str]]:

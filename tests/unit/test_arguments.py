@@ -49,6 +49,8 @@ SETTINGS = {  # the configuration of each verb, of those that `test_shared_verbs
 MORE = {  # options without a default that are no paths
     "generate": ["--experiment", "samples"],
     "config": ["i2sb/jpeg-5"],
+    "measure": ["--extractor", "classifier"],
+    "fid": ["--extractor", "classifier"],
     "boundary import": ["--space", "z", "--attribute", "light"],
 }
 

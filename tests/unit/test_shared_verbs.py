@@ -393,10 +393,13 @@ NO_NUMBER = r"the network at t = [-+.e0-9]+ is not a finite number \(.*(, number
 OUTPUTS = ("--output", "--csv", "--figure", "--metrics", "--restored", "--corrupted", "--edited", "--control")
 
 
+OF_CLASSIFIERS = {"statistics", "evaluate", "train-classifier", "judge", "search", "measure", "fid"}
+
+
 def commands() -> Iterator[list[str]]:
     """Those that call a network of images or points."""
     for words in shared_verbs.verbs("one"):
-        if not {*called(words).split()} & {"statistics", "evaluate", "train-classifier", "judge", "search"}:
+        if not {*called(words).split()} & OF_CLASSIFIERS:
             yield words
 
 

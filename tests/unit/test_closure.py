@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from every_verb import VERBS as VERBS_OF_THE_PROGRAM
 
 from bridgepipe.runtime import closure, finished, source
 
@@ -149,6 +150,12 @@ def test_digests_of_verbs_are_kept_until_the_source_changes(tree: Path, tmp_path
     assert closure.Digests(tmp_path / "code.json").of("evaluate fid") != before
     with pytest.raises(ValueError, match="0 functions for 'bridgepipe evaluate nothing'"):
         closure.function_of("evaluate nothing")
+
+
+def test_the_function_of_every_verb_is_found() -> None:
+    """Also where two groups have a verb of one name."""
+    for verb, command in VERBS_OF_THE_PROGRAM.items():
+        assert closure.function_of(verb) == f"{command.callback.__module__}.{command.callback.__name__}"
 
 
 @pytest.mark.parametrize(

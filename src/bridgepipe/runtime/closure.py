@@ -106,8 +106,17 @@ def function_of(verb: str) -> str:
     Raises:
         ValueError: there is no such verb.
     """
-    name = verb.split()[-1]
-    found = [f"{m}.{f}" for m in source.modules("cli") for f, told in _commands(m).items() if told == name]
+    *_, group, name = ["people", *verb.split()]
+    named = {
+        f"{module}.{function}": groups
+        for module in source.modules("cli")
+        for function, (groups, told) in _commands(module).items()
+        if told == name
+    }
+    # two groups may have a verb of one name: stage evaluate fid, and fid for people
+    found = [
+        function for function, groups in named.items() if len(named) == 1 or groups.endswith(f".{group}")
+    ]
     if len(found) != 1:
         raise ValueError(f"{len(found)} functions for '{PACKAGE} {verb}': {found}")
     return found[0]
@@ -139,12 +148,12 @@ def _dotted(root: Root) -> str:
 
 
 @cache
-def _commands(module: str) -> dict[str, str]:
-    """Functions of a module that are verbs: name of the function -> name of the verb."""
+def _commands(module: str) -> dict[str, tuple[str, str]]:
+    """Functions of a module that are verbs: name -> group, such as ``groups.stage``, and name of the verb."""
     found = {}
     for name, statements in source.parsed(module).defined.items():
         for call in (c for s in statements for c in getattr(s, "decorator_list", ())):
             if isinstance(call, ast.Call) and ast.unparse(call.func).endswith((".command", ".verb")):
                 given = ast.literal_eval(call.args[0]) if call.args else name
-                found[name] = given.replace("_", "-")
+                found[name] = ast.unparse(call.func).rpartition(".")[0], given.replace("_", "-")
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -266,17 +265,6 @@ def test_handlers_are_restored(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
     run(tmp_path)
     assert signal.getsignal(signal.SIGTERM) is before
-
-
-def test_tensorboard_is_written_when_asked_or_its_absence_told_first(tmp_path: Path) -> None:
-    asked = RUNNING.model_copy(update={"tensorboard": True})
-    if importlib.util.find_spec("tensorboard") is None:
-        with pytest.raises(UserError, match="pip install tensorboard"):
-            run(tmp_path, running=asked)
-        assert not (tmp_path / "state.safetensors").exists()
-    else:
-        run(tmp_path, running=asked)
-        assert len(list((tmp_path / "tensorboard").glob("events.out.*"))) == 1
 
 
 # what a training goes on from

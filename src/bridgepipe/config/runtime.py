@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from bridgepipe.config.values import Batch, Steps, Strict
+from bridgepipe.config.values import Batch, Distinct, Steps, Strict
 from bridgepipe.names import Precision
+
+# as accelerate names them
+Tracker = Literal[
+    "tensorboard", "wandb", "mlflow", "trackio", "dvclive", "aim", "clearml", "comet_ml", "swanlab"
+]
 
 
 class Runtime(Strict):
     """How things run. An edit re-runs nothing: at most last bits move, see docs/gpu.md."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"tensorboard": "track: [tensorboard]"}
 
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="where networks run; auto: a GPU of CUDA when there is one, else the CPU"
@@ -38,8 +46,8 @@ class Runtime(Strict):
         description="minutes that a job may ask for; one that needs more goes on in the next",
     )
     save_every: Steps = Field(100, description="training steps between saved states")
-    tensorboard: bool = Field(
-        False, description="also write the loss for TensorBoard, which needs bridgepipe[tensorboard]"
+    track: Annotated[tuple[Tracker, ...], Distinct] = Field(
+        (), description="trackers that a training tells its settings, numbers and pictures"
     )
 
     @model_validator(mode="after")

@@ -42,6 +42,7 @@ MACHINERY = tuple(
         "runtime.provenance",
         "training.log",
         "training.state",
+        "training.trackers",
     )
 )
 

@@ -7,12 +7,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from tqdm import tqdm
 
 from bridgepipe import artifacts
-from bridgepipe.errors import UserError
 
 Row = dict[str, float | None]
 COLUMNS = ("step", "loss", "gradient_norm", "lr")  # of train.csv
@@ -52,29 +50,3 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
     lines = [",".join(COLUMNS)]
     lines += [",".join("" if r[c] is None else f"{r[c]:.9g}" for c in COLUMNS) for r in rows]
     artifacts.write_text(path, "\n".join(lines) + "\n")
-
-
-def tensorboard() -> Any:
-    """TensorBoard's writer.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as e:
-        raise UserError(
-            "TensorBoard is not installed", "runtime.tensorboard", "pip install tensorboard, or turn it off"
-        ) from e
-    return SummaryWriter
-
-
-def write_tensorboard(writer_of: Any, folder: Path, rows: Sequence[Row]) -> None:
-    """Write the whole log anew: a resumed run leaves no doubled steps."""
-    for old in folder.glob("events.out.*"):
-        old.unlink()
-    with writer_of(str(folder)) as writer:
-        for row in rows:
-            for name in COLUMNS[1:]:
-                if row[name] is not None:
-                    writer.add_scalar(name, row[name], row["step"])

@@ -13,9 +13,9 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,9 @@ from bridgepipe.training.objective import Batch, Images, Learning, Objective
 from bridgepipe.training.order import order
 from bridgepipe.training.state import State
 from bridgepipe.training.views import draw
+
+if TYPE_CHECKING:
+    from bridgepipe.training.trackers import Trackers
 
 NOTHING: Mapping[str, Any] = {}
 
@@ -104,7 +107,6 @@ class _Run:
             raise UserError("no training images", folder, "prepare a dataset that is not empty")
         self.objective, self.data, self.recipe, self.running = objective, data, recipe, running
         self.folder, self.identity, self.noise = folder, dict(identity), noise
-        self.tensorboard = training_log.tensorboard() if running.tensorboard else None
         self.accelerator = accelerator(running.device, running.precision)
         self.network = network.train()
         prepare(self.network, self.accelerator.device, running.channels_last, running.compile)
@@ -137,11 +139,19 @@ class _Run:
     # the loop
 
     def to_the_end(self, stop: Callable[[], bool]) -> dict[str, Tensor]:
-        recipe = self.recipe
         self._resume()
         self._begin_session()
+        with self._tracked() as trackers:
+            self._steps(stop, trackers)
+        self._write_log()  # also where a crash came between the state and the log
+        return {k: v.cpu() for k, v in self.averages[self.recipe.decays[0]].weights.items()}
+
+    def _steps(self, stop: Callable[[], bool], trackers: Trackers | None) -> None:
+        recipe = self.recipe
         for _ in self._progress():
             self._step()
+            if trackers is not None and self._is_logged(self.step):
+                trackers.log(self._row(self.step))
             if reduction.any_of(self.accelerator, stop()):  # all stop after the same step, or none does
                 self._save()
                 self.accelerator.wait_for_everyone()  # launchers end the others when one process ends
@@ -152,8 +162,6 @@ class _Run:
                 or recipe.keeps(self.step)
             ):
                 self._save()
-        self._write_log()  # also where a crash came between the state and the log
-        return {k: v.cpu() for k, v in self.averages[self.recipe.decays[0]].weights.items()}
 
     def _step(self) -> None:
         recipe, network, objective = self.recipe, self.network, self.objective
@@ -273,22 +281,41 @@ class _Run:
         if not self.accelerator.is_main_process:
             return
         training_log.write_csv(self.folder / "train.csv", self._rows())
-        if self.tensorboard is not None:
-            training_log.write_tensorboard(self.tensorboard, self.folder / "tensorboard", self._rows())
 
     def _rows(self) -> list[Row]:
-        """Rows of the log: every ``log_every`` steps, and the last step of the recipe."""
-        every, last = self.recipe.log_every, self.recipe.steps
-        return [
-            {
-                "step": step,
-                "loss": loss,
-                "gradient_norm": norm if math.isfinite(norm) else None,
-                "lr": lr_at(self.recipe, step - 1),
-            }
-            for step, (loss, norm) in enumerate(zip(self.losses, self.norms, strict=True), start=1)
-            if step % every == 0 or step == last
-        ]
+        """Rows of the log."""
+        return [self._row(step) for step in range(1, len(self.losses) + 1) if self._is_logged(step)]
+
+    def _is_logged(self, step: int) -> bool:
+        """Whether a step has a row: every ``log_every`` steps, and the last step of the recipe."""
+        return step % self.recipe.log_every == 0 or step == self.recipe.steps
+
+    def _row(self, step: int) -> Row:
+        loss, norm = self.losses[step - 1], self.norms[step - 1]
+        return {
+            "step": step,
+            "loss": loss,
+            "gradient_norm": norm if math.isfinite(norm) else None,
+            "lr": lr_at(self.recipe, step - 1),
+        }
+
+    @contextmanager
+    def _tracked(self) -> Iterator[Trackers | None]:
+        """The trackers that were asked for; nothing of theirs is imported where none was."""
+        if not self.running.track or not self.accelerator.is_main_process or self.step == self.recipe.steps:
+            yield None
+            return
+        from bridgepipe.training.trackers import Run, Trackers
+
+        name = self.folder.absolute().parent.as_posix().rpartition("/results/")[2]
+        settings = self.checkpoints.card.get("config", self.recipe.as_json())
+        training, folder = self.checkpoints.folder.name, self.folder / "trackers"
+        run = Run(name, folder, training, settings, self.step)
+        trackers = Trackers.of(self.running.track, run, self._rows(), self._say)
+        try:
+            yield trackers
+        finally:
+            trackers.finish()
 
     def _resume(self) -> None:
         # one process sets a foreign state aside, all then see the same

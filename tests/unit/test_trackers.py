@@ -235,5 +235,5 @@ def test_trackers_are_no_setting_of_any_result_and_an_old_key_is_answered() -> N
         Resolved(values)
     del values["runtime"]["track"]
     values["runtime"]["tensorboard"] = True
-    with pytest.raises(UserError, match=r"tensorboard.* was renamed.*track: \[tensorboard\]"):
+    with pytest.raises(UserError, match=r"tensorboard.* was renamed.*write track"):
         Resolved(values)

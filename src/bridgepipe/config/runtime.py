@@ -19,7 +19,7 @@ Tracker = Literal[
 class Runtime(Strict):
     """How things run. An edit re-runs nothing: at most last bits move, see docs/gpu.md."""
 
-    renamed: ClassVar[Mapping[str, str]] = {"tensorboard": "track: [tensorboard]"}
+    renamed: ClassVar[Mapping[str, str]] = {"tensorboard": "track"}
 
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="where networks run; auto: a GPU of CUDA when there is one, else the CPU"

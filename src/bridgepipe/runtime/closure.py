@@ -107,7 +107,7 @@ def function_of(verb: str) -> str:
     Raises:
         ValueError: there is no such verb.
     """
-    *_, group, name = ["people", *verb.split()]
+    above, _, name = verb.rpartition(" ")
     named = {
         f"{module}.{function}": groups
         for module in source.modules("cli")
@@ -115,9 +115,7 @@ def function_of(verb: str) -> str:
         if told == name
     }
     # two groups may have a verb of one name: stage evaluate fid, and fid for people
-    found = [
-        function for function, groups in named.items() if len(named) == 1 or groups.endswith(f".{group}")
-    ]
+    found = [function for function, group in named.items() if len(named) == 1 or _words(group) == above]
     if len(found) != 1:
         raise ValueError(f"{len(found)} functions for '{PACKAGE} {verb}': {found}")
     return found[0]
@@ -146,6 +144,22 @@ def definitions(*roots: Root, without: Iterable[Root] = ()) -> list[Definition]:
 
 def _dotted(root: Root) -> str:
     return root if isinstance(root, str) else f"{root.__module__}.{root.__qualname__}"
+
+
+def _words(group: str) -> str:
+    """What is said before the verbs of a group, such as ``stage evaluate``, by its name in the code."""
+    added = re.findall(r"^(\w+)\.add_typer\((\w+), name=\"?(\w+)\"?\)", _groups_text(), flags=re.MULTILINE)
+    above = {inner: (outer, word.lower()) for outer, inner, word in added}
+    words, at = [], group.rpartition(".")[2]
+    while at in above:
+        at, word = above[at]
+        words.insert(0, word)
+    return " ".join(words)
+
+
+@cache
+def _groups_text() -> str:
+    return source.file_of(f"{PACKAGE}.cli.groups").read_text()
 
 
 @cache

@@ -51,7 +51,7 @@ def compare(one: Asked, counts: Mapping[str, Any]) -> None:
         UserError: the data have fewer items than are asked for, or no such class.
     """
     of = ""
-    if one.split not in counts["items"] or (one.attribute and one.label in counts["attributes"]):
+    if one.split not in counts["items"] or (one.attribute and _is_attribute(one.label, counts)):
         return
     have = counts["items"][one.split]
     if one.label is not None:
@@ -61,6 +61,10 @@ def compare(one: Asked, counts: Mapping[str, Any]) -> None:
         what = f"{one.experiment} asks for {one.count} of the {have} items{of} in the split {one.split}"
         mend = f"take at most {have}, or give more images"
         raise UserError(f"{what} of {one.dataset}", one.where, mend)
+
+
+def _is_attribute(label: int | str | None, counts: Mapping[str, Any]) -> bool:
+    return str(label).casefold() in {name.casefold() for name in counts["attributes"]}
 
 
 def _number(one: Asked, known: Sequence[str]) -> int:

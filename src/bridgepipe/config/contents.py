@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 from collections.abc import Collection
 from functools import cache
@@ -136,6 +138,35 @@ def _folders(root: Path) -> list[Path]:
         return []
 
 
+ATTRIBUTE_TABLES = ("metadata.csv", "metadata.jsonl")  # beside images, as Hugging Face arranges them
+
+
+def columns_of(dataset: Strict) -> tuple[str, ...]:
+    """Columns of the tables of attributes of an own folder, those of words among them."""
+    given = getattr(dataset, "attributes", None)
+    root = Path(*paths_of(dataset)[:1])
+    places = [root, *_folders(root)] if given is None else []
+    tables = [place / name for place in places for name in ATTRIBUTE_TABLES]
+    found = (_header(table) for table in ([Path(given)] if given else tables) if table.is_file())
+    return tuple(dict.fromkeys(name for names in found for name in names))
+
+
+def _header(table: Path) -> list[str]:
+    try:
+        with open(table, encoding="utf-8-sig") as file:
+            line = file.readline()
+        if table.suffix.lower() == ".jsonl":
+            return list(json.loads(line))
+        return [name.strip() for name in next(csv.reader([line], delimiter=delimiter_of(table)), [])]
+    except (OSError, ValueError, TypeError, csv.Error):  # the job that prepares the data says so
+        return []
+
+
+def delimiter_of(table: Path) -> str:
+    """What stands between the values of a table that is no JSON."""
+    return "\t" if table.suffix.lower() == ".tsv" else ","
+
+
 def pictures_of(dataset: Strict) -> tuple[str, ...]:
     """Source and place of the pictures, which datasets of other sizes, classes or splits may share."""
     kinds = {"digit-classes": "digits", "photo-edges": "sample-photos", "i2sb-lmdb": "imagenet"}
@@ -169,7 +200,7 @@ def paths_of(dataset: Strict) -> list[str]:
     if isinstance(dataset, ColorCloud):
         return [] if dataset.image in ("china", "flower") else [dataset.image]
     values = dataset.model_dump()
-    return [values[key] for key in ("path", "subset") if values.get(key) is not None]
+    return [values[key] for key in ("path", "subset", "attributes") if values.get(key) is not None]
 
 
 def read_of(dataset: Strict) -> list[str]:

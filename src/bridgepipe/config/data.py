@@ -131,12 +131,16 @@ class Folder(FromFiles):
     patches: Patches | None = Field(
         None, description="cut these from the whole images, in place of size and crop"
     )
+    attributes: FilePath | None = Field(
+        None, description="table of attributes, CSV or JSONL; null: metadata.csv beside the images, if any"
+    )
     seed: Seed = Field(0, description="of the split")
 
     @model_validator(mode="after")
     def _possible(self, info: ValidationInfo) -> Folder:
         if self.patches is not None:
             self.unread(info, {"size", "crop"}, "patches are cut from the images as they are")
+            self.unread(info, {"attributes"}, "an attribute is one of a whole image, not of its patches")
         return self
 
 

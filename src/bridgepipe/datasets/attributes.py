@@ -71,7 +71,8 @@ def with_it(classes: Sequence[str] | None, name: str) -> np.ndarray | None:
         return None
     if name in BY_LABEL and set(classes) <= set(digits.CLASSES):
         return np.array([BY_LABEL[name](int(digit)) for digit in classes])
-    return np.array(classes) == name if name in classes else None
+    has = np.array([_alike(other, name) for other in classes])
+    return has if has.any() else None
 
 
 def attribute(store: ImageStore, name: str) -> np.ndarray:
@@ -90,10 +91,11 @@ def attribute(store: ImageStore, name: str) -> np.ndarray:
     Raises:
         UserError: no such attribute; the nearest name is given.
     """
+    known = names(store)
+    name = next((other for other in (name, *known) if other in known and _alike(other, name)), name)
     if name in store.card["attributes"]:
         return store.array(name)
-    if name not in names(store):
-        known = names(store)
+    if name not in known:
         near = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}"
         raise UserError(f"unknown attribute {name!r}", store.path, hint)
@@ -101,6 +103,11 @@ def attribute(store: ImageStore, name: str) -> np.ndarray:
     if classes is not None:
         return classes[store.array("labels")].astype(np.int64)
     return np.array([MEASURES[name](store[i]) for i in range(len(store))])
+
+
+def _alike(name: str, other: str) -> bool:
+    """Whether two names differ by case at most."""
+    return name.casefold() == other.casefold()
 
 
 def threshold(values: np.ndarray) -> float:

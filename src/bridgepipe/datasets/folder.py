@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 
 from bridgepipe.data.listing import Tree, hidden, walk
 from bridgepipe.data.store import Codec
+from bridgepipe.datasets.attribute_tables import Attributes, attributes_of, is_table
 from bridgepipe.datasets.images import SUFFIXES, Size, decode, fit, height_width
 from bridgepipe.datasets.items import FRACTIONS, Item, Splits, divide, some, write_splits
 from bridgepipe.datasets.layout import given_splits, refuse_sides, split_of
@@ -35,6 +36,7 @@ def prepare(
     seed: int = 0,
     crop: str = "adm",
     patches: Mapping[str, Any] | None = None,
+    attributes: str | Path | None = None,
     fractions: Mapping[str, float] = FRACTIONS,
     codec: Codec = "raw",
     skip_bad: bool = False,
@@ -53,6 +55,8 @@ def prepare(
         patches: arguments of `Grid`: patches of the whole images are written, in place of images that are
             resized and cropped. An image is in one split with all of its patches; one that is smaller than
             a patch counts as unreadable.
+        attributes: table of attributes; None: ``metadata.csv`` or ``metadata.jsonl`` beside the images, if
+            there is one, see `attribute_tables.attributes_of`.
         fractions: share of each split; 0 leaves a split out.
         skip_bad: leave unreadable images out, instead of stopping with their list.
 
@@ -69,6 +73,10 @@ def prepare(
         grid = Grid(**patches)
         splits = {split: _patches(items, grid) for split, items in splits.items()}
         how = {"size": [grid.size, grid.size], "stride": grid.step, "scales": list(grid.scales)}
+    else:
+        table = None if attributes is None else Path(attributes)
+        known = attributes_of(list(pictures.sizes), pictures.root, pictures.tables, table)
+        splits = {split: _with(items, known, pictures.root) for split, items in splits.items()}
     made_by = {
         "source": "folder",
         **how,
@@ -79,14 +87,23 @@ def prepare(
     write_splits(Path(out_dir), splits, made_by, classes, codec, skip_bad, progress)
 
 
+def _with(items: Sequence[Item], known: Attributes, root: Path) -> Sequence[Item]:
+    """Items with the attributes of their files."""
+    if not known:
+        return items
+    return [replace(item, attributes=known[place_of(item).relative_to(root).as_posix()]) for item in items]
+
+
+def place_of(item: Item) -> Path:
+    """The file of an item of `items_of`."""
+    assert isinstance(item.load, partial)
+    return item.load.args[0]
+
+
 def _patches(items: Sequence[Item], grid: Grid) -> Patches:
     """Patches of the images that items would load whole."""
     return Patches(
-        [
-            measured(i.name, i.load.args[0], grid, i.label, i.bytes)
-            for i in items
-            if isinstance(i.load, partial)
-        ],
+        [measured(i.name, place_of(i), grid, i.label, i.bytes) for i in items],
         grid,
     )
 
@@ -105,12 +122,14 @@ class Pictures:
         sizes: bytes of every picture by its relative name, sorted; 0 of a link that leads nowhere.
         folders: every folder, also those without pictures.
         passed_over: ``{"passed_over": {suffix: count}}`` for the card, without notes; {} when nothing was.
+        tables: names of the files that tell attributes.
     """
 
     root: Path
     sizes: Mapping[str, int]
     folders: Sequence[str]
     passed_over: Mapping[str, Mapping[str, int]]
+    tables: Sequence[str] = ()
 
 
 def find(root: Path) -> Pictures:
@@ -138,12 +157,13 @@ def find(root: Path) -> Pictures:
     folders = tree.folders + [name for name in tree.repeated if split_of(name) is not None]
     counts = {suffix: count for suffix, count in others.items() if suffix not in NOTES}
     passed_over = {"passed_over": counts} if counts else {}
-    return Pictures(root, dict(sorted(sizes.items())), folders, passed_over)
+    tables = [name for name in tree.files if is_table(name)]
+    return Pictures(root, dict(sorted(sizes.items())), folders, passed_over, tables)
 
 
 def _others(tree: Tree) -> dict[str, int]:
     """How many files of every suffix are no pictures."""
-    names = [name for name in (*tree.files, *tree.dangling) if not is_image(name)]
+    names = [name for name in (*tree.files, *tree.dangling) if not (is_image(name) or is_table(name))]
     counts = Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in names)
     if tree.special:
         counts["named pipe, socket or device"] = len(tree.special)

@@ -150,7 +150,8 @@ def _words(group: str) -> str:
     """What is said before the verbs of a group, such as ``stage evaluate``, by its name in the code."""
     added = re.findall(r"^(\w+)\.add_typer\((\w+), name=\"?(\w+)\"?\)", _groups_text(), flags=re.MULTILINE)
     above = {inner: (outer, word.lower()) for outer, inner, word in added}
-    words, at = [], group.rpartition(".")[2]
+    words: list[str] = []
+    at = group.rpartition(".")[2]
     while at in above:
         at, word = above[at]
         words.insert(0, word)

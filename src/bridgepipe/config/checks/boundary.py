@@ -44,7 +44,7 @@ def _attributes(e: BoundarySearch, dataset: Strict, defined: Defined) -> Problem
         return
     for key, named in written.items():
         for name in (named,) if isinstance(named, str) else named:
-            if name not in known:
+            if name.casefold() not in {other.casefold() for other in known}:
                 yield Problem(key, f"{e.dataset} has no attribute '{name}'", value=name, names=known)
     if e.against is not None and e.against not in against:
         yield Problem(
@@ -111,9 +111,12 @@ def _folder_attributes(e: BoundarySearch, dataset: Strict, folders: tuple[str, .
     measured = contents.measures_of(dataset)
     preserved = [("evaluate.preserved", name) for name in e.evaluate.preserved if name not in measured]
     attribute = [] if e.attribute in measured else [("attribute", e.attribute)]
+    columns = contents.columns_of(dataset)
+    known = {name.casefold() for name in (*folders, *columns)}
     for key, name in [*attribute, ("against", e.against), *preserved]:
-        if name is not None and name not in folders:
-            yield Problem(key, f"{e.dataset} has no folder '{name}'", value=name, names=folders)
+        if name is not None and name.casefold() not in known:
+            what = f"{e.dataset} has no folder '{name}'" + (", and no such attribute" if columns else "")
+            yield Problem(key, what, value=name, names=(*folders, *columns))
 
 
 def _steps(e: BoundarySearch, T: int) -> Problems:

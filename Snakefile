@@ -62,4 +62,4 @@ rule demo:
         "results/i2sb/photos-quick/figures/loss.png",
 
 
-P.notice_inputs(workflow.rules)
+P.complete_rules(workflow.rules)

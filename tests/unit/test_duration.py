@@ -17,6 +17,12 @@ ROOT = Path(__file__).parents[2]
 Values = dict[str, Any]
 
 
+class Job(dict[str, str]):
+    """The wildcards of a job, by key and as attributes."""
+
+    __getattr__ = dict.__getitem__
+
+
 def opened(
     edit: Callable[[Values], None] = lambda values: None, scale: str = "paper", **runtime: Any
 ) -> Pipeline:
@@ -106,3 +112,17 @@ def test_rules_ask_for_it() -> None:
     assert p.durations.minutes(240, "i2sb/jpeg-5", "sample", attempt=1) == 1440
     assert p.durations.statistics(240, "imagenet256", "train") == 428  # 1,281,167 images
     assert p.durations.statistics(240, "digits", "train", attempt=2) == 480
+    job = Job(dataset="imagenet256", split="train")
+    assert p.asks.takes_statistics(240)(job, 1) == 428
+
+
+def test_a_job_that_calls_networks_asks_for_every_process_and_for_more_when_it_is_sent_again() -> None:
+    p = opened(processes=2, device="cuda", longest=4000)
+    asked: dict[str, Any] = p.asks.network(6000, p.asks.takes(240, "i2sb/{experiment}", "sample"))
+    job = Job(experiment="jpeg-5")
+    at_first, again = (
+        {key: at(job, attempt) for key, at in asked.items() if key != "gpu"} for attempt in (1, 2)
+    )
+    assert (asked["gpu"], at_first["mem_mb"], again["mem_mb"]) == (2, 12000, 24000)
+    assert at_first["runtime"] == p.durations.minutes(240, "i2sb/jpeg-5", "sample")
+    assert again["runtime"] == min(4000, 2 * at_first["runtime"])

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from project import ROOT, Project
 from snakemake.api import SnakemakeApi
+from snakemake.io import strip_wildcard_constraints
 from snakemake.jobs import Job
 from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
 
@@ -305,3 +306,14 @@ def test_a_rule_that_does_not_tell_what_it_reads_is_found(
     path = ("experiments", "spd", "ddim", "model")
     told = Flow(flow.workflow, flow.values).faults(path, edited(flow.values, path, "ddpm-seed1"))
     assert told == ["experiments.spd.ddim.model: Snakemake does not run ['study_samples']"]
+
+
+def test_the_benchmark_of_a_job_lies_beside_its_log(flow: Flow) -> None:
+    """Of every rule that makes something from files; what only fetches has none."""
+    rules = {rule.name: rule for rule in flow.workflow.rules if rule.output}
+    assert {name for name, rule in rules.items() if not rule.benchmark} == {"fetch", "fetch_folder"}
+    found = {name: strip_wildcard_constraints(str(rule.benchmark)) for name, rule in rules.items()}
+    assert found["fid"] == "results/{name}/benchmarks/fid.tsv"
+    assert found["sample"] == "results/i2sb/{experiment}/benchmarks/sample-{part}-of-{parts}.tsv"
+    assert found["statistics"] == "results/benchmarks/statistics-{dataset}-{split}-{extractor}.tsv"
+    assert found["prepare_points"] == "results/benchmarks/prepare-{dataset}.tsv"

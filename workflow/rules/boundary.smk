@@ -10,8 +10,6 @@ rule boundary_mixing:
         figure=drawn("results/boundary/{experiment}/figures/mixing.png", "boundary-mixing", "Boundaries"),
     log:
         "results/boundary/{experiment}/logs/mixing.log",
-    benchmark:
-        "results/boundary/{experiment}/benchmarks/mixing.tsv"
     threads: P.runtime.threads
     resources:
         **network(16000, takes(240, "boundary/{experiment}", "mixing")),
@@ -28,22 +26,18 @@ rule boundary_latents:
         unpack(lookup("boundary/{experiment}", within=FILES["latents"])),
     output:
         [
-            f"results/boundary/{{experiment}}/latents/{role}-{space}.lmdb"
-            for role in ("train", "test")
-            for space in ("z", "h")
+            f"results/boundary/{{experiment}}/latents/{of}.lmdb"
+            for of in ("train-z", "train-h", "test-z", "test-h")
         ],
     log:
         "results/boundary/{experiment}/logs/latents.log",
-    benchmark:
-        "results/boundary/{experiment}/benchmarks/latents.tsv"
     threads: P.runtime.threads
     resources:
         **network(8000, takes(480, "boundary/{experiment}", "latents")),
     message:
         "Latents of {wildcards.experiment}"
     shell:
-        "bridgepipe stage boundary latents {params.options} --output results/boundary/{wildcards.experiment}/latents"
-        " > {log} 2>&1"
+        "bridgepipe stage boundary latents {params.options} --output results/boundary/{wildcards.experiment}/latents > {log} 2>&1"
 
 
 rule boundary_search:
@@ -57,8 +51,6 @@ rule boundary_search:
         accuracy="results/boundary/{experiment}/accuracy.json",
     log:
         "results/boundary/{experiment}/logs/search.log",
-    benchmark:
-        "results/boundary/{experiment}/benchmarks/search.tsv"
     threads: P.runtime.threads
     resources:
         mem_mb=grows(16000),

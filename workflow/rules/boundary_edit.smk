@@ -12,8 +12,6 @@ rule boundary_strips:
         plain="results/boundary/{experiment}/plain.lmdb",
     log:
         "results/boundary/{experiment}/logs/strips.log",
-    benchmark:
-        "results/boundary/{experiment}/benchmarks/strips.tsv"
     threads: P.runtime.threads
     resources:
         **network(8000, takes(480, "boundary/{experiment}", "strips")),
@@ -31,8 +29,6 @@ rule boundary_judge:
         "results/boundary/{experiment}/judge.safetensors",
     log:
         "results/boundary/{experiment}/logs/judge.log",
-    benchmark:
-        "results/boundary/{experiment}/benchmarks/judge.tsv"
     threads: P.runtime.threads
     resources:
         mem_mb=grows(8000),
@@ -51,8 +47,6 @@ rule boundary_evaluate:
         csv="results/boundary/{experiment}/edit.csv",
     log:
         "results/boundary/{experiment}/logs/evaluate.log",
-    benchmark:
-        "results/boundary/{experiment}/benchmarks/evaluate.tsv"
     resources:
         **network(8000, takes(120, "boundary/{experiment}", "features")),
     message:
@@ -85,5 +79,4 @@ rule boundary_figure_flips:
     message:
         "Figure: what edits of {wildcards.experiment} flip"
     shell:
-        "bridgepipe stage boundary figure-flips --csv {input.csv} --metric {input.metric}"
-        " --title {wildcards.experiment} --output {output} > {log} 2>&1"
+        "bridgepipe stage boundary figure-flips {params.options} --title {wildcards.experiment} --output {output} > {log} 2>&1"

@@ -1,4 +1,5 @@
 # What many rules share: what their jobs ask of a machine. Where a rule says nothing, the profile's default holds.
+# The benchmark of a job that makes something from files lies beside its log.
 #
 # `{params.options}` are the inputs and outputs that have a name, as options of the verb: data=FILE becomes --data FILE.
 # For an input without a name a job only waits. `lookup("METHOD/NAME", within=FILES[STAGE])` is what a stage reads of
@@ -7,36 +8,14 @@ import re
 
 from bridgepipe import config
 from bridgepipe.photographs import shipped
+from bridgepipe.workflow.resources import grows
+
+network, takes, takes_statistics = P.asks.network, P.asks.takes, P.asks.takes_statistics
 
 
 def one_of(names):
     """Pattern of a wildcard that matches exactly these names."""
     return "|".join(sorted(map(re.escape, names))) or "(?!)"
-
-
-def grows(first):
-    """A resource that a job gets more of every time that it is sent again."""
-    return lambda wildcards, attempt: first * attempt
-
-
-def takes(least, experiment, stage):
-    """Minutes of a job that calls networks: at least so many, and more where it computes more."""
-    return lambda wildcards, attempt: P.durations.minutes(
-        least, experiment.format(**wildcards), stage, attempt
-    )
-
-
-def takes_statistics(least):
-    """Minutes of a job that takes the features of a split."""
-    return lambda wildcards, attempt: P.durations.statistics(
-        least, wildcards.dataset, wildcards.split, attempt
-    )
-
-
-def network(memory, minutes):
-    """Resources of a job that calls networks: megabytes of memory for each process, and minutes."""
-    memory = grows(memory * P.runtime.processes)
-    return {"gpu": P.gpus, "mem_mb": memory, "runtime": minutes}
 
 
 def drawn(path, caption, category):

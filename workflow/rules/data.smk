@@ -24,37 +24,23 @@ for rule_name, stores in PREPARED.items():
             [f"data/prepared/{{dataset}}/{store}.lmdb" for store in stores],
         log:
             "results/logs/prepare-{dataset}.log",
-        benchmark:
-            "results/benchmarks/prepare-{dataset}.tsv"
         wildcard_constraints:
             dataset=prepared_as(*stores),
         resources:
             runtime=grows(240),
+        params:
+            folder=lambda w, output: str(Path(output[0]).parent),
         message:
-            "Preparing the images of {wildcards.dataset}"
+            "Preparing the dataset {wildcards.dataset}"
         shell:
-            "bridgepipe stage prepare --config {input.config} --output data/prepared/{wildcards.dataset}"
-            " {input.listing} > {log} 2>&1"
+            "bridgepipe stage prepare --config {input.config} --output {params.folder} {input.listing} > {log} 2>&1"
 
 
-rule prepare_points:
-    input:
-        config="data/prepared/{dataset}/config.json",
-        listing=lambda w: P.sources.listing_of(w.dataset),
-        fetched=lambda w: P.sources.source_of(w.dataset),
+use rule prepare as prepare_points with:
     output:
         [f"data/points/{{dataset}}/{split}.safetensors" for split in ("train", "test")],
-    log:
-        "results/logs/prepare-{dataset}.log",
-    benchmark:
-        "results/benchmarks/prepare-{dataset}.tsv"
     wildcard_constraints:
         dataset=prepared_as(),
-    message:
-        "Drawing the points of {wildcards.dataset}"
-    shell:
-        "bridgepipe stage prepare --config {input.config} --output data/points/{wildcards.dataset}"
-        " {input.listing} > {log} 2>&1"
 
 
 rule fetch:
@@ -90,8 +76,6 @@ rule statistics:
         "data/stats/{dataset}/{split}-{extractor}.safetensors",
     log:
         "results/logs/statistics-{dataset}-{split}-{extractor}.log",
-    benchmark:
-        "results/benchmarks/statistics-{dataset}-{split}-{extractor}.tsv"
     resources:
         **network(4000, takes_statistics(240)),
     message:

@@ -24,15 +24,12 @@ rule generate:
         output=temp("results/spd/{experiment}/parts/samples-{part}-of-{parts}.lmdb"),
     log:
         "results/spd/{experiment}/logs/generate-{part}-of-{parts}.log",
-    benchmark:
-        "results/spd/{experiment}/benchmarks/generate-{part}-of-{parts}.tsv"
     resources:
         **network(6000, takes(240, "spd/{experiment}", "sample")),
     message:
         "Sampling {wildcards.experiment}, part {wildcards.part} of {wildcards.parts}"
     shell:
-        "bridgepipe stage generate-samples {params.options} --part {wildcards.part} --parts {wildcards.parts}"
-        " > {log} 2>&1"
+        "bridgepipe stage generate-samples {params.options} --part {wildcards.part} --parts {wildcards.parts} > {log} 2>&1"
 
 
 rule export:
@@ -55,8 +52,6 @@ rule study_samples:
         "results/spd/{experiment}/nfe.csv",
     log:
         "results/spd/{experiment}/logs/study.log",
-    benchmark:
-        "results/spd/{experiment}/benchmarks/study.tsv"
     threads: P.runtime.threads
     resources:
         **network(6000, takes(480, "spd/{experiment}", "study")),

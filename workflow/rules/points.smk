@@ -8,8 +8,6 @@ rule sample_points:
         "results/ddib/sample/{experiment}/samples.safetensors",
     log:
         "results/ddib/sample/{experiment}/logs/sample.log",
-    benchmark:
-        "results/ddib/sample/{experiment}/benchmarks/sample.tsv"
     threads: P.runtime.threads
     resources:
         **network(4000, grows(480)),
@@ -40,8 +38,6 @@ rule translate_points:
         "results/ddib/points/{experiment}/translated.safetensors",
     log:
         "results/ddib/points/{experiment}/logs/translate.log",
-    benchmark:
-        "results/ddib/points/{experiment}/benchmarks/translate.tsv"
     resources:
         **network(4000, grows(240)),
     message:
@@ -57,8 +53,6 @@ rule cycle_points:
         "results/ddib/points/{experiment}/cycle.json",
     log:
         "results/ddib/points/{experiment}/logs/cycle.log",
-    benchmark:
-        "results/ddib/points/{experiment}/benchmarks/cycle.tsv"
     resources:
         **network(4000, grows(480)),
     message:
@@ -88,8 +82,6 @@ rule color_transfer:
         "results/ddib/color/{experiment}/transferred.safetensors",
     log:
         "results/ddib/color/{experiment}/logs/transfer.log",
-    benchmark:
-        "results/ddib/color/{experiment}/benchmarks/transfer.tsv"
     threads: P.runtime.threads
     resources:
         **network(4000, grows(240)),

@@ -43,6 +43,8 @@ rule table:
         md=drawn("results/{method}/table.md", "table", "Tables"),
     log:
         "results/logs/table-{method}.log",
+    wildcard_constraints:
+        method=one_of(P.outcomes.tabled(own_table=True)),
     params:
         numbers="",
     message:
@@ -64,9 +66,6 @@ use rule table as table_of_experiment with:
         numbers=lambda w, output: f"--numbers {output.numbers}",
     message:
         "Table of {wildcards.method}/{wildcards.experiment}"
-
-
-ruleorder: numbers > table_of_experiment
 
 
 rule numbers:
@@ -103,10 +102,6 @@ rule figure_nfe:
         " --title '{params.title}' > {log} 2>&1"
 
 
-# tables of everything about points; the rule `table` would take them for those of images
-ruleorder: table_of_points > table
-
-
 rule table_of_points:
     input:
         metrics=lambda w: P.outcomes.first_metrics(w.method),
@@ -116,7 +111,7 @@ rule table_of_points:
     log:
         "results/logs/table-{method}.log",
     wildcard_constraints:
-        method="ddib/(sample|points|color)",
+        method=one_of(P.outcomes.tabled(own_table=False)),
     message:
         "Table of {wildcards.method}"
     shell:

@@ -10,8 +10,6 @@ rule sample:
         corrupted=temp("results/i2sb/{experiment}/parts/corrupted-{part}-of-{parts}.lmdb"),
     log:
         "results/i2sb/{experiment}/logs/sample-{part}-of-{parts}.log",
-    benchmark:
-        "results/i2sb/{experiment}/benchmarks/sample-{part}-of-{parts}.tsv"
     resources:
         **network(6000, takes(240, "i2sb/{experiment}", "sample")),
     message:
@@ -28,8 +26,6 @@ rule study:
         "results/i2sb/{experiment}/nfe.csv",
     log:
         "results/i2sb/{experiment}/logs/study.log",
-    benchmark:
-        "results/i2sb/{experiment}/benchmarks/study.tsv"
     threads: P.runtime.threads
     resources:
         **network(6000, takes(480, "i2sb/{experiment}", "study")),
@@ -46,8 +42,6 @@ rule fid:
         "results/{name}/fid.json",
     log:
         "results/{name}/logs/fid.log",
-    benchmark:
-        "results/{name}/benchmarks/fid.tsv"
     wildcard_constraints:
         name=one_of([*P.resolved.of("i2sb"), *P.resolved.of("spd")]),
     resources:
@@ -66,8 +60,6 @@ rule accuracy:
         "results/i2sb/{experiment}/accuracy.json",
     log:
         "results/i2sb/{experiment}/logs/accuracy.log",
-    benchmark:
-        "results/i2sb/{experiment}/benchmarks/accuracy.tsv"
     resources:
         **network(4000, takes(120, "i2sb/{experiment}", "features")),
     message:
@@ -83,8 +75,6 @@ rule restoration:
         "results/i2sb/{experiment}/restoration.json",
     log:
         "results/i2sb/{experiment}/logs/restoration.log",
-    benchmark:
-        "results/i2sb/{experiment}/benchmarks/restoration.tsv"
     resources:
         runtime=grows(120),
     message:
@@ -131,8 +121,6 @@ rule photographs:
         figure=drawn("results/i2sb/{experiment}/figures/photographs.png", "photographs", "I2SB"),
     log:
         "results/i2sb/{experiment}/logs/photographs.log",
-    benchmark:
-        "results/i2sb/{experiment}/benchmarks/photographs.tsv"
     threads: P.runtime.threads
     resources:
         **network(4000, grows(60)),

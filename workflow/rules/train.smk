@@ -11,8 +11,6 @@ rule train:
         csv="results/{name}/train.csv",
     log:
         "results/{name}/logs/train.log",
-    benchmark:
-        "results/{name}/benchmarks/train.tsv"
     wildcard_constraints:
         name=one_of(P.defined.trained()),
     threads: lambda w: 1 if on_points(w) else P.runtime.threads
@@ -75,8 +73,6 @@ rule train_classifier:
         "data/checkpoints/{extractor}.safetensors",
     log:
         "results/logs/train-{extractor}.log",
-    benchmark:
-        "results/benchmarks/train-{extractor}.tsv"
     threads: P.runtime.threads
     message:
         "Training the feature extractor {wildcards.extractor}"

@@ -10,8 +10,6 @@ rule translate:
         states=temp("results/ddib/classes/{experiment}/parts/states-{part}-of-{parts}.lmdb"),
     log:
         "results/ddib/classes/{experiment}/logs/translate-{part}-of-{parts}.log",
-    benchmark:
-        "results/ddib/classes/{experiment}/benchmarks/translate-{part}-of-{parts}.tsv"
     resources:
         **network(6000, takes(240, "ddib/classes/{experiment}", "sample")),
     params:
@@ -31,8 +29,6 @@ rule translate_back:
         temp("results/ddib/classes/{experiment}/parts/back-{part}-of-{parts}.lmdb"),
     log:
         "results/ddib/classes/{experiment}/logs/back-{part}-of-{parts}.log",
-    benchmark:
-        "results/ddib/classes/{experiment}/benchmarks/back-{part}-of-{parts}.tsv"
     resources:
         **network(6000, takes(480, "ddib/classes/{experiment}", "cycle")),
     params:
@@ -52,8 +48,6 @@ rule translation_fid:
         "results/ddib/classes/{experiment}/fid.json",
     log:
         "results/ddib/classes/{experiment}/logs/fid.log",
-    benchmark:
-        "results/ddib/classes/{experiment}/benchmarks/fid.tsv"
     resources:
         **network(4000, takes(120, "ddib/classes/{experiment}", "features")),
     message:
@@ -71,8 +65,6 @@ rule target_accuracy:
         "results/ddib/classes/{experiment}/accuracy.json",
     log:
         "results/ddib/classes/{experiment}/logs/accuracy.log",
-    benchmark:
-        "results/ddib/classes/{experiment}/benchmarks/accuracy.tsv"
     resources:
         **network(4000, takes(120, "ddib/classes/{experiment}", "features")),
     message:
@@ -88,8 +80,6 @@ rule kept:
         "results/ddib/classes/{experiment}/kept.json",
     log:
         "results/ddib/classes/{experiment}/logs/kept.log",
-    benchmark:
-        "results/ddib/classes/{experiment}/benchmarks/kept.tsv"
     resources:
         **network(4000, takes(120, "ddib/classes/{experiment}", "features")),
     params:

@@ -61,10 +61,14 @@ class Outcomes:
         metric = METHODS[method].results.metrics[0]
         return [f"results/{name}/{metric}.json" for name in self._resolved.of(method)]
 
+    def tabled(self, own_table: bool) -> list[str]:
+        """Methods with metrics, whose experiments have a table of their own each, or have none."""
+        ends = {method: METHODS[method].results for method in self._resolved.methods}
+        return [method for method, end in ends.items() if end.metrics and end.own_table == own_table]
+
     def without_table(self) -> list[str]:
         """Experiments with metrics and no table of their own."""
-        ends = {name: _results(name) for name in self._resolved.experiments}
-        return [name for name, end in ends.items() if end.metrics and not end.own_table]
+        return [name for method in self.tabled(own_table=False) for name in self._resolved.of(method)]
 
     def pictures(self, *names: str) -> list[str]:
         """Pictures of colour transfers, by what they are called."""

@@ -17,6 +17,7 @@ from bridgepipe.data import listing
 from bridgepipe.errors import UserError, stop
 from bridgepipe.runtime import closure, cluster, locks, slurm, source
 from bridgepipe.runtime.duration import Durations
+from bridgepipe.workflow.resources import Resources
 from bridgepipe.workflow.sources import SEEN, Sources
 
 # what the run that is at work was planned with; its jobs read it in place of params.yaml
@@ -48,6 +49,7 @@ class Pipeline:
         self.extractors = resolved.params.extractors
         self.runtime = resolved.params.runtime
         self.durations = Durations(resolved.experiment, self.datasets, self.runtime)
+        self.asks = Resources(self.durations, self.runtime.processes, self.gpus)
         self._digests = closure.Digests(Path(DIGESTS))
 
     def experiment(self, name: str) -> Any:
@@ -122,9 +124,10 @@ class Pipeline:
         if here and workflow.global_resources.get("gpu") is None:
             workflow.register_resource("gpu", max(cluster.gpus_here(), self.gpus, 1))
 
-    def notice_inputs(self, rules: Iterable[Any]) -> None:
-        """Give rules their files as options; make triggers of the code that one runs and of what it reads.
+    def complete_rules(self, rules: Iterable[Any]) -> None:
+        """Give rules what follows from them: options, a benchmark beside the log, and triggers.
 
+        Triggers are the code that a rule runs and the files that it reads. A mere fetch has no benchmark.
         Snakemake's own trigger `input` compares sorted lists, so it misses two files that change places,
         and it would sample again when ``runtime.partitions`` changes.
         """
@@ -136,6 +139,9 @@ class Pipeline:
                 verb = closure.verb_of(rule.shellcmd or "")
                 if verb not in KEEPS and rule.input:
                     rule.set_params(code=self._code(verb))
+                if rule.input and rule.log and not rule.benchmark:
+                    rule.benchmark_modifier = rule.log_modifier
+                    rule.benchmark = _benchmark_of(str(rule.log[0]))
 
     def _code(self, verb: str) -> Callable[[Any], str]:
         """Digest of the code of a verb, when a job asks for it."""
@@ -166,6 +172,12 @@ def _experiment_of(path: str) -> str | None:
     methods = "|".join(sorted(map(re.escape, config.METHODS), key=len, reverse=True))
     match = re.match(rf"results/((?:{methods})/[^/]+)/", path)
     return match and match[1]
+
+
+def _benchmark_of(log: str) -> str:
+    """Where the time and memory of a job are recorded: benchmarks/NAME.tsv for logs/NAME.log."""
+    folder, _, name = log.rpartition("logs/")
+    return f"{folder}benchmarks/{name.removesuffix('.log')}.tsv"
 
 
 def _options(wildcards: Any, input: Any, output: Any) -> str:

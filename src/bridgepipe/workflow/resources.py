@@ -1,0 +1,42 @@
+"""What jobs ask of a machine, as functions that Snakemake calls for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bridgepipe.runtime.duration import Durations
+
+Asked = Callable[[Any, int], int]  # of a job's wildcards, and how many times it has been sent
+
+
+def grows(first: int) -> Asked:
+    """A resource that a job gets more of every time that it is sent again."""
+    return lambda wildcards, attempt: first * attempt
+
+
+class Resources:
+    """What jobs that call networks ask for.
+
+    Args:
+        durations: how long they take.
+        processes: how many of them work on one job.
+        gpus: GPUs of a job.
+    """
+
+    def __init__(self, durations: Durations, processes: int, gpus: int) -> None:
+        self._durations, self._processes, self._gpus = durations, processes, gpus
+
+    def network(self, memory: int, minutes: Asked | int) -> dict[str, Asked | int]:
+        """Everything that a job asks for: its GPUs, megabytes of memory for each process, and minutes."""
+        return {"gpu": self._gpus, "mem_mb": grows(memory * self._processes), "runtime": minutes}
+
+    def takes(self, least: int, experiment: str, stage: str) -> Asked:
+        """At least so many minutes, and more where a stage of an experiment, a pattern, computes more."""
+        minutes = self._durations.minutes
+        return lambda wildcards, attempt: minutes(least, experiment.format(**wildcards), stage, attempt)
+
+    def takes_statistics(self, least: int) -> Asked:
+        """At least so many minutes, and more where a split has more images whose features are taken."""
+        minutes = self._durations.statistics
+        return lambda wildcards, attempt: minutes(least, wildcards.dataset, wildcards.split, attempt)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, NoReturn
 
 from pydantic import Field
@@ -14,7 +14,7 @@ from bridgepipe.config.contents import splits_of
 from bridgepipe.config.defined import Defined
 from bridgepipe.config.errors import nearest, validated
 from bridgepipe.config.methods import METHODS, Params
-from bridgepipe.config.values import Distinct, Strict
+from bridgepipe.config.values import Distinct, Strict, Varied
 from bridgepipe.config.yaml_reader import KeyPath, Places
 from bridgepipe.errors import UserError
 
@@ -68,6 +68,8 @@ class Checked:
         for scale, defaults in self.params.scales.items():
             for method in defaults:
                 self._known(("scales", scale, method), method, METHODS)
+        self._bases: dict[str, str] = {}
+        self._add_variants()
         self._check_parts()
         for name, extractor in self.params.extractors.items():
             if extractor.dataset is not None:
@@ -96,11 +98,48 @@ class Checked:
         inherited = ("scales", scale or self.params.scale, method, *keys)
         return self.places.nearest(own, inherited)
 
+    def _add_variants(self) -> None:
+        """Every variant of ``sample`` as an experiment ``NAME.VARIANT`` that follows the one it is of."""
+        for method, experiments in self.params.experiments.items():
+            in_order: dict[str, Any] = {}
+            for name, written in experiments.items():
+                path, plain = ("experiments", method, name), _without_variants(written)
+                in_order[name] = plain
+                for variant, how in self._variants_of(method, written, path).items():
+                    own = merge(plain, {"sample": how})
+                    own |= {"study": None} if "study" in METHODS[method].model_fields else {}
+                    full = f"{name}.{variant}"
+                    where = (*path, "sample", "variants", variant)
+                    if full in experiments:
+                        what = f"there is an experiment {full} already"
+                        raise UserError(what, self.places.at(*where), "give one of them another name")
+                    moved = _moved(self.places.marks, path, where, (*path[:2], full))
+                    self.places = replace(self.places, marks={**self.places.marks, **moved})
+                    self._bases[f"{method}/{full}"] = f"{method}/{name}"
+                    in_order[full] = own
+            self.params.experiments[method] = in_order
+
+    def _variants_of(self, method: str, written: Mapping[str, Any], path: KeyPath) -> Mapping[str, Any]:
+        sample = written.get("sample")
+        kind = METHODS[method].model_fields.get("sample")
+        if kind is None or not issubclass(kind.annotation, Varied) or not isinstance(sample, Mapping):
+            return {}
+        told = {key: value for key, value in sample.items() if key == "variants"}
+        found = validated(Varied, told, self.places, (*path, "sample")).variants or {}
+        for variant in (name for name, how in found.items() if "variants" in how):
+            where = self.places.at(*path, "sample", "variants", variant)
+            raise UserError("variants of a variant", where, "write all of them side by side")
+        return found
+
     def _check_parts(self) -> None:
         """Every section for itself, since nothing may inherit it; what it lacks is asked for once merged."""
         for scale, methods in self.params.scales.items():
             for method, defaults in methods.items():
-                validated(METHODS[method], defaults, self.places, ("scales", scale, method), part=True)
+                path = ("scales", scale, method)
+                validated(METHODS[method], defaults, self.places, path, part=True)
+                if _without_variants(defaults) != defaults:
+                    where = self.places.at(*path, "sample", "variants")
+                    raise UserError("variants are of an experiment", where, "write them in its sample")
         for method, experiments in self.params.experiments.items():
             for name, written in experiments.items():
                 path = ("experiments", method, name)
@@ -120,10 +159,12 @@ class Checked:
                 own = {key: value for key, value in written.items() if key != ONLY}
                 if scale not in self._scales_of(path, written.get(ONLY)):
                     continue
-                values = merge({**defaults, **METHODS[method].named(name)}, own)
                 full, inherited = f"{method}/{name}", ("scales", scale, method)
+                called = self._bases.get(full, full).rsplit("/", 1)[1]
+                values = merge({**defaults, **METHODS[method].named(called)}, own)
                 try:
-                    found.fitting[full] = validated(METHODS[method], values, self.places, path, inherited)
+                    made = validated(METHODS[method], values, self.places, path, inherited)
+                    found.fitting[full] = made.sharing(self._bases.get(full))
                 except UserError as error:
                     found.unfit[full] = error
         return found
@@ -196,7 +237,7 @@ class Checked:
             return getattr(self.params, section)
         if not self._bound(full, scale):
             return self.params.experiments.get(section, {})
-        every = (*merged.fitting, *merged.unfit)
+        every = (full for full in (*merged.fitting, *merged.unfit) if full not in self._bases)
         return [other.rsplit("/", 1)[1] for other in every if other.rsplit("/", 1)[0] == section]
 
     def _refuse(self, problem: checks.Problem, where: str) -> NoReturn:
@@ -214,6 +255,26 @@ class Checked:
         if name not in set(valid):
             place = where if isinstance(where, str) else self.places.at(*where)
             raise UserError(f"unknown name '{name}'", place, nearest(name, valid))
+
+
+def _without_variants(written: Mapping[str, Any]) -> dict[str, Any]:
+    sample = written.get("sample")
+    if not isinstance(sample, Mapping) or "variants" not in sample:
+        return dict(written)
+    return {**written, "sample": {key: value for key, value in sample.items() if key != "variants"}}
+
+
+def _moved(
+    marks: Mapping[KeyPath, Any], base: KeyPath, variant: KeyPath, full: KeyPath
+) -> dict[KeyPath, Any]:
+    """Where the values of a variant are written, as those of an experiment of its own."""
+    inherited = {(*full, *p[len(base) :]): mark for p, mark in marks.items() if p[: len(base)] == base}
+    own = {
+        (*full, "sample", *p[len(variant) :]): mark
+        for p, mark in marks.items()
+        if p[: len(variant)] == variant
+    }
+    return {**inherited, **own}
 
 
 def merge(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from bridgepipe.config.values import (
     Strength,
     Strict,
     Variant,
+    Varied,
     Written,
     optional,
     spelled,
@@ -45,7 +46,7 @@ Respacing = Annotated[
 ]
 
 
-class TranslateImages(Strict):
+class TranslateImages(Varied):
     """Which images are translated, and how."""
 
     dataset: Reference | None = Field(

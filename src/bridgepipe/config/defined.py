@@ -34,12 +34,15 @@ class Defined:
 
     def trained(self) -> list[str]:
         """Experiments with a network that is trained here."""
-        return [n for n, e in self.experiments.items() if hasattr(e, "train") and e.train.published is None]
+        return [name for name, e in self._with_networks() if e.train.published is None]
 
     def imported(self) -> list[str]:
         """Experiments with published weights."""
-        found = self.experiments.items()
-        return [n for n, e in found if hasattr(e, "train") and e.train.published is not None]
+        return [name for name, e in self._with_networks() if e.train.published is not None]
+
+    def _with_networks(self) -> list[tuple[str, Any]]:
+        """Experiments with a network of their own."""
+        return [(n, e) for n, e in self.experiments.items() if hasattr(e, "train") and e.base is None]
 
     def split(self, dataset: str, split: str) -> str:
         """Store of a split of images, or file of points."""

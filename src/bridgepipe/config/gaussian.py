@@ -25,6 +25,7 @@ from bridgepipe.config.values import (
     Strict,
     Times,
     Variant,
+    Varied,
 )
 from bridgepipe.names import Drawn, Spacing
 from bridgepipe.names.nfe import SamplerName
@@ -189,7 +190,7 @@ class GuideTraining(Guide, OfMethod):
     method: Literal["guide"] = "guide"
 
 
-class Generate(Checkpoint):
+class Generate(Checkpoint, Varied):
     """How samples are drawn."""
 
     sampler: SamplerName = Field(

@@ -30,6 +30,7 @@ from bridgepipe.config.values import (
     Strict,
     Times,
     Variant,
+    Varied,
     optional,
 )
 from bridgepipe.names import degradations
@@ -76,7 +77,7 @@ class SamplerSettings(Strict):
     )
 
 
-class Sample(SamplerSettings, Checkpoint):
+class Sample(SamplerSettings, Checkpoint, Varied):
     """Which images are restored, and how."""
 
     dataset: Reference | None = Field(
@@ -222,8 +223,9 @@ class I2SB(Restoration, OnDataset):
         """What each stage reads."""
         masks = self.mask_file if self.masked else None
         study = None if self.study is None else self.study.model_copy(update={"count": self.studied})
+        training = {"train": RestorationTraining.of(self, mask_file=masks)}
         return {
-            "train": RestorationTraining.of(self, mask_file=masks),
+            **({} if self.base else training),
             "sample": RestorationSampling.of(self, mask_file=masks),
             "evaluate": self.evaluate,
             **({} if study is None else {"study": study}),
@@ -237,13 +239,14 @@ class I2SB(Restoration, OnDataset):
         restored, degraded = f"{folder}/restored.lmdb", f"{folder}/corrupted.lmdb"
         beside = {"corrupted": degraded, "originals": store}
         images = {"data": store, "sources": defined.sources(self.sampled, self.sample.split)}
-        network = network_in(folder, self.sample.file(self.train))
+        network = network_in(f"results/{self.base}" if self.base else folder, self.sample.file(self.train))
         sampling = {**network, **images}
         config, evaluate = (f"{folder}/config/{stage}.json" for stage in ("study", "evaluate"))
         sample = f"{folder}/config/sample.json"
         configs = {"config": config, "sample_config": sample}
+        training = {} if self.base else {"train": {**defined.training(self.dataset), **sources}}
         return {
-            "train": {**defined.training(self.dataset), **sources},
+            **training,
             "sample": sampling,
             "study": {**configs, "evaluate_config": evaluate, **sampling, **measured},
             "fid": {"config": evaluate, "images": restored, **beside, **measured},

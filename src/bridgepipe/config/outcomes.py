@@ -38,8 +38,7 @@ class Outcomes:
 
     def _checkpoints(self, name: str) -> list[str]:
         """Weights that a training keeps along the way."""
-        recipe = getattr(self._resolved.experiments.get(name), "train", None)
-        names = [] if recipe is None else recipe.checkpoints
+        names = self._resolved.experiments[name].train.checkpoints if name in self._trained else []
         return [f"results/{name}/{CHECKPOINTS}/{checkpoint}.safetensors" for checkpoint in names]
 
     def metrics(self, *names: str) -> list[str]:

@@ -22,6 +22,7 @@ from bridgepipe.config.values import (
     Seed,
     Strict,
     Times,
+    Varied,
 )
 from bridgepipe.names import Drawn, Spacing
 from bridgepipe.names.nfe import INVERTIBLE, SOLVER_TRAITS, SolverName
@@ -104,7 +105,7 @@ def _cycles() -> dict[str, CycleSettings]:
     }
 
 
-class Generated(Checkpoint):
+class Generated(Checkpoint, Varied):
     """How points are drawn from a model, and how many are encoded to test its latents."""
 
     solver: SolverName = Field("unipc3", description="solver of the ODE")
@@ -135,11 +136,11 @@ class PointModel(Strict):
         return {"dataset": (self.dataset, "test")}
 
     def stages(self) -> dict[str, Strict]:
-        return {"train": PointTraining.of(self)}
+        return {} if self.base else {"train": PointTraining.of(self)}
 
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:
         """What the stages read of others."""
-        return {"train": defined.training(self.dataset)}
+        return {} if self.base else {"train": defined.training(self.dataset)}
 
 
 class PointTraining(PointModel, OfMethod):
@@ -164,7 +165,10 @@ class Domain(PointModel):
         measured = {"samples": f"{folder}/samples.safetensors", "truth": true}
         return {
             **super().files(folder, defined),
-            "sample": {**network_in(folder, self.sample.file(self.train)), "data": true},
+            "sample": {
+                **network_in(f"results/{self.base}" if self.base else folder, self.sample.file(self.train)),
+                "data": true,
+            },
             "evaluate": measured,
         }
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, WithJsonSchema
 
 from bridgepipe.names import degradations
 
@@ -169,6 +169,18 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+    _base: str | None = PrivateAttr(None)
+
+    @property
+    def base(self) -> str | None:
+        """The experiment ``method/name`` whose variant this is, and whose network it uses; None: its own."""
+        return self._base
+
+    def sharing(self, base: str | None) -> Self:
+        """This experiment as a variant of another."""
+        self._base = base
+        return self
+
     @classmethod
     def named(cls, name: str) -> dict[str, Any]:
         """Values of an experiment that follow from its name, where none are written."""
@@ -220,3 +232,14 @@ class OnDataset(Strict):
 def optional(key: str, section: str, name: str | None) -> dict[str, tuple[str, str]]:
     """Entry of `references` for a name that may be null."""
     return {} if name is None else {key: (section, name)}
+
+
+class Varied(Strict):
+    """How an experiment samples, and other ways to sample with the same network."""
+
+    variants: Annotated[dict[Name, dict[str, Any]], Apart] | None = Field(
+        None,
+        description="name -> keys of sample that differ: each an experiment NAME.VARIANT of its own, of the"
+        " same network",
+        exclude_if=absent,
+    )

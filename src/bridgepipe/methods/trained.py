@@ -43,9 +43,18 @@ class Trained:
     @classmethod
     def within(cls, folder: Path, weights: Checkpoint | None = None) -> Self:
         """Of the results folder of an experiment; its last weights where no others are meant."""
+        folder = home_of(folder)
         config = folder / "config/train.json"
         file = MODEL if weights is None else weights.file(read_training(config).train)
         return cls(folder / file, config)
+
+
+def home_of(folder: Path) -> Path:
+    """The results folder with the network of an experiment: of a variant ``NAME.VARIANT`` that of NAME."""
+    here = folder
+    while not (here / "config/train.json").is_file() and "." in here.name:
+        here = here.with_name(here.name.rpartition(".")[0])
+    return here if (here / "config/train.json").is_file() else folder
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from bridgepipe import artifacts
 from bridgepipe.config.i2sb import RestorationSampling, RestorationTraining, Sample
 from bridgepipe.config.stage_files import parsed_stage, read_stage
 from bridgepipe.errors import UserError, is_out_of_memory
-from bridgepipe.methods.trained import restorer_of
+from bridgepipe.methods.trained import home_of, restorer_of
 from bridgepipe.photographs import places as where
 from bridgepipe.photographs.files import Photo
 
@@ -65,9 +65,10 @@ def choose(experiment: str | None, results: Path, model: Path | None) -> Chosen:
         raise UserError("two networks", "--experiment, --model", "give one of the two")
     folder = results / experiment if experiment else model
     if folder and (experiment or folder.is_dir()):
-        train = read_stage(folder / "config/train.json", RestorationTraining)
+        home = home_of(folder)
+        train = read_stage(home / "config/train.json", RestorationTraining)
         sample = read_stage(folder / "config/sample.json", RestorationSampling)
-        return Chosen(folder / sample.sample.file(train.train), train, sample, {})
+        return Chosen(home / sample.sample.file(train.train), train, sample, {})
     given = shipped.beside(model) if model else shipped.find()
     train = parsed_stage(artifacts.load_card(given.weights)["config"], given.weights, RestorationTraining)
     if "settings" in given.card:

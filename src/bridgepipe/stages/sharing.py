@@ -19,7 +19,7 @@ from bridgepipe.data.pixels import to_uint8
 from bridgepipe.data.store import ImageStore
 from bridgepipe.errors import UserError
 from bridgepipe.methods.i2sb import Problem
-from bridgepipe.methods.trained import Trained
+from bridgepipe.methods.trained import Trained, home_of
 from bridgepipe.names.degradations import parse
 from bridgepipe.photographs import likeness
 from bridgepipe.runtime.rng import ItemNoise
@@ -40,9 +40,10 @@ def share(trained: Path, place: Path, data: Path, speed: Runtime) -> None:
         data: folder of prepared datasets.
         speed: of the restoration that is measured.
     """
-    training = read_stage(trained / "config/train.json", RestorationTraining)
+    home = home_of(trained)
+    training = read_stage(home / "config/train.json", RestorationTraining)
     sampling = read_stage(trained / "config/sample.json", RestorationSampling)
-    weights, made = artifacts.load_tensors(trained / sampling.sample.file(training.train))
+    weights, made = artifacts.load_tensors(home / sampling.sample.file(training.train))
     images = ImageStore(data / training.dataset / "train.lmdb")
     if images.digest != made["data"]:
         raise UserError("other images than it was trained on", images.path, "prepare those of the training")

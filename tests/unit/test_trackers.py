@@ -15,6 +15,7 @@ import torch
 from test_training import RECIPE, RUNNING, Tiny, network, objective, same
 
 from bridgepipe.config import RUNTIME, Resolved, read_yaml
+from bridgepipe.config.stage_files import read_runtime_file
 from bridgepipe.errors import UserError
 from bridgepipe.runtime.interruption import Interrupted
 from bridgepipe.training import loop, trackers
@@ -222,6 +223,13 @@ def test_the_environment_says_how_wandb_is_reached(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert trackers.wandb_mode() == mode
+
+
+def test_a_job_reads_them_as_the_workflow_wrote_them(tmp_path: Path) -> None:
+    for names in ((), ("tensorboard", "wandb")):
+        section = RUNNING.model_copy(update={"track": names})
+        trackers.artifacts.write_json(tmp_path / "runtime.json", section.as_json())
+        assert read_runtime_file(tmp_path / "runtime.json") == section
 
 
 def test_trackers_are_no_setting_of_any_result_and_an_old_key_is_answered() -> None:

@@ -110,7 +110,7 @@ def read_runtime_file(path: Path) -> Runtime:
     if path == RUNTIME and not os.path.lexists(path):
         return Runtime()
     try:
-        return Runtime.model_validate(artifacts.read_json(path))
+        return Runtime.model_validate_json(json.dumps(artifacts.read_json(path)))
     except ValidationError as e:
         first = e.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"])) or "all of it"

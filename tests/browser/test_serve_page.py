@@ -71,7 +71,9 @@ def restored(page: Tab, photo: Path) -> str:
 
 def test_a_dropped_photograph_is_restored_as_by_the_command_line(page: Tab, photos: Path) -> None:
     result = restored(page, photos / "flower.jpg")
-    assert text(page, "#photograph-told") == "flower.jpg, 640 x 427 pixels, JPEG of quality about 10, 4:2:0"
+    assert (
+        text(page, "#photograph-remarks") == "flower.jpg, 640 x 427 pixels, JPEG of quality about 10, 4:2:0"
+    )
     assert text(page, "#download") == "Download flower.jpg"
     assert page.value("document.activeElement.id") == "result-title"
     content = page.value(

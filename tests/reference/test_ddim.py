@@ -30,15 +30,15 @@ def test_schedules():
 def test_invert_and_translate(name):
     c = case(name)
     process, path = Gaussian(schedules.linear(1000), variance="learned_range"), []
-    kept = schedules.timesteps(1000, f"{c.config['respace_type']} {c.config['respace_steps']}")
-    steps, clip = grid("dmi", kept, 1000), c.config["clip_denoised"]
-    assert_close(c, "respaced_seq", np.array(kept))
+    indices = schedules.timesteps(1000, f"{c.config['respace_type']} {c.config['respace_steps']}")
+    steps, clip = grid("dmi", indices, 1000), c.config["clip_denoised"]
+    assert_close(c, "respaced_seq", np.array(indices))
 
     source, target = wrapped(c.tensor("in.yA")), wrapped(c.tensor("in.yB"))
     latent = encode(
         source, c.tensor("in.image"), steps.encode, process=process, clip=clip, observe=path.append
     )
-    assert latent.calls == len(kept) - 1
+    assert latent.calls == len(indices) - 1
     assert_close(c, "inv_samples", torch.cat([state.x for state in path]))
     assert_close(c, "inv_t", np.array(steps.encode[:-1]))
     path.clear()

@@ -62,7 +62,7 @@ def translation_measures(out: str) -> Iterator[list[str]]:
     settings = config("evaluate-translation")
     yield ["evaluate", "translation-fid", *settings, *read, *real, *files(out, output="fid.json")]
     yield ["evaluate", "target-accuracy", *settings, *read, *files(out, output="accuracy.json")]
-    yield ["evaluate", "kept", *read, "--source", "images.lmdb", *files(out, output="kept.json")]
+    yield ["evaluate", "similarity", *read, "--source", "images.lmdb", *files(out, output="similarity.json")]
 
 
 def boundaries(out: str) -> Iterator[list[str]]:
@@ -202,7 +202,7 @@ def stopped_once(words: list[str]) -> None:
 
 
 def main(out: str) -> None:
-    ddib_points.BATCH, classifier.KEPT_STEPS = POINTS, 2
+    ddib_points.BATCH, classifier.STATE_EVERY = POINTS, 2
     for words in verbs(out):
         if out == "stopped":
             stopped_once(words)

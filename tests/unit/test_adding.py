@@ -39,11 +39,11 @@ def normal(x, t):
 start = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
 for inner in (True, False):
     calls.clear()
-    kept = samplers.grid("exact" if inner else "ddib", [99, 300, 600, 999], 1000).decode
-    found = samplers.decode(normal, start, kept, process=process, solver="unipc2")
+    steps = samplers.grid("exact" if inner else "ddib", [99, 300, 600, 999], 1000).decode
+    found = samplers.decode(normal, start, steps, process=process, solver="unipc2")
     made = len(calls)
-    assert made == found.calls == nfe.calls("unipc2", len(kept) - 1, inner)
-    plain = samplers.decode(normal, start, kept, process=process, solver="ddim")
+    assert made == found.calls == nfe.calls("unipc2", len(steps) - 1, inner)
+    plain = samplers.decode(normal, start, steps, process=process, solver="ddim")
     assert (found.x - start).norm() < (plain.x - start).norm()
 print(nfe.calls_made(1000, how.sampler, how.nfe, how.spacing))
 """

@@ -110,8 +110,8 @@ class TestBothWays:
         with writer(tmp_path / "states.lmdb", {}) as out:
             for state in states_of(there.target):
                 out.put(state)
-        kept = ImageStore(tmp_path / "states.lmdb")
-        pair = restart(np.stack([kept[i] for i in range(4)]))
+        stored = ImageStore(tmp_path / "states.lmdb")
+        pair = restart(np.stack([stored[i] for i in range(4)]))
         assert there.target.pair is not None
         assert torch.equal(pair.x, there.target.pair.x)
         assert torch.equal(pair.neighbour, there.target.pair.neighbour)

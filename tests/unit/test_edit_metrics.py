@@ -104,15 +104,15 @@ def test_measures_of_edits_that_brighten() -> None:
         edits.measure(alone, BRIGHT, {})
 
 
-def test_kept_class_and_other_attributes() -> None:
+def test_preserved_class_and_other_attributes() -> None:
     classes = Brightness()
     not_dark = ByClass(classes, np.array([False, True, True]), np.array([True, False, False]))
     values, rows = edits.measure(brightening(), BRIGHT, {"lit": not_dark}, classes)
-    assert [row["kept_lit"] for row in rows] == [0.25 + 0.25, 0.75, 1.0, 0.75, 0.75]
-    assert {row["kept_lit_n"] for row in rows} == {4}
-    assert rows[2]["kept_class"] == 1
+    assert [row["preserved_lit"] for row in rows] == [0.25 + 0.25, 0.75, 1.0, 0.75, 0.75]
+    assert {row["preserved_lit_n"] for row in rows} == {4}
+    assert rows[2]["preserved_class"] == 1
     # each image once, to its other side: only 20 becomes lit, only 160 - 120 becomes dark
-    assert (values["kept_lit_at_best"], values["kept_lit_at_best_n"]) == (0.5, 4)
+    assert (values["preserved_lit_at_best"], values["preserved_lit_at_best_n"]) == (0.5, 4)
     with pytest.raises(UserError, match="knows no classes"):
         strips.probabilities(type("Blind", (), {"name": "blind"})(), [flat(0)])
 

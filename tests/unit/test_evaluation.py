@@ -200,7 +200,7 @@ def test_statistics_do_not_depend_on_the_batch(tmp_path: Path) -> None:
 def test_statistics_keep_a_bounded_sample() -> None:
     images = random_images(30)
     all_rows = statistics(Corners(), images).sample
-    some = statistics(Corners(), list(images), batch_size=4, keep=10).sample
+    some = statistics(Corners(), list(images), batch_size=4, sample_size=10).sample
     assert some.shape == (10, 12)
     found = [(all_rows == row).all(dim=1).nonzero().item() for row in some]
     assert found == sorted(found)

@@ -1,4 +1,4 @@
-"""Batches that are kept, padded, found finite and told of."""
+"""Batches that are finished, padded, checked for finite values and reported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bridgepipe.data.pixels import to_uint8
 from bridgepipe.errors import UserError
 from bridgepipe.methods import i2sb
 from bridgepipe.runtime import batches, progress, running
-from bridgepipe.runtime.finished import kept
+from bridgepipe.runtime.finished import resumable
 from bridgepipe.runtime.interruption import Interrupted
 
 SPEED = Runtime(device="cpu", batch_size=4)
@@ -35,14 +35,14 @@ def squares(done: list[int], stop_at: int | None = None) -> np.ndarray:
 
 
 def interrupted(output: Path, identity: dict[str, int]) -> None:
-    with pytest.raises(RuntimeError, match="killed"), kept(output, identity, SPEED):
+    with pytest.raises(RuntimeError, match="killed"), resumable(output, identity, SPEED):
         squares([], 5)
 
 
 def test_only_what_is_left_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     interrupted(tmp_path / "out", {"a": 1})
     done: list[int] = []
-    with kept(tmp_path / "out", {"a": 1}, SPEED):
+    with resumable(tmp_path / "out", {"a": 1}, SPEED):
         assert squares(done).tolist() == [k * k for k in range(10)]
     assert sorted(set(done)) == [4, 5, 6, 7, 8, 9]
     assert capsys.readouterr().err == "found 4 of 10 images finished\n"
@@ -56,7 +56,7 @@ def test_batches_of_other_settings_are_given_up(
     interrupted(tmp_path / "out", {"a": 1})
     other = {"precision": {"precision": "bf16"}, "batch": {"batch_size": 3}}.get(change, {})
     done: list[int] = []
-    with kept(tmp_path / "out", {"a": 2 if change == "settings" else 1}, SPEED.model_copy(update=other)):
+    with resumable(tmp_path / "out", {"a": 2 if change == "settings" else 1}, SPEED.model_copy(update=other)):
         squares(done)
     assert set(done) == set(range(10))
     assert capsys.readouterr().err == "unfinished results under other settings are given up\n"
@@ -75,18 +75,18 @@ def test_half_a_record_does_not_count(tmp_path: Path, damage: str) -> None:
         data[-64:] = bytes(64)
     file.write_bytes(data)
     done: list[int] = []
-    with kept(tmp_path / "out", {"a": 1}, SPEED):
+    with resumable(tmp_path / "out", {"a": 1}, SPEED):
         assert squares(done).tolist() == [k * k for k in range(10)]
     assert set(done) == set(range(10))
 
 
 def test_works_of_one_label_are_told_apart(tmp_path: Path) -> None:
     done: list[int] = []
-    with pytest.raises(RuntimeError, match="killed"), kept(tmp_path / "out", {}, SPEED):
+    with pytest.raises(RuntimeError, match="killed"), resumable(tmp_path / "out", {}, SPEED):
         first = squares(done)
         squares(done, 5)
     done.clear()
-    with kept(tmp_path / "out", {}, SPEED):
+    with resumable(tmp_path / "out", {}, SPEED):
         assert squares(done).tolist() == first.tolist()
         assert not done
         assert squares(done).tolist() == first.tolist()
@@ -96,10 +96,10 @@ def test_works_of_one_label_are_told_apart(tmp_path: Path) -> None:
 
 def test_kinds_of_parts_come_back_as_they_were(tmp_path: Path) -> None:
     parts = (torch.arange(3.0), np.ones((3, 2), np.uint8), 7)
-    with pytest.raises(Interrupted), kept(tmp_path / "out", {}, SPEED) as finished:
+    with pytest.raises(Interrupted), resumable(tmp_path / "out", {}, SPEED) as finished:
         finished.add("x", parts)
         raise Interrupted
-    with kept(tmp_path / "out", {}, SPEED) as finished:
+    with resumable(tmp_path / "out", {}, SPEED) as finished:
         (found,) = finished.batches("x")
     assert finished.rows("x") == 3
     assert torch.equal(found[0], parts[0])

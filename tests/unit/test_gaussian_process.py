@@ -311,8 +311,8 @@ def test_quadratic_times_are_squares_of_uniform_ones():
 
 
 def test_respaced_process_is_the_same_process():
-    full, kept = Gaussian(schedules.linear(100)), [0, 30, 60, 99]
-    short = full.respace(kept)
+    full, indices = Gaussian(schedules.linear(100)), [0, 30, 60, 99]
+    short = full.respace(indices)
     x, output = images(2, 2), images(2, 2, seed=1)
     torch.testing.assert_close(
         short.posterior(x, 2, output).mean, full.posterior(x, 60, output, s=30).mean, rtol=0, atol=1e-12

@@ -84,11 +84,11 @@ def test_invertible_cycle_returns_to_its_start(steps, dtype, limit, linear):
 
 
 def test_pair_kept_in_float32_still_returns(linear):
-    kept = schedules.uniform_log_snr(linear.alpha_bar, 51)
+    indices = schedules.uniform_log_snr(linear.alpha_bar, 51)
     a, x = A.denoiser(linear), A.sample(64).float()
-    pair = encode(a, x, kept, process=linear, solver="obelm").pair
+    pair = encode(a, x, indices, process=linear, solver="obelm").pair
     stored = samplers.Pair(pair.x.float(), pair.neighbour.float())
-    assert float((decode(a, stored, kept[::-1], process=linear, solver="obelm").x - x).abs().max()) <= 2e-5
+    assert float((decode(a, stored, indices[::-1], process=linear, solver="obelm").x - x).abs().max()) <= 2e-5
 
 
 def test_invertible_translation_is_close_to_the_ode():
@@ -206,11 +206,11 @@ def test_samples_do_not_depend_on_the_batch(linear):
 
 
 def test_published_and_exact_grids():
-    kept = [0, 40, 80]
-    assert grid("ddib", kept, 1000) == samplers.Grid([0, 40, 80, 1000], [80, 40, 0, -1])
+    indices = [0, 40, 80]
+    assert grid("ddib", indices, 1000) == samplers.Grid([0, 40, 80, 1000], [80, 40, 0, -1])
     for kind in ("dmi", "boundary"):
-        assert grid(kind, kept, 1000) == samplers.Grid([0, 40, 80], [80, 40, 0, -1])
-    assert grid("exact", kept, 1000) == samplers.Grid([0, 40, 80], [80, 40, 0])
+        assert grid(kind, indices, 1000) == samplers.Grid([0, 40, 80], [80, 40, 0, -1])
+    assert grid("exact", indices, 1000) == samplers.Grid([0, 40, 80], [80, 40, 0])
 
 
 def test_encoding_to_pure_noise_ends_at_the_last_prediction(linear):

@@ -91,7 +91,7 @@ def test_a_loaded_model_is_the_repeat_of_its_training_seed(tmp_path: Path) -> No
     trained = Trained(tmp_path / "m.safetensors", tmp_path / "train.json")
     loaded = load_model(trained, config.Runtime(device="cpu"))
     assert loaded.repeat == 2
-    with pytest.raises(UserError, match="a model is no guide: it tells no classes"):
+    with pytest.raises(UserError, match="a model is no guide: it predicts no classes"):
         load_model(trained, config.Runtime(), guide=True)
     guide = config.Guide.model_validate({"dataset": "x", "network": ARGUMENTS, "train": {"steps": 1}})
     artifacts.write_json(tmp_path / "train.json", guide.stages()["train"].as_json())

@@ -60,7 +60,7 @@ class Turn:
         with Image.open(io.BytesIO(photos[0].bytes())) as image:
             turned = image.rotate(180)
         self.done.append(str(photos[0].name))
-        return Made(str(photos[0].name), encoded(turned, "PNG"), notes=photos[0].told)
+        return Made(str(photos[0].name), encoded(turned, "PNG"), notes=photos[0].remarks)
 
 
 class Broken(Turn):
@@ -169,10 +169,15 @@ def test_a_picture_is_given_worked_on_and_downloaded(serve: Callable[..., Served
         "width": 40,
         "height": 30,
     }
-    assert picture["told"] == ["JPEG of quality about 75, 4:2:0"]
+    assert picture["remarks"] == ["JPEG of quality about 75, 4:2:0"]
     assert client.ask("GET", f"/pictures/{picture['id']}").content == JPEG
     job = client.begin("turn", picture["id"]).json()["id"]
-    assert client.done(job) == {"state": "done", "name": "été 1.jpg", "notes": picture["told"], "own": False}
+    assert client.done(job) == {
+        "state": "done",
+        "name": "été 1.jpg",
+        "notes": picture["remarks"],
+        "own": False,
+    }
     result = client.ask("GET", f"/jobs/{job}/file")
     assert result.content == encoded(Image.open(io.BytesIO(JPEG)).rotate(180), "PNG")
     assert result.headers["content-disposition"] == "attachment; filename*=UTF-8''%C3%A9t%C3%A9%201.jpg"
@@ -257,7 +262,7 @@ def test_names_of_this_machine() -> None:
 
 
 def test_limits_are_told_in_one_line(serve: Callable[..., Served]) -> None:
-    served = serve(bytes=2000, pixels=1000, kept=3000)
+    served = serve(bytes=2000, pixels=1000, storage=3000)
     client = served.visitor()
     large = "the file is larger than 0.002 MB (limit of this page): give a smaller one"
     assert error(client.give(b"x" * 2001)) == (413, large)

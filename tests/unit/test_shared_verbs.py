@@ -57,7 +57,7 @@ STORES = [
 ]
 POINTS = ["points", "moved"]
 TABLES = ["mixing.csv", "edit.csv", "samples.csv", "restored.csv"]
-METRICS = ["fid.json", "accuracy.json", "kept.json", "edit.json", "recognised.json"]
+METRICS = ["fid.json", "accuracy.json", "similarity.json", "edit.json", "recognised.json"]
 
 
 def shaken(network: nn.Module) -> nn.Module:
@@ -294,14 +294,14 @@ class Identified(Exception):
 
 
 def identity_of(words: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
-    def kept(output: Path, identity: dict[str, Any], speed: Any = None) -> Any:
+    def resumable(output: Path, identity: dict[str, Any], speed: Any = None) -> Any:
         raise Identified(artifacts.canonical(identity))
 
     modules = map(importlib.import_module, modules_of("stages", "photographs"))
-    keeping = [module for module in modules if getattr(module, "kept", None) is finished.kept]
+    keeping = [module for module in modules if getattr(module, "resumable", None) is finished.resumable]
     with monkeypatch.context() as patched, pytest.raises(Identified) as told:
         for module in keeping:
-            patched.setattr(module, "kept", kept)
+            patched.setattr(module, "resumable", resumable)
         cli.app(words, standalone_mode=False)
     return str(told.value)
 
@@ -584,8 +584,8 @@ WRONG = [
     ("evaluate translation-fid --source other.lmdb", "source images of other images"),
     ("evaluate translation-fid --weights cats.safetensors", "knows cat, dog, not dark, light"),
     ("evaluate target-accuracy --weights cats.safetensors", "knows cat, dog, not light"),
-    ("evaluate kept --source other.lmdb", "source images of other images"),
-    ("evaluate kept --weights cats.safetensors", "knows cat, dog, not dark, light"),
+    ("evaluate similarity --source other.lmdb", "source images of other images"),
+    ("evaluate similarity --weights cats.safetensors", "knows cat, dog, not dark, light"),
     ("evaluate cycle-of-images --back one/restored.lmdb", "no distances in it"),
     ("figure translations --source other.lmdb", "source images of other images"),
     ("figure translations --latents one/latents-published.lmdb", "does not belong to"),

@@ -99,11 +99,17 @@ def test_measures_of_edits(made: Project) -> None:
     metric = artifacts.read_json(made.folder / LOOP / "edit.json")
     values, curve = metric["values"], metric["curve"]
     assert [row["distance"] for row in curve] == [-4, -2, 0, 2, 4]
-    assert (curve[2]["flipped"], curve[2]["kept_class"], curve[2]["flipped_n"]) == (0, 1, 6)
+    assert (curve[2]["flipped"], curve[2]["preserved_class"], curve[2]["flipped_n"]) == (0, 1, 6)
     assert values["psnr_zero"] == values["psnr_control"] == pytest.approx(values["psnr_plain"], abs=0.1)
     assert values["best_distance"] in (2, 4)
     assert metric["protocol"]["judge"] == "classifier of the classes"
-    assert {"kept_even", "kept_ink", "kept_class", "kept_class_low", "kept_class_n"} <= set(curve[0])
+    assert {
+        "preserved_even",
+        "preserved_ink",
+        "preserved_class",
+        "preserved_class_low",
+        "preserved_class_n",
+    } <= set(curve[0])
     assert values["baseline_flipped_n"] == metric["protocol"]["n"] == 6
     assert metric["protocol"]["distances"] == [-4, -2, 0, 2, 4]
     chosen = {"chosen on": 6, "balanced over": "classes", "seed": 0}
@@ -115,7 +121,7 @@ def test_measures_of_edits(made: Project) -> None:
     table = pd.read_csv(made.folder / "results/boundary/table.csv")
     assert table["experiment"].tolist() == ["boundary/loop", "boundary/seven"]
     assert table["flipped 95 %"][0].endswith(", n 6")
-    assert {"no move %", "z acc. 95 %", "class kept 95 %"} <= set(table)
+    assert {"no move %", "z acc. 95 %", "class preserved 95 %"} <= set(table)
 
 
 def test_edits_rerun_what_they_touch(made: Project, tmp_path: Path) -> None:

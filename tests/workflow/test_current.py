@@ -217,7 +217,7 @@ def resources(folder: Path, device: str) -> dict[str, int]:
 
 CALLS = (
     r"bridgepipe stage (sample|generate-samples|study|study-samples|translate-classes|translate-back"
-    r"|figure path|statistics|evaluate (fid|accuracy|translation-fid|target-accuracy|kept)"
+    r"|figure path|statistics|evaluate (fid|accuracy|translation-fid|target-accuracy|similarity)"
     r"|boundary (mixing|latents|strips|evaluate)"
     r"|sample-points|translate-points|cycle-points|color-transfer|train) "
 )

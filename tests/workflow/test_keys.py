@@ -253,7 +253,7 @@ OTHER_FILES: tuple[tuple[Path, Any, set[str]], ...] = (
     ((*SPD, "evaluate", "reference"), "test", {"study_samples", "fid"}),
     ((*I2SB, "evaluate", "extractor"), "another", {"study", "fid"}),
     ((*I2SB, "evaluate", "classifier"), "another", {"accuracy"}),
-    ((*DIGITS, "extractor"), "another-16", {"kept", "translation_fid"}),
+    ((*DIGITS, "extractor"), "another-16", {"similarity", "translation_fid"}),
 )
 
 

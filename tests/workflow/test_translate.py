@@ -124,7 +124,7 @@ def translate(made: Path, out: Path, name: str, parts: int) -> None:
     real = ["--reference", made / "digits/train.lmdb", "--source", test, "--real", test]
     run("stage", "evaluate", "translation-fid", *settings, *common, *real, "--output", out / "fid.json")
     run("stage", "evaluate", "target-accuracy", *settings, *common, "--output", out / "accuracy.json")
-    run("stage", "evaluate", "kept", *common, "--source", test, "--output", out / "kept.json")
+    run("stage", "evaluate", "similarity", *common, "--source", test, "--output", out / "similarity.json")
     run("stage", "evaluate", "cycle-of-images", "--back", out / "back.lmdb", "--output", out / "cycle.json")
     stores = [w for k in ("latents", "translated", "back") for w in (f"--{k}", out / f"{k}.lmdb")]
     run("stage", "figure", "translations", "--source", test, *stores, "--output", out / "grid.png")
@@ -164,12 +164,18 @@ def test_back_from_the_pair_is_exact(translated: Path) -> None:
 def test_metrics(translated: Path) -> None:
     assert {"fid", "kid", "fid_source", "fid_real", "kid_real"} <= set(values(translated / "fid.json"))
     assert 0 <= values(translated / "accuracy.json")["accuracy"] <= 1
-    kept = values(translated / "kept.json")
-    assert kept["psnr_gain_random"] == pytest.approx(kept["psnr"] - kept["psnr_random"], abs=1e-6)
-    assert kept["distance_gain_other_low"] < kept["distance_gain_other"] < kept["distance_gain_other_high"]
-    assert kept["psnr_low"] < kept["psnr"] < kept["psnr_high"]
+    similarity = values(translated / "similarity.json")
+    assert similarity["psnr_gain_random"] == pytest.approx(
+        similarity["psnr"] - similarity["psnr_random"], abs=1e-6
+    )
+    assert (
+        similarity["distance_gain_other_low"]
+        < similarity["distance_gain_other"]
+        < similarity["distance_gain_other_high"]
+    )
+    assert similarity["psnr_low"] < similarity["psnr"] < similarity["psnr_high"]
     table = translated / "table.csv"
-    metrics = [translated / f"{name}.json" for name in ("fid", "accuracy", "kept", "cycle")]
+    metrics = [translated / f"{name}.json" for name in ("fid", "accuracy", "similarity", "cycle")]
     run("stage", "table", *metrics, "--csv", table, "--markdown", translated / "table.md")
     assert "ddib/classes/" in table.read_text()
     assert (translated / "grid.png").stat().st_size > 1000

@@ -1,4 +1,4 @@
-# BoundaryDiffusion: edits across a boundary, what flips and what is kept, and the pictures.
+# BoundaryDiffusion: edits across a boundary, what flips and what is preserved, and the pictures.
 
 
 rule boundary_strips:
@@ -50,7 +50,7 @@ rule boundary_evaluate:
     resources:
         **network(8000, takes(120, "boundary/{experiment}", "features")),
     message:
-        "What the edits of {wildcards.experiment} flip and keep"
+        "What the edits of {wildcards.experiment} flip and preserve"
     shell:
         "bridgepipe stage boundary evaluate {params.options} > {log} 2>&1"
 

@@ -73,13 +73,13 @@ rule target_accuracy:
         "bridgepipe stage evaluate target-accuracy {params.options} --output {output} > {log} 2>&1"
 
 
-rule kept:
+rule similarity:
     input:
-        unpack(lookup("ddib/classes/{experiment}", within=FILES["kept"])),
+        unpack(lookup("ddib/classes/{experiment}", within=FILES["similarity"])),
     output:
-        "results/ddib/classes/{experiment}/kept.json",
+        "results/ddib/classes/{experiment}/similarity.json",
     log:
-        "results/ddib/classes/{experiment}/logs/kept.log",
+        "results/ddib/classes/{experiment}/logs/similarity.log",
     resources:
         **network(4000, takes(120, "ddib/classes/{experiment}", "features")),
     params:
@@ -87,7 +87,7 @@ rule kept:
     message:
         "What {wildcards.experiment} keeps of the source"
     shell:
-        "bridgepipe stage evaluate kept {params.options} {params.real} --output {output} > {log} 2>&1"
+        "bridgepipe stage evaluate similarity {params.options} {params.real} --output {output} > {log} 2>&1"
 
 
 rule cycle_of_images:

@@ -29,7 +29,7 @@ from bridgepipe.runtime import jobs, launch, locks, provenance
 
 def main() -> None:
     """Run the command line. Exit codes: 2 for bad input (one line says what), 75 for "run me again"."""
-    with jobs.told(sys.argv[1:], run=locks.held(locks.LOCK)):
+    with jobs.recorded(sys.argv[1:], run=locks.held(locks.LOCK)):
         _main()
 
 
@@ -46,7 +46,7 @@ def _main() -> None:
     except typer.Abort:  # Ctrl-C
         raise SystemExit(130) from None
     except Exception as e:
-        line = f"bridgepipe: {_told(e)}"
+        line = f"bridgepipe: {_as_user_error(e)}"
         print(line, file=sys.stderr)
         jobs.failed(line, for_good=not may_pass(e) and sys.argv[1:2] != ["fetch"])
         raise SystemExit(jobs.BAD_INPUT) from None
@@ -67,7 +67,7 @@ def _run() -> Any:
     return code
 
 
-def _told(error: Exception) -> UserError:
+def _as_user_error(error: Exception) -> UserError:
     """An error that a person can mend, as one line.
 
     Raises:

@@ -110,8 +110,8 @@ def target_accuracy(
     translation_metrics.target_accuracy(settings, translated, extractor, output, speed)
 
 
-@groups.evaluate.verb("kept")
-def kept_metric(
+@groups.evaluate.verb("similarity")
+def similarity_metric(
     translated: File,
     source: File,
     extractor: ExtractorFiles,
@@ -126,7 +126,7 @@ def kept_metric(
     speed = run.start()
     from bridgepipe.stages import translation_metrics
 
-    translation_metrics.kept_metric(translated, source, extractor, output, real, speed)
+    translation_metrics.similarity_metric(translated, source, extractor, output, real, speed)
 
 
 @groups.evaluate.verb("cycle-of-images")

@@ -83,7 +83,7 @@ class People(Group):
         widest = max(len(name) for verbs in HELP.values() for name in verbs)
         for heading, verbs in HELP.items():
             with formatter.section(heading):
-                formatter.write_dl([(name.ljust(widest), told) for name, told in verbs.items()])
+                formatter.write_dl([(name.ljust(widest), text) for name, text in verbs.items()])
 
 
 @cache

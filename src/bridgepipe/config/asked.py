@@ -24,8 +24,8 @@ class Asked:
     Attributes:
         experiment: ``method/name``.
         where: the key, for messages.
-        dataset, split: which data.
-        count: so many items are needed.
+        dataset, split: the data in question.
+        count: number of items that are needed.
         label: name or number of their class; None: of any.
         attribute: the label may also be the name of an attribute.
     """

@@ -35,7 +35,7 @@ from bridgepipe.config.values import (
 
 
 class BoundaryMixing(Cut, OfAttribute, OneSplit, OfModel):
-    """What the search of the mixing step reads."""
+    """Settings of the search for the mixing step."""
 
     seed: Seed
     C: Cost
@@ -43,10 +43,10 @@ class BoundaryMixing(Cut, OfAttribute, OneSplit, OfModel):
 
 
 class BoundaryLatents(OfAttribute, BothSplits, OfModel):
-    """What inverting images reads.
+    """Settings of the inversion of images.
 
     Attributes:
-        images: of each split, the unclear ones among them.
+        images: number of images per split, including those around the threshold.
     """
 
     images: Several | None
@@ -57,21 +57,21 @@ class BoundaryLatents(OfAttribute, BothSplits, OfModel):
 
 
 class BoundaryFit(Fit, Cut, OfAttribute):
-    """What fitting a boundary reads."""
+    """Settings of the fit of a boundary."""
 
 
 class BoundaryEdit(Strict):
-    """What editing images reads."""
+    """Settings of the edits."""
 
     edit: Edit
 
 
 class BoundaryMeasures(Measures, OfAttribute, BothSplits, OfModel):
-    """What measuring edits reads."""
+    """Settings of the metrics of edits."""
 
 
 class BoundaryJudge(Judge, Cut, OfAttribute, OneSplit):
-    """What training a judge of the attribute reads."""
+    """Settings of the training of a judge of the attribute."""
 
 
 class BoundarySearch(OfAttribute, OfModel):
@@ -131,7 +131,7 @@ class BoundarySearch(OfAttribute, OfModel):
         }
 
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:
-        """What the stages read of others, the mixing step where none is given, and the judge."""
+        """The files that the stages read, among them the mixing step when t is auto, and the judge."""
         model = network_in(f"results/model/{self.model}")
         fit, held_out = (
             defined.split(self.dataset, split) for split in (self.search.split, self.search.test)

@@ -32,22 +32,29 @@ Distance = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
 class Inversion(Strict):
-    """How images become latents."""
+    """Inversion of images to latents."""
 
-    count: Times = Field(40, description="indices on the way, both ends included")
-    variant: Variant = Field("exact", description="published: h is that of the call before")
-    solver: EditingSolverName = Field("ddim", description="solver of the ODE on the way to the latents")
+    count: Times = Field(40, description="number of timesteps, both ends included")
+    variant: Variant = Field(
+        "exact", description="published: h comes from the call before; exact: from the same timestep"
+    )
+    solver: EditingSolverName = Field("ddim", description="ODE solver of the inversion")
 
 
 class Mixing(Strict):
-    """The curve on which the mixing step is found."""
+    """The curve that determines the mixing step."""
 
-    last: Step = Field(960, description="index at which it ends")
-    count: Times = Field(25, description="indices of the inversion")
-    every: Step = Field(4, description="one in so many of them is measured")
-    images: Several = Field(200, description="images of the curve, half of each kind")
-    tolerance: float = Field(0.1, gt=0, lt=1, description="distance to the shell that counts as settled")
-    folds: int = Field(5, ge=2, le=1000, description="of the cross-validation")
+    last: Step = Field(960, description="last timestep of the curve")
+    count: Times = Field(25, description="number of timesteps of the inversion")
+    every: Step = Field(4, description="measure every n-th of them")
+    images: Several = Field(200, description="number of images, half of them with the attribute")
+    tolerance: float = Field(
+        0.1,
+        gt=0,
+        lt=1,
+        description="relative distance to the shell below which the latents count as Gaussian",
+    )
+    folds: int = Field(5, ge=2, le=1000, description="number of cross-validation folds")
 
     @model_validator(mode="after")
     def _possible(self) -> Mixing:
@@ -67,13 +74,13 @@ class Mixing(Strict):
 
 
 class OfAttribute(Strict):
-    """The attribute, or class, whose images lie on one side of the boundary."""
+    """The attribute or class on one side of the boundary."""
 
     attribute: Written = Field(description="name of an attribute, or of a class")
-    against: Written | None = Field(None, description="class of the images without; null: all others")
+    against: Written | None = Field(None, description="class on the other side; null: all other images")
 
     def differs_from(self, made_for: Mapping[str, Any]) -> str | None:
-        """How what something was made for differs from this; None: it does not."""
+        """How the attributes that a file was made for differ from these; None: they are the same."""
         for key, now in {"attribute": self.attribute, "against": self.against}.items():
             if made_for[key] != now:
                 return f"of the {key} {made_for[key]}, the configuration says {now}"
@@ -81,50 +88,54 @@ class OfAttribute(Strict):
 
 
 class OfModel(Strict):
-    """The model whose latents are searched, and the images."""
+    """The model that provides the latents, and the images."""
 
-    model: Reference = Field(description="a name of experiments.model")
-    dataset: Reference = Field(description="a name of datasets: images with and without the attribute")
+    model: Reference = Field(description="name of an experiment of experiments.model")
+    dataset: Reference = Field(description="name of the dataset with the images")
 
 
 class OneSplit(Strict):
-    split: Split = Field("train", description="split on which the boundary is searched")
+    split: Split = Field("train", description="split that the boundary is fitted on")
 
 
 class BothSplits(OneSplit):
-    test: Split = Field("test", description="split on which the accuracy is measured and edits are made")
+    test: Split = Field(
+        "test", description="split that the accuracy is measured on and whose images are edited"
+    )
 
 
 class Cut(Strict):
-    """Where the values of an attribute are cut in two."""
+    """How the values of an attribute are split in two."""
 
-    threshold: float | None = Field(None, description="above it lies the attribute; null: the median")
-    middle: float = Field(0.0, ge=0, le=0.95, description="share of unclear images that is left out")
+    threshold: float | None = Field(None, description="values above it have the attribute; null: the median")
+    middle: float = Field(0.0, ge=0, le=0.95, description="share of images around the threshold to leave out")
 
 
 class Fit(Strict):
-    """The classifier between latents of both kinds."""
+    """The linear classifier between the latents of both sides."""
 
-    C: Cost = Field(1.0, description="cost of an image on the wrong side")
-    C_z: Cost | None = Field(None, description="the same in z; null: as C. Small: edits change more")
-    solver: Literal["gram", "svc"] = Field("gram", description="svc: as published; gram: the same, faster")
-    balance: Literal["none", "weights", "subsample"] = Field(
-        "none", description="of kinds of different number: nothing, weights, or as many of both"
+    C: Cost = Field(1.0, description="penalty C of the support vector machine")
+    C_z: Cost | None = Field(None, description="C in z-space; null: C. Smaller values make edits change more")
+    solver: Literal["gram", "svc"] = Field(
+        "gram", description="svc: the published solver; gram: the same result, faster"
     )
-    seed: Seed = Field(0, description="of the choice of images")
+    balance: Literal["none", "weights", "subsample"] = Field(
+        "none", description="class imbalance: ignore it, reweight, or subsample the larger class"
+    )
+    seed: Seed = Field(0, description="seed that selects images")
 
 
 class Search(Cut, Fit, BothSplits):
-    """Images of both kinds, and the classifier between their latents."""
+    """The images of both sides, and the classifier between their latents."""
 
-    t: Literal["auto"] | Step = Field("auto", description="step of the latents; auto: the mixing step")
+    t: Literal["auto"] | Step = Field("auto", description="timestep of the latents; auto: the mixing step")
     images: Several | None = Field(
-        None, description="so many images of each split, by chance, besides the middle; null: all"
+        None, description="number of images per split, selected at random, not counting middle; null: all"
     )
 
     @property
     def inverted(self) -> int | None:
-        """Images of each split that are inverted: so many that ``images`` are left without the middle."""
+        """The number of images to invert per split: enough for ``images`` to remain without the middle."""
         if self.images is None:
             return None
         least = int(self.images / (1 - self.middle))
@@ -142,27 +153,27 @@ class Search(Cut, Fit, BothSplits):
 
 
 class Edit(Strict):
-    """Strips of edited images."""
+    """Settings of the edits: a strip of edited images for each image."""
 
     start: Distance = Field(-3.0, description="first distance, along the unit normal")
     end: Distance = Field(3.0, description="last distance, along the unit normal")
-    n: int = Field(7, ge=1, le=1000, description="distances from start to end")
+    n: int = Field(7, ge=1, le=1000, description="number of distances from start to end")
     source: Literal["images", "samples"] = Field(
         "images", description="what is edited: images of the test split, or samples of the model"
     )
-    images: Several = Field(64, description="how many are edited")
-    count: Times = Field(40, description="indices on the way back, both ends included")
-    variant: Variant = Field("exact", description="published: h lags one step behind")
+    images: Several = Field(64, description="number of images to edit")
+    count: Times = Field(40, description="number of timesteps of the decoding, both ends included")
+    variant: Variant = Field("exact", description="published: h lags one timestep behind; exact: it does not")
     kind: Literal["ddim", "ddpm"] = Field(
-        "ddim", description="way back: DDIM's, or DDPM's with fresh noise at each step"
+        "ddim", description="decoding: by DDIM, or by DDPM with fresh noise at each timestep"
     )
-    eta: Noise = Field(0.0, description="noise of ddim; published: 1")
-    relative: bool = Field(True, description="distances are moved by, not to; published: false")
-    h_steps: Step = Field(1, description="steps at which h is displaced")
-    raw_h: bool = Field(False, description="h moves along the coefficients, as in the published samples")
-    solver: EditingSolverName = Field("ddim", description="solver of the ODE on the way back")
-    generate: Times = Field(100, description="indices of the way from noise to t, of samples")
-    seed: Seed = Field(0, description="of the choice of images and of the noise")
+    eta: Noise = Field(0.0, description="eta of DDIM; published: 1")
+    relative: bool = Field(True, description="move by the distance; false, as published: move to it")
+    h_steps: Step = Field(1, description="number of timesteps at which h is displaced")
+    raw_h: bool = Field(False, description="move h along the raw coefficients, as in the published samples")
+    solver: EditingSolverName = Field("ddim", description="ODE solver of the decoding")
+    generate: Times = Field(100, description="for source: samples, number of timesteps from noise to t")
+    seed: Seed = Field(0, description="seed that selects images and draws noise")
 
     @model_validator(mode="after")
     def _possible(self) -> Edit:
@@ -176,32 +187,33 @@ class Edit(Strict):
 
 
 class Judge(Strict):
-    """A small classifier of the attribute, trained on the images where no other knows it."""
+    """A small classifier of the attribute, trained where no other classifier predicts it."""
 
     steps: Annotated[Steps, Field(ge=2)] = Field(400, description="optimiser steps")
     batch_size: Batch = Field(64, description="images per step")
     lr: Rate = Field(5e-3, description="learning rate")
-    seed: Seed = Field(0, description="of its weights and order")
+    seed: Seed = Field(0, description="seed of the weights and of the order of images")
 
 
 class Measures(Strict):
-    """What edits are measured by, besides a judge that is trained for them."""
+    """Metrics of edits, apart from the judge that is trained for them."""
 
     renamed: ClassVar[Mapping[str, str]] = {"kept": "preserved"}
 
-    extractor: Reference = Field(description="features of the FID")
+    extractor: Reference = Field(description="name of the extractor of the FID")
     classifier: Reference | None = Field(
-        None, description="extractor that tells the attribute by the class; null: a judge is trained"
+        None, description="extractor whose classes give the attribute; null: a judge is trained"
     )
     preserved: Annotated[tuple[Written, ...], Distinct] = Field(
-        (), description="other attributes, which edits should not change; measured, or told by the classifier"
+        (),
+        description="other attributes that edits should preserve; measured, or predicted by the classifier",
     )
     seed: Seed = Field(
-        0, description="of the halves: the best distance is chosen on one and reported on the other"
+        0, description="seed of the two halves: one selects the best distance, results are of the other"
     )
 
 
 class EditMeasures(Measures):
-    """What edits are measured by."""
+    """Metrics of edits."""
 
     judge: Judge = Judge()

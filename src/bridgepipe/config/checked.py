@@ -52,7 +52,7 @@ class Checked:
 
     Args:
         values: content of params.yaml.
-        places: where each value is written, or the name of the file, for messages.
+        places: position of each value in its file, or the name of the file, for messages.
 
     Raises:
         UserError: unknown key, wrong type, impossible value or unknown name.
@@ -249,7 +249,7 @@ class Checked:
 
         Args:
             where: path of its key, or the place for the message.
-            name: as written.
+            name: the name as written.
             valid: the names that exist.
         """
         if name not in set(valid):

@@ -17,23 +17,23 @@ from bridgepipe.config.values import (
 
 
 class ColorTransfer(Ends):
-    """DDIB between the colours of two photographs, both ways, beside optimal transport."""
+    """DDIB between the colours of two photographs in both directions, compared with optimal transport."""
 
     models: ClassVar[str] = "ddib/cloud"
     results: ClassVar[Results] = Results(metrics=("transfer",), figures=("transfer",))
 
     translate: SolverSettings = SolverSettings()
-    plan: int = Field(1000, ge=10, le=50_000, description="colours of the plans of optimal transport")
+    plan: int = Field(1000, ge=10, le=50_000, description="colours per optimal transport plan")
     sinkhorn: float = Field(
         0.05, ge=1e-3, le=100, description="entropic regularisation, in units of the mean cost"
     )
-    seed: Seed = Field(0, description="of the plans' colours")
+    seed: Seed = Field(0, description="seed that selects the colours of the plans")
 
     def stages(self) -> dict[str, Strict]:
         return {"translate": self}
 
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:
-        """What the stages read of others."""
+        """The files of other stages that each stage reads."""
         pixels = dict(zip(("source_pixels", "target_pixels"), self.test_points(defined), strict=True))
         return {
             "translate": {**self.both_models(), **pixels},
@@ -41,7 +41,7 @@ class ColorTransfer(Ends):
         }
 
     def pictures(self, defined: Defined) -> list[str]:
-        """Pictures both ways: ``china-as-flower``."""
+        """Names of the pictures of both directions, such as ``china-as-flower``."""
         clouds = (defined.experiments[f"{self.models}/{end}"].dataset for end in (self.source, self.target))
         a, b = (Path(defined.datasets[cloud].image).stem for cloud in clouds)
         return [f"{a}-as-{b}", f"{b}-as-{a}"]

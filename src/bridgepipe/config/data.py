@@ -36,29 +36,31 @@ class Digits(Strict):
 
     source: Literal["digits"]
     size: Size = Field(32, description="side of the images in pixels")
-    seed: Seed = Field(0, description="of the split")
+    seed: Seed = Field(0, description="seed of the split")
 
 
 class DigitClasses(Strict):
-    """Some classes of the digits, divided as all of them are: a dataset of its own."""
+    """A subset of the classes of the digits, with the same splits, as a dataset of its own."""
 
     source: Literal["digit-classes"]
     classes: Annotated[tuple[Annotated[int, Field(ge=0, le=9)], ...], Distinct] = Field(
-        min_length=1, description="digits to take"
+        min_length=1, description="digits to include"
     )
     size: Size = Field(32, description="side of the images in pixels")
-    seed: Seed = Field(0, description="of the split")
+    seed: Seed = Field(0, description="seed of the split")
 
 
 class Patches(Strict):
-    """Square patches of pictures larger than they are, at several scales."""
+    """Square patches of larger pictures, at several scales."""
 
-    size: Annotated[int, Field(ge=8, le=1024)] = Field(64, description="side in pixels")
+    size: Annotated[int, Field(ge=8, le=1024)] = Field(64, description="side of a patch in pixels")
     stride: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         None, description="pixels between patches; null: half the size"
     )
     scales: Annotated[tuple[Annotated[float, Field(ge=0.01, le=1)], ...], Distinct] = Field(
-        (1.0,), min_length=1, description="the pictures are made smaller by each before patches are cut"
+        (1.0,),
+        min_length=1,
+        description="factors by which the pictures are downscaled before patches are cut",
     )
 
 
@@ -71,7 +73,7 @@ class SamplePhotos(Strict):
     source: Literal["sample-photos", "photo-edges"]
     patches: Patches = Patches()
     classes: Annotated[dict[Label, Annotated[tuple[Written, ...], Distinct]], Apart] | None = Field(
-        None, min_length=1, description="photographs of each class, no others; null: all, by their subject"
+        None, min_length=1, description="names of the photographs of each class; null: all, by subject"
     )
 
     @model_validator(mode="after")
@@ -113,7 +115,7 @@ class FromFiles(Strict):
     """How the image files of a source become the images of a store."""
 
     crop: Crop = Field(
-        "adm", description="fitting: ADM's reduction and centre crop, torchvision's, or stretched"
+        "adm", description="resizing: ADM's downscaling and centre crop, torchvision's, or stretching"
     )
     codec: Literal["raw", "png"] = Field(
         "raw",
@@ -127,14 +129,14 @@ class Folder(FromFiles):
 
     source: Literal["folder"]
     path: FilePath = Field(description="the folder")
-    size: Pixels = Field(256, description="pixels, or [height, width]")
+    size: Pixels = Field(256, description="side in pixels, or [height, width]")
     patches: Patches | None = Field(
-        None, description="cut these from the whole images, in place of size and crop"
+        None, description="cut patches from the whole images, in place of size and crop"
     )
     attributes: FilePath | None = Field(
         None, description="table of attributes, CSV or JSONL; null: metadata.csv beside the images, if any"
     )
-    seed: Seed = Field(0, description="of the split")
+    seed: Seed = Field(0, description="seed of the split")
 
     @model_validator(mode="after")
     def _possible(self, info: ValidationInfo) -> Folder:
@@ -150,11 +152,11 @@ class Pairs(FromFiles):
     source: Literal["pairs"]
     path: FilePath = Field(description="the folder that holds both")
     layout: Literal["folders", "side-by-side"] = Field(
-        "folders", description="two folders of equal names, or both images in one file"
+        "folders", description="two folders with matching file names, or both images in one file"
     )
     reverse: bool = Field(False, description="restore A from B")
-    size: Pixels = Field(256, description="pixels, or [height, width]")
-    seed: Seed = Field(0, description="of the split")
+    size: Pixels = Field(256, description="side in pixels, or [height, width]")
+    seed: Seed = Field(0, description="seed of the split")
 
 
 class ImageNet(FromFiles):
@@ -163,11 +165,15 @@ class ImageNet(FromFiles):
     source: Literal["imagenet", "i2sb-lmdb"]
     path: FilePath = Field(description="folder of train/ and val/, or of I2SB's LMDB files")
     size: Size = Field(256, description="side of the images in pixels")
-    crop: Crop = Field("torchvision", description="as of a folder; torchvision is I2SB's, adm is DDIB's")
-    classes: Annotated[tuple[Label, ...], Distinct] | None = Field(
-        None, min_length=1, description="prepare these alone, by name or number; null: all that are there"
+    crop: Crop = Field(
+        "torchvision", description="resizing, as for a folder; torchvision: as I2SB, adm: as DDIB"
     )
-    subset: FilePath | None = Field(None, description="file with names of validation images, one a line")
+    classes: Annotated[tuple[Label, ...], Distinct] | None = Field(
+        None, min_length=1, description="classes to prepare, by name or number; null: all"
+    )
+    subset: FilePath | None = Field(
+        None, description="file that lists validation images by name, one per line"
+    )
     splits: Annotated[tuple[Literal["train", "val"], ...], Distinct] = Field(
         ("train", "val"), min_length=1, description="splits to prepare"
     )
@@ -183,7 +189,10 @@ class Cifar10(Strict):
     """CIFAR-10 from its published archive, or from the folder in it."""
 
     source: Literal["cifar10"]
-    path: FilePath = Field("data/raw/cifar-10-python.tar.gz", description="fetched when it is this one")
+    path: FilePath = Field(
+        "data/raw/cifar-10-python.tar.gz",
+        description="archive or folder; the default is downloaded when missing",
+    )
     size: Size = Field(32, description="side of the images in pixels")
 
 
@@ -191,17 +200,23 @@ class CelebAHQ(FromFiles):
     """CelebA-HQ with 40 attributes: CelebAMask-HQ's archive, or a folder of images and the annotation."""
 
     source: Literal["celebahq"]
-    path: FilePath = Field("data/raw/CelebAMask-HQ.zip", description="fetched when it is this one")
+    path: FilePath = Field(
+        "data/raw/CelebAMask-HQ.zip", description="archive or folder; the default is downloaded when missing"
+    )
     size: Size = Field(256, description="side of the images in pixels")
-    seed: Seed = Field(0, description="of the split")
+    seed: Seed = Field(0, description="seed of the split")
 
 
 class AFHQ(FromFiles):
     """Animal faces: the published archive, or folders train/{cat,dog,wild} and val/ (v2: test/)."""
 
     source: Literal["afhq"]
-    path: FilePath = Field("data/raw/afhq.zip", description="fetched when it is this one")
-    domain: Literal["cat", "dog", "wild"] | None = Field(None, description="null: all three, with labels")
+    path: FilePath = Field(
+        "data/raw/afhq.zip", description="archive or folder; the default is downloaded when missing"
+    )
+    domain: Literal["cat", "dog", "wild"] | None = Field(
+        None, description="one domain; null: all three, with labels"
+    )
     size: Size = Field(256, description="side of the images in pixels")
 
 
@@ -209,7 +224,7 @@ class LSUN(FromFiles):
     """A scene category of LSUN: a folder with its unzipped LMDB folders."""
 
     source: Literal["lsun"]
-    path: FilePath = Field(description="holds CATEGORY_train_lmdb and CATEGORY_val_lmdb")
+    path: FilePath = Field(description="folder that holds CATEGORY_train_lmdb and CATEGORY_val_lmdb")
     category: Literal[
         "bedroom",
         "bridge",
@@ -223,7 +238,9 @@ class LSUN(FromFiles):
         "tower",
     ] = Field(description="category of scenes")
     size: Size = Field(256, description="side of the images in pixels")
-    limit: Items | None = Field(None, description="only the first images of each split; null: all")
+    limit: Items | None = Field(
+        None, description="number of images to read from the start of each split; null: all"
+    )
 
 
 class PointSet(Strict):
@@ -232,12 +249,12 @@ class PointSet(Strict):
     source: Literal["points"]
     domain: Literal[
         "moons", "checkerboard", "concentric_rings", "concentric_squares", "olympic_rings", "olympic_squares"
-    ] = Field(description="shape of the density")
-    count: int = Field(100_000, ge=12, le=100_000_000, description="points of each split")
+    ] = Field(description="name of the density")
+    count: int = Field(100_000, ge=12, le=100_000_000, description="number of points per split")
     variant: Variant = Field(
         "published", description="published: as DDIB draws them; exact: in proportion, each axis normalised"
     )
-    seed: Seed = Field(0, description="of the points")
+    seed: Seed = Field(0, description="seed of the points")
 
 
 class ColorCloud(Strict):
@@ -246,8 +263,8 @@ class ColorCloud(Strict):
     source: Literal["colors"]
     image: FilePath = Field(description="china, flower (embedded) or a file")
     space: Literal["rgb", "lab"] = Field("rgb", description="coordinates of the colours")
-    size: int | None = Field(None, ge=2, le=65536, description="long side in pixels; null: as it is")
-    seed: Seed = Field(0, description="of the split")
+    size: int | None = Field(None, ge=2, le=65536, description="longer side in pixels; null: unchanged")
+    seed: Seed = Field(0, description="seed of the split")
 
 
 SOURCES: dict[str, type[Strict]] = {

@@ -47,32 +47,36 @@ Respacing = Annotated[
 
 
 class TranslateImages(Varied):
-    """Which images are translated, and how."""
+    """Which images are translated, and the solver settings."""
 
     dataset: Reference | None = Field(
-        None, description="where the images come from; null: the source model's data"
+        None, description="name of the dataset to translate; null: the source model's"
     )
-    split: Split = Field("test", description="split of the images that are translated")
-    count: Several | None = Field(None, description="so many images of the class, by chance; null: all")
-    solver: SolverName = Field("obelm", description="solver of the ODE, both ways")
+    split: Split = Field("test", description="split to translate")
+    count: Several | None = Field(
+        None, description="number of images of the source class, selected at random; null: all"
+    )
+    solver: SolverName = Field("obelm", description="ODE solver, in both directions")
     grid: Literal["exact", "ddib", "dmi"] = Field(
-        "exact", description="same steps both ways, or as published by either of two"
+        "exact", description="exact: the same timesteps in both directions; ddib, dmi: as published there"
     )
-    respacing: Respacing = Field("log_snr 50", description="visited times; empty: all")
+    respacing: Respacing = Field("log_snr 50", description="timesteps to use; empty: all")
     clip_encode: bool = Field(
-        False, description="clamp predictions of the clean image to [-1, 1] on the way to noise"
+        False, description="clamp predictions of the clean image to [-1, 1] while encoding"
     )
-    clip_decode: bool = Field(False, description="the same on the way back")
+    clip_decode: bool = Field(False, description="the same while decoding")
     guidance: Literal["none", "classifier", "free"] = Field(
-        "none", description="none; a classifier (guide); or free of one, by a model trained with drop_labels"
+        "none", description="none; by a classifier (guide); or classifier-free, by a model with drop_labels"
     )
-    scale_encode: Strength = Field(0.0, description="0: unguided")
-    scale_decode: Strength = Field(1.0, description="0: unguided")
+    scale_encode: Strength = Field(0.0, description="guidance scale while encoding; 0: unguided")
+    scale_decode: Strength = Field(1.0, description="guidance scale while decoding; 0: unguided")
     eta: Noise = Field(
         0.0, description="noise of DDIM on the way to the target, 1: ancestral; 0: none, which closes cycles"
     )
     seed: Seed = Field(0, description="seed of that noise")
-    variant: Variant = Field("exact", description="published: pixels of 8 bits are truncated, not rounded")
+    variant: Variant = Field(
+        "exact", description="published: 8-bit pixels are truncated; exact: they are rounded"
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> TranslateImages:
@@ -84,37 +88,41 @@ class TranslateImages(Varied):
 
 
 class EvaluateTranslation(Distribution):
-    """What translations are measured by."""
+    """Metrics of translations."""
 
     classifier: Reference | None = Field(
-        description="says whether a translation is of the target class; null: no accuracy"
+        description="extractor that measures the accuracy of the target class; null: not measured"
     )
-    label: Label = Field(None, description="target's class there, by name or number; null: of the same name")
+    label: Label = Field(
+        None, description="the classifier's target class, by name or number; null: by the same name"
+    )
 
 
 class BetweenClasses(Strict):
-    """The classes, the models that translate between them, and how."""
+    """The classes, the models that translate between them, and the settings."""
 
     results: ClassVar[Results] = Results(
-        metrics=("fid", "accuracy", "kept", "cycle"), figures=("grid",), own_table=True
+        metrics=("fid", "accuracy", "similarity", "cycle"), figures=("grid",), own_table=True
     )
 
-    source: Label = Field(None, description="class of the images, by name or number; null: all images")
-    target: Label = Field(None, description="class that they are translated to; null: none is told")
-    source_model: Reference = Field(description="a name of experiments.model")
-    target_model: Reference | None = Field(None, description="null: the source model")
-    guide: Reference | None = Field(None, description="a name of experiments.guide, of the target's classes")
+    source: Label = Field(None, description="source class, by name or number; null: all images")
+    target: Label = Field(None, description="target class, by name or number; null: unconditional")
+    source_model: Reference = Field(description="name of an experiment of experiments.model")
+    target_model: Reference | None = Field(
+        None, description="name of the target model; null: the source model"
+    )
+    guide: Reference | None = Field(None, description="name of an experiment of experiments.guide")
     sample: TranslateImages = TranslateImages()
 
 
 class ClassSampling(BetweenClasses, OfMethod):
-    """What translating images reads."""
+    """Settings of the translation of images."""
 
     method: Literal["ddib/classes"] = "ddib/classes"
 
 
 class ClassCycle(ClassSampling):
-    """What taking translations back reads."""
+    """Settings of the inverse translations."""
 
     count: Items | None
 
@@ -122,12 +130,12 @@ class ClassCycle(ClassSampling):
 class ClassTranslation(BetweenClasses):
     """DDIB from one class of images to another, with one conditional network or with two of any kind."""
 
-    cycle: Items | None = Field(None, description="images that are also taken back; null: all")
+    cycle: Items | None = Field(None, description="number of translations to invert; null: all")
     evaluate: EvaluateTranslation
 
     @property
     def models(self) -> tuple[str, str]:
-        """Experiments of the source's and the target's model."""
+        """The experiments of the source model and of the target model."""
         return f"model/{self.source_model}", f"model/{self.target_model or self.source_model}"
 
     def references(self) -> dict[str, tuple[str, str]]:
@@ -166,7 +174,7 @@ class ClassTranslation(BetweenClasses):
 
     @property
     def folders(self) -> dict[str, str]:
-        """Option of its verbs -> folder, of the models in use."""
+        """The folders of the models in use, by the option of the verbs."""
         source, target = (f"results/{model}" for model in self.models)
         guided = self.guide is not None and self.sample.guidance == "classifier"
         guide = {"guide": f"results/guide/{self.guide}"} if guided else {}
@@ -193,7 +201,7 @@ class ClassTranslation(BetweenClasses):
                 "real": defined.floor(target, self.evaluate.reference),
                 **extractor,
             },
-            "kept": {**translated, "source": store, **extractor},
+            "similarity": {**translated, "source": store, **extractor},
             "figures": {**translated, "source": store, "latents": stores["latents"], "back": stores["back"]},
         }
 
@@ -212,7 +220,7 @@ class ClassTranslation(BetweenClasses):
             ("target", target, self.target, self.sample.scale_decode),
         ):
             if label is None and model.conditional and not model.drop_labels:
-                return f"no {side} class, but its model was always told one"
+                return f"no {side} class, but its model was trained without drop_labels"
             if scale and self.sample.guidance == "free" and not model.drop_labels:
                 return f"guidance is free, but the {side} model was trained without drop_labels"
         return None

@@ -19,8 +19,8 @@ class Defined:
     """What experiments can name at one scale.
 
     Attributes:
-        datasets, extractors: by their names.
-        experiments: by ``method/name``.
+        datasets, extractors: datasets and extractors by name.
+        experiments: experiments by ``method/name``.
     """
 
     datasets: Mapping[str, Any]
@@ -76,7 +76,7 @@ class Defined:
         """Statistics of the reference of a FID, the floor, and the extractor.
 
         Args:
-            dataset: that of the reference.
+            dataset: dataset of the reference.
             restored: store that is restored.
         """
         statistics = f"data/stats/{dataset}/{evaluate.reference}-{evaluate.extractor}.safetensors"

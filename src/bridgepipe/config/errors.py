@@ -1,4 +1,4 @@
-"""Wrong parameters, told in one line: the key and line that a person wrote, what is wrong, how to mend it."""
+"""Errors in parameters as one line: the key and line that a person wrote, what is wrong, how to mend it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONGEST = 60  # characters of a name or a value that a message repeats
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """How to mend a wrong name: the nearest valid ones."""
+    """The nearest valid names, as the remedy for a wrong one."""
     names = [str(v) for v in valid]
     by_likeness = difflib.get_close_matches(str(name)[:LONGEST], names, n=SHOWN, cutoff=0.0)
     likely = difflib.get_close_matches(str(name)[:LONGEST], by_likeness, n=1, cutoff=0.5)
@@ -45,9 +45,9 @@ def validated(
     """The model, or one line that names the key and the line where the person wrote it.
 
     Args:
-        model: what the values must be.
+        model: class that the values must fit.
         values: plain values.
-        places: where they are written.
+        places: positions of the values in their file.
         path: the keys above them.
         inherited: the keys above those that they inherit from.
         part: keys may be missing or not go together, and None stands for such a model.
@@ -68,7 +68,7 @@ def validated(
 
 
 def _of_a_part(error: Any) -> bool:
-    """Whether something is missing, or keys don't go together, which others may mend."""
+    """Whether keys are missing or contradict each other, which other sections may mend."""
     together = error["type"] == "value_error" and isinstance(error["input"], dict)
     return together or error["type"] in ("missing", "union_tag_not_found")
 
@@ -111,7 +111,7 @@ def _asked(wrong: Sequence[Any], first: Any, values: Any) -> str:
 
 
 def _unquoted(given: Any) -> str:
-    """What to write in place of a number that is a text."""
+    """Advice to write a quoted number without quotes."""
     try:
         value = plain(given) if isinstance(given, str) else None
     except Ambiguous:
@@ -120,7 +120,7 @@ def _unquoted(given: Any) -> str:
 
 
 def _of_type(error: Any) -> bool:
-    """Whether a member of a union was not even meant by the value."""
+    """Whether the value does not match the type of a member of a union."""
     return error["type"].endswith("_type") or error["type"] == "literal_error"
 
 

@@ -17,16 +17,16 @@ from bridgepipe.config.values import (
 
 
 class Extractor(Strict):
-    """What turns images into features and classes for the metrics."""
+    """A network that extracts features or predicts classes for the metrics."""
 
     kind: Literal["classifier", "inception", "resnet50"] = Field(
-        description="classifier: a small one, trained here; inception and resnet50: the published ones"
+        description="classifier: a small one, trained here; inception, resnet50: published networks"
     )
-    dataset: Reference | None = Field(None, description="data that a classifier is trained on")
+    dataset: Reference | None = Field(None, description="name of the dataset to train a classifier on")
     steps: Annotated[Steps, Field(ge=2)] = Field(400, description="optimiser steps of a classifier")
     batch_size: Batch = Field(64, description="images per step of a classifier")
     lr: Rate = Field(5e-3, description="learning rate of a classifier")
-    seed: Seed = Field(0, description="of a classifier's weights and order")
+    seed: Seed = Field(0, description="seed of a classifier's weights and order of images")
 
     @model_validator(mode="after")
     def _dataset_where_needed(self, info: ValidationInfo) -> Extractor:

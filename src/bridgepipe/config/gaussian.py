@@ -34,19 +34,22 @@ Constant = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class Noising(Strict):
-    """How data become noise."""
+    """The noise schedule."""
 
     schedule: Literal["linear", "cosine", "scaled_linear", "shortest_path"] = Field(
-        "linear", description="how the noise grows with the time; shortest_path: each frequency on its own"
+        "linear", description="noise schedule; shortest_path treats every spatial frequency separately"
     )
-    T: Times = Field(1000, description="times of the process")
-    c1: Constant | None = Field(None, description="of shortest_path's c1 / (c2 + k)^m; null: fitted")
-    c2: Constant | None = Field(None, description="of the same power law; null: fitted")
-    m: Constant | None = Field(None, description="of the same power law; null: fitted")
+    T: Times = Field(1000, description="number of timesteps")
+    c1: Constant | None = Field(
+        None, description="c1 of shortest_path's power law c1 / (c2 + k)^m; null: fitted"
+    )
+    c2: Constant | None = Field(None, description="c2 of the same power law; null: fitted")
+    m: Constant | None = Field(None, description="m of the same power law; null: fitted")
     variant: Variant = Field(
-        "published", description="published: shortest_path in single precision, as its code; exact: in double"
+        "published",
+        description="published: shortest_path in float32, as its authors' code; exact: in float64",
     )
-    rescale_timesteps: bool = Field(False, description="the network is told t 1000/T")
+    rescale_timesteps: bool = Field(False, description="the network receives t * 1000 / T in place of t")
 
     @property
     def fitted(self) -> bool:
@@ -97,19 +100,19 @@ def check_betas(schedule: str, T: int) -> None:
 
 
 class Process(Noising):
-    """How data become noise, and what the network predicts."""
+    """The diffusion process, and what the network predicts."""
 
     prediction: Literal["eps", "x0", "v"] = Field(
-        "eps", description="what the network gives: the noise, the clean image, or v = a eps - s x0"
+        "eps", description="what the network predicts: the noise, the clean image, or v = a eps - s x0"
     )
     variance: Literal["fixed_large", "fixed_small", "learned", "learned_range"] = Field(
         "fixed_large",
-        description="of a step of the sampler ancestral: beta, that of the posterior, or learnt between them",
+        description="variance of an ancestral step: beta, the posterior's, or learned between the two",
     )
     loss: Literal["mse", "rescaled_mse", "kl", "rescaled_kl"] = Field(
         "mse", description="mean squared error or variational bound, as ADM names them"
     )
-    times: Drawn = Field("uniform", description="how training draws them")
+    times: Drawn = Field("uniform", description="how training samples timesteps")
 
     @model_validator(mode="after")
     def _possible(self) -> Process:
@@ -121,12 +124,14 @@ class Process(Noising):
 class Model(Strict):
     """A Gaussian diffusion model of images, trained once and used by every experiment that names it."""
 
-    dataset: Reference = Field(description="a name of datasets: what the model is trained on")
-    conditional: bool = Field(False, description="the network is told the class")
-    drop_labels: float = Field(0.0, ge=0, lt=1, description="share of labels hidden in training")
-    process: Process = Field(Process(), description="how data become noise")
+    dataset: Reference = Field(description="name of the dataset to train on")
+    conditional: bool = Field(False, description="class-conditional: the network receives the label")
+    drop_labels: float = Field(
+        0.0, ge=0, lt=1, description="share of labels that training replaces by the null label"
+    )
+    process: Process = Field(Process(), description="diffusion process")
     network: Annotated[AdmNetwork | DdpmNetwork, Field(discriminator="kind")] = Field(
-        description="a network and its arguments"
+        description="architecture and its arguments"
     )
     train: Recipe
 
@@ -140,7 +145,7 @@ class Model(Strict):
         return {"train": ModelTraining.of(self)}
 
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:
-        """What the stages read of others."""
+        """The files of other stages that each stage reads."""
         return {"train": defined.training(self.dataset, self.process.fitted)}
 
     @model_validator(mode="after")
@@ -153,20 +158,20 @@ class Model(Strict):
 
 
 class ModelTraining(Model, OfMethod):
-    """What training a model reads."""
+    """Settings of the training of a model."""
 
     method: Literal["model"] = "model"
 
 
 class Guide(Strict):
-    """A classifier of noisy images, which guides a model of the same process."""
+    """A classifier of noisy images that guides a model of the same process."""
 
-    dataset: Reference = Field(description="a name of datasets: what the classifier is trained on")
+    dataset: Reference = Field(description="name of the dataset to train the classifier on")
     process: Noising = Noising()
     network: Network = Network()
     pool: Literal["attention", "adaptive"] = Field(
         "attention",
-        description="how features become one vector: attention, as ADM's classifiers do, or their mean",
+        description="pooling of the features: attention, as in ADM's classifiers, or their mean",
     )
     train: Recipe
 
@@ -180,53 +185,55 @@ class Guide(Strict):
         return {"train": GuideTraining.of(self)}
 
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:
-        """What the stages read of others."""
+        """The files of other stages that each stage reads."""
         return {"train": defined.training(self.dataset, self.process.fitted)}
 
 
 class GuideTraining(Guide, OfMethod):
-    """What training a guide reads."""
+    """Settings of the training of a guide."""
 
     method: Literal["guide"] = "guide"
 
 
 class Generate(Checkpoint, Varied):
-    """How samples are drawn."""
+    """How samples are generated."""
 
     sampler: SamplerName = Field(
         "ancestral",
         description="ancestral is DDPM's; the others solve the ODE, ddim with noise where eta is above 0",
     )
-    nfe: Calls = Field(100, description="network calls per sample, at most")
-    eta: Noise = Field(0.0, description="noise of the sampler ddim")
+    nfe: Calls = Field(100, description="maximum network calls per sample")
+    eta: Noise = Field(0.0, description="eta of the ddim sampler")
     spacing: Spacing = Field(
         "uniform",
-        description="where the calls lie: evenly in the index, quadratically, or in the log of the SNR",
+        description="spacing of the timesteps: uniform, quadratic, or uniform in log SNR",
     )
     clip: bool = Field(True, description="clamp predictions of the clean image to [-1, 1]")
-    count: Several = Field(256, description="samples")
-    seed: Seed = Field(0, description="of the samples' noise")
-    variant: Variant = Field("exact", description="published: pixels of 8 bits are truncated, not rounded")
+    count: Several = Field(256, description="number of samples")
+    seed: Seed = Field(0, description="seed of the samples' noise")
+    variant: Variant = Field(
+        "exact", description="published: 8-bit pixels are truncated; exact: they are rounded"
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> Generate:
         if self.eta and self.sampler != "ddim":
-            raise ValueError("sample.eta is of the sampler ddim alone")
+            raise ValueError("sample.eta applies to the ddim sampler only")
         return self
 
 
 class GaussianSamplerSettings(Strict):
-    """One sampler of a study."""
+    """Settings of one sampler of a study."""
 
     sampler: SamplerName = Field("ddim", description="as sample.sampler")
-    eta: Noise = Field(0.0, description="noise of the sampler ddim")
+    eta: Noise = Field(0.0, description="eta of the ddim sampler")
     spacing: Spacing = Field("uniform", description="as sample.spacing")
     clip: bool = Field(True, description="clamp predictions of the clean image to [-1, 1]")
 
     @model_validator(mode="after")
     def _possible(self, info: ValidationInfo) -> GaussianSamplerSettings:
         if self.sampler != "ddim":
-            self.unread(info, {"eta"}, "it is of the sampler ddim")
+            self.unread(info, {"eta"}, "it applies to the ddim sampler only")
         return self
 
 
@@ -236,9 +243,11 @@ class GaussianStudy(Strict):
     renamed: ClassVar[Mapping[str, str]] = {"walks": "samplers"}
 
     nfe: Annotated[tuple[Annotated[Calls, Field(ge=3)], ...], Distinct] = Field(
-        (5, 10, 20, 50, 100), min_length=1, description="network calls per sample, a point of the curve each"
+        (5, 10, 20, 50, 100),
+        min_length=1,
+        description="network calls per sample, one point of each curve per number",
     )
-    count: Several | None = Field(None, description="samples of every point; null: as many as of sample")
+    count: Several | None = Field(None, description="samples per point; null: sample.count")
     samplers: Annotated[dict[Label, GaussianSamplerSettings], Apart] = Field(
         {"ddim": GaussianSamplerSettings()},
         min_length=1,
@@ -247,7 +256,7 @@ class GaussianStudy(Strict):
 
 
 class GenerationStudy(GaussianStudy):
-    """What the study of a model's samplers reads."""
+    """Settings of the study of a model's samplers."""
 
     count: Several
     seed: Seed
@@ -255,7 +264,7 @@ class GenerationStudy(GaussianStudy):
 
 
 class GenerationSampling(OfMethod):
-    """What drawing samples reads."""
+    """Settings of the generation of samples."""
 
     method: Literal["spd"] = "spd"
     model: Reference
@@ -267,7 +276,7 @@ class Generation(Strict):
 
     results: ClassVar[Results] = Results(metrics=("fid",), figures=("grid",), own_table=True)
 
-    model: Reference = Field(description="a name of experiments.model")
+    model: Reference = Field(description="name of an experiment of experiments.model")
     sample: Generate = Generate()
     evaluate: Distribution
     study: GaussianStudy | None = Field(None, description="FID against network calls; null: no study")
@@ -293,7 +302,7 @@ class Generation(Strict):
         return {"sample": GenerationSampling.of(self), "evaluate": self.evaluate, **study}
 
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:
-        """What the stages read of others."""
+        """The files of other stages that each stage reads."""
         dataset = defined.experiments[f"model/{self.model}"].dataset
         measured = defined.distribution(dataset, self.evaluate)
         recipe = defined.experiments[f"model/{self.model}"].train

@@ -39,13 +39,13 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Beginning(Recipe):
-    """How a training of I2SB begins, and how it sees its images."""
+    """Initial weights and data augmentation of an I2SB training."""
 
     new_channels: Literal["zero", "published"] = Field(
-        "zero", description="start of cond_x1's input channels"
+        "zero", description="initial weights of the input channels that cond_x1 adds"
     )
-    turn: bool = Field(False, description="random turns and mirror images, the eight symmetries of a square")
-    colours: Share = Field(0.0, description="share of images whose colours are changed")
+    turn: bool = Field(False, description="augment with the eight symmetries of a square")
+    colours: Share = Field(0.0, description="share of images with colour augmentation")
 
     @property
     def views(self) -> dict[str, Any]:
@@ -53,10 +53,14 @@ class Beginning(Recipe):
 
 
 class Emphasis(Strict):
-    """What a training looks at most; the defaults are I2SB's."""
+    """Which training examples are drawn more often; the defaults are I2SB's."""
 
-    at_end: Share = Field(0.0, description="share of images at the end where a single call starts")
-    clean: Share = Field(0.0, description="share of images that are not degraded and should stay")
+    at_end: Share = Field(
+        0.0, description="share of images at the degraded end, from which one-call restoration starts"
+    )
+    clean: Share = Field(
+        0.0, description="share of undegraded images, which the network should leave unchanged"
+    )
 
 
 class Train(Emphasis, Beginning):
@@ -64,48 +68,55 @@ class Train(Emphasis, Beginning):
 
 
 class SamplerSettings(Strict):
-    """How a sampler integrates a bridge from the degraded image to the clean one."""
+    """Settings of the sampler from the degraded image to the clean one."""
 
     sampler: Literal["ancestral", "implicit"] = Field(
-        "ancestral", description="ancestral is the published one"
+        "ancestral", description="ancestral: the published sampler; implicit: docs/bridge-samplers.md"
     )
-    eta: Noise = Field(1.0, description="noise of the implicit sampler; 0: drawn once")
+    eta: Noise = Field(1.0, description="eta of the implicit sampler; 0: noise is drawn once")
     order: Literal[1, 2] = Field(2, description="order of the implicit sampler")
-    spacing: Literal["uniform", "angle", "log_snr"] = Field("uniform", description="where the calls lie")
+    spacing: Literal["uniform", "angle", "log_snr"] = Field(
+        "uniform", description="how the times of the network calls are spaced"
+    )
     consistent: bool = Field(
-        False, description="every prediction is made to agree with what was seen (data consistency)"
+        False, description="project every prediction onto the observed data (data consistency)"
     )
 
 
 class Sample(SamplerSettings, Checkpoint, Varied):
-    """Which images are restored, and how."""
+    """Which images are restored, and the sampler settings."""
 
     dataset: Reference | None = Field(
-        None, description="restore this dataset's split instead of the experiment's"
+        None, description="name of the dataset to restore; null: the experiment's own"
     )
-    whole: bool = Field(False, description="ignore sample.dataset: restore the experiment's own whole split")
+    whole: bool = Field(
+        False,
+        description="restore the whole split of the experiment's own dataset, whatever sample.dataset says",
+    )
     split: Split = Field("test", description="split of the images that are restored")
     count: Items | None = Field(
-        None, description="so many images, by chance, as many of every class; null: all"
+        None, description="number of images, selected at random with equal shares per class; null: all"
     )
     nfe: Calls = Field(10, description="network calls per image")
     clip: bool = Field(False, description="clamp predictions to [-1, 1]")
-    seed: Seed = Field(0, description="of the corruptions and of the sampler's noise")
+    seed: Seed = Field(0, description="seed of the corruptions and of the sampler's noise")
 
 
 class Evaluate(Distribution):
-    """What restored images are measured by."""
+    """Metrics of restored images."""
 
-    classifier: Reference | None = Field(description="classes of the accuracy; null: no accuracy")
+    classifier: Reference | None = Field(
+        description="extractor that measures the top-1 accuracy; null: not measured"
+    )
 
 
 class StudySampler(SamplerSettings):
-    """One sampler of a study."""
+    """Settings of one sampler of a study."""
 
     @model_validator(mode="after")
     def _possible(self, info: ValidationInfo) -> StudySampler:
         if self.sampler != "implicit":
-            self.unread(info, {"eta", "order"}, "they are of the implicit sampler")
+            self.unread(info, {"eta", "order"}, "they apply to the implicit sampler only")
         return self
 
 
@@ -117,51 +128,54 @@ class Study(Strict):
     nfe: Annotated[tuple[Calls, ...], Distinct] = Field(
         (1, 2, 3, 5, 10, 20, 50, 100),
         min_length=1,
-        description="network calls per image, a point of each curve",
+        description="network calls per image, one point of each curve per number",
     )
-    count: Several | None = Field(
-        None, description="images that are restored for every point; null: those of sample"
-    )
+    count: Several | None = Field(None, description="number of images per point; null: sample.count")
     samplers: Annotated[dict[Label, StudySampler], Apart] = Field(
         {"ancestral": StudySampler()}, min_length=1, description="samplers by their labels in the figure"
     )
 
 
 class Restoration(Strict):
-    """What is restored, and through which bridge."""
+    """The degradation, and the bridge between degraded and clean images."""
 
-    corruption: Corruption = Field(description="see docs/corruptions.md; paired: the data are pairs")
-    variant: Variant = Field(
-        "published", description="published: corruptions and pixels as in its code; exact: as in the paper"
+    corruption: Corruption = Field(
+        description="degradation, see docs/corruptions.md; paired: the dataset holds pairs"
     )
-    mask_file: FilePath | None = Field(None, description="published freeform masks; null: masks are drawn")
-    interval: Times = Field(1000, multiple_of=2, description="times of the bridge")
+    variant: Variant = Field(
+        "published",
+        description="published: degradations and pixels as in I2SB's code; exact: as in its paper",
+    )
+    mask_file: FilePath | None = Field(
+        None, description="file of the published freeform masks; null: masks are drawn at random"
+    )
+    interval: Times = Field(1000, multiple_of=2, description="number of timesteps of the bridge")
     beta_max: float = Field(
         0.3,
         gt=0,
         le=100,
-        description="end of the published line of betas, times the interval; larger: more noise halfway",
+        description="largest beta times the interval; larger values add more noise in the middle",
     )
     t0: float = Field(
-        1e-4, gt=0, le=100, description="noise level that the network is given at the clean end"
+        1e-4, gt=0, le=100, description="noise level that the network receives at the clean end"
     )
     T: float = Field(
-        1.0, gt=0, le=100, description="noise level that the network is given at the degraded end"
+        1.0, gt=0, le=100, description="noise level that the network receives at the degraded end"
     )
-    ot_ode: bool = Field(False, description="a bridge without noise, as the paper's OT-ODE")
-    cond_x1: bool = Field(False, description="the network also sees the degraded image")
+    ot_ode: bool = Field(False, description="deterministic bridge, the paper's OT-ODE")
+    cond_x1: bool = Field(False, description="condition the network on the degraded image")
     add_x1_noise: bool = Field(
-        False, description="white noise of standard deviation 1 is added to the degraded image"
+        False, description="add white noise of standard deviation 1 to the degraded image"
     )
 
     @property
     def masked(self) -> bool:
-        """Whether the corruption takes masks from ``mask_file``."""
+        """Whether the degradation reads masks from ``mask_file``."""
         return self.corruption == "mixture" or self.corruption.startswith("inpaint-freeform")
 
 
 class RestorationTraining(Restoration, OnDataset, OfMethod):
-    """What training a bridge reads."""
+    """Settings of the training of a bridge."""
 
     method: Literal["i2sb"] = "i2sb"
     network: RestorationNetwork
@@ -169,7 +183,7 @@ class RestorationTraining(Restoration, OnDataset, OfMethod):
 
 
 class RestorationSampling(Restoration, OnDataset, OfMethod):
-    """What restoring images reads."""
+    """Settings of the restoration of images."""
 
     method: Literal["i2sb"] = "i2sb"
     sample: Sample
@@ -182,7 +196,7 @@ class I2SB(Restoration, OnDataset):
         metrics=("fid", "accuracy", "restoration"), figures=("grid", "path", "loss"), own_table=True
     )
 
-    network: RestorationNetwork = Field(PlainAdmNetwork(), description="a network and its arguments")
+    network: RestorationNetwork = Field(PlainAdmNetwork(), description="architecture and its arguments")
     train: Train
     sample: Sample = Sample()
     evaluate: Evaluate
@@ -196,7 +210,7 @@ class I2SB(Restoration, OnDataset):
 
     @property
     def sampled(self) -> str:
-        """Dataset whose images are restored and measured."""
+        """The dataset whose images are restored and measured."""
         return self.dataset if self.sample.whole else self.sample.dataset or self.dataset
 
     def references(self) -> dict[str, tuple[str, str]]:
@@ -220,7 +234,7 @@ class I2SB(Restoration, OnDataset):
         return [(key, self.sampled, self.sample.split, count, None) for key, count in counts.items()]
 
     def stages(self) -> dict[str, Strict]:
-        """What each stage reads."""
+        """The settings of each stage."""
         masks = self.mask_file if self.masked else None
         study = None if self.study is None else self.study.model_copy(update={"count": self.studied})
         training = {"train": RestorationTraining.of(self, mask_file=masks)}
@@ -232,7 +246,7 @@ class I2SB(Restoration, OnDataset):
         }
 
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:
-        """What the stages read of others."""
+        """The files of other stages that each stage reads."""
         store = defined.split(self.sampled, self.sample.split)
         sources = {"sources": defined.sources(self.dataset, "train")}
         measured = defined.distribution(self.dataset, self.evaluate, store)

@@ -48,7 +48,7 @@ class Experiment(Protocol):
         ...
 
     def stages(self) -> dict[str, Strict]:
-        """What each stage reads."""
+        """The settings of each stage."""
         ...
 
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:

@@ -1,4 +1,4 @@
-"""Networks in the words of their constructors, and what does not go with the size of the images."""
+"""Network architectures by their constructor arguments, and checks against the image size."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from bridgepipe.config.values import Blocks, Distinct, Dropout, Multipliers, Str
 
 
 class Arguments(Strict):
-    """A network in the words of its constructor."""
+    """Constructor arguments of a network."""
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What the constructor takes."""
+        """The constructor arguments, by name."""
         return self.model_dump(exclude={"kind"})
 
 
 class Network(Arguments):
-    """ADM U-Net, in the words of its constructor."""
+    """Constructor arguments of ADM's U-Net."""
 
     model_channels: Width = Field(32, description="channels of the first level")
     num_res_blocks: Blocks = Field(1, description="residual blocks per level")
@@ -30,15 +30,17 @@ class Network(Arguments):
     attention_resolutions: Annotated[tuple[int, ...], Distinct] = Field(
         (4,), description="downsampling rates with attention"
     )
-    num_heads: int = Field(4, ge=1, le=1024, description="heads of every attention")
-    num_head_channels: int = Field(-1, ge=-1, le=1024, description="instead of num_heads; -1: by num_heads")
+    num_heads: int = Field(4, ge=1, le=1024, description="attention heads")
+    num_head_channels: int = Field(
+        -1, ge=-1, le=1024, description="channels per attention head; -1: num_heads decides"
+    )
     use_scale_shift_norm: bool = Field(
-        True, description="the time scales and shifts the normalised features, else it is added"
+        True, description="the time embedding scales and shifts normalised features; false: it is added"
     )
     resblock_updown: bool = Field(
-        True, description="residual blocks change the resolution, else convolutions and averages do"
+        True, description="residual blocks resample; false: convolutions and pooling do"
     )
-    dropout: Dropout = Field(0.0, description="share of features dropped in training")
+    dropout: Dropout = Field(0.0, description="dropout probability")
 
     def contradiction(self, size: tuple[int, int]) -> tuple[str, str] | None:
         """The key that does not go with images of a size, or with the other keys, and why; None: all do."""
@@ -70,24 +72,24 @@ class Network(Arguments):
 
 
 class AdmNetwork(Network):
-    """ADM U-Net, in the words of its constructor."""
+    """Constructor arguments of ADM's U-Net."""
 
     kind: Literal["adm"]
 
 
 class DdpmNetwork(Arguments):
-    """U-Net of DDPM, in the words of its constructor."""
+    """Constructor arguments of DDPM's U-Net."""
 
     kind: Literal["ddpm"]
     ch: Width = Field(128, description="channels of the first level")
     num_res_blocks: Blocks = Field(2, description="residual blocks per level")
     attn_resolutions: Annotated[tuple[int, ...], Distinct] = Field(
-        (16,), description="sizes in pixels with attention"
+        (16,), description="resolutions in pixels with attention"
     )
     ch_mult: Multipliers = Field(
         (1, 1, 2, 2, 4, 4), description="channels of each level, in multiples of ch; one level per number"
     )
-    dropout: Dropout = Field(0.0, description="share of features dropped in training")
+    dropout: Dropout = Field(0.0, description="dropout probability")
 
     def contradiction(self, size: tuple[int, int]) -> tuple[str, str] | None:
         """The key that does not go with images of a size, and why; None: all do."""
@@ -103,7 +105,7 @@ class DdpmNetwork(Arguments):
 
 
 class ResidualNetwork(Arguments):
-    """A U-Net without normalisation and attention, for photographs of any size."""
+    """Constructor arguments of a U-Net without normalisation or attention, for images of any size."""
 
     kind: Literal["residual"]
     model_channels: Width = Field(32, description="channels of the first level")
@@ -126,13 +128,13 @@ class ResidualNetwork(Arguments):
 
 
 class PlainAdmNetwork(Network):
-    """ADM's where nothing is said about the kind."""
+    """ADM's U-Net, when kind is left out."""
 
     kind: Literal["adm"] = Field("adm", exclude=True)
 
 
 def kind(network: Any) -> str:
-    """What a network of I2SB is: ADM's where nothing is said."""
+    """The kind of an I2SB network; ADM's U-Net when kind is left out."""
     said = network.get("kind") if isinstance(network, dict) else network.kind
     return "adm" if said is None else str(said)
 
@@ -143,13 +145,15 @@ RestorationNetwork = Annotated[
 
 
 class PointNetwork(Arguments):
-    """DDIB's network of points."""
+    """Constructor arguments of DDIB's network of points."""
 
     kind: Literal["points"] = "points"
     model_channels: Annotated[Width, Field(ge=64)] = Field(256, description="channels of every block")
     num_res_blocks: Blocks = Field(3, description="residual blocks")
-    dropout: Dropout = Field(0.0, description="share of features dropped in training")
-    frequencies: int = Field(0, ge=0, le=8, description="octaves of sines of the coordinates; 0 as published")
+    dropout: Dropout = Field(0.0, description="dropout probability")
+    frequencies: int = Field(
+        0, ge=0, le=8, description="octaves of sine features of the coordinates; published: 0"
+    )
 
 
 MOST = 2_000_000_000  # parameters: training holds four numbers for each, 32 GB
@@ -157,10 +161,10 @@ GROUPS = 32  # of group normalisation
 
 
 def too_small(size: tuple[int, int], levels: int, channels: int) -> str | None:
-    """Why images of a size cannot be halved so often; None: they can.
+    """Why images of a size cannot be halved ``levels - 1`` times; None: they can.
 
     Args:
-        channels: of the last level. One number of a group would be normalised to nothing.
+        channels: channels of the last level. A group of a single number would be normalised to zero.
     """
     factor = 2 ** (levels - 1)
     if any(side % factor for side in size):
@@ -183,13 +187,13 @@ def parameters(
     scale_shift: bool = False,
     resblocks: bool = False,
 ) -> int:
-    """Weights of a U-Net to within a few per cent: those of its convolutions, attentions and embeddings.
+    """Number of weights in the convolutions, attention and embeddings of a U-Net, to a few per cent.
 
     Args:
-        first: channels of the first level, of which the multipliers give those of every level.
-        blocks: per level.
-        attends: whether a level has attention.
-        scale_shift, resblocks: of `Network`.
+        first: channels of the first level, which ``multipliers`` scale at each level.
+        blocks: residual blocks per level.
+        attends: whether each level has attention.
+        scale_shift, resblocks: ``use_scale_shift_norm`` and ``resblock_updown`` of `Network`.
     """
 
     def block(before: int, after: int) -> int:

@@ -29,17 +29,15 @@ from bridgepipe.names.nfe import INVERTIBLE, SOLVER_TRAITS, SolverName
 
 
 class PointProcess(Strict):
-    """How points become noise, and what the network predicts."""
+    """The diffusion process of points, and what the network predicts."""
 
-    schedule: Literal["linear", "cosine", "scaled_linear"] = Field(
-        "linear", description="how the noise grows with the time"
-    )
-    T: Times = Field(1000, description="times of the process")
-    rescale_timesteps: bool = Field(False, description="the network is told t 1000/T")
+    schedule: Literal["linear", "cosine", "scaled_linear"] = Field("linear", description="noise schedule")
+    T: Times = Field(1000, description="number of timesteps")
+    rescale_timesteps: bool = Field(False, description="the network receives t * 1000 / T in place of t")
     prediction: Literal["eps", "x0", "v"] = Field(
-        "eps", description="what the network gives: the noise, the clean point, or v = a eps - s x0"
+        "eps", description="what the network predicts: the noise, the clean point, or v = a eps - s x0"
     )
-    times: Drawn = Field("uniform", description="how training draws them")
+    times: Drawn = Field("uniform", description="how training samples timesteps")
 
     @property
     def fitted(self) -> bool:
@@ -53,14 +51,16 @@ class PointProcess(Strict):
 
 
 class SolverSettings(Strict):
-    """How the ODE is solved, in either direction."""
+    """Settings of the ODE solver, in both directions."""
 
-    solver: SolverName = Field("obelm", description="solver of the ODE, both ways")
+    solver: SolverName = Field("obelm", description="ODE solver, in both directions")
     nfe: Annotated[Calls, Field(ge=3)] | None = Field(
-        50, description="network calls per direction, at most; null: all steps"
+        50, description="maximum network calls per direction; null: every timestep"
     )
-    spacing: Spacing = Field("log_snr", description="where the calls lie")
-    grid: Literal["exact", "ddib"] = Field("exact", description="same steps both ways, or as published")
+    spacing: Spacing = Field("log_snr", description="how the times of the network calls are spaced")
+    grid: Literal["exact", "ddib"] = Field(
+        "exact", description="exact: the same timesteps in both directions; ddib: as published"
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> SolverSettings:
@@ -70,12 +70,12 @@ class SolverSettings(Strict):
 
 
 class CycleSettings(SolverSettings):
-    """How points are translated a -> b -> a."""
+    """Settings of a cycle a -> b -> a."""
 
     renamed: ClassVar[Mapping[str, str]] = {"keep": "state_pair"}
 
     state_pair: bool = Field(
-        True, description="go back from the pair of states that obelm ends in; false: from the points alone"
+        True, description="start the way back from obelm's final state pair; false: from the points alone"
     )
 
     @model_validator(mode="after")
@@ -106,20 +106,22 @@ def _cycles() -> dict[str, CycleSettings]:
 
 
 class Generated(Checkpoint, Varied):
-    """How points are drawn from a model, and how many are encoded to test its latents."""
+    """How points are sampled from a model, and how many points are encoded to test its latents."""
 
-    solver: SolverName = Field("unipc3", description="solver of the ODE")
-    nfe: Annotated[Calls, Field(ge=3)] = Field(50, description="network calls per point, at most")
-    spacing: Spacing = Field("log_snr", description="where the calls lie")
-    count: Annotated[Items, Field(ge=100)] = Field(80_000, description="samples")
-    latents: Annotated[Items, Field(ge=100)] = Field(10_000, description="test points that are encoded")
-    seed: Seed = Field(0, description="of the samples' noise")
+    solver: SolverName = Field("unipc3", description="ODE solver")
+    nfe: Annotated[Calls, Field(ge=3)] = Field(50, description="maximum network calls per point")
+    spacing: Spacing = Field("log_snr", description="how the times of the network calls are spaced")
+    count: Annotated[Items, Field(ge=100)] = Field(80_000, description="number of samples")
+    latents: Annotated[Items, Field(ge=100)] = Field(10_000, description="number of test points to encode")
+    seed: Seed = Field(0, description="seed of the samples' noise")
 
 
 class PointModel(Strict):
     """A Gaussian diffusion model of points."""
 
-    dataset: Reference = Field(description="a name of datasets; left out: that of the experiment")
+    dataset: Reference = Field(
+        description="name of a dataset; default: the dataset with the experiment's name"
+    )
     process: PointProcess = PointProcess()
     network: PointNetwork = PointNetwork()
     train: Recipe
@@ -139,12 +141,12 @@ class PointModel(Strict):
         return {} if self.base else {"train": PointTraining.of(self)}
 
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:
-        """What the stages read of others."""
+        """The files of other stages that each stage reads."""
         return {} if self.base else {"train": defined.training(self.dataset)}
 
 
 class PointTraining(PointModel, OfMethod):
-    """What training a model of points reads."""
+    """Settings of the training of a model of points."""
 
     method: Literal["points"] = "points"
 
@@ -160,7 +162,7 @@ class Domain(PointModel):
         return {**super().stages(), "sample": self.sample}
 
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:
-        """What the stages read of others."""
+        """The files of other stages that each stage reads."""
         true = defined.split(self.dataset, "test")
         measured = {"samples": f"{folder}/samples.safetensors", "truth": true}
         return {
@@ -174,12 +176,12 @@ class Domain(PointModel):
 
 
 class Ends(Strict):
-    """What leads from one model to another."""
+    """The source model and the target model of a translation."""
 
     models: ClassVar[str]  # the section of both
 
-    source: Reference = Field(description="name of the model that is translated from")
-    target: Reference = Field(description="name of the model that is translated to")
+    source: Reference = Field(description="name of the source model")
+    target: Reference = Field(description="name of the target model")
 
     def references(self) -> dict[str, tuple[str, str]]:
         return {"source": (self.models, self.source), "target": (self.models, self.target)}
@@ -207,34 +209,34 @@ class Ends(Strict):
 
 
 class Pairwise(Ends):
-    """Two domains, and the seed of the choice of points."""
+    """Two domains, and the seed that selects points."""
 
-    seed: Seed = Field(0, description="of the choice of points")
+    seed: Seed = Field(0, description="seed that selects points")
 
 
 class PointTranslating(Pairwise):
-    """What translating points reads."""
+    """Settings of the translation of points."""
 
     translate: SolverSettings
     count: Items
 
 
 class PointCycles(Pairwise):
-    """What taking points in a cycle reads."""
+    """Settings of the cycles of points."""
 
     cycle: dict[Label, CycleSettings]
     count: Items
 
 
 class PointDistances(Strict):
-    """What measuring translated points reads."""
+    """Settings of the metrics of translated points."""
 
     exact: int
     seed: Seed
 
 
 class PointTranslation(Pairwise):
-    """DDIB from one domain of the plane to another; the name ``a-b`` says which when they are left out."""
+    """DDIB from one domain of the plane to another; by default, the name ``a-b`` gives both domains."""
 
     models: ClassVar[str] = "ddib/sample"
     results: ClassVar[Results] = Results(
@@ -243,16 +245,16 @@ class PointTranslation(Pairwise):
 
     translate: SolverSettings = SolverSettings()
     count: Annotated[Items, Field(ge=100)] = Field(
-        10_000, description="translated points of the source's test split"
+        10_000, description="number of points of the source's test split to translate"
     )
     exact: int = Field(
-        2000, ge=10, le=50_000, description="points of the exact plans, whose time grows with their cube"
+        2000, ge=10, le=50_000, description="points per exact transport plan; the time grows with their cube"
     )
     cycle: Annotated[dict[Label, CycleSettings], Apart] = Field(
-        _cycles(), min_length=1, description="columns of the table of cycles"
+        _cycles(), min_length=1, description="solver settings by their column in the table of cycles"
     )
-    full: bool = Field(False, description="also a cycle as published: DDIM, all steps, grid ddib")
-    cycle_count: Annotated[Items, Field(ge=10)] = Field(500, description="points that go in a cycle")
+    full: bool = Field(False, description="add the published cycle: DDIM at every timestep, grid ddib")
+    cycle_count: Annotated[Items, Field(ge=10)] = Field(500, description="number of points to cycle")
 
     @classmethod
     def named(cls, name: str) -> dict[str, Any]:
@@ -275,7 +277,7 @@ class PointTranslation(Pairwise):
         }
 
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:
-        """What the stages read of others."""
+        """The files of other stages that each stage reads."""
         models, (data, truth) = self.both_models(), self.test_points(defined)
         return {
             "translate": {**models, "data": data},

@@ -1,4 +1,4 @@
-"""How a network is trained, and what a set of its images is compared with."""
+"""Training settings, and settings of the comparison with real images."""
 
 from __future__ import annotations
 
@@ -27,42 +27,42 @@ MOST_KEPT = 1000  # checkpoints of one training
 
 
 class Recipe(Strict):
-    """How a network is trained."""
+    """Training settings of a network."""
 
-    steps: Steps = Field(description="optimiser steps in all")
-    batch_size: Batch = Field(64, description="images per optimiser step, over all processes")
-    lr: Rate = Field(5e-5, description="learning rate of AdamW at the first step")
+    steps: Steps = Field(description="total optimiser steps")
+    batch_size: Batch = Field(64, description="images per optimiser step, across all processes")
+    lr: Rate = Field(5e-5, description="initial learning rate of AdamW")
     lr_gamma: float = Field(1.0, gt=0, le=1, description="factor of the step decay")
     lr_step: Steps = Field(1000, description="steps between decays")
     weight_decay: float = Field(0.0, ge=0, le=10, description="weight decay of AdamW")
     lr_anneal_steps: Steps | None = Field(
         None,
-        description="the learning rate also falls in a line, to 0 after so many steps; null: it doesn't",
+        description="steps after which the learning rate has decayed linearly to 0; null: no annealing",
         exclude_if=absent,
     )
     ema: Decay | Annotated[tuple[Decay, ...], Distinct, Field(min_length=1, max_length=8)] = Field(
         0.99,
-        description="decay of the average of the weights, per step; 0: the last weights. Several: an average"
-        " each, of which the first is used unless sample.ema names another",
+        description="decay of the moving average of the weights per step; 0: no averaging. Of several,"
+        " the first is used unless sample.ema names another",
     )
     grad_clip: float | None = Field(
-        None, gt=0, le=1e6, description="largest norm of the gradient; null: unbounded"
+        None, gt=0, le=1e6, description="maximum gradient norm; null: no clipping"
     )
     flip: bool = Field(False, description="random horizontal flips")
-    seed: Seed = Field(0, description="of weights, order and noise")
-    log_every: Steps = Field(10, description="steps between rows of the loss")
+    seed: Seed = Field(0, description="seed of the initial weights, the order of images and the noise")
+    log_every: Steps = Field(10, description="steps between logged losses")
     keep_every: Steps | None = Field(
         None,
-        description="steps between checkpoints that are kept, for sample.checkpoint; null: none is",
+        description="steps between checkpoints for sample.checkpoint; null: no checkpoints",
         exclude_if=absent,
     )
     init: FilePath | None = Field(
-        None, description="weights to start from, named as published is; null: random ones"
+        None, description="initial weights, named like published; null: random initialisation"
     )
     published: FilePath | None = Field(
         None,
-        description="import these weights, don't train: a name of sources.yaml, hf:OWNER/NAME, an experiment"
-        " METHOD/NAME, or the path of a file or folder of any published layout",
+        description="weights to import in place of training: a name in sources.yaml, hf:OWNER/NAME, an"
+        " experiment METHOD/NAME, or the path of a file or folder in any published layout",
     )
 
     @property
@@ -74,7 +74,7 @@ class Recipe(Strict):
 
     @property
     def views(self) -> dict[str, Any]:
-        """How a training sees its images: arguments of `training.views.draw`."""
+        """Data augmentation: arguments of `training.views.draw`."""
         return {"flip": self.flip}
 
     @property
@@ -165,10 +165,10 @@ class Checkpoint(Strict):
 
 
 class Distribution(Strict):
-    """Comparison of a set of images with a set of real ones."""
+    """Settings of the comparison of a set of images with real ones."""
 
-    extractor: Reference = Field(description="features of the FID and KID")
+    extractor: Reference = Field(description="name of the extractor of the FID and KID")
     reference: Split = Field(
-        "train", description="split of the real images; one with the originals makes the FID smaller"
+        "train", description="split of the real images; a split that holds the originals lowers the FID"
     )
     kid: bool = Field(True, description="also measure the KID")

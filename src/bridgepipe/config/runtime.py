@@ -1,4 +1,4 @@
-"""How things run: device, precision, batches, processes."""
+"""Device placement, precision, batching and multi-process execution."""
 
 from __future__ import annotations
 
@@ -17,33 +17,37 @@ Tracker = Literal[
 
 
 class Runtime(Strict):
-    """How things run. An edit re-runs nothing: at most last bits move, see docs/gpu.md."""
+    """Device, batching and processes. They affect speed and last bits (docs/gpu.md); edits re-run nothing."""
 
     renamed: ClassVar[Mapping[str, str]] = {"tensorboard": "track"}
 
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        "auto", description="where networks run; auto: a GPU of CUDA when there is one, else the CPU"
+        "auto", description="device of the networks; auto: a CUDA GPU when available, else the CPU"
     )
-    precision: Precision = Field("tf32", description="tf32: as PyTorch on a GPU; fp32: exact there too")
+    precision: Precision = Field(
+        "tf32", description="tf32: reduced precision of matrix products on a GPU; fp32: full precision"
+    )
     compile: bool = Field(False, description="torch.compile the network")
     channels_last: Literal["auto"] | bool = Field("auto", description="memory layout; auto: on a CPU")
-    threads: int = Field(2, ge=1, le=1024, description="CPU threads of a compute job")
+    threads: int = Field(2, ge=1, le=1024, description="CPU threads per compute job")
     processes: int = Field(
         1,
         ge=1,
         le=1024,
-        description="processes, one GPU each, that share a job of training, sampling or features",
+        description="world size: processes, one GPU each, per job of training, sampling or features",
     )
     batch_size: Batch = Field(64, description="images per network call when sampling or evaluating")
-    microbatch: Batch | None = Field(None, description="images per call in training; null: whole batch")
+    microbatch: Batch | None = Field(
+        None, description="images per network call in training; null: the whole batch"
+    )
     partitions: int = Field(
-        1, ge=1, le=200, description="parallel sampling jobs; planning takes time with each"
+        1, ge=1, le=200, description="number of parallel sampling jobs; each adds planning time"
     )
     longest: int = Field(
         1440,
         ge=10,
         le=100_000,
-        description="minutes that a job may ask for; one that needs more goes on in the next",
+        description="maximum minutes per job; longer work continues in the next job",
     )
     save_every: Steps = Field(100, description="training steps between saved states")
     track: Annotated[tuple[Tracker, ...], Distinct] = Field(

@@ -85,13 +85,13 @@ def read_dataset(path: str | Path) -> Strict:
 
 
 def check_asked(config: Path) -> Path:
-    """Compare what an experiment asks of data with those that are prepared; its first stage stops.
+    """Compare the requests of an experiment with its prepared data, before its first stage begins.
 
     Args:
         config: configuration of a stage.
 
     Raises:
-        UserError: they have fewer items, or no such class.
+        UserError: the data have fewer items, or lack a class.
     """
     file = config.with_name(asked.FILE)
     for values in artifacts.read_object(file)["asked"] if file.is_file() else ():
@@ -102,7 +102,7 @@ def check_asked(config: Path) -> Path:
 
 
 def read_runtime_file(path: Path) -> Runtime:
-    """The file of speed settings; defaults where nobody gave one and the workflow has written none.
+    """The runtime settings in a file; the defaults if no file is given and the workflow has written none.
 
     Raises:
         UserError: missing, damaged, or other settings.
@@ -118,22 +118,22 @@ def read_runtime_file(path: Path) -> Runtime:
 
 
 def made_under(settings: Strict, card: Mapping[str, Any]) -> dict[str, Any]:
-    """The entry of a card that something has which was made under the settings.
+    """The card entry of a file that was made under the settings.
 
-    A key that is younger than the card does not count, as long as it has its default.
+    A key that is newer than the card is ignored as long as it has its default.
     """
-    told = card.get("config")
+    recorded = card.get("config")
     try:
-        before = type(settings).model_validate_json(json.dumps(told), context=WHOLE)
+        before = type(settings).model_validate_json(json.dumps(recorded), context=WHOLE)
     except ValidationError:
         return {"config": settings.as_json()}
-    return {"config": told if before.as_json() == settings.as_json() else settings.as_json()}
+    return {"config": recorded if before.as_json() == settings.as_json() else settings.as_json()}
 
 
 def _refusal(
     kind: type[Strict], wrong: Sequence[Any], content: Mapping[str, Any], path: str | Path
 ) -> UserError:
-    """The first of the errors: an impossible value, else a key that lacks, else one that nothing reads."""
+    """The most telling error: an impossible value, else a missing key, else an unknown one."""
     ranks = {"missing": 1, "extra_forbidden": 2}
     first = min(wrong, key=lambda error: ranks.get(error["type"], 0))
     keys = keys_of(first, content)

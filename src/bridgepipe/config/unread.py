@@ -1,4 +1,4 @@
-"""Values that nothing reads where they are written, by their keys."""
+"""Keys whose values would be ignored."""
 
 from __future__ import annotations
 
@@ -29,12 +29,15 @@ TRAINING = (
 )
 TRAINED = {f"train.{key}": PUBLISHED for key in (*TRAINING, "flip", "seed", "log_every", "init")}
 HEADS: Rule = (lambda e: getattr(e.network, "num_head_channels", -1) == -1, "num_head_channels decides")
-SPECTRAL: Rule = (lambda e: e.process.schedule == "shortest_path", "it is of schedule: shortest_path")
+SPECTRAL: Rule = (
+    lambda e: e.process.schedule == "shortest_path",
+    "it applies to schedule: shortest_path only",
+)
 SPECTRUM = {f"process.{key}": SPECTRAL for key in ("c1", "c2", "m", "variant")}
-IMPLICIT: Rule = (lambda e: e.sample.sampler == "implicit", "it is of the implicit sampler")
+IMPLICIT: Rule = (lambda e: e.sample.sampler == "implicit", "it applies to the implicit sampler only")
 GUIDED: Rule = (lambda e: e.sample.guidance != "none", "sample.guidance is none")
-SAMPLED: Rule = (lambda e: e.edit.source == "samples", "it is of edit.source: samples")
-JUDGED: Rule = (lambda e: e.evaluate.classifier is None, "evaluate.classifier tells the attribute")
+SAMPLED: Rule = (lambda e: e.edit.source == "samples", "it applies to edit.source: samples only")
+JUDGED: Rule = (lambda e: e.evaluate.classifier is None, "evaluate.classifier gives the attribute")
 ALL_STEPS: Rule = (lambda e: e.translate.nfe is not None, "every step is taken")
 READ: dict[type[Strict], dict[str, Rule]] = {
     I2SB: {
@@ -44,7 +47,7 @@ READ: dict[type[Strict], dict[str, Rule]] = {
         "sample.dataset": (lambda e: not e.sample.whole, "sample.whole is true"),
         "train.new_channels": (
             lambda e: e.cond_x1 and e.train.init is not None,
-            "it is of cond_x1 with train.init",
+            "it applies to cond_x1 with train.init only",
         ),
         "network.num_heads": HEADS,
         **TRAINED,
@@ -52,7 +55,7 @@ READ: dict[type[Strict], dict[str, Rule]] = {
     Model: {"network.num_heads": HEADS, **SPECTRUM, **TRAINED},
     Guide: {"network.num_heads": HEADS, **SPECTRUM, **TRAINED},
     PointModel: TRAINED,
-    Generation: {"sample.eta": (lambda e: e.sample.sampler == "ddim", "it is of the sampler ddim")},
+    Generation: {"sample.eta": (lambda e: e.sample.sampler == "ddim", "it applies to the ddim sampler only")},
     ClassTranslation: {
         "guide": (lambda e: e.sample.guidance == "classifier", "sample.guidance is not classifier"),
         "evaluate.label": (lambda e: e.evaluate.classifier is not None, "evaluate.classifier is null"),
@@ -64,10 +67,10 @@ READ: dict[type[Strict], dict[str, Rule]] = {
     BoundarySearch: {
         "edit.generate": SAMPLED,
         "edit.raw_h": SAMPLED,
-        "edit.eta": (lambda e: e.edit.kind == "ddim", "it is of edit.kind: ddim"),
+        "edit.eta": (lambda e: e.edit.kind == "ddim", "it applies to edit.kind: ddim only"),
         "edit.solver": (
             lambda e: e.edit.kind == "ddim" and not e.edit.eta,
-            "it is of the way back without noise",
+            "it applies to deterministic decoding only",
         ),
         **{f"evaluate.judge.{key}": JUDGED for key in ("steps", "batch_size", "lr", "seed")},
     },
@@ -75,11 +78,11 @@ READ: dict[type[Strict], dict[str, Rule]] = {
 
 
 def unread(e: Any, own: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Keys that are written in an experiment itself, and not read, and why.
+    """Keys that an experiment sets itself although nothing reads them, and why.
 
     Args:
         e: the merged experiment.
-        own: what is written in it, without what it inherits.
+        own: the keys that it sets itself, without inherited ones.
     """
     for kind, rules in READ.items():
         for key, (read, why) in rules.items() if isinstance(e, kind) else ():
@@ -88,7 +91,7 @@ def unread(e: Any, own: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _written(own: Any, keys: list[str]) -> bool:
-    """Whether a value, other than null, is written."""
+    """Whether a value other than null or false is set."""
     for key in keys:
         own = own.get(key) if isinstance(own, Mapping) else None
     return own is not None and own is not False

@@ -140,13 +140,13 @@ Ask = tuple[str, str, str, int | None, int | str | None]
 
 @dataclass(frozen=True)
 class Results:
-    """What the experiments of a method end in.
+    """The results of the experiments of a method.
 
     Attributes:
         metrics: files of numbers, without ``.json``.
         figures: pictures below ``figures/``, without ``.png``; the loss is drawn of what is trained here.
-        tables: of all experiments, without ``.csv`` and ``.md``.
-        own_table: whether every experiment has a table of its own, too.
+        tables: tables over all experiments, without ``.csv`` and ``.md``.
+        own_table: whether each experiment also has its own table.
     """
 
     metrics: tuple[str, ...] = ()
@@ -187,14 +187,14 @@ class Strict(BaseModel):
         return {}
 
     def asks(self) -> list[Ask]:
-        """What an experiment asks of data, where only they can tell whether they have it."""
+        """Requests to the data, such as a number of images, that only the data can confirm."""
         return []
 
     def files(self, folder: str, defined: Any) -> dict[str, dict[str, Any]]:
-        """What the stages of an experiment read besides its own settings: stage -> input -> file or files.
+        """The files that each stage reads besides its settings: stage -> input -> file or files.
 
         Args:
-            folder: of its results.
+            folder: folder of the experiment's results.
             defined: `config.defined.Defined`.
         """
         return {}
@@ -218,14 +218,14 @@ class Strict(BaseModel):
 
 
 class OfMethod(Strict):
-    """A stage whose file names its method."""
+    """A stage whose configuration file names its method."""
 
     method: str
 
 
 class OnDataset(Strict):
     dataset: Reference = Field(
-        description="a name of datasets: what is trained on and, unless sample says else, restored"
+        description="name of the dataset to train on, and to restore unless sample.dataset is given"
     )
 
 

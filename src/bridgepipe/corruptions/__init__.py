@@ -43,7 +43,7 @@ class Corrupted:
     Attributes:
         image: float32 [B,C,H,W] as a person sees them; holes are white (+1). May leave
             [-1, 1] where the published operator does.
-        mask: float32 [B,1,H,W], 1 = hole; None where the restorer is told of no hole.
+        mask: float32 [B,1,H,W], 1 = hole; None where the restorer does not know of a hole.
         linear: the operator that made these images from the clean ones; None where none is linear.
     """
 
@@ -206,7 +206,7 @@ class _Everywhere:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Numbers of every image, drawn and applied; the restorer is told of no hole but scratches."""
+    """Numbers of every image, drawn and applied; the restorer knows of no hole except scratches."""
 
     operator: Operator
 
@@ -237,7 +237,7 @@ def _holed(x0: Tensor, mask: Tensor) -> Corrupted:
 
 @dataclass(frozen=True)
 class _Mixture:
-    """One corruption of ``parts`` per image; the restorer is not told which, nor where a hole is.
+    """One corruption of ``parts`` per image; the restorer does not know which, nor where a hole is.
 
     Holes are filled with noise and no mask is returned. With ``items``, image i
     gets corruption i mod 9 and a mask: as published number i mod 9 again, so that

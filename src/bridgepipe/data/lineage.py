@@ -38,9 +38,11 @@ def made_from(made: Made, source: Any, what: str, key: str = "data") -> None:
     Raises:
         UserError: it was made from something else, or does not tell.
     """
-    told = made.card["made_by"].get(key)
-    if told != source.digest:
-        other = "does not tell what it was made from" if told is None else f"was made from {_short(told)}"
+    recorded = made.card["made_by"].get(key)
+    if recorded != source.digest:
+        other = (
+            "does not tell what it was made from" if recorded is None else f"was made from {_short(recorded)}"
+        )
         where = getattr(source, "path", made.path)
         raise UserError(
             f"{what} of other images: {made.path} {other}, this is {_short(source.digest)}",

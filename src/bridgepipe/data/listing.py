@@ -283,5 +283,5 @@ def _digest(path: Path) -> str | None:
 
 def _announce(count: int, paths: Sequence[str]) -> None:
     if count > READ_AT_ONCE:
-        told = f"bridgepipe: reading {count / 1e9:.1f} GB of files with new times ({' '.join(paths)})"
-        print(told, file=sys.stderr, flush=True)
+        message = f"bridgepipe: reading {count / 1e9:.1f} GB of files with new times ({' '.join(paths)})"
+        print(message, file=sys.stderr, flush=True)

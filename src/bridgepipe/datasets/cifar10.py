@@ -120,7 +120,7 @@ class _Bounded:
         return data
 
 
-class _Kept:
+class _Inert:
     """Stands for an array or its dtype: keeps what the pickle gives it, and runs nothing."""
 
     def __init__(self, *arguments: Any) -> None:
@@ -133,10 +133,10 @@ class _Kept:
 class _Restricted(pickle.Unpickler):
     KNOWN = frozenset({"numpy.core.multiarray._reconstruct", "numpy.ndarray", "numpy.dtype"})
 
-    def find_class(self, module: str, name: str) -> type[_Kept]:
+    def find_class(self, module: str, name: str) -> type[_Inert]:
         if f"{module}.{name}" not in self.KNOWN:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return _Kept
+        return _Inert
 
 
 def _checked(parse: Any, contents: dict[str, bytes], name: str, path: str | Path, *arguments: Any) -> Any:
@@ -164,7 +164,7 @@ def _items(content: Any, batch: str, classes: int, size: Size) -> list[Item]:
     ]
 
 
-def _pixels(array: _Kept) -> np.ndarray:
+def _pixels(array: _Inert) -> np.ndarray:
     """uint8 ``[N, 32, 32, 3]`` of a batch, whose rows are the red, green and blue planes."""
     _version, shape, dtype, fortran, data = array.state
     if dtype.arguments[0] != b"u1" or shape[1:] != (3 * SIDE**2,):

@@ -150,8 +150,8 @@ def choose(items: Iterable[Item], lines: Sequence[Line], classes: Sequence[str],
     number = {name: index for index, name in enumerate(classes)}
     number |= {str(index): index for index in range(len(classes))}
     return [
-        replace(item, label=number.get(told or image.parent.name, item.label))
-        for (image, told), item in zip(lines, chosen, strict=True)
+        replace(item, label=number.get(class_name or image.parent.name, item.label))
+        for (image, class_name), item in zip(lines, chosen, strict=True)
     ]
 
 

@@ -102,9 +102,9 @@ def cached_digest(path: Path) -> str:
     seen = {"bytes": about.st_size, "mtime_ns": about.st_mtime_ns}
     beside = path.with_name(f".{path.name}.sha256.json")
     with suppress(UserError, AttributeError):
-        kept = read_json(beside)
-        if seen.items() <= kept.items() and isinstance(kept.get("sha256"), str):
-            return kept["sha256"]
+        recorded = read_json(beside)
+        if seen.items() <= recorded.items() and isinstance(recorded.get("sha256"), str):
+            return recorded["sha256"]
     found = digest_file(path)
     with suppress(UserError):
         write_json(beside, {**seen, "sha256": found})

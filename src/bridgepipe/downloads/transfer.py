@@ -153,12 +153,12 @@ def _request(url: str, part: Path, progress: bool, more: Mapping[str, str]) -> N
     except requests.RequestException as e:
         raise Failed(why(e)) from e
     with answer:
-        told = _strong_version(answer.headers)
-        complete = answer.headers.get("Content-Range") == f"bytes */{have}" and told in ("", version)
+        offered = _strong_version(answer.headers)
+        complete = answer.headers.get("Content-Range") == f"bytes */{have}" and offered in ("", version)
         if answer.status_code == 416 and complete:
             return  # every byte had arrived already
         # some servers ignore If-Range
-        if answer.status_code == 416 or (answer.status_code == 206 and have and told != version):
+        if answer.status_code == 416 or (answer.status_code == 206 and have and offered != version):
             part.unlink(missing_ok=True)
             raise Interrupted("the server has another version than the one that was begun")
         _receive(answer, part, have, progress)
@@ -189,9 +189,9 @@ def _total(headers: Mapping[str, str], have: int) -> int | None:
     if not re.fullmatch(r"[0-9]{1,18}", length.strip()):
         raise Failed(f"tells a length that is no number: {length!r}")
     total = have + int(length)
-    told = re.fullmatch(r"bytes [0-9]+-[0-9]+/([0-9]+)", headers.get("Content-Range", ""))
-    if have and told and int(told[1]) != total:
-        raise Failed(f"tells two sizes, {told[1]} and {total} bytes")
+    content_range = re.fullmatch(r"bytes [0-9]+-[0-9]+/([0-9]+)", headers.get("Content-Range", ""))
+    if have and content_range and int(content_range[1]) != total:
+        raise Failed(f"tells two sizes, {content_range[1]} and {total} bytes")
     return total
 
 

@@ -30,7 +30,7 @@ from bridgepipe.runtime.progress import Progress
 from bridgepipe.runtime.rng import generator
 
 KIND = "small classifier"
-KEPT_STEPS = 50  # of a training, between two states
+STATE_EVERY = 50  # of a training, between two states
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of AdamW, for every parameter
 
 
@@ -40,11 +40,11 @@ class SmallClassifier:
     Args:
         network: the trained network.
         image_size: height and width of the images that it was trained on; it refuses others.
-        device: where it runs.
+        device: device that it runs on.
         classes: names of the classes, by number; their numbers when None.
 
     Attributes:
-        card: what its file tells; {} before there is one.
+        card: card of its file; {} before it is saved.
     """
 
     name = "small classifier trained by bridgepipe"
@@ -99,8 +99,8 @@ class SmallClassifier:
         Raises:
             UserError: missing, damaged, not a classifier, or trained under another configuration.
         """
-        told = {"config": config} if config is not None and "config" in load_card(path) else {}
-        weights, card = load_tensors(path, {"kind": KIND, **told})
+        recorded = {"config": config} if config is not None and "config" in load_card(path) else {}
+        weights, card = load_tensors(path, {"kind": KIND, **recorded})
         network = ConvNet(card["network"]["classes"], card["network"]["width"])
         with reading(path, "not the weights of this classifier", "give a file that train-classifier wrote"):
             network.load_state_dict(weights)
@@ -143,7 +143,7 @@ def train_classifier(
         labels: class of every image, 0 and up.
         steps, batch_size: length of the training.
         lr: peak learning rate.
-        seed: of initial weights, order and augmentation, >= 0.
+        seed: seed of the initial weights, the order and the augmentation, >= 0.
         shift: images are moved by up to so many pixels each way, borders repeated.
         flip: mirror half of them (wrong for digits and letters).
         width: number of features.
@@ -160,9 +160,9 @@ def train_classifier(
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
     order = _order(len(images), steps * batch_size, seed).reshape(steps, batch_size)
-    kept = _Kept(network, optimizer, schedule)
-    with _one_thread(), Progress(steps, kept.step, "classifier", "step") as progress:
-        for step in range(kept.step, steps):
+    state = _TrainingState(network, optimizer, schedule)
+    with _one_thread(), Progress(steps, state.step, "classifier", "step") as progress:
+        for step in range(state.step, steps):
             x = _augmented(images, order[step], image_size, shift, flip, generator(seed, "classifier", step))
             loss = F.cross_entropy(network(x), torch.from_numpy(truth[order[step]]))
             if not loss.isfinite():
@@ -171,7 +171,7 @@ def train_classifier(
             loss.backward()
             optimizer.step()
             schedule.step()
-            kept.after(step + 1)
+            state.after(step + 1)
             progress.after(1)
     # the last update has no loss after it
     if not all(v.isfinite().all() for v in network.state_dict().values()):
@@ -179,8 +179,8 @@ def train_classifier(
     return SmallClassifier(network, image_size, classes=classes)
 
 
-class _Kept:
-    """State of a training in a block of `finished.kept`: a call after a kill goes on from it.
+class _TrainingState:
+    """State of a training in a block of `finished.resumable`: a call after a kill goes on from it.
 
     Attributes:
         step: steps that are done.
@@ -200,8 +200,8 @@ class _Kept:
             schedule.step()  # learning rate and momentum follow from the step alone
 
     def after(self, step: int) -> None:
-        """Keep the state now and then."""
-        if self._keeper is not None and step % KEPT_STEPS == 0:
+        """Save the state every ``STATE_EVERY`` steps."""
+        if self._keeper is not None and step % STATE_EVERY == 0:
             moments = self._optimizer.state_dict()["state"].values()
             tensors = [of[name] for of in moments for name in MOMENTS]
             self._keeper.add(self._work, (step, *self._network.state_dict().values(), *tensors))
@@ -211,9 +211,9 @@ class _Kept:
         self._network.load_state_dict(dict(zip(names, state, strict=False)))
         rest = state[len(names) :]
         moments = [rest[i : i + len(MOMENTS)] for i in range(0, len(rest), len(MOMENTS))]
-        told = {i: dict(zip(MOMENTS, of, strict=True)) for i, of in enumerate(moments)}
+        by_parameter = {i: dict(zip(MOMENTS, of, strict=True)) for i, of in enumerate(moments)}
         groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": told, "param_groups": groups})
+        self._optimizer.load_state_dict({"state": by_parameter, "param_groups": groups})
 
 
 @contextmanager

@@ -100,20 +100,20 @@ def measure(
     """Numbers of the reported half, and rows of its curve against the distance.
 
     Args:
-        judge: of the attribute that is edited.
-        others: judges of attributes that edits should keep.
-        classifier: an extractor with logits, whose class edits should keep; None: not asked.
-        seed: of the halves.
+        judge: judge of the edited attribute.
+        others: judges of the attributes that edits should preserve.
+        classifier: an extractor with logits; edits should preserve the class it predicts. None: not measured.
+        seed: seed of the two halves.
 
     Returns:
         Values and rows. ``best_distance`` is chosen on the other half. By it every image is edited to its
-        other side, once: ``flipped``, and what is kept, PSNR and SSIM, ending in ``_at_best``. Rows have
+        other side, once: ``flipped``, and what is preserved, PSNR and SSIM, ending in ``_at_best``. Rows have
         these for every distance, flips of the images that it can flip. Means come with their interval, shares
         with interval and number (`summary`). See also `monotonicity` and `unedited`.
     """
     before, scores = judge.score(strips.control) > judge.cut, strips.per_strip(judge.score(strips.flat))
     flipped, able = (scores > judge.cut) != before[:, None], flippable(before, strips.distances)
-    columns: dict[str, np.ndarray] = {"score": scores, **_kept(strips, others, classifier)}
+    columns: dict[str, np.ndarray] = {"score": scores, **_preserved(strips, others, classifier)}
     columns |= likeness(strips)
     chosen = _chosen(strips, before, seed)
     best = best_distance(flipped[chosen], able[chosen], strips.distances)
@@ -150,15 +150,15 @@ def _chosen(strips: Strips, before: np.ndarray, seed: int) -> Mask:
     return half(before if strips.kinds is None else strips.kinds, seed)
 
 
-def _kept(strips: Strips, others: Mapping[str, Judge], classifier: Any) -> dict[str, Mask]:
+def _preserved(strips: Strips, others: Mapping[str, Judge], classifier: Any) -> dict[str, Mask]:
     """Whether each edited image is judged as its control, ``[N, K]``, by every other judge and by class."""
     found = {}
     for name, other in others.items():
         after = strips.per_strip(other.score(strips.flat) > other.cut)
-        found[f"kept_{name}"] = after == (other.score(strips.control) > other.cut)[:, None]
+        found[f"preserved_{name}"] = after == (other.score(strips.control) > other.cut)[:, None]
     if classifier is not None:
         after = strips.per_strip(probabilities(classifier, strips.flat).argmax(axis=1))
-        found["kept_class"] = after == probabilities(classifier, strips.control).argmax(axis=1)[:, None]
+        found["preserved_class"] = after == probabilities(classifier, strips.control).argmax(axis=1)[:, None]
     return found
 
 
@@ -168,9 +168,9 @@ def unedited(
     """What decoding does by itself.
 
     Args:
-        before: what the judge says of the controls, bool ``[N]``.
+        before: whether the judge finds the attribute in each control, bool ``[N]``.
         reported: the half, bool ``[N]``.
-        rows: of the curve.
+        rows: rows of the curve.
 
     Returns:
         ``baseline_flipped``: share of the controls that the judge calls otherwise than the same image
@@ -201,7 +201,7 @@ def distances_to_real(
     Args:
         size: of the edits.
         real: images ``with`` and ``without`` the attribute.
-        seed: of the halves, and of the choice of as many of each.
+        seed: seed of the two halves and of the selection of equal numbers.
 
     Returns:
         ``fid_with`` and ``fid_without``; beside them, of as many images (``_n``) and to the same reference,

@@ -32,14 +32,14 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Extractor(Protocol):
-    """What the metrics need of a network.
+    """A network as the metrics need it.
 
     One that knows classes also has ``logits(images) -> [B, classes]`` and their names, ``classes``.
 
     Attributes:
-        name: what it is.
-        digest: of its weights.
-        resize: how an image becomes its input.
+        name: name of the network.
+        digest: SHA-256 of the weights.
+        resize: rule that resizes an image to its input.
     """
 
     name: str
@@ -56,11 +56,11 @@ class Inception:
 
     Args:
         weights: the published ``pt_inception-2015-12-05`` file, or the same tensors as safetensors.
-        sha256: of the file, or its first digits; checked when given.
+        sha256: SHA-256 of the file, or its first digits, to check; None: not checked.
         preprocessing: ``legacy_pytorch``, behind I2SB's and most published values, or ``clean``.
             clean-fid feeds the latter to a TorchScript copy of the same network, so values under
             its name elsewhere are close to these but not equal.
-        device: where the network runs.
+        device: device of the network.
 
     Raises:
         UserError: the file is missing, unreadable, of another checksum or of another network.
@@ -97,8 +97,8 @@ class ResNet50:
 
     Args:
         weights: state dict of torchvision's resnet50 (I2SB used ``IMAGENET1K_V1``).
-        sha256: of the file, or its first digits; checked when given.
-        device: where the network runs.
+        sha256: SHA-256 of the file, or its first digits, to check; None: not checked.
+        device: device of the network.
 
     Raises:
         UserError: the file is missing, unreadable, of another checksum or of another network.

@@ -34,13 +34,13 @@ from bridgepipe.runtime.rng import generator
 
 @dataclass(frozen=True)
 class Statistics:
-    """What is kept of a set of images to compare it with another.
+    """Statistics of a set of images, for comparison with another set.
 
     Attributes:
         mu: mean of the features, float64 ``[d]``.
         sigma: their unbiased covariance, float64 ``[d, d]``.
         n: number of images.
-        sample: features of up to ``keep`` images, float32 ``[k, d]``, for the kernel distance.
+        sample: features of a random selection of the images, float32 ``[k, d]``, for the kernel distance.
         extractor: name, digest and resize rule of what made the features.
         data: digest of the images.
         pictures: what each image shows, int64 ``[n]``: its content, or that of the original it was made from.
@@ -59,7 +59,7 @@ class Statistics:
     @property
     def sampled_pictures(self) -> Tensor:
         """`pictures` of the rows of the sample, int64 ``[k]``."""
-        return self.pictures[sorted(_kept(self.n, len(self.sample)))]
+        return self.pictures[sorted(_selected(self.n, len(self.sample)))]
 
     def part(self, rows: Tensor) -> Statistics:
         """Of some images of the sample, by their rows in it."""
@@ -89,8 +89,8 @@ class Statistics:
         if "pictures" not in tensors:
             mend = "make them again with this version"
             raise UserError("statistics that don't tell which images they are of", path, mend)
-        told = {"n": card["n"], "extractor": card["extractor"], "data": card["data"]}
-        known: dict[str, Any] = {**tensors, **told, "origin": card.get("origin", {})}
+        recorded = {"n": card["n"], "extractor": card["extractor"], "data": card["data"]}
+        known: dict[str, Any] = {**tensors, **recorded, "origin": card.get("origin", {})}
         return cls(**known)
 
 
@@ -98,7 +98,7 @@ def statistics(
     extractor: Extractor,
     images: Images,
     batch_size: int = 64,
-    keep: int = 10_000,
+    sample_size: int = 10_000,
     label: str = "features",
 ) -> Statistics:
     """Moments of the features of all images, and the features of some of them.
@@ -106,11 +106,11 @@ def statistics(
     Several processes share the batches, and each returns the whole.
 
     Args:
-        extractor: what turns images into vectors.
+        extractor: network that turns images into vectors.
         images: uint8 HWC arrays, at least 2.
         batch_size: images per call of the extractor.
-        keep: size of the sample for the kernel distance; the choice depends on the counts only.
-        label: of the work, for messages.
+        sample_size: features in the sample for the kernel distance; the choice depends on the counts only.
+        label: name of the work in messages.
 
     Raises:
         UserError: fewer than 2 images, or features that are not finite.
@@ -125,28 +125,28 @@ def statistics(
     def both(batch: Batch) -> tuple[Tensor, Tensor]:
         return extractor.features(batch), contents(batch)
 
-    kept = _kept(len(images), keep)
+    selected = _selected(len(images), sample_size)
     batches = outputs(both, images, batch_size, label)
-    moments, sample, pictures = running.broadcast(_moments(batches, kept))
+    moments, sample, pictures = running.broadcast(_moments(batches, selected))
     about = describe(extractor), data_digest(images)
     return Statistics(moments.mu, moments.sigma, moments.n, sample, *about, pictures)
 
 
-def _kept(n: int, keep: int) -> set[int]:
-    """Numbers of the images whose features are kept."""
-    return set(generator(0, "kernel distance sample").permutation(n)[:keep].tolist())
+def _selected(n: int, sample_size: int) -> set[int]:
+    """Numbers of the images whose features are selected for the sample."""
+    return set(generator(0, "kernel distance sample").permutation(n)[:sample_size].tolist())
 
 
 def _moments(
-    batches: Iterator[tuple[Tensor, Tensor]], kept: Container[int]
+    batches: Iterator[tuple[Tensor, Tensor]], selected: Container[int]
 ) -> tuple[Moments, Tensor, Tensor]:
-    """Moments of all features, the rows whose numbers are ``kept``, and all contents; none of no batch."""
+    """Moments of all features, the ``selected`` rows and the contents of all images; empty if no batch."""
     moments, rows, pictures = Moments(0), [], []
     for features, shown in batches:
         first = moments.n
         moments = moments if first else Moments(features.shape[1])
         moments.update(features)
-        rows.append(features[[i for i in range(len(features)) if first + i in kept]])
+        rows.append(features[[i for i in range(len(features)) if first + i in selected]])
         pictures.append(shown)
     if not rows:
         return moments, torch.empty(0), torch.empty(0)
@@ -162,10 +162,10 @@ def distances(found: Statistics, reference: Statistics, kernel: bool, suffix: st
     """FID and, if asked for, KID with their intervals: ``fid``, ``fid_low``, ``fid_high``, ...
 
     Args:
-        found: of the evaluated images.
-        reference: of the real ones.
-        kernel: whether the KID is wanted.
-        suffix: that ends the name of each distance.
+        found: statistics of the evaluated images.
+        reference: statistics of the real images.
+        kernel: whether to compute the KID.
+        suffix: ending of the name of each distance.
 
     Raises:
         UserError: the features come from different extractors.

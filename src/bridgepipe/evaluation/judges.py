@@ -1,4 +1,4 @@
-"""What tells whether an edit changed an attribute: a measure, the classes, or a classifier of its own."""
+"""Judges of whether an edit changed an attribute: a measure, the classes, or a classifier trained for it."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def load_judge(settings: BoundaryMeasures, weights: Path, real: ImageStore, spee
 def judge_of(
     settings: BoundaryMeasures, real: ImageStore, known: Any, values: np.ndarray, cut: float
 ) -> Judge | None:
-    """What tells the attribute of an edited image: a measure, the classes, or a classifier of its own.
+    """The judge of an attribute of edited images: a measure, the classes, or a classifier trained for it.
 
-    None for an attribute that only classes tell, where no classifier of them is configured.
+    None for an attribute that only classes give, if no classifier of them is configured.
 
     Raises:
         UserError: the classifier knows the classes, and the attribute does not follow from them.
@@ -98,7 +98,7 @@ def judge_of_the_edit(
 
 
 def keepers(settings: BoundaryMeasures, real: ImageStore, known: Any) -> dict[str, Judge]:
-    """Judges of the other attributes that edits should keep; those that nothing tells are left out."""
+    """Judges of the attributes that edits should preserve; attributes that nothing can judge are left out."""
     found = {}
     for name in settings.preserved:
         other = settings.model_copy(update={"attribute": name, "against": None})

@@ -48,7 +48,7 @@ class Comparison:
     """Photographs as JPEG files of several qualities, and as networks restore them.
 
     Attributes:
-        names, qualities: of every file.
+        names, qualities: name and JPEG quality of every file.
         images: uint8 [H,W,3] of every file, by what made them: `DECODED`, the networks, `ORIGINAL`.
     """
 
@@ -95,8 +95,8 @@ def compare(
 
     Args:
         photographs: uint8 [H,W,3] by name.
-        networks: by name.
-        qualities: of the JPEG files; None: `QUALITIES`.
+        networks: networks by name.
+        qualities: JPEG qualities; None: `QUALITIES`.
         report: called with the pixels that a network has restored.
     """
     files = [(name, quality) for name in photographs for quality in qualities or QUALITIES]

@@ -77,7 +77,7 @@ def ot_color_map(
         source: ``[N, D]``.
         target: ``[M, D]``.
         n: points of a subsample.
-        seed: of the subsamples.
+        seed: seed of the subsamples.
         regularisation: None for the exact plan, else as in `entropic_cost`.
 
     Returns:

@@ -81,7 +81,7 @@ def protocol(
     Args:
         metric: name and definition, for example "fid: float64, unbiased covariance".
         n: number of evaluated items.
-        settings: everything that the stage was told: its whole configuration, and options of its verb.
+        settings: the whole configuration of the stage, and the options of its verb.
         inputs: everything that it read besides the evaluated artefacts, by role: what has a ``digest``, or
             the digest itself.
         extractor: name, digest and resize rule (`extractors.describe`), where one is used.
@@ -154,7 +154,7 @@ def groups(rows: Sequence[Mapping[str, Metric]], but_for: Sequence[str] = ()) ->
     Args:
         rows: metric files by what they measure; two rows are compared in all that both have, and rows that
             share nothing are never in one group.
-        but_for: as of `comparable`.
+        but_for: as for `comparable`.
     """
     found: list[int] = []
     for k, row in enumerate(rows):
@@ -192,8 +192,8 @@ def errors(found: ArrayLike) -> dict[str, float | None]:
     `dvc metrics show` and its like round to 5 decimals: an exact cycle of 9e-10 would be 0.0 there, and its
     logarithm is -9.04. None for an error of 0.
     """
-    told: dict[str, float | None] = {**Estimate.of(found).values("mean", 0.0), "max": float(np.max(found))}
-    return told | {f"log10_{k}": math.log10(v) if (v := told[k]) else None for k in ("mean", "max")}
+    values: dict[str, float | None] = {**Estimate.of(found).values("mean", 0.0), "max": float(np.max(found))}
+    return values | {f"log10_{k}": math.log10(v) if (v := values[k]) else None for k in ("mean", "max")}
 
 
 def _rounded(name: str, value: Value) -> Value:

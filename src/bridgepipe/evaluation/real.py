@@ -89,7 +89,7 @@ def described(
     """The protocol of `values_of`.
 
     Args:
-        settings, inputs: as of `protocol.protocol`.
+        settings, inputs: as for `protocol.protocol`.
         restored: the evaluated images have originals, which are counted.
         trained_on: digest of the data that the model of the evaluated images was trained on, of samples.
         details: further entries.
@@ -119,7 +119,7 @@ def columns(measured: Mapping[str, Statistics], reference: Statistics) -> dict[s
     return protocol.as_columns(found, "fid", "FID") | floor
 
 
-def told(described: Mapping[str, Any]) -> dict[str, Any]:
+def protocol_columns(described: Mapping[str, Any]) -> dict[str, Any]:
     """What a reader must know of a FID: numbers of images, the reference, and the hash of the protocol."""
     floor = described.get("floor")
     return {

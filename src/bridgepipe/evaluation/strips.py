@@ -22,7 +22,7 @@ class Judge(Protocol):
     """Scores an attribute of images; those above ``cut`` have it.
 
     Attributes:
-        name: what it is, for the protocol.
+        name: name of the judge in the protocol.
     """
 
     @property

@@ -30,10 +30,10 @@ COLUMNS = {
     "acc. %": ("accuracy", "accuracy", 100),
     "acc. in %": ("accuracy", "accuracy_corrupted", 100),
     "acc. real %": ("accuracy", "accuracy_originals", 100),
-    "PSNR to source": ("kept", "psnr", 1),
-    "PSNR of random": ("kept", "psnr_random", 1),
-    "SSIM to source": ("kept", "ssim", 1),
-    "SSIM of random": ("kept", "ssim_random", 1),
+    "PSNR to source": ("similarity", "psnr", 1),
+    "PSNR of random": ("similarity", "psnr_random", 1),
+    "SSIM to source": ("similarity", "ssim", 1),
+    "SSIM of random": ("similarity", "ssim_random", 1),
     "cycle, pair": ("cycle", "pair_mean", 1),
     "cycle, image": ("cycle", "image_mean", 1),
     "cycle, 8 bits": ("cycle", "uint8_mean", 1),
@@ -43,8 +43,8 @@ COLUMNS = {
     "flipped %": ("edit", "flipped", 100),
     "no move %": ("edit", "baseline_flipped", 100),
     "at": ("edit", "best_distance", 1),
-    "PSNR kept": ("edit", "psnr_at_best", 1),
-    "class kept %": ("edit", "kept_class_at_best", 100),
+    "PSNR to unedited": ("edit", "psnr_at_best", 1),
+    "class preserved %": ("edit", "preserved_class_at_best", 100),
     "Spearman": ("edit", "spearman", 1),
     "FID with": ("edit", "fid_with", 1),
     "FID with, real": ("edit", "fid_with_real", 1),
@@ -131,8 +131,8 @@ def _row(group: str, method: str, experiment: str, metrics: dict[str, Any]) -> d
 
 def _stored(metrics: dict[str, Any]) -> dict[str, str]:
     """How the pixels that were measured became whole numbers."""
-    told = [metric["protocol"].get("quantisation") for metric in metrics.values()]
-    return next(({BITS: word} for how, word in WORDS.items() if how in told), {})
+    quantisations = [metric["protocol"].get("quantisation") for metric in metrics.values()]
+    return next(({BITS: word} for how, word in WORDS.items() if how in quantisations), {})
 
 
 def _interval(column: str, known: dict[str, Any], value: str, scale: float) -> dict[str, str]:
@@ -151,7 +151,7 @@ def _reference(metrics: dict[str, Any]) -> dict[str, Any]:
     measured = metrics.get("fid", {}).get("protocol", {})
     if "n" not in (measured.get("reference") or {}):
         return {}
-    found = real.told(measured)
+    found = real.protocol_columns(measured)
     return {key: found[key] for key in ("n real", "reference") if key in found}
 
 

@@ -1,4 +1,4 @@
-"""What a translation keeps of its source, beside what any other image would keep."""
+"""Similarity of translations to their source, compared with that of unrelated images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bridgepipe.runtime.rng import generator
 
 @dataclass(frozen=True)
 class Likeness:
-    """How near images are to others, one number per pair of images.
+    """Similarity of images to others, one number per pair of images.
 
     Attributes:
         psnr: dB.

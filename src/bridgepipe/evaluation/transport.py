@@ -39,7 +39,7 @@ class Comparison:
     """Distances of a set to the true one, and the noise floor: those of other true samples of its size.
 
     Attributes:
-        found: of the set.
+        found: distances of the set.
         floor: mean over independent true samples.
         spread: their standard deviation.
     """
@@ -115,7 +115,7 @@ def entropic_cost(
     Args:
         x, y: ``[N, D]`` and ``[M, D]``.
         n: points of a subsample.
-        seed: of the subsamples.
+        seed: seed of the subsamples.
         regularisation: weight of the entropy in units of the mean cost; the smaller, the nearer to exact.
 
     Raises:
@@ -148,7 +148,7 @@ def compare(
         others: two or more independent samples of the target, each of N points, because distances shrink as
             sets grow.
         n: points of the exact and entropic plans.
-        seed: of subsamples and directions.
+        seed: seed of the subsamples and directions.
 
     Raises:
         UserError: as `distances`, or the other samples are too few or of another size.

@@ -110,11 +110,11 @@ def flips_against_distance(path: str | Path, table: pd.DataFrame, best: float, t
     """
     with canvas(path, 6.8, 3.4) as figure:
         flipped, like = (_panel(figure, k) for k in (1, 2))
-        kept = [
+        preserved = [
             str(name).removesuffix("_n") for name in table.columns if re.fullmatch("kept_.*_n", str(name))
         ]
-        for n, name in enumerate(["flipped", *kept]):
-            _share(flipped, table, "distance", name, COLOURS[n], name.replace("kept_", "kept: "))
+        for n, name in enumerate(["flipped", *preserved]):
+            _share(flipped, table, "distance", name, COLOURS[n], name.replace("preserved_", "preserved: "))
         flipped.set(
             xlabel="Distance of the edit", ylabel="Share of images (95 % interval)", ylim=(-0.03, 1.03)
         )

@@ -167,9 +167,9 @@ def quality_against_calls(path: str | Path, table: pd.DataFrame, title: str = ""
 
 def _seeds(rows: pd.DataFrame) -> str:
     """What the rows were drawn with, in words; "" where they do not tell."""
-    told = {name: rows[name].dropna().unique() for name in SEEDS if name in rows}
+    found = {name: rows[name].dropna().unique() for name in SEEDS if name in rows}
     return ", ".join(
-        f"{name} {'/'.join(f'{s:g}' for s in seeds)}" for name, seeds in told.items() if len(seeds)
+        f"{name} {'/'.join(f'{s:g}' for s in seeds)}" for name, seeds in found.items() if len(seeds)
     )
 
 

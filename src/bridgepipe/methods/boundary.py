@@ -133,9 +133,9 @@ def fit(
             is the same problem, faster, and needs memory for N x N numbers only.
         balance: ``weights`` makes errors in the rarer class cost more, ``subsample`` drops latents of the
             more frequent one; ``none`` is published.
-        seed: of the subsample.
+        seed: seed of the subsample.
         test: latents and labels to state the accuracy on; those of the training otherwise.
-        device: where inner products are computed.
+        device: device that computes inner products.
 
     Raises:
         UserError: labels of one class or other values, another number of them, C <= 0, unknown solver.

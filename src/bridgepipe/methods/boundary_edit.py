@@ -34,7 +34,7 @@ class Move:
     """A move along the boundaries of one attribute.
 
     Args:
-        boundaries: of z, of h, or of both, which move alike.
+        boundaries: boundaries in z, in h, or in both; both move by the same distance.
         distance: signed; a number, or one per latent ``[B]``.
     """
 
@@ -111,7 +111,7 @@ def edit(
 
     Args:
         h_space: see `boundary_latents.space`.
-        moves: one per attribute, in sequence.
+        moves: one move per attribute, applied in sequence.
         rng: noise, drawn once per step when eta > 0 or kind is ddpm.
         observe: called with every state of the way back.
 

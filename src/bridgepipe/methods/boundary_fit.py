@@ -38,7 +38,7 @@ class Rows:
 
     Args:
         source: ``[N, ...]``.
-        items: which of them; all by default.
+        items: indices of the rows to use; all by default.
         block_bytes: size of a block as float64; a block has at least one row.
     """
 
@@ -106,7 +106,7 @@ def gram(
     """Inner products of all rows, ``[N, N]``.
 
     Args:
-        dtype: of the products; float64 agrees with scikit-learn's own, float32 is faster.
+        dtype: dtype of the products; float64 agrees with scikit-learn's own, float32 is faster.
     """
     products = np.empty((len(rows), len(rows)))
     spans = rows.spans()
@@ -166,7 +166,7 @@ def cross_validated(
     """Which of the N rows a boundary fitted to the other folds puts on their side, ``[N]``.
 
     Args:
-        products: of all rows, ``[N, N]``.
+        products: inner products of all rows, ``[N, N]``.
         folds: stratified; at most the size of the smaller class.
 
     Raises:

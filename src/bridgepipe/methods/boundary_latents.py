@@ -43,7 +43,7 @@ class Latents:
 
 
 class LostH(HSpace):
-    """An h-space that takes no notice of h.
+    """An h-space that ignores h.
 
     The published code hands h over in a place where the improved-DDPM network expects labels, so that only
     edits of z reach it.
@@ -55,7 +55,7 @@ class LostH(HSpace):
 
 
 class _Bound:
-    """A network called as its owner binds it: with t rescaled, say, or in another precision."""
+    """A network called through its owner's wrapper, for example with t rescaled or in another precision."""
 
     def __init__(self, network: Bottlenecked, bound: Network) -> None:
         self._network, self._bound = network, bound
@@ -100,7 +100,7 @@ class _Reading:
 
 
 class _ReadingLast(_Reading):
-    """The same, of the last call only."""
+    """The same, for the last call only."""
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         self.h.clear()
@@ -137,7 +137,7 @@ def trajectory(
 
     Args:
         steps: ascending indices, the first of which is the image's.
-        every: one in so many of the steps is returned, beginning with the first; and the last.
+        every: every n-th step is returned, from the first on, and always the last.
     """
     reading, states = _Reading(h_space), [x0]
 

@@ -71,10 +71,10 @@ def mixing(
     """The curve of the same images at several steps, see `boundary_latents.trajectory`.
 
     Args:
-        latents: at ascending steps; the first should be the images themselves, t = 0.
+        latents: latents at ascending steps; the first should be the images themselves, t = 0.
         labels: 0 or 1 for each image.
         tolerance: see `choose`.
-        C, folds: of the boundaries.
+        C, folds: penalty of the boundaries and number of cross-validation folds.
 
     Raises:
         UserError: as `choose`; labels that are not 0 and 1; fewer members in a class than folds.
@@ -116,8 +116,8 @@ def choose(rows: Sequence[MixingRow], tolerance: float = TOLERANCE) -> int:
        images one more or less moves nothing; 5 that only the best gets right do.
 
     Args:
-        rows: at ascending steps; t = 0 is never chosen.
-        tolerance: in (0, 1).
+        rows: the curve at ascending steps; t = 0 is never chosen.
+        tolerance: relative distance to the shell, in (0, 1).
 
     Raises:
         UserError: no step above 0, or steps that don't ascend.

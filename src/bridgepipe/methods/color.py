@@ -42,8 +42,8 @@ def transfer(
         settings: how DDIB solves its ODEs.
         n: points of the plans of optimal transport.
         sinkhorn: entropic regularisation, in units of the mean cost.
-        seed: of the choice of these points.
-        label: of the work, for messages.
+        seed: seed that selects these points.
+        label: name of the work in messages.
     """
 
     ends = ddib_points.denoisers(source, target)
@@ -110,17 +110,17 @@ def measures(
     target: np.ndarray,
     seed: int,
 ) -> dict[str, float]:
-    """Numbers of one transfer.
+    """Metrics of one transfer.
 
     ``mse``: between DDIB's picture and those of optimal transport, the paper's number. ``sliced_w2``: how far
     each palette is from the target's. ``cost``: of DDIB's map, and of the optimal coupling of the same n
     points; the excess grows with n.
 
     Args:
-        points: of `transfer`.
+        points: result of `transfer`.
         images: the same as uint8 pictures.
         source, target: both photographs as points.
-        seed: of directions and subsamples.
+        seed: seed of the random directions and subsamples.
     """
     moved = plans.coupling(source, points[DDIB], seed=seed)
     palettes = {**points, "untouched": source}

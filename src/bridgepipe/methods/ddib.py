@@ -29,7 +29,7 @@ from bridgepipe.runtime.rng import Noise
 from bridgepipe.samplers.denoiser import Denoiser
 from bridgepipe.samplers.gaussian_loops import Grid, Sample
 from bridgepipe.samplers.solvers import Pair
-from bridgepipe.samplers.steps import kept as spaced
+from bridgepipe.samplers.steps import respaced
 
 Guidance = Literal["none", "classifier", "free"]
 DRAW = "translation"  # purpose of the noise on the way to the target
@@ -38,7 +38,7 @@ Start = Callable[[Sequence[int]], Tensor | Pair]
 
 
 def steps_of(how: TranslateImages | SolverSettings, process: Gaussian) -> Grid:
-    """Steps of both ways.
+    """Timesteps of encoding and decoding.
 
     Raises:
         UserError: a spelling that is unknown, more times than there are, or a single one.
@@ -47,13 +47,13 @@ def steps_of(how: TranslateImages | SolverSettings, process: Gaussian) -> Grid:
         return _of_calls(how, process)
     spacing, _, count = how.respacing.rpartition(" ")
     if spacing == "log_snr" and count.isdigit():
-        kept = schedules.uniform_log_snr(process.alpha_bar, int(count))
+        times = schedules.uniform_log_snr(process.alpha_bar, int(count))
     else:
-        kept = timesteps(process.T, how.respacing)
-    if len(kept) < 2:
-        what = f"respacing {how.respacing!r} keeps {len(kept)} time"
+        times = timesteps(process.T, how.respacing)
+    if len(times) < 2:
+        what = f"respacing {how.respacing!r} keeps {len(times)} time"
         raise UserError(what, "translation", "take 2 or more")
-    return samplers.grid(how.grid, kept, process.T)
+    return samplers.grid(how.grid, times, process.T)
 
 
 def _of_calls(settings: SolverSettings, process: Gaussian) -> Grid:
@@ -62,7 +62,7 @@ def _of_calls(settings: SolverSettings, process: Gaussian) -> Grid:
     count = num_times(
         process.T, settings.solver, settings.nfe, settings.spacing, least=2, inner=settings.grid == "exact"
     )
-    return samplers.grid(settings.grid, spaced(process, count, settings.spacing), process.T)
+    return samplers.grid(settings.grid, respaced(process, count, settings.spacing), process.T)
 
 
 # The translation of DDIB's class-conditional ImageNet script, and that of the other implementation.
@@ -76,11 +76,11 @@ PUBLISHED_FOLDER = TranslateImages(
 
 @dataclass(frozen=True)
 class Translated:
-    """The two ends of a translation, each a state, and of an invertible solver a pair of states.
+    """The two ends of a translation: a state each, or a state pair if the solver is invertible.
 
     Attributes:
-        latent: where the source's ODE ended.
-        target: where the target's ODE ended.
+        latent: final state of the source's ODE.
+        target: final state of the target's ODE.
     """
 
     latent: Sample
@@ -88,12 +88,12 @@ class Translated:
 
     @property
     def calls(self) -> int:
-        """Network calls per item, both ways."""
+        """Network calls per item, encoding and decoding together."""
         return self.latent.calls + self.target.calls
 
     @property
     def calls_per_way(self) -> int:
-        """Network calls per item of the dearer way."""
+        """Network calls per item of encoding or decoding, whichever makes more."""
         return max(self.latent.calls, self.target.calls)
 
 
@@ -107,7 +107,7 @@ def translate(
 ) -> Translated:
     """Encode along ``source``, decode along ``target`` (DDIB, algorithm 1).
 
-    With the two exchanged it is the way back, to rounding error when x is the pair of the end.
+    With the two exchanged it is the inverse, up to rounding error when x is the final state pair.
 
     Args:
         x: images ``[B, C, H, W]`` in [-1, 1], points ``[B, D]``, or the pair of an earlier translation's end.
@@ -139,7 +139,7 @@ def denoiser(
     """The denoiser of ``count`` images of the class ``label``.
 
     Args:
-        model: told the class where it is told any; where it is not, or for None, its null class.
+        model: denoiser; a class-conditional one receives ``label``, or its null class for None.
         guidance, scale: see `TranslateImages`; the classifier-free prediction is c + scale (c - u).
         clip: clamp every prediction of x0.
         guide: classifier of noisy images.
@@ -161,7 +161,7 @@ def denoiser(
 
 
 def _guided(model: Model, label: int, guide: Model) -> int:
-    """Number of a model's class in the list of a guide. Only where neither has names do the numbers count.
+    """Number of a model's class in the guide's list, by name. Without names on either side, the same number.
 
     Raises:
         UserError: the guide has no class of this name, or one of the two does not name its classes.
@@ -177,12 +177,12 @@ def _guided(model: Model, label: int, guide: Model) -> int:
 
 @dataclass(frozen=True)
 class Translator:
-    """Two models at work: ``target`` may be ``source`` itself.
+    """A source model and a target model, which may be the same, with the settings of a translation.
 
     Args:
         source, target: trained models.
         labels: numbers of the source's and the target's class, see `denoiser`.
-        how: see `Translation`.
+        how: settings of the translation.
         guide: classifier of noisy images, for the guidance ``classifier``.
         guided: numbers of the two classes in the list of the guide; None: see `denoiser`.
 
@@ -204,11 +204,11 @@ class Translator:
 
     @property
     def batch_size(self) -> int:
-        """Images per call of a network: as many as both take."""
+        """Images per network call that both models accept."""
         return min(self.source.batch_size, self.target.batch_size)
 
     def denoisers(self, count: int) -> tuple[Denoiser, Denoiser]:
-        """The denoisers of ``count`` images: of the encoding, and of the decoding."""
+        """The denoisers for encoding and for decoding ``count`` images."""
         how = self.how
         up = (how.guidance, how.scale_encode, how.clip_encode, self.guide, self.guided[0])
         down = (how.guidance, how.scale_decode, how.clip_decode, self.guide, self.guided[1])
@@ -233,7 +233,7 @@ class Translator:
 
 
 def _same_process(role: str, other: Diffusion, source: Diffusion) -> None:
-    """Refuse another process than the source's: its size, its schedule or its T."""
+    """Refuse a model whose image size, schedule or T differs from the source's."""
     mend = "take models and a guide of one size, schedule and T"
     if other.shape != source.shape:
         what = f"the {role} is of images {list(other.shape)}, the source model of {list(source.shape)}"
@@ -251,7 +251,7 @@ def _spectrum(diffusion: Diffusion) -> str:
 
 
 def states_of(end: Sample) -> np.ndarray:
-    """What the way back starts from: ``[B, 2, C, H, W]`` float64 of a pair, else ``[B, 1, C, H, W]``."""
+    """The starting point of the inverse: ``[B, 2, C, H, W]`` float64 of a pair, else ``[B, 1, C, H, W]``."""
     states = [end.x] if end.pair is None else [end.pair.x, end.pair.neighbour]
     return torch.stack(states, dim=1).cpu().numpy()
 

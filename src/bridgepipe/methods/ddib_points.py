@@ -29,7 +29,7 @@ BATCH = 4096  # points per network call; an image's batch would be too small to 
 
 
 def calls_of(settings: SolverSettings, process: Gaussian) -> int:
-    """Network calls per point in the dearer direction."""
+    """Network calls per point in the direction that makes more."""
     steps = steps_of(settings, process).encode
     return calls(settings.solver, len(steps) - 1, inner=steps[-1] < process.T)
 
@@ -39,7 +39,7 @@ PUBLISHED = SolverSettings(solver="ddim", nfe=None, spacing="uniform", grid="ddi
 
 
 def denoisers(source: Model, target: Model) -> tuple[Denoiser, Denoiser]:
-    """What `ddib.translate` takes of two models of points.
+    """The denoisers of two models of points, for `ddib.translate`.
 
     Raises:
         UserError: the models' noise is not the same, so that a latent of one means nothing to the other.
@@ -80,8 +80,8 @@ class Cycle:
     """A cycle a -> b -> a of points.
 
     Attributes:
-        target: the points on their way, in b, ``[N, D]``.
-        error: distance of every point to itself after the cycle, ``[N]`` float64.
+        target: the translated points in b, ``[N, D]``.
+        error: distance of every point to its start after the cycle, ``[N]`` float64.
         calls: network calls per direction and point.
     """
 
@@ -98,7 +98,7 @@ def cycle(
     state_pair: bool = True,
     label: str = "cycle",
 ) -> Cycle:
-    """How far a cycle takes points ``[N, D]`` from where they were.
+    """Translate points ``[N, D]`` a -> b -> a, and measure how far they end from where they started.
 
     Args:
         state_pair: go back from the pair of states that an exactly invertible solver ends in; else from the

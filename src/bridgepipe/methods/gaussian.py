@@ -1,4 +1,4 @@
-"""A Gaussian diffusion model: a network, the process that it denoises, and what it is told.
+"""A Gaussian diffusion model: a network, the process that it denoises, and its conditioning.
 
 DDPM, improved DDPM, ADM, the point networks of DDIB and Shortest-Path Diffusion are all one of these.
 """
@@ -33,10 +33,10 @@ PROCESS = Process()
 
 @dataclass(frozen=True)
 class Diffusion:
-    """What is denoised, and how the network speaks of it.
+    """The shape of the data, the diffusion process, and the network's parametrisation.
 
     Args:
-        shape: of one item: ``(C, H, W)`` of an image, ``(D,)`` of a point.
+        shape: shape of one item: ``(C, H, W)`` for an image, ``(D,)`` for a point.
         settings: schedule, prediction, variance, loss and times. ``shortest_path`` needs its c1, c2 and m.
     """
 
@@ -56,7 +56,7 @@ class Diffusion:
         return Gaussian(alpha_bar, "fourier", how.prediction, how.variance)
 
     def network_time(self, t: Tensor) -> Tensor:
-        """What the network is told for the original timestep t."""
+        """The time that the network receives for the original timestep t."""
         return t.float() * (1000.0 / self.settings.T) if self.settings.rescale_timesteps else t
 
 
@@ -67,10 +67,10 @@ def network(
 
     Args:
         kind: ``adm``, ``ddpm`` or ``points``.
-        diffusion: whose items it denoises.
-        classes: number of labels it is told, a null class included; None: it is told none.
-        seed: of the initial weights.
-        arguments: of the network's constructor.
+        diffusion: process and shape of the data that it denoises.
+        classes: number of labels, including a null class; None: unconditional.
+        seed: seed of the initial weights.
+        arguments: arguments of the network's constructor.
 
     Raises:
         UserError: classes for a network that takes none.
@@ -99,7 +99,7 @@ class Denoising:
 
     Args:
         diffusion: process, loss, and how times are drawn.
-        labels: class of every training item, for a network that is told it.
+        labels: class of every training item, for a class-conditional network.
         null: the class that stands for none.
         drop: share of the items whose label is replaced by ``null`` (classifier-free guidance).
     """
@@ -115,12 +115,12 @@ class Denoising:
         process, x0 = self._diffusion.process, batch.images
         (t, weights), noise = self._times.sample(batch.rng), batch.rng.normal(x0.shape[1:])
         x_t = process.perturb(x0, t, noise)
-        output = network(x_t, self._diffusion.network_time(t), *self._told_labels(batch))
+        output = network(x_t, self._diffusion.network_time(t), *self._conditioning(batch))
         loss = losses.gaussian(process, x0, t, noise, output, self._diffusion.settings.loss).loss
         self._seen.append((t, loss.detach()))
         return loss * weights
 
-    def _told_labels(self, batch: Batch) -> list[Tensor]:
+    def _conditioning(self, batch: Batch) -> list[Tensor]:
         if self._labels is None:
             return []
         y = _labels(self._labels, batch)
@@ -161,17 +161,17 @@ def _labels(labels: np.ndarray, batch: Batch) -> Tensor:
 
 
 class Model(Inference):
-    """A trained network at work on a device.
+    """A trained network on a device, ready for sampling.
 
     Args:
         network: denoiser, or classifier of noisy images.
-        diffusion: what it denoises.
-        digest: of its weights.
-        classes: number of real classes it is told; None: it is told none.
-        null: the class that stands for none, of a network trained for classifier-free guidance.
-        class_names: of the classes that it is told or tells apart, in their order.
+        diffusion: process and shape of the data that it denoises.
+        digest: SHA-256 of the weights.
+        classes: number of classes, without the null class; None: unconditional.
+        null: label of the null class, if the network was trained for classifier-free guidance.
+        class_names: names of the classes that it is conditioned on or predicts, by label.
         repeat: seed of its training, of which its noise is another draw (`rng.repeat_seed`).
-        runtime: see `Inference`.
+        runtime: device, precision and batch size, see `Inference`.
     """
 
     def __init__(
@@ -213,16 +213,16 @@ class Model(Inference):
 
         Args:
             labels: int64 [B] on any device; needed exactly when the network has classes.
-            scale: of classifier-free guidance; None: plain conditional.
+            scale: scale of classifier-free guidance; None: no guidance.
 
         Raises:
             UserError: labels missing or unexpected, or guidance without a null class.
         """
         if (labels is None) != (self.classes is None):
-            what = "the network is told classes" if labels is None else "the network is told no classes"
-            raise UserError(
-                what, "denoiser", "take another model, or give labels exactly when it has classes"
-            )
+            is_conditional = labels is None
+            what = f"this model is {'class-conditional' if is_conditional else 'unconditional'}"
+            mend = "pass labels" if is_conditional else "do not pass labels"
+            raise UserError(what, "denoiser", f"{mend}, or choose another model")
         if labels is None:
             return self._call
         conditional = self._bound(labels)

@@ -45,7 +45,7 @@ BLEND = 16  # over which a tile fades into the next
 
 @dataclass(frozen=True)
 class Problem:
-    """What is restored, and through which bridge.
+    """The degradation, and the bridge between degraded and clean images.
 
     Args:
         image_size: height and width in pixels.
@@ -69,7 +69,7 @@ class Problem:
 
     @property
     def is_of_codec(self) -> bool:
-        """Whether what it restores is what compression took, and nothing else."""
+        """Whether the degradation is compression and nothing else."""
         return degradations.kinds(self.settings.corruption) <= {"jpeg", "jpeg-file", "webp-file"}
 
     def ends(
@@ -108,7 +108,7 @@ class Ends:
     linear: Linear | None = None
 
     def agreeing(self, x0: Tensor) -> Tensor:
-        """A prediction made to agree with what is seen.
+        """A prediction projected onto the observed data.
 
         Raises:
             UserError: no operator is known.
@@ -133,9 +133,9 @@ def network(
     Args:
         image_size: height and width in pixels.
         cond_x1: it takes the corrupted image beside the state: twice the channels.
-        seed: of the initial weights.
+        seed: seed of the initial weights.
         kind: ``adm`` or ``residual``.
-        arguments: of `UNet`, or of `ResidualUNet`.
+        arguments: arguments of `UNet` or of `ResidualUNet`.
     """
     torch.manual_seed(seed)
     in_channels = 2 * CHANNELS if cond_x1 else CHANNELS
@@ -180,7 +180,7 @@ class Restored:
 
     Attributes:
         image: restored [b,H,W,C].
-        corrupted: what the network was given, as a person sees it [b,H,W,C].
+        corrupted: the degraded images for display [b,H,W,C].
         states, predictions: states of the bridge and predictions of x0 [b,log,H,W,C], entry 0 is the end.
         steps: index n of every logged state.
     """
@@ -193,14 +193,14 @@ class Restored:
 
 
 class Restorer(Inference):
-    """A trained network at work: algorithm 2 on a device.
+    """A trained network on a device: algorithm 2.
 
     Args:
         network: predicts (x_n - x0) / std_fwd.
         problem: corruption and bridge.
-        digest: of the network's weights.
+        digest: SHA-256 of the network's weights.
         repeat: seed of its training, of which the sampler's noise is another draw (`rng.repeat_seed`).
-        runtime: see `Inference`.
+        runtime: device, precision and batch size, see `Inference`.
     """
 
     def __init__(
@@ -248,8 +248,8 @@ class Restorer(Inference):
         noise. Pixels are rounded: only published numbers need truncated ones.
 
         Args:
-            strength: of the result in the blend with the input, 0 to 1. None: 1, but what restores a codec's
-                pictures leaves clean ones nearly alone, see `restraint`.
+            strength: weight of the result in the blend with the input, 0 to 1. None: 1, but restorers of
+                compressed pictures leave clean ones nearly unchanged, see `restraint`.
             tile: side of the pieces in which a larger image is restored, in pixels. A network that sees the
                 whole image, by attention or normalisation, gets tiles only of one above `WHOLE`.
             report: called with the share of the work that each network call did.
@@ -279,7 +279,7 @@ class Restorer(Inference):
 
     @cached_property
     def reach(self) -> int | None:
-        """How many pixels around its own a network call sees; None: the whole image."""
+        """Receptive field of a network call in pixels beyond its own; None: the whole image."""
         channels = 2 * CHANNELS if self.problem.settings.cond_x1 else CHANNELS
         return tiles.reach(self.network, channels, self._factor)
 

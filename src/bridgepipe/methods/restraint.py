@@ -17,7 +17,7 @@ def keep_mean(changes: Tensor) -> None:
     A codec rounds coefficients up as often as down, so a picture keeps its mean colour.
 
     Args:
-        changes: of pictures [B,C,H,W], in units of [-1, 1].
+        changes: changes of pictures [B,C,H,W], in units of [-1, 1].
     """
     for channel in changes.flatten(0, 1):
         channel -= sum(float(rows.sum(dtype=torch.float64)) for rows in channel.split(ROWS)) / channel.numel()
@@ -29,7 +29,7 @@ def restrain(changes: Tensor) -> None:
     The faint differences that a network sees there are as likely texture as they are traces of compression.
 
     Args:
-        changes: as of `keep_mean`.
+        changes: as for `keep_mean`.
     """
     for change in changes:
         squares = sum(float(rows.double().square().sum()) for rows in change.split(ROWS, dim=-2))

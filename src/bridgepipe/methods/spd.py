@@ -31,7 +31,7 @@ def as_made(how: Generate, process: Gaussian) -> Generate:
 
 
 def labels_of(model: Model, items: Sequence[int]) -> Tensor | None:
-    """Class of every sample: all classes in turn; None when the model is told none."""
+    """Class of every sample: all classes in turn; None for an unconditional model."""
     if model.classes is None:
         return None
     return torch.tensor([item % model.classes for item in items])

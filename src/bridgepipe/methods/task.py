@@ -33,7 +33,7 @@ class Task:
     Attributes:
         network: freshly initialised.
         objective: its loss.
-        card: what its artefact must tell, digests of every file that was read among it.
+        card: what the artefact must record, including digests of every file that was read.
         code: what made all this, for `closure`.
         unused: code that the method has for other experiments.
     """
@@ -52,7 +52,7 @@ def task_of(settings: Training, data: Images, sources: Path | None, spectrum: Pa
         settings: the stage's configuration.
         data: training images or points.
         sources: store of the corrupted half of every pair.
-        spectrum: of the data, where the configuration leaves it to be fitted.
+        spectrum: spectrum of the data, if the configuration does not give one.
     """
     if isinstance(settings, RestorationTraining):
         return _restoration(settings, data, sources)
@@ -102,9 +102,9 @@ def _denoiser(
     if is_conditional(settings):
         labels, names = _labels(data)
         classes, card = len(names), {**card, "class_names": names}
-    told = None if classes is None else classes + (drop > 0)
+    num_labels = None if classes is None else classes + (drop > 0)
     kind, seed = settings.network.kind, settings.train.seed
-    network = gaussian.network(kind, diffusion, told, seed, **settings.network.arguments)
+    network = gaussian.network(kind, diffusion, num_labels, seed, **settings.network.arguments)
     card |= _initialised(network, settings, data)
     objective = gaussian.Denoising(diffusion, labels, classes or 0, drop)
     unused = tuple(n for k, n in gaussian.NETWORKS.items() if k != kind)
@@ -124,7 +124,7 @@ def _classifier(settings: GuideTraining, data: Any, diffusion: Diffusion, card: 
 
 
 def is_conditional(settings: Training) -> bool:
-    """Whether a network is told classes."""
+    """Whether a network is class-conditional."""
     return isinstance(settings, ModelTraining) and settings.conditional
 
 
@@ -169,11 +169,11 @@ def number_of(data: Any) -> int | None:
 def diffusion_of(
     settings: Noising | PointProcess, shape: tuple[int, ...], spectrum: Mapping[str, float]
 ) -> Diffusion:
-    """What the process of a Gaussian model describes.
+    """The process and the data shape of a Gaussian model.
 
     Args:
-        settings: of the process; what it leaves out is as by default.
-        shape: of one item.
+        settings: settings of the process; defaults apply to what they leave out.
+        shape: shape of one item.
         spectrum: fitted c1, c2 and m, where the configuration has none; may be empty.
     """
     from bridgepipe.methods.gaussian import Diffusion

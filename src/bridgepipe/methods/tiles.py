@@ -129,8 +129,8 @@ def reach(network: nn.Module, channels: int, factor: int) -> int | None:
     weights are. Attention and group normalisation spread it to all.
 
     Args:
-        channels: of the input.
-        factor: of which the sides of the input are multiples.
+        channels: channels of the input.
+        factor: number that the sides of the input are multiples of.
     """
     parameter = next(network.parameters())
     line = torch.zeros(1, channels, 4 * factor, up_to(PROBE, factor)).to(parameter)

@@ -120,7 +120,7 @@ def load_model(trained: Trained, runtime: configuration.Runtime, guide: bool = F
     """A trained Gaussian model, or a guide.
 
     Args:
-        guide: whether a classifier of noisy images is wanted.
+        guide: whether to load a classifier of noisy images.
 
     Raises:
         UserError: it was trained under another configuration, or is the other of the two.
@@ -131,7 +131,7 @@ def load_model(trained: Trained, runtime: configuration.Runtime, guide: bool = F
     settings = _read_gaussian(trained.train_config)
     if isinstance(settings, GuideTraining) != guide:
         what = (
-            "a model is no guide: it tells no classes"
+            "a model is no guide: it predicts no classes"
             if guide
             else "a guide is no model: it denoises nothing"
         )
@@ -143,9 +143,9 @@ def load_model(trained: Trained, runtime: configuration.Runtime, guide: bool = F
     classes = null = None
     names = card.get("class_names")
     if not isinstance(settings, GuideTraining):
-        told = _told(weights)
-        null = told - 1 if told is not None and _drops_labels(settings) else None
-        classes = null if null is not None else told
+        num_labels = _num_labels(weights)
+        null = num_labels - 1 if num_labels is not None and _drops_labels(settings) else None
+        classes = null if null is not None else num_labels
     network = _network(settings, diffusion, weights, trained.model)
     published.load(network, weights, trained.model)
     content, repeat = card[artifacts.CONTENT], settings.train.seed
@@ -178,13 +178,13 @@ def _drops_labels(settings: Gaussian) -> bool:
 def _network(
     settings: Gaussian, diffusion: Diffusion, weights: Mapping[str, Tensor], where: Path
 ) -> nn.Module:
-    """The network that the settings describe, told or telling as many classes as its weights have."""
+    """The network that the settings describe, with as many classes as its weights have."""
     from bridgepipe.methods import gaussian
 
     arguments = settings.network.arguments
     if isinstance(settings, GuideTraining):
         return gaussian.classifier(diffusion, _answers(weights, where), pool=settings.pool, **arguments)
-    return gaussian.network(settings.network.kind, diffusion, _told(weights), **arguments)
+    return gaussian.network(settings.network.kind, diffusion, _num_labels(weights), **arguments)
 
 
 def check_dimension(model: Model, points: Points) -> None:
@@ -198,13 +198,13 @@ def check_dimension(model: Model, points: Points) -> None:
         raise UserError(what, points.path, "give the points of this model")
 
 
-def _told(weights: Mapping[str, Tensor]) -> int | None:
-    """Number of labels that a network is told."""
+def _num_labels(weights: Mapping[str, Tensor]) -> int | None:
+    """Number of labels of a class-conditional network, the null label included; None: unconditional."""
     return weights["label_emb.weight"].shape[0] if "label_emb.weight" in weights else None
 
 
 def _answers(weights: Mapping[str, Tensor], where: Path) -> int:
-    """Number of classes that a classifier tells apart.
+    """Number of classes that a classifier predicts.
 
     Raises:
         UserError: the weights are not those of a classifier.
@@ -217,11 +217,11 @@ def _answers(weights: Mapping[str, Tensor], where: Path) -> int:
 
 def imported_classes(settings: Gaussian, weights: Mapping[str, Tensor]) -> dict[str, list[str]]:
     """Card entry with the classes of imported weights: those of ILSVRC, else their numbers."""
-    told = isinstance(settings, GuideTraining) or is_conditional(settings)
+    has_classes = isinstance(settings, GuideTraining) or is_conditional(settings)
     known = ilsvrc.classes()
-    number = _told(weights)
+    number = _num_labels(weights)
     numbers = None if number in (None, len(known)) else [str(i) for i in range(number or 0)]
-    return {"class_names": numbers or known} if told else {}
+    return {"class_names": numbers or known} if has_classes else {}
 
 
 # what weights were trained for: where an experiment that imports them says otherwise it is refused
@@ -237,10 +237,10 @@ def agree(settings: Training, found: Found, config: Path) -> None:
     """
     said = found.settings or found.card.get("config", {})
     process = said.get("process", {})
-    told = {key: said[key] for key in OF_BRIDGE if key in said and "process" not in said}
-    told |= {f"process.{key}": process[key] for key in OF_PROCESS if key in process}
-    told |= {f"network.{key}": value for key, value in said.get("network", {}).items() if key != "dropout"}
-    for key, expected, value in Weights("", {}, told).differences(settings):
+    stated = {key: said[key] for key in OF_BRIDGE if key in said and "process" not in said}
+    stated |= {f"process.{key}": process[key] for key in OF_PROCESS if key in process}
+    stated |= {f"network.{key}": value for key, value in said.get("network", {}).items() if key != "dropout"}
+    for key, expected, value in Weights("", {}, stated).differences(settings):
         what = f"the weights have {key} {expected}, the experiment {value}"
         raise UserError(what, config, f"set it to {expected}, or import other weights than {found.file}")
 

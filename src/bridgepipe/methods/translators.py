@@ -22,7 +22,7 @@ def load_translator(
     guide: Path | None,
     speed: Runtime,
 ) -> Translator:
-    """The models at work, and the classes as they number them."""
+    """The models, and the numbers of the classes in their lists."""
     target = target or source
     a = _load(source, speed)
     b = a if target == source else _load(target, speed)
@@ -31,15 +31,15 @@ def load_translator(
         for label, model in zip(ends, (a, b), strict=True)
     )
     for side, model, label in (("source", a, labels[0]), ("target", b, labels[1])):
-        _told(side, model, label)
+        _check_label(side, model, label)
     classifier = None if guide is None else _load(guide, speed, guide=True)
     up = guided_class(ends[0] if how.scale_encode else None, a, classifier)
     down = guided_class(ends[1] if how.scale_decode else None, b, classifier)
     return Translator(a, b, (labels[0], labels[1]), how, classifier, (up, down))
 
 
-def _told(side: str, model: Model, label: int | None) -> None:
-    """Refuse to leave out the class that a model was always told in training."""
+def _check_label(side: str, model: Model, label: int | None) -> None:
+    """Refuse to leave out the class of a model that was trained without a null class."""
     if model.classes is not None and model.null is None and label is None:
         names = ", ".join(model.class_names or map(str, range(model.classes)))
         what = f"the {side} model is conditional: it needs a class"
@@ -64,7 +64,7 @@ def guided_class(label: Label, model: Model, guide: Model | None) -> int | None:
 
 
 def class_of(label: Label, model: Model, images: ImageStore) -> str | None:
-    """Name of a class: in the list of the model, or of the images where the model is told none."""
+    """Name of a class: in the list of the model, or of the images if the model is unconditional."""
     return name_of(label, model.class_names or images.classes)
 
 

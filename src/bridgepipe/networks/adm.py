@@ -23,7 +23,7 @@ class UNet(nn.Module):
         model_channels: width of the first level; every level's width is a multiple of 32.
         num_res_blocks: per level.
         attention_resolutions: DOWNSAMPLING RATES with attention, 1 = full size. The middle always has it.
-        dropout: in [0, 1).
+        dropout: dropout probability in [0, 1).
         channel_mult: width of every level in units of model_channels; each level halves the size.
         num_classes: None, or the number of classes that ``y`` may take.
         num_heads, num_head_channels: heads, or channels per head, which takes precedence unless -1.
@@ -127,7 +127,7 @@ class Classifier(nn.Module):
         image_size: height and width, or (height, width); the attention pool accepts this size only.
         out_channels: number of classes.
         pool: ``attention`` (published weights) or ``adaptive`` (mean over pixels).
-        others: as in `UNet`.
+        others: as for `UNet`.
 
     Raises:
         UserError: widths that do not divide into groups or heads, an unknown pool.

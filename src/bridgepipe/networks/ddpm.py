@@ -123,7 +123,7 @@ class Level(nn.Module):
 
 
 class Down(Level):
-    """A level of the encoder; returns everything that the decoder will want back."""
+    """A level of the encoder; returns its skip connections."""
 
     def forward(self, h: Tensor, temb: Tensor) -> list[Tensor]:
         outputs = []
@@ -160,11 +160,11 @@ class UNet(nn.Module):
 
     Args:
         image_size: height and width it is meant for; decides which levels have attention.
-        in_channels, out_ch: of the image, of the output.
+        in_channels, out_ch: channels of the image and of the output.
         ch: width of the first level, a multiple of 32.
         num_res_blocks: per level (one more in the decoder).
         attn_resolutions: SIZES IN PIXELS, at ``image_size``, with attention. The middle always has it.
-        dropout: in [0, 1).
+        dropout: dropout probability in [0, 1).
         ch_mult: width of every level in units of ch; each level halves the size.
 
     Raises:

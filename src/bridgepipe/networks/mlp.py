@@ -32,9 +32,9 @@ class PointNet(nn.Module):
     Args:
         in_channels, out_channels: dimensions of a point, of the output.
         model_channels: width, a multiple of 32 and at least 64; the output block is twice as wide.
-        num_res_blocks: in the input block and in the output block.
-        dropout: in [0, 1).
-        frequencies: how many octaves of sines and cosines of the coordinates, from period 4 down, the
+        num_res_blocks: residual layers in the input block and in the output block.
+        dropout: dropout probability in [0, 1).
+        frequencies: number of octaves of sines and cosines of the coordinates, from period 4 down, the
             first layer sees beside them, without which thin structures take long to learn (Tancik et
             al. 2020); 0 as published.
 

@@ -105,7 +105,7 @@ def read_checkpoint(path: str | Path, what: str = "not a checkpoint of plain ten
 
     Args:
         path: checkpoint; tensors come back on the CPU, mapped from the file where the format allows it.
-        what: what is said when it is none.
+        what: subject of the message when it is none.
 
     Raises:
         UserError: missing, damaged, or it asks for anything else (named, and not run).

@@ -22,7 +22,7 @@ class ResidualUNet(nn.Module):
     """Predicts a direction of the size of its input from the input and the time.
 
     Args:
-        in_channels, out_channels: of the image (and its condition), of the output.
+        in_channels, out_channels: channels of the image (and its condition) and of the output.
         model_channels: width of the first level.
         channel_mult: width of every level in units of model_channels; each level halves the size.
         num_res_blocks: per level, before and after the middle; the last level has twice as many.

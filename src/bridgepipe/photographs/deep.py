@@ -35,9 +35,9 @@ def levels(image: ImageFile.ImageFile, again: Callable[[], ImageFile.ImageFile])
         image: opened and not decoded yet; it is decoded.
         again: opens the same file.
     """
-    kept = {*map(_raw_mode, image.tile)} <= {f"{image.mode};16{order}" for order in SWAPPED}
+    all_bits = {*map(_raw_mode, image.tile)} <= {f"{image.mode};16{order}" for order in SWAPPED}
     planar = image.format == "TIFF" and image.tag_v2.get(PLANAR) == 2  # type: ignore[attr-defined]
-    if not kept or planar or image.mode not in ("RGB", "RGBA") or "transparency" in image.info:
+    if not all_bits or planar or image.mode not in ("RGB", "RGBA") or "transparency" in image.info:
         return None
     other = again()
     other.tile = [tile._replace(args=_swapped(tile.args)) for tile in other.tile]

@@ -34,7 +34,7 @@ from bridgepipe.methods.trained import Trained, open_model
 from bridgepipe.networks.hspace import HSpace
 from bridgepipe.photographs import places as where
 from bridgepipe.runtime import running
-from bridgepipe.runtime.finished import kept
+from bridgepipe.runtime.finished import resumable
 from bridgepipe.runtime.rng import item_of
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def edit(
     identity |= {"settings": how.as_json(), "inversion": inversion.as_json(), "t": t}
     identity |= {"fixed": fixed, "along": along}
     identity |= {"boundaries": [digests(folder) for folder in boundary]}
-    with kept(output, identity, speed):
+    with resumable(output, identity, speed):
         ((z, h),) = running.shared(inverted, [0], 1, "inverting")
         latents = bl.Latents(z.to(network.device), h.to(network.device), t)
         unmoved, *strips = running.shared(strip, range(len(along) + 1), 1, "editing")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bridgepipe.photographs.pictures import Picture
 
 STREAM = "-"
-EACH = 8  # pictures of which each is told by a line of its own
+EACH = 8  # pictures that get a line of their own in messages
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Photo:
         frames, works: how many frames there are, and pixels of each that a network is to see.
         measures: see `likeness.measures`, and its JPEG quality.
         kept_in: formats that hold all its bits.
-        told: what a person should know of it.
+        remarks: what a person should know about the picture.
     """
 
     source: Path
@@ -51,7 +51,7 @@ class Photo:
     works: tuple[int, ...] = (0,)
     measures: Mapping[str, float] = field(default_factory=dict)
     kept_in: Collection[str] = ()
-    told: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def notes(self) -> list[str]:
@@ -60,7 +60,7 @@ class Photo:
             [] if self.format in self.kept_in else [f"more than 8 bits a channel become 8 in {self.format}"]
         )
         frames = self.frames.note(self.format)
-        return [*self.told, *([] if frames is None else [frames]), *lost]
+        return [*self.remarks, *([] if frames is None else [frames]), *lost]
 
     @property
     def held(self) -> int:
@@ -152,9 +152,9 @@ def _looked_at(photo: Photo, wanted: str | None) -> Photo:
     measures = likeness.measures(picture.planes[0])
     if quality := likeness.jpeg_quality(picture.image):
         measures[likeness.JPEG_QUALITY] = quality
-    told = [] if (jpeg := likeness.jpeg_in_words(picture.image)) is None else [jpeg]
+    remarks = [] if (jpeg := likeness.jpeg_in_words(picture.image)) is None else [jpeg]
     if wanted is None and format != picture.image.format and picture.image.format != "MPO":
-        told.append(f"{picture.image.format} cannot be written: the result is {format}")
+        remarks.append(f"{picture.image.format} cannot be written: the result is {format}")
     size, kept_in = picture.size, picture.kept_in
     works = [picture.work]
     for other in found:  # which are decoded now, so that a damaged one stops before any work
@@ -170,7 +170,7 @@ def _looked_at(photo: Photo, wanted: str | None) -> Photo:
         shape=(*size, len(picture.planes), str(picture.planes[0].dtype)),
         measures=measures,
         kept_in=kept_in,
-        told=tuple(told),
+        remarks=tuple(remarks),
     )
 
 
@@ -260,8 +260,8 @@ def said_of(photos: Sequence[Photo], trained_for: Mapping[str, Any]) -> None:
     """Say on standard error what pictures are, and once which are unlike those that the network knows."""
     from bridgepipe.photographs import likeness
 
-    told = [f"{photo.source}: {', '.join(photo.notes)}" for photo in photos if photo.notes]
-    lines = told[:EACH] + ([f"and {len(told) - EACH} more such files"] if len(told) > EACH else [])
+    remarks = [f"{photo.source}: {', '.join(photo.notes)}" for photo in photos if photo.notes]
+    lines = remarks[:EACH] + ([f"and {len(remarks) - EACH} more such files"] if len(remarks) > EACH else [])
     compared = ((p.source, likeness.unlike(p.shape[:2], p.measures, trained_for)) for p in photos)
     if unlike := [(name, outside) for name, outside in compared if outside]:
         name, outside = unlike[0]

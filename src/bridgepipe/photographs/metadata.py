@@ -18,7 +18,7 @@ LOSSLESS = ("tiff_lzw", "tiff_adobe_deflate", "packbits", "zstd", "lzma")  # of 
 
 
 def options(image: Image.Image, format: str, quality: int, mode: str) -> dict[str, Any]:
-    """What Pillow is told of a file: its quality, and the metadata that the format has a place for.
+    """Keyword arguments for Pillow to save a file: quality, and the metadata that the format can hold.
 
     Args:
         image: that the file is made of, as it was opened.
@@ -43,13 +43,13 @@ def options(image: Image.Image, format: str, quality: int, mode: str) -> dict[st
 
 
 def _jpeg(image: Image.Image) -> dict[str, Any]:
-    kept: dict[str, Any] = {"subsampling": 0, "progressive": bool(image.info.get("progressive"))}
+    options: dict[str, Any] = {"subsampling": 0, "progressive": bool(image.info.get("progressive"))}
     if comment := image.info.get("comment"):
-        kept["comment"] = comment
+        options["comment"] = comment
     # IPTC's captions and keywords
     blocks = [data for name, data in getattr(image, "applist", ()) if name == "APP13"]
-    kept["extra"] = b"".join(b"\xff\xed" + (len(data) + 2).to_bytes(2, "big") + data for data in blocks)
-    return kept
+    options["extra"] = b"".join(b"\xff\xed" + (len(data) + 2).to_bytes(2, "big") + data for data in blocks)
+    return options
 
 
 def _png(image: Image.Image) -> dict[str, Any]:

@@ -262,7 +262,7 @@ def encoded(image: Whole, of: Picture, format: str, quality: int, **further: Any
     Args:
         format: in Pillow's words, of `WRITTEN`.
         quality: of the formats that lose something; their colours are not subsampled.
-        further: what Pillow is told, too.
+        further: further keyword arguments for Pillow.
     """
     if isinstance(image, np.ndarray):
         if format in deep.AS_FILE:

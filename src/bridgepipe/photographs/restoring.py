@@ -108,17 +108,17 @@ class Work:
 
     def do(self, photos: Sequence[Photo], made: Made | None, target: Path) -> None:
         """Restore all, and tell where each went; those that were finished before are not done again."""
-        from bridgepipe.runtime.finished import KEPT
+        from bridgepipe.runtime.finished import FINISHED_KEPT
         from bridgepipe.runtime.interruption import at_once
         from bridgepipe.runtime.progress import MANY, Progress
 
-        self._tell_of_parts(photos)
+        self._warn_of_parts(photos)
         if made is None:
             sys.stdout.buffer.write(self.file_of(photos[0]))
             sys.stdout.buffer.flush()
             return
         lock = target.with_name(f".{target.name}.lock")
-        with at_once(KEPT), artifacts.exclusive(lock, wait=True):
+        with at_once(FINISHED_KEPT), artifacts.exclusive(lock, wait=True):
             left = [photo for photo in photos if not made.is_done(photo.place, self.origin(photo))]
             total, done = (sum(photo.work for photo in some) for some in (photos, left))
             with Progress(total, total - done, "restoring", MANY) as progress:
@@ -153,7 +153,7 @@ class Work:
             (planes,) = self._restored([photo], [picture.planes], partial(_part, report, share))
             yield picture, picture.joined(planes)
 
-    def _tell_of_parts(self, photos: Sequence[Photo]) -> None:
+    def _warn_of_parts(self, photos: Sequence[Photo]) -> None:
         """Say once that a network of attention or normalisation is used on parts of large pictures."""
         if cut := [photo for photo in photos if self.restorer.is_cut(*photo.shape[:2])]:
             others = f", and {len(cut) - 1} more" if len(cut) > 1 else ""

@@ -22,7 +22,7 @@ from bridgepipe.names.classes import Label
 from bridgepipe.photographs import places as where
 from bridgepipe.runtime import running
 from bridgepipe.runtime.batches import in_batches
-from bridgepipe.runtime.finished import KEPT
+from bridgepipe.runtime.finished import FINISHED_KEPT
 from bridgepipe.runtime.interruption import at_once
 from bridgepipe.runtime.progress import Progress
 from bridgepipe.runtime.rng import item_of
@@ -109,7 +109,7 @@ def translate(
     left = running.all_gather([name for name in places if not is_done(name)])[0]
     batches = [left[i : i + batch_size] for i in range(0, len(left), batch_size)]
     progress = Progress(len(places), len(places) - len(left), "translation", shown=rank == 0)
-    with at_once(KEPT), progress:
+    with at_once(FINISHED_KEPT), progress:
         for batch in batches[rank::world]:
             before, after = _translated(translator, [input / name for name in batch], crop)
             for name, x, y in zip(batch, before, after, strict=True):

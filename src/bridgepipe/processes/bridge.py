@@ -43,14 +43,14 @@ class Bridge:
     Attributes:
         betas, std_fwd, std_bwd, std_sb, mu_x0, mu_x1: the published float32 tables ``[interval]``.
             std_fwd and std_bwd both count beta_n; hence std_sb vanishes at neither end.
-        noise_levels: the time that the network is told, float32 ``[interval]``.
+        noise_levels: the times that the network receives, float32 ``[interval]``.
         var_fwd: f_n, the sum of the betas up to and including n, float64 NumPy ``[interval]``.
 
     Args:
         interval: number of times, even.
         beta_max: end of the schedule's line times the interval, > 0.
-        ot_ode: no noise: the bridge of optimal transport.
-        t0, T: first and last time that the network is told, in units of the interval.
+        ot_ode: whether the bridge is deterministic (optimal transport).
+        t0, T: first and last time that the network receives, in units of the interval.
 
     Raises:
         UserError: the interval is odd, beta_max is not positive, or t0 >= T.
@@ -77,7 +77,7 @@ class Bridge:
         self.noise_levels = torch.linspace(t0, T, interval) * interval
 
     def network_time(self, n: int | Tensor) -> Tensor:
-        """The time that the network is told at index n: a float32 level, not the index. Shape of n."""
+        """The time that the network receives at index n, a float32 level of the shape of n."""
         n = torch.as_tensor(n)
         return self.noise_levels.to(n.device)[n]
 
@@ -95,7 +95,7 @@ class Bridge:
         return mean + self._at("std_sb", n, x0) * noise
 
     def target(self, x0: Tensor, x_n: Tensor, n: int | Tensor) -> Tensor:
-        """What the network learns: (x_n - x0) / std_fwd."""
+        """The training target of the network: (x_n - x0) / std_fwd."""
         return (x_n - x0) / self._at("std_fwd", n, x_n)
 
     def predict_x0(self, x_n: Tensor, n: int | Tensor, output: Tensor, clip: bool = False) -> Tensor:

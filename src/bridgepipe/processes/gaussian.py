@@ -57,16 +57,16 @@ class Gaussian:
 
     Images are ``[B, C, ...]`` of any floating dtype, for the Fourier basis ``[B, C, H, W]``. A time is an
     int or an int64 tensor ``[B]``: an index of this process, CLEAN (-1) for the data or T for pure noise.
-    A network is told ``timesteps[index]``, the index of the process that it was trained on.
+    A network receives ``timesteps[index]``, the index in the process that it was trained on.
 
     Args:
         alpha_bar: cumulative product of 1 - beta, values in (0, 1), ``[T]``, or ``[T, 1, H, W]`` for one
             schedule per frequency in FFT order (per pixel in the pixel basis).
-        basis: in which basis the process is diagonal.
-        prediction: what the network's output stands for; v = sqrt(alpha_bar) eps - sqrt(1-alpha_bar) x0.
-        variance: of p(x_s | x_t): beta, the posterior's, the output's second half as its logarithm
+        basis: basis in which the process is diagonal.
+        prediction: what the network predicts; v = sqrt(alpha_bar) eps - sqrt(1-alpha_bar) x0.
+        variance: variance of p(x_s | x_t): beta, the posterior's, the output's second half as its logarithm
             ("learned"), or that half as an interpolation between the logarithms of both ("learned_range").
-        timesteps: what the network is told at each index, int64 ``[T]``; the index itself by default.
+        timesteps: timestep that the network receives at each index, int64 ``[T]``; default: the index.
 
     Raises:
         UserError: an unknown name, a table that is no alpha_bar, or a learned variance per frequency.
@@ -100,9 +100,9 @@ class Gaussian:
         self._table = torch.cat([table, torch.zeros_like(table[:1]), torch.ones_like(table[:1])])
         self._floor = self._posterior_variance(table[1], table[0]) if self.T > 1 else 1 - table[0]
 
-    def respace(self, kept: Sequence[int]) -> Gaussian:
-        """The same process on the indices ``kept`` alone; betas follow from the ratios of alpha_bar."""
-        rows = np.asarray(kept, dtype=np.int64)
+    def respace(self, indices: Sequence[int]) -> Gaussian:
+        """The same process on some of its indices alone; betas follow from the ratios of alpha_bar."""
+        rows = np.asarray(indices, dtype=np.int64)
         timesteps = self.timesteps.numpy()[rows]
         return Gaussian(self.alpha_bar[rows], self.basis, self.prediction, self.variance, timesteps)
 
@@ -139,9 +139,9 @@ class Gaussian:
         """x0 and eps from a network output.
 
         Args:
-            output: of the shape of x_t, or with twice the channels, of which the first half counts here.
+            output: network output of the shape of x_t, or with twice the channels, of which half count here.
             clip: clamp x0 to [-1, 1] and derive eps from it.
-            gradient: of log p(y | x_t), the classifier's: eps - sqrt(1 - alpha_bar) gradient is taken for
+            gradient: gradient of the classifier's log p(y | x_t). eps - sqrt(1 - alpha_bar) gradient replaces
                 eps (ADM, algorithm 2), and x0 follows from it without being clamped again.
         """
         alpha_bar = self.alpha_bar_at(t, x_t)
@@ -166,7 +166,7 @@ class Gaussian:
         return self.predict(x_t, t, output, clip).x0
 
     def target(self, x0: Tensor, t: int | Tensor, noise: Tensor) -> Tensor:
-        """What the network learns to put out for x_t = perturb(x0, t, noise)."""
+        """The training target of the network for x_t = perturb(x0, t, noise)."""
         if self.prediction == "v":
             alpha_bar = self.alpha_bar_at(t, x0)
             return self.mix((alpha_bar.sqrt(), noise), (-(1 - alpha_bar).sqrt(), x0))
@@ -261,8 +261,8 @@ class Gaussian:
         if noise is None:
             raise ValueError(f"eta is {eta}: the step needs noise")
         variance = eta**2 * self._posterior_variance(ab_t, ab_s)
-        kept = (1 - ab_s - variance).clamp(min=0)
-        return self.mix((ab_s.sqrt(), p.x0), (kept.sqrt(), p.eps), (variance.sqrt(), noise))
+        remaining = (1 - ab_s - variance).clamp(min=0)
+        return self.mix((ab_s.sqrt(), p.x0), (remaining.sqrt(), p.eps), (variance.sqrt(), noise))
 
     def mix(self, *terms: tuple[Tensor, Tensor]) -> Tensor:
         """Sum of weight times image, weights taken in the basis and cast to the dtype of the first image."""

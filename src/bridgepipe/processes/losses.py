@@ -143,7 +143,7 @@ class LossAware:
 
     Args:
         T: number of times.
-        history: how many losses of each time count.
+        history: number of recent losses per timestep that count.
         floor: share of draws that stay uniform.
     """
 
@@ -169,13 +169,13 @@ class LossAware:
         return torch.from_numpy(t).to(draws.device), weights.to(draws.device)
 
     def update(self, t: Tensor, loss: Tensor) -> None:
-        """Take note of unweighted losses ``[B]`` at times ``[B]``, from every process that trains."""
+        """Record unweighted losses ``[B]`` at times ``[B]``, from every process that trains."""
         for i, value in zip(t.tolist(), loss.detach().double().tolist(), strict=True):
             self._losses[i, self._seen[i] % self._losses.shape[1]] = value
             self._seen[i] += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """What resuming needs: losses float64 ``[T, history]`` and counts int64 ``[T]``."""
+        """The state that resuming needs: losses float64 ``[T, history]`` and counts int64 ``[T]``."""
         return {"losses": torch.from_numpy(self._losses.copy()), "seen": torch.from_numpy(self._seen.copy())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -74,7 +74,7 @@ def shortest_path(
     Args:
         T: number of steps, >= 2.
         size: height and width, or the side of a square.
-        c1, c2, m: of the spectrum, see `power_law`; `spectrum.fit` finds them for a data set.
+        c1, c2, m: constants of the spectrum, see `power_law`; `spectrum.fit` finds them for a data set.
         variant: ``published`` evaluates in float32, whose cancellations move a beta by up to 2%;
             ``exact`` in float64, with the limit tau where S is 1.
 
@@ -123,16 +123,16 @@ def radial_frequency(size: int | tuple[int, int]) -> Table:
 
 @dataclass(frozen=True)
 class Respaced:
-    """A schedule on some of its times: ``alpha_bar`` at the ``timesteps`` of the full one."""
+    """A respaced schedule: ``alpha_bar`` at the ``timesteps`` of the full one."""
 
     alpha_bar: Table
     timesteps: NDArray[np.int64]
 
 
 def respace(alpha_bar: Table, steps: str | int) -> Respaced:
-    """The schedule at the times that ``steps`` spells out (see `timesteps`)."""
-    kept = timesteps(len(alpha_bar), steps)
-    return Respaced(alpha_bar[kept], np.asarray(kept))
+    """The schedule at the timesteps that ``steps`` describes (see `timesteps`)."""
+    indices = timesteps(len(alpha_bar), steps)
+    return Respaced(alpha_bar[indices], np.asarray(indices))
 
 
 def uniform_log_snr(alpha_bar: Table, count: int, last: int | None = None) -> list[int]:

@@ -111,8 +111,8 @@ def function_of(verb: str) -> str:
     named = {
         f"{module}.{function}": groups
         for module in source.modules("cli")
-        for function, (groups, told) in _commands(module).items()
-        if told == name
+        for function, (groups, verb_name) in _commands(module).items()
+        if verb_name == name
     }
     # two groups may have a verb of one name: stage evaluate fid, and fid for people
     found = [function for function, group in named.items() if len(named) == 1 or _words(group) == above]

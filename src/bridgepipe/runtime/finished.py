@@ -28,7 +28,7 @@ from bridgepipe.runtime import batches, running, source
 from bridgepipe.runtime.interruption import at_once
 
 Part = np.ndarray | Tensor | int
-KEPT = "finished images are kept"  # said when a signal stops the work
+FINISHED_KEPT = "finished images are kept"  # said when a signal stops the work
 SYNC_SECONDS = 5  # between two fsyncs: what a power cut may cost; a killed process loses nothing
 
 # what the bytes of a result depend on besides settings, models and data
@@ -112,7 +112,7 @@ class Finished:
 
 
 @contextmanager
-def kept(output: Path, identity: Mapping[str, Any], speed: Any = None) -> Iterator[Finished]:
+def resumable(output: Path, identity: Mapping[str, Any], speed: Any = None) -> Iterator[Finished]:
     """Batches of `running.shared` are kept beside ``output`` until the block ends without an error.
 
     One process at a time works on an output: an orphan of a killed run is waited for. In the block a
@@ -127,11 +127,11 @@ def kept(output: Path, identity: Mapping[str, Any], speed: Any = None) -> Iterat
         Interrupted: a signal came.
     """
     if not running.is_main():
-        with at_once(KEPT), running.keeping(finished := Finished(None)):
+        with at_once(FINISHED_KEPT), running.keeping(finished := Finished(None)):
             yield finished
         return
     path, lock = (output.with_name(f".{output.name}.{end}") for end in ("partial", "lock"))
-    with at_once(KEPT), artifacts.exclusive(lock, wait=True):
+    with at_once(FINISHED_KEPT), artifacts.exclusive(lock, wait=True):
         with writing(path):
             file = open(path, "a+b")  # noqa: SIM115  # closed below
         with file:

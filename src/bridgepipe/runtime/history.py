@@ -49,15 +49,15 @@ def last_jobs(folder: Path, states: Mapping[str, str]) -> list[Job]:
     logs = sorted((folder / ".snakemake/log").glob("*.snakemake.log"))
     for log in logs:
         open_state = "RUNNING" if log == logs[-1] and _at_work(folder) else "STOPPED"
-        for command, job in _read_log(log.read_text(encoding="utf8", errors="replace"), open_state).items():
+        for command, left in _read_log(log.read_text(encoding="utf8", errors="replace"), open_state).items():
             jobs.pop(command, None)
-            jobs[command] = job
-    for told in unfinished(folder):
-        command = shlex.join(["bridgepipe", *told.command])
+            jobs[command] = left
+    for current in unfinished(folder):
+        command = shlex.join(["bridgepipe", *current.command])
         before = jobs.pop(command, None)
-        number = told.number or (before.number if before and before.state != "COMPLETED" else "")
+        number = current.number or (before.number if before and before.state != "COMPLETED" else "")
         rule = before.rule if before else _said_by(command)[0]
-        jobs[command] = Job(rule, _said_by(command)[1], number, told.state, told.log)
+        jobs[command] = Job(rule, _said_by(command)[1], number, current.state, current.log)
     return [replace(j, state=states.get(j.number, j.state)) for j in jobs.values()]
 
 
@@ -67,10 +67,10 @@ def _recorded(folder: Path) -> dict[str, Job]:
     jobs: dict[str, Job] = {}
     for record in sorted(records, key=lambda f: f.stat().st_mtime_ns):
         with suppress(UserError, KeyError, TypeError):  # a record of an older version
-            told = artifacts.read_json(record)
-            command = shlex.join(["bridgepipe", *told["command"]])
+            content = artifacts.read_json(record)
+            command = shlex.join(["bridgepipe", *content["command"]])
             jobs.pop(command, None)
-            jobs[command] = Job(*_said_by(command), "", "COMPLETED", told.get("log", ""))
+            jobs[command] = Job(*_said_by(command), "", "COMPLETED", content.get("log", ""))
     return jobs
 
 

@@ -60,17 +60,17 @@ def noted() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def at_once(kept: str) -> Iterator[None]:
+def at_once(saved: str) -> Iterator[None]:
     """Give up the work at hand as soon as a signal comes.
 
     Args:
-        kept: what is not lost, for the message.
+        saved: what is not lost, for the message.
 
     Raises:
         Interrupted: a signal came, or had come before.
     """
 
-    stopped = Interrupted(f"stopped: {kept}; run the same command to go on")
+    stopped = Interrupted(f"stopped: {saved}; run the same command to go on")
 
     def stop(number: int, _: FrameType | None) -> None:
         first = not _received

@@ -30,7 +30,7 @@ OUTPUT = "--output"  # the option whose folder the command itself writes into
 
 
 @dataclass(frozen=True)
-class Told:
+class Unfinished:
     """What is known of a job that has not succeeded.
 
     Attributes:
@@ -47,7 +47,7 @@ class Told:
 
 
 @contextmanager
-def told(command: Sequence[str], run: locks.Owner | None) -> Iterator[None]:
+def recorded(command: Sequence[str], run: locks.Owner | None) -> Iterator[None]:
     """Keep the record of a command while it runs, where it is a job of the workflow.
 
     Args:
@@ -68,7 +68,7 @@ def told(command: Sequence[str], run: locks.Owner | None) -> Iterator[None]:
         "run": run.token if run else "",
     }
     _end_if_in_vain(_read(file), begun)
-    with _kept(file, begun):
+    with _recording(file, begun):
         yield
 
 
@@ -85,13 +85,13 @@ def failed(line: str, for_good: bool) -> None:
         _write(file, {**known, "line": line, "reads": reads})
 
 
-def unfinished(folder: Path) -> list[Told]:
+def unfinished(folder: Path) -> list[Unfinished]:
     """Jobs of a folder that run or have failed, oldest first."""
-    found = [job for file in (folder / FOLDER).glob("*.json") for job in _told(file)]
+    found = [job for file in (folder / FOLDER).glob("*.json") for job in _unfinished(file)]
     return [job for _, job in sorted(found, key=lambda timed: timed[0])]
 
 
-def _told(file: Path) -> Iterator[tuple[int, Told]]:
+def _unfinished(file: Path) -> Iterator[tuple[int, Unfinished]]:
     """The time of a record, and what it tells."""
     with suppress(OSError, KeyError, TypeError):  # a job that has just ended; a record of another version
         known = _read(file)
@@ -99,11 +99,11 @@ def _told(file: Path) -> Iterator[tuple[int, Told]]:
         state = "FAILED" if known["code"] not in (None, *STOPPED) else "STOPPED"
         if owner is not None and locks.lives(owner, file):
             state = "RUNNING"
-        yield file.stat().st_mtime_ns, Told(known["command"], state, known["log"], known["number"])
+        yield file.stat().st_mtime_ns, Unfinished(known["command"], state, known["log"], known["number"])
 
 
 @contextmanager
-def _kept(file: Path, begun: Mapping[str, Any]) -> Iterator[None]:
+def _recording(file: Path, begun: Mapping[str, Any]) -> Iterator[None]:
     """The record of a job that runs; it stays when the job fails."""
     _write(file, {**begun, "owner": asdict(locks.me()), "code": None})
     code: int | str | None = 1

@@ -45,17 +45,17 @@ def facts(**settings: Any) -> Facts:
     Args:
         settings: of the runtime section, as they are used.
     """
-    told = {
+    versions = {
         "host": platform.node(),
         "platform": platform.platform(),
         "machine": platform.machine(),
         "python": platform.python_version(),
         "processes": int(os.environ.get("WORLD_SIZE", 1)),
     }
-    told |= {n: sys.modules[n].__version__ for n in ("numpy", "scipy", "sklearn") if n in sys.modules}
+    versions |= {n: sys.modules[n].__version__ for n in ("numpy", "scipy", "sklearn") if n in sys.modules}
     if "torch" in sys.modules:
-        told |= _torch()
-    return {**told, **settings}
+        versions |= _torch()
+    return {**versions, **settings}
 
 
 def _torch() -> Facts:
@@ -90,7 +90,7 @@ def record(command: Sequence[str], started: float) -> None:
     made = [p for p in dict.fromkeys(artifacts.written) if str(p) in command or p.parent in folders]
     made = [p for p in made if HOMES & {*p.absolute().parts}]
     inputs = [p for p in map(Path, command) if p.is_file() and p not in made]
-    told = {
+    record = {
         "command": list(command),
         "outputs": [str(p) for p in made],
         "inputs": {str(p): stamp(p) for p in inputs},
@@ -99,7 +99,7 @@ def record(command: Sequence[str], started: float) -> None:
         "log": log_file(),
     }
     for path in made:
-        artifacts.write_json(record_of(path), told)
+        artifacts.write_json(record_of(path), record)
 
 
 def log_file() -> str:

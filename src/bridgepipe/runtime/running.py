@@ -38,11 +38,11 @@ def accelerator(device: str = "auto", precision: Precision | None = None) -> Acc
 
     Args:
         device: a name of `config.Runtime.device`.
-        precision: of the networks called under ``autocast``, and of the convolutions of a GPU; None: as
-            it is.
+        precision: precision of the networks called under ``autocast`` and of the convolutions of a GPU;
+            None: unchanged.
 
     Raises:
-        UserError: the device is not there, or not as often as there are processes.
+        UserError: the device is unavailable, or there are fewer devices than processes.
     """
     there: dict[str, Callable[[], bool]] = {
         "cuda": torch.cuda.is_available,

@@ -214,8 +214,8 @@ def text_of(module: str, name: str) -> str:
 def _plain(node: Any) -> Any:
     """A syntax tree as JSON, without docstrings, places, and fields that not every Python has."""
     if isinstance(node, ast.AST):
-        told = ast.iter_fields(_untyped(node))
-        fields = {k: _plain(v) for k, v in told if k not in ("type_comment", "kind")}
+        pairs = ast.iter_fields(_untyped(node))
+        fields = {k: _plain(v) for k, v in pairs if k not in ("type_comment", "kind")}
         return [type(node).__name__, {k: v for k, v in fields.items() if v not in (None, [])}]
     if isinstance(node, list):
         return [_plain(n) for n in node if not _is_docstring(n)]

@@ -26,7 +26,7 @@ from bridgepipe.samplers.solvers import State
 
 @dataclass(frozen=True)
 class Path:
-    """A restoration and how it came about; entry 0 along dim 1 is the end of the path.
+    """A restoration and the path to it; entry 0 along dim 1 is the end of the path.
 
     Attributes:
         x0: the restored images ``[B, ...]``.
@@ -103,7 +103,7 @@ def bridge(
         mask: 1 = hole, 0 = known, broadcast over x1. ``published`` fills the hole of x1 with fresh
             noise first, even if the caller has, and leaves std_sb[0] of noise on the known pixels of
             the result. ``exact`` takes x1 as it comes and returns its known pixels untouched.
-        log_count: at most so many states are kept.
+        log_count: maximum number of states to return.
 
     Raises:
         UserError: the steps don't run from 0 to interval - 1, or the variant is unknown.

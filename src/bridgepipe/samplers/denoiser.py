@@ -1,4 +1,4 @@
-"""A network and all that turns its outputs into predictions: what samplers call.
+"""Denoisers: a network with its process, guidance and clipping. Samplers call nothing else.
 
 A network is a function (x, t) -> output; whoever builds it binds labels, scales t or casts.
 """
@@ -21,11 +21,11 @@ Gradient = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Denoiser:
-    """Network, process, guidance and clipping of a Gaussian process, as one.
+    """The denoiser of a Gaussian process: network, process, guidance and clipping.
 
     Args:
         network: (x, t) -> output, t the int64 original timestep ``[B]`` that it was trained with.
-        process: that the network denoises.
+        process: process that the network denoises.
         clip: clamp every x0 prediction to [-1, 1].
         gradient: (x, t) -> gradient of log p(y | x), see `classifier_gradient`; None: unguided.
     """
@@ -67,7 +67,7 @@ def as_denoiser(
 
 @dataclass(frozen=True)
 class BridgeDenoiser:
-    """Network, process, condition and clipping of a bridge, as one.
+    """The denoiser of a bridge: network, process, conditioning and clipping.
 
     Args:
         network: (x_n, t) -> output of the shape of x_n, t the float32 network time ``[B]``.
@@ -143,7 +143,7 @@ class _ClassifierFree:
 
 
 def rescaled(network: Network, T: int) -> Network:
-    """A network that is called with t 1000/T as float32, T being that of its training."""
+    """A network that receives t * 1000 / T as float32, with the T of its training."""
     return lambda x, t: network(x, t.float() * (1000.0 / T))
 
 

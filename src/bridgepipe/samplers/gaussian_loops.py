@@ -32,8 +32,8 @@ class Sample:
 
     Attributes:
         x: the state at the last step ``[B, ...]``.
-        calls: how often the network was called: twice at a time by classifier-free guidance.
-        pair: what the way back of an exactly invertible solver starts from; None of the others.
+        calls: network calls; classifier-free guidance makes two at each step.
+        pair: state pair that the inverse of an exactly invertible solver starts from; None for other solvers.
     """
 
     x: Tensor
@@ -42,31 +42,31 @@ class Sample:
 
     @property
     def start(self) -> Tensor | Pair:
-        """What a path that goes on from here starts from: the pair where there is one."""
+        """The starting point of a path that continues from here: the state pair if there is one."""
         return self.x if self.pair is None else self.pair
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Steps of the way to noise and of the way back."""
+    """Timesteps of encoding and decoding."""
 
     encode: list[int]
     decode: list[int]
 
 
-def grid(kind: Grids, kept: Sequence[int], T: int) -> Grid:
-    """The published steps, or matched ones, over the ascending indices ``kept`` of 0 .. T-1.
+def grid(kind: Grids, indices: Sequence[int], T: int) -> Grid:
+    """The published steps, or matched ones, over the ascending ``indices`` of 0 .. T-1.
 
     Args:
         kind: ``ddib`` encodes on to pure noise, where alpha_bar is 0, but decodes from the last index;
             ``dmi`` and ``boundary`` encode to the last index; all three decode on to alpha_bar = 1.
             ``exact`` decodes along the very steps that it encodes along, so that image and latent
-            belong to the first and the last index both ways.
+            belong to the first and the last index in both directions.
     """
     if kind not in get_args(Grids):
         raise UserError(f"unknown grid {kind!r}", "sampler", f"take one of {', '.join(get_args(Grids))}")
-    there, back = list(kept), list(reversed(kept))
-    return Grid([*there, T] if kind == "ddib" else there, back if kind == "exact" else [*back, CLEAN])
+    up, down = list(indices), list(reversed(indices))
+    return Grid([*up, T] if kind == "ddib" else up, down if kind == "exact" else [*down, CLEAN])
 
 
 @torch.no_grad()

@@ -29,12 +29,12 @@ QUADRATURE = np.polynomial.legendre.leggauss(16)  # places in [-1, 1] and weight
 
 @dataclass(frozen=True)
 class Pair:
-    """Two successive states of an exactly invertible path: what its way back starts from.
+    """State pair: two successive states of an exactly invertible path, which its inverse starts from.
 
     Attributes:
         x: the state at the end of the path, float64 ``[B, ...]``.
         neighbour: the state one index before the end, float64 ``[B, ...]``.
-        dtype: in which the network is called.
+        dtype: dtype of the network's inputs.
     """
 
     x: Tensor
@@ -107,7 +107,7 @@ class Multistep:
     other. Order 1 is DDIM. The step to the data or to pure noise, where the clock is infinite, is DDIM's.
 
     Args:
-        order: how many predictions a step uses. Order 3 takes one more call, as its first step is of
+        order: number of predictions that a step uses. Order 3 takes one more call, as its first step is of
             second order.
         corrected: the prediction at the end of a step also improves that step, one order higher, before
             it serves the next (UniPC, Zhao et al. 2023); the end of the path takes one more call.

@@ -11,7 +11,7 @@ from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import CLEAN, Gaussian
 
 
-def kept(process: Gaussian, count: int, spacing: Spacing = "uniform") -> list[int]:
+def respaced(process: Gaussian, count: int, spacing: Spacing = "uniform") -> list[int]:
     """``count`` ascending indices of the process.
 
     Args:
@@ -38,5 +38,5 @@ def decode_steps(process: Gaussian, solver: str, nfe: int | None, spacing: Spaci
     if nfe is None:
         back: Sequence[int] = range(process.T)[::-1]
     else:
-        back = kept(process, num_times(process.T, solver, nfe, spacing), spacing)[::-1]
+        back = respaced(process, num_times(process.T, solver, nfe, spacing), spacing)[::-1]
     return [*back, CLEAN] if SAMPLER_TRAITS[solver].reaches_data else list(back)

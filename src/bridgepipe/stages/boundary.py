@@ -27,7 +27,7 @@ from bridgepipe.methods.trained import Trained, open_model
 from bridgepipe.names.timesteps import truncated
 from bridgepipe.networks.hspace import HSpace
 from bridgepipe.runtime import running
-from bridgepipe.runtime.finished import kept
+from bridgepipe.runtime.finished import resumable
 
 Pair = tuple[Tensor, Tensor]
 
@@ -48,7 +48,7 @@ def mixing(
     values, cut = attributes.values_and_cut(images, settings, at=settings.threshold)
     items = attributes.chosen(images, values, cut, settings.seed, plan.images, settings.middle)
     made_with = {"settings": settings.as_json(), "model": network.digest, "data": images.digest}
-    with kept(output, made_with, speed):
+    with resumable(output, made_with, speed):
         latents = list(_trajectory(network, images, items.tolist(), plan))
         if not running.is_main():
             return
@@ -96,7 +96,7 @@ def latents(
         made_by |= {"model": network.digest, "data": images.digest}
         arrays = {"item": items, "value": values[items]}
         identity = {**made_by, "items": items.tolist()}
-        with kept(output / f"{role}-z.lmdb", identity, speed):
+        with resumable(output / f"{role}-z.lmdb", identity, speed):
             batches = _inverted(network, h_space, images, items.tolist(), t, how)
             _write_latents(output, role, made_by, batches, arrays)
 

@@ -21,7 +21,7 @@ from bridgepipe.figures import points as figures_points
 from bridgepipe.methods import color
 from bridgepipe.methods.trained import Ends, check_dimension, load_ends
 from bridgepipe.runtime import running
-from bridgepipe.runtime.finished import kept
+from bridgepipe.runtime.finished import resumable
 
 BETWEEN = " as "  # photograph as photograph: method
 
@@ -45,7 +45,7 @@ def color_transfer(
     made_by = {"settings": how.as_json(), "models": {"source": models[0].digest, "target": models[1].digest}}
     made_by |= {"data": {_photograph(cloud): cloud.digest for cloud in clouds}}
     plan = how.plan, how.sinkhorn, how.seed
-    with kept(output, made_by, speed):
+    with resumable(output, made_by, speed):
         for i, j in ((0, 1), (1, 0)):
             a, b = clouds[i].points, clouds[j].points
             way = f"{_photograph(clouds[i])}{BETWEEN}{_photograph(clouds[j])}"

@@ -31,7 +31,7 @@ from bridgepipe.methods.trained import ExtractorFiles, Trained, load_extractor, 
 from bridgepipe.names import QUANTISATION
 from bridgepipe.networks.hspace import HSpace
 from bridgepipe.runtime import running
-from bridgepipe.runtime.finished import kept
+from bridgepipe.runtime.finished import resumable
 
 
 def strips(
@@ -73,7 +73,7 @@ def strips(
     about |= {"boundaries": boundaries.digests(boundary), "source": how.source, "cut": made["cut"]}
     about |= {"quantisation": QUANTISATION["exact"]}
     arrays = {"item": stores[0].array("item")[items]} if real else {}
-    with kept(edited, {**about, "latents": [store.digest for store in stores]}, speed):
+    with resumable(edited, {**about, "latents": [store.digest for store in stores]}, speed):
         batches = running.shared(decoded, items.tolist(), network.batch_size, "editing")
         if not running.is_main():
             running.exhaust(batches)
@@ -152,7 +152,7 @@ def judge(
     items = attributes.chosen(images, values, cut, settings.seed, None, settings.middle)
     recipe = settings.model_dump(include=set(Judge.model_fields))
     having = (values[items] > cut).astype("int64")
-    with kept(output, {"config": settings.as_json(), "data": images.digest}, speed):
+    with resumable(output, {"config": settings.as_json(), "data": images.digest}, speed):
         trained = classifier.train_classifier(Subset(images, items), having, **recipe, classes=judges.SIDES)
     trained.save(output, {"config": settings.as_json(), "data": images.digest})
 
@@ -185,7 +185,7 @@ def evaluate(
     sides["without"] = Subset(real, np.flatnonzero(values <= cut))
     identity = {"settings": settings.as_json(), "extractor": describe(features), "judge": known.digest}
     identity |= {"images": [s.digest for s in (store, unmoved, undone, source, real)]}
-    with kept(output, identity, speed):
+    with resumable(output, identity, speed):
         found, rows = edits.measure(strips, judge, judges.keepers(settings, real, known), named, seed)
         found |= edits.distances_to_real(strips, judge, found["best_distance"], sides, features, seed)
     if not running.is_main():

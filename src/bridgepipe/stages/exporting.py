@@ -19,7 +19,7 @@ from bridgepipe.datasets import images
 from bridgepipe.datasets.items import some
 from bridgepipe.errors import UserError, writing
 from bridgepipe.photographs import places as where
-from bridgepipe.runtime.finished import KEPT
+from bridgepipe.runtime.finished import FINISHED_KEPT
 from bridgepipe.runtime.interruption import at_once
 from bridgepipe.runtime.progress import Progress
 
@@ -93,8 +93,8 @@ def file_names(store: ImageStore, names: str, data: Path) -> list[str]:
         UserError: the images that the store was made from are not there, or have no names.
     """
     name_of = _numbers(store) if names == "number" else _source_names(store, data)
-    told = _told(store)
-    found = [f"{name_of(i)}{told(i)}.png" for i in range(len(store))]
+    suffix_of = _suffixes(store)
+    found = [f"{name_of(i)}{suffix_of(i)}.png" for i in range(len(store))]
     if (twice := len(found) - len({name.casefold() for name in found})) > 0:
         what = f"{twice} images would have the name of another"
         raise UserError(what, store.path, "leave out --names source: images are then named by number")
@@ -132,7 +132,7 @@ def _stem(name: str) -> str:
     return "/".join([*above, plain.stem if plain.suffix.lower() in images.SUFFIXES else last])
 
 
-def _told(store: ImageStore) -> Callable[[int], str]:
+def _suffixes(store: ImageStore) -> Callable[[int], str]:
     """What the name of an image ends in: its distance, its target or its class."""
     made_by = store.card["made_by"]
     if "distance" in store.card["arrays"]:
@@ -162,7 +162,7 @@ def _write_pngs(store: ImageStore, folder: Path, names: Sequence[str]) -> None:
     marks = {name: f"exported {store.digest[:16]} {number}" for number, name in enumerate(names)}
     done = _already_there(folder, marks)
     fresh: list[Path] = []
-    with at_once(KEPT), Progress(len(names), len(done), "export") as progress:
+    with at_once(FINISHED_KEPT), Progress(len(names), len(done), "export") as progress:
         for number, name in enumerate(names):
             if name in done:
                 continue

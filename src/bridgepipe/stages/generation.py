@@ -29,7 +29,7 @@ from bridgepipe.methods.trained import ExtractorFiles, Trained, load_extractor, 
 from bridgepipe.names import QUANTISATION
 from bridgepipe.photographs import places as where
 from bridgepipe.runtime import running
-from bridgepipe.runtime.finished import kept
+from bridgepipe.runtime.finished import resumable
 from bridgepipe.stages.studies import seeds_of
 
 
@@ -51,7 +51,7 @@ def generate_samples(
     made_by = {"images": "samples", "settings": described, "model": network.digest, "data": data}
     made_by |= {"quantisation": QUANTISATION[how.variant]}
     work = partial(spd.images, network, how=how)
-    with kept(output, {**made_by, "part": [items.start, items.stop]}, speed):
+    with resumable(output, {**made_by, "part": [items.start, items.stop]}, speed):
         batches = running.shared(work, items, speed.batch_size, "sampling")
         if not running.is_main():
             running.exhaust(batches)
@@ -82,7 +82,7 @@ def generate(
     network = load_model(Trained.within(folder, settings.sample if model is None else None), speed)
     asked = settings.sample if seed is None else settings.sample.model_copy(update={"seed": seed})
     how = spd.as_made(asked, network.process)
-    with kept(
+    with resumable(
         output / experiment.replace("/", "-"), {"sample": asked.as_json(), "model": network.digest}, speed
     ):
         work = partial(spd.images, network, how=how)
@@ -122,11 +122,17 @@ def study_samples(
         items = range(plan.count)
         images = np.concatenate(running.shared_by_all(work, items, speed.batch_size, label))
         sets = {"": fid.statistics(features, images, speed.batch_size), **floor}
-        told = real_images.told(real_images.described(sets, reference, **about))
-        return {"sampler": sampler, "nfe": how.nfe, **seeds, **real_images.columns(sets, reference), **told}
+        about_row = real_images.protocol_columns(real_images.described(sets, reference, **about))
+        return {
+            "sampler": sampler,
+            "nfe": how.nfe,
+            **seeds,
+            **real_images.columns(sets, reference),
+            **about_row,
+        }
 
     identity = {"plan": plan.as_json(), "model": network.digest, **about, "reference": reference.data}
-    with kept(output, identity, speed):
+    with resumable(output, identity, speed):
         floor = {}
         if held_out is not None:
             some = Subset(held_out, choose_from(held_out, plan.count))

@@ -23,7 +23,7 @@ from bridgepipe.evaluation.fid import Statistics
 from bridgepipe.evaluation.image_sets import ImageSet, Pairs, about, open_set, pair
 from bridgepipe.evaluation.restoration import quality
 from bridgepipe.runtime import running
-from bridgepipe.runtime.finished import kept
+from bridgepipe.runtime.finished import resumable
 from bridgepipe.runtime.rng import generator
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _kept(
     if output is None:
         return nullcontext()
     sets = [one.images.digest if one.images is not None else None for one in (a, b)]  # type: ignore[attr-defined]
-    return kept(output, {"sets": sets, "networks": networks, "pairs": asked.pairs}, speed)
+    return resumable(output, {"sets": sets, "networks": networks, "pairs": asked.pairs}, speed)
 
 
 # networks

@@ -26,7 +26,7 @@ from bridgepipe.evaluation.restoration import restoration
 from bridgepipe.methods.trained import ExtractorFiles, load_extractor
 from bridgepipe.names.classes import numbers_in
 from bridgepipe.runtime import running
-from bridgepipe.runtime.finished import kept
+from bridgepipe.runtime.finished import resumable
 
 
 def statistics(
@@ -39,7 +39,7 @@ def statistics(
     network, images = load_extractor(extractor, speed), ImageStore(data)
     extractors.check_fits(network, images)
     identity = {"extractor": extractors.describe(network), "images": images.digest}
-    with kept(output, identity, speed):
+    with resumable(output, identity, speed):
         measured = fid.statistics(network, images, speed.batch_size)
         if running.is_main():
             replace(measured, origin=lineage.origin(images)).save(output)
@@ -73,7 +73,7 @@ def fid_metric(
     sets = real_images.sets_of(store, real_images.floor_of(store, held_out, truth), **others)
     read = {"originals": truth, "real": held_out, "corrupted": seen}
     inputs = {"extractor": network.digest} | {role: s.digest for role, s in read.items() if s is not None}
-    with kept(output, {**inputs, "images": store.digest}, speed):
+    with resumable(output, {**inputs, "images": store.digest}, speed):
         measured = {
             suffix: fid.statistics(network, s, speed.batch_size, label=f"features{suffix}")
             for suffix, s in sets.items()
@@ -115,7 +115,7 @@ def accuracy_metric(
     values: dict[str, Value] = {}
     sets: dict[str, Images] = {**stores, "_originals": Subset(truth, items)}
     identity = {"extractor": describe(network), "images": [s.digest for s in (*degraded, truth)]}
-    with kept(output, identity, speed):
+    with resumable(output, identity, speed):
         for suffix, images in sets.items():
             found = classifier_accuracy(network, images, labels, speed.batch_size, known)
             values |= found.values(f"accuracy{suffix}")
@@ -159,15 +159,15 @@ def write(output: Path, images: ImageStore, values: Mapping[str, Value], metric:
     Args:
         metric, about: as of `protocol.protocol`.
     """
-    told = {"n": len(images), "quantisation": lineage.quantisation(images), **about}
-    protocol.write_metric(output, values, protocol.protocol(metric, **told), made_with(images))
+    entries = {"n": len(images), "quantisation": lineage.quantisation(images), **about}
+    protocol.write_metric(output, values, protocol.protocol(metric, **entries), made_with(images))
 
 
 def made_with(images: ImageStore) -> dict[str, Any]:
     """What one value was made with and another may differ in."""
     made_by = images.card["made_by"]
-    told = ("settings", "model", "target_model", "guide", "data", "origin")
-    return {**{key: made_by[key] for key in told if key in made_by}, "evaluated": images.digest}
+    keys = ("settings", "model", "target_model", "guide", "data", "origin")
+    return {**{key: made_by[key] for key in keys if key in made_by}, "evaluated": images.digest}
 
 
 def _restored_stores(*paths: Path) -> tuple[ImageStore, ImageStore, ImageStore]:

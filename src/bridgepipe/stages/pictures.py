@@ -24,7 +24,7 @@ from bridgepipe.figures import boundary as figures_boundary
 from bridgepipe.figures import images as figures
 from bridgepipe.methods.trained import Trained, load_restorer
 from bridgepipe.runtime import running
-from bridgepipe.runtime.finished import kept
+from bridgepipe.runtime.finished import resumable
 from bridgepipe.stages.edits import edits_and_data
 
 ROWS = 8
@@ -87,7 +87,7 @@ def path(
         return r.corrupted, r.states, r.predictions, np.tile(r.steps, (len(share), 1))
 
     identity = {"settings": settings.as_json(), "model": restorer.digest, "data": images.digest}
-    with kept(output, {**identity, "items": items, "sources": source and source.digest}, speed):
+    with resumable(output, {**identity, "items": items, "sources": source and source.digest}, speed):
         rows = running.shared(work, items, restorer.batch_size, "drawing the path")
         corrupted, states, predictions, steps = (np.concatenate(column) for column in zip(*rows, strict=True))
         figures.path_grid(output, corrupted, states, predictions, tuple(steps[0].tolist()), title)

@@ -26,7 +26,7 @@ from bridgepipe.methods.gaussian import Model
 from bridgepipe.methods.trained import Ends, Trained, check_dimension, load_ends, load_model
 from bridgepipe.names.nfe import calls_made
 from bridgepipe.runtime import running
-from bridgepipe.runtime.finished import kept
+from bridgepipe.runtime.finished import resumable
 
 
 def sample_points(
@@ -47,7 +47,7 @@ def sample_points(
         steps = ddib.steps_of(settings, network.process).encode
         return [samplers.encode(network.denoiser(), x, steps, solver=settings.solver).x]
 
-    with kept(output, made_by, speed):
+    with resumable(output, made_by, speed):
         drawn = ddib_points.sample(network, range(how.count), settings, how.seed)
         (latents,) = ddib_points.over(known, network.device, encode, "encoding")
         _save(output, {"points": drawn, "latents": latents}, made_by)
@@ -103,7 +103,7 @@ def translate_points(
         back = ddib.translate(target, source, there.target.start, settings)
         return [there.latent.x, there.target.x, back.target.x]
 
-    with kept(output, {**made_by, "data": starts.digest}, speed):
+    with resumable(output, {**made_by, "data": starts.digest}, speed):
         latent, moved, again = ddib_points.over(points, a.device, there_and_back, "translation")
         tensors = {"items": items, "source": points, "latent": latent, "points": moved, "back": again}
         _save(output, tensors, made_by)
@@ -122,7 +122,7 @@ def cycle_points(
     starts, _, points = _chosen(data, how.count, how.seed, a)
     true, made_by = Points(truth), {"settings": how.as_json(), **_ends(a, b)}
     values: dict[str, protocol.Value] = {}
-    with kept(output, {**made_by, "data": starts.digest}, speed):
+    with resumable(output, {**made_by, "data": starts.digest}, speed):
         others = independent(true, transport.FLOOR_DRAWS, len(points))
         floors = [transport.sliced_w2(other, true.points) for other in others]
         floor = {"sliced_w2_floor": np.mean(floors), "sliced_w2_floor_spread": np.std(floors, ddof=1)}

@@ -17,7 +17,7 @@ from bridgepipe.data.store import ImageStore, writer
 from bridgepipe.methods.trained import Trained, load_restorer
 from bridgepipe.names import QUANTISATION
 from bridgepipe.runtime import running
-from bridgepipe.runtime.finished import kept
+from bridgepipe.runtime.finished import resumable
 
 
 def sample(
@@ -47,7 +47,7 @@ def sample(
         return found.image, found.corrupted
 
     identity = {**made_by, "part": items.tolist(), "sources": source and source.digest}
-    with kept(restored, identity, speed):
+    with resumable(restored, identity, speed):
         results = running.shared(restore, items.tolist(), speed.batch_size, "restoring")
         if not running.is_main():
             running.exhaust(results)

@@ -39,11 +39,11 @@ def fit(
     measured = power_of(range(len(images)))
     law = power.fit_power_law(measured)
     of_pictures = {name: power_of(items) for name, items in (by_picture(images) or {}).items()}
-    told = {name: p for name, p in of_pictures.items() if (p > 0).all()}  # one of one colour has no slope
+    sloped = {name: p for name, p in of_pictures.items() if (p > 0).all()}  # one of one colour has no slope
     k = schedules.radial_frequency(measured.shape).ravel()
-    fitted, lines = law.c1 / (law.c2 + k) ** law.m, [power.radial_mean(p) for p in told.values()]
+    fitted, lines = law.c1 / (law.c2 + k) ** law.m, [power.radial_mean(p) for p in sloped.values()]
     figures.spectrum_fit(figure, k, measured.ravel(), fitted, title, lines, power.NATURAL)
-    exponents = {name: power.exponent(p) for name, p in told.items()}
+    exponents = {name: power.exponent(p) for name, p in sloped.items()}
     artifacts.write_json(output, {**asdict(law), **_of_pictures(exponents), "data": images.digest})
 
 

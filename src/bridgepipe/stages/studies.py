@@ -24,7 +24,7 @@ from bridgepipe.evaluation.fid import Statistics
 from bridgepipe.methods.trained import ExtractorFiles, Trained, load_extractor, load_restorer
 from bridgepipe.names import QUANTISATION
 from bridgepipe.runtime import running
-from bridgepipe.runtime.finished import kept
+from bridgepipe.runtime.finished import resumable
 
 
 def study(
@@ -65,7 +65,7 @@ def study(
     identity: dict[str, Any] = {"plan": plan.as_json(), "sampling": settings.as_json()}
     identity |= {"model": restorer.digest, "data": images.digest}
     identity |= {"sources": source and source.digest, "reference": reference.data, **about}
-    with kept(output, identity, speed):
+    with resumable(output, identity, speed):
         floor = _floor(network, images, items, held_out, speed.batch_size)
         compared = _Compared(images, items, network, reference, floor, about, speed.batch_size)
         training = read_stage(trained.train_config, RestorationTraining).train
@@ -122,7 +122,7 @@ class _Compared:
         return {
             **protocol.as_columns(restoration.quality(found, self.originals).values(), "psnr", "PSNR"),
             **real.columns(sets, self.reference),
-            **real.told(real.described(sets, self.reference, **self.about)),
+            **real.protocol_columns(real.described(sets, self.reference, **self.about)),
             **self._recognised(found),
         }
 

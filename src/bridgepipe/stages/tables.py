@@ -87,11 +87,11 @@ def _apart(frame: pd.DataFrame) -> pd.DataFrame:
         return frame
     metrics, found = [name for name in frame if name not in BESIDE], []
     for kind in kinds.to_dict("records"):
-        told = f"n {kind['n']}"
+        suffix = f"n {kind['n']}"
         if (kinds["n"] == kind["n"]).sum() > 1:
-            told += f", protocol {kind['protocol']}"
+            suffix += f", protocol {kind['protocol']}"
         rows = frame[(frame[list(kind)] == pd.Series(kind)).all(axis=1)]
-        found.append(rows.drop(columns="n").rename(columns={name: f"{name} ({told})" for name in metrics}))
+        found.append(rows.drop(columns="n").rename(columns={name: f"{name} ({suffix})" for name in metrics}))
     return pd.concat(found).sort_index()
 
 

@@ -23,7 +23,7 @@ from bridgepipe.methods.task import Task, open_data, task_of
 from bridgepipe.methods.trained import agree, fits, imported_classes
 from bridgepipe.networks import layouts, published
 from bridgepipe.runtime import closure, provenance, rng
-from bridgepipe.runtime.finished import kept
+from bridgepipe.runtime.finished import resumable
 from bridgepipe.runtime.running import is_main
 from bridgepipe.training import checkpoints, loop
 from bridgepipe.training import state as training_state
@@ -68,8 +68,8 @@ def train(
     artifacts.write_text(csv, (folder / "train.csv").read_text())
     history = artifacts.load_card(folder / training_state.FILE)["history"]
     provenance.trained(history)
-    told = {**provenance.facts(), "seconds": round(time.monotonic() - started, 1), "sessions": history}
-    artifacts.write_json(folder / "provenance.json", told)
+    record = {**provenance.facts(), "seconds": round(time.monotonic() - started, 1), "sessions": history}
+    artifacts.write_json(folder / "provenance.json", record)
 
 
 def checkpoint(settings: Training, model: Path, folder: Path, output: Path) -> None:
@@ -145,7 +145,7 @@ def train_classifier(
     """Train the small classifier that stands in for published feature extractors at demo scale."""
     images, held_out = ImageStore(train), ImageStore(val)
     recipe = settings.model_dump(include={"steps", "batch_size", "lr", "seed"})
-    with kept(output, {"config": settings.as_json(), "data": [images.digest, held_out.digest]}, speed):
+    with resumable(output, {"config": settings.as_json(), "data": [images.digest, held_out.digest]}, speed):
         trained = classifier.train_classifier(images, images.labels, **recipe)
         accuracy = classifier_accuracy(trained, held_out, held_out.labels, classes=held_out.classes)
     interval = f"{accuracy.low:.3f} to {accuracy.high:.3f}"

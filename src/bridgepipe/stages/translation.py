@@ -26,7 +26,7 @@ from bridgepipe.methods.translators import class_of, load_translator
 from bridgepipe.names import QUANTISATION
 from bridgepipe.names.classes import name_of
 from bridgepipe.runtime import running
-from bridgepipe.runtime.finished import kept
+from bridgepipe.runtime.finished import resumable
 
 
 def translate_classes(
@@ -51,7 +51,7 @@ def translate_classes(
     items = chosen[rows.start : rows.stop]
     made_by = _made_by(settings, translator, images)
     work = partial(_translated, translator, images)
-    with kept(translated, {**made_by, "items": items}, speed):
+    with resumable(translated, {**made_by, "items": items}, speed):
         batches = running.shared(work, items, translator.batch_size, "translation")
         if not running.is_main():
             running.exhaust(batches)
@@ -117,7 +117,7 @@ def translate_back(
         return running.shared(work, items, translator.batch_size, f"the way back from the {name}")
 
     identity = {**made_by, "cycle": settings.as_json(), "part": items, "states": [seen.digest, begun.digest]}
-    with kept(output, identity, speed):
+    with resumable(output, identity, speed):
         ways = {name: returned(name, start) for name, start in starts.items()}
         if not running.is_main():
             running.exhaust(chain.from_iterable(ways.values()))
@@ -143,17 +143,17 @@ def _beside(
         done += len(x)
 
 
-def _starts(seen: ImageStore, kept: ImageStore) -> dict[str, Start]:
+def _starts(seen: ImageStore, stored: ImageStore) -> dict[str, Start]:
     """What the way back starts from: the pair if there is one, the float image, the 8-bit image."""
 
     def states(piece: Sequence[int]) -> np.ndarray:
-        return np.stack([kept[k] for k in piece])
+        return np.stack([stored[k] for k in piece])
 
     alone: dict[str, Start] = {
         "image": lambda piece: torch.from_numpy(states(piece)[:, 0]).float(),
         "uint8": seen.batch,
     }
-    pairs = len(kept) > 0 and len(kept[0]) == 2
+    pairs = len(stored) > 0 and len(stored[0]) == 2
     return {"pair": lambda piece: ddib.restart(states(piece)), **alone} if pairs else alone
 
 

@@ -24,7 +24,7 @@ from bridgepipe.evaluation.translation import likeness, others, partners
 from bridgepipe.methods.trained import ExtractorFiles, load_extractor
 from bridgepipe.names.classes import name_of, numbers_in
 from bridgepipe.runtime import running
-from bridgepipe.runtime.finished import kept
+from bridgepipe.runtime.finished import resumable
 from bridgepipe.stages.metrics import made_with, write
 
 
@@ -61,7 +61,7 @@ def translation_fid(
     read = {"reference_images": reference, "source": source, "real": real}
     inputs = {role: ImageStore(path).digest for role, path in read.items() if path is not None}
     inputs |= {"extractor": network.digest, "data": images.card["made_by"]["data"]}
-    with kept(output, {**inputs, "images": images.digest}, speed):
+    with resumable(output, {**inputs, "images": images.digest}, speed):
         measured = {
             suffix: fid.statistics(network, s, speed.batch_size, label=f"features{suffix}")
             for suffix, s in {"_reference": wanted, **sets}.items()
@@ -70,8 +70,8 @@ def translation_fid(
         return
     against = replace(measured.pop("_reference"), origin=lineage.origin(pictures))
     values = real_images.values_of(measured, against, settings.kid)
-    told: dict[str, Any] = {**_translated(images), "quantisation": lineage.quantisation(images)}
-    shared = real_images.described(measured, against, settings=settings.as_json(), inputs=inputs, **told)
+    about: dict[str, Any] = {**_translated(images), "quantisation": lineage.quantisation(images)}
+    shared = real_images.described(measured, against, settings=settings.as_json(), inputs=inputs, **about)
     protocol.write_metric(output, values, shared, made_with(images))
 
 
@@ -100,7 +100,7 @@ def target_accuracy(
         mend = "give its name in the classifier's data, or set evaluate.classifier to null"
         raise UserError("no target class", "evaluate.label", mend)
     number = numbers_in(known, [wanted], network.name, translated)[0]
-    with kept(output, {"extractor": describe(network), "images": images.digest}, speed):
+    with resumable(output, {"extractor": describe(network), "images": images.digest}, speed):
         found = classifier_accuracy(network, images, np.full(len(images), number), speed.batch_size)
     if not running.is_main():
         return
@@ -116,7 +116,7 @@ def target_accuracy(
     )
 
 
-def kept_metric(
+def similarity_metric(
     translated: Path,
     source: Path,
     extractor: ExtractorFiles,
@@ -137,7 +137,7 @@ def kept_metric(
     if real:
         targets = items_of_class(store, _target(images))
         floors["_random"] = Subset(Subset(store, targets), partners(len(images), len(targets)))
-    with kept(output, {"extractor": describe(network), "images": [images.digest, store.digest]}, speed):
+    with resumable(output, {"extractor": describe(network), "images": [images.digest, store.digest]}, speed):
         found = likeness(images, sources, network, speed.batch_size)
         values = found.means()
         for suffix, some in floors.items():

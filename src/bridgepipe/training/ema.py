@@ -1,4 +1,4 @@
-"""The exponential moving average of a network's weights, which is what a training makes."""
+"""The exponential moving average of a network's weights, which is the result of a training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class EMA:
         decay: share of the average that a step keeps, in [0, 1).
 
     Attributes:
-        weights: by name.
+        weights: averaged weights by name.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -25,7 +25,7 @@ class EMA:
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
-        """Take in the weights after ``step`` steps."""
+        """Update the average with the weights after ``step`` steps."""
         # the decay is warmed up over the first steps, as in the published training
         decay = min(self._decay, (1 + step) / (10 + step))
         pairs = [(self.weights[k], v) for k, v in network.state_dict().items() if v.is_floating_point()]

@@ -69,9 +69,9 @@ def train(
         network: freshly initialised, on the CPU.
         objective: loss per item.
         data: training images.
-        recipe: how the network is trained.
+        recipe: training settings.
         running: precision, device, microbatch, how often states are saved.
-        folder: where state and ``train.csv`` live between calls.
+        folder: folder that holds the state and ``train.csv`` between calls.
         identity: JSON values that the next step depends on (configuration, data, code); only a state
             of the same identity is resumed, see `training_state.resume`.
         noise: whose streams the randomness of a place comes from; `BlockNoise` for points.
@@ -242,8 +242,8 @@ class _Run:
 
     def _diverged(self, what: str) -> UserError:
         step = self.saved_step
-        kept = "no state was saved yet" if step is None else f"the state of step {step} is kept"
-        return UserError(what, self.folder, f"lower train.lr or set train.grad_clip; {kept}")
+        last_state = "no state was saved yet" if step is None else f"the state of step {step} is kept"
+        return UserError(what, self.folder, f"lower train.lr or set train.grad_clip; {last_state}")
 
     # the state between calls
 

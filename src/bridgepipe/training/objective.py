@@ -30,7 +30,7 @@ class Batch:
         images: [b,C,H,W] in [-1, 1].
         items: index of each in the data.
         rng: the randomness of their places in the training.
-        view: how the training sees them.
+        view: augmentation of the images.
     """
 
     images: Tensor
@@ -52,11 +52,11 @@ class Learning(Protocol):
     """An objective that learns from the losses of every step, alike in every process."""
 
     def begin(self) -> None:
-        """A step begins (again)."""
+        """Called when a step begins, or begins again."""
         ...
 
     def finish(self, gather: Callable[[Tensor], Tensor]) -> None:
-        """The step is made; ``gather`` joins rows of all processes."""
+        """Called after a step; ``gather`` concatenates the rows of all processes."""
         ...
 
     def state_dict(self) -> dict[str, Tensor]: ...

@@ -1,4 +1,4 @@
-"""What the processes of a training tell each other."""
+"""Communication between the processes of a training."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def gather_rows(rows: Tensor) -> Tensor:
 
 
 def any_of(accelerator: Accelerator, flag: bool) -> bool:
-    """Whether it is true in any process; the same answer in all."""
+    """Whether the value is true in any process; every process gets the same answer."""
     if accelerator.num_processes == 1:
         return flag
     value = torch.tensor([float(flag)], device=accelerator.device)

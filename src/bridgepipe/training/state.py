@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # what is on the disk is told without torch
 
 FILE = "state.safetensors"
 FORMAT = 2
-KEPT = 3  # states that were set aside in one folder, the newest ones
+MAX_ASIDE = 3  # states that were set aside in one folder, the newest ones
 DAMAGED = "damaged"
 CODE = "code"  # the entry of an identity that nobody edits on purpose to train something else
 
@@ -35,11 +35,11 @@ class State:
 
     Attributes:
         step: steps that are made.
-        losses, norms: of every step, float64 [step]; a norm that was not finite is NaN.
-        network, ema: by name.
+        losses, norms: loss and gradient norm of every step, float64 [step]; NaN: the norm was not finite.
+        network, ema: weights and averaged weights by name.
         optimizer: moments by the number of the parameter.
-        scaler: of fp16.
-        objective: what the objective has learned.
+        scaler: state of the fp16 gradient scaler.
+        objective: state of the objective.
         history: machine and settings of every session, each with its first step.
         others: averages of further decays, as ``train.ema`` lists them: decay -> weights by name.
     """
@@ -74,11 +74,11 @@ class State:
 
 @dataclass(frozen=True)
 class Saved:
-    """A state on the disk, as far as its header tells.
+    """The header of a state on the disk.
 
     Attributes:
         path: its file.
-        identity: of its training; None when the file is damaged or was written by another version.
+        identity: identity of its training; None when the file is damaged or was written by another version.
         step: steps that are made.
         trouble: why it cannot be used.
         other_version: another version of bridgepipe wrote it.
@@ -112,10 +112,10 @@ def resume(folder: Path, identity: Mapping[str, Any], steps: int, say: Say) -> S
     """The state that a training goes on from, which is then the one under `FILE`; None: it begins.
 
     Args:
-        folder: of the training.
-        identity: what its next step depends on.
-        steps: at which it ends; a state beyond is of no use to it.
-        say: told what was set aside and why.
+        folder: folder of the training.
+        identity: everything that its next step depends on.
+        steps: total steps of the training; it cannot use a state beyond them.
+        say: called with a message about each state that was set aside.
 
     Raises:
         UserError: only the code has changed since the state was saved, or another version saved it.
@@ -166,10 +166,10 @@ def set_aside(state: Saved) -> Path:
         name = f"{kind}-{artifacts.digest_file(state.path)[:12]}"
     else:
         name = f"{artifacts.digest_of(state.identity)[:12]}-{state.step}"
-    kept = state.path.with_name(f"state-{name}.safetensors")
-    os.replace(state.path, kept)
-    os.utime(kept)  # the newest are kept
-    return kept
+    aside = state.path.with_name(f"state-{name}.safetensors")
+    os.replace(state.path, aside)
+    os.utime(aside)  # the newest are kept
+    return aside
 
 
 def accept(state: Saved) -> None:
@@ -236,10 +236,10 @@ def _why(current: Saved, identity: Mapping[str, Any], steps: int) -> str:
 
 
 def _prune(folder: Path, say: Say) -> None:
-    kept = sorted(folder.glob("state-*.safetensors"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
-    for file in kept[KEPT:]:
+    aside = sorted(folder.glob("state-*.safetensors"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
+    for file in aside[MAX_ASIDE:]:
         file.unlink()
-        say(f"removed {file.name}: the newest {KEPT} states that were set aside are kept")
+        say(f"removed {file.name}: the newest {MAX_ASIDE} states that were set aside are kept")
 
 
 def _read(path: Path) -> State:

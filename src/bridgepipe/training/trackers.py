@@ -100,32 +100,32 @@ class _Tracker:
     name: str
     tracker: Any
     memory: Path
-    told: dict[str, Any]
+    sent: dict[str, Any]
 
     @classmethod
     def started(cls, name: str, run: Run) -> _Tracker:
         from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
         memory, kind = run.folder / f"{name}.json", LOGGER_TYPE_TO_CLASS[name]
-        told: dict[str, Any] = {"training": run.training, "run": uuid.uuid4().hex, "step": 0}
+        sent: dict[str, Any] = {"training": run.training, "run": uuid.uuid4().hex, "step": 0}
         with suppress(UserError):
             known = dict(artifacts.read_object(memory))
-            told = known if known["training"] == run.training and run.first > 0 else told
+            sent = known if known["training"] == run.training and run.first > 0 else sent
         if name in HERE:
             shutil.rmtree(run.folder / name, ignore_errors=True)
-            told["step"] = 0
+            sent["step"] = 0
         run.folder.mkdir(parents=True, exist_ok=True)
         where = [str(run.folder)] if kind.requires_logging_directory else []
         project = name if name in HERE else os.environ.get(f"{name.upper()}_PROJECT", PROJECT)
-        tracker = kind(project, *where, **_options(name, run, told))
+        tracker = kind(project, *where, **_options(name, run, sent))
         tracker.start()
         if name == "mlflow":
-            told["mlflow"] = tracker.tracker.info.run_id
+            sent["mlflow"] = tracker.tracker.info.run_id
         tracker.store_init_configuration(flat(run.settings))
-        return cls(name, tracker, memory, told)
+        return cls(name, tracker, memory, sent)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        if step > self.told["step"] and values:
+        if step > self.sent["step"] and values:
             self._remember(step)  # before: a killed training may leave out a row, and doubles none
             self.tracker.log(dict(values), step=step)
 
@@ -139,19 +139,19 @@ class _Tracker:
             self.tracker.log_artifact(str(file), artifact_path=label)
 
     def _remember(self, step: int) -> None:
-        self.told["step"] = step
-        artifacts.write_json(self.memory, self.told, lasting=False)
+        self.sent["step"] = step
+        artifacts.write_json(self.memory, self.sent, lasting=False)
 
 
-def _options(name: str, run: Run, told: Mapping[str, Any]) -> dict[str, Any]:
+def _options(name: str, run: Run, sent: Mapping[str, Any]) -> dict[str, Any]:
     """What a tracker is started with, so that it writes nowhere else and goes on with its own run."""
     if name == "wandb":
         where = {"dir": str(run.folder), "mode": wandb_mode()}
-        return {"id": told["run"], "name": run.name, "resume": "allow", **where}
+        return {"id": sent["run"], "name": run.name, "resume": "allow", **where}
     if name == "trackio":
-        return {"name": f"{run.name}-{told['run'][:8]}", "resume": "allow"}
+        return {"name": f"{run.name}-{sent['run'][:8]}", "resume": "allow"}
     if name == "mlflow":
-        return {"run_name": run.name, "run_id": told.get("mlflow")}
+        return {"run_name": run.name, "run_id": sent.get("mlflow")}
     if name == "dvclive":  # else it makes an experiment of every run, and writes into the pipeline's dvc.yaml
         return {"dir": str(run.folder / name), "dvcyaml": None, "save_dvc_exp": False, "report": None}
     return {"experiment_name": run.name} if name == "swanlab" else {}

@@ -1,4 +1,4 @@
-"""How a training sees its images: mirrored, turned, in other colours; drawn anew for every place."""
+"""Data augmentation: flips, rotations and colours, drawn for every position in the training order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Views:
     """What is done to every image of a batch, and to the other half of its pair.
 
     Attributes:
-        flipped: which are mirrored left to right, bool [b,1,1,1]; None: none.
+        flipped: whether each image is mirrored left to right, bool [b,1,1,1]; None: none is.
         turned: quarter turns of each, int64 [b]; None: none.
         recoloured: order of the colours int64 [b,3], factor of each [b,3,1,1] and brightness [b,1,1,1];
             None: colours stay.
@@ -59,9 +59,9 @@ def draw(
     """The views of some positions of the order of a training.
 
     Args:
-        seed: of the training.
+        seed: seed of the training.
         positions: which.
-        device: of the images.
+        device: device of the images.
         flip: mirror half of the images left to right.
         turn: mirror half of them, and turn each by 0 to 3 quarters: the eight symmetries of a square.
         colours: share of the images that have their three colours in any order, each with a contrast of

@@ -37,7 +37,7 @@ STATIC = {"page.css": "text/css", "page.js": "text/javascript", "page.svg": "ima
 
 
 @dataclass(frozen=True)
-class Kept:
+class Result:
     """A result in the folder: its files, and the name that it is downloaded under."""
 
     name: str
@@ -136,7 +136,7 @@ class Page:
         key = self.visitors.keep_picture(visitor, photo, file)
         height, width = photo.shape[:2]
         return JSONResponse(
-            {"id": key, "name": name, "width": width, "height": height, "told": list(photo.told)},
+            {"id": key, "name": name, "width": width, "height": height, "remarks": list(photo.remarks)},
             status_code=201,
         )
 
@@ -198,14 +198,14 @@ class Page:
             where = ".".join(map(str, wrong["loc"])) or "options"
             raise UserError(wrong["msg"].lower(), where, "choose another value") from None
 
-        def run(report: Report) -> Kept:
+        def run(report: Report) -> Result:
             with writing("page", "read"):
                 photos = [replace(upload.photo, content=upload.file.read_bytes()) for upload in uploads]
             made = task.run(photos, chosen, report)
             report(0.0)  # nothing is kept for a visitor who is gone
             suffix = Path(made.name).suffix
             before = None if made.before is None else self.visitors.write(made.before, ".png")
-            return Kept(made.name, self.visitors.write(made.content, suffix), before, tuple(made.notes))
+            return Result(made.name, self.visitors.write(made.content, suffix), before, tuple(made.notes))
 
         return Job(run, visitor, kind, task.work([upload.photo for upload in uploads], chosen))
 
@@ -243,7 +243,7 @@ class Page:
             raise HTTPException(NOT_FOUND)
         return await self._view(file)
 
-    def _result(self, request: Request) -> Kept:
+    def _result(self, request: Request) -> Result:
         job = self._visitor(request).job(request.path_params["job"])
         if job.state != "done":
             raise Refused(NOT_FOUND, "there is no result yet", "page", "wait until it is done")

@@ -28,7 +28,7 @@ class Limits:
         bytes, pixels: of a picture.
         waiting: jobs in the queue.
         each: jobs of one visitor that wait or are at work.
-        kept: bytes of all pictures and results.
+        storage: bytes of all pictures and results.
         age: seconds after which a picture or a result is removed.
     """
 
@@ -36,7 +36,7 @@ class Limits:
     pixels: int = 40_000_000
     waiting: int = 8
     each: int = 3
-    kept: int = 2_000_000_000
+    storage: int = 2_000_000_000
     age: float = 3600.0
 
     @property
@@ -172,8 +172,8 @@ class Visitors:
         """
         with self._lock:
             others = sum(self._sizes.values()) - self._sizes.get(file, 0)
-            if others + size > self.limits.kept:
-                what = f"the page holds {self.limits.kept / 1e9:g} GB of pictures, as much as it may"
+            if others + size > self.limits.storage:
+                what = f"the page holds {self.limits.storage / 1e9:g} GB of pictures, as much as it may"
                 raise Refused(TOO_MANY, what, "page", "try again later: pictures are removed after a while")
             self._sizes[file] = size
 

@@ -185,8 +185,8 @@ def _result_of(path: Path) -> Path:
 def _made_with(result: Path) -> Iterator[Path]:
     """What a result was made from and together with, as its record tells."""
     with suppress(UserError, KeyError, TypeError):  # none, or of an older version
-        told = artifacts.read_json(provenance.record_of(result))
-        yield from map(Path, [*told["inputs"], *told["outputs"]])
+        record = artifacts.read_json(provenance.record_of(result))
+        yield from map(Path, [*record["inputs"], *record["outputs"]])
 
 
 def _memory() -> Iterator[Path]:

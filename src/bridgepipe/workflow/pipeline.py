@@ -93,8 +93,8 @@ class Pipeline:
         listings += Path(SEEN).glob(f"*/{listing.SUMMARY}")
         sources = {str(file): artifacts.digest_file(file) for file in listings if file.is_file()}
         code = source.source_digest(*source.everything())
-        told = {"configuration": files, "sources": sources}
-        return {**{key: artifacts.digest_of(value) for key, value in told.items()}, "code": code}
+        parts = {"configuration": files, "sources": sources}
+        return {**{key: artifacts.digest_of(value) for key, value in parts.items()}, "code": code}
 
     def _withdraw_plan(self) -> None:
         """Remove the plan of DVC's stages when it is of other parameters, sources or code.

@@ -30,7 +30,7 @@ def problems(full: str, e: Any, own: Mapping[str, Any], defined: Defined) -> Pro
     Args:
         full: ``method/name``.
         e: the merged experiment.
-        own: what is written in the experiment itself, without what it inherits.
+        own: the keys that the experiment sets itself, without inherited ones.
     """
     for key, why in unread(e, own):
         yield Problem(key, f"nothing reads it: {why}", "remove it")

@@ -18,9 +18,9 @@ def boundary(e: BoundarySearch, defined: Defined) -> Problems:
         yield Problem("model", f"model {e.model} is conditional", "name one with conditional: false")
     yield from same_size("dataset", e.dataset, contents.size_of(defined.datasets[model.dataset]), defined)
     yield from _attributes(e, dataset, defined)
-    untold = [name for name in e.evaluate.preserved if name not in contents.measures_of(dataset)]
-    if untold and e.evaluate.classifier is None:
-        what = f"evaluate.preserved names {untold[0]}, which needs evaluate.classifier"
+    unmeasured = [name for name in e.evaluate.preserved if name not in contents.measures_of(dataset)]
+    if unmeasured and e.evaluate.classifier is None:
+        what = f"evaluate.preserved names {unmeasured[0]}, which needs evaluate.classifier"
         yield Problem("evaluate.preserved", what, "name a classifier of the dataset, or leave it out")
     yield from _steps(e, model.process.T)
     yield from _halves(e, dataset)
@@ -51,13 +51,13 @@ def _attributes(e: BoundarySearch, dataset: Strict, defined: Defined) -> Problem
             "against", f"{e.dataset} has no class '{e.against}'", value=e.against, names=of_labels or against
         )
     computed = names.DIGIT_LABELS if isinstance(dataset, Digits) else ()
-    told = (*measures, *computed, *of_labels)
+    recognised = (*measures, *computed, *of_labels)
     if e.evaluate.classifier is not None:
         for key, name in (
             ("evaluate.classifier", e.attribute),
             *(("evaluate.preserved", n) for n in e.evaluate.preserved),
         ):
-            if name in known and name not in told:
+            if name in known and name not in recognised:
                 mend = "set evaluate.classifier to null, so that a judge is trained"
                 yield Problem(key, f"the classes don't tell {name}", mend)
 
@@ -75,14 +75,14 @@ def _halves(e: BoundarySearch, dataset: Strict) -> Problems:
     having = known & set(names.DIGITS_WITH.get(e.attribute, (e.attribute,)))
     against = known if e.against is None else known & set(names.DIGITS_WITH.get(e.against, (e.against,)))
     lacking = against - having
-    told = known and against  # others only the data can tell
-    if told and not (having and lacking):
+    is_known = known and against  # others only the data can tell
+    if is_known and not (having and lacking):
         what = f"no image of {e.dataset} {'has' if not having else 'lacks'} {e.attribute}"
         yield Problem("attribute" if e.against is None else "against", what, "name another")
         return
     for key, count in (("mixing.images", e.mixing.images), ("search.images", e.search.images)):
-        yield from at_most(key, count, dataset, split, having | lacking if told else None)
-    if not told:
+        yield from at_most(key, count, dataset, split, having | lacking if is_known else None)
+    if not is_known:
         return
     fewer = min(having, lacking, key=lambda half: contents.most_of(dataset, split, half) or 0)
     yield from at_most("mixing.folds", e.mixing.folds, dataset, split, fewer)

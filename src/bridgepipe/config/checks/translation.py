@@ -123,11 +123,11 @@ def _label(e: ClassTranslation, defined: Defined) -> Problems:
 
 def _respacing(e: ClassTranslation, T: int) -> Problems:
     try:
-        kept = respaced(T, e.sample.respacing)
+        steps = respaced(T, e.sample.respacing)
     except UserError as error:
         yield Problem("sample.respacing", error.what, error.mend)
         return
     least = max(2, SOLVER_TRAITS[e.sample.solver].least_times)
-    if not least <= kept <= T:
-        what = f"{kept} of the {T} steps of the process with {e.sample.solver}"
+    if not least <= steps <= T:
+        what = f"{steps} of the {T} steps of the process with {e.sample.solver}"
         yield Problem("sample.respacing", what, f"take {least} to {T}")

@@ -15,9 +15,9 @@ async function ask(address, options = {}) {
   } catch {
     throw new Error("The server does not answer: is bridgepipe serve still running?");
   }
-  const told = answer.status === 204 ? {} : await answer.json();
-  if (!answer.ok) throw new Error(told.error);
-  return told;
+  const body = answer.status === 204 ? {} : await answer.json();
+  if (!answer.ok) throw new Error(body.error);
+  return body;
 }
 
 function say(text) {
@@ -32,27 +32,27 @@ function complain(problem) {
 // pictures
 
 async function give(zone, file) {
-  const field = zone.dataset.picture, told = zone.querySelector(".told"), image = zone.querySelector("img");
+  const field = zone.dataset.picture, remarks = zone.querySelector(".remarks"), image = zone.querySelector("img");
   complain(null);
   delete given[field];
   image.hidden = true;
-  told.textContent = "";
+  remarks.textContent = "";
   if (file.size > Number(document.body.dataset.bytes)) {
     complain(new Error(document.body.dataset.tooLarge));
     return;
   }
-  told.textContent = `${file.name}: being read`;
+  remarks.textContent = `${file.name}: being read`;
   const upload = ask(`pictures?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file });
   const mine = (arriving[field] = upload.catch(() => null));
   try {
     const picture = await upload;
     if (arriving[field] !== mine) return; // another was chosen meanwhile
     given[field] = picture.id;
-    told.textContent = [`${picture.name}, ${picture.width} x ${picture.height} pixels`, ...picture.told].join(", ");
+    remarks.textContent = [`${picture.name}, ${picture.width} x ${picture.height} pixels`, ...picture.remarks].join(", ");
     image.src = `pictures/${picture.id}`;
     image.hidden = false;
   } catch (problem) {
-    told.textContent = "";
+    remarks.textContent = "";
     complain(problem);
   }
 }
@@ -110,15 +110,15 @@ function duration(seconds) {
   return `about ${Math.ceil(seconds / 60)} minutes`;
 }
 
-function follow(told) {
-  if (told.state === "waiting") {
+function follow(status) {
+  if (status.state === "waiting") {
     progress.removeAttribute("value");
-    say(told.ahead === 1 ? "Waiting: 1 picture before it" : `Waiting: ${told.ahead} pictures before it`);
+    say(status.ahead === 1 ? "Waiting: 1 picture before it" : `Waiting: ${status.ahead} pictures before it`);
     return;
   }
-  if (told.share > 0) progress.value = told.share;
+  if (status.share > 0) progress.value = status.share;
   else progress.removeAttribute("value");
-  say(told.left === null ? "At work" : `At work, ${duration(told.left)} left`);
+  say(status.left === null ? "At work" : `At work, ${duration(status.left)} left`);
 }
 
 async function pictures() {
@@ -146,11 +146,11 @@ async function run() {
   job = (await ask("jobs", asked)).id;
   busy(true);
   for (;;) {
-    const told = await ask(`jobs/${job}`);
-    if (told.state === "done") return show(job, told, chosen.pictures[0]);
-    if (told.state === "failed") throw new Error(told.error);
-    if (told.state === "stopped") return say("Stopped");
-    follow(told);
+    const status = await ask(`jobs/${job}`);
+    if (status.state === "done") return show(job, status, chosen.pictures[0]);
+    if (status.state === "failed") throw new Error(status.error);
+    if (status.state === "stopped") return say("Stopped");
+    follow(status);
     await new Promise((resolve) => setTimeout(resolve, POLL));
   }
 }
@@ -180,13 +180,13 @@ stop.addEventListener("click", async () => {
 
 // result
 
-async function show(id, told, picture) {
+async function show(id, status, picture) {
   const before = find("#before"), after = find("#after");
-  before.src = told.own ? `jobs/${id}/before` : `pictures/${picture}`;
+  before.src = status.own ? `jobs/${id}/before` : `pictures/${picture}`;
   after.src = `jobs/${id}/after`;
   find("#download").href = `jobs/${id}/file`;
-  find("#download").textContent = `Download ${told.name}`;
-  find("#notes").textContent = told.notes.join(". ");
+  find("#download").textContent = `Download ${status.name}`;
+  find("#notes").textContent = status.notes.join(". ");
   await Promise.all([before.decode(), after.decode()]);
   both.classList.toggle("tiny", before.naturalWidth < 128);
   find("#result").hidden = false;

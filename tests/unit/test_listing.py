@@ -177,6 +177,8 @@ SOURCES = {
         {"path": "in", "category": "tower"},
         ["tower_train_lmdb/data.mdb", "tower_val_lmdb/data.mdb"],
     ),
+    "hf": ({"path": "in"}, ["data/train-00000-of-00001.parquet"]),
+    "webdataset": ({"path": "in"}, ["train-000.tar"]),
     "colors": ({"image": "in/a.png"}, ["a.png"]),
 }
 

@@ -22,9 +22,11 @@ from bridgepipe.config.data import (
     Folder,
     ImageNet,
     Pairs,
+    Parquet,
     Patches,
     PointSet,
     SamplePhotos,
+    WebDataset,
 )
 from bridgepipe.config.values import (
     Strict,
@@ -46,7 +48,7 @@ def splits_of(dataset: Strict) -> tuple[str, ...]:
 
 def classes_of(dataset: Strict) -> tuple[str, ...] | None:
     """Classes of a dataset's labels by number; () where images have none, None where only data can tell."""
-    if isinstance(dataset, Folder | Pairs):
+    if isinstance(dataset, Folder | Pairs | Parquet | WebDataset):
         return None
     if isinstance(dataset, DigitClasses):
         return tuple(str(digit) for digit in dataset.classes)
@@ -124,7 +126,7 @@ def _of_classes(key: tuple[str, str], count: int) -> int | None:
 def folders_of(dataset: Strict) -> set[str] | None:
     """Names of the folders in an own folder and one level deeper, its classes among them; None: not there."""
     root = Path(*paths_of(dataset)[:1])
-    if not root.is_dir():
+    if isinstance(dataset, Parquet | WebDataset) or not root.is_dir():  # classes are told inside the files
         return None
     above = _folders(root)
     return {folder.name for folder in above} | {inner.name for folder in above for inner in _folders(folder)}

@@ -146,6 +146,27 @@ class Folder(FromFiles):
         return self
 
 
+class Parquet(FromFiles):
+    """Image datasets of the Hugging Face hub: their parquet files, in a folder of this machine."""
+
+    source: Literal["hf"]
+    path: FilePath = Field(description="folder of the parquet files, or one file")
+    size: Pixels = Field(256, description="pixels, or [height, width]")
+    image: str | None = Field(None, description="column of the images; null: the only one")
+    label: str | None = Field(None, description="column of the classes; null: the only one, if any")
+    seed: Seed = Field(0, description="of the split")
+
+
+class WebDataset(FromFiles):
+    """Tar shards of webdataset: KEY.jpg with KEY.cls and KEY.json."""
+
+    source: Literal["webdataset"]
+    path: FilePath = Field(description="folder of the shards, or one file")
+    size: Pixels = Field(256, description="pixels, or [height, width]")
+    image: str | None = Field(None, description="what follows the key of images, such as left.png; null: any")
+    seed: Seed = Field(0, description="of the split")
+
+
 class Pairs(FromFiles):
     """Two folders A/ and B/ matched by name, or images side by side; B (right) is restored from A (left)."""
 
@@ -273,6 +294,8 @@ SOURCES: dict[str, type[Strict]] = {
     "sample-photos": SamplePhotos,
     "photo-edges": SamplePhotos,
     "folder": Folder,
+    "hf": Parquet,
+    "webdataset": WebDataset,
     "pairs": Pairs,
     "imagenet": ImageNet,
     "i2sb-lmdb": ImageNet,
@@ -288,6 +311,8 @@ Dataset = Annotated[
     | DigitClasses
     | SamplePhotos
     | Folder
+    | Parquet
+    | WebDataset
     | Pairs
     | ImageNet
     | Cifar10

@@ -20,6 +20,7 @@ from bridgepipe.datasets import (
     pairs,
     photos,
     points,
+    shards,
 )
 from bridgepipe.errors import UserError
 
@@ -29,6 +30,8 @@ SOURCES: dict[str, Callable[..., None]] = {
     "sample-photos": photos.prepare,
     "photo-edges": photos.prepare_edges,
     "folder": folder.prepare,
+    "hf": shards.prepare_parquet,
+    "webdataset": shards.prepare_tar,
     "pairs": pairs.prepare,
     "imagenet": imagenet.prepare,
     "i2sb-lmdb": i2sb_lmdb.prepare,

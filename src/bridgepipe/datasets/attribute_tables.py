@@ -65,7 +65,7 @@ def attributes_of(names: Sequence[str], root: Path, beside: Sequence[str], given
         _join(rows, read, key, _finder(names, folder), file)
     if lonely := [name for name in names if name not in rows]:
         raise UserError(f"no row for {some(lonely)}", where, "give every image a row, or take it away")
-    values = _numbers({name: rows[name] for name in names}, where)
+    values = numbers({name: rows[name] for name in names}, where)
     return {name: {column: column_values[name] for column, column_values in values.items()} for name in names}
 
 
@@ -150,7 +150,7 @@ def _finder(names: Sequence[str], folder: str) -> Callable[[str], str | None]:
     return find
 
 
-def _numbers(rows: Mapping[str, Row], where: Path) -> dict[str, dict[str, float]]:
+def numbers(rows: Mapping[str, Row], where: Path) -> dict[str, dict[str, float]]:
     """Values of every column that holds numbers, by column and picture."""
     found: dict[str, dict[str, float]] = {}
     left_out = []

@@ -16,7 +16,7 @@ from bridgepipe.data.listing import Tree, hidden, walk
 from bridgepipe.data.store import Codec
 from bridgepipe.datasets.attribute_tables import Attributes, attributes_of, is_table
 from bridgepipe.datasets.images import SUFFIXES, Size, decode, fit, height_width
-from bridgepipe.datasets.items import FRACTIONS, Item, Splits, divide, some, write_splits
+from bridgepipe.datasets.items import FRACTIONS, Item, Splits, divide, some, with_missing, write_splits
 from bridgepipe.datasets.layout import given_splits, refuse_sides, split_of
 from bridgepipe.datasets.patches import Patches, measured
 from bridgepipe.errors import UserError
@@ -209,9 +209,7 @@ def find_splits(
     classes = sorted({name for found in lists.values() for name in found or ()}) or None
     _all_in_train(classes, lists["train"], parts["train"].root)
     splits = {split: items_of(part.sizes, part.root, load, classes) for split, part in parts.items()}
-    missing = {split: share for split, share in fractions.items() if split not in splits}
-    rest = {"train": 1 - sum(missing.values()), **missing}
-    return {**divide(splits.pop("train"), rest, seed), **splits}, classes
+    return with_missing(splits, fractions, seed), classes
 
 
 def _below(pictures: Pictures, folder: str) -> Pictures:

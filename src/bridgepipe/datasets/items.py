@@ -80,6 +80,14 @@ def divide(items: Sequence[Item], fractions: Mapping[str, float], seed: int) -> 
     return {split: sorted(chosen, key=lambda item: place[item.name]) for split, chosen in splits.items()}
 
 
+def with_missing(splits: Mapping[str, Sequence[Item]], fractions: Mapping[str, float], seed: int) -> Splits:
+    """Given splits, and those that are wanted beside them, cut from train."""
+    missing = {split: share for split, share in fractions.items() if split not in splits}
+    rest = {"train": 1 - sum(missing.values()), **missing}
+    others = {split: list(items) for split, items in splits.items() if split != "train"}
+    return {**divide(splits["train"], rest, seed), **others}
+
+
 def _classes(items: Sequence[Item]) -> Iterable[list[Item]]:
     groups: dict[int | None, list[Item]] = {}
     for item in items:

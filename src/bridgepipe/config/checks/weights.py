@@ -6,7 +6,7 @@ from typing import Any
 
 from bridgepipe.config import contents
 from bridgepipe.config.checks.shared import Defined, Problem, Problems, pixels
-from bridgepipe.config.data import Folder, Pairs
+from bridgepipe.config.data import Folder, Pairs, Parquet, WebDataset
 from bridgepipe.config.values import Strict
 from bridgepipe.names import origins
 from bridgepipe.names.released import WEIGHTS, Weights
@@ -73,6 +73,6 @@ def _fits(dataset: Strict, trained_on: tuple[str, str | None]) -> bool:
     """Whether a dataset may hold pictures of what weights know: of one's own pictures a person knows it."""
     values = dataset.model_dump()
     part = values.get("category") or values.get("domain")
-    return isinstance(dataset, Folder | Pairs) or (
+    return isinstance(dataset, Folder | Pairs | Parquet | WebDataset) or (
         values["source"] == trained_on[0] and part in (None, trained_on[1])
     )

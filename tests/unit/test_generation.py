@@ -336,3 +336,14 @@ class TestLossAwareTimes:
         whole, pieces = (artifacts.load_tensors(tmp_path / f / "state.safetensors")[0] for f in "ab")
         assert torch.equal(pieces["objective.seen"], whole["objective.seen"])
         torch.testing.assert_close(pieces["objective.losses"], whole["objective.losses"], atol=1e-3, rtol=0)
+
+
+def test_calls_as_adm_spells_them() -> None:
+    """``timestep_respacing ddim25``: 25 calls of DDIM; with another sampler it is a contradiction."""
+    assert Generate.model_validate({"nfe": "ddim25"}) == Generate(nfe=25, sampler="ddim")
+    assert Generate.model_validate({"nfe": "ddim50", "eta": 1.0}).eta == 1.0
+    with pytest.raises(ValueError, match=r"nfe ddim25 is of the ddim sampler, sample.sampler is ancestral"):
+        Generate.model_validate({"nfe": "ddim25", "sampler": "ancestral"})
+    for wrong in ("ddim", "ddim0", "ddpm25", "ddim2.5"):
+        with pytest.raises(ValueError, match="nfe"):
+            Generate.model_validate({"nfe": wrong})

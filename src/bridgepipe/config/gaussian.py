@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
@@ -214,6 +215,18 @@ class Generate(Checkpoint, Varied):
     variant: Variant = Field(
         "exact", description="published: 8-bit pixels are truncated; exact: they are rounded"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelled_as_by_adm(cls, data: Any) -> Any:
+        """``nfe: ddim25``, of ADM's ``timestep_respacing``, is 25 calls of the ddim sampler."""
+        nfe = data.get("nfe") if isinstance(data, dict) else None
+        spelled = re.fullmatch(r"ddim([1-9]\d{0,5})", nfe) if isinstance(nfe, str) else None
+        if spelled is None:
+            return data
+        if data.get("sampler", "ddim") != "ddim":
+            raise ValueError(f"sample.nfe {nfe} is of the ddim sampler, sample.sampler is {data['sampler']}")
+        return {**data, "nfe": int(spelled[1]), "sampler": "ddim"}
 
     @model_validator(mode="after")
     def _possible(self) -> Generate:

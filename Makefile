@@ -90,7 +90,7 @@ system-setup:
 # the weights that come with the package, made again: 45 minutes beside other work on two cores
 weights: setup
 	snakemake results/i2sb/photos/model.safetensors
-	bridgepipe share i2sb/photos --folder src/bridgepipe/photographs/weights
+	bridgepipe share i2sb/photos --folder src/bridgepipe/photographs/weights/photos
 
 faults: setup
 	python tests/faults/campaign.py

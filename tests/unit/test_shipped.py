@@ -36,7 +36,7 @@ def test_the_built_package_holds_all_its_files() -> None:
     packed = {file for pattern in patterns["bridgepipe"] for file in folder.glob(pattern) if file.is_file()}
     there = {file for file in folder.rglob("*") if file.is_file() and file.suffix not in (".py", ".pyc")}
     assert there - packed == set()
-    names = {"photos.safetensors", "photos.json", "sample_photos.yaml", "sources.yaml", "published.yaml"}
+    names = {"model.safetensors", "config.json", "sample_photos.yaml", "sources.yaml", "published.yaml"}
     assert names <= {file.name for file in packed}
     assert all((file.parent / "__init__.py").exists() for file in folder.rglob("*.py"))  # or it is left out
 
@@ -50,7 +50,7 @@ def test_the_card_tells_where_the_weights_come_from() -> None:
     assert licences == of_training
     recipe = artifacts.load_card(found.weights)["config"]
     assert found.card["recipe"]["train"] == recipe["train"]
-    measured = found.card["metrics"]
+    measured = found.card["metrics"]["i2sb/photos/restoration.json"]
     assert measured["protocol"]["n"] == 64
     assert 0.5 < measured["values"]["psnr_gain_low"] < measured["values"]["psnr_gain"]
 
@@ -79,7 +79,7 @@ def test_a_photograph_that_training_never_saw_gets_better() -> None:
 
 
 def test_a_trained_restorer_is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its two files are what `restore --model` takes."""
+    """Its folder is what `restore --model` takes."""
     monkeypatch.chdir(tmp_path)
     pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
     for split in ("train", "test"):
@@ -98,17 +98,20 @@ def test_a_trained_restorer_is_shared(tmp_path: Path, monkeypatch: pytest.Monkey
     torch.nn.init.normal_(weights["last.bias"], std=0.3)  # in part lost to rounding
     card = {"config": training.as_json(), "data": digest}
     artifacts.save_tensors(folder / "model.safetensors", weights, card)
-    monkeypatch.setattr(sys, "argv", ["bridgepipe", "share", "i2sb/mine", "--folder", "shared"])
+    monkeypatch.setattr(sys, "argv", ["bridgepipe", "share", "i2sb/mine", "--folder", "mine"])
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert not end.value.code
-    found = shipped.beside(Path("shared/mine.safetensors"))
+    assert {file.name for file in Path("mine").iterdir()} == {"model.safetensors", "config.json", "README.md"}
+    found = shipped.beside(Path("mine/model.safetensors"))
     assert found.card["trained_for"]["statistics"][likeness.JPEG_QUALITY] == [10, 30]
     sampling = read_stage(folder / "config/sample.json", RestorationSampling)
     restorer = restorer_of(found.weights, training, sampling, (32, 32), config.Runtime(device="cpu"))
     images = ImageStore("data/prepared/mine/test.lmdb")
     restored = restorer.restore(images, range(6), sampling.sample).image
     psnrs = [psnr(one, other) for one, other in zip(restored, pixels, strict=True)]
+    measured = found.card["metrics"]["i2sb/mine/restoration.json"]
     # of the weights in the file, not of those that were trained
-    assert found.card["metrics"]["values"]["psnr"] == pytest.approx(np.mean(psnrs), abs=1e-5)
-    assert found.card["metrics"]["made_with"]["model"] == found.card["content"]
+    assert measured["values"]["psnr"] == pytest.approx(np.mean(psnrs), abs=1e-5)
+    assert measured["made_with"]["model"] == found.card["content"]
+    assert choose(None, Path("results"), Path("mine")).weights == found.weights

@@ -36,7 +36,8 @@ HELP = {
         "export": "Write images as PNG files, or as NPZ for other evaluators.",
         "measure": "Compare two sets of images in every way that applies.",
         "fid": "FID and KID of two sets of images, or of their statistics.",
-        "share": "Write a trained restorer as files that others can use.",
+        "share": "Write a trained network as a folder that others can use.",
+        "push": "Commit such a folder to a Hugging Face hub.",
     },
     "Before a run": {
         "doctor": "Say what this machine has, and which data is missing.",
@@ -111,6 +112,7 @@ def _refuse_old_name(ctx: Any, name: str) -> None:
 ALWAYS_WRITTEN = {"output", "csv", "figure", "markdown", "accuracy", "seen"}
 WRITTEN = {
     "restore": {"compare"},
+    "share": {"folder"},
     "stage sample": {"restored", "corrupted"},
     "stage translate-classes": {"translated", "latents", "states"},
     "stage boundary strips": {"edited", "control", "plain"},
@@ -124,6 +126,7 @@ READ = {"stage figure loss": {"csv"}, "stage boundary figure-flips": {"csv"}}
 # outputs that are folders, or may be one
 FOLDERS = {
     ("stage train", "folder"),
+    ("share", "folder"),
     *(
         (verb, "output")
         for verb in ("restore", "translate", "generate", "fetch", "export", "boundary import")

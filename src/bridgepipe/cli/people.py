@@ -12,6 +12,7 @@ from bridgepipe.cli import groups
 from bridgepipe.cli.options import Alone, File, GuideFolder, ModelFolder, OtherModel, Shared
 from bridgepipe.photographs import files, restoring
 from bridgepipe.photographs.restoring import LEAST, QUALITY
+from bridgepipe.photographs.shipped import LICENCE
 
 Quality = StrEnum("Quality", list(QUALITY))  # type: ignore[misc]
 Device = StrEnum("Device", ["auto", "cpu", "cuda", "mps"])
@@ -35,7 +36,7 @@ def restore(
     ] = None,
     experiment: Annotated[str | None, typer.Option(help="one that you trained, METHOD/NAME")] = None,
     results: Annotated[Path, typer.Option(help="folder of experiments")] = Path("results"),
-    model: Annotated[Path | None, typer.Option(help="weights, with their card beside them")] = None,
+    model: Annotated[Path | None, typer.Option(help="shared folder, weights, or hf:OWNER/NAME")] = None,
     quality: Annotated[Quality | None, typer.Option(help="calls and sampler; default: the network's")] = None,
     nfe: Annotated[int | None, typer.Option(min=1, help="network calls")] = None,
     strength: Annotated[
@@ -142,10 +143,12 @@ def edit(
 @groups.people.verb()
 def generate(
     output: Annotated[Path, typer.Option(help="folder of the images")],
-    experiment: Annotated[str, typer.Option(help="method/name, whose model and sampler draw")] = "spd/spd",
+    experiment: Annotated[
+        str | None, typer.Option(help="whose model and sampler draw; default: spd/spd, or sampler's defaults")
+    ] = None,
     num_images: Annotated[int, typer.Option(min=1)] = 16,
     seed: Annotated[int | None, typer.Option(help="of the noise; default: the experiment's")] = None,
-    model: Annotated[Path | None, typer.Option(help="folder of the network; default: its own")] = None,
+    model: Annotated[Path | None, typer.Option(help="network: folder, diffusers' too, hf:OWNER/NAME")] = None,
     results: File = Path("results"),
     run: Alone = Alone(),
 ) -> None:
@@ -188,19 +191,36 @@ def export_boundary(
 
 @groups.people.verb()
 def share(
-    experiment: Annotated[str, typer.Argument(help="a trained restoration, i2sb/NAME")],
-    folder: Annotated[Path, typer.Option(help="of the two files")],
-    name: Annotated[str | None, typer.Option(help="of the files; default: the experiment's")] = None,
+    experiment: Annotated[str, typer.Argument(help="one with a network of its own, METHOD/NAME")],
+    folder: Annotated[Path, typer.Option(help="that is written")],
+    licence: Annotated[str, typer.Option(help="of the weights, for the card")] = LICENCE,
     results: Annotated[Path, typer.Option(help="folder of experiments")] = Path("results"),
     data: Annotated[Path, typer.Option(help="folder of prepared datasets")] = Path("data/prepared"),
     run: Alone = Alone(),
 ) -> None:
-    """Write a trained restorer for `restore --model`: bfloat16 weights, and a card with what they achieve."""
+    """Write a trained network as a folder for others: weights, settings, model card.
+
+    It is a pipeline of diffusers where diffusers has the architecture and the process.
+    """
     speed = run.start()
     from bridgepipe.stages import sharing
 
-    place = folder / f"{name or Path(experiment).name}.safetensors"
-    sharing.share(results / experiment, place, data, speed)
+    sharing.share(experiment, results, folder, data, licence, speed)
+
+
+@groups.people.verb()
+def push(
+    folder: Annotated[Path, typer.Argument(help="that `share` wrote, or any folder of weights")],
+    repository: Annotated[str, typer.Argument(help="OWNER/NAME on the hub")],
+    private: Annotated[bool, typer.Option("--private", help="a new repository is private")] = False,
+) -> None:
+    """Commit a folder of weights to a Hugging Face hub; `fetch hf:OWNER/NAME` brings it back.
+
+    HF_ENDPOINT names another hub, HF_TOKEN or `hf auth login` gives access.
+    """
+    from bridgepipe.stages import sharing
+
+    print(sharing.push(folder, repository, private))
 
 
 @groups.people.verb()

@@ -18,9 +18,9 @@ from bridgepipe.config.values import (
     Strict,
     absent,
 )
+from bridgepipe.names.origins import MODEL
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
-MODEL = "model.safetensors"  # the last weights of a training
 CHECKPOINTS = "checkpoints"  # folder of the others
 SHOWN = 8  # steps in a message
 MOST_KEPT = 1000  # checkpoints of one training

@@ -14,10 +14,18 @@ from bridgepipe.config.gaussian import GuideTraining, ModelTraining
 from bridgepipe.config.i2sb import Restoration, RestorationTraining
 from bridgepipe.config.points import PointTraining
 from bridgepipe.config.recipe import MODEL, Checkpoint
-from bridgepipe.config.stage_files import Training, made_under, read_stage, read_training
+from bridgepipe.config.stage_files import (
+    TRAININGS,
+    Training,
+    made_under,
+    parsed_stage,
+    read_stage,
+    read_training,
+)
 from bridgepipe.errors import UserError
 from bridgepipe.methods.task import diffusion_of, is_conditional
 from bridgepipe.names import ilsvrc
+from bridgepipe.names.origins import HUB
 from bridgepipe.names.released import Weights
 
 if TYPE_CHECKING:
@@ -41,12 +49,40 @@ class Trained:
     train_config: Path
 
     @classmethod
-    def within(cls, folder: Path, weights: Checkpoint | None = None) -> Self:
-        """Of the results folder of an experiment; its last weights where no others are meant."""
-        folder = home_of(folder)
-        config = folder / "config/train.json"
-        file = MODEL if weights is None else weights.file(read_training(config).train)
-        return cls(folder / file, config)
+    def within(cls, named: Path, weights: Checkpoint | None = None) -> Self:
+        """Of the results folder of an experiment, or of other weights, which tell their own settings.
+
+        Args:
+            named: folder, file or name; see `located`.
+            weights: checkpoint of an experiment; its last weights where no others are meant.
+        """
+        place = home_of(located(named))
+        config = place / "config/train.json"
+        if place.exists() and not config.is_file():
+            return cls(place, place)
+        return cls(place / (MODEL if weights is None else weights.file(read_training(config).train)), config)
+
+    @property
+    def alone(self) -> bool:
+        """Whether the weights tell their own settings."""
+        return self.model == self.train_config
+
+
+def located(named: Path) -> Path:
+    """The file or folder that a person names as `train.published` does; of a hub it is fetched.
+
+    Raises:
+        UserError: it cannot be fetched.
+    """
+    from bridgepipe.downloads import fetch, sources
+
+    text = str(named)
+    if named.exists():
+        return named
+    place = sources.place_of(text)
+    if sources.source_at(place) is not None or text.startswith(HUB):
+        return fetch.fetch(text, "data")
+    return place.parent if place.name == MODEL and text != str(place) else place
 
 
 def home_of(folder: Path) -> Path:
@@ -128,17 +164,7 @@ def load_model(trained: Trained, runtime: configuration.Runtime, guide: bool = F
     from bridgepipe.methods import gaussian
     from bridgepipe.networks import published
 
-    settings = _read_gaussian(trained.train_config)
-    if isinstance(settings, GuideTraining) != guide:
-        what = (
-            "a model is no guide: it predicts no classes"
-            if guide
-            else "a guide is no model: it denoises nothing"
-        )
-        mend = "give the folder of a guide" if guide else "give the folder of a model"
-        raise UserError(what, trained.model, f"{mend}, such as results/{'guide' if guide else 'model'}/NAME")
-    expected = made_under(settings, artifacts.load_card(trained.model))
-    weights, card = artifacts.load_tensors(trained.model, expected)
+    settings, weights, card = _opened(trained, guide)
     diffusion = diffusion_of(settings.process, tuple(card["shape"]), card.get("spectrum", {}))
     classes = null = None
     names = card.get("class_names")
@@ -163,12 +189,59 @@ def load_ends(ends: Ends, runtime: configuration.Runtime) -> tuple[Model, Model]
     return load_model(source, runtime), load_model(target, runtime)
 
 
-def _read_gaussian(train_config: Path) -> Gaussian:
-    settings = read_training(train_config)
+def _opened(trained: Trained, guide: bool) -> tuple[Gaussian, Mapping[str, Tensor], Mapping[str, Any]]:
+    """Settings of a training, the weights, and their card."""
+    if trained.alone:
+        settings, weights, card = _alone(trained.model)
+        return _wanted(settings, trained, guide), weights, card
+    found = _wanted(read_training(trained.train_config), trained, guide)
+    weights, card = artifacts.load_tensors(
+        trained.model, made_under(found, artifacts.load_card(trained.model))
+    )
+    return found, weights, card
+
+
+def _wanted(settings: Training, trained: Trained, guide: bool) -> Gaussian:
+    """The settings, when they are those of what is wanted: a guide, or a model."""
     if isinstance(settings, RestorationTraining):
         mend = "give the folder of an experiment of model, guide or points"
-        raise UserError("a bridge is no Gaussian model", train_config, mend)
+        raise UserError("a bridge is no Gaussian model", trained.train_config, mend)
+    if isinstance(settings, GuideTraining) != guide:
+        is_none = "a model is no guide: it predicts no classes", "a guide is no model: it denoises nothing"
+        kind = "guide" if guide else "model"
+        raise UserError(
+            is_none[not guide], trained.model, f"give the folder of a {kind}, such as results/{kind}/NAME"
+        )
     return settings
+
+
+def _alone(place: Path) -> tuple[Training, Mapping[str, Tensor], dict[str, Any]]:
+    """Weights that tell their own settings: of this project, or a UNet2DModel with its scheduler.
+
+    Raises:
+        UserError: they tell none.
+    """
+    from bridgepipe.networks import layouts
+
+    found = layouts.open_weights(place)
+    told = found.card.get("config") or found.card.get("settings") or _as_training(found)
+    if told.get("method") not in TRAININGS:
+        mend = "name them in train.published of an experiment, or give a folder of diffusers or of `share`"
+        raise UserError("weights that tell no settings", place, mend)
+    settings = parsed_stage(told, place, TRAININGS[told["method"]])
+    card = {"shape": found.settings.get("shape"), artifacts.CONTENT: artifacts.digest_file(found.file)}
+    if not found.card and isinstance(settings, ModelTraining):
+        card |= imported_classes(settings, found.weights)
+    return settings, found.weights, {**card, **found.card}
+
+
+def _as_training(found: Found) -> dict[str, Any]:
+    """Settings that a diffusers folder tells, as those of a training; {} of other weights."""
+    if not found.settings:
+        return {}
+    about = {key: found.settings[key] for key in ("process", "network")}
+    labels = found.settings["classes"] is not None
+    return {"method": "model", "dataset": "unknown", "conditional": labels, "train": {"steps": 1}, **about}
 
 
 def _drops_labels(settings: Gaussian) -> bool:

@@ -31,6 +31,7 @@ from bridgepipe.networks import adm, ddpm, plain, published, unet2d
 
 UNET = "diffusion_pytorch_model"  # diffusers' file of weights; .safetensors, or .bin
 SCHEDULER = "scheduler_config.json"
+OURS = "bridgepipe.json"  # settings of this project beside a pipeline that it shared
 PARALLEL = "module."  # before every name, where the network was trained on several GPUs
 NUMBERED = re.compile(r"(?P<kind>ema_(?P<rate>[0-9.]+)_|model_?)(?P<steps>[0-9]+)")
 MEND = "give a file of weights, or a folder of I2SB, guided-diffusion, DDIM, diffusers or this project"
@@ -43,7 +44,7 @@ class Found:
     Attributes:
         weights: by the names of our networks.
         file: that holds them.
-        card: of this project's files; {} of others.
+        card: of this project's files, and of the pipelines that it shared; {} of others.
         settings: sections ``network`` and ``process`` of an experiment, and the ``shape`` of its images, of
             diffusers' folders; {} of others.
     """
@@ -100,6 +101,12 @@ def described(config: Path) -> dict[str, Any]:
     }
 
 
+def clips(place: Path) -> bool:
+    """Whether predictions of the clean image are clamped, as the scheduler of a diffusers folder tells it."""
+    config = diffusers_config(place)
+    return config is None or bool(described(config)["clip"])
+
+
 def _scheduled(config: Path) -> dict[str, Any]:
     beside = (config.with_name(SCHEDULER), config.parent.parent / "scheduler" / SCHEDULER)
     file = beside[1] if config.parent.name == "unet" else beside[0]
@@ -117,7 +124,9 @@ def _diffusers(config: Path) -> Found:
     weights = plain.read_weights(file) if file.suffix == ".bin" else _safetensors(file).weights
     network = told["network"]
     wanted = skeleton(network, told["shape"], told["outputs"], told["classes"]).state_dict()
-    return Found(unet2d.from_diffusers(weights, network, wanted, file), file, settings=told)
+    beside = config.parent.parent / OURS
+    card = artifacts.read_object(beside) if beside.is_file() and config.parent.name == "unet" else {}
+    return Found(unet2d.from_diffusers(weights, network, wanted, file), file, card, told)
 
 
 def skeleton(

@@ -14,7 +14,8 @@ from bridgepipe import artifacts
 from bridgepipe.config.i2sb import RestorationSampling, RestorationTraining, Sample
 from bridgepipe.config.stage_files import parsed_stage, read_stage
 from bridgepipe.errors import UserError, is_out_of_memory
-from bridgepipe.methods.trained import home_of, restorer_of
+from bridgepipe.methods.trained import home_of, located, restorer_of
+from bridgepipe.names.origins import MODEL
 from bridgepipe.photographs import places as where
 from bridgepipe.photographs.files import Photo
 
@@ -63,13 +64,16 @@ def choose(experiment: str | None, results: Path, model: Path | None) -> Chosen:
 
     if experiment and model:
         raise UserError("two networks", "--experiment, --model", "give one of the two")
-    folder = results / experiment if experiment else model
-    if folder and (experiment or folder.is_dir()):
-        home = home_of(folder)
+    folder = results / experiment if experiment else model and located(model)
+    home = folder and home_of(folder)
+    if folder and home and (experiment or (home / "config/train.json").is_file()):
         train = read_stage(home / "config/train.json", RestorationTraining)
         sample = read_stage(folder / "config/sample.json", RestorationSampling)
         return Chosen(home / sample.sample.file(train.train), train, sample, {})
-    given = shipped.beside(model) if model else shipped.find()
+    if folder is None:
+        given = shipped.find()
+    else:
+        given = shipped.beside(folder / MODEL if folder.is_dir() else folder)
     train = parsed_stage(artifacts.load_card(given.weights)["config"], given.weights, RestorationTraining)
     if "settings" in given.card:
         sample = parsed_stage(given.card["settings"], given.weights, RestorationSampling)

@@ -1,7 +1,7 @@
-"""Networks that come as a file of weights and a model card beside it: of this package, or a person's own.
+"""Networks that come as a folder of weights and a model card: of this package, or a person's own.
 
-``NAME.safetensors`` is written by `artifacts.save_tensors`; its own card holds the settings that it was
-trained under. ``NAME.json`` beside it is the model card::
+``model.safetensors`` is written by `artifacts.save_tensors`; its own card holds the settings that it was
+trained under. ``config.json`` beside it is the model card::
 
     settings     of the stage that samples, as in config/sample.json of an experiment
     content      digest of the weights
@@ -17,9 +17,12 @@ from typing import Any
 
 from bridgepipe import artifacts
 from bridgepipe.errors import UserError
+from bridgepipe.names.origins import MODEL
 
 WEIGHTS = Path(__file__).with_name("weights")  # inside this package
-MEND = "give --experiment METHOD/NAME that you have trained, or --model FILE.safetensors"
+CARD = "config.json"
+LICENCE = "that of this package; all pictures it was trained on are named under data"
+MEND = "give --experiment METHOD/NAME that you have trained, or --model FOLDER"
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ def find(name: str = "photos") -> Shipped:
     Raises:
         UserError: this build carries none of this name.
     """
-    weights = WEIGHTS / f"{name}.safetensors"
+    weights = WEIGHTS / name / MODEL
     if not weights.exists():
         raise UserError("this build of bridgepipe carries no weights", name, MEND)
     return beside(weights)
@@ -44,7 +47,7 @@ def find(name: str = "photos") -> Shipped:
 
 def digest(name: str = "photos") -> str:
     """Of the weights inside this package, from their card alone: planning is to be fast."""
-    return artifacts.read_object(WEIGHTS / f"{name}.json")["content"]
+    return artifacts.read_object(WEIGHTS / name / CARD)["content"]
 
 
 def beside(weights: Path) -> Shipped:
@@ -53,7 +56,7 @@ def beside(weights: Path) -> Shipped:
     Raises:
         UserError: the card is of other weights, or damaged.
     """
-    file = weights.with_suffix(".json")
+    file = weights.with_name(CARD)
     card = artifacts.read_object(file) if file.exists() else {}
     content = artifacts.load_card(weights)[artifacts.CONTENT]
     if card and card["content"] != content:

@@ -1,78 +1,258 @@
-"""A trained restorer as two files that others can use: its weights, and a model card."""
+"""A trained network as a folder that others can use: weights, settings, and a model card.
+
+A network that diffusers knows becomes a pipeline of diffusers, with our own settings in ``bridgepipe.json``;
+any other becomes ``model.safetensors`` and ``config.json``. Both have ``README.md``, the model card.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+import bridgepipe
 from bridgepipe import artifacts
+from bridgepipe.config.gaussian import ModelTraining
 from bridgepipe.config.i2sb import RestorationSampling, RestorationTraining
 from bridgepipe.config.runtime import Runtime
-from bridgepipe.config.stage_files import read_stage
+from bridgepipe.config.stage_files import Training, read_stage, read_training
 from bridgepipe.data import subset
 from bridgepipe.data.parts import Part
 from bridgepipe.data.pixels import to_uint8
 from bridgepipe.data.store import ImageStore
+from bridgepipe.downloads import hub
 from bridgepipe.errors import UserError
 from bridgepipe.methods.i2sb import Problem
 from bridgepipe.methods.trained import Trained, home_of
+from bridgepipe.names import unet2d as words
 from bridgepipe.names.degradations import parse
-from bridgepipe.photographs import likeness
+from bridgepipe.names.origins import MODEL
+from bridgepipe.networks import layouts, unet2d
+from bridgepipe.networks.layouts import OURS, SCHEDULER, UNET
+from bridgepipe.photographs import likeness, shipped
 from bridgepipe.runtime.rng import ItemNoise
 from bridgepipe.stages import metrics, restoration
 
 MEASURED = 512  # patches whose measures stand for what the network was trained on
 SIDES = [32, 8192]  # pixels; it is restored in tiles, so that only tiny pictures are unlike what it knows
+CARD = "README.md"
 
 
-def share(trained: Path, place: Path, data: Path, speed: Runtime) -> None:
-    """Write a trained restorer: weights in bfloat16, and the card of the model beside them.
-
-    The card tells how well these very weights restore, which differ from those of the experiment by rounding.
+def share(name: str, results: Path, folder: Path, data: Path, licence: str, speed: Runtime) -> None:
+    """Write a trained network as a folder.
 
     Args:
-        trained: results folder of the restoration.
-        place: file of the weights.
+        name: ``METHOD/NAME`` of its experiment.
+        results: folder of experiments.
+        folder: that is written.
         data: folder of prepared datasets.
+        licence: of the weights.
         speed: of the restoration that is measured.
     """
+    trained = results / name
+    if folder.resolve() == trained.resolve():
+        raise UserError("the folder of the experiment itself", folder, "give another --folder")
     home = home_of(trained)
-    training = read_stage(home / "config/train.json", RestorationTraining)
-    sampling = read_stage(trained / "config/sample.json", RestorationSampling)
-    weights, made = artifacts.load_tensors(home / sampling.sample.file(training.train))
-    images = ImageStore(data / training.dataset / "train.lmdb")
-    if images.digest != made["data"]:
-        raise UserError("other images than it was trained on", images.path, "prepare those of the training")
-    made |= {"float32_sha256": made.pop(artifacts.CONTENT)}
-    how, rounded = sampling.sample, {k: v.to(torch.bfloat16) for k, v in weights.items()}
-    with tempfile.TemporaryDirectory() as folder:
-        tried = Path(folder, place.name)
-        artifacts.save_tensors(tried, rounded, made)
-        card = {
-            "settings": sampling.as_json(),
-            "content": artifacts.load_card(tried)[artifacts.CONTENT],
-            "trained_for": {"size": SIDES, "statistics": statistics(images, sampling)},
-            "data": {
-                "dataset": training.dataset,
-                "images": len(images),
-                "licences": made.get("licences", {}),
-            },
-            "recipe": {"network": training.network.as_json(), "train": training.train.as_json()},
-            "metrics": measured(
-                Trained(tried, trained / "config/train.json"),
-                sampling,
-                data / (how.dataset or training.dataset) / f"{how.split}.lmdb",
-                speed,
-            ),
-            "licence": "that of this package; all pictures it was trained on are named under data",
-        }
-    artifacts.save_tensors(place, rounded, made)
-    artifacts.write_json(place.with_suffix(".json"), card)
-    print(place)
+    training = read_training(home / "config/train.json")
+    sampling = None
+    if isinstance(training, RestorationTraining):
+        sampling = read_stage(trained / "config/sample.json", RestorationSampling)
+    file = MODEL if sampling is None else sampling.sample.file(training.train)
+    weights, made = artifacts.load_tensors(home / file)
+    about = {
+        "bridgepipe": bridgepipe.__version__,
+        "data": {"dataset": training.dataset, "licences": made.get("licences", {})},
+        "recipe": {"network": training.network.as_json(), "train": training.train.as_json()},
+        "metrics": {} if sampling is not None else _metrics(name, results),
+        "licence": licence,
+    }
+    shared = Shared(name, folder, training, weights, made, about)
+    if sampling is not None:
+        shared.restorer(sampling, data, speed)
+    elif (pipeline := _pipeline(training, weights, made)) is not None:
+        shared.pipeline(*pipeline)
+    else:
+        shared.alone()
+    print(folder)
+
+
+def push(folder: Path, repository: str, private: bool) -> str:
+    """Commit a folder to a hub when the weights in it are whole; returns the address of the commit.
+
+    Raises:
+        UserError: they are not, no model card is beside them, or the hub refuses.
+    """
+    layouts.open_weights(folder)
+    if not (folder / CARD).is_file():
+        raise UserError(f"no {CARD} in it", folder, "write the model card; `bridgepipe share` does")
+    return hub.upload(folder, repository, private)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What is written of a network.
+
+    Attributes:
+        name: of its experiment.
+        folder: that is written.
+        training: settings that it was trained under.
+        weights, made: content of its file.
+        about: data, recipe, metrics and licence.
+    """
+
+    name: str
+    folder: Path
+    training: Training
+    weights: Mapping[str, Tensor]
+    made: dict[str, Any]
+    about: dict[str, Any]
+
+    def restorer(self, sampling: RestorationSampling, data: Path, speed: Runtime) -> None:
+        """Weights in bfloat16, and the card that `restore --model` reads.
+
+        The card tells how well these weights restore, which differ from the experiment's by rounding.
+        """
+        dataset, how = self.training.dataset, sampling.sample
+        images = ImageStore(data / dataset / "train.lmdb")
+        if images.digest != self.made["data"]:
+            raise UserError(
+                "other images than it was trained on", images.path, "prepare those of the training"
+            )
+        made = {**self.made, "float32_sha256": self.made[artifacts.CONTENT]}
+        rounded = {k: v.to(torch.bfloat16) for k, v in self.weights.items()}
+        originals = data / (how.dataset or dataset) / f"{how.split}.lmdb"
+        with tempfile.TemporaryDirectory() as folder:
+            tried = Path(folder, MODEL)
+            artifacts.save_tensors(tried, rounded, made)
+            artifacts.write_json(Path(folder, "train.json"), self.training.as_json())
+            found = measured(Trained(tried, Path(folder, "train.json")), sampling, originals, speed)
+        self.about["metrics"] = {f"{self.name}/restoration.json": found}
+        self.about["data"]["images"] = len(images)
+        self._save(MODEL, rounded, made)
+        trained_for = {"size": SIDES, "statistics": statistics(images, sampling)}
+        self._describe(shipped.CARD, {"settings": sampling.as_json(), "trained_for": trained_for}, MODEL)
+        self._card("bridgepipe", f"bridgepipe restore photo.jpg --model {self.folder.name}")
+
+    def pipeline(self, unet: dict[str, Any], scheduler: dict[str, Any]) -> None:
+        """The layout of diffusers' DDPMPipeline."""
+        theirs = unet2d.to_diffusers(self.weights, self.training.network.model_dump())
+        file = f"unet/{UNET}.safetensors"
+        self._save(file, theirs, self.made)
+        artifacts.write_json(self.folder / "unet/config.json", unet)
+        artifacts.write_json(self.folder / "scheduler" / SCHEDULER, scheduler)
+        parts = {"scheduler": ["diffusers", "DDPMScheduler"], "unet": ["diffusers", "UNet2DModel"]}
+        self._describe(OURS, self._settings(), file)
+        artifacts.write_json(self.folder / "model_index.json", {"_class_name": "DDPMPipeline", **parts})
+        self._card("diffusers", f'DDPMPipeline.from_pretrained("{self.folder.name}")')
+
+    def alone(self) -> None:
+        """Weights as they are, and their settings."""
+        self._save(MODEL, self.weights, self.made)
+        self._describe(shipped.CARD, self._settings(), MODEL)
+        self._card("bridgepipe", f"train: {{init: {self.folder.name}}}")
+
+    def _settings(self) -> dict[str, Any]:
+        keys = ("shape", "class_names", "spectrum")
+        return {"settings": self.training.as_json(), **{k: self.made[k] for k in keys if k in self.made}}
+
+    def _save(self, file: str, weights: Mapping[str, Tensor], made: Mapping[str, Any]) -> None:
+        own = {key: value for key, value in made.items() if key != artifacts.CONTENT}
+        artifacts.save_tensors(self.folder / file, weights, own)
+
+    def _describe(self, file: str, more: Mapping[str, Any], weights: str) -> None:
+        content = artifacts.load_card(self.folder / weights)[artifacts.CONTENT]
+        artifacts.write_json(self.folder / file, {**more, "content": content, **self.about})
+
+    def _card(self, library: str, use: str) -> None:
+        artifacts.write_text(self.folder / CARD, model_card(self.name, library, use, self.about))
+
+
+def _pipeline(
+    training: Training, weights: Mapping[str, Tensor], made: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Configs of the UNet2DModel and of the scheduler that a model is; None where diffusers has none."""
+    if not isinstance(training, ModelTraining):
+        return None
+    labels = weights["label_emb.weight"].shape[0] if "label_emb.weight" in weights else None
+    channels = made["shape"][0]
+    outputs = 2 * channels if training.process.variance.startswith("learned") else channels
+    unet = words.config_of(training.network.model_dump(), made["shape"], outputs, labels)
+    scheduler = words.scheduler_of(training.process.as_json(), clip=True)
+    return None if unet is None or scheduler is None else (unet, scheduler)
+
+
+def _metrics(name: str, results: Path) -> dict[str, Any]:
+    """Metric files of an experiment, and of those that draw or translate with its model, by their paths."""
+    found = {}
+    for file in sorted(results.rglob("*.json")):
+        experiment = file.parent.relative_to(results).as_posix()
+        if (
+            experiment.count("/") < 1
+            or "config" in file.parts
+            or not _uses(name, results / experiment, experiment)
+        ):
+            continue
+        content = json.loads(file.read_bytes())
+        if isinstance(content, dict) and {"values", "protocol"} <= content.keys():
+            found[f"{experiment}/{file.name}"] = content
+    return found
+
+
+def _uses(name: str, folder: Path, experiment: str) -> bool:
+    settings = folder / "config/sample.json"
+    if experiment == name or not (name.startswith("model/") and settings.is_file()):
+        return experiment == name
+    return json.loads(settings.read_bytes()).get("model") == name.removeprefix("model/")
+
+
+def model_card(name: str, library: str, use: str, about: Mapping[str, Any]) -> str:
+    """Markdown: what the network is for, its data, recipe, metrics with their protocol, and licence."""
+    licence = about["licence"]
+    known = re.fullmatch(r"[A-Za-z0-9.-]+", licence) is not None
+    named = {"license": licence.lower()} if known else {"license": "other", "license_name": licence}
+    front = {"library_name": library, **named, "tags": ["bridgepipe"]}
+    data, recipe = about["data"], about["recipe"]
+    licences = [f"- {picture}: {licence}" for picture, licence in data["licences"].items()]
+    lines = [
+        "---",
+        *(f"{key}: {json.dumps(value)}" for key, value in front.items()),
+        "---",
+        f"# {name}",
+        f"Trained by bridgepipe {about['bridgepipe']}. Use: `{use}`",
+        "## Data",
+        f"Dataset `{data['dataset']}`.",
+        *licences,
+        "## Recipe",
+        "```json",
+        json.dumps(recipe, indent=2),
+        "```",
+        "## Metrics",
+        *(_measured(about["metrics"]) or ["None were measured."]),
+        "## Licence",
+        licence,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _measured(metrics: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for file, metric in metrics.items():
+        rows = [
+            f"| {key} | {value:.6g} |"
+            for key, value in metric["values"].items()
+            if isinstance(value, float | int)
+        ]
+        lines += [f"### {file}", "", "| metric | value |", "|---|---|", *rows, "", "Protocol:", "", "```json"]
+        lines += [json.dumps(metric["protocol"], indent=2), "```"]
+    return lines
 
 
 def measured(trained: Trained, sampling: RestorationSampling, originals: Path, speed: Runtime) -> Any:

@@ -41,6 +41,19 @@ def test_the_built_package_holds_all_its_files() -> None:
     assert all((file.parent / "__init__.py").exists() for file in folder.rglob("*.py"))  # or it is left out
 
 
+def test_outside_a_project_doctor_tells_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["bridgepipe", "doctor"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
+    printed = capsys.readouterr().out
+    assert "no params.yaml in this folder; restoring photographs needs none" in printed
+    assert "torch" in printed
+
+
 def test_the_card_tells_where_the_weights_come_from() -> None:
     found = shipped.find()
     assert found.weights.stat().st_size <= 8_000_000

@@ -32,6 +32,9 @@ def show_config(
     print(yaml.safe_dump(resolved, sort_keys=False), end="")
 
 
+PARAMS = Path("params.yaml")
+
+
 @groups.people.verb("schema")
 def write_schema(output: File = Path("workflow/schemas/params.schema.json")) -> None:
     """Write the JSON schema of params.yaml, which editors use."""
@@ -39,8 +42,8 @@ def write_schema(output: File = Path("workflow/schemas/params.schema.json")) -> 
 
 
 @groups.people.verb()
-def doctor(params: File = Path("params.yaml")) -> None:
-    """What this machine has, and whether params.yaml can run on it."""
+def doctor(params: File = PARAMS) -> None:
+    """What this machine has, and whether params.yaml, where there is one, can run on it."""
     import platform
     import shutil
 
@@ -48,8 +51,6 @@ def doctor(params: File = Path("params.yaml")) -> None:
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     free = shutil.disk_usage(".").free / 2**30
-    resolved = configuration.load(params)
-    wanted = [path for dataset in resolved.sources_in_use() for path in paths_of(dataset)]
     for what, value in {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -57,11 +58,22 @@ def doctor(params: File = Path("params.yaml")) -> None:
         "CPU threads": torch.get_num_threads(),
         "free disk": f"{free:.1f} GiB",
         "Slurm": shutil.which("sbatch") or "not here",
-        "params": f"{len(resolved.experiments)} experiments at scale {resolved.params.scale}",
         "photographs": samples.by_licence(),
-        "missing data": ", ".join(p for p in wanted if not Path(p).exists()) or "none",
+        **_wanted(params),
     }.items():
         print(f"{what:<13} {value}")
+
+
+def _wanted(params: Path) -> dict[str, str]:
+    """What params.yaml asks for; where nobody has named one, there may be none."""
+    if params == PARAMS and not params.exists():
+        return {"params": "no params.yaml in this folder; restoring photographs needs none"}
+    resolved = configuration.load(params)
+    paths = [path for dataset in resolved.sources_in_use() for path in paths_of(dataset)]
+    return {
+        "params": f"{len(resolved.experiments)} experiments at scale {resolved.params.scale}",
+        "missing data": ", ".join(path for path in paths if not Path(path).exists()) or "none",
+    }
 
 
 @groups.people.verb()

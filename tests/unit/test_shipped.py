@@ -16,10 +16,11 @@ from bridgepipe import artifacts, cli, config
 from bridgepipe.config.i2sb import RestorationSampling, RestorationTraining
 from bridgepipe.config.stage_files import read_stage
 from bridgepipe.data.store import ImageStore, writer
+from bridgepipe.evaluation.photographs import as_jpeg
 from bridgepipe.methods import i2sb
 from bridgepipe.methods.trained import restorer_of
 from bridgepipe.photographs import likeness, samples, shipped
-from bridgepipe.photographs.restoring import choose, start
+from bridgepipe.photographs.restoring import QUALITY, choose, start
 
 FLOWER = next(photo for photo in samples.photographs() if photo.name == "flower")
 
@@ -89,6 +90,21 @@ def test_a_photograph_that_training_never_saw_gets_better() -> None:
         assert shift.max() < 0.1, quality
     assert min(gains) > 0.4, gains
     assert psnr(restorer.restore_photo(clean, how), clean) > 45
+
+
+def test_each_quality_trades_nearness_for_sharpness() -> None:
+    """On the validation photograph; the more calls the sharper, and the further from the original."""
+    (photo,) = (photo for photo in samples.photographs() if photo.split == "val")
+    clean = np.asarray(Image.open(io.BytesIO(photo.read())).convert("RGB"))[130:290, 150:342]
+    restorer, how = start(choose(None, Path("results"), None), config.Runtime(device="cpu"))
+    seen = as_jpeg(clean, 10)
+    found = [restorer.restore_photo(seen, how.model_copy(update=asked)) for asked in QUALITY.values()]
+    near = [psnr(image, clean) for image in (*found, seen)]
+    sharp = [likeness.measures(image)["gradient"] / likeness.measures(clean)["gradient"] for image in found]
+    assert near[0] > near[1] + 0.03, near
+    assert near[1] > near[2] + 0.3, near
+    assert sharp[0] + 0.03 < sharp[1] < sharp[2] - 0.1, sharp
+    assert sharp[2] < 1.15, sharp
 
 
 def test_a_trained_restorer_is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from bridgepipe.photographs.pictures import Picture, Planes, Whole
     from bridgepipe.runtime.progress import Progress
 
-# What --quality stands for: calls and sampler.
+# What --quality stands for: calls and sampler, chosen by `benchmarks.qualities` (docs/bridge-samplers.md).
 QUALITY: dict[str, dict[str, Any]] = {
     "fidelity": {"nfe": 1},
-    "balanced": {"nfe": 3, "sampler": "implicit", "eta": 0.0, "order": 1, "spacing": "angle"},
-    "detailed": {"nfe": 10, "sampler": "ancestral", "spacing": "uniform"},
+    "balanced": {"nfe": 2, "sampler": "ancestral", "spacing": "uniform"},
+    "detailed": {"nfe": 5, "sampler": "implicit", "eta": 0.0, "order": 2, "spacing": "angle"},
 }
 SMALL = 128 * 128  # pixels of the largest pictures that are restored several at a time
 LEAST = 128  # side of the smallest tile, in pixels

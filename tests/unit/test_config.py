@@ -165,6 +165,19 @@ def test_edit_changes_the_files_of_its_stages_only(case: str) -> None:
     assert files == expected
 
 
+def test_twins_on_photographs_differ_by_their_schedule_alone() -> None:
+    """What `spd/photos` is compared with has its data, network, training and calls."""
+    experiments = config.load(ROOT / "params.yaml").experiments
+    twins = [experiments[f"model/photos-{name}"].model_dump() for name in ("spd", "ddpm")]
+    schedules = [twin["process"].pop("schedule") for twin in twins]
+    assert schedules == ["shortest_path", "linear"]
+    assert twins[0] == twins[1]
+    for calls in ("", "-50"):
+        pair = [experiments[f"spd/photos{name}{calls}"].model_dump() for name in ("", "-ddpm")]
+        assert [one.pop("model") for one in pair] == ["photos-spd", "photos-ddpm"]
+        assert pair[0] == pair[1]
+
+
 def test_order_of_keys_and_comments_change_nothing() -> None:
     text = (ROOT / "params.yaml").read_text()
     reordered = {k: PARAMS[k] for k in reversed(PARAMS)}

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridgepipe.errors import UserError, errno_of, reading, refused, writing
+from bridgepipe.names import Json
 from bridgepipe.runtime.locks import exclusive, is_left_over, temporary_name
 
 __all__ = ["exclusive"]
@@ -26,7 +27,7 @@ __all__ = ["exclusive"]
 if TYPE_CHECKING:  # the workflow writes its small files through this module and needs no torch
     from torch import Tensor
 
-Card = dict[str, Any]
+Card = Json
 
 
 class Named(dict[str, Any]):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from bridgepipe.cli import groups
 from bridgepipe.cli.options import Alone, File, GuideFolder, ModelFolder, OtherModel, Shared
+from bridgepipe.names import Json
 from bridgepipe.photographs import files, restoring
 from bridgepipe.photographs.restoring import LEAST, QUALITY
 from bridgepipe.photographs.shipped import LICENCE
@@ -63,7 +64,7 @@ def restore(
     target = output or (Path(files.STREAM) if Path(files.STREAM) in photos else Path("restored"))
     made = files.places_of(found, target, compare)
     restorer, how = restoring.start(chosen, speed)
-    asked: dict[str, Any] = QUALITY[str(quality)] if quality else {}
+    asked: Json = QUALITY[str(quality)] if quality else {}
     asked = asked | {k: v for k, v in (("nfe", nfe), ("seed", seed)) if v is not None}
     how = how.model_copy(update=asked)
     restoring.check_calls(restorer, how)

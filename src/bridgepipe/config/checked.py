@@ -17,6 +17,7 @@ from bridgepipe.config.methods import METHODS, Params
 from bridgepipe.config.values import Distinct, Strict, Varied
 from bridgepipe.config.yaml_reader import KeyPath, Places
 from bridgepipe.errors import UserError
+from bridgepipe.names import Json
 
 ONLY = "scales"  # the one key of an experiment that is not of its method: the scales at which it exists
 
@@ -101,7 +102,7 @@ class Checked:
     def _add_variants(self) -> None:
         """Every variant of ``sample`` as an experiment ``NAME.VARIANT`` that follows the one it is of."""
         for method, experiments in self.params.experiments.items():
-            in_order: dict[str, Any] = {}
+            in_order: Json = {}
             for name, written in experiments.items():
                 path, plain = ("experiments", method, name), _without_variants(written)
                 in_order[name] = plain
@@ -124,8 +125,8 @@ class Checked:
         kind = METHODS[method].model_fields.get("sample")
         if kind is None or not issubclass(kind.annotation, Varied) or not isinstance(sample, Mapping):
             return {}
-        told = {key: value for key, value in sample.items() if key == "variants"}
-        found = validated(Varied, told, self.places, (*path, "sample")).variants or {}
+        varied = {key: value for key, value in sample.items() if key == "variants"}
+        found = validated(Varied, varied, self.places, (*path, "sample")).variants or {}
         for variant in (name for name, how in found.items() if "variants" in how):
             where = self.places.at(*path, "sample", "variants", variant)
             raise UserError("variants of a variant", where, "write all of them side by side")
@@ -257,7 +258,7 @@ class Checked:
             raise UserError(f"unknown name '{name}'", place, nearest(name, valid))
 
 
-def _without_variants(written: Mapping[str, Any]) -> dict[str, Any]:
+def _without_variants(written: Mapping[str, Any]) -> Json:
     sample = written.get("sample")
     if not isinstance(sample, Mapping) or "variants" not in sample:
         return dict(written)
@@ -277,7 +278,7 @@ def _moved(
     return {**inherited, **own}
 
 
-def merge(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+def merge(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> Json:
     """``own`` over ``defaults``, two levels deep: sections of one kind merge, anything else is replaced."""
     merged = dict(defaults)
     for key, value in own.items():

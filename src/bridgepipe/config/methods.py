@@ -17,6 +17,7 @@ from bridgepipe.config.i2sb import I2SB
 from bridgepipe.config.points import Domain, PointModel, PointTranslation
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.config.values import Apart, Name, Strict
+from bridgepipe.names import Json
 
 # the folder of the results -> the model of its experiments
 METHODS: dict[str, type[Any]] = {
@@ -65,5 +66,5 @@ class Params(Strict):
     extractors: Annotated[dict[Name, Extractor], Apart] = Field(
         description="what turns images into features, by name"
     )
-    scales: dict[Name, dict[str, dict[str, Any]]]
-    experiments: dict[str, Annotated[dict[Name, dict[str, Any]], Apart]]
+    scales: dict[Name, dict[str, Json]]
+    experiments: dict[str, Annotated[dict[Name, Json], Apart]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
@@ -24,7 +24,7 @@ from bridgepipe.config.values import (
     Times,
     Varied,
 )
-from bridgepipe.names import Drawn, Spacing
+from bridgepipe.names import Drawn, Json, Spacing
 from bridgepipe.names.nfe import INVERTIBLE, SOLVER_TRAITS, SolverName
 
 
@@ -127,7 +127,7 @@ class PointModel(Strict):
     train: Recipe
 
     @classmethod
-    def named(cls, name: str) -> dict[str, Any]:
+    def named(cls, name: str) -> Json:
         """The dataset of the same name."""
         return {"dataset": name}
 
@@ -257,7 +257,7 @@ class PointTranslation(Pairwise):
     cycle_count: Annotated[Items, Field(ge=10)] = Field(500, description="number of points to cycle")
 
     @classmethod
-    def named(cls, name: str) -> dict[str, Any]:
+    def named(cls, name: str) -> Json:
         """What follows from the experiment's name."""
         source, _, target = name.partition("-")
         return {"source": source, "target": target}

@@ -22,6 +22,7 @@ from bridgepipe.config.defined import Defined
 from bridgepipe.config.errors import nearest
 from bridgepipe.config.values import Strict
 from bridgepipe.errors import UserError
+from bridgepipe.names import Json
 
 PLAN = "results/plan"
 RUNTIME = "results/config/runtime.json"
@@ -58,7 +59,7 @@ class Resolved(Checked):
         """Experiments ``method/name`` of a method."""
         return [f"{method}/{name}" for name in self.names(method)]
 
-    def stages(self, name: str) -> dict[str, dict[str, Any]]:
+    def stages(self, name: str) -> dict[str, Json]:
         """What each stage of an experiment reads: ``{"train": …, "sample": …, "evaluate": …}``."""
         return {stage: read.as_json() for stage, read in self.experiment(name).stages().items()}
 
@@ -79,12 +80,12 @@ class Resolved(Checked):
         """What experiments can name at the scale in use."""
         return Defined(self.params.datasets, self.params.extractors, self.experiments)
 
-    def files(self) -> defaultdict[str, dict[str, Any]]:
+    def files(self) -> defaultdict[str, Json]:
         """What all stages read: [stage][method][name][input], where ``ddib/sample`` are two keys.
 
         The input ``config`` is the stage's own configuration, where it has one and names no other.
         """
-        files: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+        files: defaultdict[str, Json] = defaultdict(dict)
         for full, experiment in self.experiments.items():
             *parts, name = full.split("/")
             configured = experiment.stages()
@@ -94,15 +95,15 @@ class Resolved(Checked):
                 known[name] = own | inputs
         return files
 
-    def asked_files(self) -> dict[str, Any]:
+    def asked_files(self) -> Json:
         """What each experiment that may ask something of data asks: path -> content."""
         asking = [name for name, experiment in self.experiments.items() if experiment.asks()]
         asked = {name: [asdict(one) for one in self.asked(name)] for name in asking}
         return {f"results/{name}/config/{FILE}": {"asked": ones} for name, ones in asked.items()}
 
-    def stage_files(self) -> dict[str, Any]:
+    def stage_files(self) -> Json:
         """Every configuration file that the workflow depends on: path -> content."""
-        files: dict[str, Any] = {}
+        files: Json = {}
         for name, dataset in self.params.datasets.items():
             files[f"data/prepared/{name}/config.json"] = dataset.model_dump(mode="json")
         for name, extractor in self.params.extractors.items():
@@ -114,7 +115,7 @@ class Resolved(Checked):
         return files
 
 
-def read_yaml(path: str | Path) -> dict[str, Any]:
+def read_yaml(path: str | Path) -> Json:
     """Content of a params file, as `yaml_reader.read` reads it."""
     return yaml_reader.read(path).values
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from bridgepipe.config.checked import Scales
 from bridgepipe.config.methods import METHODS, Params
+from bridgepipe.names import Json
 
 
-def schema() -> dict[str, Any]:
+def schema() -> Json:
     """JSON schema of params.yaml; sections of experiments are checked after merging."""
     top = Params.model_json_schema()
     for method, model in METHODS.items():
@@ -28,8 +27,8 @@ def _definition(method: str) -> str:
     return f"{method.replace('/', '-')}_experiment"
 
 
-def _by_method(key: str) -> dict[str, Any]:
-    ref: dict[str, Any] = {m: {"$ref": f"#/$defs/{_definition(m)}"} for m in METHODS}
+def _by_method(key: str) -> Json:
+    ref: Json = {m: {"$ref": f"#/$defs/{_definition(m)}"} for m in METHODS}
     if key == "experiments":
         ref = {m: {"type": "object", "additionalProperties": r} for m, r in ref.items()}
         return {"type": "object", "properties": ref, "additionalProperties": False}

@@ -23,6 +23,7 @@ from bridgepipe.config.points import PointTraining
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.config.values import WHOLE, Strict
 from bridgepipe.errors import UserError
+from bridgepipe.names import Json
 
 RUNTIME = Path(resolved.RUNTIME)
 KIND = "a stage's configuration, such as results/METHOD/EXPERIMENT/config/STAGE.json"
@@ -117,7 +118,7 @@ def read_runtime_file(path: Path) -> Runtime:
         raise UserError(f"not speed settings: {key}: {first['msg']}", path, "give runtime.json") from None
 
 
-def made_under(settings: Strict, card: Mapping[str, Any]) -> dict[str, Any]:
+def made_under(settings: Strict, card: Mapping[str, Any]) -> Json:
     """The card entry of a file that was made under the settings.
 
     A key that is newer than the card is ignored as long as it has its default.

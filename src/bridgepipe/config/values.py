@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, WithJsonSchema
 
-from bridgepipe.names import degradations
+from bridgepipe.names import Json, degradations
 
 T = TypeVar("T", bound=Hashable)
 
@@ -182,7 +182,7 @@ class Strict(BaseModel):
         return self
 
     @classmethod
-    def named(cls, name: str) -> dict[str, Any]:
+    def named(cls, name: str) -> Json:
         """Values of an experiment that follow from its name, where none are written."""
         return {}
 
@@ -190,7 +190,7 @@ class Strict(BaseModel):
         """Requests to the data, such as a number of images, that only the data can confirm."""
         return []
 
-    def files(self, folder: str, defined: Any) -> dict[str, dict[str, Any]]:
+    def files(self, folder: str, defined: Any) -> dict[str, Json]:
         """The files that each stage reads besides its settings: stage -> input -> file or files.
 
         Args:
@@ -206,7 +206,7 @@ class Strict(BaseModel):
         shared = {name: getattr(p, name) for p in parts for name in names & type(p).model_fields.keys()}
         return cls.model_validate({**shared, **more}, context=WHOLE)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Json:
         """The settings as plain JSON values."""
         return self.model_dump(mode="json")
 
@@ -237,7 +237,7 @@ def optional(key: str, section: str, name: str | None) -> dict[str, tuple[str, s
 class Varied(Strict):
     """How an experiment samples, and other ways to sample with the same network."""
 
-    variants: Annotated[dict[Name, dict[str, Any]], Apart] | None = Field(
+    variants: Annotated[dict[Name, Json], Apart] | None = Field(
         None,
         description="name -> keys of sample that differ: each an experiment NAME.VARIANT of its own, of the"
         " same network",

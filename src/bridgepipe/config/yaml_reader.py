@@ -19,6 +19,7 @@ import yaml
 from bridgepipe.config.yaml_scalars import Ambiguous, plain, short
 from bridgepipe.config.yaml_text import NOT_TEXT, text_of
 from bridgepipe.errors import UserError
+from bridgepipe.names import Json
 
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times as fast
 MAX_DEPTH = 20
@@ -71,7 +72,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Document:
-    values: dict[str, Any]
+    values: Json
     places: Places
 
     def over(self, below: Document) -> Document:
@@ -242,8 +243,8 @@ class _Reader:
             values.append(self._value(event, (*path, len(values))))
         return values
 
-    def _mapping(self, path: KeyPath) -> dict[str, Any]:
-        values: dict[str, Any] = {}
+    def _mapping(self, path: KeyPath) -> Json:
+        values: Json = {}
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
             key = self._key(event)
             if key in values:

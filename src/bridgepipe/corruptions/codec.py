@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -88,7 +88,7 @@ class FileCodec:
         """uint8 [H,W,C] through a file."""
         file = io.BytesIO()
         colours = "4:4:4" if self.whole_colour else "4:2:0"
-        settings: dict[str, Any] = {"subsampling": colours} if self.format == "JPEG" else {"method": 4}
+        settings: dict[str, str | int] = {"subsampling": colours} if self.format == "JPEG" else {"method": 4}
         grey = image.shape[2] == 1
         Image.fromarray(image[..., 0] if grey else image).save(file, self.format, quality=quality, **settings)
         with Image.open(file, formats=[self.format]) as decoded:

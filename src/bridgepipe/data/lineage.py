@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bridgepipe import names
+from bridgepipe.artifacts import Card
 from bridgepipe.errors import UserError
+from bridgepipe.names import Json
 
 if TYPE_CHECKING:
     from bridgepipe.data.store import ImageStore
@@ -22,7 +24,7 @@ ROLES = ("images", "space")  # entries of made_by in which stores of one job dif
 class Made(Protocol):
     """An `ImageStore`, or anything else with a card."""
 
-    card: dict[str, Any]
+    card: Card
     path: Path
 
 
@@ -123,7 +125,7 @@ def same_size(real: Sequence[int] | None, made: Sequence[int], where: Path) -> N
         raise UserError(what, where, "give those of images of the same size")
 
 
-def origin(store: Made) -> dict[str, Any]:
+def origin(store: Made) -> Json:
     """What data a store is, in words that later comparisons need: its name, and how it was prepared."""
     made_by = {key: value for key, value in store.card["made_by"].items() if key != "skipped"}
     return {"name": f"{store.path.parent.name}/{store.path.stem}", **made_by}
@@ -139,7 +141,7 @@ def kind_of(source: str) -> str:
     return {"digit-classes": "digits", "photo-edges": "sample-photos"}.get(source, source)
 
 
-def _how(store: Made) -> dict[str, Any]:
+def _how(store: Made) -> Json:
     return {key: value for key, value in store.card["made_by"].items() if key not in ROLES}
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from bridgepipe import artifacts
 from bridgepipe.errors import UserError
+from bridgepipe.names import Json
 
 # what systems leave beside a person's files
 LITTER = frozenset(
@@ -177,7 +178,7 @@ class Listing:
         known: JSON from which the next `listed` goes on; it tells times, too.
     """
 
-    summary: dict[str, Any]
+    summary: Json
     known: Known
 
 

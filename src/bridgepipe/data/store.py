@@ -45,6 +45,7 @@ from bridgepipe.data.storewriter import (
 )
 from bridgepipe.errors import UserError
 from bridgepipe.finite import finite, naming
+from bridgepipe.names import Json
 
 __all__ = ["Codec", "ImageStore", "Writer", "info", "writer"]
 
@@ -256,7 +257,7 @@ def _item_bytes(card: Card) -> int | None:
     return math.prod(map(operator.index, card["shape"])) * np.dtype(card["dtype"]).itemsize
 
 
-def info(path: str | Path) -> dict[str, Any]:
+def info(path: str | Path) -> Json:
     """The card of a store and its size in bytes.
 
     Raises:

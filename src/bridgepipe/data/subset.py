@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bridgepipe.artifacts import digest_of
 from bridgepipe.errors import UserError
+from bridgepipe.names import Json
 from bridgepipe.names.classes import Label, brief, number_of
 from bridgepipe.runtime.rng import generator
 
@@ -65,7 +66,7 @@ def choose_from(store: Any, count: int | None, items: Sequence[int] | np.ndarray
     return among[choose(count, len(among), labels)]
 
 
-def describe(count: int, total: int, seed: int = SEED) -> dict[str, Any]:
+def describe(count: int, total: int, seed: int = SEED) -> Json:
     """What `choose` took, for a card or a protocol."""
     how = "all" if count >= total else f"by chance, as many of every class, seed {seed}"
     return {"of": total, "chosen": how}

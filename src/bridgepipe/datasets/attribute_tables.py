@@ -125,7 +125,7 @@ def _join(
 ) -> None:
     """Add the rows of a table by the name of their picture."""
     found = [(str(row[key]), find(str(row[key]))) for row in read]
-    if unknown := [told for told, name in found if name is None]:
+    if unknown := [written for written, name in found if name is None]:
         raise UserError(f"no image for {some(unknown, 'row')}", file, "correct the names, or add the images")
     counts = Counter(name for _, name in found)
     if twice := [name for name in counts if name is not None and (counts[name] > 1 or name in rows)]:
@@ -143,8 +143,8 @@ def _finder(names: Sequence[str], folder: str) -> Callable[[str], str | None]:
     bare = Counter(name.rpartition("/")[2] for name in within)
     by_file = {name.rpartition("/")[2]: name for name in within if bare[name.rpartition("/")[2]] == 1}
 
-    def find(told: str) -> str | None:
-        plain = str(PurePosixPath(told.strip().replace("\\", "/")))
+    def find(written: str) -> str | None:
+        plain = str(PurePosixPath(written.strip().replace("\\", "/")))
         return by_place.get(plain) or (by_file.get(plain) if "/" not in plain else None)
 
     return find

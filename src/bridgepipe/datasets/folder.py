@@ -20,6 +20,7 @@ from bridgepipe.datasets.items import FRACTIONS, Item, Splits, divide, some, wit
 from bridgepipe.datasets.layout import given_splits, refuse_sides, split_of
 from bridgepipe.datasets.patches import Patches, measured
 from bridgepipe.errors import UserError
+from bridgepipe.names import Json
 from bridgepipe.photographs.samples import Grid
 
 Load = Callable[[Path], tuple[np.ndarray, ...]]
@@ -68,7 +69,7 @@ def prepare(
     pictures = find(Path(path))
     splits: Mapping[str, Sequence[Item]]
     splits, classes = find_splits(pictures, load, fractions, seed)
-    how: dict[str, Any] = {"size": list(height_width(size)), "crop": crop}
+    how: Json = {"size": list(height_width(size)), "crop": crop}
     if patches is not None:
         grid = Grid(**patches)
         splits = {split: _patches(items, grid) for split, items in splits.items()}

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bridgepipe import artifacts
 from bridgepipe.errors import UserError
+from bridgepipe.names import Json
 from bridgepipe.runtime.rng import generator
 
 Variant = Literal["published", "exact"]
@@ -112,7 +113,7 @@ def prepare(
         save(Path(out_dir) / f"{split}.safetensors", points(domain, count, seed, split, variant), made_by)
 
 
-def save(path: str | Path, points: np.ndarray, made_by: dict[str, Any]) -> None:
+def save(path: str | Path, points: np.ndarray, made_by: Json) -> None:
     """Write float ``[N, D]`` as a file of points; its card says how many, of what dimension, how made."""
     card = {"kind": "points", "count": len(points), "dim": points.shape[1], "made_by": made_by}
     tensor = torch.from_numpy(np.ascontiguousarray(points, dtype=np.float32))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LRScheduler
 
-from bridgepipe.artifacts import load_card, load_tensors, save_tensors
+from bridgepipe.artifacts import Card, load_card, load_tensors, save_tensors
 from bridgepipe.data.pixels import from_uint8
 from bridgepipe.errors import UserError, reading
 from bridgepipe.evaluation.extractors import Batch, digest_tensors
@@ -60,7 +60,7 @@ class SmallClassifier:
         self.image_size = (int(image_size[0]), int(image_size[1]))
         self.digest = digest_tensors(network.state_dict())
         self.classes = list(classes or map(str, range(network.head.out_features)))
-        self.card: dict[str, Any] = {}
+        self.card: Card = {}
         self.resize = f"none, {self.image_size[0]}x{self.image_size[1]}"
 
     @torch.no_grad()

@@ -24,6 +24,7 @@ from bridgepipe.evaluation.features import Images
 from bridgepipe.evaluation.protocol import Estimate
 from bridgepipe.evaluation.restoration import quality
 from bridgepipe.evaluation.strips import Floats, Judge, Mask, Strips, half, probabilities
+from bridgepipe.names import Json
 from bridgepipe.runtime.rng import generator
 
 ROUNDING = 3  # decimals of a score: rises of a saturated classifier below that are noise
@@ -96,7 +97,7 @@ def likeness(strips: Strips) -> dict[str, Floats]:
 
 def measure(
     strips: Strips, judge: Judge, others: Mapping[str, Judge], classifier: Any = None, seed: int = 0
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+) -> tuple[Json, list[Json]]:
     """Numbers of the reported half, and rows of its curve against the distance.
 
     Args:
@@ -118,7 +119,7 @@ def measure(
     chosen = _chosen(strips, before, seed)
     best = best_distance(flipped[chosen], able[chosen], strips.distances)
     reported = ~chosen
-    rows: list[dict[str, Any]] = []
+    rows: list[Json] = []
     for k, distance in enumerate(strips.distances.tolist()):
         rows.append({"distance": distance, **summary("flipped", flipped[reported & able[:, k], k])})
         for key, column in columns.items():
@@ -131,7 +132,7 @@ def measure(
     return {**values, **unedited(strips, judge, before, reported, rows)}, rows
 
 
-def summary(name: str, column: np.ndarray) -> dict[str, Any]:
+def summary(name: str, column: np.ndarray) -> Json:
     """Entries of a metric: a share of bools, or a mean, with its interval; None of nothing."""
     if column.dtype == bool:
         return Share.of(column).values(name)
@@ -164,7 +165,7 @@ def _preserved(strips: Strips, others: Mapping[str, Judge], classifier: Any) -> 
 
 def unedited(
     strips: Strips, judge: Judge, before: np.ndarray, reported: Mask, rows: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+) -> Json:
     """What decoding does by itself.
 
     Args:
@@ -195,7 +196,7 @@ def unedited(
 
 def distances_to_real(
     strips: Strips, judge: Judge, size: float, real: Mapping[str, Images], extractor: Extractor, seed: int = 0
-) -> dict[str, Any]:
+) -> Json:
     """FID of edited images to the real ones of the kind that they were edited to be, of the reported half.
 
     Args:
@@ -211,7 +212,7 @@ def distances_to_real(
     """
     before = judge.score(strips.control) > judge.cut
     reported = ~_chosen(strips, before, seed)
-    found: dict[str, Any] = {}
+    found: Json = {}
     for name, distance in (("with", size), ("without", -size)):
         able, at = flippable(before, np.array([distance]))[:, 0], np.flatnonzero(strips.distances == distance)
         if not len(at):

@@ -28,6 +28,7 @@ from bridgepipe.evaluation.features import Images, contents, data_digest, output
 from bridgepipe.evaluation.kid import kid
 from bridgepipe.evaluation.moments import Array, Moments, float64
 from bridgepipe.evaluation.protocol import Estimate
+from bridgepipe.names import Json
 from bridgepipe.runtime import running
 from bridgepipe.runtime.rng import generator
 
@@ -51,10 +52,10 @@ class Statistics:
     sigma: Tensor
     n: int
     sample: Tensor
-    extractor: dict[str, Any]
+    extractor: Json
     data: str
     pictures: Tensor
-    origin: dict[str, Any] = field(default_factory=dict)
+    origin: Json = field(default_factory=dict)
 
     @property
     def sampled_pictures(self) -> Tensor:

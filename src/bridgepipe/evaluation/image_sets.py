@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from bridgepipe.errors import UserError, reading
 from bridgepipe.evaluation.features import Images
 from bridgepipe.evaluation.fid import Statistics
 from bridgepipe.evaluation.moments import Moments
+from bridgepipe.names import Json
 
 GIVE = (
     "give a folder of images, a store (.lmdb), an NPZ or NPY file of uint8 images [N, H, W, 3], or statistics"
@@ -304,6 +304,6 @@ def _by_order(a: ImageSet, b: ImageSet) -> Pairs | str:
     return Pairs(np.arange(a.n), np.arange(b.n), "same order")
 
 
-def about(found: ImageSet) -> dict[str, Any]:
+def about(found: ImageSet) -> Json:
     """Path, kind and number of images, for people and for JSON."""
     return {"path": str(found.path), "kind": found.kind, "n": found.n or None}

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from bridgepipe import artifacts
 from bridgepipe.evaluation import comparable, protocol, tables
 from bridgepipe.evaluation.protocol import Metric
 from bridgepipe.evaluation.published_numbers import Published, load_published
+from bridgepipe.names import Json
 
 # number of a metric file -> column
 COLUMNS = {
@@ -55,7 +55,7 @@ SAME = (
 
 def points(files: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     """A row per experiment, or per way of one that goes both ways; and how the table is read."""
-    metrics = [artifacts.read_object(file) for file in files]
+    metrics = [protocol.read_metric(file) for file in files]
     groups = protocol.groups([{"": metric} for metric in metrics], POINTS)
     rows = []
     for file, metric, group in zip(files, metrics, groups, strict=True):
@@ -74,11 +74,11 @@ def cycles(files: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
 
     Beside them the range that the paper reports.
     """
-    metrics = [_by_solver(artifacts.read_object(file)) for file in files]
+    metrics = [_by_solver(protocol.read_metric(file)) for file in files]
     groups = protocol.groups(metrics, POINTS)
     numbers = [p for p in load_published() if (p.system, p.experiment) == ("ddib", "cycle")]
     low, high = (end(p.value for p in numbers) for end in (min, max))
-    rows: list[dict[str, Any]] = [
+    rows: list[Json] = [
         {
             "experiment": file.parent.name,
             "group": group,
@@ -96,9 +96,9 @@ def cycles(files: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     return frame, [GROUP, WORST, SAME]
 
 
-def _parts(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _parts(values: Mapping[str, Any]) -> dict[str, dict[str, protocol.Value]]:
     """``china as flower: cost`` is the cost of one way of two; ``cost`` that of the only one."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, protocol.Value]] = {}
     for key, value in values.items():
         part, _, name = key.rpartition(": ")
         found.setdefault(part, {})[name] = value
@@ -119,7 +119,7 @@ def _by_solver(metric: Metric) -> dict[str, Metric]:
     }
 
 
-def _errors(metrics: Mapping[str, Metric]) -> dict[str, float]:
+def _errors(metrics: Mapping[str, Metric]) -> dict[str, protocol.Value]:
     return {
         f"{solver}, {end}": metrics[solver]["values"][end] for solver in metrics for end in ("mean", "max")
     }

@@ -19,14 +19,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypedDict, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bridgepipe.artifacts import digest_of, write_json
+from bridgepipe.artifacts import digest_of, read_object, write_json
 from bridgepipe.errors import UserError
-from bridgepipe.names import QUANTISATION
+from bridgepipe.names import QUANTISATION, Json
 
 # The published conversion of a sample in [-1, 1].
 TRUNCATION = QUANTISATION["published"]
@@ -36,7 +36,31 @@ SIGNIFICANT_DIGITS = 8
 Z95 = 1.959963984540054  # two-sided 95 % point of the normal distribution
 
 Value = float | int | None
-Metric = dict[str, Any]
+
+
+class Metric(TypedDict):
+    """Content of a metric file.
+
+    Attributes:
+        values: numbers by name.
+        protocol: what two values must share to be comparable, see `protocol`.
+        protocol_hash: digest of the protocol.
+        made_with: what made the measured artefacts: nfe, seed, digest of the checkpoint and the like.
+    """
+
+    values: dict[str, Value]
+    protocol: Json
+    protocol_hash: str
+    made_with: Json
+
+
+def read_metric(path: str | Path) -> Metric:
+    """A metric file.
+
+    Raises:
+        UserError: the file is missing or damaged; also later, where a name is read that it lacks.
+    """
+    return cast(Metric, read_object(path))
 
 
 @dataclass(frozen=True)
@@ -75,7 +99,7 @@ def protocol(
     reference: Mapping[str, Any] | None = None,
     quantisation: str = TRUNCATION,
     **details: Any,
-) -> dict[str, Any]:
+) -> Json:
     """What makes values comparable, always under the same keys.
 
     Args:
@@ -122,7 +146,7 @@ def metric(
     }
 
 
-def as_columns(values: Mapping[str, Any], name: str, column: str) -> dict[str, Any]:
+def as_columns(values: Mapping[str, Any], name: str, column: str) -> Json:
     """A value and the ends of its interval as columns of a study: FID, low of FID, high of FID."""
     keys = {column: name, f"low of {column}": f"{name}_low", f"high of {column}": f"{name}_high"}
     return {title: values[key] for title, key in keys.items() if values.get(key) is not None}

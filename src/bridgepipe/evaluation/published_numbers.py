@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from bridgepipe.names import Json
+
 
 @dataclass(frozen=True)
 class Published:
@@ -54,7 +56,7 @@ def _numbers(block: Mapping[str, Any]) -> Iterator[Published]:
                 )
 
 
-def _of_metric(words: Mapping[str, Any], metric: str, metrics: Set[str]) -> dict[str, Any]:
+def _of_metric(words: Mapping[str, Any], metric: str, metrics: Set[str]) -> Json:
     """What is said of all metrics, and of one."""
     common = {key: word for key, word in words.items() if key not in metrics}
     return {**common, **words.get(metric, {})}

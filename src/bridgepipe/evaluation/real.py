@@ -16,6 +16,7 @@ from bridgepipe.data.subset import Subset, choose, choose_from, items_of
 from bridgepipe.evaluation import protocol
 from bridgepipe.evaluation.features import Images, contents
 from bridgepipe.evaluation.fid import Statistics, distances, held
+from bridgepipe.names import Json
 
 METRIC = (
     "fid: float64, unbiased covariance; kid: unbiased, without pairs of an image and its own original;"
@@ -85,7 +86,7 @@ def described(
     restored: bool = False,
     trained_on: str | None = None,
     **details: Any,
-) -> dict[str, Any]:
+) -> Json:
     """The protocol of `values_of`.
 
     Args:
@@ -95,7 +96,7 @@ def described(
         details: further entries.
     """
     found, floor = measured[""], measured.get("_real")
-    about: dict[str, Any] = {"name": settings["reference"], "digest": reference.data, "n": reference.n}
+    about: Json = {"name": settings["reference"], "digest": reference.data, "n": reference.n}
     about |= {"originals": held(found, reference) if restored else None}
     about |= {"training_images": trained_on == reference.data} if trained_on is not None else {}
     about |= {"origin": dict(reference.origin)} if reference.origin else {}
@@ -119,7 +120,7 @@ def columns(measured: Mapping[str, Statistics], reference: Statistics) -> dict[s
     return protocol.as_columns(found, "fid", "FID") | floor
 
 
-def protocol_columns(described: Mapping[str, Any]) -> dict[str, Any]:
+def protocol_columns(described: Mapping[str, Any]) -> Json:
     """What a reader must know of a FID: numbers of images, the reference, and the hash of the protocol."""
     floor = described.get("floor")
     return {

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.extractors import Extractor
 from bridgepipe.evaluation.features import Images, per_image
+from bridgepipe.names import Json
 from bridgepipe.runtime.rng import generator
 
 Floats = NDArray[np.float64]
@@ -121,7 +122,7 @@ def half(kinds: np.ndarray, seed: int) -> Mask:
     return chosen
 
 
-def halves(strips: Strips, seed: int) -> dict[str, Any]:
+def halves(strips: Strips, seed: int) -> Json:
     """Entries of a protocol: on how many images the effect is measured, and how its distance was chosen."""
     n = len(strips.images) // 2
     return {

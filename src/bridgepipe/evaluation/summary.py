@@ -6,14 +6,13 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from bridgepipe import artifacts
 from bridgepipe.evaluation import comparable, protocol, real, tables
+from bridgepipe.evaluation.protocol import Metric
 from bridgepipe.evaluation.published_numbers import Published, load_published
-from bridgepipe.names import QUANTISATION
+from bridgepipe.names import QUANTISATION, Json
 
 # column -> (metric file, value, scale)
 COLUMNS = {
@@ -91,10 +90,10 @@ def collect(metric_files: Sequence[Path]) -> pd.DataFrame:
     ours may be compared with the published value, or what differs; rows of one ``group`` may be compared with
     each other; ``protocol`` is the hash of the FID's protocol.
     """
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    found: dict[tuple[str, str], dict[str, Metric]] = {}
     for file in metric_files:
         method, experiment = file.parts[-3], file.parts[-2]
-        found.setdefault((method, experiment), {})[file.stem] = artifacts.read_object(file)
+        found.setdefault((method, experiment), {})[file.stem] = protocol.read_metric(file)
     rows = zip(protocol.groups(list(found.values())), found.items(), strict=True)
     return tables.table([_row(group, *name, metrics) for group, (name, metrics) in rows])
 
@@ -104,14 +103,14 @@ def notes_of(frame: pd.DataFrame) -> list[str]:
     return [note for pattern, note in NOTES.items() if any(re.search(pattern, str(c)) for c in frame)]
 
 
-def _row(group: str, method: str, experiment: str, metrics: dict[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
+def _row(group: str, method: str, experiment: str, metrics: dict[str, Metric]) -> Json:
+    values: Json = {}
     held = HELD if _holds_originals(metrics) else ""
     for column, (metric, value, scale) in COLUMNS.items():
-        known = metrics.get(metric, {}).get("values", {})
-        if known.get(value) is not None:
+        known = metrics[metric]["values"] if metric in metrics else {}
+        if (number := known.get(value)) is not None:
             column += held if metric == "fid" else ""
-            values |= {column: known[value] * scale, **_interval(column, known, value, scale)}
+            values |= {column: number * scale, **_interval(column, known, value, scale)}
     any_metric = next(iter(metrics.values()))
     how = any_metric["made_with"]["settings"]
     fid = metrics.get("fid", any_metric)
@@ -129,13 +128,13 @@ def _row(group: str, method: str, experiment: str, metrics: dict[str, Any]) -> d
     }
 
 
-def _stored(metrics: dict[str, Any]) -> dict[str, str]:
+def _stored(metrics: dict[str, Metric]) -> dict[str, str]:
     """How the pixels that were measured became whole numbers."""
     quantisations = [metric["protocol"].get("quantisation") for metric in metrics.values()]
     return next(({BITS: word} for how, word in WORDS.items() if how in quantisations), {})
 
 
-def _interval(column: str, known: dict[str, Any], value: str, scale: float) -> dict[str, str]:
+def _interval(column: str, known: Json, value: str, scale: float) -> dict[str, str]:
     """The column with the 95 % interval of a value, and of a share with the number of its cases."""
     if known.get(f"{value}_low") is None:
         return {}
@@ -146,20 +145,20 @@ def _interval(column: str, known: dict[str, Any], value: str, scale: float) -> d
     return {f"{column} 95 %": f"{low:.{digits}f} to {high:.{digits}f}"}
 
 
-def _reference(metrics: dict[str, Any]) -> dict[str, Any]:
+def _reference(metrics: dict[str, Metric]) -> Json:
     """What the FID is to, and the number of real images of the floor where it is another than n."""
-    measured = metrics.get("fid", {}).get("protocol", {})
+    measured = metrics["fid"]["protocol"] if "fid" in metrics else {}
     if "n" not in (measured.get("reference") or {}):
         return {}
     found = real.protocol_columns(measured)
     return {key: found[key] for key in ("n real", "reference") if key in found}
 
 
-def _holds_originals(metrics: dict[str, Any]) -> bool:
-    return bool((metrics.get("fid", {}).get("protocol", {}).get("reference") or {}).get("originals"))
+def _holds_originals(metrics: dict[str, Metric]) -> bool:
+    return "fid" in metrics and bool((metrics["fid"]["protocol"].get("reference") or {}).get("originals"))
 
 
-def _published(method: str, experiment: str, how: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any]:
+def _published(method: str, experiment: str, how: Json, metrics: dict[str, Metric]) -> Json:
     """Published numbers of the metrics that this experiment has, and whether ours may stand beside them."""
     numbers = [p for p in load_published() if _is_of(p, method, experiment, how)]
     numbers = [p for p in numbers if p.metric in PUBLISHED and p.metric in metrics]
@@ -169,7 +168,7 @@ def _published(method: str, experiment: str, how: dict[str, Any], metrics: dict[
     return {**shown, "same protocol": comparable.verdict([(p, metrics[p.metric]) for p in numbers])}
 
 
-def _is_of(number: Published, method: str, experiment: str, how: dict[str, Any]) -> bool:
+def _is_of(number: Published, method: str, experiment: str, how: Json) -> bool:
     """Whether a published number is of this experiment: samplers are published by name and calls."""
     if method != "spd":
         return (number.system, number.experiment) == (method, experiment)

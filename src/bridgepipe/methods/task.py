@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridgepipe import artifacts
+from bridgepipe.artifacts import Card
 from bridgepipe.config.gaussian import GuideTraining, ModelTraining, Noising, Process
 from bridgepipe.config.i2sb import RestorationTraining
 from bridgepipe.config.points import PointProcess, PointTraining
 from bridgepipe.config.stage_files import Training
 from bridgepipe.errors import UserError
+from bridgepipe.names import Json
 from bridgepipe.names.classes import trained_classes
 from bridgepipe.runtime import closure
 
@@ -40,7 +42,7 @@ class Task:
 
     network: nn.Module
     objective: Objective
-    card: dict[str, Any]
+    card: Card
     code: tuple[closure.Root, ...]
     unused: tuple[closure.Root, ...] = ()
 
@@ -64,7 +66,7 @@ def task_of(settings: Training, data: Images, sources: Path | None, spectrum: Pa
     return _denoiser(settings, data, diffusion, card)
 
 
-def _spectrum_of(file: Path, data: Any) -> dict[str, Any]:
+def _spectrum_of(file: Path, data: Any) -> Json:
     """A fitted spectrum.
 
     Raises:
@@ -92,9 +94,7 @@ def _restoration(settings: RestorationTraining, data: Any, sources: Path | None)
     return Task(made, objective, card, (_restoration,), unused)
 
 
-def _denoiser(
-    settings: ModelTraining | PointTraining, data: Any, diffusion: Diffusion, card: dict[str, Any]
-) -> Task:
+def _denoiser(settings: ModelTraining | PointTraining, data: Any, diffusion: Diffusion, card: Card) -> Task:
     from bridgepipe.methods import gaussian
 
     labels, classes = None, None
@@ -111,7 +111,7 @@ def _denoiser(
     return Task(network, objective, card, (_denoiser, diffusion_of, shape_of), unused)
 
 
-def _classifier(settings: GuideTraining, data: Any, diffusion: Diffusion, card: dict[str, Any]) -> Task:
+def _classifier(settings: GuideTraining, data: Any, diffusion: Diffusion, card: Card) -> Task:
     from bridgepipe.methods import gaussian
 
     labels, names = _labels(data)

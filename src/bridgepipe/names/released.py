@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
-from bridgepipe.names import IMAGENET_CLASSES
+from bridgepipe.names import IMAGENET_CLASSES, Json
 from bridgepipe.names.degradations import MIXTURE
 
 SIZE = 256
@@ -21,7 +21,7 @@ CHANNEL_MULT: dict[int, tuple[float, ...]] = {
     128: (1, 1, 2, 3, 4),
     64: (1, 2, 3, 4),
 }
-ADM_256: dict[str, Any] = {
+ADM_256: Json = {
     "image_size": SIZE,
     "in_channels": 3,
     "model_channels": 256,
@@ -36,7 +36,7 @@ ADM_256: dict[str, Any] = {
 }
 IDDPM_256 = ADM_256 | {"model_channels": 128, "num_res_blocks": 1, "attention_resolutions": (16,)}
 CLASSIFIER_256 = ADM_256 | {"model_channels": 128, "out_channels": IMAGENET_CLASSES}
-DDPM_256: dict[str, Any] = {
+DDPM_256: Json = {
     "image_size": SIZE,
     "in_channels": 3,
     "ch": 128,
@@ -46,7 +46,7 @@ DDPM_256: dict[str, Any] = {
     "ch_mult": (1, 1, 2, 2, 4, 4),
 }
 DDPM_32 = DDPM_256 | {"image_size": 32, "ch_mult": (1, 2, 2, 2)}
-POINTS_2D: dict[str, Any] = {"model_channels": 256, "num_res_blocks": 3, "frequencies": 0}
+POINTS_2D: Json = {"model_channels": 256, "num_res_blocks": 3, "frequencies": 0}
 # decided by the data and the process, or by another key
 IMPLIED = ("image_size", "in_channels", "out_channels", "out_ch", "num_heads")
 
@@ -72,7 +72,7 @@ class Weights:
     trained_on: tuple[str, str | None] | None = None
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Json:
         """Dotted keys of the experiment and their values."""
         network = {f"network.{k}": v for k, v in self.network.items() if k not in IMPLIED}
         return {**self.says, **network}
@@ -100,13 +100,13 @@ def _shown(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _i2sb(corruption: str) -> dict[str, Any]:
+def _i2sb(corruption: str) -> Json:
     noisy = corruption.startswith(("jpeg", "sr4x"))
     beta_max, ot_ode = (0.3, False) if noisy else (1.0, True)
     return {"corruption": corruption, "interval": 1000, "beta_max": beta_max, "ot_ode": ot_ode}
 
 
-def _gaussian(learned: bool, **more: Any) -> dict[str, Any]:
+def _gaussian(learned: bool, **more: Any) -> Json:
     variance = "learned_range" if learned else ("fixed_small", "fixed_large")
     process = {"schedule": "linear", "T": 1000, "prediction": "eps", "variance": variance}
     return {**{f"process.{k}": v for k, v in process.items()}, **more}

@@ -11,9 +11,10 @@ from math import isclose
 from typing import Any
 
 from bridgepipe.errors import UserError
+from bridgepipe.names import Json
 
 # key of their config -> what it is where the file has none: old files leave out what was younger than they
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: Json = {
     "sample_size": None,
     "in_channels": 3,
     "out_channels": 3,
@@ -56,7 +57,7 @@ ALWAYS: dict[str, tuple[Any, ...]] = {
     "class_embed_type": (None,),
 }
 # what tells them apart
-DDPM: dict[str, Any] = {
+DDPM: Json = {
     "freq_shift": 1,
     "flip_sin_to_cos": False,
     "downsample_padding": 0,
@@ -67,7 +68,7 @@ DDPM: dict[str, Any] = {
     "resnet_time_scale_shift": "default",
     "num_class_embeds": None,
 }
-ADM: dict[str, Any] = {"freq_shift": 0, "flip_sin_to_cos": True, "downsample_padding": 1, "norm_eps": 1e-5}
+ADM: Json = {"freq_shift": 0, "flip_sin_to_cos": True, "downsample_padding": 1, "norm_eps": 1e-5}
 # (attention, residual resampling) -> kinds of blocks; the last level resamples nothing
 DOWN = {
     (False, False): "DownBlock2D",
@@ -81,7 +82,7 @@ SCHEDULES = {"linear": "linear", "squaredcos_cap_v2": "cosine", "scaled_linear":
 MEND = "give a UNet2DModel whose blocks are those of DDPM or ADM"
 
 
-def network_of(config: Mapping[str, Any], where: object) -> dict[str, Any]:
+def network_of(config: Mapping[str, Any], where: object) -> Json:
     """Section ``network`` of an experiment for a UNet2DModel.
 
     Args:
@@ -107,7 +108,7 @@ def network_of(config: Mapping[str, Any], where: object) -> dict[str, Any]:
     return _ddpm(found, attends) if family is DDPM else _adm(found, attends, where)
 
 
-def _filled(config: Mapping[str, Any]) -> dict[str, Any]:
+def _filled(config: Mapping[str, Any]) -> Json:
     return {key: _plain(config.get(key, default)) for key, default in DEFAULTS.items()}
 
 
@@ -134,7 +135,7 @@ def _attends(found: Mapping[str, Any], where: object) -> list[bool]:
     return attends
 
 
-def _ddpm(found: Mapping[str, Any], attends: Sequence[bool]) -> dict[str, Any]:
+def _ddpm(found: Mapping[str, Any], attends: Sequence[bool]) -> Json:
     size, widths = _size(found), found["block_out_channels"]
     return {
         "kind": "ddpm",
@@ -146,7 +147,7 @@ def _ddpm(found: Mapping[str, Any], attends: Sequence[bool]) -> dict[str, Any]:
     }
 
 
-def _adm(found: Mapping[str, Any], attends: Sequence[bool], where: object) -> dict[str, Any]:
+def _adm(found: Mapping[str, Any], attends: Sequence[bool], where: object) -> Json:
     widths, channels = found["block_out_channels"], found["attention_head_dim"]
     scaled = found["resnet_time_scale_shift"] == "scale_shift"
     if scaled and found["attn_norm_num_groups"] is None:
@@ -184,7 +185,7 @@ def shape_of(config: Mapping[str, Any], where: object) -> tuple[int, int, int]:
     return found["in_channels"], height, width
 
 
-def process_of(scheduler: Mapping[str, Any], where: object) -> dict[str, Any]:
+def process_of(scheduler: Mapping[str, Any], where: object) -> Json:
     """Section ``process`` of an experiment for a scheduler of diffusers.
 
     Args:
@@ -250,13 +251,13 @@ def config_of(network: Mapping[str, Any], shape: Sequence[int], outputs: int, cl
     return {"_class_name": "UNet2DModel", **values}
 
 
-def _ddpm_config(network: Mapping[str, Any], size: int) -> dict[str, Any]:
+def _ddpm_config(network: Mapping[str, Any], size: int) -> Json:
     widths = [network["ch"] * m for m in network["ch_mult"]]
     attends = [size // 2**level in network["attn_resolutions"] for level in range(len(widths))]
     return _blocks(network, widths, attends)
 
 
-def _adm_config(network: Mapping[str, Any]) -> dict[str, Any] | None:
+def _adm_config(network: Mapping[str, Any]) -> Json | None:
     widths = [int(network["model_channels"] * m) for m in network["channel_mult"]]
     attends = [2**level in network["attention_resolutions"] for level in range(len(widths))]
     heads = set(_head_channels(network, widths, attends))
@@ -283,7 +284,7 @@ def _head_channels(
 
 def _blocks(
     network: Mapping[str, Any], widths: Sequence[int], attends: Sequence[bool], resnet: bool = False
-) -> dict[str, Any]:
+) -> Json:
     kinds = [(attention, resnet and i < len(widths) - 1) for i, attention in enumerate(attends)]
     resampled = "resnet" if resnet else "conv"
     return {
@@ -297,7 +298,7 @@ def _blocks(
     }
 
 
-def scheduler_of(process: Mapping[str, Any], clip: bool) -> dict[str, Any] | None:
+def scheduler_of(process: Mapping[str, Any], clip: bool) -> Json | None:
     """``scheduler_config.json`` of the DDPMScheduler that a process is; None where there is none.
 
     Args:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from bridgepipe.errors import UserError, reading
 from bridgepipe.finite import all_finite
+from bridgepipe.names import Json
 
 STORAGES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
 # A legacy torch file is a row of pickles: magic number, protocol, system, content; then raw storages.
@@ -71,7 +72,7 @@ class Reader(pickle.Unpickler):
         """Storages are named, not contained; which one does not matter for names."""
 
 
-def read_options(path: str | Path) -> dict[str, Any]:
+def read_options(path: str | Path) -> Json:
     """Options pickled as a dict or an argparse namespace, e.g. I2SB's ``options.pkl``.
 
     Args:

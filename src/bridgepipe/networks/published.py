@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from bridgepipe.errors import UserError
-from bridgepipe.names import IMAGENET_CLASSES
+from bridgepipe.names import IMAGENET_CLASSES, Json
 from bridgepipe.names.released import ADM_256, CHANNEL_MULT, CLASSIFIER_256, DDPM_256, IDDPM_256
 from bridgepipe.networks import adm, ddpm, mlp
 from bridgepipe.networks.plain import as_weights, read_checkpoint, read_options
 
 I2SB_PREFIX = "diffusion_model."
-ARCHITECTURES: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
+ARCHITECTURES: dict[str, tuple[type[nn.Module], Json]] = {
     "adm_256x256_diffusion": (adm.UNet, ADM_256 | {"num_classes": IMAGENET_CLASSES}),
     "adm_256x256_diffusion_uncond": (adm.UNet, ADM_256),
     "adm_256x256_classifier": (adm.Classifier, CLASSIFIER_256),
@@ -47,7 +47,7 @@ I2SB_OPTIONS = {
 }
 
 
-def adm_arguments(flags: Mapping[str, Any]) -> dict[str, Any]:
+def adm_arguments(flags: Mapping[str, Any]) -> Json:
     """Arguments of `adm.UNet` for a network described by guided-diffusion's flags.
 
     Args:
@@ -83,7 +83,7 @@ def adm_arguments(flags: Mapping[str, Any]) -> dict[str, Any]:
     } | {name: flags[name] for name in same}
 
 
-def i2sb_problem(options: Mapping[str, Any]) -> dict[str, Any]:
+def i2sb_problem(options: Mapping[str, Any]) -> Json:
     """The restoration problem that I2SB's options describe, under our names; others are left out."""
     return {ours: options[theirs] for theirs, ours in I2SB_OPTIONS.items() if theirs in options}
 

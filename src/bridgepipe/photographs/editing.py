@@ -31,6 +31,7 @@ from bridgepipe.methods.boundary_edit import DRAW, PUBLISHED, Move
 from bridgepipe.methods.boundary_files import fetched, read_boundary, write_boundary
 from bridgepipe.methods.gaussian import Model
 from bridgepipe.methods.trained import Trained, open_model
+from bridgepipe.names import Json
 from bridgepipe.networks.hspace import HSpace
 from bridgepipe.photographs import places as where
 from bridgepipe.runtime import running
@@ -130,7 +131,7 @@ def edit(
         last = Move(editor.pairs[-1], along[piece[0] - 1])
         return subject.decoded(latents, [*fixed_moves, last])
 
-    identity: dict[str, Any] = {"photo": artifacts.digest_file(photo), "model": network.digest}
+    identity: Json = {"photo": artifacts.digest_file(photo), "model": network.digest}
     identity |= {"settings": how.as_json(), "inversion": inversion.as_json(), "t": t}
     identity |= {"fixed": fixed, "along": along}
     identity |= {"boundaries": [digests(folder) for folder in boundary]}

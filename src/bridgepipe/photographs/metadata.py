@@ -8,6 +8,8 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+SaveOptions = dict[str, Any]  # keyword arguments of `PIL.Image.Image.save`
+
 WITH_EXIF = {"AVIF", "JPEG", "PNG", "TIFF", "WEBP"}
 LOSSY = {"AVIF", "JPEG", "WEBP"}
 # Tags of a TIFF file that say how its pixels are stored, and what is written from elsewhere.
@@ -17,7 +19,7 @@ NESTED = (0x8769, 0x8825)  # EXIF, GPS
 LOSSLESS = ("tiff_lzw", "tiff_adobe_deflate", "packbits", "zstd", "lzma")  # of TIFF
 
 
-def options(image: Image.Image, format: str, quality: int, mode: str) -> dict[str, Any]:
+def options(image: Image.Image, format: str, quality: int, mode: str) -> SaveOptions:
     """Keyword arguments for Pillow to save a file: quality, and the metadata that the format can hold.
 
     Args:
@@ -27,7 +29,7 @@ def options(image: Image.Image, format: str, quality: int, mode: str) -> dict[st
         mode: of the picture that is written.
     """
     info = image.info
-    options: dict[str, Any] = {"quality": quality} if format in LOSSY else {}
+    options: SaveOptions = {"quality": quality} if format in LOSSY else {}
     if "dpi" in info:
         options["dpi"] = info["dpi"]
     if format in WITH_EXIF and (exif := _exif(image)):
@@ -42,8 +44,8 @@ def options(image: Image.Image, format: str, quality: int, mode: str) -> dict[st
     return options
 
 
-def _jpeg(image: Image.Image) -> dict[str, Any]:
-    options: dict[str, Any] = {"subsampling": 0, "progressive": bool(image.info.get("progressive"))}
+def _jpeg(image: Image.Image) -> SaveOptions:
+    options: SaveOptions = {"subsampling": 0, "progressive": bool(image.info.get("progressive"))}
     if comment := image.info.get("comment"):
         options["comment"] = comment
     # IPTC's captions and keywords
@@ -52,7 +54,7 @@ def _jpeg(image: Image.Image) -> dict[str, Any]:
     return options
 
 
-def _png(image: Image.Image) -> dict[str, Any]:
+def _png(image: Image.Image) -> SaveOptions:
     text = PngInfo()
     for key, value in getattr(image, "text", {}).items():
         if key != "XML:com.adobe.xmp":
@@ -62,7 +64,7 @@ def _png(image: Image.Image) -> dict[str, Any]:
     return {"pnginfo": text}
 
 
-def _tiff(image: Image.Image) -> dict[str, Any]:
+def _tiff(image: Image.Image) -> SaveOptions:
     """Pillow takes XMP as one of the tags; what libtiff compresses can hold no EXIF and no GPS."""
     exif = _tags(image)
     if isinstance(xmp := image.info.get("xmp"), bytes):
@@ -72,16 +74,16 @@ def _tiff(image: Image.Image) -> dict[str, Any]:
     return {"exif": exif, "compression": stored if stored in LOSSLESS and not nested else None}
 
 
-def _gif(image: Image.Image) -> dict[str, Any]:
+def _gif(image: Image.Image) -> SaveOptions:
     return {"comment": comment} if (comment := image.info.get("comment")) else {}
 
 
-def _icon(image: Image.Image) -> dict[str, Any]:
+def _icon(image: Image.Image) -> SaveOptions:
     """All its sizes, of which the largest is restored and the others are made of it."""
     return {"sizes": sorted(image.info.get("sizes", [image.size]))}
 
 
-FORMATS: dict[str, Callable[[Image.Image], dict[str, Any]]] = {
+FORMATS: dict[str, Callable[[Image.Image], SaveOptions]] = {
     "JPEG": _jpeg,
     "PNG": _png,
     "TIFF": _tiff,

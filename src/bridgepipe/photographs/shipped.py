@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bridgepipe import artifacts
+from bridgepipe.artifacts import Card
 from bridgepipe.errors import UserError
 from bridgepipe.names.origins import MODEL
 
@@ -30,7 +30,7 @@ class Shipped:
     """A file of weights and its model card; {} where there is none."""
 
     weights: Path
-    card: dict[str, Any]
+    card: Card
 
 
 def find(name: str = "photos") -> Shipped:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from bridgepipe.errors import UserError, reading
 from bridgepipe.finite import number
 from bridgepipe.methods.ddib import Translator
 from bridgepipe.methods.translators import load_translator
+from bridgepipe.names import Json
 from bridgepipe.names.classes import Label
 from bridgepipe.photographs import places as where
 from bridgepipe.runtime import running
@@ -67,7 +67,7 @@ def settings_of(
     if guided and not scale:
         raise UserError("a guide of scale 0 guides nothing", "--scale", "give it a scale above 0")
     guidance = "none" if not scale else "classifier" if guided else "free"
-    sample: dict[str, Any] = {"respacing": steps, "solver": solver, "grid": grid}
+    sample: Json = {"respacing": steps, "solver": solver, "grid": grid}
     sample |= {"eta": number(eta, "--eta"), "seed": seed}
     sample |= {"clip_encode": clip, "clip_decode": clip, "guidance": guidance, "scale_decode": scale}
     return TranslateImages.model_construct(**sample)  # options are refused where they are used
@@ -169,7 +169,7 @@ def _beside(output: Path, place: Path) -> Path:
     return output / BESIDE / place.relative_to(output)
 
 
-def _same_as_before(file: Path, settings: dict[str, Any], translator: Translator) -> None:
+def _same_as_before(file: Path, settings: Json, translator: Translator) -> None:
     """A folder holds translations of one kind.
 
     Raises:

@@ -144,9 +144,9 @@ class Bridge:
             return Step(x_n=tau_m / tau_n, x0=1 - tau_m / tau_n, x1=0.0, std=0.0)
         v_n, v_m = tau_n * (1 - tau_n), tau_m * (1 - tau_m)  # in units of f_{interval-1}
         # At x1 itself no noise is there to be kept: all of it is drawn, whatever eta is.
-        kept = (tau_m * (1 - tau_n) / (tau_n * (1 - tau_m))) ** (eta**2 / 2) if v_n else 0.0
-        c = kept * math.sqrt(v_m / v_n) if v_n else 0.0
-        std = math.sqrt(v_m * (1 - kept**2) * self.var_fwd[-1])
+        correlation = (tau_m * (1 - tau_n) / (tau_n * (1 - tau_m))) ** (eta**2 / 2) if v_n else 0.0
+        c = correlation * math.sqrt(v_m / v_n) if v_n else 0.0
+        std = math.sqrt(v_m * (1 - correlation**2) * self.var_fwd[-1])
         return Step(x_n=c, x0=1 - tau_m - c * (1 - tau_n), x1=tau_m - c * tau_n, std=std)
 
     def extrapolation(self, p: int, n: int, m: int, eta: float = 0.0) -> float:

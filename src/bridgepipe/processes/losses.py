@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -174,11 +174,11 @@ class LossAware:
             self._losses[i, self._seen[i] % self._losses.shape[1]] = value
             self._seen[i] += 1
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Tensor]:
         """The state that resuming needs: losses float64 ``[T, history]`` and counts int64 ``[T]``."""
         return {"losses": torch.from_numpy(self._losses.copy()), "seen": torch.from_numpy(self._seen.copy())}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self._losses, self._seen = state["losses"].numpy().copy(), state["seen"].numpy().copy()
 
 

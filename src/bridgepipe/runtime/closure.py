@@ -21,6 +21,7 @@ from typing import Any
 
 from bridgepipe import artifacts
 from bridgepipe.errors import UserError
+from bridgepipe.names import Json
 from bridgepipe.runtime import source
 from bridgepipe.runtime.source import PACKAGE, WHOLE, Definition
 
@@ -86,7 +87,7 @@ class Digests:
         return self._known["verbs"][verb]
 
     @cached_property
-    def _known(self) -> dict[str, Any]:
+    def _known(self) -> Json:
         now = source.source_digest(*source.everything())
         with suppress(UserError):  # none yet, or damaged
             known = artifacts.read_json(self._file)

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from bridgepipe import artifacts
 from bridgepipe.errors import writing
+from bridgepipe.names import Json
 from bridgepipe.runtime import batches, running, source
 from bridgepipe.runtime.interruption import at_once
 
@@ -143,7 +144,7 @@ def resumable(output: Path, identity: Mapping[str, Any], speed: Any = None) -> I
         lock.unlink(missing_ok=True)
 
 
-def bits(speed: Any) -> dict[str, Any]:
+def bits(speed: Any) -> Json:
     """What else decides the last bits of a result: libraries, code and runtime settings."""
     of_speed = {} if speed is None else {name: getattr(speed, name) for name in SPEED}
     unit = {} if speed is None else {"unit": batches.unit(speed.batch_size)}
@@ -166,7 +167,7 @@ CODE = (
 )
 
 
-def _line(file: IO[bytes]) -> dict[str, Any]:
+def _line(file: IO[bytes]) -> Json:
     """The next line as JSON; {} when there is none, or not a whole one."""
     line = file.readline()
     if not line.endswith(b"\n"):

@@ -21,6 +21,7 @@ from typing import Any
 
 from bridgepipe import artifacts
 from bridgepipe.errors import UserError
+from bridgepipe.names import Json
 from bridgepipe.runtime import interruption, launch, locks, provenance
 
 FOLDER = Path(".snakemake/bridgepipe.runtime.jobs")
@@ -142,13 +143,13 @@ def _write(file: Path, known: Mapping[str, Any]) -> None:
         artifacts.write_json(file, known)
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> Json:
     with suppress(UserError):
         return dict(artifacts.read_object(file))
     return {}
 
 
-def _stamps(command: Sequence[str]) -> dict[str, Any]:
+def _stamps(command: Sequence[str]) -> Json:
     """Sizes and times of what a command reads, as far as its words and the settings in its files tell."""
     made = {str(path) for path in artifacts.written}
     words = [word for option, word in pairwise(["", *command]) if option != OUTPUT and word not in made]

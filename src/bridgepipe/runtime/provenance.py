@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from bridgepipe import artifacts
+from bridgepipe.names import Json
 
-Facts = dict[str, Any]
+Facts = Json
 FOLDER = "provenance"
 HOMES = {"results", "data"}  # folders of the workflow; what people write elsewhere is their own
 # entries that explain no byte

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from bridgepipe import artifacts
 from bridgepipe.errors import UserError
+from bridgepipe.names import Json
 from bridgepipe.runtime import provenance
 
 
@@ -73,7 +73,7 @@ class _Again:
             _run([*self._words(record, folder)], file)
         return self.made[str(file)]
 
-    def _words(self, record: dict[str, Any], folder: Path) -> Iterator[str]:
+    def _words(self, record: Json, folder: Path) -> Iterator[str]:
         """The command with its outputs, and the state of a training, in a folder of their own."""
         option, outputs = "", set(record["outputs"])
         for word in record["command"]:
@@ -100,14 +100,14 @@ def _run(command: list[str], file: Path) -> None:
         raise UserError(f"it cannot be made again: {last}", file, "mend what the message says")
 
 
-def _record(file: Path) -> dict[str, Any]:
+def _record(file: Path) -> Json:
     path = provenance.record_of(file)
     if not path.exists():
         raise UserError("nothing tells how it was made", file, f"make it anew, which leaves {path}")
     return artifacts.read_json(path)
 
 
-def _reasons(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def _reasons(then: Json, now: Json) -> list[str]:
     new = now["sessions"][-1]
     found = [reason for session in then["sessions"] for reason in provenance.differences(session, new)]
     files = [Path(name) for name, stamp in then["inputs"].items() if _changed(Path(name), stamp)]

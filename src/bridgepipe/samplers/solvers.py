@@ -154,11 +154,11 @@ def _clock(process: Gaussian, t: int, x: Tensor, to_data: bool) -> Tensor:
 def _exponential_step(process: Gaussian, x: Tensor, nodes: Sequence[Node], t: int, s: int) -> Tensor:
     to_data = s < t
     (a_t, s_t), (a_s, s_s) = _scales(process, t, x), _scales(process, s, x)
-    kept, gained = (s_s / s_t, a_s) if to_data else (a_s / a_t, s_s)
+    scale, shift = (s_s / s_t, a_s) if to_data else (a_s / a_t, s_s)
     start, end = (_clock(process, i, x, to_data) for i in (t, s))
     weights = exponential_weights([clock for clock, _ in nodes], start, end)
-    terms = [(gained * w, f) for w, (_, f) in zip(weights, nodes, strict=True)]
-    return process.mix((kept, x), *terms)
+    terms = [(shift * w, f) for w, (_, f) in zip(weights, nodes, strict=True)]
+    return process.mix((scale, x), *terms)
 
 
 def exponential_weights(clocks: Sequence[Tensor], start: Tensor, end: Tensor) -> list[Tensor]:

@@ -24,6 +24,7 @@ from bridgepipe.methods import boundary, boundary_mixing
 from bridgepipe.methods.boundary_latents import Latents, invert, space_of, trajectory
 from bridgepipe.methods.gaussian import Model
 from bridgepipe.methods.trained import Trained, open_model
+from bridgepipe.names import Json
 from bridgepipe.names.timesteps import truncated
 from bridgepipe.networks.hspace import HSpace
 from bridgepipe.runtime import running
@@ -121,7 +122,7 @@ def _inverted(
 def _write_latents(
     folder: Path,
     role: str,
-    made_by: dict[str, Any],
+    made_by: Json,
     batches: Iterator[Pair],
     arrays: dict[str, np.ndarray],
 ) -> None:
@@ -166,7 +167,7 @@ def search(
     speed: Runtime,
 ) -> None:
     """The boundaries in z and in h, and how well they tell held-out latents apart."""
-    how: dict[str, Any] = {"solver": settings.solver, "balance": settings.balance, "seed": settings.seed}
+    how: Json = {"solver": settings.solver, "balance": settings.balance, "seed": settings.seed}
     how["device"] = running.accelerator(speed.device).device
     costs = {"z": settings.C_z or settings.C, "h": settings.C}
     values: dict[str, protocol.Value] = {}
@@ -207,7 +208,7 @@ def _one_run(train: ImageStore, test: ImageStore, settings: OfAttribute) -> None
         raise UserError(f"latents {other}", train.path, "give the latents of this experiment")
 
 
-def _variant(made_by: dict[str, Any]) -> Any:
+def _variant(made_by: Json) -> Any:
     return made_by["settings"]["inversion"]["variant"]
 
 

@@ -20,6 +20,7 @@ from bridgepipe.evaluation import protocol
 from bridgepipe.figures import points as figures_points
 from bridgepipe.methods import color
 from bridgepipe.methods.trained import Ends, check_dimension, load_ends
+from bridgepipe.names import Json
 from bridgepipe.runtime import running
 from bridgepipe.runtime.finished import resumable
 
@@ -103,7 +104,7 @@ def color_picture(
         Image.fromarray(picture).save(temporary, format="PNG")
 
 
-def _transfer(transferred: Path, *pixels: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
+def _transfer(transferred: Path, *pixels: Path) -> tuple[dict[str, Tensor], Json, Json]:
     """Transferred points, the pixels by the name of their photograph, and how they were made.
 
     Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from bridgepipe import artifacts, datasets
 from bridgepipe.config import Strict, asked
 from bridgepipe.data import listing
 from bridgepipe.data.store import ImageStore
+from bridgepipe.names import Json
 
 
 def prepare(
@@ -29,7 +29,7 @@ def prepare(
         artifacts.write_json(output / asked.COUNTS, _counts(splits))
 
 
-def _counts(splits: list[Path]) -> dict[str, Any]:
+def _counts(splits: list[Path]) -> Json:
     """What stores of splits have, for experiments that ask for more."""
     stores = {file.stem: ImageStore(file) for file in splits}
     classes = next(iter(stores.values())).classes

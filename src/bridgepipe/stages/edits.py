@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -28,7 +27,7 @@ from bridgepipe.methods.boundary_edit import Source
 from bridgepipe.methods.boundary_latents import Latents, generate, space_of
 from bridgepipe.methods.gaussian import Model
 from bridgepipe.methods.trained import ExtractorFiles, Trained, load_extractor, open_model
-from bridgepipe.names import QUANTISATION
+from bridgepipe.names import QUANTISATION, Json
 from bridgepipe.networks.hspace import HSpace
 from bridgepipe.runtime import running
 from bridgepipe.runtime.finished import resumable
@@ -108,7 +107,7 @@ def _same_attribute(wanted: str, attribute: str, where: Path) -> None:
 def _write_strips(
     paths: tuple[Path, Path, Path],
     batches: Iterator[tuple[np.ndarray, ...]],
-    about: dict[str, Any],
+    about: Json,
     distances: np.ndarray,
     arrays: dict[str, np.ndarray],
 ) -> None:

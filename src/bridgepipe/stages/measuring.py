@@ -22,6 +22,7 @@ from bridgepipe.evaluation.features import contents
 from bridgepipe.evaluation.fid import Statistics
 from bridgepipe.evaluation.image_sets import ImageSet, Pairs, about, open_set, pair
 from bridgepipe.evaluation.restoration import quality
+from bridgepipe.names import Json
 from bridgepipe.runtime import running
 from bridgepipe.runtime.finished import resumable
 from bridgepipe.runtime.rng import generator
@@ -58,13 +59,13 @@ class Asked:
 class Found:
     """What was measured, each metric with its protocol, and what was not, with the reason."""
 
-    a: dict[str, Any]
-    b: dict[str, Any]
+    a: Json
+    b: Json
     metrics: dict[str, protocol.Metric] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Json:
         return {"a": self.a, "b": self.b, **{k: getattr(self, k) for k in ("metrics", "missing", "notes")}}
 
 
@@ -86,7 +87,7 @@ def measure(first: Path, second: Path, asked: Asked, output: Path | None, speed:
     perceptual = _lpips(pairs, asked, found.missing, speed)
     if network is None and isinstance(pairs, str) and not _statistics_alone(a, b):
         raise UserError(*_cannot(found.missing, pairs, asked))
-    with _kept(output, a, b, asked, [getattr(n, "digest", None) for n in (network, perceptual)], speed):
+    with _resumable(output, a, b, asked, [getattr(n, "digest", None) for n in (network, perceptual)], speed):
         if network is not None or _statistics_alone(a, b):
             _distributions(a, b, network, pairs, asked, found, speed)
         if isinstance(pairs, Pairs):
@@ -111,7 +112,7 @@ def _statistics_alone(a: ImageSet, b: ImageSet) -> bool:
     return a.images is None and b.images is None
 
 
-def _kept(
+def _resumable(
     output: Path | None, a: ImageSet, b: ImageSet, asked: Asked, networks: list[Any], speed: Runtime
 ) -> AbstractContextManager[Any]:
     if output is None:
@@ -195,13 +196,13 @@ def _distributions(
         found.missing["kid, precision, recall"] = "statistics hold no features of single images: give images"
     floor = _floor(ours, theirs)
     sets = {"": (ours, theirs), **floor}
-    values: dict[str, Any] = {}
+    values: Json = {}
     for suffix, (x, y) in sets.items():
         values |= fid.distances(x, y, kernel, suffix)
-    told = _protocol(a, b, ours, theirs, floor)
-    found.metrics["distance"] = protocol.metric(values, protocol.protocol(real.METRIC, **told))
+    entries = _protocol(a, b, ours, theirs, floor)
+    found.metrics["distance"] = protocol.metric(values, protocol.protocol(real.METRIC, **entries))
     if kernel and asked.recall:
-        shares: dict[str, Any] = {}
+        shares: Json = {}
         for suffix, (x, y) in sets.items():
             if min(len(x.sample), len(y.sample)) > neighbours.K:
                 precision, recall = neighbours.precision_and_recall(x.sample, y.sample)
@@ -209,7 +210,7 @@ def _distributions(
         if not shares:
             found.missing["precision, recall"] = f"{neighbours.K} neighbours of each image need more images"
         else:
-            metric = protocol.protocol(neighbours.METRIC, **told)
+            metric = protocol.protocol(neighbours.METRIC, **entries)
             found.metrics["precision and recall"] = protocol.metric(shares, metric)
     if (held := fid.held(ours, theirs)) > 0:
         found.notes.append(
@@ -227,17 +228,17 @@ def _statistics(
     """
     if one.images is None:
         assert one.known is not None
-        return _told(one.known, one, name, network, found)
+        return _of_extractor(one.known, one, name, network, found)
     assert network is not None
     measured = fid.statistics(network, one.images, speed.batch_size, label=f"features of {name}")
     if one.known is None:
         return measured
     found.notes.append(f"{name}: mean and covariance are those of the file, of more images than are in it")
-    whole = _told(one.known, one, name, network, found)
+    whole = _of_extractor(one.known, one, name, network, found)
     return replace(measured, mu=whole.mu, sigma=whole.sigma)
 
 
-def _told(
+def _of_extractor(
     known: Statistics, one: ImageSet, name: str, network: extractors.Extractor | None, found: Found
 ) -> Statistics:
     if known.extractor:
@@ -281,11 +282,11 @@ def _protocol(
     ours: Statistics,
     theirs: Statistics,
     floor: Mapping[str, tuple[Statistics, Statistics]],
-) -> dict[str, Any]:
+) -> Json:
     reference = {"digest": theirs.data, "n": theirs.n or None, "kind": b.kind, "held": fid.held(ours, theirs)}
     if floor:
         real_half, other = floor["_real"]
-        halves: dict[str, Any] = {"n": real_half.n, "against": other.n, "from": "halves of the reference"}
+        halves: Json = {"n": real_half.n, "against": other.n, "from": "halves of the reference"}
     else:
         halves = {}
     return {
@@ -315,8 +316,8 @@ def _similarities(a: ImageSet, b: ImageSet, pairs: Pairs, perceptual: Lpips | No
     def metric(name: str, values: Mapping[str, float], definition: str, **inputs: Any) -> None:
         read = {"originals": theirs, **inputs}
         about = {"n": len(ours), "settings": {"pairs": pairs.how}, "inputs": read}
-        told = protocol.protocol(definition, **about, quantisation=_quantisation(a))  # type: ignore[arg-type]
-        found.metrics[name] = protocol.metric(values, told)
+        entries = protocol.protocol(definition, **about, quantisation=_quantisation(a))  # type: ignore[arg-type]
+        found.metrics[name] = protocol.metric(values, entries)
 
     ways: dict[str, Callable[[], None]] = {
         "psnr, ssim": lambda: metric("similarity", quality(ours, theirs, "pairs").values(), SIMILARITY)
@@ -388,14 +389,14 @@ def _rows(found: Found) -> Iterator[tuple[str, ...]]:
         metric = next((m for m in found.metrics.values() if name in m["values"]), None)
         if metric is None:
             continue
-        values, told = metric["values"], metric["protocol"]
-        n = f"{told['n']}" + (f" / {told['reference']['n'] or '?'}" if told["reference"] else "")
+        values, entries = metric["values"], metric["protocol"]
+        n = f"{entries['n']}" + (f" / {entries['reference']['n'] or '?'}" if entries["reference"] else "")
         low, high = values.get(f"{name}_low"), values.get(f"{name}_high")
         interval = "" if low is None else f"{_number(low)} to {_number(high)}"
         floor = values.get(f"{name}_real")
         beside = ("", "")
         if floor is not None:
-            beside = f"{_number(floor)} (n {told['floor']['n']})", _number(values[f"{name}_equal"])
+            beside = f"{_number(floor)} (n {entries['floor']['n']})", _number(values[f"{name}_equal"])
         yield name, _number(values[name]), interval, *beside, n, metric["protocol_hash"][:8]
 
 

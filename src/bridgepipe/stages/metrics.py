@@ -24,6 +24,7 @@ from bridgepipe.evaluation.fid import Statistics
 from bridgepipe.evaluation.protocol import Value
 from bridgepipe.evaluation.restoration import restoration
 from bridgepipe.methods.trained import ExtractorFiles, load_extractor
+from bridgepipe.names import Json
 from bridgepipe.names.classes import numbers_in
 from bridgepipe.runtime import running
 from bridgepipe.runtime.finished import resumable
@@ -163,7 +164,7 @@ def write(output: Path, images: ImageStore, values: Mapping[str, Value], metric:
     protocol.write_metric(output, values, protocol.protocol(metric, **entries), made_with(images))
 
 
-def made_with(images: ImageStore) -> dict[str, Any]:
+def made_with(images: ImageStore) -> Json:
     """What one value was made with and another may differ in."""
     made_by = images.card["made_by"]
     keys = ("settings", "model", "target_model", "guide", "data", "origin")

@@ -24,6 +24,7 @@ from bridgepipe.methods import ddib, ddib_points
 from bridgepipe.methods.ddib_points import Cycle
 from bridgepipe.methods.gaussian import Model
 from bridgepipe.methods.trained import Ends, Trained, check_dimension, load_ends, load_model
+from bridgepipe.names import Json
 from bridgepipe.names.nfe import calls_made
 from bridgepipe.runtime import running
 from bridgepipe.runtime.finished import resumable
@@ -142,7 +143,7 @@ def cycle_points(
             protocol.write_metric(output, values, shared, made_by)
 
 
-def _cycle(done: Cycle) -> dict[str, Any]:
+def _cycle(done: Cycle) -> Json:
     """The numbers of one cycle."""
     return {"calls": done.calls, **protocol.errors(done.error.numpy())}
 
@@ -191,7 +192,7 @@ def _chosen(data: Path, count: int, seed: int, model: Model) -> tuple[Points, Te
     return source, items, source.batch(items)
 
 
-def _save(path: Path, tensors: dict[str, Tensor], made_by: dict[str, Any]) -> None:
+def _save(path: Path, tensors: dict[str, Tensor], made_by: Json) -> None:
     """A file of points that `datasets.points.Points` reads, with other tensors beside them.
 
     Every process has them; the main one writes.
@@ -202,7 +203,7 @@ def _save(path: Path, tensors: dict[str, Tensor], made_by: dict[str, Any]) -> No
     artifacts.save_tensors(path, tensors, {"kind": "points", "count": count, "dim": dim, "made_by": made_by})
 
 
-def _ends(a: Model, b: Model) -> dict[str, Any]:
+def _ends(a: Model, b: Model) -> Json:
     return {"models": {"source": a.digest, "target": b.digest}}
 
 
@@ -217,7 +218,7 @@ def _protocol(
     settings: Mapping[str, Any],
     inputs: Mapping[str, Any],
     **draws: Any,
-) -> dict[str, Any]:
+) -> Json:
     """The protocol of distances.
 
     Args:

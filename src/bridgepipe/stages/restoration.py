@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from bridgepipe.data.lineage import open_sources
 from bridgepipe.data.parts import Part
 from bridgepipe.data.store import ImageStore, writer
 from bridgepipe.methods.trained import Trained, load_restorer
-from bridgepipe.names import QUANTISATION
+from bridgepipe.names import QUANTISATION, Json
 from bridgepipe.runtime import running
 from bridgepipe.runtime.finished import resumable
 
@@ -52,7 +51,7 @@ def sample(
         if not running.is_main():
             running.exhaust(results)
             return
-        of_part: dict[str, Any] = {"classes": images.classes, "first": rows.start}
+        of_part: Json = {"classes": images.classes, "first": rows.start}
         with (
             writer(restored, {"images": "restored", **made_by}, **of_part) as out,
             writer(corrupted, {"images": "corrupted", **made_by}, **of_part) as seen,

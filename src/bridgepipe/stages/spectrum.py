@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from bridgepipe import artifacts
 from bridgepipe.data.store import ImageStore
 from bridgepipe.datasets.patches import by_picture
 from bridgepipe.figures import images as figures
+from bridgepipe.names import Json
 from bridgepipe.processes import schedules
 from bridgepipe.processes import spectrum as power
 
@@ -47,7 +47,7 @@ def fit(
     artifacts.write_json(output, {**asdict(law), **_of_pictures(exponents), "data": images.digest})
 
 
-def _of_pictures(exponents: Mapping[str, float]) -> dict[str, Any]:
+def _of_pictures(exponents: Mapping[str, float]) -> Json:
     """Exponents of pictures, their mean and Student's 95 % interval of it; nothing of fewer than two."""
     if len(exponents) < 2:
         return {}

@@ -22,7 +22,7 @@ from bridgepipe.evaluation import fid, tables
 from bridgepipe.evaluation.extractors import check_fits, describe
 from bridgepipe.evaluation.fid import Statistics
 from bridgepipe.methods.trained import ExtractorFiles, Trained, load_extractor, load_restorer
-from bridgepipe.names import QUANTISATION
+from bridgepipe.names import QUANTISATION, Json
 from bridgepipe.runtime import running
 from bridgepipe.runtime.finished import resumable
 
@@ -59,10 +59,10 @@ def study(
         return np.concatenate(running.shared_by_all(run, items, speed.batch_size, label))
 
     inputs = {"extractor": network.digest, "originals": images.digest, "real": held_out.digest}
-    about: dict[str, Any] = {"settings": measuring.as_json(), "inputs": inputs, "restored": True}
+    about: Json = {"settings": measuring.as_json(), "inputs": inputs, "restored": True}
     about |= {"subset": subset.describe(len(items), len(images))}
     about |= {"quantisation": QUANTISATION[settings.variant]}
-    identity: dict[str, Any] = {"plan": plan.as_json(), "sampling": settings.as_json()}
+    identity: Json = {"plan": plan.as_json(), "sampling": settings.as_json()}
     identity |= {"model": restorer.digest, "data": images.digest}
     identity |= {"sources": source and source.digest, "reference": reference.data, **about}
     with resumable(output, identity, speed):
@@ -112,7 +112,7 @@ class _Compared:
 
         return np.stack([self.images[i] for i in self.items])
 
-    def measured(self, found: np.ndarray) -> dict[str, Any]:
+    def measured(self, found: np.ndarray) -> Json:
         """Columns of restored images, uint8 ``[N, H, W, C]`` in the order of the items."""
         from bridgepipe.evaluation import fid, protocol, real, restoration
         from bridgepipe.evaluation.features import contents

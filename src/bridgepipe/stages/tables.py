@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 
 from bridgepipe import artifacts
-from bridgepipe.evaluation import point_tables, summary, tables
+from bridgepipe.evaluation import point_tables, protocol, summary, tables
 from bridgepipe.figures import images as figures
 from bridgepipe.figures.images import BESIDE
+from bridgepipe.names import Json
 
 NOTES = (
     "low of, high of: ends of the 95 % interval for another draw of as many images, to the same reference.",
@@ -44,13 +45,13 @@ def write_numbers(
     _write_numbers(metrics, output)
 
 
-def _without_intervals(values: Mapping[str, Any]) -> dict[str, Any]:
+def _without_intervals(values: Mapping[str, Any]) -> Json:
     return {name: value for name, value in values.items() if not name.endswith(("_low", "_high", "_n"))}
 
 
 def _write_numbers(metrics: list[Path], output: Path) -> None:
     """Numbers by metric file; digests of these files stand in a list, which DVC does not show."""
-    values = {file.stem: _without_intervals(artifacts.read_object(file)["values"]) for file in metrics}
+    values = {file.stem: _without_intervals(protocol.read_metric(file)["values"]) for file in metrics}
     made_of = [[file.as_posix(), artifacts.digest_file(file)] for file in metrics]
     artifacts.write_json(output, {**values, "made_of": made_of})
 

@@ -21,6 +21,7 @@ from bridgepipe.evaluation import classifier
 from bridgepipe.evaluation.accuracy import classifier_accuracy
 from bridgepipe.methods.task import Task, open_data, task_of
 from bridgepipe.methods.trained import agree, fits, imported_classes
+from bridgepipe.names import Json
 from bridgepipe.networks import layouts, published
 from bridgepipe.runtime import closure, provenance, rng
 from bridgepipe.runtime.finished import resumable
@@ -79,8 +80,8 @@ def checkpoint(settings: Training, model: Path, folder: Path, output: Path) -> N
         UserError: the training of this model kept none of this name.
     """
     trained = _training_of(artifacts.load_card(model))
-    kept = checkpoints.find(folder, output.stem, lambda card: _training_of(card) == trained)
-    checkpoints.take(kept, output, {"config": settings.as_json()})
+    stored = checkpoints.find(folder, output.stem, lambda card: _training_of(card) == trained)
+    checkpoints.take(stored, output, {"config": settings.as_json()})
 
 
 def _training_of(card: Mapping[str, Any]) -> str:
@@ -91,13 +92,13 @@ def _training_of(card: Mapping[str, Any]) -> str:
     return artifacts.canonical({k: v for k, v in card.items() if k not in beside} | {"config": config})
 
 
-def _licences(data: Any) -> dict[str, Any]:
+def _licences(data: Any) -> Json:
     """The licence of every picture that was trained on, where the data tell it."""
     made_by = getattr(data, "card", {}).get("made_by", {})
     return {"licences": made_by["licences"][made_by["split"]]} if "licences" in made_by else {}
 
 
-def identity_of(settings: Training, data: Any, task: Task) -> dict[str, Any]:
+def identity_of(settings: Training, data: Any, task: Task) -> Json:
     """What the next step of a training depends on; its state is resumed as long as this is the same."""
     config = settings.model_dump(mode="json", exclude=UNRELATED)
     without = (*closure.MACHINERY, *task.unused)
@@ -121,7 +122,7 @@ def import_weights(
         fetch.check(source, weights)
     found = layouts.open_weights(weights, None if domain is None else list(DOMAINS).index(domain))
     agree(settings, found, config)
-    card: dict[str, Any] = {"kind": settings.method, "config": settings.as_json()}
+    card: Json = {"kind": settings.method, "config": settings.as_json()}
     card |= {"imported_sha256": artifacts.digest_file(found.file)}
     if isinstance(settings, RestorationTraining):
         options = found.file.with_name("options.pkl")

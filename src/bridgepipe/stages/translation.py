@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from bridgepipe.errors import UserError
 from bridgepipe.methods import ddib
 from bridgepipe.methods.ddib import Start, Translator, states_of
 from bridgepipe.methods.translators import class_of, load_translator
-from bridgepipe.names import QUANTISATION
+from bridgepipe.names import QUANTISATION, Json
 from bridgepipe.names.classes import name_of
 from bridgepipe.runtime import running
 from bridgepipe.runtime.finished import resumable
@@ -172,7 +171,7 @@ def _names(settings: BetweenClasses, images: ImageStore, items: Sequence[int]) -
     return [f"{ends}/{names[i] if names else f'{i:08d}'}" for i in items]
 
 
-def _made_by(settings: BetweenClasses, translator: Translator, images: ImageStore) -> dict[str, Any]:
+def _made_by(settings: BetweenClasses, translator: Translator, images: ImageStore) -> Json:
     return {
         "settings": {**settings.as_json(), "dataset": images.path.parent.name},
         **_models(translator),

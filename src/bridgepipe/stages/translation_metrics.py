@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from bridgepipe.evaluation.extractors import check_fits, describe
 from bridgepipe.evaluation.protocol import Value
 from bridgepipe.evaluation.translation import likeness, others, partners
 from bridgepipe.methods.trained import ExtractorFiles, load_extractor
+from bridgepipe.names import Json
 from bridgepipe.names.classes import name_of, numbers_in
 from bridgepipe.runtime import running
 from bridgepipe.runtime.finished import resumable
@@ -70,12 +70,12 @@ def translation_fid(
         return
     against = replace(measured.pop("_reference"), origin=lineage.origin(pictures))
     values = real_images.values_of(measured, against, settings.kid)
-    about: dict[str, Any] = {**_translated(images), "quantisation": lineage.quantisation(images)}
+    about: Json = {**_translated(images), "quantisation": lineage.quantisation(images)}
     shared = real_images.described(measured, against, settings=settings.as_json(), inputs=inputs, **about)
     protocol.write_metric(output, values, shared, made_with(images))
 
 
-def _translated(images: ImageStore) -> dict[str, Any]:
+def _translated(images: ImageStore) -> Json:
     """Which images of their data were translated, and to what: entries of the protocol."""
     return {"label": _target(images), "items": digest_of(items_of(images).tolist())}
 

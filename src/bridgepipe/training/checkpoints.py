@@ -73,13 +73,13 @@ def find(folder: Path, name: str, same: Same) -> Path:
 
 def take(file: Path, output: Path, card: Mapping[str, Any]) -> None:
     """Give a checkpoint the place of a result: the same file where its card is as it should be."""
-    kept = artifacts.load_card(file)
-    if all(artifacts.canonical(kept.get(key)) == artifacts.canonical(value) for key, value in card.items()):
+    stored = artifacts.load_card(file)
+    if all(artifacts.canonical(stored.get(key)) == artifacts.canonical(value) for key, value in card.items()):
         with artifacts.atomic(output) as temporary:
             _link(file, temporary)
         return
-    weights, kept = artifacts.load_tensors(file)
-    artifacts.save_tensors(output, weights, {**kept, **card})
+    weights, stored = artifacts.load_tensors(file)
+    artifacts.save_tensors(output, weights, {**stored, **card})
 
 
 def _link(file: Path, other: Path) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridgepipe import artifacts
 from bridgepipe.errors import UserError, is_out_of_memory
+from bridgepipe.names import Json
 
 if TYPE_CHECKING:  # what is on the disk is told without torch
     from torch import Tensor
@@ -50,9 +51,9 @@ class State:
     network: dict[str, Tensor]
     ema: dict[str, Tensor]
     optimizer: dict[int, dict[str, Tensor]]
-    scaler: dict[str, Any] | None
+    scaler: Json | None
     objective: dict[str, Tensor]
-    history: list[dict[str, Any]]
+    history: list[Json]
     others: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -85,7 +86,7 @@ class Saved:
     """
 
     path: Path
-    identity: dict[str, Any] | None
+    identity: Json | None
     step: int
     trouble: UserError | None = None
     other_version: bool = False

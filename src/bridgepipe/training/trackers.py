@@ -20,6 +20,7 @@ from typing import Any
 
 from bridgepipe import artifacts
 from bridgepipe.errors import UserError
+from bridgepipe.names import Json
 
 Say = Callable[[str], None]
 HERE = ("tensorboard", "dvclive")  # whose whole log lies in the folder of the training
@@ -100,14 +101,14 @@ class _Tracker:
     name: str
     tracker: Any
     memory: Path
-    sent: dict[str, Any]
+    sent: Json
 
     @classmethod
     def started(cls, name: str, run: Run) -> _Tracker:
         from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
         memory, kind = run.folder / f"{name}.json", LOGGER_TYPE_TO_CLASS[name]
-        sent: dict[str, Any] = {"training": run.training, "run": uuid.uuid4().hex, "step": 0}
+        sent: Json = {"training": run.training, "run": uuid.uuid4().hex, "step": 0}
         with suppress(UserError):
             known = dict(artifacts.read_object(memory))
             sent = known if known["training"] == run.training and run.first > 0 else sent
@@ -143,7 +144,7 @@ class _Tracker:
         artifacts.write_json(self.memory, self.sent, lasting=False)
 
 
-def _options(name: str, run: Run, sent: Mapping[str, Any]) -> dict[str, Any]:
+def _options(name: str, run: Run, sent: Mapping[str, Any]) -> Json:
     """What a tracker is started with, so that it writes nowhere else and goes on with its own run."""
     if name == "wandb":
         where = {"dir": str(run.folder), "mode": wandb_mode()}

@@ -22,6 +22,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from bridgepipe.errors import UserError, writing
+from bridgepipe.names import Json
 from bridgepipe.photographs import comparison, pictures
 from bridgepipe.photographs.files import Photo, looked_at
 from bridgepipe.web.guard import Guard
@@ -211,7 +212,7 @@ class Page:
 
     async def _progress(self, request: Request) -> Response:
         job = self._visitor(request).job(request.path_params["job"])
-        answer: dict[str, Any] = {"state": job.state}
+        answer: Json = {"state": job.state}
         if job.state == "waiting":
             answer["ahead"] = self._queue.ahead(job)
         elif job.state == "working":
@@ -269,7 +270,7 @@ def _cookie(request: Request) -> str:
     return f"bridgepipe-{request.scope['server'][1]}"
 
 
-async def _asked(request: Request) -> dict[str, Any]:
+async def _asked(request: Request) -> Json:
     content = b""
     async for chunk in request.stream():
         content += chunk

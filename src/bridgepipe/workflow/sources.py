@@ -18,7 +18,7 @@ from bridgepipe import artifacts, config
 from bridgepipe.config import asked, yaml_reader
 from bridgepipe.data import listing
 from bridgepipe.errors import UserError, stop
-from bridgepipe.names import origins
+from bridgepipe.names import Json, origins
 
 SEEN = "results/config/seen"  # listings of single files that a person names or that were fetched
 FILE = Path(__file__).parents[1] / "downloads/sources.yaml"
@@ -201,12 +201,12 @@ def _weights(experiment: Any) -> dict[str, str]:
     return experiment.train.weights if hasattr(experiment, "train") else {}
 
 
-def _is_folder(source: dict[str, Any]) -> bool:
+def _is_folder(source: Json) -> bool:
     return "folder" in source or "hub" in source
 
 
 @cache
-def _published_sources() -> dict[str, dict[str, Any]]:
+def _published_sources() -> dict[str, Json]:
     return yaml.load(FILE.read_bytes(), yaml_reader.LOADER)
 
 

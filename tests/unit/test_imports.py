@@ -157,23 +157,3 @@ def test_the_maths_and_the_stores_know_nothing_of_the_configuration() -> None:
 def test_reading_the_workflow_and_the_configuration_imports_no_torch() -> None:
     code = "import sys, bridgepipe.config, bridgepipe.workflow; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-PRIVATE = {"told", "untold", "walks", "helps"}  # words of ours where the field has one: docs/architecture.md
-
-
-def test_names_are_of_the_field() -> None:
-    for file in PACKAGE.rglob("*.py"):
-        tree = ast.parse(file.read_text())
-        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        names |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-        names |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-        names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-        words = {word for name in names for word in name.lower().split("_")}
-        assert not words & PRIVATE, (file, words & PRIVATE)
-
-
-def test_shapes_that_are_known_have_types() -> None:
-    """Free JSON is `names.Json`; what stays a dict of anything holds objects of Python."""
-    lines = [line for file in PACKAGE.rglob("*.py") for line in file.read_text().splitlines()]
-    assert sum("dict[str, Any]" in line for line in lines) <= 40

@@ -144,14 +144,14 @@ def _files(path: Path, suffix: str) -> dict[str, str | None]:
     if not names:
         raise UserError(f"no {suffix} files", path, f"put {suffix} files there, or take another source")
     found = {name: _split_of(name) for name in names}
-    told = {split for split in found.values() if split is not None}
-    if not told:
+    named = {split for split in found.values() if split is not None}
+    if not named:
         return found
     if others := [name for name, split in found.items() if split is None]:
         mend = "name them or their folders train, val or test, or take them away"
         raise UserError(f"of no known split: {some(others, 'file')}", path, mend)
-    if "train" not in told:
-        raise UserError(f"{' and '.join(sorted(told))} there, but no train", path, "add the training split")
+    if "train" not in named:
+        raise UserError(f"{' and '.join(sorted(named))} there, but no train", path, "add the training split")
     return found
 
 
@@ -187,8 +187,8 @@ def _items(
     """Items of every shard; what numbers the rows tell are attributes of all."""
     rows = {row.name: row for shard in shards.values() for row in shard.rows}
     columns = {name: None for row in rows.values() for name in row.values}
-    told = {name: {column: row.values.get(column) for column in columns} for name, row in rows.items()}
-    attributes = numbers(told, path) if columns else {}
+    table = {name: {column: row.values.get(column) for column in columns} for name, row in rows.items()}
+    attributes = numbers(table, path) if columns else {}
 
     def item(row: Row) -> Item:
         own = {column: values[row.name] for column, values in attributes.items()}
@@ -252,9 +252,9 @@ def _features(schema: Any) -> dict[str, Any]:
 def _image_columns(schema: Any, features: Mapping[str, Any]) -> list[str]:
     import pyarrow.types as kinds
 
-    told = [name for name, feature in features.items() if feature.get("_type") == "Image"]
-    if told:
-        return told
+    pictures = [name for name, feature in features.items() if feature.get("_type") == "Image"]
+    if pictures:
+        return pictures
     return [
         field.name
         for field in schema
@@ -322,9 +322,9 @@ def _tar(file: Path, name: str, image: str | None) -> Shard:
         if len(found) != 1:
             wrong["several images" if found else "no image"].append(f"{key} ({', '.join(found or fields)})")
             continue
-        told = json.loads(_content(file, *fields["json"])) if "json" in fields else {}
+        content = json.loads(_content(file, *fields["json"])) if "json" in fields else {}
         label = _class_of(_content(file, *fields["cls"])) if "cls" in fields else None
-        values = {k: v for k, v in told.items() if not isinstance(v, dict | list)}
+        values = {k: v for k, v in content.items() if not isinstance(v, dict | list)}
         rows.append(Row(f"{stem}/{key}", partial(_content, file, *fields[found[0]]), label, values))
     for what, keys in wrong.items():
         if keys:

@@ -224,11 +224,11 @@ def _alone(place: Path) -> tuple[Training, Mapping[str, Tensor], dict[str, Any]]
     from bridgepipe.networks import layouts
 
     found = layouts.open_weights(place)
-    told = found.card.get("config") or found.card.get("settings") or _as_training(found)
-    if told.get("method") not in TRAININGS:
+    stated = found.card.get("config") or found.card.get("settings") or _as_training(found)
+    if stated.get("method") not in TRAININGS:
         mend = "name them in train.published of an experiment, or give a folder of diffusers or of `share`"
         raise UserError("weights that tell no settings", place, mend)
-    settings = parsed_stage(told, place, TRAININGS[told["method"]])
+    settings = parsed_stage(stated, place, TRAININGS[stated["method"]])
     card = {"shape": found.settings.get("shape"), artifacts.CONTENT: artifacts.digest_file(found.file)}
     if not found.card and isinstance(settings, ModelTraining):
         card |= imported_classes(settings, found.weights)

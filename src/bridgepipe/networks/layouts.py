@@ -118,15 +118,15 @@ def _scheduled(config: Path) -> dict[str, Any]:
 
 
 def _diffusers(config: Path) -> Found:
-    told = described(config)
+    content = described(config)
     files = [config.with_name(f"{UNET}.{kind}") for kind in ("safetensors", "bin")]
     file = next((f for f in files if f.is_file()), files[0])
     weights = plain.read_weights(file) if file.suffix == ".bin" else _safetensors(file).weights
-    network = told["network"]
-    wanted = skeleton(network, told["shape"], told["outputs"], told["classes"]).state_dict()
+    network = content["network"]
+    wanted = skeleton(network, content["shape"], content["outputs"], content["classes"]).state_dict()
     beside = config.parent.parent / OURS
     card = artifacts.read_object(beside) if beside.is_file() and config.parent.name == "unet" else {}
-    return Found(unet2d.from_diffusers(weights, network, wanted, file), file, card, told)
+    return Found(unet2d.from_diffusers(weights, network, wanted, file), file, card, content)
 
 
 def skeleton(

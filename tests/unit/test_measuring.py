@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
-from bridgepipe import cli
+from bridgepipe import cli, config
 from bridgepipe.data import store
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation import fid, image_sets, neighbours, perceptual
+from bridgepipe.evaluation import fid, image_sets, neighbours, perceptual, real
 from bridgepipe.evaluation.classifier import SmallClassifier
 from bridgepipe.evaluation.extractors import load_extractor
 from bridgepipe.evaluation.restoration import quality
@@ -273,3 +274,44 @@ def test_statistics_of_another_extractor_are_refused(
     SmallClassifier(ConvNet(2, 4), (16, 16)).save(tmp_path / "narrow.safetensors", {})
     with pytest.raises(UserError, match=r"features of 4 numbers in A .*, of 8 in B"):
         compared("made.npz", "real-moments.npz", weights=tmp_path / "narrow.safetensors")
+
+
+def test_a_reference_is_a_file_of_adm_too(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`evaluate.statistics`: mu and sigma, images, or both; a KID needs images."""
+    monkeypatch.chdir(files)
+    network = load_extractor("classifier", files / "small.safetensors")
+    ours, theirs = fid.statistics(network, MADE), fid.statistics(network, REAL)
+    for name in ("real.safetensors", "real-moments.npz", "real.npz", "real-adm.npz"):
+        found = image_sets.reference_statistics(Path(name), network, kernel=name != "real-moments.npz")
+        assert fid.fid(ours, found) == pytest.approx(fid.fid(ours, theirs), rel=1e-6), name
+    with pytest.raises(UserError, match=r"has no KID .*: set evaluate.kid to false"):
+        image_sets.reference_statistics(Path("real-moments.npz"), network, kernel=True)
+    moments = image_sets.reference_statistics(Path("real-moments.npz"), network, kernel=False)
+    settings = {"reference": "train", "statistics": "real-moments.npz"}
+    told = real.described({"": ours}, moments, settings=settings, inputs={}, restored=True)
+    assert told["reference"] == {
+        "name": "real-moments.npz",
+        "digest": moments.data,
+        "n": None,
+        "originals": None,
+    }
+    assert real.reference_of(told) == "real-moments.npz (an unknown number of images)"
+
+
+def test_params_name_a_reference_file_in_place_of_a_split() -> None:
+    """The jobs of the FID read the file; a translation has no such key."""
+    values = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+    own = {"statistics": "ref/VIRTUAL.npz", "kid": False}
+    values["experiments"]["i2sb"]["jpeg-5"]["evaluate"] = own
+    values["experiments"]["spd"]["spd"]["evaluate"] = own
+    resolved = config.Resolved(values)
+    for name in ("i2sb/jpeg-5", "spd/spd"):
+        experiment = resolved.experiment(name)
+        assert experiment.stages()["evaluate"].as_json()["statistics"] == "ref/VIRTUAL.npz"
+    files = resolved.defined.distribution("digits", resolved.experiment("spd/spd").evaluate)
+    assert files["statistics"] == "ref/VIRTUAL.npz"
+    before = resolved.experiment("spd/ddpm")
+    assert "statistics" not in before.stages()["evaluate"].as_json()
+    values["experiments"]["spd"]["spd"]["evaluate"] = {"statistics": "ref.tar"}
+    with pytest.raises(UserError, match=r"evaluate\.statistics"):
+        config.Resolved(values)

@@ -79,7 +79,8 @@ class Defined:
             dataset: dataset of the reference.
             restored: store that is restored.
         """
-        statistics = f"data/stats/{dataset}/{evaluate.reference}-{evaluate.extractor}.safetensors"
+        own = f"data/stats/{dataset}/{evaluate.reference}-{evaluate.extractor}.safetensors"
+        statistics = evaluate.statistics or own
         real = self.floor(dataset, evaluate.reference, restored)
         return {"statistics": statistics, "real": real, **self.extractor(evaluate.extractor)}
 

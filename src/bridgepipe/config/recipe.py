@@ -171,4 +171,10 @@ class Distribution(Strict):
     reference: Split = Field(
         "train", description="split of the real images; a split that holds the originals lowers the FID"
     )
+    statistics: FilePath | None = Field(
+        None,
+        pattern=r"\.(npz|safetensors)$",
+        description="reference in place of that split: NPZ of ADM's layout, images or mu and sigma",
+        exclude_if=absent,
+    )
     kid: bool = Field(True, description="also measure the KID")

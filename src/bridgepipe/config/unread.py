@@ -59,6 +59,7 @@ READ: dict[type[Strict], dict[str, Rule]] = {
     ClassTranslation: {
         "guide": (lambda e: e.sample.guidance == "classifier", "sample.guidance is not classifier"),
         "evaluate.label": (lambda e: e.evaluate.classifier is not None, "evaluate.classifier is null"),
+        "evaluate.statistics": (lambda _: False, "translations are compared with images of their target"),
         "sample.scale_encode": GUIDED,
         "sample.scale_decode": GUIDED,
     },

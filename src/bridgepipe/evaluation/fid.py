@@ -258,6 +258,9 @@ def _spectrum(sigma: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _same_extractor(a: Statistics, b: Statistics) -> None:
+    if len(a.mu) != len(b.mu):
+        what = f"features of {len(a.mu)} numbers against {len(b.mu)}"
+        raise UserError(what, "statistics", "compute both with the same extractor and weights")
     if a.extractor != b.extractor:
         raise UserError(
             f"features of different extractors: {a.extractor} and {b.extractor}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -20,8 +20,9 @@ from bridgepipe.datasets.folder import image_names
 from bridgepipe.datasets.images import DECODERS, read_photo
 from bridgepipe.datasets.items import some
 from bridgepipe.errors import UserError, reading
+from bridgepipe.evaluation.extractors import Extractor, describe
 from bridgepipe.evaluation.features import Images
-from bridgepipe.evaluation.fid import Statistics
+from bridgepipe.evaluation.fid import Statistics, statistics
 from bridgepipe.evaluation.moments import Moments
 from bridgepipe.names import Json
 
@@ -232,6 +233,32 @@ def _of_features(path: Path, values: np.ndarray) -> Statistics:
     moments.update(values)
     sample = torch.from_numpy(np.asarray(values, np.float32))
     return Statistics(moments.mu, moments.sigma, len(values), sample, {}, digest_file(path)[:16], pictures)
+
+
+def reference_statistics(path: Path, extractor: Extractor, kernel: bool, batch_size: int = 64) -> Statistics:
+    """Statistics of real images from a file: of this project, or an NPZ file of ADM's layout.
+
+    An NPZ file tells no extractor: its statistics are taken for features of the one that is given. Of images
+    without statistics they are computed.
+
+    Args:
+        kernel: whether a KID is wanted, for which moments alone are not enough.
+
+    Raises:
+        UserError: as `open_set`; statistics of another extractor; moments alone where a KID is wanted.
+    """
+    if path.suffix.lower() == ".safetensors":
+        return Statistics.load(path, {"extractor": describe(extractor)})
+    found = open_set(path)
+    known = None if found.known is None else replace(found.known, extractor=describe(extractor))
+    if kernel and found.images is None and (known is None or not len(known.sample)):
+        mend = "set evaluate.kid to false, or give the images"
+        raise UserError("a reference without images, which has no KID", path, mend)
+    if found.images is None:
+        assert known is not None
+        return known
+    measured = statistics(extractor, found.images, batch_size, label="features of the reference")
+    return measured if known is None else replace(measured, mu=known.mu, sigma=known.sigma)
 
 
 # which image of one set belongs to which of the other

@@ -96,12 +96,14 @@ def described(
         details: further entries.
     """
     found, floor = measured[""], measured.get("_real")
-    about: Json = {"name": settings["reference"], "digest": reference.data, "n": reference.n}
-    about |= {"originals": held(found, reference) if restored else None}
+    name = settings.get("statistics") or settings["reference"]
+    told = len(reference.pictures) > 0  # statistics of others don't tell which images they are of
+    about: Json = {"name": name, "digest": reference.data, "n": reference.n or None}
+    about |= {"originals": held(found, reference) if restored and told else None}
     about |= {"training_images": trained_on == reference.data} if trained_on is not None else {}
     about |= {"origin": dict(reference.origin)} if reference.origin else {}
     if floor is not None:
-        details["floor"] = {"n": floor.n, "in_reference": held(floor, reference)}
+        details["floor"] = {"n": floor.n, "in_reference": held(floor, reference) if told else None}
     return protocol.protocol(
         METRIC,
         n=found.n,
@@ -134,7 +136,7 @@ def protocol_columns(described: Mapping[str, Any]) -> Json:
 def reference_of(described: Mapping[str, Any]) -> str:
     """The reference of a protocol in words: split, number of images, and which known ones are among them."""
     about = described["reference"]
-    words = f"{about['name']} ({about['n']} images)"
+    words = f"{about['name']} ({about['n'] or 'an unknown number of'} images)"
     if about["originals"] is not None:
         return f"{words}, {_among(about['originals'], described['n'])} the originals in it"
     return f"{words}, the training images" if about.get("training_images") else words

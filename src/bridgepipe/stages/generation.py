@@ -22,7 +22,7 @@ from bridgepipe.data.subset import Subset, choose_from
 from bridgepipe.datasets import images
 from bridgepipe.evaluation import fid, tables
 from bridgepipe.evaluation import real as real_images
-from bridgepipe.evaluation.extractors import describe
+from bridgepipe.evaluation.image_sets import reference_statistics
 from bridgepipe.methods import spd
 from bridgepipe.methods.gaussian import Model
 from bridgepipe.methods.trained import ExtractorFiles, Trained, load_extractor, load_model, located
@@ -119,7 +119,7 @@ def study_samples(
 ) -> None:
     """FID of the samples of every sampler at every number of calls, measured as the experiment is, as CSV."""
     network, features = load_model(trained, speed), load_extractor(extractor, speed)
-    reference = fid.Statistics.load(statistics, {"extractor": describe(features)})
+    reference = reference_statistics(statistics, features, kernel=False, batch_size=speed.batch_size)
     lineage.same_size(reference.origin.get("size"), network.diffusion.shape[1:], statistics)
 
     held_out = None if real is None else ImageStore(real)

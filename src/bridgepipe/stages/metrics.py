@@ -21,6 +21,7 @@ from bridgepipe.evaluation.accuracy import classes_of, classifier_accuracy
 from bridgepipe.evaluation.extractors import check_fits, describe
 from bridgepipe.evaluation.features import Images
 from bridgepipe.evaluation.fid import Statistics
+from bridgepipe.evaluation.image_sets import reference_statistics
 from bridgepipe.evaluation.protocol import Value
 from bridgepipe.evaluation.restoration import restoration
 from bridgepipe.methods.trained import ExtractorFiles, load_extractor
@@ -59,7 +60,7 @@ def fid_metric(
 ) -> None:
     """FID and KID of images, of what they were made from, and of as many real ones, against real ones."""
     network = load_extractor(extractor, speed)
-    reference = fid.Statistics.load(statistics, {"extractor": describe(network)})
+    reference = reference_statistics(statistics, network, settings.kid, speed.batch_size)
     store, seen, truth, held_out = (
         None if path is None else ImageStore(path) for path in (images, corrupted, originals, real)
     )

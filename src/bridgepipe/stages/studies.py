@@ -19,8 +19,9 @@ from bridgepipe.data import subset
 from bridgepipe.data.lineage import open_sources
 from bridgepipe.data.store import ImageStore
 from bridgepipe.evaluation import fid, tables
-from bridgepipe.evaluation.extractors import check_fits, describe
+from bridgepipe.evaluation.extractors import check_fits
 from bridgepipe.evaluation.fid import Statistics
+from bridgepipe.evaluation.image_sets import reference_statistics
 from bridgepipe.methods.trained import ExtractorFiles, Trained, load_extractor, load_restorer
 from bridgepipe.names import QUANTISATION, Json
 from bridgepipe.runtime import running
@@ -47,7 +48,7 @@ def study(
     restorer = load_restorer(trained, settings, images.image_size, speed)
     network = load_extractor(extractor, speed)
     check_fits(network, images)
-    reference = fid.Statistics.load(statistics, {"extractor": describe(network)})
+    reference = reference_statistics(statistics, network, kernel=False, batch_size=speed.batch_size)
     items = subset.choose_from(images, plan.count).tolist()
     held_out = images if real is None else ImageStore(real)
     source = open_sources(sources, images)

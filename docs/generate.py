@@ -135,6 +135,8 @@ class Keys:
         if named := _named(value):
             return ", ".join(map(_code, named))
         if inner := value.get("patternProperties") or value.get("additionalProperties"):
+            if inner is True:  # the schema leaves them free
+                return "names with any value"
             one = next(iter(inner.values())) if "patternProperties" in value else inner
             return f"names with: {self.value(path, one, defs)}"
         if "prefixItems" in value:

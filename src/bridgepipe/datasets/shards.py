@@ -27,6 +27,7 @@ from bridgepipe.datasets.images import SUFFIXES, Size, decode, fit, height_width
 from bridgepipe.datasets.items import FRACTIONS, Item, some, with_missing, write_splits
 from bridgepipe.datasets.layout import split_of
 from bridgepipe.errors import UserError, reading
+from bridgepipe.names import Json
 
 GROUPS = 4  # row groups of images that are held at a time
 log = logging.getLogger(__name__)
@@ -242,7 +243,7 @@ def _parquet(file: Path, name: str, image: str | None, label: str | None) -> Sha
     return Shard(rows, names)
 
 
-def _features(schema: Any) -> dict[str, Any]:
+def _features(schema: Any) -> Json:
     """What the library `datasets` has written of every column; {} where it has not made the file."""
     about = (schema.metadata or {}).get(b"huggingface")
     found = json.loads(about).get("info", {}).get("features", {}) if about else {}

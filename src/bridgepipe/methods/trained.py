@@ -24,7 +24,7 @@ from bridgepipe.config.stage_files import (
 )
 from bridgepipe.errors import UserError
 from bridgepipe.methods.task import diffusion_of, is_conditional
-from bridgepipe.names import ilsvrc
+from bridgepipe.names import Json, ilsvrc
 from bridgepipe.names.origins import HUB
 from bridgepipe.names.released import Weights
 
@@ -215,7 +215,7 @@ def _wanted(settings: Training, trained: Trained, guide: bool) -> Gaussian:
     return settings
 
 
-def _alone(place: Path) -> tuple[Training, Mapping[str, Tensor], dict[str, Any]]:
+def _alone(place: Path) -> tuple[Training, Mapping[str, Tensor], Json]:
     """Weights that tell their own settings: of this project, or a UNet2DModel with its scheduler.
 
     Raises:
@@ -235,7 +235,7 @@ def _alone(place: Path) -> tuple[Training, Mapping[str, Tensor], dict[str, Any]]
     return settings, found.weights, {**card, **found.card}
 
 
-def _as_training(found: Found) -> dict[str, Any]:
+def _as_training(found: Found) -> Json:
     """Settings that a diffusers folder tells, as those of a training; {} of other weights."""
     if not found.settings:
         return {}

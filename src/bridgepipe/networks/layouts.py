@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from bridgepipe import artifacts
 from bridgepipe.errors import UserError, reading
+from bridgepipe.names import Json
 from bridgepipe.names import unet2d as words
 from bridgepipe.names.origins import MODEL
 from bridgepipe.networks import adm, ddpm, plain, published, unet2d
@@ -85,7 +86,7 @@ def diffusers_config(place: Path) -> Path | None:
     return file if file.is_file() and "_class_name" in artifacts.read_object(file) else None
 
 
-def described(config: Path) -> dict[str, Any]:
+def described(config: Path) -> Json:
     """Sections ``network`` and ``process``, and the ``shape``, of a diffusers folder.
 
     Raises:
@@ -107,7 +108,7 @@ def clips(place: Path) -> bool:
     return config is None or bool(described(config)["clip"])
 
 
-def _scheduled(config: Path) -> dict[str, Any]:
+def _scheduled(config: Path) -> Json:
     beside = (config.with_name(SCHEDULER), config.parent.parent / "scheduler" / SCHEDULER)
     file = beside[1] if config.parent.name == "unet" else beside[0]
     pipeline = config.parent.parent / "model_index.json"

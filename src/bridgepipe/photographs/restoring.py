@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridgepipe import artifacts
+from bridgepipe.artifacts import Card
 from bridgepipe.config.i2sb import RestorationSampling, RestorationTraining, Sample
 from bridgepipe.config.stage_files import parsed_stage, read_stage
 from bridgepipe.errors import UserError, is_out_of_memory
 from bridgepipe.methods.trained import home_of, located, restorer_of
+from bridgepipe.names import Json
 from bridgepipe.names.origins import MODEL
 from bridgepipe.photographs import places as where
 from bridgepipe.photographs.files import Photo
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from bridgepipe.runtime.progress import Progress
 
 # What --quality stands for: calls and sampler, chosen by `benchmarks.qualities` (docs/bridge-samplers.md).
-QUALITY: dict[str, dict[str, Any]] = {
+QUALITY: dict[str, Json] = {
     "fidelity": {"nfe": 1},
     "balanced": {"nfe": 2, "sampler": "ancestral", "spacing": "uniform"},
     "detailed": {"nfe": 5, "sampler": "implicit", "eta": 0.0, "order": 2, "spacing": "angle"},
@@ -51,7 +53,7 @@ class Chosen:
     weights: Path
     train: RestorationTraining
     sample: RestorationSampling
-    card: dict[str, Any]
+    card: Card
 
 
 def choose(experiment: str | None, results: Path, model: Path | None) -> Chosen:
@@ -177,7 +179,7 @@ class Work:
         return artifacts.digest_of({**decides, "photo": photo.digest, **self._bits})
 
     @cached_property
-    def _bits(self) -> dict[str, Any]:
+    def _bits(self) -> Json:
         from bridgepipe.runtime import finished
 
         return finished.bits(self.speed)

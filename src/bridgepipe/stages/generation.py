@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,7 +25,7 @@ from bridgepipe.evaluation.image_sets import reference_statistics
 from bridgepipe.methods import spd
 from bridgepipe.methods.gaussian import Model
 from bridgepipe.methods.trained import ExtractorFiles, Trained, load_extractor, load_model, located
-from bridgepipe.names import QUANTISATION
+from bridgepipe.names import QUANTISATION, Json
 from bridgepipe.networks import layouts
 from bridgepipe.photographs import places as where
 from bridgepipe.runtime import running
@@ -125,13 +124,13 @@ def study_samples(
     held_out = None if real is None else ImageStore(real)
     inputs = {"extractor": features.digest} | ({} if held_out is None else {"real": held_out.digest})
     measuring = read_stage(evaluate_config, Distribution, Evaluate)
-    about: dict[str, Any] = {"settings": measuring.as_json(), "inputs": inputs}
+    about: Json = {"settings": measuring.as_json(), "inputs": inputs}
     about |= {"trained_on": artifacts.load_card(trained.model).get("data"), "subset": None}
     about |= {"quantisation": QUANTISATION[plan.variant]}
 
     seeds = seeds_of(plan.seed, read_training(trained.train_config).train)
 
-    def row(sampler: str, how: Generate, floor: dict[str, fid.Statistics]) -> dict[str, Any]:
+    def row(sampler: str, how: Generate, floor: dict[str, fid.Statistics]) -> Json:
         work, label = partial(spd.images, network, how=how), f"{sampler}, {how.nfe} calls"
         items = range(plan.count)
         images = np.concatenate(running.shared_by_all(work, items, speed.batch_size, label))

@@ -32,6 +32,7 @@ from bridgepipe.downloads import hub
 from bridgepipe.errors import UserError
 from bridgepipe.methods.i2sb import Problem
 from bridgepipe.methods.trained import Trained, home_of
+from bridgepipe.names import Json
 from bridgepipe.names import unet2d as words
 from bridgepipe.names.degradations import parse
 from bridgepipe.names.origins import MODEL
@@ -112,8 +113,8 @@ class Shared:
     folder: Path
     training: Training
     weights: Mapping[str, Tensor]
-    made: dict[str, Any]
-    about: dict[str, Any]
+    made: Json
+    about: Json
 
     def restorer(self, sampling: RestorationSampling, data: Path, speed: Runtime) -> None:
         """Weights in bfloat16, and the card that `restore --model` reads.
@@ -141,7 +142,7 @@ class Shared:
         self._describe(shipped.CARD, {"settings": sampling.as_json(), "trained_for": trained_for}, MODEL)
         self._card("bridgepipe", f"bridgepipe restore photo.jpg --model {self.folder.name}")
 
-    def pipeline(self, unet: dict[str, Any], scheduler: dict[str, Any]) -> None:
+    def pipeline(self, unet: Json, scheduler: Json) -> None:
         """The layout of diffusers' DDPMPipeline."""
         theirs = unet2d.to_diffusers(self.weights, self.training.network.model_dump())
         file = f"unet/{UNET}.safetensors"
@@ -159,7 +160,7 @@ class Shared:
         self._describe(shipped.CARD, self._settings(), MODEL)
         self._card("bridgepipe", f"train: {{init: {self.folder.name}}}")
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> Json:
         keys = ("shape", "class_names", "spectrum")
         return {"settings": self.training.as_json(), **{k: self.made[k] for k in keys if k in self.made}}
 
@@ -177,7 +178,7 @@ class Shared:
 
 def _pipeline(
     training: Training, weights: Mapping[str, Tensor], made: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]] | None:
+) -> tuple[Json, Json] | None:
     """Configs of the UNet2DModel and of the scheduler that a model is; None where diffusers has none."""
     if not isinstance(training, ModelTraining):
         return None
@@ -189,7 +190,7 @@ def _pipeline(
     return None if unet is None or scheduler is None else (unet, scheduler)
 
 
-def _metrics(name: str, results: Path) -> dict[str, Any]:
+def _metrics(name: str, results: Path) -> Json:
     """Metric files of an experiment, and of those that draw or translate with its model, by their paths."""
     found = {}
     for file in sorted(results.rglob("*.json")):

@@ -47,7 +47,7 @@ REFUSED: dict[int, tuple[str, str]] = {
 
 
 class UserError(Exception):
-    """Bad input, told in one line: what is wrong, where, and how to mend it.
+    """Bad input, reported in one line: what is wrong, where, and how to mend it.
 
     The command line prints the line and exits with code 2; anything else that
     is raised is a defect of bridgepipe and keeps its traceback.

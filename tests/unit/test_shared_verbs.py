@@ -280,7 +280,14 @@ def test_stopped_and_continued_is_as_if_undisturbed(made: Path) -> None:
 
 # verbs that call networks and are not stopped: a training has its own state, a few pictures are quick, a
 # page has no end
-OTHERS = {"serve", "share", "stage train", "stage figure path", "stage boundary search", "stage evaluate photographs"}
+OTHERS = {
+    "serve",
+    "share",
+    "stage train",
+    "stage figure path",
+    "stage boundary search",
+    "stage evaluate photographs",
+}
 
 
 def test_every_verb_that_calls_a_network_is_stopped_and_continued() -> None:

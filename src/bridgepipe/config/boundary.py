@@ -89,7 +89,7 @@ class BoundarySearch(OfAttribute, OfModel):
 
     @property
     def t(self) -> int | None:
-        """The step, where it is given."""
+        """The timestep, if the configuration gives it."""
         return None if self.search.t == "auto" else self.search.t
 
     def references(self) -> dict[str, tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What datasets hold, as their settings tell: splits, classes, sizes, counts, and the files to read."""
+"""What datasets hold according to their settings: splits, classes, sizes, counts, and the files to read."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ METHODS: dict[str, type[Any]] = {
 
 
 class Experiment(Protocol):
-    """What every experiment's model can tell."""
+    """Properties that every experiment has."""
 
     def references(self) -> dict[str, tuple[str, str]]:
         """Key -> (section, name) of everything that is named here and defined elsewhere."""

@@ -187,7 +187,7 @@ def is_there(path: str | Path) -> bool:
     try:
         names = os.listdir(path)
     except OSError as e:
-        return e.errno not in NOWHERE and os.path.exists(path)  # what cannot be read is told by who reads it
+        return e.errno not in NOWHERE and os.path.exists(path)  # its reader reports what cannot be read
     return any(not name.startswith(".") and name.lower() not in LITTER for name in names)
 
 
@@ -195,7 +195,7 @@ def listed(paths: Sequence[str], known: Known) -> Listing:
     """List files and folders.
 
     Args:
-        paths: in a fixed order; their contents are told relative to them.
+        paths: in a fixed order; their contents are named relative to them.
         known: of the last listing; {} at first.
 
     Raises:

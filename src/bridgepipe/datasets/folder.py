@@ -134,7 +134,7 @@ class Pictures:
 
 
 def find(root: Path) -> Pictures:
-    """The pictures below a folder; what is passed over is told on standard error.
+    """The pictures below a folder; skipped files are reported on standard error.
 
     Raises:
         UserError: no such folder, one that cannot be read, or no pictures in it.

@@ -82,7 +82,7 @@ def write_png(path: Path, pixels: np.ndarray, made_of: str = "") -> None:
 
 
 def made_of(path: Path) -> str | None:
-    """What `write_png` was told that a picture is made of; None when it did not write this file."""
+    """What a picture was made of, as `write_png` recorded it; None for a file from elsewhere."""
     try:
         with Image.open(path) as image:
             return image.info.get(MARK) if image.format == "PNG" else None

@@ -1,1 +1,1 @@
-"""What a result is worth: features, distances, accuracy and restoration quality, with their protocol."""
+"""Evaluation of results: features, distances, accuracy and restoration quality, with their protocol."""

@@ -11,7 +11,7 @@ from typing import Any
 from bridgepipe.downloads import sources
 from bridgepipe.evaluation.published_numbers import Published
 
-# What values depend on, in the order in which differences are told.
+# What values depend on, in the order in which differences are reported.
 ENTRIES = ("dataset", "split", "n", "nfe", "reference", "extractor", "resize", "quantisation")
 OF_CYCLES = ("dataset", "n", "nfe", "solver")  # of points, which no network looks at
 

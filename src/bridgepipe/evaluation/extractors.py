@@ -153,7 +153,7 @@ def load_extractor(
 
 
 def check_fits(extractor: Extractor, images: Any) -> None:
-    """Refuse a classifier's features for images that it knows nothing of.
+    """Refuse a classifier's features for images of classes that it was not trained on.
 
     The published networks know photographs of any kind. A classifier that was trained here knows its own
     classes and size alone, and the distance of other images in its features means nothing.

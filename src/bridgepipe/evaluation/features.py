@@ -1,4 +1,4 @@
-"""Features of all images, batch by batch, and what tells one image from another."""
+"""Features of all images, batch by batch, and digests that identify images."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def quality_against_calls(path: str | Path, table: pd.DataFrame, title: str = ""
         path: PNG to write.
         table: columns ``sampler``, ``nfe``, and one per metric; missing values are skipped. The columns
             ``low of METRIC`` and ``high of METRIC`` are the ends of its interval, ``n`` is the number of
-            images of every row, and its seeds are told with its line, or above when all have the same.
+            images of every row, and its seeds are shown with its line, or above when all have the same.
             ``FID real`` is the floor of ``FID``, drawn dotted; protocols are not drawn.
         title: printed above.
 

@@ -166,7 +166,7 @@ def measure(boundary: Boundary, latents: Readable, labels: Sequence[int] | np.nd
 
 @dataclass(frozen=True)
 class About:
-    """What a saved boundary belongs to.
+    """The model, timestep and space that a saved boundary belongs to.
 
     Attributes:
         attribute: its name.

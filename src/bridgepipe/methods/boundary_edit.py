@@ -125,7 +125,7 @@ def edit(
 def control(
     h_space: HSpace, process: Gaussian, latents: Latents, how: Edit, rng: Source | None = None
 ) -> Tensor:
-    """Images ``[B, C, H, W]`` of latents that are not moved, decoded in all else as `edit` decodes them.
+    """Images ``[B, C, H, W]`` of unmoved latents, otherwise decoded as `edit` decodes them.
 
     With the same noise, what an edit changes is the difference to these; `reconstruct` draws none.
     """
@@ -157,7 +157,7 @@ def _from(
 def reconstruct(
     h_space: HSpace, process: Gaussian, latents: Latents, how: Edit, rng: Source | None = None
 ) -> Tensor:
-    """Images ``[B, C, H, W]`` of latents as they are, with eta 0 (kind ddpm draws noise here too)."""
+    """Images ``[B, C, H, W]`` of unmoved latents, with eta 0 (kind ddpm draws noise here too)."""
     steps = steps_of(how, latents.t, process, _random(how, 0.0))
     return _decode(Denoiser(_plain(h_space), process), latents.z, steps, how, 0.0, rng)
 

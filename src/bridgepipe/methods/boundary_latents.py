@@ -1,4 +1,4 @@
-"""Where images are edited: the latent z at a step t, and the bottleneck h of the network there."""
+"""The latents that edits move: z at a timestep t, and the bottleneck h of the network there."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PUBLISHED_STEPS = 999  # indices on the path from pure noise
 
 @dataclass(frozen=True)
 class Latents:
-    """Images at a step.
+    """Latents of images at one timestep.
 
     Attributes:
         z: ``[B, C, H, W]``.
@@ -158,7 +158,7 @@ def generate(
     count: int = PUBLISHED_STEPS,
     variant: Variant = "exact",
 ) -> Latents:
-    """Latents at index t of images that don't exist: noise ``[B, C, H, W]`` brought to t without noise.
+    """Latents at index t of generated images: noise ``[B, C, H, W]`` decoded to t deterministically.
 
     Args:
         count: indices from 0 to T-1, of which those from T-1 down to t are visited.

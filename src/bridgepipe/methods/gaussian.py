@@ -195,7 +195,7 @@ class Model(Inference):
         return self.diffusion.process
 
     def noise(self, seed: int, purpose: str, items: Sequence[int]) -> ItemNoise:
-        """Noise of items on the model's device, another of every training (see `ItemNoise`)."""
+        """Noise of items on the model's device, different for every training seed (see `ItemNoise`)."""
         return ItemNoise(repeat_seed(seed, self.repeat), purpose, items, self.device)
 
     def denoiser(
@@ -205,7 +205,7 @@ class Model(Inference):
         clip: bool = False,
         gradient: Gradient | None = None,
     ) -> Denoiser:
-        """The model as samplers call it; see `bound` and `Denoiser`."""
+        """The denoiser that samplers call; see `bound` and `Denoiser`."""
         return Denoiser(self.bound(labels, scale), self.process, clip, gradient)
 
     def bound(self, labels: Tensor | None = None, scale: float | None = None) -> Network:

@@ -27,7 +27,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Tiling:
-    """How a picture is cut.
+    """How a picture is divided into tiles.
 
     Args:
         side: pixels between the cuts, at most.
@@ -111,7 +111,7 @@ def blended(
 
 
 def weights(start: int, stop: int, length: int, half: int) -> Tensor:
-    """What a tile counts at each pixel from ``start - half`` to ``stop + half``; all tiles together are 1."""
+    """Weight of a tile at each pixel from ``start - half`` to ``stop + half``; all tiles together are 1."""
     at = torch.arange(max(start - half, 0), min(stop + half, length)) + 0.5
     found = torch.ones(len(at))
     if start > 0 and half:

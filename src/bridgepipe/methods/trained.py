@@ -95,7 +95,7 @@ def home_of(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Ends:
-    """Two models: of the source, and of the target."""
+    """The source model and the target model."""
 
     source: Path
     source_config: Path
@@ -105,7 +105,7 @@ class Ends:
 
 @dataclass(frozen=True)
 class ExtractorFiles:
-    """What turns images into features: its configuration, and its weights."""
+    """The configuration and the weights of an extractor."""
 
     extractor: Path
     weights: Path

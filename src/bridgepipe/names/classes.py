@@ -1,6 +1,6 @@
 """Class lists: a number means a class only beside the list of names that numbers it.
 
-Stores, trained classifiers and networks that are told the class carry their list in their cards. Wherever
+Stores, trained classifiers and class-conditional networks carry their list in their cards. Wherever
 labels of one meet numbers of another, the lists are compared here by name.
 """
 
@@ -29,7 +29,7 @@ def numbers_in(known: Sequence[str], classes: Sequence[str] | None, who: str, wh
     """Number in ``known`` of each of ``classes``, by its name; ``known`` may hold more.
 
     Args:
-        known: classes of what predicts or is told a class.
+        known: classes of a model that predicts a class or is conditioned on one.
         classes: those of the labelled images; None: the images have none.
         who: what ``known`` belongs to, for the message.
         where: what ``classes`` belong to.

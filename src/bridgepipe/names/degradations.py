@@ -139,7 +139,7 @@ FAMILIES = (
     ),
     Family(
         "scratches",
-        "so many white scratches of an old print; the restorer is told where, but not in a chain",
+        "so many white scratches of an old print; the restorer knows where they are, except in a chain",
         ("scratches", "inpaint"),
         limits=(1, 50),
         whole=True,

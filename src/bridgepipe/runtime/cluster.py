@@ -166,7 +166,7 @@ def gpu_rules(folder: str | Path, params: str | Path = "params.yaml") -> list[st
 
 
 def _on_cpus(params: Path) -> bool:
-    """What params.yaml says. Whatever is wrong with it is told when the workflow reads it."""
+    """What params.yaml says. The workflow reports whatever is wrong with it."""
     with suppress(UserError):
         runtime = yaml_reader.read(params).values.get("runtime")
         return isinstance(runtime, dict) and runtime.get("device") == "cpu"

@@ -138,7 +138,7 @@ def waiting(folder: Path, known: Container[str]) -> list[Job]:
 
     Args:
         folder: of the project.
-        known: numbers of the jobs that are told already.
+        known: numbers of the jobs that are already listed.
 
     Raises:
         UserError: Slurm is here but does not answer.

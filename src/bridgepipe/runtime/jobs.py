@@ -1,4 +1,4 @@
-"""What a job of the workflow tells of itself while it runs, and of its failure until it succeeds.
+"""Records of jobs of the workflow: while they run, and of their failure until they succeed.
 
 Snakemake's log names no job when it was asked to be quiet. So a command whose output goes to a log of the
 workflow keeps a record, named after this log, which is removed when the command succeeds: what it made has
@@ -93,7 +93,7 @@ def unfinished(folder: Path) -> list[Unfinished]:
 
 
 def _unfinished(file: Path) -> Iterator[tuple[int, Unfinished]]:
-    """The time of a record, and what it tells."""
+    """The time of a record, and the job in it."""
     with suppress(OSError, KeyError, TypeError):  # a job that has just ended; a record of another version
         known = _read(file)
         owner = locks.Owner(**known["owner"]) if known["owner"] else None

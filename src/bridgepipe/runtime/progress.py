@@ -20,7 +20,7 @@ class Progress:
         total: items that there are.
         done: of these, found finished.
         label: of the bar.
-        unit: what an item is called; of pixels there are so many that they are told as 1.5M.
+        unit: what an item is called; pixels are so many that they are shown as 1.5M.
         shown: whether this process tells anything.
     """
 

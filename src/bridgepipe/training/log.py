@@ -1,4 +1,4 @@
-"""What a person sees of a training run."""
+"""Progress display and log of a training run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Progress:
         self._bar.close()
 
     def after(self, step: int, loss: float | None) -> None:
-        """Tell that a step is done."""
+        """Report a finished step."""
         shown = "" if loss is None else f"{loss:.5g}"
         self._bar.update(1)
         self._bar.set_postfix(loss=shown, refresh=False)

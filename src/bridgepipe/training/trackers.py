@@ -1,8 +1,8 @@
 """Trackers of experiments, as accelerate offers them: what a training tells TensorBoard, W&B and others.
 
-A tracker that fails is told in one line and left out: it never stops a training. Of a training that goes on,
+A failing tracker is reported in one line and left out: it never stops a training. Of a training that goes on,
 a tracker whose files lie here begins anew with the whole log, as its file may hold steps beyond the state;
-any other goes on with its run after the last step that it was told. So no step is told twice.
+any other goes on with its run after the last step that it received. So no step is sent twice.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LONGEST = 250  # characters of a setting, as many as MLflow takes
 
 @dataclass(frozen=True)
 class Run:
-    """What trackers are told of a training.
+    """What trackers receive of a training.
 
     Attributes:
         name: of the experiment.
@@ -57,7 +57,7 @@ class Trackers:
 
     @classmethod
     def of(cls, names: Iterable[str], run: Run, rows: Iterable[Mapping[str, Any]], say: Say) -> Trackers:
-        """Start them, and tell them the rows of the steps that are made, where they were not told before."""
+        """Start them, and send them the rows of past steps that they have not received yet."""
         made, known = cls(run, say), list(rows)
         for name in names:
             made._trying(name, partial(made._start, name))
@@ -96,7 +96,7 @@ class Trackers:
 
 @dataclass
 class _Tracker:
-    """One tracker, and how far it was told."""
+    """One tracker, and the last step that it received."""
 
     name: str
     tracker: Any

@@ -31,7 +31,7 @@ def boundary(e: BoundarySearch, defined: Defined) -> Problems:
 
 
 def _attributes(e: BoundarySearch, dataset: Strict, defined: Defined) -> Problems:
-    """Attributes that the data don't have, or that nothing can tell of an edited image."""
+    """Attributes that the data don't have, or that nothing can judge in an edited image."""
     known, of_labels = contents.attributes_of(dataset), contents.classes_of(dataset)
     if known is None or of_labels is None:
         yield from _folder_attributes(e, dataset, folders_in(dataset, defined))

@@ -62,7 +62,7 @@ def _same_pictures(name: str, dataset: Strict, defined: Defined) -> Problems:
 def knows(
     key: str, name: str | None, wanted: Sequence[str] | None, defined: Defined, mend: str = ""
 ) -> Problems:
-    """A classifier that lacks a class of the images, as far as params.yaml tells both lists."""
+    """A classifier that lacks a class of the images, if params.yaml determines both lists."""
     extractor = None if name is None else defined.extractors[name]
     if extractor is None or wanted is None or extractor.kind == "inception":
         return

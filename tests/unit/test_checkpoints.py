@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from test_train_verb import Training, store
 from test_training import RECIPE, RUNNING, Tiny, network, objective, same
 from typer.testing import CliRunner
@@ -193,3 +195,46 @@ def test_checkpoints_of_other_settings_are_never_taken(training: Training) -> No
     training.trained()
     missing = take(training.folder, "2")
     assert "no checkpoint 2 of this training, which kept: none" in str(missing.exception)
+
+
+PAGE = (ROOT / "docs/coming-from.md").read_text().partition("## Training\n")[2]
+ROWS = re.findall(r"^\| `.*\| `((?:train|runtime|sample): \{.*\})` \|$", PAGE, flags=re.MULTILINE)
+SHORT = 5000  # so many of their steps are one here
+
+
+def shortened(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: shortened(v) for key, v in value.items()}
+    return value // SHORT if isinstance(value, int) and value >= SHORT else value
+
+
+def test_every_row_about_training_is_run_below() -> None:
+    rows = re.findall(r"^\| `", PAGE, flags=re.MULTILINE)
+    assert len(rows) == len(ROWS) >= 12
+
+
+@pytest.mark.parametrize("row", [row for row in dict.fromkeys(ROWS) if not row.startswith("sample")])
+def test_a_training_is_run_as_the_page_says(training: Training, row: str) -> None:
+    said = shortened(yaml.safe_load(row))
+    training.values["train"] |= {"keep_every": 3, "steps": 3, **said.get("train", {})}
+    training.running = said.get("runtime", {})
+    heard = training.trained()
+    assert training.card()["config"]["train"] == training.values["train"]
+    names = {file.stem for file in training.folder.glob("train/kept-*/*.safetensors")}
+    assert names == {"keep_every": {"2"}, "ema": {"3-ema-0.999"}}.get(
+        next(iter(said.get("train", {})), ""), set()
+    ) or (row == "train: {ema: 0.99}" and not names)
+    assert ("wandb is left out" in heard) == ("wandb" in row)
+    assert any(training.folder.glob("train/trackers/tensorboard/events*")) == ("tensorboard" in row)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.startswith("sample")])
+def test_samples_are_drawn_as_the_page_says(row: str) -> None:
+    said = shortened(yaml.safe_load(row))
+    made = changed(train={"keep_every": 2, "ema": [0.9999, 0.999]}, **said)
+    if "variants" in row:
+        calls = [made.experiments[name].sample.nfe for name in ("i2sb/jpeg-5", "i2sb/jpeg-5.nfe-15")]
+        assert calls == [5, 15]
+    else:
+        model = made.files()["sample"]["i2sb"]["jpeg-5"]["model"]
+        assert model.endswith("/checkpoints/2-ema-0.999.safetensors")

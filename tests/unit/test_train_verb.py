@@ -47,12 +47,12 @@ class Training:
     folder: Path
     values: dict[str, Any] = field(default_factory=settings)
     sources: Path | None = None
+    running: dict[str, Any] = field(default_factory=dict)
 
     def train(self) -> Result:
         artifacts.write_json(self.folder / "train.json", self.values)
-        artifacts.write_json(
-            self.folder / "runtime.json", {"device": "cpu", "threads": 1, "precision": "fp32"}
-        )
+        running = {"device": "cpu", "threads": 1, "precision": "fp32", **self.running}
+        artifacts.write_json(self.folder / "runtime.json", running)
         files = {"config": "train.json", "runtime": "runtime.json", "data": "data.lmdb", "folder": "train"}
         files |= {"output": "model.safetensors", "csv": "train.csv"}
         command = [word for key, file in files.items() for word in (f"--{key}", str(self.folder / file))]

@@ -126,7 +126,7 @@ def _of_classes(key: tuple[str, str], count: int) -> int | None:
 def folders_of(dataset: Strict) -> set[str] | None:
     """Names of the folders in an own folder and one level deeper, its classes among them; None: not there."""
     root = Path(*paths_of(dataset)[:1])
-    if isinstance(dataset, Parquet | WebDataset) or not root.is_dir():  # classes are told inside the files
+    if isinstance(dataset, Parquet | WebDataset) or not root.is_dir():  # the classes are inside the files
         return None
     above = _folders(root)
     return {folder.name for folder in above} | {inner.name for folder in above for inner in _folders(folder)}

@@ -154,7 +154,7 @@ class Parquet(FromFiles):
     size: Pixels = Field(256, description="pixels, or [height, width]")
     image: str | None = Field(None, description="column of the images; null: the only one")
     label: str | None = Field(None, description="column of the classes; null: the only one, if any")
-    seed: Seed = Field(0, description="of the split")
+    seed: Seed = Field(0, description="seed of the split")
 
 
 class WebDataset(FromFiles):
@@ -164,7 +164,7 @@ class WebDataset(FromFiles):
     path: FilePath = Field(description="folder of the shards, or one file")
     size: Pixels = Field(256, description="pixels, or [height, width]")
     image: str | None = Field(None, description="what follows the key of images, such as left.png; null: any")
-    seed: Seed = Field(0, description="of the split")
+    seed: Seed = Field(0, description="seed of the split")
 
 
 class Pairs(FromFiles):

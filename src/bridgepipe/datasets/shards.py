@@ -41,7 +41,7 @@ class Row:
         name: shard and place in it.
         read: the bytes of its file.
         label: its class, by name or number; None where it has none.
-        values: what else is told of it, of which numbers become attributes.
+        values: its other values, of which numbers become attributes.
     """
 
     name: str

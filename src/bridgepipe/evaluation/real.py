@@ -97,13 +97,13 @@ def described(
     """
     found, floor = measured[""], measured.get("_real")
     name = settings.get("statistics") or settings["reference"]
-    told = len(reference.pictures) > 0  # statistics of others don't tell which images they are of
+    identified = len(reference.pictures) > 0  # foreign statistics do not say which images they are of
     about: Json = {"name": name, "digest": reference.data, "n": reference.n or None}
-    about |= {"originals": held(found, reference) if restored and told else None}
+    about |= {"originals": held(found, reference) if restored and identified else None}
     about |= {"training_images": trained_on == reference.data} if trained_on is not None else {}
     about |= {"origin": dict(reference.origin)} if reference.origin else {}
     if floor is not None:
-        details["floor"] = {"n": floor.n, "in_reference": held(floor, reference) if told else None}
+        details["floor"] = {"n": floor.n, "in_reference": held(floor, reference) if identified else None}
     return protocol.protocol(
         METRIC,
         n=found.n,

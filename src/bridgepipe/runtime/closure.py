@@ -25,7 +25,7 @@ from bridgepipe.names import Json
 from bridgepipe.runtime import source
 from bridgepipe.runtime.source import PACKAGE, WHOLE, Definition
 
-# modules that decide no number: files, messages, signals, processes, settings, whose values a stage is told
+# modules that decide no number: files, messages, signals, processes, settings, whose values a stage receives
 MACHINERY = tuple(
     f"{PACKAGE}.{name}"
     for name in (

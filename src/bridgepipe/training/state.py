@@ -18,7 +18,7 @@ from bridgepipe import artifacts
 from bridgepipe.errors import UserError, is_out_of_memory
 from bridgepipe.names import Json
 
-if TYPE_CHECKING:  # what is on the disk is told without torch
+if TYPE_CHECKING:  # states on the disk are listed without torch
     from torch import Tensor
 
 FILE = "state.safetensors"

@@ -51,13 +51,18 @@ class Times:
         if not self.durations:
             self.format = image.format or ""
             self.plays = _plays(image)
-            self.has_default = image.format == "PNG" and bool(image.info.get("default_image"))
+            self.has_default = is_default(image)
         self.durations.append(image.info.get("duration", 0))
         self.disposals.append(getattr(image, "disposal_method", image.info.get("disposal", 0)))
 
     def disposals_in(self, format: str) -> list[int]:
         """Where it is another format: the number 0, which leaves a frame, in all."""
         return self.disposals if format == self.format else [0] * len(self.disposals)
+
+
+def is_default(image: Image.Image) -> bool:
+    """Whether a file is at a picture that is no frame of its animation (PNG)."""
+    return image.format == "PNG" and image.tell() == 0 and bool(image.info.get("default_image"))
 
 
 def _plays(image: Image.Image) -> int:
@@ -91,8 +96,10 @@ class Spool:
         self._file.write(image.tobytes())
 
     def mode(self) -> str:
-        """The one of L, LA, RGB and RGBA that holds them all."""
+        """The one of L, LA, RGB and RGBA that holds them all, or that of all."""
         modes = {mode for _, mode, _ in self._places}
+        if len(modes) == 1:
+            return modes.pop()
         return COLOURS[any("A" in mode for mode in modes)][any("RGB" in mode for mode in modes)]
 
     def picture(self, number: int, mode: str) -> Image.Image:

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # What several frames of a format are; of the others they are frames of an animation.
-KINDS = {"TIFF": "pages", "DCX": "pages", "MPO": "pictures", "PSD": "layers"}
+KINDS = {"TIFF": "pages", "DCX": "pages", "IM": "pages", "SPIDER": "pages"}
+KINDS |= {"MPO": "pictures", "PSD": "layers"}
 HOLD = {"frames": ("GIF", "PNG", "WEBP", "AVIF", "TIFF"), "pages": ("TIFF",)}  # formats that hold such frames
 
 

@@ -17,7 +17,7 @@ from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 from bridgepipe.datasets.images import check_decodable
 from bridgepipe.errors import UserError, reading
 from bridgepipe.photographs import deep, metadata
-from bridgepipe.photographs.animation import Spool, Times, animation
+from bridgepipe.photographs.animation import Spool, Times, animation, is_default
 from bridgepipe.photographs.frames import ALONE, Frames
 
 Planes = list[np.ndarray]  # images [H, W, 3], uint8 or uint16
@@ -64,8 +64,9 @@ class Picture:
         """Name of its format, or of the one that it is written in instead."""
         name = self.image.format or "PNG"
         name = WRITTEN_AS.get(name, name)
-        others = "TIFF" if self.frames.kind == "pages" else "PNG"
-        return name if name in WRITTEN else others
+        if name in WRITTEN:
+            return name
+        return "TIFF" if self.frames.kind == "pages" and self.frames.count > 1 else "PNG"
 
     @property
     def work(self) -> int:
@@ -302,8 +303,12 @@ def animated(frames: Iterable[tuple[Picture, Whole]], first: Picture, format: st
     with Spool() as spool:
         for picture, image in frames:
             assert isinstance(image, Image.Image)
+            if format != "PNG" and is_default(picture.image):
+                continue
             times.add(picture.image)
-            spool.add(_upright(image, picture, format))
+            whole = _upright(image, picture, format)
+            is_deep = whole.mode.startswith("I") and format != "PNG"
+            spool.add(_converted(whole, "L", picture) if is_deep else whole)
         return animation(spool, times, format, partial(encoded, of=first, format=format, quality=quality))
 
 

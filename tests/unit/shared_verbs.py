@@ -106,7 +106,7 @@ def samples(out: str) -> Iterator[list[str]]:
     yield ["evaluate", "accuracy", *read, "--originals", "images.lmdb", *EXTRACTOR, *measured]
     small = ["--extractor", "classifier", "--weights", "classifier.safetensors"]
     for verb in ("measure", "fid"):
-        yield [verb, "one/restored.lmdb", "images.lmdb", *small, *files(out, output=f"{verb}.json")]
+        yield [verb, "one/restored.lmdb", "images.lmdb", *small, *files(out, output=f"compared-{verb}.json")]
 
 
 def points(out: str) -> Iterator[list[str]]:

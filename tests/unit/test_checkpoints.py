@@ -238,3 +238,14 @@ def test_samples_are_drawn_as_the_page_says(row: str) -> None:
     else:
         model = made.files()["sample"]["i2sb"]["jpeg-5"]["model"]
         assert model.endswith("/checkpoints/2-ema-0.999.safetensors")
+
+
+def test_imported_weights_are_sampled_as_they_are() -> None:
+    train = {"published": "model/ddpm"}
+    values = read_yaml(ROOT / "params.yaml")
+    values["experiments"]["model"]["ddpm-seed1"] = {"train": train}
+    model = Resolved(values).files()["sample"]["spd"]["ddpm-seed1"]["model"]
+    assert model == "results/model/ddpm-seed1/model.safetensors"
+    values["experiments"]["spd"]["ddpm-seed1"]["sample"] = {"ema": 0.9}
+    with pytest.raises(UserError, match=r"weights are imported.*sample\.ema"):
+        Resolved(values)

@@ -145,7 +145,7 @@ class Checkpoint(Strict):
 
     def missing(self, recipe: Recipe) -> tuple[str, str, str] | None:
         """Key of what a training does not keep, what is wrong, and what to write; None: it keeps all."""
-        if recipe.published is not None and self != Checkpoint():
+        if recipe.published is not None and (self.checkpoint, self.ema) != (None, None):
             key = "ema" if self.checkpoint is None else "checkpoint"
             return key, "the weights are imported, so there is one file of them", "remove it"
         if self.ema is not None and self.ema not in recipe.decays:

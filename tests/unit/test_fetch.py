@@ -483,7 +483,7 @@ def test_the_list_of_sources_is_sound(tmp_path):
     sources = load_sources()
     assert len({s.path for s in sources.values()}) == len(sources)
     for name, s in sources.items():
-        assert s.urls or s.drive or s.folder, name
+        assert s.urls or s.drive or s.folder or s.hub, name
         assert s.licence, name
         assert s.manual, name
         assert all(u.startswith("https://") for u in s.urls), name

@@ -34,6 +34,7 @@ MACHINERY = tuple(
         "config",
         "downloads",
         "errors",
+        "networks.layouts",  # weights to start from count by their content
         "runtime.closure",
         "runtime.finished",
         "runtime.interruption",

@@ -249,7 +249,7 @@ class Restorer(Inference):
 
         Args:
             strength: weight of the result in the blend with the input, 0 to 1. None: 1, but restorers of
-                compressed pictures leave clean ones nearly unchanged, see `restraint`.
+                compressed pictures change less, and clean ones hardly, see `restraint`.
             tile: side of the pieces in which a larger image is restored, in pixels. A network that sees the
                 whole image, by attention or normalisation, gets tiles only of one above `WHOLE`.
             report: called with the share of the work that each network call did.

@@ -8,11 +8,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# A picture may have been compressed before, and what a network then takes away was in its original. 0.85 of the
-# way costs a photograph that was compressed once less than 0.05 dB, as its error is flat near the best weight.
+# In grey levels of 255, root mean square. A picture that a network would change by less than 5 is likely
+# to have been compressed lightly, and may have been compressed before: what the network then takes away was in
+# its original. 0.85 of the way costs a photograph that was compressed once less than 0.05 dB, as its error is
+# flat near the best weight. One that is changed by more than 8 shows its blocks, and goes the whole way.
 WEIGHT = 0.85
-# in grey levels of 255, root mean square
-CLEAN = 1.8  # a picture that a network would change by less is nearly clean
+LIGHT, HEAVY = 5.0, 8.0
+CLEAN = 1.8  # a picture that would be changed by less is nearly clean
 CLEAN_CHANGE = 1.3  # and is changed by no more than this: 45.8 dB
 ROWS = 256  # rows of a large picture that are worked on at a time
 
@@ -30,16 +32,20 @@ def keep_mean(changes: Tensor) -> None:
 
 
 def restrain(changes: Tensor) -> None:
-    """Shrink changes in place: all of them a little, and more where a picture is nearly clean.
+    """Shrink small changes in place, and those of pictures that are nearly clean most.
 
     The faint differences that a network sees there are as likely texture as they are traces of compression.
 
     Args:
         changes: as for `keep_mean`.
     """
-    changes *= WEIGHT
     for change in changes:
         squares = sum(float(rows.double().square().sum()) for rows in change.split(ROWS, dim=-2))
-        levels = 127.5 * (squares / change.numel()) ** 0.5
-        if CLEAN_CHANGE < levels < CLEAN:
-            change *= CLEAN_CHANGE / levels
+        change *= _weight(127.5 * (squares / change.numel()) ** 0.5)
+
+
+def _weight(levels: float) -> float:
+    """Share of a change of so many levels that is made."""
+    heavy = min(max((levels - LIGHT) / (HEAVY - LIGHT), 0.0), 1.0)
+    weight = WEIGHT + (1 - WEIGHT) * heavy
+    return CLEAN_CHANGE / levels if CLEAN_CHANGE < weight * levels < CLEAN else weight

@@ -165,18 +165,18 @@ def test_settings_of_one_edit(made: Project, tmp_path: Path, monkeypatch: pytest
     photo = tmp_path / "photo.png"
     Image.fromarray(np.arange(40 * 30 * 3, dtype=np.uint8).reshape(40, 30, 3)).save(photo)
 
-    def edited(name: str, **asked: Any) -> np.ndarray:
+    def edited(name: str, t: int | None = None, **changes: Any) -> np.ndarray:
         strip = tmp_path / f"{name}.png"
-        editing.edit(photo, [Path(LOOP)], strip, "1", [], None, editing.Changes(**asked), config.Runtime())
+        editing.edit(photo, [Path(LOOP)], strip, "1", [], None, t, changes, config.Runtime())
         return images.read_photo(tmp_path / name / "+1.png")
 
     own = edited("own")
-    for asked in ({"t": 300}, {"steps": 5}, {"eta": 1.0, "seed": 1}, {"kind": "ddpm"}):
+    for asked in ({"t": 300}, {"count": 5}, {"eta": 1.0, "seed": 1}, {"kind": "ddpm"}):
         assert not np.array_equal(edited("changed", **asked), own), asked
     once, again, other = (edited("noisy", eta=1.0, seed=seed) for seed in (1, 1, 2))
     assert np.array_equal(once, again)
     assert not np.array_equal(once, other)
-    for asked, said in (({"steps": 1}, "count"), ({"kind": "heun"}, "kind"), ({"t": 9999}, "--t")):
+    for asked, said in (({"count": 1}, "count"), ({"kind": "heun"}, "kind"), ({"t": 9999}, "--t")):
         with pytest.raises(UserError, match=said):
             edited("refused", **asked)
     assert not (tmp_path / "refused").exists()

@@ -137,8 +137,9 @@ def edit(
     speed = run.start()
     from bridgepipe.photographs import editing
 
-    how = editing.Changes(t, steps, kind, eta, seed)
-    editing.edit(photo, boundary, output, distances, at or [], model, how, speed)
+    asked = {"count": steps, "kind": kind, "eta": eta, "seed": seed}
+    changes = {key: value for key, value in asked.items() if value is not None}
+    editing.edit(photo, boundary, output, distances, at or [], model, t, changes, speed)
 
 
 @groups.people.verb()

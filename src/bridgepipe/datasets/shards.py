@@ -65,7 +65,11 @@ def prepare_parquet(
     size: Size = 256,
     image: str | None = None,
     label: str | None = None,
-    **about: Any,
+    seed: int = 0,
+    crop: str = "adm",
+    codec: Codec = "raw",
+    skip_bad: bool = False,
+    progress: bool | None = None,
 ) -> None:
     """Write train, val and test of parquet files with a column of images.
 
@@ -74,19 +78,29 @@ def prepare_parquet(
             and ``test``, or ``train-00000-of-00002.parquet``. A split that is not there is cut from train.
         size: side of the square, or (height, width).
         image, label: columns; None: the only one of its kind.
-        about: as of `bridgepipe.datasets.folder.prepare`; other columns of numbers become attributes.
+        seed, crop, skip_bad: as of `bridgepipe.datasets.folder.prepare`. Other columns of numbers become
+            attributes.
 
     Raises:
         UserError: no such files, files of no known split beside others, no column or several of a kind, rows
             without a label, unreadable images.
     """
-    _prepare(
-        out_dir, "hf", Path(path), ".parquet", partial(_parquet, image=image, label=label), size, **about
-    )
+    read = partial(_parquet, image=image, label=label)
+    how = (size, seed, crop, codec, skip_bad, progress)
+    _prepare(Path(out_dir), "hf", Path(path), ".parquet", read, *how)
 
 
 def prepare_tar(
-    out_dir: str | Path, *, path: str | Path, size: Size = 256, image: str | None = None, **about: Any
+    out_dir: str | Path,
+    *,
+    path: str | Path,
+    size: Size = 256,
+    image: str | None = None,
+    seed: int = 0,
+    crop: str = "adm",
+    codec: Codec = "raw",
+    skip_bad: bool = False,
+    progress: bool | None = None,
 ) -> None:
     """Write train, val and test of tar shards, whose members of one key are one image with its label.
 
@@ -94,29 +108,29 @@ def prepare_tar(
     attributes. Members need not lie side by side, and there may be fewer shards than processes.
 
     Args:
-        path, size, about: as of `prepare_parquet`.
+        path, size, seed, crop, skip_bad: as of `prepare_parquet`.
         image: what follows the key in the names of images, such as ``left.png``; None: any format.
 
     Raises:
         UserError: no such files, files of no known split beside others, keys without an image or with two,
             without a class where others have one, compressed or damaged shards, unreadable images.
     """
-    _prepare(out_dir, "webdataset", Path(path), ".tar", partial(_tar, image=image), size, **about)
+    how = (size, seed, crop, codec, skip_bad, progress)
+    _prepare(Path(out_dir), "webdataset", Path(path), ".tar", partial(_tar, image=image), *how)
 
 
 def _prepare(
-    out_dir: str | Path,
+    out_dir: Path,
     source: str,
     path: Path,
     suffix: str,
     read: Callable[[Path, str], Shard],
     size: Size,
-    seed: int = 0,
-    crop: str = "adm",
-    fractions: Mapping[str, float] = FRACTIONS,
-    codec: Codec = "raw",
-    skip_bad: bool = False,
-    progress: bool | None = None,
+    seed: int,
+    crop: str,
+    codec: Codec,
+    skip_bad: bool,
+    progress: bool | None,
 ) -> None:
     files = _files(path, suffix)
     shards = {name: read(path / name if path.is_dir() else path, name) for name in files}
@@ -126,10 +140,10 @@ def _prepare(
     for name, split in files.items():
         splits[split] += items[name]
     given = {split: found for split, found in splits.items() if split is not None}
-    whole = with_missing(given or {"train": splits[None]}, fractions, seed)
+    whole = with_missing(given or {"train": splits[None]}, FRACTIONS, seed)
     made_by = {"source": source, "size": list(height_width(size)), "crop": crop, "seed": seed}
-    made_by |= {"fractions": dict(fractions)}
-    write_splits(Path(out_dir), whole, made_by, classes, codec, skip_bad, progress)
+    made_by |= {"fractions": dict(FRACTIONS)}
+    write_splits(out_dir, whole, made_by, classes, codec, skip_bad, progress)
 
 
 def _files(path: Path, suffix: str) -> dict[str, str | None]:

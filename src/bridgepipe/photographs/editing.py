@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -44,50 +44,28 @@ if TYPE_CHECKING:
 Settings = TypeVar("Settings", Edit, Inversion)
 
 
-@dataclass(frozen=True)
-class Changes:
-    """What a person asks for in place of the settings of a boundary's experiment; None: as there.
+def _changed(how: Settings, changes: Mapping[str, object]) -> Settings:
+    """Settings of a boundary's experiment, and what a person asks for in their place.
 
-    Attributes:
-        t: step that images are inverted to; None: that of the boundary.
-        steps: indices from 0 to t, both included, on the way there and on the way back.
-        kind, eta, seed: as of `Edit`.
+    Args:
+        changes: fields and values; those that these settings have not are left out.
+
+    Raises:
+        UserError: an impossible value.
     """
+    given = {key: value for key, value in changes.items() if key in type(how).model_fields}
+    return validated(type(how), {**how.as_json(), **given}, Places.of(given, "edit")) if given else how
 
-    t: int | None = None
-    steps: int | None = None
-    kind: str | None = None
-    eta: float | None = None
-    seed: int | None = None
 
-    def of_edit(self, how: Edit) -> Edit:
-        """The settings of edits, with the changes.
+def _step(asked: int | None, own: int, process: Gaussian) -> int:
+    """The step that an image is inverted to: the boundary's own where none is asked for.
 
-        Raises:
-            UserError: impossible ones.
-        """
-        return self._changed(how, count=self.steps, kind=self.kind, eta=self.eta, seed=self.seed)
-
-    def of_inversion(self, how: Inversion) -> Inversion:
-        """The settings of the inversion, with the changes; raises as `of_edit`."""
-        return self._changed(how, count=self.steps)
-
-    def step(self, own: int, process: Gaussian) -> int:
-        """The step that images are inverted to.
-
-        Raises:
-            UserError: the process has no such step.
-        """
-        if self.t is not None and not 1 <= self.t < process.T:
-            raise UserError(f"--t is {self.t}", "edit", f"choose a step from 1 to {process.T - 1}")
-        return own if self.t is None else self.t
-
-    @staticmethod
-    def _changed(how: Settings, **changes: Any) -> Settings:
-        given = {key: value for key, value in changes.items() if value is not None}
-        if not given:
-            return how
-        return validated(type(how), {**how.as_json(), **given}, Places.of(given, "edit"))
+    Raises:
+        UserError: the process has no such step.
+    """
+    if asked is not None and not 1 <= asked < process.T:
+        raise UserError(f"--t is {asked}", "edit", f"choose a step from 1 to {process.T - 1}")
+    return own if asked is None else asked
 
 
 def edit(
@@ -97,7 +75,8 @@ def edit(
     distances: str,
     at: list[float],
     model: Path | None,
-    changes: Changes,
+    t: int | None,
+    changes: Mapping[str, object],
     speed: Runtime,
 ) -> None:
     """Draw the strip of an image, edited at every distance along the last boundary, and write its pictures.
@@ -106,6 +85,8 @@ def edit(
         distances: START:END:N, or one number.
         at: distance along each boundary but the last.
         model: folder of the network; None: the boundary's.
+        t: step that the image is inverted to; None: the boundary's.
+        changes: fields of `Edit` and `Inversion`, in place of those of the boundary's experiment.
     """
     fixed, along = [number(distance, "--at") for distance in at], _distances(distances)
     if len(fixed) != len(boundary) - 1:
@@ -117,13 +98,13 @@ def edit(
     pixels = images.read_photo(photo)
     editor = Editor.of(boundary, model, speed)
     network = editor.network
-    how, inversion = changes.of_edit(editor.how), changes.of_inversion(editor.inversion)
-    t = changes.step(editor.about.t, network.process)
+    how, inversion = _changed(editor.how, changes), _changed(editor.inversion, changes)
+    at_step = _step(t, editor.about.t, network.process)
     subject = _Subject(photo, pixels, network, how)
     fixed_moves = [Move(pair, d) for pair, d in zip(editor.pairs, fixed, strict=False)]
 
     def inverted(_: Sequence[int]) -> tuple[Tensor, Tensor]:
-        return subject.inverted(t, inversion)
+        return subject.inverted(at_step, inversion)
 
     def strip(piece: Sequence[int]) -> np.ndarray:
         if piece[0] == 0:
@@ -132,12 +113,12 @@ def edit(
         return subject.decoded(latents, [*fixed_moves, last])
 
     identity: Json = {"photo": artifacts.digest_file(photo), "model": network.digest}
-    identity |= {"settings": how.as_json(), "inversion": inversion.as_json(), "t": t}
+    identity |= {"settings": how.as_json(), "inversion": inversion.as_json(), "t": at_step}
     identity |= {"fixed": fixed, "along": along}
     identity |= {"boundaries": [digests(folder) for folder in boundary]}
     with resumable(output, identity, speed):
         ((z, h),) = running.shared(inverted, [0], 1, "inverting")
-        latents = bl.Latents(z.to(network.device), h.to(network.device), t)
+        latents = bl.Latents(z.to(network.device), h.to(network.device), at_step)
         unmoved, *strips = running.shared(strip, range(len(along) + 1), 1, "editing")
         beside = {"image": to_uint8(subject.x0), "no move": unmoved}
         for place, (image,) in zip(pictures, (*beside.values(), *strips), strict=True):

@@ -164,6 +164,7 @@ RIGHT = {
     ("stage gather", "parts", "states.lmdb"),
     ("store info", "file", "states.lmdb"),
     ("status", "folder", "folder"),
+    ("serve", "folder", "folder"),
 }
 ALONE = {"schema", "status", "config", "verify"}  # their other paths are those of the project
 OPTIONS = [

@@ -201,7 +201,7 @@ def test_classes_come_in_turn_and_matter() -> None:
 
 def test_labels_exactly_for_conditional_models() -> None:
     for m, labels in ((model(PIXEL), torch.tensor([0])), (model(PIXEL, told=3, classes=3), None)):
-        with pytest.raises(UserError, match="classes"):
+        with pytest.raises(UserError, match="labels, or choose another model"):
             m.bound(labels)
     with pytest.raises(UserError, match="kind points"):
         gaussian.network("points", PIXEL, classes=3)

@@ -150,6 +150,8 @@ def test_every_field_refuses_what_no_field_of_its_kind_takes(path: str) -> None:
 
 REQUIRED = {
     "folder": {"path": "x"},
+    "hf": {"path": "x"},
+    "webdataset": {"path": "x"},
     "pairs": {"path": "x"},
     "imagenet": {"path": "x"},
     "i2sb-lmdb": {"path": "x"},

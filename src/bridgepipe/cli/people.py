@@ -29,6 +29,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON in place of the table
 Measured = Annotated[Path | None, typer.Option("--output", "-o", help="also write the JSON to this file")]
 
 
+def _times(steps: str) -> str:
+    if steps != "all" and not (steps.isdecimal() and int(steps) >= 2):
+        raise typer.BadParameter(f"{steps!r} is neither a number above 1 nor all.")
+    return steps
+
+
 @groups.people.verb()
 def restore(
     photos: Annotated[list[Path], typer.Argument(help="pictures, folders, globs, or - for standard input")],
@@ -86,7 +92,7 @@ def translate(
     guide: GuideFolder = None,
     scale: Annotated[float, typer.Option(help="of the guide, or without one of the null class; 0: none")] = 0,
     respace_type: Annotated[str, typer.Option(help="uniform, quad, log_snr, …")] = "uniform",
-    steps: Annotated[str, typer.Option(help="number of visited times, or all")] = "100",
+    steps: Annotated[str, typer.Option(help="number of visited times, or all", callback=_times)] = "100",
     solver: str = "ddim",
     eta: Annotated[float, typer.Option(min=0, help="noise of ddim on the way to the target")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="of that noise")] = 0,

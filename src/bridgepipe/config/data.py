@@ -152,8 +152,8 @@ class Parquet(FromFiles):
     source: Literal["hf"]
     path: FilePath = Field(description="folder of the parquet files, or one file")
     size: Pixels = Field(256, description="pixels, or [height, width]")
-    image: str | None = Field(None, description="column of the images; null: the only one")
-    label: str | None = Field(None, description="column of the classes; null: the only one, if any")
+    image: Written | None = Field(None, description="column of the images; null: the only one")
+    label: Written | None = Field(None, description="column of the classes; null: the only one, if any")
     seed: Seed = Field(0, description="seed of the split")
 
 
@@ -163,7 +163,7 @@ class WebDataset(FromFiles):
     source: Literal["webdataset"]
     path: FilePath = Field(description="folder of the shards, or one file")
     size: Pixels = Field(256, description="pixels, or [height, width]")
-    image: str | None = Field(None, description="what follows the key of images, such as left.png; null: any")
+    image: Written | None = Field(None, description="what follows the key of images, such as left.png; null: any")
     seed: Seed = Field(0, description="seed of the split")
 
 

@@ -39,6 +39,8 @@ def export(source: Path, output: Path, names: str, data: Path) -> None:
     Raises:
         UserError: no such source, an output of another format, a folder that holds other files.
     """
+    if data.is_file():
+        raise UserError("a file is here", data, "give --data the folder of prepared datasets")
     if output.suffix.lower() == ".npz" and output.is_dir():
         raise UserError("a folder is here", output, "give another place to --output")
     if source.suffix == ".safetensors":

@@ -163,7 +163,7 @@ class WebDataset(FromFiles):
     source: Literal["webdataset"]
     path: FilePath = Field(description="folder of the shards, or one file")
     size: Pixels = Field(256, description="pixels, or [height, width]")
-    image: Written | None = Field(None, description="what follows the key of images, such as left.png; null: any")
+    image: Written | None = Field(None, description="end of images' names, such as left.png; null: any")
     seed: Seed = Field(0, description="seed of the split")
 
 

@@ -108,6 +108,7 @@ def test_colours_are_translated_to_those_of_a_second_photograph(page: Tab, photo
     page.wait("document.querySelector('#error').innerText")
     assert text(page, "#error") == "Choose the photograph with the colours first."
     page.drop(".drop[data-picture=palette]", photos / "flower.jpg")
+    page.wait("document.body.innerText.includes('flower.jpg')")  # else the click comes before the picture
     page.click("#start")
     page.wait("!document.querySelector('#result').hidden", seconds=120)
     assert text(page, "#state") == "Done"

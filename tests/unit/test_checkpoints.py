@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import pytest
 import torch
 import yaml
 from test_train_verb import Training, store
-from test_training import RECIPE, RUNNING, Tiny, network, objective, same
+from test_training import RECIPE, RUNNING, Tiny, network, objective, same, stopped_at
 from typer.testing import CliRunner
 
 from bridgepipe import artifacts, cli
@@ -51,17 +49,9 @@ def test_a_checkpoint_is_what_a_training_of_so_many_steps_makes(tmp_path: Path) 
 def test_checkpoints_of_an_interrupted_run_have_the_bytes_of_an_undisturbed_one(
     tmp_path: Path, stop_at: int
 ) -> None:
-    recipe, calls = KEPT.model_copy(update={"ema": (0.9, 0.5), "lr_anneal_steps": 20}), 0
-
-    def stopping(network: torch.nn.Module, batch: Any) -> torch.Tensor:
-        nonlocal calls
-        calls += 1
-        if calls == stop_at:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return objective(network, batch)
-
+    recipe = KEPT.model_copy(update={"ema": (0.9, 0.5), "lr_anneal_steps": 20})
     with pytest.raises(Interrupted):
-        run(tmp_path / "a", recipe, stopping)
+        run(tmp_path / "a", recipe, stopped_at(stop_at))
     assert same(run(tmp_path / "a", recipe), run(tmp_path / "b", recipe))
     assert kept(tmp_path / "a") == kept(tmp_path / "b")
     assert len(kept(tmp_path / "a")) == 5  # both averages of 5 and 10, and the second of 12

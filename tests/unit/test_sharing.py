@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from in_process import run
 from PIL import Image
 
-from bridgepipe import artifacts, cli, config
+from bridgepipe import artifacts, config
 from bridgepipe.config.gaussian import ModelTraining
 from bridgepipe.config.stage_files import parsed_stage, read_training
 from bridgepipe.errors import UserError
@@ -42,17 +42,6 @@ ALONE: dict[str, dict[str, Any]] = {
         "process": {"schedule": "shortest_path", "c1": 1.59, "c2": 0.0086, "m": 2.0, "T": 100},
     },
 }
-
-
-def run(*words: object) -> None:
-    before, sys.argv = sys.argv, ["bridgepipe", *map(str, words)]
-    try:
-        cli.main()
-    except SystemExit as e:
-        if e.code:
-            raise
-    finally:
-        sys.argv = before
 
 
 @pytest.fixture(autouse=True)

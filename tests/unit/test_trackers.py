@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import types
 from collections.abc import Iterator
@@ -12,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_training import RECIPE, RUNNING, Tiny, network, objective, same
+from test_training import RECIPE, RUNNING, Tiny, network, same, stopped_at
 
 from bridgepipe.config import RUNTIME, Resolved, read_yaml
 from bridgepipe.config.stage_files import read_runtime_file
@@ -26,19 +24,17 @@ SETTINGS = {"train": {"lr": 0.01, "init": None, "ema": [0.9, 0.5]}, "method": "t
 
 
 def train(folder: Path, *names: str, stop_at: int | None = None) -> dict[str, torch.Tensor]:
-    calls = 0
-
-    def stopping(network: torch.nn.Module, batch: Any) -> torch.Tensor:
-        nonlocal calls
-        calls += 1
-        if calls == stop_at:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return objective(network, batch)
-
     running = RUNNING.model_copy(update={"track": names})
     place = folder / "results/m/tiny/train"
     return loop.train(
-        network(), stopping, Tiny(), RECIPE, running, place, {"data": "abc"}, card={"config": SETTINGS}
+        network(),
+        stopped_at(stop_at),
+        Tiny(),
+        RECIPE,
+        running,
+        place,
+        {"data": "abc"},
+        card={"config": SETTINGS},
     )
 
 

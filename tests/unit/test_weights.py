@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -12,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from in_process import run
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bridgepipe import artifacts, cli, config
+from bridgepipe import artifacts, config
 from bridgepipe.config.stage_files import read_training
 from bridgepipe.errors import UserError
 from bridgepipe.methods.gaussian import Diffusion, network
@@ -163,17 +163,6 @@ LAYOUTS: dict[str, Layout] = {
         points,
     ),
 }
-
-
-def run(*words: object) -> None:
-    before, sys.argv = sys.argv, ["bridgepipe", *map(str, words)]
-    try:
-        cli.main()
-    except SystemExit as e:
-        if e.code:
-            raise
-    finally:
-        sys.argv = before
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

@@ -32,7 +32,7 @@ HELP = {
         "translate": "Translate a folder of images from one class to another.",
         "edit": "Edit an image along a boundary, and draw the strip.",
         "generate": "Draw images, as PNG files.",
-        "boundary": "Take in published boundaries of attributes.",
+        "boundary": "Take in boundaries of attributes, and write them.",
         "export": "Write images as PNG files, or as NPZ for other evaluators.",
         "measure": "Compare two sets of images in every way that applies.",
         "fid": "FID and KID of two sets of images, or of their statistics.",

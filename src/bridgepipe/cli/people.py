@@ -131,7 +131,7 @@ def edit(
     t: Annotated[int | None, typer.Option(help="step of the edit; default: the boundary's")] = None,
     steps: Annotated[int | None, typer.Option(help="visited steps on the way there, and back")] = None,
     kind: Annotated[str | None, typer.Option(help="way back: ddim, or ddpm with fresh noise")] = None,
-    eta: Annotated[float | None, typer.Option(help="noise of ddim, from 0 to 1")] = None,
+    eta: Annotated[float | None, typer.Option(help="noise of ddim; 0: none")] = None,
     seed: Annotated[int | None, typer.Option(help="of the noise")] = None,
     run: Alone = Alone(),
 ) -> None:

@@ -59,10 +59,16 @@ def text(page: Tab, selector: str) -> str:
     return page.value(f"document.querySelector('{selector}').innerText.trim()")
 
 
+def give(page: Tab, field: str, photo: Path) -> None:
+    """Drop a photograph and wait until the page shows it: what follows it has its place only then."""
+    zone = f".drop[data-picture={field}]"
+    page.drop(zone, photo)
+    page.wait(f"document.querySelector('{zone} img').naturalWidth && !document.querySelector('{zone} img').hidden")
+
+
 def restored(page: Tab, photo: Path) -> str:
     """Drop a photograph and restore it with the keyboard; the address of the result."""
-    page.drop(".drop[data-picture=photograph]", photo)
-    page.wait("document.querySelector('.drop img').complete && !document.querySelector('.drop img').hidden")
+    give(page, "photograph", photo)
     page.value("document.querySelector('#start').focus()")
     page.press("Enter", 13)
     page.wait("!document.querySelector('#result').hidden", seconds=120)
@@ -103,12 +109,11 @@ def test_the_slider_shows_before_and_after(page: Tab, photos: Path) -> None:
 
 def test_colours_are_translated_to_those_of_a_second_photograph(page: Tab, photos: Path) -> None:
     page.click("input[value=colours]")
-    page.drop(".drop[data-picture=photograph]", photos / "china.jpg")
+    give(page, "photograph", photos / "china.jpg")
     page.click("#start")
     page.wait("document.querySelector('#error').innerText")
     assert text(page, "#error") == "Choose the photograph with the colours first."
-    page.drop(".drop[data-picture=palette]", photos / "flower.jpg")
-    page.wait("document.body.innerText.includes('flower.jpg')")  # else the click comes before the picture
+    give(page, "palette", photos / "flower.jpg")
     page.click("#start")
     page.wait("!document.querySelector('#result').hidden", seconds=120)
     assert text(page, "#state") == "Done"

@@ -218,6 +218,12 @@ def recorded_in(names: Path) -> list[str]:
 
 def targets_of(flow: Any, recorded: list[str]) -> list[str]:
     """Results of the experiments, and tables of the methods that are recorded whole."""
+    for group in flow.resolved.groups:
+        if ALL in recorded or {*flow.resolved.groups[group]} & {*recorded}:
+            mend = "write each pair as an experiment, with source and target"
+            raise UserError(
+                f"the pairs of {group} are one job, which no stage records", "bridgepipe plan", mend
+            )
     if ALL in recorded:
         return [*flow.outcomes.results(), *flow.outcomes.tables()]
     for name in recorded:

@@ -109,7 +109,7 @@ def of_the_workflow() -> set[str]:
     """What the rules read, and what an experiment names: both decide which files a stage is given."""
     files = [
         *(PACKAGE / "workflow").glob("*.py"),
-        *(PACKAGE / f"config/{n}.py" for n in ("checked", "outcomes", "defined")),
+        *(PACKAGE / f"config/{n}.py" for n in ("checked", "derived", "outcomes", "defined")),
     ]
     rules = attributes([node for file in files for node in ast.walk(ast.parse(file.read_text()))])
     named = {"references", "splits", "models", "files", "named_files"}

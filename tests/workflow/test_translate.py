@@ -21,6 +21,7 @@ from bridgepipe.datasets import digits, images
 from bridgepipe.evaluation.classifier import train_classifier
 from bridgepipe.methods import gaussian, task
 from bridgepipe.photographs import translating
+from bridgepipe.stages import translation
 
 NETWORK = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": [1], "attention_resolutions": []}
 
@@ -341,3 +342,90 @@ def test_translation_needs_no_data_of_the_target(tmp_path: Path) -> None:
     assert values(project.folder / folder / "cycle.json")["pair_max"] < 1e-3
     assert {f.parent.name for f in data.rglob("*.lmdb")} == {"digits-16-low"}
     assert not (project.folder / "results/model/digits-high/train").exists()
+
+
+# pairs
+
+
+@pytest.fixture
+def pairs(made: Path, tmp_path: Path) -> Project:
+    """A project with an experiment of two pairs, whose models are trained and whose data are prepared."""
+    project = Project.create(tmp_path / "project")
+    project.write(PARAMS)
+    mine = {"scales": ["demo"], "pairs": {"3": 8, "8": 3}, "cycle": 2}
+    project.edit(lambda values: values["experiments"]["ddib/classes"].update(mine=mine))
+    for path, content in config.Resolved(project.params).stage_files().items():
+        artifacts.write_json(project.folder / path, content)
+    for source, place in (
+        ("digits", "data/prepared/digits-16"),
+        ("classifier.safetensors", "data/checkpoints/digits-16-classifier.safetensors"),
+        ("results/model/conditional", "results/model/conditional"),
+        ("results/guide/digits", "results/guide/digits"),
+    ):
+        for file in filter(Path.is_file, [made / source, *sorted((made / source).rglob("*"))]):
+            copy = project.folder / place / file.relative_to(made / source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+    return project
+
+
+def test_pairs_of_one_experiment_are_one_job_and_as_those_of_their_own(
+    pairs: Project, translated: Path
+) -> None:
+    table = "results/ddib/classes/mine/table.csv"
+    planned = pairs.planned(table)
+    assert "translate_pairs_of_mine" in planned
+    assert not {"translate", "train", "prepare", "train_classifier"} & planned
+    pairs.snakemake("--", table)
+    assert pairs.planned(table) == set()
+    rows = (pairs.folder / table).read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == [
+        "experiment",
+        "ddib/classes/mine.3-8",
+        "ddib/classes/mine.8-3",
+    ]
+    folder = pairs.folder / "results/ddib/classes"
+    assert {f.name for f in (folder / "mine.8-3").glob("*.lmdb")} >= {"translated.lmdb", "back.lmdb"}
+    assert values(folder / "mine.8-3/cycle.json")["pair_max"] < 1e-3
+    own, one = (ImageStore(f / "translated.lmdb") for f in (translated, folder / "mine.3-8"))
+    assert own.names == one.names
+    assert all((own[i] == one[i]).all() for i in range(6))
+
+
+def test_pairs_go_on_where_a_killed_job_stopped(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill in the second pair costs no image of the first."""
+    words: list[object] = ["--source-model", made / "results/model/conditional"]
+    words += ["--guide", made / "results/guide/digits", "--data", made / "digits/test.lmdb"]
+    for one, (source, target) in (("a", (3, 8)), ("b", (8, 3))):
+        how = RESOLVED.stages("ddib/classes/3-8")["sample"] | {"source": source, "target": target}
+        artifacts.write_json(tmp_path / f"{one}.json", how)
+        words += ["--config", tmp_path / f"{one}.json"]
+        for kind in ("translated", "latents", "states"):
+            words += [f"--{kind}", tmp_path / f"{kind}-{one}.lmdb"]
+    translated_by, done = translation._translated, []
+
+    def counted(translator: Any, images: Any, items: Any) -> Any:
+        if len(done) == 1:
+            raise KeyboardInterrupt
+        done.append((translator.labels, len(items)))
+        return translated_by(translator, images, items)
+
+    monkeypatch.setattr(translation, "_translated", counted)
+    monkeypatch.setattr(sys, "argv", ["bridgepipe", "stage", "translate-classes", *map(str, words)])
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        cli.main()
+    assert [labels for labels, _ in done] == [(3, 8)]
+    done.append("the kill")
+    run("stage", "translate-classes", *words)
+    assert [labels for labels, _ in done[2:]] == [(8, 3)]
+    monkeypatch.undo()
+    kinds = [tmp_path / f"{kind}-{one}.lmdb" for kind in ("translated", "states") for one in "ab"]
+    digests = [ImageStore(store).digest for store in kinds]
+    for store in kinds:
+        store.unlink()
+    run("stage", "translate-classes", *words)
+    assert [ImageStore(store).digest for store in kinds] == digests
+    with pytest.raises(AssertionError):
+        run("stage", "translate-classes", *words[:-2])

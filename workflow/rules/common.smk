@@ -29,10 +29,15 @@ def prepared_as(*stores):
     return one_of(name for name, dataset in of if config.stores_of(dataset) == stores)
 
 
-def models_of(wildcards):
+def models_of(translation):
     """The models of a translation as options of its verbs."""
-    folders = P.experiment(f"ddib/classes/{wildcards.experiment}").folders
-    return " ".join(f"--{option} {folder}" for option, folder in folders.items())
+    return " ".join(f"--{option} {folder}" for option, folder in P.experiment(translation).folders.items())
+
+
+def alone(method):
+    """Names of the experiments of a method that no other is made together with."""
+    together = {name for names in P.resolved.groups.values() for name in names}
+    return [name.rsplit("/", 1)[1] for name in P.resolved.of(method) if name not in together]
 
 
 def shape(wildcards):

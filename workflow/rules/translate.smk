@@ -10,10 +10,12 @@ rule translate:
         states=temp("results/ddib/classes/{experiment}/parts/states-{part}-of-{parts}.lmdb"),
     log:
         "results/ddib/classes/{experiment}/logs/translate-{part}-of-{parts}.log",
+    wildcard_constraints:
+        experiment=one_of(alone("ddib/classes")),
     resources:
         **network(6000, takes(240, "ddib/classes/{experiment}", "sample")),
     params:
-        models=models_of,
+        models=lambda w: models_of(f"ddib/classes/{w.experiment}"),
     message:
         "Translating {wildcards.experiment}, part {wildcards.part} of {wildcards.parts}"
     shell:
@@ -32,7 +34,7 @@ rule translate_back:
     resources:
         **network(6000, takes(480, "ddib/classes/{experiment}", "cycle")),
     params:
-        models=models_of,
+        models=lambda w: models_of(f"ddib/classes/{w.experiment}"),
     message:
         "Taking {wildcards.experiment} back, part {wildcards.part} of {wildcards.parts}"
     shell:

@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 
 File = Annotated[Path, typer.Option(show_default=False)]
 Config = Annotated[Path, typer.Option("--config", help="configuration of the stage", callback=check_asked)]
+Files = Annotated[list[Path], typer.Option(show_default=False)]
+Configs = Annotated[
+    list[Path],
+    typer.Option(
+        "--config", help="configuration of the stage", callback=lambda files: [*map(check_asked, files)]
+    ),
+]
 Sources = Annotated[Path | None, typer.Option(help="store of the corrupted half of every pair")]
 ModelFolder = Annotated[Path, typer.Option(help="results folder of a trained model", show_default=False)]
 OtherModel = Annotated[Path | None, typer.Option(help="that of the target; default: the source's model")]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from bridgepipe.cli import groups
 from bridgepipe.cli.options import (
     Config,
+    Configs,
     ExtractorFiles,
     File,
+    Files,
     GuideFolder,
     ModelFolder,
     OtherModel,
@@ -20,6 +22,7 @@ from bridgepipe.config.ddib import ClassCycle, ClassSampling
 from bridgepipe.config.gaussian import GenerationSampling, GenerationStudy
 from bridgepipe.config.i2sb import RestorationSampling, Study
 from bridgepipe.config.stage_files import read_stage
+from bridgepipe.errors import UserError
 
 
 @groups.stage.verb()
@@ -57,24 +60,30 @@ def generate_samples(
 
 @groups.stage.verb()
 def translate_classes(
-    config: Config,
+    config: Configs,
     source_model: ModelFolder,
     data: File,
-    translated: File,
-    latents: File,
-    states: File,
+    translated: Files,
+    latents: Files,
+    states: Files,
     target_model: OtherModel = None,
     guide: GuideFolder = None,
     part: Part = Part(),
     run: Shared = Shared(),
 ) -> None:
-    """Translate one part of the images of a class; keep the latents, and what the way back starts from."""
-    speed, settings = run.start(), read_stage(config, ClassSampling)
+    """Translate one part of the images of a class; keep the latents, and what the way back starts from.
+
+    Several pairs of classes, each with its configuration and its outputs, are translated one after another.
+    """
+    speed, settings = run.start(), [read_stage(file, ClassSampling) for file in config]
     from bridgepipe.stages import translation
 
-    translation.translate_classes(
-        settings, source_model, data, translated, latents, states, target_model, guide, part, speed
-    )
+    if len({len(files) for files in (config, translated, latents, states)}) > 1:
+        what = f"{len(config)} configurations, {len(translated)} outputs"
+        raise UserError(what, "translate-classes", "give each pair its --translated, --latents and --states")
+    stores = map(translation.Stores, translated, latents, states)
+    every = list(zip(settings, stores, strict=True))
+    translation.translate_classes(every, source_model, data, target_model, guide, part, speed)
 
 
 @groups.stage.verb()

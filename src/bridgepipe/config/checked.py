@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn
 
 from pydantic import Field
@@ -12,9 +12,10 @@ from bridgepipe.config import checks
 from bridgepipe.config.checks.evaluation import extractor_problems
 from bridgepipe.config.contents import splits_of
 from bridgepipe.config.defined import Defined
+from bridgepipe.config.derived import Derived, without_variants
 from bridgepipe.config.errors import nearest, validated
 from bridgepipe.config.methods import METHODS, Params
-from bridgepipe.config.values import Distinct, Strict, Varied
+from bridgepipe.config.values import Distinct, Strict
 from bridgepipe.config.yaml_reader import KeyPath, Places
 from bridgepipe.errors import UserError
 from bridgepipe.names import Json
@@ -69,8 +70,8 @@ class Checked:
         for scale, defaults in self.params.scales.items():
             for method in defaults:
                 self._known(("scales", scale, method), method, METHODS)
-        self._bases: dict[str, str] = {}
-        self._add_variants()
+        derived = Derived(self.params.experiments, self.places).derive()
+        self.places, self._bases, self._groups = derived.places, derived.bases, derived.groups
         self._check_parts()
         for name, extractor in self.params.extractors.items():
             if extractor.dataset is not None:
@@ -99,48 +100,18 @@ class Checked:
         inherited = ("scales", scale or self.params.scale, method, *keys)
         return self.places.nearest(own, inherited)
 
-    def _add_variants(self) -> None:
-        """Every variant of ``sample`` as an experiment ``NAME.VARIANT`` that follows the one it is of."""
-        for method, experiments in self.params.experiments.items():
-            in_order: Json = {}
-            for name, written in experiments.items():
-                path, plain = ("experiments", method, name), _without_variants(written)
-                in_order[name] = plain
-                for variant, how in self._variants_of(method, written, path).items():
-                    own = merge(plain, {"sample": how})
-                    own |= {"study": None} if "study" in METHODS[method].model_fields else {}
-                    full = f"{name}.{variant}"
-                    where = (*path, "sample", "variants", variant)
-                    if full in experiments:
-                        what = f"there is an experiment {full} already"
-                        raise UserError(what, self.places.at(*where), "give one of them another name")
-                    moved = _moved(self.places.marks, path, where, (*path[:2], full))
-                    self.places = replace(self.places, marks={**self.places.marks, **moved})
-                    self._bases[f"{method}/{full}"] = f"{method}/{name}"
-                    in_order[full] = own
-            self.params.experiments[method] = in_order
-
-    def _variants_of(self, method: str, written: Mapping[str, Any], path: KeyPath) -> Mapping[str, Any]:
-        sample = written.get("sample")
-        kind = METHODS[method].model_fields.get("sample")
-        if kind is None or not issubclass(kind.annotation, Varied) or not isinstance(sample, Mapping):
-            return {}
-        varied = {key: value for key, value in sample.items() if key == "variants"}
-        found = validated(Varied, varied, self.places, (*path, "sample")).variants or {}
-        for variant in (name for name, how in found.items() if "variants" in how):
-            where = self.places.at(*path, "sample", "variants", variant)
-            raise UserError("variants of a variant", where, "write all of them side by side")
-        return found
-
     def _check_parts(self) -> None:
         """Every section for itself, since nothing may inherit it; what it lacks is asked for once merged."""
         for scale, methods in self.params.scales.items():
             for method, defaults in methods.items():
                 path = ("scales", scale, method)
                 validated(METHODS[method], defaults, self.places, path, part=True)
-                if _without_variants(defaults) != defaults:
+                if without_variants(defaults) != defaults:
                     where = self.places.at(*path, "sample", "variants")
                     raise UserError("variants are of an experiment", where, "write them in its sample")
+                if "pairs" in defaults:
+                    where = self.places.at(*path, "pairs")
+                    raise UserError("pairs are of an experiment", where, "write them there")
         for method, experiments in self.params.experiments.items():
             for name, written in experiments.items():
                 path = ("experiments", method, name)
@@ -256,26 +227,6 @@ class Checked:
         if name not in set(valid):
             place = where if isinstance(where, str) else self.places.at(*where)
             raise UserError(f"unknown name '{name}'", place, nearest(name, valid))
-
-
-def _without_variants(written: Mapping[str, Any]) -> Json:
-    sample = written.get("sample")
-    if not isinstance(sample, Mapping) or "variants" not in sample:
-        return dict(written)
-    return {**written, "sample": {key: value for key, value in sample.items() if key != "variants"}}
-
-
-def _moved(
-    marks: Mapping[KeyPath, Any], base: KeyPath, variant: KeyPath, full: KeyPath
-) -> dict[KeyPath, Any]:
-    """Where the values of a variant are written, as those of an experiment of its own."""
-    inherited = {(*full, *p[len(base) :]): mark for p, mark in marks.items() if p[: len(base)] == base}
-    own = {
-        (*full, "sample", *p[len(variant) :]): mark
-        for p, mark in marks.items()
-        if p[: len(variant)] == variant
-    }
-    return {**inherited, **own}
 
 
 def merge(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> Json:

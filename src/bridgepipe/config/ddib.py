@@ -15,6 +15,7 @@ from bridgepipe.config.values import (
     Items,
     Noise,
     OfMethod,
+    Pairs,
     Reference,
     Results,
     Seed,
@@ -127,7 +128,7 @@ class ClassCycle(ClassSampling):
     count: Items | None
 
 
-class ClassTranslation(BetweenClasses):
+class ClassTranslation(BetweenClasses, Pairs):
     """DDIB from one class of images to another, with one conditional network or with two of any kind."""
 
     cycle: Items | None = Field(None, description="number of translations to invert; null: all")

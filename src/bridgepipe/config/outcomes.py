@@ -83,8 +83,13 @@ class Outcomes:
             for table in METHODS[method].results.tables
             for ext in ("csv", "md")
         ]
+        of_pairs = [
+            f"results/{group}/table.{ext}" for group in self._resolved.groups for ext in ("csv", "md")
+        ]
         studied = [method for method in self._resolved.methods if self.studies(method)]
-        return found + [f"results/{method}/nfe.{ext}" for method in studied for ext in ("md", "png")]
+        return (
+            found + of_pairs + [f"results/{method}/nfe.{ext}" for method in studied for ext in ("md", "png")]
+        )
 
     def studies(self, method: str) -> list[str]:
         """Studies of samplers against network calls, one for every experiment that has one."""

@@ -51,6 +51,12 @@ class Resolved(Checked):
         return [name for full in self.experiments for m, name in [full.rsplit("/", 1)] if m == method]
 
     @property
+    def groups(self) -> dict[str, list[str]]:
+        """Experiments of the scale in use that stand for several, by what they are called together."""
+        found = {name: [one for one in of if one in self.experiments] for name, of in self._groups.items()}
+        return {name: of for name, of in found.items() if of}
+
+    @property
     def methods(self) -> list[str]:
         """Methods with experiments."""
         return sorted({name.rsplit("/", 1)[0] for name in self.experiments})

@@ -243,3 +243,14 @@ class Varied(Strict):
         " same network",
         exclude_if=absent,
     )
+
+
+class Pairs(Strict):
+    """An experiment that may stand for several."""
+
+    pairs: Annotated[dict[Written, int | Written], Field(min_length=1)] | None = Field(
+        None,
+        description="source class -> target class, in place of source and target: each an experiment"
+        " NAME.SOURCE-TARGET of its own, all translated in one job",
+        exclude_if=absent,
+    )

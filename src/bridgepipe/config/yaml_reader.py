@@ -265,6 +265,8 @@ class _Reader:
         if not event.style and event.value == "<<":
             self._refuse(event, "YAML merges (<<) are not used here: engines write them out for good", MERGE)
         key = self._scalar(event)
+        if type(key) is int and event.value.isdecimal():
+            key = event.value  # a class by its number
         if not isinstance(key, str):
             self._refuse(
                 event, f"key {short(event.value)} is not text", f'write "{short(event.value)}" in quotes'

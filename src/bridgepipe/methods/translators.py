@@ -13,6 +13,16 @@ from bridgepipe.methods.gaussian import Model
 from bridgepipe.methods.trained import Trained, load_model
 from bridgepipe.names.classes import Label, name_of, number_of, numbers_in
 
+Models = tuple[Model, Model, Model | None]
+
+
+def load_models(source: Path, target: Path | None, guide: Path | None, speed: Runtime) -> Models:
+    """The source's model, the target's, which may be the same, and the classifier of noisy images."""
+    target = target or source
+    a = _load(source, speed)
+    b = a if target == source else _load(target, speed)
+    return a, b, None if guide is None else _load(guide, speed, guide=True)
+
 
 def load_translator(
     ends: tuple[Label, Label],
@@ -22,17 +32,19 @@ def load_translator(
     guide: Path | None,
     speed: Runtime,
 ) -> Translator:
-    """The models, and the numbers of the classes in their lists."""
-    target = target or source
-    a = _load(source, speed)
-    b = a if target == source else _load(target, speed)
+    """`translator_of` models in folders."""
+    return translator_of(ends, how, load_models(source, target, guide, speed))
+
+
+def translator_of(ends: tuple[Label, Label], how: TranslateImages, models: Models) -> Translator:
+    """A translation between two classes, whose numbers are those in the lists of the models."""
+    a, b, classifier = models
     labels = tuple(
         None if model.classes is None else number_of(label, model.class_names)
         for label, model in zip(ends, (a, b), strict=True)
     )
     for side, model, label in (("source", a, labels[0]), ("target", b, labels[1])):
         _check_label(side, model, label)
-    classifier = None if guide is None else _load(guide, speed, guide=True)
     up = guided_class(ends[0] if how.scale_encode else None, a, classifier)
     down = guided_class(ends[1] if how.scale_decode else None, b, classifier)
     return Translator(a, b, (labels[0], labels[1]), how, classifier, (up, down))

@@ -7,7 +7,7 @@ a job that meets its limit saves what it has, goes back into the queue and goes 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bridgepipe import config
@@ -38,17 +38,18 @@ class Durations:
         """
         self._experiment, self._datasets, self._runtime = experiment, datasets, runtime
 
-    def minutes(self, least: int, name: str, stage: str, attempt: int = 1) -> int:
+    def minutes(self, least: int, names: str | Iterable[str], stage: str, attempt: int = 1) -> int:
         """Minutes that a job asks for: more at each attempt, never more than ``runtime.longest``.
 
         Args:
             least: minutes that it asks for at the first attempt in any case.
-            name: experiment ``method/name``.
+            names: experiment ``method/name``, or those of one method that the job works on.
             stage: ``sample``, ``path``, ``study``, ``features``; ``cycle`` of translations;
                 ``mixing``, ``latents``, ``strips`` of boundaries.
         """
-        method = name.rsplit("/", 1)[0]
-        return self._asked(least, _STAGES[method, stage](self, self._experiment(name)), attempt)
+        every = [names] if isinstance(names, str) else [*names]
+        seconds = _STAGES[every[0].rsplit("/", 1)[0], stage]
+        return self._asked(least, sum(seconds(self, self._experiment(name)) for name in every), attempt)
 
     def statistics(self, least: int, dataset: str, split: str, attempt: int = 1) -> int:
         """Minutes for the features of a whole split."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -21,46 +22,91 @@ from bridgepipe.data.subset import choose, items_of_class
 from bridgepipe.errors import UserError
 from bridgepipe.methods import ddib
 from bridgepipe.methods.ddib import Start, Translator, states_of
-from bridgepipe.methods.translators import class_of, load_translator
+from bridgepipe.methods.translators import Models, class_of, load_models, load_translator, translator_of
 from bridgepipe.names import QUANTISATION, Json
 from bridgepipe.names.classes import name_of
 from bridgepipe.runtime import running
 from bridgepipe.runtime.finished import resumable
 
 
+@dataclass(frozen=True)
+class Stores:
+    """What a translation leaves: its images, its latents, and what the way back starts from."""
+
+    translated: Path
+    latents: Path
+    states: Path
+
+
 def translate_classes(
-    settings: ClassSampling,
+    every: Sequence[tuple[ClassSampling, Stores]],
     source_model: Path,
     data: Path,
-    translated: Path,
-    latents: Path,
-    states: Path,
     target_model: Path | None,
     guide: Path | None,
     part: Part,
     speed: Runtime,
 ) -> None:
-    """Translate one part of the images of a class; keep the latents, and what the way back starts from."""
+    """Translate one part of the images of a class, for each of several pairs of classes in turn.
+
+    The models are loaded once. What is finished of any pair is kept until all of them are.
+
+    Args:
+        every: the settings of each pair, and its stores.
+    """
     images = ImageStore(data).of_images()
-    classes, folders = (settings.source, settings.target), (source_model, target_model, guide)
-    translator = load_translator(classes, settings.sample, *folders, speed)
-    source = class_of(settings.source, translator.source, images)
-    chosen = items_of_class(images, source, settings.sample.count)
-    rows = part.of(len(chosen))
-    items = chosen[rows.start : rows.stop]
-    made_by = _made_by(settings, translator, images)
-    work = partial(_translated, translator, images)
-    with resumable(translated, {**made_by, "items": items}, speed):
-        batches = running.shared(work, items, translator.batch_size, "translation")
+    models = load_models(source_model, target_model, guide, speed)
+    pairs = [_Pair.of(settings, stores, models, images, part) for settings, stores in every]
+    with resumable(pairs[0].stores.translated, {"pairs": [pair.identity for pair in pairs]}, speed):
+        for pair in pairs:
+            pair.translate(images)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two classes, and the part of the images of the first that is translated to the second.
+
+    Attributes:
+        items: numbers of the images.
+        first: place of the first of them among all that are translated.
+    """
+
+    settings: ClassSampling
+    stores: Stores
+    translator: Translator
+    made_by: Json
+    items: Sequence[int]
+    first: int
+
+    @classmethod
+    def of(
+        cls, settings: ClassSampling, stores: Stores, models: Models, images: ImageStore, part: Part
+    ) -> _Pair:
+        translator = translator_of((settings.source, settings.target), settings.sample, models)
+        source = class_of(settings.source, translator.source, images)
+        chosen = items_of_class(images, source, settings.sample.count)
+        rows = part.of(len(chosen))
+        items, made_by = chosen[rows.start : rows.stop], _made_by(settings, translator, images)
+        return cls(settings, stores, translator, made_by, items, rows.start)
+
+    @property
+    def identity(self) -> Json:
+        return {**self.made_by, "items": self.items}
+
+    def translate(self, images: ImageStore) -> None:
+        """Write the stores."""
+        work = partial(_translated, self.translator, images)
+        batches = running.shared(work, self.items, self.translator.batch_size, "translation")
         if not running.is_main():
             running.exhaust(batches)
             return
+        made_by, first = self.made_by, self.first
         with (
-            writer(translated, {"images": "translations", **made_by}, first=rows.start) as out,
-            writer(latents, {"images": "latents", **made_by}, first=rows.start) as up,
-            writer(states, {"images": "states", **made_by}, first=rows.start) as down,
+            writer(self.stores.translated, {"images": "translations", **made_by}, first=first) as out,
+            writer(self.stores.latents, {"images": "latents", **made_by}, first=first) as up,
+            writer(self.stores.states, {"images": "states", **made_by}, first=first) as down,
         ):
-            names = iter(_names(settings, images, items))
+            names = iter(_names(self.settings, images, self.items))
             for calls, pictures, *ends in batches:
                 made_by["settings"]["sample"]["nfe"] = calls
                 for image in pictures:
@@ -68,7 +114,7 @@ def translate_classes(
                 for store, end in zip((up, down), ends, strict=True):
                     for state in end:
                         store.put(state)
-            out.set_array("item", items)
+            out.set_array("item", self.items)
 
 
 def _translated(

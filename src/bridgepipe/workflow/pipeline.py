@@ -134,7 +134,7 @@ class Pipeline:
         for rule in rules:
             if rule.output:
                 rule.set_params(options=_options, reads=_reading(rule))
-                if {"name", "experiment"} & set(rule.wildcard_names):
+                if {"name", "experiment"} & set(rule.wildcard_names) or _experiment_of(str(rule.output[0])):
                     rule.set_input(asked=self._asking(rule))  # no file: a check of every experiment at work
                 verb = closure.verb_of(rule.shellcmd or "")
                 if verb not in KEEPS and rule.input:
@@ -151,7 +151,8 @@ class Pipeline:
         """Check what the experiment of a job asks; names no file."""
 
         def asking(wildcards: Any) -> list[str]:
-            if name := _experiment_of(str(rule.output[0].apply_wildcards(wildcards))):
+            made = (_experiment_of(str(file.apply_wildcards(wildcards))) for file in rule.output)
+            for name in {*filter(None, made)} - {*self.resolved.groups}:
                 self.sources.check_asked(name)
             return []
 
@@ -160,7 +161,7 @@ class Pipeline:
     def check_targets(self, targets: Iterable[str]) -> None:
         """Stop on a target that names an unknown experiment, with the nearest valid name."""
         for target in targets:
-            if name := _experiment_of(target):
+            if (name := _experiment_of(target)) and name not in self.resolved.groups:
                 try:
                     self.experiment(name)
                 except UserError as e:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from bridgepipe.runtime.duration import Durations
@@ -31,10 +31,13 @@ class Resources:
         """Everything that a job asks for: its GPUs, megabytes of memory for each process, and minutes."""
         return {"gpu": self._gpus, "mem_mb": grows(memory * self._processes), "runtime": minutes}
 
-    def takes(self, least: int, experiment: str, stage: str) -> Asked:
-        """At least so many minutes, and more where a stage of an experiment, a pattern, computes more."""
-        minutes = self._durations.minutes
-        return lambda wildcards, attempt: minutes(least, experiment.format(**wildcards), stage, attempt)
+    def takes(self, least: int, experiments: str | Iterable[str], stage: str) -> Asked:
+        """At least so many minutes, and more where a stage of experiments, patterns, computes more."""
+        minutes, every = (
+            self._durations.minutes,
+            [experiments] if isinstance(experiments, str) else experiments,
+        )
+        return lambda w, attempt: minutes(least, [name.format(**w) for name in every], stage, attempt)
 
     def takes_statistics(self, least: int) -> Asked:
         """At least so many minutes, and more where a split has more images whose features are taken."""

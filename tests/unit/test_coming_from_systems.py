@@ -1,0 +1,48 @@
+"""Every row of docs/coming-from.md about translating and editing says what an experiment here does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from bridgepipe.config import Resolved, read_yaml, yaml_reader
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/coming-from.md").read_text()
+SECTION = PAGE.partition("## Translating and editing\n")[2].partition("\n## ")[0]
+ROWS = re.findall(r"^\| (`.*`) \| `(.*)` \|$", SECTION, flags=re.MULTILINE)
+EXPERIMENTS = [row for row in ROWS if not row[1].startswith("bridgepipe ")]
+
+
+def test_every_row_is_run() -> None:
+    assert len(ROWS) == len(re.findall(r"^\| `", SECTION, flags=re.MULTILINE)) >= 1
+
+
+def resolved(row: str, folder: Path) -> Resolved:
+    """The experiments of a row at the scale of the papers."""
+    (folder / "row.yaml").write_text(row)
+    values = read_yaml(ROOT / "params.yaml") | {"scale": "paper"}
+    for method, own in yaml_reader.read(folder / "row.yaml").values.items():
+        values["experiments"][method] |= {name: {"scales": ["paper"], **how} for name, how in own.items()}
+    return Resolved(values)
+
+
+def test_pairs_of_the_page_are_those_of_the_published_command(tmp_path: Path) -> None:
+    theirs, ours = next(row for row in EXPERIMENTS if "--source" in row[0])
+    sources, targets = (
+        [int(n) for n in re.search(rf"--{end} ([0-9,]+)", theirs)[1].split(",")]
+        for end in ("source", "target")
+    )
+    made = resolved(ours, tmp_path)
+    (pairs,) = made.groups.values()
+    found = [(made.experiments[name].source, made.experiments[name].target) for name in pairs]
+    assert found == [*zip(sources, targets, strict=True)]
+    how = made.stages(pairs[0])["sample"]["sample"]
+    published = {
+        "solver": "ddim",
+        "grid": "ddib",
+        "guidance": "classifier",
+        "variant": "published",
+        "eta": 0.0,
+    }
+    assert published.items() <= how.items()

@@ -63,7 +63,8 @@ def give(page: Tab, field: str, photo: Path) -> None:
     """Drop a photograph and wait until the page shows it: what follows it has its place only then."""
     zone = f".drop[data-picture={field}]"
     page.drop(zone, photo)
-    page.wait(f"document.querySelector('{zone} img').naturalWidth && !document.querySelector('{zone} img').hidden")
+    image = f"document.querySelector('{zone} img')"
+    page.wait(f"{image}.naturalWidth && !{image}.hidden")
 
 
 def restored(page: Tab, photo: Path) -> str:

@@ -95,6 +95,42 @@ def test_batches_change_nothing(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> 
     assert torch.allclose(ddib_points.sample(ends[1], range(20, 50), settings, seed=3), drawn[20:], atol=1e-6)
 
 
+@pytest.mark.parametrize("how", [SolverSettings(nfe=60), SolverSettings(solver="ddim", nfe=200, grid="ddib")])
+def test_states_on_the_way_have_the_densities_of_the_process(ends: Ends, how: SolverSettings) -> None:
+    """At every stop the points spread as noised data of the end that they come from, or go to."""
+    points, process = A.sample(4000).float(), DIFFUSION.process
+    stops = ddib_points.stops_of(how, process, 3)
+    states = ddib_points.on_the_way(*ends, points, how, stops, "way")
+    assert len(stops.encode) == len(stops.decode) == 3
+    assert stops.encode == sorted(stops.encode)
+    assert stops.decode == sorted(stops.decode, reverse=True)
+    assert list(states) == [
+        "Source",
+        *(f"encoding, t {t}" for t in stops.encode),
+        "Latent",
+        *(f"decoding, t {t}" for t in stops.decode),
+        "Target",
+    ]
+    moved = translate(*denoisers(*ends), points, how)
+    assert torch.equal(states["Latent"], moved.latent.x)
+    assert torch.equal(states["Target"], moved.target.x)
+    for way, data in (("encoding", points), ("decoding", B.sample(4000).float())):
+        for t in stops.encode if way == "encoding" else stops.decode:
+            share = float(process.alpha_bar[t])
+            wanted = share * torch.cov(data.T) + (1 - share) * torch.eye(2)
+            assert torch.cov(states[f"{way}, t {t}"].T) == pytest.approx(wanted, abs=0.1)
+
+
+@pytest.mark.parametrize("solver", ["ddim", "heun", "multistep3", "unipc3", "obelm"])
+@pytest.mark.parametrize("nfe", [4, 5, 6, 9])
+def test_few_calls_have_few_stops_and_all_of_them_are_passed(ends: Ends, solver: str, nfe: int) -> None:
+    how = SolverSettings(solver=solver, nfe=nfe)
+    stops = ddib_points.stops_of(how, DIFFUSION.process, 20)
+    states = ddib_points.on_the_way(*ends, POINTS, how, stops, "way")
+    assert len(states) == 3 + len(stops.encode) + len(stops.decode) <= 3 + 2 * nfe
+    assert min(stops.encode, default=1) > 0
+
+
 def test_samples_follow_the_model() -> None:
     drawn = ddib_points.sample(model(ONE), range(2000), SolverSettings(solver="multistep3", nfe=20), seed=0)
     assert torch.allclose(drawn.mean(0), ONE.means[0].float(), atol=0.05)

@@ -47,6 +47,9 @@ DRAW = {
     ),
     "scatter": lambda p: figures_points.scatter_map(p, {"source": POINTS, "target": -POINTS}, "Title"),
     "heat": lambda p: figures_points.heatmap(p, {"source": POINTS, "target": POINTS[:50]}),
+    "rows of heat": lambda p: figures_points.heatmap(
+        p, dict.fromkeys("abcde", POINTS), "Title", 20, columns=3
+    ),
     "truth": lambda p: figures_points.samples_and_truth(p, POINTS, POINTS[:300] + 1, "Title"),
     "transfer": lambda p: figures_points.color_transfer(
         p,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,26 @@ def test_rows_of_a_translation_are_those_of_the_source(made: Project) -> None:
     assert (tensors["items"].diff() > 0).all()
     assert card["made_by"]["settings"]["source"] == "moons"
     assert (tensors["back"] - tensors["source"]).norm(dim=1).max() < 1e-5
+
+
+def test_targets_that_stand_for_published_commands_are_made(made: Project, tmp_path: Path) -> None:
+    page = (ROOT / "docs/coming-from.md").read_text()
+    targets = re.findall(r"^\| .* \| `snakemake (results/ddib/(?!classes).*)` \|$", page, flags=re.MULTILINE)
+    assert len(targets) >= 5
+    project = made.copy(tmp_path / "project")
+    project.snakemake("-c1", "--", *targets)
+    assert all((project.folder / target).stat().st_size > 100 for target in targets)
+    assert "MSE to OT" in (project.folder / "results/ddib/color/table.md").read_text()
+
+
+def test_densities_on_the_way_are_a_target_of_their_own(made: Project) -> None:
+    target = f"{PAIR}/figures/densities.png"
+    assert not (made.folder / target).exists()
+    done = made.planned(target)
+    assert done == {"figure_densities"}
+    made.snakemake("-c1", "--", target)
+    assert np.asarray(Image.open(made.folder / target)).std() > 5
+    assert made.planned(target) == set()
 
 
 def test_cycle_closes_with_the_pair_only(made: Project) -> None:

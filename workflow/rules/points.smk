@@ -75,6 +75,22 @@ rule evaluate_translation:
         "bridgepipe stage evaluate-translation {params.options} --title {wildcards.experiment} > {log} 2>&1"
 
 
+rule figure_densities:
+    input:
+        unpack(lookup("ddib/points/{experiment}", within=FILES["translate"])),
+    output:
+        drawn("results/ddib/points/{experiment}/figures/densities.png", "ddib/densities", "DDIB, points"),
+    log:
+        "results/ddib/points/{experiment}/logs/figure-densities.log",
+    resources:
+        **network(4000, grows(240)),
+    message:
+        "Figure: densities of {wildcards.experiment} on its way"
+    shell:
+        "bridgepipe stage figure densities {params.options} --title {wildcards.experiment} --threads {threads}"
+        " --output {output} > {log} 2>&1"
+
+
 rule color_transfer:
     input:
         unpack(lookup("ddib/color/{experiment}", within=FILES["translate"])),

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from bridgepipe.cli import groups
-from bridgepipe.cli.options import Alone, Config, File, Sources, Trained
+from bridgepipe.cli.options import Alone, Config, Ends, File, Shared, Sources, Trained
 from bridgepipe.config.i2sb import RestorationSampling
+from bridgepipe.config.points import PointTranslating
 from bridgepipe.config.stage_files import read_stage
 
 
@@ -115,3 +116,22 @@ def translations(
     from bridgepipe.stages import pictures
 
     pictures.translations(source, latents, translated, back, output, title)
+
+
+@groups.figure.verb()
+def densities(
+    config: Config,
+    data: File,
+    ends: Ends,
+    output: File,
+    title: str = "",
+    stops: Annotated[
+        int, typer.Option(min=1, max=20, help="places on either way, evenly among the calls")
+    ] = 3,
+    run: Shared = Shared(),
+) -> None:
+    """Densities of points on their way from one domain through the latents to the other."""
+    speed, settings = run.start(), read_stage(config, PointTranslating)
+    from bridgepipe.stages import points
+
+    points.draw_densities(settings, data, ends, output, title, stops, speed)

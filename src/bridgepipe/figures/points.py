@@ -44,7 +44,9 @@ def scatter_map(path: str | Path, panels: Mapping[str, Points], title: str = "")
             _scatter(_plane(figure, (1, len(panels), i + 1), reach, head), points, c=colours)
 
 
-def heatmap(path: str | Path, panels: Mapping[str, Points], title: str = "", bins: int = 120) -> None:
+def heatmap(
+    path: str | Path, panels: Mapping[str, Points], title: str = "", bins: int = 120, columns: int = 6
+) -> None:
     """Density of 2-D points, on one scale for all panels.
 
     Args:
@@ -52,11 +54,13 @@ def heatmap(path: str | Path, panels: Mapping[str, Points], title: str = "", bin
         panels: float ``[N, 2]`` by heading; N may differ.
         title: printed above.
         bins: squares along each axis.
+        columns: panels of a row.
     """
-    reach = _reach(panels)
-    with canvas(path, PANEL * len(panels) + 0.7, PANEL + 0.23 + 0.2 * bool(title)) as figure:
+    reach, columns = _reach(panels), min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    with canvas(path, PANEL * columns + 0.7, (PANEL + 0.23) * rows + 0.2 * bool(title)) as figure:
         figure.suptitle(title, fontsize=9, weight="bold")
-        planes = [_plane(figure, (1, len(panels), i + 1), reach, head) for i, head in enumerate(panels)]
+        planes = [_plane(figure, (rows, columns, i + 1), reach, head) for i, head in enumerate(panels)]
         _densities(figure, planes, list(panels.values()), reach, bins)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,11 +19,13 @@ from bridgepipe.config.points import SolverSettings
 from bridgepipe.errors import UserError
 from bridgepipe.methods.ddib import steps_of, translate
 from bridgepipe.methods.gaussian import Model
-from bridgepipe.names.nfe import calls
+from bridgepipe.names.nfe import SOLVER_TRAITS, calls
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.runtime import running
 from bridgepipe.runtime.rng import BlockNoise, repeat_seed
 from bridgepipe.samplers.denoiser import Denoiser
+from bridgepipe.samplers.gaussian_loops import Grid
+from bridgepipe.samplers.solvers import State
 from bridgepipe.samplers.steps import decode_steps
 
 BATCH = 4096  # points per network call; an image's batch would be too small to keep a core busy
@@ -73,6 +76,43 @@ def over(
 
     batches = running.shared_by_all(of_piece, range(len(points)), BATCH, label)
     return [torch.cat(list(parts)) for parts in zip(*batches, strict=True)]
+
+
+def stops_of(settings: SolverSettings, process: Gaussian, count: int) -> Grid:
+    """So many of the timesteps that a translation passes each way, evenly among its calls; never an end."""
+    steps = steps_of(settings, process)
+    first = 1 + SOLVER_TRAITS[settings.solver].invertible  # a pair begins with two states
+
+    def among(way: Sequence[int]) -> list[int]:
+        places = np.linspace(0, len(way) - 1, count + 2).round().astype(int)[1:-1]
+        return [way[place] for place in dict.fromkeys(places.tolist()) if first <= place < len(way) - 1]
+
+    return Grid(among(steps.encode), among(steps.decode))
+
+
+def on_the_way(
+    source: Model, target: Model, points: Tensor, settings: SolverSettings, stops: Grid, label: str
+) -> dict[str, Tensor]:
+    """A translation of points ``[N, D]``: where they are at each stop, at the latent and at the end."""
+    a, b = denoisers(source, target)
+    steps = steps_of(settings, a.process)
+
+    def run(x: Tensor) -> list[Tensor]:
+        up: list[Tensor] = []
+        down: list[Tensor] = []
+
+        def seen(states: list[Tensor], wanted: Sequence[int]) -> Callable[[State], None]:
+            return lambda state: states.append(state.x) if state.t in wanted else None
+
+        latent = samplers.encode(a, x, steps.encode, solver=settings.solver, observe=seen(up, stops.encode))
+        end = samplers.decode(
+            b, latent.start, steps.decode, solver=settings.solver, observe=seen(down, stops.decode)
+        )
+        return [x, *up, latent.x, *down, end.x]
+
+    heads = ["Source", *(f"encoding, t {t}" for t in stops.encode), "Latent"]
+    heads += [*(f"decoding, t {t}" for t in stops.decode), "Target"]
+    return dict(zip(heads, over(points, source.device, run, label), strict=True))
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,32 @@ def translate_points(
         _save(output, tensors, made_by)
 
 
+def draw_densities(
+    how: PointTranslating,
+    data: Path,
+    ends: Ends,
+    output: Path,
+    title: str,
+    stops: int,
+    speed: Runtime,
+) -> None:
+    """The densities of points of DATA on their way from one model's domain to the other's.
+
+    Args:
+        stops: number of places on the way to the latent, and on the way from it.
+    """
+    a, b = load_ends(ends, speed)
+    starts, items, points = _chosen(data, how.count, how.seed, a)
+    places = ddib_points.stops_of(how.translate, a.process, stops)
+    identity = {"settings": how.as_json(), **_ends(a, b), "data": starts.digest, "stops": asdict(places)}
+    with resumable(output, identity, speed):
+        states = ddib_points.on_the_way(a, b, points, how.translate, places, "densities")
+        if running.is_main():
+            bins = int(np.clip(len(items) ** 0.5 / 2, 20, 120))
+            panels = {head: x.numpy() for head, x in states.items()}
+            figures_points.heatmap(output, panels, title, bins, columns=len(places.encode) + 2)
+
+
 def cycle_points(
     how: PointCycles,
     data: Path,

@@ -495,8 +495,25 @@ def test_generated_latents() -> None:
     noise = torch.randn(1, 3, 8, 8)
     latents = boundary_latents.generate(space, PROCESS, noise, 998, count=10)
     assert torch.equal(latents.h, boundary_latents.bottleneck(space, PROCESS, latents.z, 998))
-    with pytest.raises(UserError, match="t is 998"):
-        boundary_latents.generate(space, PROCESS, noise, 998, variant="published")
+
+
+@pytest.mark.parametrize("t", [998, 500, 250])
+@pytest.mark.parametrize("count", [999, 100, 40])
+def test_the_step_of_an_unconditional_edit_is_always_on_the_grid(t: int, count: int) -> None:
+    """The best predictions of data of variance 1 are known, and states keep that variance wherever t is."""
+    process, seen = Gaussian(schedules.linear(), prediction="x0"), []
+
+    class Unit:
+        def capture(self, x: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+            seen.append(int(at[0]))
+            return x * float(process.alpha_bar[int(at[0])]) ** 0.5, torch.full((len(x), 1), float(at[0]))
+
+    noise = torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    latents = boundary_latents.generate(Unit(), process, noise, t, count, "published")  # type: ignore[arg-type]
+    assert latents.t == t
+    assert min(seen) > t  # h is that of the call before t
+    assert latents.h[0, 0] == min(seen)
+    assert latents.z.std() == pytest.approx(1, abs=0.05)
 
 
 @pytest.mark.parametrize("images", [2, 100, 333, 1000])

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from bridgepipe.config import Resolved, read_yaml, yaml_reader
+from bridgepipe.names.timesteps import truncated
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/coming-from.md").read_text()
@@ -48,3 +49,19 @@ def test_pairs_of_the_page_are_those_of_the_published_command(tmp_path: Path) ->
         "eta": 0.0,
     }
     assert published.items() <= how.items()
+
+
+def test_edits_of_samples_are_those_of_the_published_command(tmp_path: Path) -> None:
+    theirs, ours = next(row for row in EXPERIMENTS if "--unconditional" in row[0])
+    edited = resolved(ours, tmp_path).experiment("boundary/mine")
+    how, said = edited.edit, dict(re.findall(r"--(\w+) (\d+)", theirs))
+    assert (edited.t, how.count) == (int(said["t_0"]), int(said["n_inv_step"]))
+    assert (how.source, how.variant, how.eta, how.relative, how.raw_h) == (
+        "samples",
+        "published",
+        1,
+        False,
+        True,
+    )
+    assert len({*truncated(999, how.generate)}) == 999
+    assert 998 not in truncated(999, how.generate)

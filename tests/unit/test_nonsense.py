@@ -648,11 +648,6 @@ DIRECTED: list[tuple[str, Any, str]] = [
     (f"{B} edit", {"source": "samples", "generate": 2000}, "2000 indices of 1000"),
     ("experiments boundary smiling attribute", "Smilling", "did you mean 'Smiling'"),
     ("experiments boundary smiling search", {"t": 1001}, "take 1 to 999"),
-    (
-        "experiments boundary smiling edit",
-        {"source": "samples", "generate": 100},
-        "does not visit step 500",
-    ),
     ("experiments boundary dog against", "bird", "no class 'bird'"),
     ("experiments boundary dog attribute", "wolf", "no attribute 'wolf'"),
     # points and colours

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,52 @@ def test_published_boundaries(made: Project, tmp_path: Path) -> None:
     Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(photo)
     words = ["edit", str(photo), "--boundary", str(folder), "--model", model, "--distances", "-5:5:2"]
     made.bridgepipe(*words, "-o", str(tmp_path / "strip.png"))
+
+
+def drawn(folder: Path, warm: bool) -> None:
+    """What stands for a text-to-image model: pictures of one colour or another, with noise."""
+    folder.mkdir(parents=True)
+    for number in range(40):
+        pixels = np.random.default_rng(number + 100 * warm).integers(0, 90, (20, 16, 3), dtype=np.uint8)
+        pixels[..., 0 if warm else 2] += 120
+        Image.fromarray(pixels).save(folder / f"{number:04d}.png")
+
+
+def test_words_instead_of_labels(made: Project, tmp_path: Path) -> None:
+    """The recipe of docs/boundaries.md: two folders of drawn pictures, a boundary, a photograph edited."""
+    page = (ROOT / "docs/boundaries.md").read_text().partition("## Words instead of labels\n")[2]
+    recipe = yaml.safe_load(re.search(r"^    datasets:\n(?:    .*\n)+", page, re.MULTILINE)[0])
+    paper = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"scale": "paper"}
+    ((name, own),) = recipe["experiments"]["boundary"].items()
+    paper["datasets"] |= recipe["datasets"]
+    paper["experiments"]["boundary"][name] = {"scales": ["paper"], **own}
+    assert config.Resolved(paper).experiment(f"boundary/{name}").model == "church"
+
+    project = made.copy(tmp_path / "project")
+    for attribute in (own["attribute"], own["against"]):
+        drawn(project.folder / "churches" / attribute, warm=attribute == own["attribute"])
+    measured = {"extractor": "drawn", "classifier": None, "judge": {"steps": 60}}
+    small = {**own, "model": "ddpm", "evaluate": measured}
+    small |= {"search": {"t": 300, "images": None}, "edit": {"images": 4}}
+    project.edit(lambda v: v["datasets"].update({k: d | {"size": 16} for k, d in recipe["datasets"].items()}))
+    project.edit(lambda v: v["experiments"]["boundary"].update({name: {"scales": ["demo"], **small}}))
+    trained = {"kind": "classifier", "dataset": own["dataset"], "steps": 20}
+    project.edit(lambda v: v["extractors"].update(drawn=trained))
+    metric = f"results/boundary/{name}/edit.json"
+    assert f"snakemake {metric}" in page
+    project.snakemake("-c2", "--", metric)
+    assert artifacts.read_json(project.folder / metric)["protocol"]["judge"] == "classifier of the attribute"
+    # a plane tells the two colours apart, also in pictures that it was not fitted to
+    assert (
+        artifacts.read_json(project.folder / f"results/boundary/{name}/accuracy.json")["values"]["z_accuracy"]
+        > 0.9
+    )
+    photo = project.folder / "churches" / own["against"] / "0000.png"
+    words = ["edit", str(photo), "--boundary", f"results/boundary/{name}", "--distances", "0:40:2"]
+    project.bridgepipe(*words, "-o", str(tmp_path / "strip.png"))
+    before, after = (images.read_photo(tmp_path / f"strip/{d}.png").astype(float) for d in ("0", "+40"))
+    warmth = [float((x[..., 0] - x[..., 2]).mean()) for x in (before, after)]
+    assert warmth[1] > warmth[0]
 
 
 def test_paper_scale_dry_runs_with_published_weights(tmp_path: Path) -> None:

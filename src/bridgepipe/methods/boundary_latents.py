@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from bridgepipe import samplers
 from bridgepipe.config.boundary_settings import Inversion
 from bridgepipe.data.pixels import from_uint8
-from bridgepipe.errors import UserError
 from bridgepipe.methods.gaussian import Model
 from bridgepipe.names.timesteps import truncated
 from bridgepipe.networks import adm
@@ -161,18 +160,15 @@ def generate(
     """Latents at index t of generated images: noise ``[B, C, H, W]`` decoded to t deterministically.
 
     Args:
-        count: indices from 0 to T-1, of which those from T-1 down to t are visited.
-        variant: ``published``: t is one of them, and h is that of the last call, before t;
-            ``exact``: t follows the last of them above it, and h is that of z at t.
+        count: indices from 0 to T-1, of which those above t are visited, and then t: where the published
+            code finds no t among its own, of 999 it is 998, it goes on to the image.
+        variant: ``published``: h is that of the last call, before t; ``exact``: it is that of z at t.
 
     Raises:
-        UserError: t is not one of the published indices, or is not below T-1.
+        UserError: t is not below T-1.
     """
-    visited = truncated(process.T - 1, count)[::-1]
-    if variant == "published" and t not in visited:
-        raise UserError(f"t is {t}", "unconditional edit", f"take one of {visited[:3]}… down to 0, or exact")
     reading = _ReadingLast(h_space)
-    steps = [*(s for s in visited if s > t), t]
+    steps = [*(s for s in reversed(truncated(process.T - 1, count)) if s > t), t]
     z = samplers.decode(Denoiser(reading, process), noise, steps).x
     h = reading.h[0] if variant == "published" else bottleneck(h_space, process, z, t)
     return Latents(z, h, t)

@@ -9,7 +9,6 @@ from bridgepipe.config.checks.evaluation import classified, extractors
 from bridgepipe.config.checks.shared import Defined, Problem, Problems, at_most, folders_in, same_size
 from bridgepipe.config.data import Digits
 from bridgepipe.config.values import Strict
-from bridgepipe.names.timesteps import truncated
 
 
 def boundary(e: BoundarySearch, defined: Defined) -> Problems:
@@ -134,17 +133,5 @@ def _steps(e: BoundarySearch, T: int) -> Problems:
             may = "is" if e.t is not None else "may be"
             what = f"{count} indices from 0 to the edited step, which {may} {min(edited)}"
             yield Problem(key, what, f"take at most {min(edited) + 1}")
-    if e.edit.source == "samples":
-        yield from _visited(e, T, edited)
-
-
-def _visited(e: BoundarySearch, T: int, edited: list[int]) -> Problems:
-    if e.edit.generate > T:
+    if e.edit.source == "samples" and e.edit.generate > T:
         yield Problem("edit.generate", f"{e.edit.generate} indices of {T}", f"take at most {T}")
-        return
-    visited = set(truncated(T - 1, e.edit.generate))
-    missed = [t for t in edited if t not in visited]
-    if e.edit.variant == "published" and missed:
-        near = min(visited, key=lambda t: abs(t - missed[0]))
-        what = f"the published way from noise in {e.edit.generate} indices does not visit step {missed[0]}"
-        yield Problem("edit.generate", what, f"take another number, or search.t: {near}, or variant: exact")

@@ -157,10 +157,10 @@ def reading(path: str | Path, what: str, mend: str, missing: str = "") -> Iterat
     """Whatever goes wrong while a file is read becomes one line: what is there is not of this kind.
 
     Args:
-        path: the file.
+        path: file that could not be read.
         what: what is wrong when the reader fails, such as "not a JSON file"; the reader's reason follows.
-        mend: how to mend it when it is something else. It must hold for a sound file of another kind, too.
-        missing: how to mend it when nothing is there.
+        mend: advice when it is something else. It must hold for a sound file of another kind, too.
+        missing: advice when nothing is there.
     """
     try:
         yield

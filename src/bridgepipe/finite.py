@@ -20,7 +20,7 @@ class NotFinite(UserError):
     """NaN or infinity in a row of a batch, which `naming` turns into what the row is of.
 
     Attributes:
-        what: it was found in.
+        what: what it was found in.
         row: the first such row.
     """
 
@@ -54,7 +54,7 @@ def all_finite(tensors: Mapping[str, Tensor], path: object) -> None:
     """Refuse a file of tensors that holds NaN or infinity.
 
     Args:
-        tensors: by name, any shapes and dtypes.
+        tensors: tensors by name, of any shapes and dtypes.
         path: the file, for the message.
 
     Raises:
@@ -70,7 +70,7 @@ def number(value: float, option: str) -> float:
     """A number that a person gave on the command line.
 
     Raises:
-        UserError: it is NaN or infinite.
+        UserError: the number is NaN or infinite.
     """
     if not math.isfinite(value):
         raise UserError(f"{value} is not a finite number", option, "give a finite number")

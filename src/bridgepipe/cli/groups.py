@@ -98,7 +98,7 @@ def _refuse_old_name(ctx: Any, name: str) -> None:
     """Tell where a verb stands that was called at the top, where it once stood.
 
     Raises:
-        UserError: it is a verb of ``stage``.
+        UserError: the name is a verb of ``stage``.
     """
     verb = f"{verb_of(ctx)} {name}".strip()
     found: Any = ctx.find_root().command.commands[STAGE]
@@ -161,7 +161,7 @@ def guard(verb: str, given: Mapping[str, Any]) -> None:
     """Refuse outputs by which an input, or another output, would be lost, or that cannot be written.
 
     Args:
-        verb: its name.
+        verb: name of the verb.
         given: all options and arguments, by name.
 
     Raises:

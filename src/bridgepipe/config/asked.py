@@ -22,7 +22,7 @@ class Asked:
     """What a key of an experiment asks of a split.
 
     Attributes:
-        experiment: ``method/name``.
+        experiment: full name of the experiment, ``method/name``.
         where: the key, for messages.
         dataset, split: the data in question.
         count: number of items that are needed.

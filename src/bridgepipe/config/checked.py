@@ -87,7 +87,7 @@ class Checked:
         """Where a key of an experiment is written, for messages: in the experiment or in its scale.
 
         Args:
-            full: ``method/name``.
+            full: full name of the experiment, ``method/name``.
             key: key inside it, ``section.key``; empty: the experiment itself.
             scale: scale at which it is looked at; None: the one in use.
         """

@@ -53,7 +53,7 @@ def validated(
         part: keys may be missing or not go together, and None stands for such a model.
 
     Raises:
-        UserError: they are not what the model wants.
+        UserError: the values do not fit the model.
     """
     try:
         # through JSON, so that YAML lists are accepted for tuples while numbers stay strict

@@ -195,7 +195,7 @@ class Strict(BaseModel):
 
         Args:
             folder: folder of the experiment's results.
-            defined: `config.defined.Defined`.
+            defined: what the parameters define, a `config.defined.Defined`.
         """
         return {}
 

@@ -35,7 +35,7 @@ class Places:
     """Where values are written: for each path of keys ``file:line:column``.
 
     Attributes:
-        file: for what is written nowhere.
+        file: file that is named where no line is known.
         marks: path of keys -> place of the key.
         aliases: path of an alias -> path of what it stands for.
     """

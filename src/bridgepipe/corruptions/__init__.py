@@ -96,13 +96,13 @@ def build(
     """The corruption called ``name`` for images of one size.
 
     Args:
-        name: as `bridgepipe.names.degradations.FAMILIES` lists them.
+        name: a name that `bridgepipe.names.degradations.FAMILIES` lists.
         image_size: side, or height and width.
         variant: ``published`` or ``exact``, of what I2SB published, but for inpainting, which is the same
             in both (for a mixture see `_Mixture`).
         mask_file: Palette's freeform masks; None draws masks with a brush.
         mask_size: height and width of the masks in ``mask_file``.
-        mask_seed: of the drawn masks.
+        mask_seed: seed of the drawn masks.
 
     Raises:
         UserError: an unknown name or variant, a size that the operator does not admit, or a mask

@@ -29,8 +29,8 @@ class FileCodec:
     """A picture after it has been a file: 8 bits, rounded, quality by quality.
 
     Args:
-        name: of the corruption, for messages.
-        format: of the file.
+        name: name of the corruption, for messages.
+        format: format of the file.
         quality: 1..100, or the range that every image draws its own from.
         whole_colour: a JPEG keeps all of its colours (4:4:4), instead of half in each direction (4:2:0).
         twice: the picture has been such a file before, at a quality of its own from the same range, and

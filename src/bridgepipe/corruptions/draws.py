@@ -78,7 +78,7 @@ class Chain:
     """Several degradations, one after another.
 
     Args:
-        parts: in the order in which their numbers are drawn.
+        parts: the corruptions, in the order in which their numbers are drawn.
         shuffled: every image draws the order in which they are applied; else it is that of ``parts``.
     """
 

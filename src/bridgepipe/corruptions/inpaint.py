@@ -117,7 +117,7 @@ class MaskFile:
 
         Raises:
             IndexError: the file has fewer masks.
-            UserError: it cannot be read.
+            UserError: the file cannot be read.
         """
         return torch.from_numpy(np.stack([self._unpack(int(i)) for i in indices])[:, None]).float()
 

@@ -71,7 +71,7 @@ class Jpeg:
     lies between two quantisation steps and the integer DCT decides otherwise.
 
     Args:
-        quality: 1..100.
+        quality: JPEG quality, 1 to 100.
         size: height and width; as published, multiples of 16 (8 for one channel).
         variant: ``published`` or ``exact``.
 

@@ -58,7 +58,7 @@ def lines(length: Tensor, angle: Tensor, most: float) -> Tensor:
     """Kernels that sum to 1, of straight lines.
 
     Args:
-        length, angle: in pixels, and in radians from the x axis, [B] each.
+        length, angle: length of the motion in pixels, and its angle in radians from the x axis, [B] each.
         most: the greatest length of any batch, from which the size of the kernels follows.
 
     Returns:

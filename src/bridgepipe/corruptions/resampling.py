@@ -42,7 +42,7 @@ class Downscale:
     """Made smaller by a kernel that is widened by the factor, and larger again by the same kernel.
 
     Args:
-        factor: by which both sides are divided, to whole pixels.
+        factor: number by which both sides are divided, rounded to whole pixels.
         kernel: one of `KERNELS`.
     """
 

@@ -21,7 +21,7 @@ class Scratches:
     """White scratches.
 
     Args:
-        count: of every image.
+        count: scratches per image.
     """
 
     count: Range

@@ -28,7 +28,7 @@ def gather(
         paths: partitions, in any order, each written with its own ``first``.
         out: store to write.
         count: number of items that there must be; None takes what is there.
-        progress: as in `writer`.
+        progress: see `writer`.
 
     Raises:
         UserError: an index is missing or comes twice, or the partitions are not of one kind.

@@ -38,7 +38,7 @@ def made_from(made: Made, source: Any, what: str, key: str = "data") -> None:
         key: entry of ``made_by`` that holds the digest.
 
     Raises:
-        UserError: it was made from something else, or does not tell.
+        UserError: the store was made from something else, or does not tell.
     """
     recorded = made.card["made_by"].get(key)
     if recorded != source.digest:
@@ -57,7 +57,7 @@ def made_together(first: Made, *others: Made) -> None:
     """Check that one job made all of these stores: the same settings, model and data, and as many items.
 
     Raises:
-        UserError: one differs; the first entry that does is named.
+        UserError: an entry differs; the first that does is named.
     """
     for other in others:
         if (entry := _difference(_how(first), _how(other))) is not None:
@@ -69,7 +69,7 @@ def open_sources(path: Path | None, images: Any) -> ImageStore | None:
     """The store of the source images of pairs; None without a path.
 
     Raises:
-        UserError: they are not the other halves of ``images``.
+        UserError: the sources are not the other halves of ``images``.
     """
     from bridgepipe.data.store import ImageStore
 
@@ -85,7 +85,7 @@ def same_count(**stores: Any) -> None:
     """Stores of the same images must have as many.
 
     Raises:
-        UserError: they have not.
+        UserError: their numbers of items differ.
     """
     counts = {name: len(s) for name, s in stores.items()}
     if len(set(counts.values())) > 1:
@@ -104,7 +104,7 @@ def same_split(about: Mapping[str, Any], split: str, where: Path) -> None:
         about: origin of the real images, see `origin`; what it does not tell is not compared.
 
     Raises:
-        UserError: they are of another.
+        UserError: the real images are of another split.
     """
     if about.get("split", split) != split:
         what = f"real images of {about['name']}, evaluate.reference is {split}"
@@ -118,7 +118,7 @@ def same_size(real: Sequence[int] | None, made: Sequence[int], where: Path) -> N
         real: height and width, of the real images; None: not told.
 
     Raises:
-        UserError: they are.
+        UserError: the sizes differ.
     """
     if real is not None and list(real) != list(made):
         what = f"real images of {real[0]}x{real[1]} pixels, the others have {made[0]}x{made[1]}"

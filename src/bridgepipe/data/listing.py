@@ -40,7 +40,7 @@ class Tree:
     """What lies below a folder, by relative names; hidden files and what systems leave behind are not in it.
 
     Attributes:
-        root: the folder.
+        root: folder that is listed.
         files: every real file once; where links lead to it too, under its own name.
         folders: every folder, each real one once.
         dangling: links that lead nowhere.
@@ -195,8 +195,8 @@ def listed(paths: Sequence[str], known: Known) -> Listing:
     """List files and folders.
 
     Args:
-        paths: in a fixed order; their contents are named relative to them.
-        known: of the last listing; {} at first.
+        paths: files and folders, in a fixed order; their contents are named relative to them.
+        known: `Listing.known` of the last listing; {} at first.
 
     Raises:
         UserError: what cannot be read, or is neither a file nor a folder.
@@ -231,7 +231,7 @@ def check(file: Path) -> None:
     """Compare files with the listing of them whose summary is ``file``.
 
     Raises:
-        UserError: they have changed since, with the names of the first ones.
+        UserError: files have changed since; the first ones are named.
     """
     summary, known = artifacts.read_object(file), known_of(file)
     now = listed(summary["paths"], known)

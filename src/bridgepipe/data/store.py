@@ -54,7 +54,7 @@ class ImageStore:
     """A store, for reading; safe to pickle, to fork, and to share between threads.
 
     Attributes:
-        path: the file.
+        path: file of the store.
         card: what the file is: count, shape, dtype, codec, classes, arrays, made_by, digest.
 
     Raises:
@@ -100,7 +100,7 @@ class ImageStore:
         """This store, when it holds pictures.
 
         Raises:
-            UserError: it holds other arrays, such as latents or states.
+            UserError: the store holds other arrays, such as latents or states.
         """
         shape, dtype = self.card["shape"], self.card["dtype"]
         if len(self) and shape is not None and (len(shape) != 3 or dtype != "|u1"):
@@ -229,7 +229,7 @@ class ImageStore:
         """The data of an entry, its checksum compared.
 
         Args:
-            expected_bytes: of the data; a flipped bit in its length would lead beyond the end of the file.
+            expected_bytes: bytes of the data; a flipped bit in the length would lead beyond the file's end.
         """
         try:
             value: Any = txn.get(key)

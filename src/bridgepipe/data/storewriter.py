@@ -216,7 +216,7 @@ def _disk_errors(temporary: Path) -> Iterator[None]:
     """LMDB calls every short write an input/output error: the file itself tells which limit was met.
 
     Raises:
-        OSError: that limit.
+        OSError: the limit that was met.
     """
     try:
         yield

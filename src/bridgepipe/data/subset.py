@@ -40,7 +40,7 @@ def choose(
         count: size of the subset; None, or more than there are: all of them.
         total: number of items.
         labels: class of every item; None: they have no classes.
-        seed: of the choice, >= 0.
+        seed: seed of the choice, >= 0.
     """
     if count is None or count >= total:
         return np.arange(total)

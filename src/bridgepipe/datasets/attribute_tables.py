@@ -39,7 +39,7 @@ def attributes_of(names: Sequence[str], root: Path, beside: Sequence[str], given
     column of words, such as captions, is left out, which is said.
 
     Args:
-        names: of all pictures below ``root``.
+        names: names of all pictures below ``root``.
         beside: names of the tables below ``root``; a row's file lies in the folder of its table.
         given: a table whose files lie below ``root``, in place of those.
 

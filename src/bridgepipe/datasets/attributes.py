@@ -114,7 +114,7 @@ def threshold(values: np.ndarray) -> float:
     """Where an attribute is cut in two: midway between two values, at the median of more.
 
     Args:
-        values: of the training images; the cut they give holds for every other split.
+        values: values of the training images; the cut they give holds for every other split.
 
     Raises:
         UserError: all values are the same.

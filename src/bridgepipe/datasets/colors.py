@@ -35,7 +35,7 @@ class Scaling:
     optimal transport between the colours.
 
     Attributes:
-        space: of the colours: rgb in [0, 255], or CIE Lab of D65 (L in [0, 100]).
+        space: colour space: rgb in [0, 255], or CIE Lab of D65 (L in [0, 100]).
         shift: mean colour of the photograph.
         scale: root mean square, over the axes, of the standard deviations.
     """
@@ -87,9 +87,9 @@ def prepare(
 
     Args:
         image: ``china`` or ``flower`` (scikit-learn's sample photographs), or an image file.
-        space: in which the points lie.
+        space: colour space in which the points lie.
         size: longer side in pixels, to which a larger image is reduced; None: as it is.
-        seed: of the noise, >= 0.
+        seed: seed of the noise, >= 0.
 
     Raises:
         UserError: unknown space, unreadable image, or a size below 8.

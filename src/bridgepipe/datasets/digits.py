@@ -34,7 +34,7 @@ def prepare(
 
     Args:
         size: side of the square, or (height, width).
-        seed: of the stratified split.
+        seed: seed of the stratified split.
         fractions: share of each split; 0 leaves a split out.
     """
     splits = divide(digit_items(height_width(size)), fractions, seed)

@@ -119,7 +119,7 @@ class Pictures:
     """The pictures below a folder.
 
     Attributes:
-        root: the folder.
+        root: folder of the images.
         sizes: bytes of every picture by its relative name, sorted; 0 of a link that leads nowhere.
         folders: every folder, also those without pictures.
         passed_over: ``{"passed_over": {suffix: count}}`` for the card, without notes; {} when nothing was.

@@ -46,7 +46,7 @@ def prepare(
         classes: names or numbers of those whose images are written, numbered as before; None: all.
         subset: text file with one validation image a line, in the order in which they are used:
             ``[any/folder/][class/]file [class or its index]``. I2SB's own list can be given.
-        splits: which to write.
+        splits: splits that are written.
 
     Raises:
         UserError: ImageNet or images of the subset are missing, classes unknown, unreadable images.

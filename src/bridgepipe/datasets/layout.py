@@ -83,7 +83,7 @@ def given_splits(names: Iterable[str], folders: Iterable[str], root: Path) -> di
     """Folder of every given split; None when the pictures come without splits.
 
     Args:
-        names: of the pictures, relative to ``root``.
+        names: names of the pictures, relative to ``root``.
         folders: all that there are, empty ones too.
 
     Raises:

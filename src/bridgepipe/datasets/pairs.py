@@ -36,7 +36,7 @@ def prepare(
     """Write targets x0 to ``{split}.lmdb`` and sources x1 to ``{split}-source.lmdb``, in one order.
 
     Args:
-        path: with layout ``folders``: holds ``A`` (sources) and ``B`` (targets), whose images have
+        path: folder; with layout ``folders`` it holds ``A`` (sources) and ``B`` (targets), whose images have
             the same names up to the suffix; with ``side-by-side`` (pix2pix, edges2shoes): images
             whose left half is the source. Splits and classes as in `bridgepipe.datasets.folder.prepare`,
             below ``A`` and ``B`` or below ``path``.

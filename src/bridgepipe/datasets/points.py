@@ -53,7 +53,7 @@ def draw(domain: str, count: int, rng: Random, variant: Variant = "published") -
         domain: one of `DOMAINS`.
         count: number of points, at least 12; what does not divide evenly is spread over the parts.
         rng: source of the draws.
-        variant: see above.
+        variant: variant of the domain, as listed above.
 
     Returns:
         float32 ``[count, 2]``.
@@ -102,8 +102,8 @@ def prepare(
     """Write ``train.safetensors`` and ``test.safetensors``: independent draws of ``count`` points each.
 
     Args:
-        domain, count, variant: as `draw`.
-        seed: of both draws, >= 0.
+        domain, count, variant: see `draw`.
+        seed: seed of both draws, >= 0.
 
     Raises:
         UserError: as `draw`, or a file cannot be written.

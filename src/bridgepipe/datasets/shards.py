@@ -40,8 +40,8 @@ class Row:
     Attributes:
         name: shard and place in it.
         read: the bytes of its file.
-        label: its class, by name or number; None where it has none.
-        values: its other values, of which numbers become attributes.
+        label: class of the picture, by name or number; None where it has none.
+        values: other values of the picture, of which numbers become attributes.
     """
 
     name: str
@@ -78,7 +78,7 @@ def prepare_parquet(
             and ``test``, or ``train-00000-of-00002.parquet``. A split that is not there is cut from train.
         size: side of the square, or (height, width).
         image, label: columns; None: the only one of its kind.
-        seed, crop, skip_bad: as of `bridgepipe.datasets.folder.prepare`. Other columns of numbers become
+        seed, crop, skip_bad: see `bridgepipe.datasets.folder.prepare`. Other columns of numbers become
             attributes.
 
     Raises:
@@ -108,7 +108,7 @@ def prepare_tar(
     attributes. Members need not lie side by side, and there may be fewer shards than processes.
 
     Args:
-        path, size, seed, crop, skip_bad: as of `prepare_parquet`.
+        path, size, seed, crop, skip_bad: see `prepare_parquet`.
         image: what follows the key in the names of images, such as ``left.png``; None: any format.
 
     Raises:
@@ -304,7 +304,7 @@ class Parquet:
         """Bytes of the image file in a row.
 
         Raises:
-            ValueError: there is none.
+            ValueError: the row has no image.
         """
         group = int(np.searchsorted(self._ends, row, side="right"))
         with self._lock:  # threads that want one group would each read it

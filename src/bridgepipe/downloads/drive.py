@@ -13,7 +13,7 @@ def file_from_drive(drive_id: str, target: Path, progress: bool = True) -> None:
     """A Google Drive file, through gdown, which knows Drive's confirmation pages.
 
     Raises:
-        Failed: it is gone, not shared, or Drive cannot be reached.
+        Failed: the file is gone or not shared, or Drive cannot be reached.
     """
     _with_gdown("download", drive_id, target, progress)
 
@@ -22,7 +22,7 @@ def folder_from_drive(drive_id: str, target: Path, progress: bool = True) -> Non
     """A Google Drive folder with everything in it.
 
     Raises:
-        Failed: it is gone, empty, not shared, or Drive cannot be reached.
+        Failed: the folder is gone, empty or not shared, or Drive cannot be reached.
     """
     if not _with_gdown("download_folder", drive_id, target, progress):
         raise Failed("the folder is empty: its files were removed or are no longer shared")

@@ -32,7 +32,7 @@ def source_of(text: str) -> Source | None:
     """The source that ``hf:OWNER/NAME[@REVISION]`` is; None of any other text.
 
     Raises:
-        UserError: it begins with ``hf:``, and is none.
+        UserError: the text begins with ``hf:`` but names no repository.
     """
     if not text.startswith(origins.HUB):
         return None
@@ -54,7 +54,7 @@ def download(repository: str, target: Path, progress: bool) -> None:
 
     Args:
         repository: ``OWNER/NAME[@REVISION]``.
-        target: the folder.
+        target: folder that is written.
         progress: show a progress bar.
 
     Raises:
@@ -118,7 +118,7 @@ def upload(folder: Path, name: str, private: bool) -> str:
     Files that the hub has already are not sent again, so that a broken upload goes on.
 
     Args:
-        folder: its files, not those of folders in it that begin with a dot.
+        folder: folder whose files are sent, but for those of folders in it that begin with a dot.
         name: ``OWNER/NAME``.
         private: whether a new repository is.
 

@@ -48,7 +48,7 @@ def from_disk(place: Path, target: Path) -> None:
     """Copy a file or a folder.
 
     Raises:
-        Failed: there is none.
+        Failed: nothing is there.
     """
     if place.is_dir():
         try:
@@ -69,7 +69,7 @@ def from_web(url: str, target: Path, progress: bool = True, headers: Mapping[str
 
     Raises:
         Failed: unreachable, refused, or a web page instead of the file.
-        Interrupted: it broke off at every attempt; the next call goes on.
+        Interrupted: the transfer broke off at every attempt; the next call goes on.
         OSError: the disk is full or not writable.
     """
     part, ends = _part(target), time.monotonic() + DEADLINE

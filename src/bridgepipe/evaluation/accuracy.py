@@ -74,7 +74,7 @@ def worse(right: np.ndarray, than: np.ndarray) -> float:
     """McNemar's exact test whether fewer of the same cases are right, one-sided.
 
     Args:
-        right, than: which cases are, bool ``[N]`` each. Only those count that are right in one of them.
+        right, than: whether each case is right, bool ``[N]`` each. Cases on which the two agree don't count.
 
     Returns:
         The chance that at least as many of these would be lost if neither were better.
@@ -116,7 +116,7 @@ def classes_of(classifier: Any) -> Sequence[str]:
     """Names of the classes that an extractor tells apart.
 
     Raises:
-        UserError: it tells none.
+        UserError: the card tells none.
     """
     if not hasattr(classifier, "logits"):
         mend = "choose one of kind classifier or resnet50, or null"

@@ -94,7 +94,7 @@ class SmallClassifier:
         """Read a file of `save`.
 
         Args:
-            config: under which it must have been trained; None: any.
+            config: configuration under which it must have been trained; None: any.
 
         Raises:
             UserError: missing, damaged, not a classifier, or trained under another configuration.

@@ -200,7 +200,7 @@ def distances_to_real(
     """FID of edited images to the real ones of the kind that they were edited to be, of the reported half.
 
     Args:
-        size: of the edits.
+        size: size of the edits.
         real: images ``with`` and ``without`` the attribute.
         seed: seed of the two halves and of the selection of equal numbers.
 

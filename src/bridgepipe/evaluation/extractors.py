@@ -139,7 +139,7 @@ def load_extractor(
     """The extractor of one of the kinds of params.yaml: classifier, inception, resnet50.
 
     Args:
-        config: under which a classifier must have been trained; None: any.
+        config: configuration under which a classifier must have been trained; None: any.
 
     Raises:
         UserError: as the classes of the kinds.

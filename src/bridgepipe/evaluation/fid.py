@@ -39,7 +39,7 @@ class Statistics:
 
     Attributes:
         mu: mean of the features, float64 ``[d]``.
-        sigma: their unbiased covariance, float64 ``[d, d]``.
+        sigma: unbiased covariance of the features, float64 ``[d, d]``.
         n: number of images.
         sample: features of a random selection of the images, float32 ``[k, d]``, for the kernel distance.
         extractor: name, digest and resize rule of what made the features.
@@ -80,7 +80,7 @@ class Statistics:
         """Read a file of `save`.
 
         Args:
-            path: the file.
+            path: file of the statistics.
             expect: entries that must match, such as ``extractor`` (from `describe`) or ``data``.
 
         Raises:

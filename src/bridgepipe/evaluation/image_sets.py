@@ -41,7 +41,7 @@ class ImageSet:
         path: where they are.
         kind: what they are, for people.
         images: uint8 ``[H, W, 3]`` by number; None where there are statistics alone.
-        names: of the images without suffix, where they have any.
+        names: names of the images without suffix, where they have any.
         known: statistics that came with them; where the file does not tell them, the extractor is {}
             and ``n`` is 0.
     """

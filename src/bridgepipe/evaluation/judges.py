@@ -42,7 +42,7 @@ def load_judge(settings: BoundaryMeasures, weights: Path, real: ImageStore, spee
     """What knows the classes of the images, or a classifier of the attribute that was trained on them.
 
     Raises:
-        UserError: it knows other classes, or judges another attribute, or was trained on other images.
+        UserError: the judge knows other classes, judges another attribute, or was trained on other images.
     """
     kind = "classifier" if weights.suffix == ".safetensors" else "resnet50"
     known: Any = load_extractor(kind, weights, device=running.accelerator(speed.device).device)

@@ -97,7 +97,7 @@ def compare(
         photographs: uint8 [H,W,3] by name.
         networks: networks by name.
         qualities: JPEG qualities; None: `QUALITIES`.
-        report: called with the pixels that a network has restored.
+        report: callback, given the number of pixels that a network has restored.
     """
     files = [(name, quality) for name in photographs for quality in qualities or QUALITIES]
     decoded = [as_jpeg(photographs[name], quality) for name, quality in files]

@@ -74,8 +74,8 @@ def ot_color_map(
     every other colour moves as the nearest of them does.
 
     Args:
-        source: ``[N, D]``.
-        target: ``[M, D]``.
+        source: source points ``[N, D]``.
+        target: target points ``[M, D]``.
         n: points of a subsample.
         seed: seed of the subsamples.
         regularisation: None for the exact plan, else as in `entropic_cost`.
@@ -144,7 +144,7 @@ def _entropic_plan(cost: np.ndarray, regularisation: float) -> np.ndarray:
     """The entropic plan.
 
     Raises:
-        UserError: its masses are not those of the points: it has not converged.
+        UserError: the masses of the plan are not those of the points: it has not converged.
     """
     # sets that coincide have no cost to measure the entropy by
     weight = regularisation * (float(cost.mean()) or 1.0)

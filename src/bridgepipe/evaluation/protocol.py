@@ -110,7 +110,7 @@ def protocol(
             the digest itself.
         extractor: name, digest and resize rule (`extractors.describe`), where one is used.
         reference: what the real items are, where that says more than their digest.
-        quantisation: how samples became uint8.
+        quantisation: rule by which samples became uint8.
         details: further keys of this metric.
     """
     return {
@@ -178,7 +178,7 @@ def groups(rows: Sequence[Mapping[str, Metric]], but_for: Sequence[str] = ()) ->
     Args:
         rows: metric files by what they measure; two rows are compared in all that both have, and rows that
             share nothing are never in one group.
-        but_for: as for `comparable`.
+        but_for: see `comparable`.
     """
     found: list[int] = []
     for k, row in enumerate(rows):

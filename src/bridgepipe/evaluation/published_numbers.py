@@ -20,7 +20,7 @@ class Published:
         system: i2sb, gaussian, ddib.
         experiment: named as in params.yaml where we have the same experiment.
         metric: fid, accuracy (percent), ...
-        value: as printed.
+        value: number as printed.
         nfe: network calls, None where no number is known.
         protocol: dataset, samples, split, reference, extractor, ...
         source: paper or repository, and table.

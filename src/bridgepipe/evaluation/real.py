@@ -90,7 +90,7 @@ def described(
     """The protocol of `values_of`.
 
     Args:
-        settings, inputs: as for `protocol.protocol`.
+        settings, inputs: see `protocol.protocol`.
         restored: the evaluated images have originals, which are counted.
         trained_on: digest of the data that the model of the evaluated images was trained on, of samples.
         details: further entries.

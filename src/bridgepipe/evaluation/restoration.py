@@ -72,7 +72,7 @@ def quality(images: Images, originals: Images, label: str = "images") -> Quality
     Args:
         images: restored or corrupted images, uint8 HWC arrays of at least 6 pixels a side.
         originals: the images that they should be, in the same order.
-        label: their name in messages and in the progress bar.
+        label: name of the images in messages and in the progress bar.
 
     Raises:
         UserError: no images, or number or size differ, or an image is too small for SSIM.

@@ -43,7 +43,7 @@ def write_table(
         csv_path: CSV to write.
         md_path: Markdown to write; numbers right-aligned, missing values as a dash.
         frame: the table; the index is not written.
-        notes: how it is read, written below the Markdown.
+        notes: explanation of the table, written below the Markdown.
     """
     write_text(csv_path, frame.to_csv(index=False, lineterminator="\n"))
     columns = [readable(frame[c]) for c in frame.columns]

@@ -19,7 +19,7 @@ class Likeness:
     """Similarity of images to others, one number per pair of images.
 
     Attributes:
-        psnr: dB.
+        psnr: peak signal-to-noise ratio in dB.
         ssim: structural similarity.
         distance: Euclidean, between the features of an extractor.
     """

@@ -41,7 +41,7 @@ class Comparison:
     Attributes:
         found: distances of the set.
         floor: mean over independent true samples.
-        spread: their standard deviation.
+        spread: standard deviation over these samples.
     """
 
     found: Distances
@@ -64,8 +64,8 @@ class Normality:
         covariance: largest absolute entry of covariance - I.
         ks_p: p-value of the Kolmogorov-Smirnov test against N(0, 1), for every axis.
         sliced_w2: sliced Wasserstein-2 distance to normal draws of the same number.
-        sliced_w2_floor: that between two sets of such draws, mean of several.
-        sliced_w2_floor_spread: their standard deviation.
+        sliced_w2_floor: distance between two sets of such draws, mean of several.
+        sliced_w2_floor_spread: standard deviation of these distances.
     """
 
     mean: float

@@ -25,7 +25,7 @@ def mixing_curve(path: str | Path, table: pd.DataFrame, t: int, title: str = "")
         path: PNG to write.
         table: rows of `boundary_mixing.MixingRow`.
         t: the chosen step, drawn as a line.
-        title: printed above.
+        title: text above the figure.
     """
     with canvas(path, 6.8, 3.4) as figure:
         shell, separable = (_panel(figure, k) for k in (1, 2))
@@ -83,7 +83,7 @@ def strip_grid(
         strips: uint8 ``[N, K, H, W, C]``.
         distances: ``[K]``, the headings.
         beside: what stands left of the strips, by heading: uint8 ``[N, H, W, C]``.
-        title: printed above.
+        title: text above the figure.
         captions: a text under every edited image, ``[N][K]``; None: none.
     """
     cells = [
@@ -106,7 +106,7 @@ def flips_against_distance(path: str | Path, table: pd.DataFrame, best: float, t
         path: PNG to write.
         table: rows of `evaluation.edits.measure`.
         best: size of the best edit, drawn as lines on both sides.
-        title: printed above.
+        title: text above the figure.
     """
     with canvas(path, 6.8, 3.4) as figure:
         flipped, like = (_panel(figure, k) for k in (1, 2))

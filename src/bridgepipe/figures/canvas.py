@@ -80,10 +80,10 @@ def mosaic(
 
     Args:
         path: PNG to write.
-        cells: the images.
+        cells: images of the grid.
         heads: a text above every column (wrapped to its width), or empty texts.
         sides: a text left of every row, or nothing.
-        title: printed above.
+        title: text above the figure.
     """
     tallest = max(c.image.shape[0] for c in cells)
     widest = max(c.image.shape[1] for c in cells)

@@ -42,8 +42,8 @@ def comparison_grid(
     Args:
         path: PNG to write.
         columns: uint8 ``[N, H, W, C]`` by heading, equal N; C is 1 or 3.
-        psnr: by heading, dB of each image, printed under it; columns without are left bare.
-        title: printed above.
+        psnr: PSNR of each image in dB, by heading, printed under it; columns without are left bare.
+        title: text above the figure.
 
     Raises:
         ValueError: the columns do not have one number of images.
@@ -65,7 +65,7 @@ def sample_grid(path: str | Path, images: Images, columns: int = 8, title: str =
         path: PNG to write.
         images: uint8 ``[N, H, W, C]``.
         columns: images in a row.
-        title: printed above.
+        title: text above the figure.
     """
     columns = min(columns, len(images))
     cells = [Cell(image, i // columns, i % columns) for i, image in enumerate(images)]
@@ -83,7 +83,7 @@ def path_grid(
         xs: uint8 ``[N, T, H, W, C]``, states x_n.
         x0s: uint8 ``[N, T, H, W, C]``, predictions made on the step to x_n.
         steps: the T values of n, in any order; drawn from the largest to the smallest.
-        title: printed above.
+        title: text above the figure.
     """
     order = np.argsort(-np.asarray(steps), kind="stable")
     cells = [Cell(image, 2 * i, 0) for i, image in enumerate(x1)]
@@ -101,7 +101,7 @@ def loss_curve(path: str | Path, steps: ArrayLike, losses: ArrayLike, title: str
         path: PNG to write.
         steps: training steps, increasing.
         losses: one positive loss per step.
-        title: printed above.
+        title: text above the figure.
     """
     steps, losses = np.asarray(steps), np.asarray(losses)
     window = max(1, len(losses) // 50)
@@ -125,7 +125,7 @@ def quality_against_calls(path: str | Path, table: pd.DataFrame, title: str = ""
             ``low of METRIC`` and ``high of METRIC`` are the ends of its interval, ``n`` is the number of
             images of every row, and its seeds are shown with its line, or above when all have the same.
             ``FID real`` is the floor of ``FID``, drawn dotted; protocols are not drawn.
-        title: printed above.
+        title: text above the figure.
 
     Raises:
         ValueError: a column is missing, or there is no metric.
@@ -189,7 +189,7 @@ def spectrum_fit(
         k: spatial frequencies; zero, which a logarithmic axis cannot show, is left out.
         power: mean power at ``k``.
         fit: the law at ``k``.
-        title: printed above.
+        title: text above the figure.
         pictures: frequencies and power of each photograph, drawn beside the law of natural images.
         natural: exponent of that law.
     """

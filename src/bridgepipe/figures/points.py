@@ -34,7 +34,7 @@ def scatter_map(path: str | Path, panels: Mapping[str, Points], title: str = "")
     Args:
         path: PNG to write.
         panels: float ``[N, 2]`` by heading, row i being point i everywhere.
-        title: printed above.
+        title: text above the figure.
     """
     first = next(iter(panels.values()))
     reach, colours = _reach(panels), _colours_of(first)
@@ -52,7 +52,7 @@ def heatmap(
     Args:
         path: PNG to write.
         panels: float ``[N, 2]`` by heading; N may differ.
-        title: printed above.
+        title: text above the figure.
         bins: squares along each axis.
         columns: panels of a row.
     """
@@ -73,7 +73,7 @@ def samples_and_truth(
         path: PNG to write.
         samples: float ``[N, 2]``.
         truth: float ``[M, 2]``; both scatter plots show the same number, the smaller one.
-        title: printed above.
+        title: text above the figure.
         bins: squares along each axis of the densities; None: as many as the smaller set can fill.
     """
     panels = {"Samples": samples, "Truth": truth}
@@ -99,8 +99,8 @@ def color_transfer(
         path: PNG to write.
         rows: uint8 ``[H, W, 3]`` by heading, of any sizes: the photograph, the one whose colours it
             takes, and the results; the same headings in every row.
-        captions: by heading, a text under the image of every row.
-        title: printed above.
+        captions: text under the image of every row, by heading.
+        title: text above the figure.
 
     Raises:
         ValueError: the rows have different headings.
@@ -125,8 +125,8 @@ def color_clouds(
     Args:
         path: PNG to write.
         clouds: RGB ``[N, 3]`` in [0, 255] by heading; at most 4000 of each are drawn.
-        space: of the axes, one range for all panels.
-        title: printed above.
+        space: colour space of the axes, one range for all panels.
+        title: text above the figure.
     """
     shown = {head: _some(rgb, SHOWN) for head, rgb in clouds.items()}
     places = {head: to_space(rgb, space) for head, rgb in shown.items()}

@@ -169,7 +169,7 @@ class About:
     """The model, timestep and space that a saved boundary belongs to.
 
     Attributes:
-        attribute: its name.
+        attribute: name of the attribute.
         space: ``z`` or ``h``.
         t: index at which the latents were read.
         network: digest of the network's weights.

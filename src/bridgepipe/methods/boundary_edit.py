@@ -110,10 +110,10 @@ def edit(
     """Images ``[B, C, H, W]`` of latents after the moves.
 
     Args:
-        h_space: see `boundary_latents.space`.
+        h_space: layer of the h-space, see `boundary_latents.space`.
         moves: one move per attribute, applied in sequence.
         rng: noise, drawn once per step when eta > 0 or kind is ddpm.
-        observe: called with every state of the way back.
+        observe: callback, given every state of the way back.
 
     Raises:
         UserError: noise is needed and not given, or a boundary is of another size.

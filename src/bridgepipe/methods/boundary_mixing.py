@@ -31,11 +31,11 @@ class MixingRow:
     """The latents at one step.
 
     Attributes:
-        t: the index.
+        t: index of the step.
         radius, radius_std: mean and standard deviation of |z| / sqrt(D).
         spread: root mean square of |z - z'| / sqrt(2 D) over all pairs.
         gap: |radius - 1| + |spread - 1|, the distance to the shell.
-        z, h: which images cross-validated linear boundaries in either space put on their side, bool ``[N]``.
+        z, h: whether a cross-validated boundary in either space puts each image on its side, bool ``[N]``.
     """
 
     t: int

@@ -39,7 +39,7 @@ def transfer(
     Args:
         source, target: models of the points of a and of b.
         a, b: pixels as points, float32 ``[N, 3]`` and ``[M, 3]``.
-        settings: how DDIB solves its ODEs.
+        settings: settings under which DDIB solves its ODEs.
         n: points of the plans of optimal transport.
         sinkhorn: entropic regularisation, in units of the mean cost.
         seed: seed that selects these points.

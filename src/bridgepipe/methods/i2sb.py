@@ -132,7 +132,7 @@ def network(
 
     Args:
         image_size: height and width in pixels.
-        cond_x1: it takes the corrupted image beside the state: twice the channels.
+        cond_x1: whether it takes the corrupted image beside the state: twice the channels.
         seed: seed of the initial weights.
         kind: ``adm`` or ``residual``.
         arguments: arguments of `UNet` or of `ResidualUNet`.
@@ -155,7 +155,7 @@ def objective(
     Args:
         problem: corruption and bridge.
         sources: the corrupted half of every pair, when the problem is paired.
-        emphasis: which images and steps count most.
+        emphasis: weights of images and steps.
     """
     process, interval = problem.process, problem.settings.interval
 
@@ -252,7 +252,7 @@ class Restorer(Inference):
                 compressed pictures change less, and clean ones hardly, see `restraint`.
             tile: side of the pieces in which a larger image is restored, in pixels. A network that sees the
                 whole image, by attention or normalisation, gets tiles only of one above `WHOLE`.
-            report: called with the share of the work that each network call did.
+            report: callback, given the share of the work that each network call did.
         """
         items = [item_of(image) for image in pixels]
         height, width = pixels.shape[1:3]

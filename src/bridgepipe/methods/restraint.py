@@ -37,7 +37,7 @@ def restrain(changes: Tensor) -> None:
     The faint differences that a network sees there are as likely texture as they are traces of compression.
 
     Args:
-        changes: as for `keep_mean`.
+        changes: see `keep_mean`.
     """
     for change in changes:
         squares = sum(float(rows.double().square().sum()) for rows in change.split(ROWS, dim=-2))

@@ -34,7 +34,7 @@ class Task:
 
     Attributes:
         network: freshly initialised.
-        objective: its loss.
+        objective: loss of the training.
         card: what the artefact must record, including digests of every file that was read.
         code: what made all this, for `closure`.
         unused: code that the method has for other experiments.
@@ -70,7 +70,7 @@ def _spectrum_of(file: Path, data: Any) -> Json:
     """A fitted spectrum.
 
     Raises:
-        UserError: it was fitted to other data.
+        UserError: the spectrum was fitted to other data.
     """
     found = artifacts.read_object(file)
     if found.get("data") != data.digest:

@@ -72,7 +72,7 @@ def located(named: Path) -> Path:
     """The file or folder that a person names as `train.published` does; of a hub it is fetched.
 
     Raises:
-        UserError: it cannot be fetched.
+        UserError: the file cannot be fetched.
     """
     from bridgepipe.downloads import fetch, sources
 
@@ -159,7 +159,7 @@ def load_model(trained: Trained, runtime: configuration.Runtime, guide: bool = F
         guide: whether to load a classifier of noisy images.
 
     Raises:
-        UserError: it was trained under another configuration, or is the other of the two.
+        UserError: the weights were trained under another configuration, or are those of the other of the two.
     """
     from bridgepipe.methods import gaussian
     from bridgepipe.networks import published
@@ -219,7 +219,7 @@ def _alone(place: Path) -> tuple[Training, Mapping[str, Tensor], Json]:
     """Weights that tell their own settings: of this project, or a UNet2DModel with its scheduler.
 
     Raises:
-        UserError: they tell none.
+        UserError: the files tell none.
     """
     from bridgepipe.networks import layouts
 
@@ -264,7 +264,7 @@ def check_dimension(model: Model, points: Points) -> None:
     """Refuse points of another dimension than the model's.
 
     Raises:
-        UserError: they are.
+        UserError: the dimensions differ.
     """
     if (points.dim,) != tuple(model.diffusion.shape):
         what = f"points of dimension {points.dim}, the model's are of {model.diffusion.shape[0]}"

@@ -165,7 +165,7 @@ def parse(name: str) -> tuple[tuple[Degradation, ...], bool]:
     """The corruption that a name means: its parts, one where it is no chain, and whether they are shuffled.
 
     Raises:
-        ValueError: there is none; the text says which names are near, and what numbers they take.
+        ValueError: no corruption has this name; the text says which names are near and what they take.
     """
     shuffled = name.startswith(SHUFFLE)
     parts = tuple(_part(part) for part in name.removeprefix(SHUFFLE).split("+"))

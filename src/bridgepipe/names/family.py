@@ -17,7 +17,7 @@ class Family:
     Args:
         start: what their names begin with, the whole name where there are no numbers.
         about: what it does, one line.
-        modules: of `bridgepipe.corruptions`, which compute it.
+        modules: modules of `bridgepipe.corruptions` that compute it.
         limits: least and greatest number; None: names without numbers.
         ranges: whether two numbers may be given, between which every image draws its own.
         whole: whether the numbers are whole ones.
@@ -76,9 +76,9 @@ class Degradation:
     """One corruption by its name.
 
     Attributes:
-        name: as it is written.
+        name: name as it is written.
         family: what kind it is.
-        low, high: its number, or the range that every image draws its own from.
+        low, high: range that every image draws its own number from; equal for a fixed number.
         options: the endings that are written.
     """
 

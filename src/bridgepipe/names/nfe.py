@@ -22,12 +22,12 @@ class Traits:
         calls: (steps, inner) -> network calls on a path of so many steps. A path is *inner* when it ends at
             one of the times; else its last step is to the data or to pure noise, where no solver calls the
             network again.
-        least_times: how many times its path needs.
-        reaches_data: it steps on from the first time to the data, or from the last to pure noise; else its
+        least_times: smallest number of times on its path.
+        reaches_data: whether it steps on from the first time to the data, or from the last to noise; else its
             paths are inner ones.
-        invertible: its last two states, a `Pair`, retrace the path to rounding error.
-        one_inner_step: it makes data out of noise in one inner step and one to the data.
-        stochastic: it also takes noise, of DDIM's eta.
+        invertible: whether its last two states, a `Pair`, retrace the path to rounding error.
+        one_inner_step: whether it makes data out of noise in one inner step and one to the data.
+        stochastic: whether it also takes noise, of DDIM's eta.
         edits: every prediction is that of a state on the path, so that latents may be moved at a step.
     """
 

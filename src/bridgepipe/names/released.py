@@ -59,7 +59,7 @@ class Weights:
         method: folder of its results.
         network: arguments of the network's constructor.
         says: other keys and their values.
-        size: of the images; None of points.
+        size: side of the images; None for points.
         classes: number of classes of the data; None: any.
         trained_on: source of the data that the weights know, and its category or domain; None: any.
     """

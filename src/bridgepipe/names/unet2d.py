@@ -86,11 +86,11 @@ def network_of(config: Mapping[str, Any], where: object) -> Json:
     """Section ``network`` of an experiment for a UNet2DModel.
 
     Args:
-        config: of its ``config.json``.
-        where: that file, for the message.
+        config: content of its ``config.json``.
+        where: place of that file, for the message.
 
     Raises:
-        UserError: it has what neither of our networks has; the first such key is named.
+        UserError: neither of our networks has what a key asks for; the first such key is named.
     """
     if (kind := config.get("_class_name")) != "UNet2DModel":
         raise UserError(f"a {kind or 'network of no named class'}, not a UNet2DModel", where, MEND)
@@ -175,7 +175,7 @@ def shape_of(config: Mapping[str, Any], where: object) -> tuple[int, int, int]:
     """Channels, height and width of the images of a UNet2DModel.
 
     Raises:
-        UserError: it tells no size.
+        UserError: the configuration tells no size.
     """
     found = _filled(config)
     size = found["sample_size"]
@@ -189,8 +189,8 @@ def process_of(scheduler: Mapping[str, Any], where: object) -> Json:
     """Section ``process`` of an experiment for a scheduler of diffusers.
 
     Args:
-        scheduler: of its ``scheduler_config.json``; {} is DDPMScheduler's default.
-        where: that file, for the message.
+        scheduler: content of its ``scheduler_config.json``; {} is DDPMScheduler's default.
+        where: place of that file, for the message.
 
     Raises:
         UserError: other betas than those of our schedules, or another prediction; the key is named.

@@ -19,9 +19,9 @@ class UNet(nn.Module):
 
     Args:
         image_size: height and width it is meant for; any multiple of 2^(levels-1), square or not, works.
-        in_channels, out_channels: of the image (and its condition), of the output (twice with a variance).
+        in_channels, out_channels: channels of image (and condition), and of output (twice with a variance).
         model_channels: width of the first level; every level's width is a multiple of 32.
-        num_res_blocks: per level.
+        num_res_blocks: residual blocks per level.
         attention_resolutions: DOWNSAMPLING RATES with attention, 1 = full size. The middle always has it.
         dropout: dropout probability in [0, 1).
         channel_mult: width of every level in units of model_channels; each level halves the size.
@@ -127,7 +127,7 @@ class Classifier(nn.Module):
         image_size: height and width, or (height, width); the attention pool accepts this size only.
         out_channels: number of classes.
         pool: ``attention`` (published weights) or ``adaptive`` (mean over pixels).
-        others: as for `UNet`.
+        others: see `UNet`.
 
     Raises:
         UserError: widths that do not divide into groups or heads, an unknown pool.

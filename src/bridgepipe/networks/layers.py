@@ -97,7 +97,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """softmax(q k^T / sqrt(channels)) v for every head, through PyTorch's fused kernels.
 
     Args:
-        q, k, v: [B,tokens,heads,channels].
+        q, k, v: queries, keys and values [B,tokens,heads,channels].
 
     Returns:
         [B,tokens,heads*channels].

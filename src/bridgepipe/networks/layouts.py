@@ -43,9 +43,9 @@ class Found:
     """Weights, and what their folder tells of them.
 
     Attributes:
-        weights: by the names of our networks.
-        file: that holds them.
-        card: of this project's files, and of the pipelines that it shared; {} of others.
+        weights: tensors by the names of our networks.
+        file: file that holds them.
+        card: card of this project's files, and of the pipelines that it shared; {} for others.
         settings: sections ``network`` and ``process`` of an experiment, and the ``shape`` of its images, of
             diffusers' folders; {} of others.
     """
@@ -60,7 +60,7 @@ def open_weights(place: str | Path, domain: int | None = None) -> Found:
     """Weights from a file or a folder.
 
     Args:
-        place: see above.
+        place: file or folder, as listed above.
         domain: number of the domain whose folder is taken, of DDIB's networks of points.
 
     Raises:
@@ -90,7 +90,7 @@ def described(config: Path) -> Json:
     """Sections ``network`` and ``process``, and the ``shape``, of a diffusers folder.
 
     Raises:
-        UserError: it is half there, or of another network or process than ours; the key is named.
+        UserError: the folder is incomplete, or of another network or process than ours; the key is named.
     """
     content = artifacts.read_object(config)
     return {
@@ -183,7 +183,7 @@ def _file_in(folder: Path, domain: int | None) -> Path:
     """The file of weights in a folder that is none of diffusers.
 
     Raises:
-        UserError: none, or several averages of the same steps.
+        UserError: the folder holds no weights, or several averages of the same steps.
     """
     if domain is not None and not (folder / MODEL).is_file():
         return _of_domain(folder, domain)

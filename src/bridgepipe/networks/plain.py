@@ -136,7 +136,7 @@ def read_weights(path: str | Path, what: str = "not a checkpoint of plain tensor
     """A checkpoint that is one state dict, as ADM, DDIB and BoundaryDiffusion publish them.
 
     Args:
-        path: see `read_checkpoint`.
+        path: file, see `read_checkpoint`.
         what: the same.
 
     Raises:
@@ -149,7 +149,7 @@ def as_weights(content: Any, where: object) -> dict[str, Tensor]:
     """``content`` as a dict of tensors by name.
 
     Raises:
-        UserError: it is something else, or a number in it is not finite.
+        UserError: the content is something else, or a number in it is not finite.
     """
     named = isinstance(content, Mapping) and all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()

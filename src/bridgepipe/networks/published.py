@@ -97,7 +97,7 @@ def check_options(path: str | Path, problem: Mapping[str, Any], where: object) -
         where: the configuration, for the message.
 
     Raises:
-        UserError: they differ.
+        UserError: an option differs.
     """
     for name, trained in i2sb_problem(read_options(path)).items():
         if name in problem and problem[name] != trained:
@@ -155,11 +155,11 @@ def i2sb_from_adm(
     """Where I2SB's training starts: ADM's unconditional weights without the variance half.
 
     Args:
-        weights: of ADM's ``256x256_diffusion_uncond.pt`` or a network like it.
+        weights: tensors of ADM's ``256x256_diffusion_uncond.pt`` or a network like it.
         cond_x1: widen the input to twice the channels, the new half for the corrupted image.
         new_channels: ``zero``: the start is exactly ADM, blind to the condition; ``published``: the
             default random initialisation of a convolution, which the release draws anew on each machine.
-        seed: of the random initialisation.
+        seed: seed of the random initialisation.
 
     Raises:
         UserError: the weights have no variance half to cut.

@@ -44,7 +44,7 @@ def from_diffusers(
     """Weights of a UNet2DModel by our names.
 
     Args:
-        weights: by diffusers' names, the old ones of attention too.
+        weights: tensors by diffusers' names, the old ones of attention too.
         network: section ``network`` of an experiment, as `names.unet2d.network_of` tells it.
         wanted: state dict of our network, for its names and shapes; may be on the meta device.
         where: the file, for the message.
@@ -86,7 +86,7 @@ def to_diffusers(weights: Mapping[str, Tensor], network: Mapping[str, Any]) -> d
     """Weights of one of our U-Nets by the names of UNet2DModel.
 
     Args:
-        weights: by our names.
+        weights: tensors by our names.
         network: section ``network`` of an experiment.
     """
     found = {}

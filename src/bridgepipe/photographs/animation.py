@@ -33,10 +33,10 @@ class Times:
     """When the frames of an animation are shown.
 
     Attributes:
-        format: of the file.
-        durations: of every frame, in milliseconds.
+        format: format of the file.
+        durations: time that each frame is shown, in milliseconds.
         disposals: what becomes of a frame before the next, in the numbers of the format.
-        plays: how often all are shown; 0: for ever.
+        plays: number of times that all are shown; 0: for ever.
         has_default: the first picture is shown only by what knows no animation (PNG).
     """
 
@@ -134,7 +134,7 @@ def animation(spool: Spool, times: Times, format: str, write: Callable[..., byte
     """The file of an animation.
 
     Args:
-        spool: its frames, composed and of one size.
+        spool: frames of the animation, composed and of one size.
         times: when they are shown.
         format: GIF, PNG, WEBP or AVIF.
         write: a picture as a file, with metadata; further options are Pillow's.
@@ -191,7 +191,7 @@ def pages(files: Iterable[bytes], name: str) -> bytes:
     """A TIFF file of all pages, of files of one page each as Pillow writes them.
 
     Raises:
-        UserError: it would be too large for the format.
+        UserError: the file would be too large for the format.
     """
     whole, link = bytearray(), 0
     for page in files:

@@ -51,8 +51,8 @@ def is_reduced(image: ImageFile.ImageFile, content: bytes) -> bool:
     """Whether a picture that is not decoded yet has more bits a channel than Pillow will keep.
 
     Args:
-        image: opened.
-        content: its file.
+        image: opened image.
+        content: bytes of its file.
     """
     if image.mode.startswith(("I", "F")):
         return False

@@ -146,8 +146,8 @@ class _Subject:
     """A photograph that is edited.
 
     Attributes:
-        photo, pixels: its file, and what is in it, uint8 ``[H, W, 3]``.
-        how: it is decoded.
+        photo, pixels: file of the photograph, and its pixels, uint8 ``[H, W, 3]``.
+        how: settings under which it is decoded.
     """
 
     photo: Path
@@ -222,7 +222,7 @@ def _distances(text: str) -> list[float]:
     """START:END:N or one number, as distances.
 
     Raises:
-        UserError: neither.
+        UserError: the text is neither.
     """
     try:
         start, end, n = text.split(":") if ":" in text else (text, text, "1")

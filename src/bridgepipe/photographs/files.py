@@ -26,15 +26,15 @@ class Photo:
     """A picture that is to be restored.
 
     Attributes:
-        source, content: its file; what standard input held.
+        source, content: file of the picture; what standard input held.
         searched: folder that it was found in.
-        name: of its result, below the output.
-        place: of its result.
-        format: that its result is written in.
-        digest: of its file.
+        name: name of its result, below the output.
+        place: file of its result.
+        format: format that its result is written in.
+        digest: SHA-256 of its file.
         shape: height, width, planes and type of pixels, of the first frame.
-        frames, works: how many frames there are, and pixels of each that a network is to see.
-        measures: see `likeness.measures`, and its JPEG quality.
+        frames, works: number of frames, and pixels of each that a network is to see.
+        measures: measures of the picture, see `likeness.measures`, and its JPEG quality.
         kept_in: formats that hold all its bits.
         remarks: what a person should know about the picture.
     """
@@ -80,7 +80,7 @@ class Photo:
         """Decoded.
 
         Raises:
-            UserError: not a picture.
+            UserError: the file is not a picture.
         """
         return next(self.pictures())
 
@@ -88,7 +88,7 @@ class Photo:
         """All its frames, decoded one after the other, see `pictures.read_all`.
 
         Raises:
-            UserError: not a picture.
+            UserError: the file is not a picture.
         """
         from bridgepipe.photographs import pictures
 
@@ -99,7 +99,7 @@ def sources_of(named: Sequence[Path]) -> list[Photo]:
     """The pictures that arguments stand for: files, all pictures of folders, globs, standard input.
 
     Raises:
-        UserError: one stands for none.
+        UserError: a pattern matches no file.
     """
     found: dict[Path, Photo] = {}
     for path in named:
@@ -132,7 +132,7 @@ def looked_at(photos: Sequence[Photo], format: str | None) -> list[Photo]:
         format: a suffix, of which results get another name; None: as the input.
 
     Raises:
-        UserError: one is no picture, or the format is unknown.
+        UserError: a file is no picture, or the format is unknown.
     """
     wanted = None if format is None else _format(format)
     return [_looked_at(photo, wanted) for photo in photos]
@@ -178,7 +178,7 @@ def _format(suffix: str) -> str:
     """Pillow's name of a format.
 
     Raises:
-        UserError: there is none of this suffix that can be written.
+        UserError: no format of this suffix can be written.
     """
     from PIL import Image
 

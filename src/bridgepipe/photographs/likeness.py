@@ -84,8 +84,8 @@ def unlike(size: tuple[int, int], found: Mapping[str, float], trained_for: Mappi
 
     Args:
         size: height and width of the picture.
-        found: its measures, and its JPEG quality where it has one.
-        trained_for: of the model card; what it does not tell is not compared.
+        found: measures of the picture, and its JPEG quality where it has one.
+        trained_for: entry of the model card; what it does not tell is not compared.
     """
     statistics = trained_for.get("statistics", {})
     outside = [

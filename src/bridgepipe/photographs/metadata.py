@@ -23,10 +23,10 @@ def options(image: Image.Image, format: str, quality: int, mode: str) -> SaveOpt
     """Keyword arguments for Pillow to save a file: quality, and the metadata that the format can hold.
 
     Args:
-        image: that the file is made of, as it was opened.
-        format: in Pillow's words.
-        quality: of formats that lose something.
-        mode: of the picture that is written.
+        image: image that the file is made from, as it was opened.
+        format: Pillow's name of the format.
+        quality: quality of lossy formats.
+        mode: Pillow's mode of the picture that is written.
     """
     info = image.info
     options: SaveOptions = {"quality": quality} if format in LOSSY else {}

@@ -46,11 +46,11 @@ class Picture:
     """A picture taken apart.
 
     Attributes:
-        image: as it was decoded, neither turned nor converted, until another frame of its file is read.
+        image: image as it was decoded, neither turned nor converted, until another frame of its file is read.
         planes: what a network restores, images [H, W, 3] of uint8 or uint16: one, or two of CMYK.
         joined: the picture of planes of this shape, with what no network touches: its alpha channel.
         is_reduced: whether its file has more bits a channel than are here.
-        frames: of its file.
+        frames: number of frames in its file.
     """
 
     image: Image.Image
@@ -261,8 +261,8 @@ def encoded(image: Whole, of: Picture, format: str, quality: int, **further: Any
     """A picture as a file, with the metadata of the one that it was made of.
 
     Args:
-        format: in Pillow's words, of `WRITTEN`.
-        quality: of the formats that lose something; their colours are not subsampled.
+        format: Pillow's name of the format, one of `WRITTEN`.
+        quality: quality of lossy formats; their colours are not subsampled.
         further: further keyword arguments for Pillow.
     """
     if isinstance(image, np.ndarray):
@@ -295,9 +295,9 @@ def animated(frames: Iterable[tuple[Picture, Whole]], first: Picture, format: st
     """An animation as a file.
 
     Args:
-        frames: as they were, and as they are to be.
+        frames: each frame as it was, and as it is to be.
         first: the first one, of which metadata are taken.
-        format, quality: as of `encoded`; one of the formats that hold animations.
+        format, quality: see `encoded`; one of the formats that hold animations.
     """
     times = Times()
     with Spool() as spool:

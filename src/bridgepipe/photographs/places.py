@@ -47,7 +47,7 @@ def outside(place: Path, searched: Path) -> None:
     """Refuse a result in the folder that inputs were found in.
 
     Raises:
-        UserError: it lies there.
+        UserError: the output lies in such a folder.
     """
     if place.resolve().is_relative_to(searched.resolve()):
         raise UserError(f"results inside {searched} would be taken for images next time", place, OTHER)
@@ -57,7 +57,7 @@ def check_new(places: Iterable[Path]) -> None:
     """Refuse places where something lies that bridgepipe did not make.
 
     Raises:
-        UserError: one does, see `not_mine`.
+        UserError: such a file lies there, see `not_mine`.
     """
     for place in places:
         with writing(place):
@@ -75,7 +75,7 @@ def not_mine(place: Path, ours: Callable[[Path], bool] = lambda _: False) -> Non
     """Refuse to replace a file that bridgepipe did not make; ``ours`` as of `check`.
 
     Raises:
-        UserError: there is one.
+        UserError: such a file lies there.
     """
     from bridgepipe.datasets import images
 
@@ -89,7 +89,7 @@ def is_file(photo: Path) -> None:
     """Refuse an input that is no file, before it is opened.
 
     Raises:
-        UserError: it is not.
+        UserError: the input is no file.
     """
     with writing(photo, "read"):
         if photo.is_dir():

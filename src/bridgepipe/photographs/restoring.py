@@ -45,7 +45,7 @@ class Chosen:
     """A network to restore with.
 
     Attributes:
-        weights: its file.
+        weights: file of its weights.
         train, sample: settings that it was trained under, and of the stage that samples.
         card: the model card; {} where there is none.
     """
@@ -140,7 +140,7 @@ class Work:
         """A picture restored, as a file.
 
         Args:
-            report: called with the share of the work that each network call did.
+            report: callback, given the share of the work that each network call did.
         """
         from bridgepipe.photographs import animation, pictures
 

@@ -57,8 +57,8 @@ def settings_of(
 
     Args:
         steps: respacing, such as "uniform 100"; empty: all times.
-        scale: of the guidance; 0: none.
-        guided: by a classifier.
+        scale: scale of the guidance; 0: none.
+        guided: whether a classifier guides.
 
     Raises:
         UserError: a guide that guides nothing.
@@ -88,9 +88,9 @@ def translate(
     Args:
         ends: classes of the images and of their translations.
         models: folders of the model, of that of the target, and of the guide.
-        crop: how images are brought to the size of the network, one of `images.CROPS`.
+        crop: way in which images are brought to the size of the network, one of `images.CROPS`.
         side_by_side: whether before and after are also written as one picture.
-        speed: with the number of images that one process takes at a time.
+        speed: runtime settings, with the number of images that one process takes at a time.
     """
     if crop not in images.CROPS:
         raise UserError(f"--crop {crop}", "translate", f"choose from {', '.join(images.CROPS)}")
@@ -173,7 +173,7 @@ def _same_as_before(file: Path, settings: Json, translator: Translator) -> None:
     """A folder holds translations of one kind.
 
     Raises:
-        UserError: it was begun under other settings.
+        UserError: the folder was begun under other settings.
     """
     used = (translator.source, translator.target, translator.guide)
     now = {**settings, "models": [None if model is None else model.digest for model in used]}

@@ -51,7 +51,7 @@ def in_batches(
         run: makes tensors or arrays with a row per item, alone or in tuples, lists or dataclasses.
         items: numbers or files of what there is to do; randomness belongs to the item.
         batch_size: items per call of ``run``, at most.
-        label: of the work, for messages.
+        label: name of the work, for messages.
         pad: repeat the last item until the kernels are those of a whole batch, see `unit`; the repeated are
             cut off.
 

@@ -34,7 +34,7 @@ def check_profiles(arguments: Sequence[str]) -> None:
     """Refuse what YAML reads as another number than was typed: a plain ``1:30:00`` is 5400.
 
     Args:
-        arguments: that Snakemake was started with.
+        arguments: arguments that Snakemake was started with.
 
     Raises:
         UserError: such a text without quotes, with its file and line.

@@ -21,7 +21,7 @@ class Job:
     """The last run of one command of the workflow.
 
     Attributes:
-        rule: its rule, or the verb that it ran.
+        rule: rule of the job, or the verb that it ran.
         subject: the experiment or the dataset.
         number: Slurm's, or ``#n`` of Snakemake when it ran without Slurm.
         state: Slurm's word for it.
@@ -42,7 +42,7 @@ def last_jobs(folder: Path, states: Mapping[str, str]) -> list[Job]:
     records beside what they made, and the others one of their own.
 
     Args:
-        folder: of the project.
+        folder: folder of the project.
         states: Slurm's, by the number of the job.
     """
     jobs = _recorded(folder)
@@ -137,7 +137,7 @@ def waiting(folder: Path, known: Container[str]) -> list[Job]:
     """Jobs in Slurm's queue that Snakemake's log does not name, since it was asked to be quiet.
 
     Args:
-        folder: of the project.
+        folder: folder of the project.
         known: numbers of the jobs that are already listed.
 
     Raises:

@@ -38,7 +38,7 @@ class Unfinished:
         command: words after ``bridgepipe``.
         state: RUNNING, FAILED or STOPPED.
         log: where it writes.
-        number: of Slurm; empty elsewhere.
+        number: Slurm's number of the job; empty elsewhere.
     """
 
     command: list[str]
@@ -56,7 +56,7 @@ def recorded(command: Sequence[str], run: locks.Owner | None) -> Iterator[None]:
         run: the run of Snakemake that sent it, as far as it is known.
 
     Raises:
-        SystemExit: it failed in this run, on the same input.
+        SystemExit: the command failed in this run, on the same input.
     """
     file = _record()
     if file is None or launch.CHILD in os.environ or not launch.is_main():  # another process speaks for it
@@ -77,7 +77,7 @@ def failed(line: str, for_good: bool) -> None:
     """Note why this command, or one of its processes, ends.
 
     Args:
-        line: that is printed.
+        line: text that is printed.
         for_good: whether it would end so again, as long as what it reads is the same.
     """
     file = _record()

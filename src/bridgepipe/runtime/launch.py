@@ -43,7 +43,7 @@ def start(processes: int, threads: int = 1) -> None:
     The exit code of the command is that of the first process that failed, 0 when none did.
 
     Args:
-        processes: how many there must be.
+        processes: number of processes that there must be.
         threads: CPU threads of each.
 
     Raises:

@@ -102,7 +102,7 @@ def exclusive(path: str | Path, wait: bool = False, keep: bool = True) -> Iterat
         Who held it before and ended without giving it back; None when nobody did.
 
     Raises:
-        UserError: another process holds it and ``wait`` is false, or the file cannot be written.
+        UserError: another process holds the lock and ``wait`` is false, or the file cannot be written.
     """
     path, own = Path(path), me()
     with writing(path):

@@ -18,8 +18,8 @@ class Progress:
 
     Args:
         total: items that there are.
-        done: of these, found finished.
-        label: of the bar.
+        done: items found finished.
+        label: text before the bar.
         unit: what an item is called; pixels are so many that they are shown as 1.5M.
         shown: whether this process tells anything.
     """

@@ -44,7 +44,7 @@ def facts(**settings: Any) -> Facts:
     """How this process computes; what concerns PyTorch only where it is used.
 
     Args:
-        settings: of the runtime section, as they are used.
+        settings: settings of the runtime section, as they are used.
     """
     versions = {
         "host": platform.node(),
@@ -85,7 +85,7 @@ def record(command: Sequence[str], started: float) -> None:
 
     Args:
         command: words after ``bridgepipe``.
-        started: of `time.monotonic`.
+        started: time of the start, from `time.monotonic`.
     """
     folders = {Path(value) for option, value in pairwise(command) if option == "--output"}
     made = [p for p in dict.fromkeys(artifacts.written) if str(p) in command or p.parent in folders]

@@ -99,7 +99,7 @@ class BlockNoise:
     What an item draws depends on (seed, purpose, item) alone, as with `ItemNoise`, but differs from it.
 
     Args:
-        seed, purpose, items, device: as of `ItemNoise`.
+        seed, purpose, items, device: see `ItemNoise`.
     """
 
     SIZE = 1024
@@ -138,7 +138,7 @@ class FieldNoise:
     Every block of pixels has a stream of its own for every draw.
 
     Args:
-        seed, purpose, items, device: as of `ItemNoise`.
+        seed, purpose, items, device: see `ItemNoise`.
         top, left: first row and column of what is drawn.
     """
 

@@ -129,7 +129,7 @@ class Inference:
     """A trained network at work on a device.
 
     Args:
-        network: is put into evaluation mode, without gradients.
+        network: network, which is put into evaluation mode, without gradients.
         runtime: device, precision, batch_size, channels_last and compile are read.
     """
 
@@ -209,7 +209,7 @@ def shared(
     Args:
         run: makes arrays or tensors on the CPU with a row per item, or tuples of them.
         items: what there is to do; the same in every process.
-        batch_size, label, pad: as of `in_batches`.
+        batch_size, label, pad: see `in_batches`.
 
     Yields:
         All results on the main process, none on the others (see `exhaust`).

@@ -159,8 +159,8 @@ def implicit_bridge(
     published chain; a bridge without noise draws none. The last step lands on the data itself.
 
     Args:
-        x1, steps, log_count: as in ``bridge``.
-        eta: how fast noise is renewed, >= 0.
+        x1, steps, log_count: see ``bridge``.
+        eta: rate at which noise is renewed, >= 0.
         order: 2 extrapolates x0 from the last two predictions (eta 0 or 1).
         mask: 1 = hole, 0 = known. Known pixels bridge x1 to itself and come back untouched; the hole
             of x1 is taken as it comes.

@@ -71,7 +71,7 @@ class BridgeDenoiser:
 
     Args:
         network: (x_n, t) -> output of the shape of x_n, t the float32 network time ``[B]``.
-        process: the bridge.
+        process: bridge process.
         clip: clamp every x0 prediction to [-1, 1].
         cond: what the network sees beside x_n, along dim 1 ``[B, C', ...]``; None: nothing.
         agree: brings a prediction of x0 into agreement with what was seen (data consistency; CDDB, Chung
@@ -122,7 +122,7 @@ def classifier_free(conditional: Network, unconditional: Network, scale: float, 
     """A network guided by its own null class: u + scale (c - u); 1 is the plain conditional one.
 
     Args:
-        channels: of the image; what the output says beyond them, of the variance, is the conditional's.
+        channels: channels of the image; what the output has beyond them, the variance, is the conditional's.
     """
     return _ClassifierFree(conditional, unconditional, scale, channels)
 

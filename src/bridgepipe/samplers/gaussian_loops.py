@@ -86,9 +86,9 @@ def encode(
     Args:
         x: images ``[B, C, ...]``, taken as the state at steps[0]; or the pair of an earlier decoding
             along the reversed steps, which an exactly invertible solver retraces to rounding error.
-        steps: ascending.
+        steps: time indices, ascending.
         solver: a name of `solvers.SOLVERS`.
-        observe: called with every state of the path.
+        observe: callback, given every state of the path.
 
     Raises:
         UserError: an unknown solver, steps that don't ascend, or a pair for a solver that is not invertible.
@@ -115,8 +115,8 @@ def decode(
     """From noise to the data along the probability-flow ODE, or with noise of DDIM's ``eta``.
 
     Args:
-        x, solver, observe: as in `encode`.
-        steps: descending.
+        x, solver, observe: see `encode`.
+        steps: time indices, descending.
         rng: source of the noise, drawn once per step when eta > 0.
         eta: 0 draws nothing, 1 is the ancestral sampler of fixed_small variance; DDIM only.
 
@@ -150,8 +150,8 @@ def ancestral(
     """The Markov chain x_s ~ p(x_s | x_t), its variance as the process says (DDPM, algorithm 2).
 
     Args:
-        x, observe: as in `encode`.
-        steps: descending; no noise is added at -1, though it is drawn there too.
+        x, observe: see `encode`.
+        steps: time indices, descending; no noise is added at -1, though it is drawn there too.
         unit_stride: every step is that from t to t - 1 even where the steps skip (BoundaryDiffusion).
     """
     denoiser = as_denoiser(denoiser, process, clip, gradient)

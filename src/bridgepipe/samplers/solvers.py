@@ -54,7 +54,7 @@ class State:
 
     Attributes:
         x: the state ``[B, ...]``.
-        t: its index; -1 is the data, T pure noise.
+        t: index of the state; -1 is the data, T pure noise.
         prediction: x0 and eps at the index before, from which the step was made; a solver of higher
             order also used others.
         pair: set by an exactly invertible solver.

@@ -147,7 +147,7 @@ def _step(t: int | str, mixing: Path | None, model: str) -> int:
     """The step to invert to.
 
     Raises:
-        UserError: it is to be the mixing step, and none is given or that of another model.
+        UserError: the mixing step is wanted, but none is given, or that of another model.
     """
     if isinstance(t, int):
         return t

@@ -86,7 +86,7 @@ def _latents_and_boundaries(
     """Test latents in z and in h, and the boundaries in both.
 
     Raises:
-        UserError: they are not of one model, step and attribute.
+        UserError: latents and boundaries are not of one model, step and attribute.
     """
     z, h = (ImageStore(latents / f"test-{space}.lmdb") for space in SPACES)
     lineage.made_together(z, h)
@@ -210,7 +210,7 @@ def edits_and_data(*paths: Path) -> tuple[ImageStore, ...]:
     """Edited images, their controls, the plain ones, and the images that they were made from.
 
     Raises:
-        UserError: they do not belong together.
+        UserError: the stores do not belong together.
     """
     *made, source = (ImageStore(path) for path in paths)
     lineage.made_together(*made)

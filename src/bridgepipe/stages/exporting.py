@@ -33,7 +33,7 @@ def export(source: Path, output: Path, names: str, data: Path) -> None:
     Args:
         source: a store of images, or reference statistics.
         output: ``NAME.npz``, or a folder, which may hold an unfinished export of the same store.
-        names: of PNG files: ``number``, or ``source`` for the name of the image that each was made from.
+        names: naming of PNG files: ``number``, or ``source`` for the name of the image each was made from.
         data: folder of prepared datasets, in which the images lie that the store was made from.
 
     Raises:

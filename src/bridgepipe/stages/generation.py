@@ -79,7 +79,7 @@ def generate(
     """Draw images as an experiment does, as PNG files; with its seed, the first of its own samples.
 
     Args:
-        experiment: whose model and sampler draw; None: with a model of its own the sampler's defaults.
+        experiment: experiment whose model and sampler draw; None: a model of its own, the sampler's defaults.
     """
     places = [output / f"{number:05d}.png" for number in range(num_images)]
     where.check_new(places)

@@ -41,9 +41,9 @@ class Asked:
     """What a person asked for.
 
     Attributes:
-        extractor: its kind.
-        weights: its file; None: where `fetch` puts it.
-        pairs: see `image_sets.pair`; ``none`` also where only distributions are compared.
+        extractor: kind of the extractor.
+        weights: file of its weights; None: where `fetch` puts it.
+        pairs: way of pairing, see `image_sets.pair`; ``none`` also where only distributions are compared.
         lpips: weights of the backbone of LPIPS; None: where `fetch` puts them.
         recall: whether precision and recall are wanted.
     """
@@ -224,7 +224,7 @@ def _statistics(
     """Those that came with the images, else their own.
 
     Raises:
-        UserError: they were made with another extractor.
+        UserError: the statistics were made with another extractor.
     """
     if one.images is None:
         assert one.known is not None

@@ -159,7 +159,7 @@ def write(output: Path, images: ImageStore, values: Mapping[str, Value], metric:
     """Write a metric of the images of a store, with its protocol and what the images were made with.
 
     Args:
-        metric, about: as of `protocol.protocol`.
+        metric, about: see `protocol.protocol`.
     """
     entries = {"n": len(images), "quantisation": lineage.quantisation(images), **about}
     protocol.write_metric(output, values, protocol.protocol(metric, **entries), made_with(images))
@@ -176,7 +176,7 @@ def _restored_stores(*paths: Path) -> tuple[ImageStore, ImageStore, ImageStore]:
     """Restored and corrupted images of one run, and the originals that they were made from.
 
     Raises:
-        UserError: they do not belong together.
+        UserError: the stores do not belong together.
     """
     images, seen, truth = (ImageStore(path) for path in paths)
     lineage.made_together(images, seen)
@@ -189,7 +189,7 @@ def _check_reference(found: Statistics, images: ImageStore, split: str, where: P
     """Refuse reference statistics of another source or split, or of images of another size.
 
     Raises:
-        UserError: they are, as far as their card tells.
+        UserError: the statistics are of another source, split or size, as far as their card tells.
     """
     about, made = found.origin, images.card["made_by"].get("origin", {})
     kinds = {lineage.kind_of(o["source"]) for o in (about, made) if "source" in o}

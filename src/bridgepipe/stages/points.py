@@ -248,7 +248,7 @@ def _protocol(
     """The protocol of distances.
 
     Args:
-        settings, inputs: as of `protocol.protocol`.
+        settings, inputs: see `protocol.protocol`.
         draws: ``floor_draws``, independent true samples of the noise floor; ``plan_points`` of the exact and
             entropic plans: the excess of a map grows with them.
     """

@@ -53,10 +53,10 @@ def share(name: str, results: Path, folder: Path, data: Path, licence: str, spee
     Args:
         name: ``METHOD/NAME`` of its experiment.
         results: folder of experiments.
-        folder: that is written.
+        folder: folder that is written.
         data: folder of prepared datasets.
-        licence: of the weights.
-        speed: of the restoration that is measured.
+        licence: licence of the weights.
+        speed: runtime settings of the restoration that is measured.
     """
     trained = results / name
     if folder.resolve() == trained.resolve():
@@ -89,7 +89,7 @@ def push(folder: Path, repository: str, private: bool) -> str:
     """Commit a folder to a hub when the weights in it are whole; returns the address of the commit.
 
     Raises:
-        UserError: they are not, no model card is beside them, or the hub refuses.
+        UserError: the weights are damaged, no model card is beside them, or the hub refuses.
     """
     layouts.open_weights(folder)
     if not (folder / CARD).is_file():
@@ -102,8 +102,8 @@ class Shared:
     """What is written of a network.
 
     Attributes:
-        name: of its experiment.
-        folder: that is written.
+        name: name of its experiment.
+        folder: folder that is written.
         training: settings that it was trained under.
         weights, made: content of its file.
         about: data, recipe, metrics and licence.

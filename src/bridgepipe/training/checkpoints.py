@@ -30,7 +30,7 @@ class Checkpoints:
     """What one training keeps.
 
     Attributes:
-        folder: of its files, one for every step and average.
+        folder: folder of its files, one for every step and average.
         card: what each tells of itself, beside its step.
     """
 
@@ -51,12 +51,12 @@ def find(folder: Path, name: str, same: Same) -> Path:
     """The file of a checkpoint in the folder of a training.
 
     Args:
-        folder: of the training, which may hold those of several settings.
-        name: of the checkpoint.
+        folder: folder of the training, which may hold those of several settings.
+        name: name of the checkpoint.
         same: whether the card of one is of the training that is meant.
 
     Raises:
-        UserError: it was not kept; with those that were.
+        UserError: the checkpoint was not kept; those that were are named.
     """
     found = [file for file in sorted(folder.glob(f"kept-*/*{SUFFIX}")) if same(artifacts.load_card(file))]
     for file in found:

@@ -12,7 +12,7 @@ class EMA:
     """Averaged weights.
 
     Args:
-        network: whose weights, as they are, the average begins with.
+        network: network with whose current weights the average begins.
         decay: share of the average that a step keeps, in [0, 1).
 
     Attributes:

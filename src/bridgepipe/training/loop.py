@@ -74,7 +74,7 @@ def train(
         folder: folder that holds the state and ``train.csv`` between calls.
         identity: JSON values that the next step depends on (configuration, data, code); only a state
             of the same identity is resumed, see `training_state.resume`.
-        noise: whose streams the randomness of a place comes from; `BlockNoise` for points.
+        noise: source of the streams that each place draws from; `BlockNoise` for points.
         card: what a checkpoint that is kept along the way tells of itself.
 
     Returns:

@@ -78,7 +78,7 @@ class Saved:
     """The header of a state on the disk.
 
     Attributes:
-        path: its file.
+        path: file of the state.
         identity: identity of its training; None when the file is damaged or was written by another version.
         step: steps that are made.
         trouble: why it cannot be used.
@@ -116,7 +116,7 @@ def resume(folder: Path, identity: Mapping[str, Any], steps: int, say: Say) -> S
         folder: folder of the training.
         identity: everything that its next step depends on.
         steps: total steps of the training; it cannot use a state beyond them.
-        say: called with a message about each state that was set aside.
+        say: callback, given a message about each state that was set aside.
 
     Raises:
         UserError: only the code has changed since the state was saved, or another version saved it.

@@ -33,8 +33,8 @@ class Run:
     """What trackers receive of a training.
 
     Attributes:
-        name: of the experiment.
-        folder: for their files.
+        name: name of the experiment.
+        folder: folder for their files.
         training: digest of what its steps depend on: another training is another run.
         settings: nested, by name.
         first: steps that are made when it begins.

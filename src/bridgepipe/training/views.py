@@ -60,7 +60,7 @@ def draw(
 
     Args:
         seed: seed of the training.
-        positions: which.
+        positions: places in the training, whose views are drawn.
         device: device of the images.
         flip: mirror half of the images left to right.
         turn: mirror half of them, and turn each by 0 to 3 quarters: the eight symmetries of a square.

@@ -55,9 +55,9 @@ class Page:
     """The page, for ASGI servers.
 
     Args:
-        tasks: by name.
-        folder: in which pictures and results lie while they are kept.
-        limits: of what visitors may ask for.
+        tasks: tasks by name.
+        folder: folder in which pictures and results lie while they are kept.
+        limits: limits of what visitors may ask for.
         values: further values of the template.
     """
 

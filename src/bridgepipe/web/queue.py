@@ -27,10 +27,10 @@ class Job:
     """Work for a visitor.
 
     Attributes:
-        run: does it, and returns its result.
+        run: function that does it, and returns its result.
         owner: who may have as many of them as `Queue` allows.
         kind, size: jobs of one kind take as long as they are large.
-        share: how much is done, 0 to 1.
+        share: share that is done, 0 to 1.
         error: one line, when it has failed.
     """
 
@@ -60,7 +60,7 @@ class Job:
         """Note progress.
 
         Raises:
-            Stopped: it is to stop.
+            Stopped: the job is to stop.
         """
         self.share = min(1.0, self.share + share)
         if self._stop.is_set():
@@ -99,7 +99,7 @@ class Queue:
         """Put a job at the end.
 
         Raises:
-            Refused: too many wait.
+            Refused: too many jobs wait.
         """
         with self._changed:
             open_jobs = [other for other in self._jobs if not other.is_over]

@@ -40,9 +40,9 @@ def serve(
     """Answer until a signal comes.
 
     Args:
-        folder: below which pictures lie meanwhile; None: in a temporary one.
+        folder: folder below which pictures lie meanwhile; None: a temporary one.
         results: folder of experiments, whose boundaries photographs are edited along.
-        experiment, model: of restoration, see `restoring.choose`.
+        experiment, model: experiment or weights that restore, see `restoring.choose`.
     """
     with _bound(host, port) as bound, _stopped_gently():
         boundaries = {place.name: place for place in editing.trained(results)}

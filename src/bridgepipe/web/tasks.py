@@ -32,8 +32,8 @@ class Made:
     """A result.
 
     Attributes:
-        name: that it is downloaded under.
-        content: its file.
+        name: name that it is downloaded under.
+        content: bytes of its file.
         before: what it is to be compared with, where that is not the picture itself.
         notes: what a person should know of it.
     """
@@ -84,8 +84,8 @@ class Restore:
     """Restoration by one network.
 
     Args:
-        base: how pictures are restored where a visitor chooses nothing.
-        trained_for: of the network's card.
+        base: settings of the restoration where a visitor chooses nothing.
+        trained_for: entry of the network's card.
     """
 
     base: Work

@@ -25,7 +25,7 @@ class Limits:
     """What visitors may ask for.
 
     Attributes:
-        bytes, pixels: of a picture.
+        bytes, pixels: size of a picture.
         waiting: jobs in the queue.
         each: jobs of one visitor that wait or are at work.
         storage: bytes of all pictures and results.
@@ -48,7 +48,7 @@ class Limits:
         """Refuse a picture with more pixels in all its frames.
 
         Raises:
-            Refused: it has.
+            Refused: the picture has more.
         """
         if width * height * frames > self.pixels:
             many = f"{frames} frames of " if frames > 1 else ""
@@ -77,7 +77,7 @@ class Visitor:
         """One of its pictures.
 
         Raises:
-            Refused: it has none of this name.
+            Refused: the visit has no picture of this name.
         """
         return _own(self.pictures, name, "picture")
 
@@ -117,7 +117,7 @@ class Visitors:
         """Whose secret it is.
 
         Raises:
-            Refused: nobody's.
+            Refused: the secret is nobody's.
         """
         if secret not in self._visitors:
             raise Refused(FORBIDDEN, "this visit is over", "page", "load the page again")
@@ -157,7 +157,7 @@ class Visitors:
         """Keep a result, in a file of its own.
 
         Raises:
-            Refused: there is no room.
+            Refused: no room is left.
         """
         with self.arriving(suffix) as file:
             self.count(file, len(content))

@@ -36,7 +36,7 @@ class Pipeline:
     def __init__(self, resolved: config.Resolved, plans: bool = True) -> None:
         """
         Args:
-            resolved: the parameters.
+            resolved: parameters, as they are resolved.
             plans: whether this process plans jobs and may write what they read; a job may not.
         """
         self.resolved = resolved

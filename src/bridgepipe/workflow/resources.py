@@ -19,8 +19,8 @@ class Resources:
     """What jobs that call networks ask for.
 
     Args:
-        durations: how long they take.
-        processes: how many of them work on one job.
+        durations: minutes that the jobs take.
+        processes: number of processes that work on one job.
         gpus: GPUs of a job.
     """
 

@@ -30,7 +30,7 @@ class Sources:
     def __init__(self, resolved: config.Resolved, plans: bool) -> None:
         """
         Args:
-            resolved: the parameters.
+            resolved: parameters, as they are resolved.
             plans: whether listings may be written.
         """
         self._resolved = resolved

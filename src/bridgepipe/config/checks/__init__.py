@@ -28,7 +28,7 @@ def problems(full: str, e: Any, own: Mapping[str, Any], defined: Defined) -> Pro
     """Everything that does not go together in an experiment whose names are all defined.
 
     Args:
-        full: ``method/name``.
+        full: full name of the experiment, ``method/name``.
         e: the merged experiment.
         own: the keys that the experiment sets itself, without inherited ones.
     """

@@ -20,8 +20,8 @@ class Problem:
 
     Attributes:
         key: dotted key of the experiment or the extractor.
-        what: is wrong with it.
-        mend: how to put it right.
+        what: what is wrong with the key.
+        mend: advice on how to put it right.
         value, names: an unknown name and the valid ones, in place of ``mend``.
     """
 

@@ -129,7 +129,7 @@ def test_edits_rerun_what_they_touch(made: Project, tmp_path: Path) -> None:
     project = made.copy(tmp_path / "project")
     own = f"{LOOP}/edit.json", f"{LOOP}/accuracy.json", f"{LOOP}/figures/strip.png"
     project.edit(lambda v: v["scales"]["demo"]["boundary"]["edit"].update(end=5))
-    assert project.planned(*own) == {"boundary_strips", "boundary_evaluate", "boundary_figure_strip"}
+    assert project.planned(*own) == {"boundary_strips", "boundary_evaluate", "figure"}
     project.edit(lambda v: v["scales"]["demo"]["boundary"]["edit"].update(end=4))
     project.edit(lambda v: v["scales"]["demo"]["boundary"]["search"].update(C=0.5))
     assert "boundary_search" in project.planned(*own)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from project import METRICS, Project, demo
 
-EVALUATE = {"fid", "accuracy", "restoration", "figure_grid", "table", "table_of_experiment"}
+EVALUATE = {"fid", "accuracy", "restoration", "figure", "table", "table_of_experiment"}
 SAMPLE = {"sample", "gather", "figure_path", *EVALUATE}
 TRAIN = {"train", "figure_loss", *SAMPLE}
 EXTRACTOR = {"train_classifier", "statistics"}

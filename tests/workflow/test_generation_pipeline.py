@@ -91,7 +91,7 @@ def test_edit_of_the_model_resamples_and_of_the_sampler_does_not_retrain(
 ) -> None:
     project = made.copy(tmp_path / "project")
     project.edit(lambda v: v["scales"]["demo"]["spd"]["sample"].update(nfe=7))
-    again = {"generate", "gather", "fid", "figure_samples", "table", "table_of_experiment"}
+    again = {"generate", "gather", "fid", "figure", "table", "table_of_experiment"}
     assert project.planned() == again
     project.edit(lambda v: v["experiments"]["model"]["spd"].update(train={"lr": 0.1}))
     assert "train" in project.planned("results/spd/spd/fid.json")

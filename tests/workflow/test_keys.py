@@ -249,11 +249,11 @@ SWAPPED = {"split": "test", "test": "train"}
 OTHER_FILES: tuple[tuple[Path, Any, set[str]], ...] = (
     ((*LOOP, "search", "split"), "val", {"boundary_latents"}),
     ((*LOOP, "search"), SWAPPED, {"boundary_latents", "boundary_evaluate"}),
-    ((*SPD, "model"), "ddpm-seed1", {"study_samples", "generate"}),
-    ((*SPD, "evaluate", "reference"), "test", {"study_samples", "fid"}),
+    ((*SPD, "model"), "ddpm-seed1", {"study", "generate"}),
+    ((*SPD, "evaluate", "reference"), "test", {"study", "fid"}),
     ((*I2SB, "evaluate", "extractor"), "another", {"study", "fid"}),
     ((*I2SB, "evaluate", "classifier"), "another", {"accuracy"}),
-    ((*DIGITS, "extractor"), "another-16", {"similarity", "translation_fid"}),
+    ((*DIGITS, "extractor"), "another-16", {"similarity", "fid"}),
 )
 
 
@@ -300,12 +300,12 @@ def test_a_key_that_a_stage_lacks_is_found(flow: Flow) -> None:
 def test_a_rule_that_does_not_tell_what_it_reads_is_found(
     flow: Flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (study,) = (rule for rule in flow.workflow.rules if rule.name == "study_samples")
-    silent = type(study.params)(fromdict={"options": study.params.options})
+    (study,) = (rule for rule in flow.workflow.rules if rule.name == "study")
+    silent = type(study.params)(fromdict={"options": study.params.options, "verb": study.params.verb})
     monkeypatch.setattr(study, "_params", silent)
     path = ("experiments", "spd", "ddim", "model")
     told = Flow(flow.workflow, flow.values).faults(path, edited(flow.values, path, "ddpm-seed1"))
-    assert told == ["experiments.spd.ddim.model: Snakemake does not run ['study_samples']"]
+    assert told == ["experiments.spd.ddim.model: Snakemake does not run ['study']"]
 
 
 def test_the_benchmark_of_a_job_lies_beside_its_log(flow: Flow) -> None:

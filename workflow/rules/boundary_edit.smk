@@ -53,30 +53,3 @@ rule boundary_evaluate:
         "What the edits of {wildcards.experiment} flip and preserve"
     shell:
         "bridgepipe stage boundary evaluate {params.options} > {log} 2>&1"
-
-
-rule boundary_figure_strip:
-    input:
-        unpack(lookup("boundary/{experiment}", within=FILES["figures"])),
-    output:
-        output=drawn("results/boundary/{experiment}/figures/strip.png", "boundary-strip", "Boundaries"),
-    log:
-        "results/boundary/{experiment}/logs/figure-strip.log",
-    message:
-        "Figure: edits of {wildcards.experiment}"
-    shell:
-        "bridgepipe stage boundary figure-strip {params.options} --title {wildcards.experiment} > {log} 2>&1"
-
-
-rule boundary_figure_flips:
-    input:
-        csv="results/boundary/{experiment}/edit.csv",
-        metric="results/boundary/{experiment}/edit.json",
-    output:
-        drawn("results/boundary/{experiment}/figures/flips.png", "boundary-flips", "Boundaries"),
-    log:
-        "results/boundary/{experiment}/logs/figure-flips.log",
-    message:
-        "Figure: what edits of {wildcards.experiment} flip"
-    shell:
-        "bridgepipe stage boundary figure-flips {params.options} --title {wildcards.experiment} --output {output} > {log} 2>&1"

@@ -43,32 +43,3 @@ rule export:
         "Samples of {wildcards.experiment} in ADM's layout"
     shell:
         "bridgepipe export {input.images} --output {output} > {log} 2>&1"
-
-
-rule study_samples:
-    input:
-        unpack(lookup("spd/{experiment}", within=FILES["study"])),
-    output:
-        "results/spd/{experiment}/nfe.csv",
-    log:
-        "results/spd/{experiment}/logs/study.log",
-    threads: P.runtime.threads
-    resources:
-        **network(6000, takes(480, "spd/{experiment}", "study")),
-    message:
-        "FID against network calls of {wildcards.experiment}"
-    shell:
-        "bridgepipe stage study-samples {params.options} --output {output} > {log} 2>&1"
-
-
-rule figure_samples:
-    input:
-        images="results/spd/{experiment}/samples.lmdb",
-    output:
-        drawn("results/spd/{experiment}/figures/grid.png", "samples", "SPD"),
-    log:
-        "results/spd/{experiment}/logs/figure-grid.log",
-    message:
-        "Figure: samples of {wildcards.experiment}"
-    shell:
-        "bridgepipe stage figure samples --images {input.images} --title {wildcards.experiment} --output {output} > {log} 2>&1"

@@ -17,20 +17,6 @@ rule sample_points:
         "bridgepipe stage sample-points {params.options} --output {output} > {log} 2>&1"
 
 
-rule evaluate_samples:
-    input:
-        unpack(lookup("ddib/sample/{experiment}", within=FILES["evaluate"])),
-    output:
-        metrics="results/ddib/sample/{experiment}/metrics.json",
-        figure=drawn("results/ddib/sample/{experiment}/figures/scatter.png", "ddib/sample", "DDIB, points"),
-    log:
-        "results/ddib/sample/{experiment}/logs/evaluate.log",
-    message:
-        "Measuring and drawing the samples of {wildcards.experiment}"
-    shell:
-        "bridgepipe stage evaluate-samples {params.options} --title {wildcards.experiment} > {log} 2>&1"
-
-
 rule translate_points:
     input:
         unpack(lookup("ddib/points/{experiment}", within=FILES["translate"])),
@@ -61,25 +47,15 @@ rule cycle_points:
         "bridgepipe stage cycle-points {params.options} --threads {threads} --output {output} > {log} 2>&1"
 
 
-rule evaluate_translation:
-    input:
-        unpack(lookup("ddib/points/{experiment}", within=FILES["evaluate"])),
-    output:
-        metrics="results/ddib/points/{experiment}/transport.json",
-        figure=drawn("results/ddib/points/{experiment}/figures/map.png", "ddib/points", "DDIB, points"),
-    log:
-        "results/ddib/points/{experiment}/logs/evaluate.log",
-    message:
-        "Measuring and drawing the map of {wildcards.experiment}"
-    shell:
-        "bridgepipe stage evaluate-translation {params.options} --title {wildcards.experiment} > {log} 2>&1"
-
-
 rule figure_densities:
     input:
         unpack(lookup("ddib/points/{experiment}", within=FILES["translate"])),
     output:
-        drawn("results/ddib/points/{experiment}/figures/densities.png", "ddib/densities", "DDIB, points"),
+        drawn(
+            "results/ddib/points/{experiment}/figures/densities.png",
+            "ddib/densities",
+            "DDIB, points and colours",
+        ),
     log:
         "results/ddib/points/{experiment}/logs/figure-densities.log",
     resources:
@@ -105,20 +81,6 @@ rule color_transfer:
         "Colour transfer {wildcards.experiment}"
     shell:
         "bridgepipe stage color-transfer {params.options} --output {output} > {log} 2>&1"
-
-
-rule evaluate_color:
-    input:
-        unpack(lookup("ddib/color/{experiment}", within=FILES["evaluate"])),
-    output:
-        metrics="results/ddib/color/{experiment}/transfer.json",
-        figure=drawn("results/ddib/color/{experiment}/figures/transfer.png", "ddib/color", "DDIB, colours"),
-    log:
-        "results/ddib/color/{experiment}/logs/evaluate.log",
-    message:
-        "Measuring and drawing the colour transfer {wildcards.experiment}"
-    shell:
-        "bridgepipe stage evaluate-color {params.options} --title {wildcards.experiment} > {log} 2>&1"
 
 
 rule color_picture:

@@ -37,35 +37,57 @@ rule figure_loss:
 
 rule table:
     input:
-        metrics=lambda w: P.outcomes.metrics(*P.resolved.of(w.method)),
+        lambda w: P.outcomes.metrics(*P.resolved.groups.get(w.name) or P.resolved.of(w.name)),
     output:
-        csv="results/{method}/table.csv",
-        md=drawn("results/{method}/table.md", "table", "Tables"),
+        csv="results/{name}/table.csv",
+        markdown=drawn("results/{name}/table.md", "table", "Tables"),
     log:
-        "results/logs/table-{method}.log",
+        "results/{name}/logs/table.log",
     wildcard_constraints:
-        method=one_of(P.outcomes.tabled(own_table=True)),
+        name=one_of([*P.outcomes.tabled(own_table=True), *P.resolved.groups]),
     params:
-        numbers="",
+        verb="table",
     message:
-        "Table of {wildcards.method}"
+        "Table of {wildcards.name}"
     shell:
-        "bridgepipe stage table {input.metrics} --csv {output.csv} --markdown {output.md} {params.numbers} > {log} 2>&1"
+        "bridgepipe stage {params.verb} {input} {params.options} > {log} 2>&1"
 
 
 use rule table as table_of_experiment with:
     input:
-        metrics=lambda w: P.outcomes.metrics(f"{w.method}/{w.experiment}"),
+        lambda w: P.outcomes.metrics(w.name),
     output:
-        csv="results/{method}/{experiment}/table.csv",
-        md="results/{method}/{experiment}/table.md",
-        numbers="results/metrics/{method}/{experiment}.json",
-    log:
-        "results/{method}/{experiment}/logs/table.log",
+        csv="results/{name}/table.csv",
+        markdown="results/{name}/table.md",
+        numbers="results/metrics/{name}.json",
+    wildcard_constraints:
+        name=one_of({*P.resolved.experiments} - {*P.outcomes.without_table()}),
+
+
+use rule table as table_of_points with:
+    input:
+        lambda w: P.outcomes.first_metrics(w.name),
+    output:
+        csv="results/{name}/table.csv",
+        markdown=drawn("results/{name}/table.md", "{name}", "Tables"),
+    wildcard_constraints:
+        name=one_of(P.outcomes.tabled(own_table=False)),
     params:
-        numbers=lambda w, output: f"--numbers {output.numbers}",
+        verb="point-table",
+
+
+use rule table as table_of_cycles with:
+    input:
+        expand("results/{name}/cycle.json", name=P.resolved.of("ddib/points")),
+    output:
+        csv="results/ddib/points/cycle.csv",
+        markdown=drawn("results/ddib/points/cycle.md", "cycle", "Tables"),
+    log:
+        "results/logs/table-ddib-cycle.log",
+    params:
+        verb="cycle-table",
     message:
-        "Table of {wildcards.method}/{wildcards.experiment}"
+        "Table of the cycles"
 
 
 rule numbers:
@@ -85,11 +107,11 @@ rule numbers:
 
 rule figure_nfe:
     input:
-        parts=lambda w: P.outcomes.studies(w.method),
+        lambda w: P.outcomes.studies(w.method),
     output:
         csv="results/{method}/nfe.csv",
-        md=drawn("results/{method}/nfe.md", "nfe-{method}", "Samplers"),
-        png=drawn("results/{method}/nfe.png", "nfe-{method}", "Samplers"),
+        markdown=drawn("results/{method}/nfe.md", "nfe-{method}", "Samplers"),
+        figure=drawn("results/{method}/nfe.png", "nfe-{method}", "Samplers"),
     log:
         "results/logs/figure-nfe-{method}.log",
     params:
@@ -98,35 +120,4 @@ rule figure_nfe:
     message:
         "Figure: quality against network calls of {wildcards.method}"
     shell:
-        "bridgepipe stage study-table {input.parts} --csv {output.csv} --markdown {output.md} --figure {output.png}"
-        " --title '{params.title}' > {log} 2>&1"
-
-
-rule table_of_points:
-    input:
-        metrics=lambda w: P.outcomes.first_metrics(w.method),
-    output:
-        csv="results/{method}/table.csv",
-        md=drawn("results/{method}/table.md", "{method}", "Tables"),
-    log:
-        "results/logs/table-{method}.log",
-    wildcard_constraints:
-        method=one_of(P.outcomes.tabled(own_table=False)),
-    message:
-        "Table of {wildcards.method}"
-    shell:
-        "bridgepipe stage point-table {input.metrics} --csv {output.csv} --markdown {output.md} > {log} 2>&1"
-
-
-rule table_of_cycles:
-    input:
-        metrics=expand("results/{name}/cycle.json", name=P.resolved.of("ddib/points")),
-    output:
-        csv="results/ddib/points/cycle.csv",
-        md=drawn("results/ddib/points/cycle.md", "cycle", "Tables"),
-    log:
-        "results/logs/table-ddib-cycle.log",
-    message:
-        "Table of the cycles"
-    shell:
-        "bridgepipe stage cycle-table {input.metrics} --csv {output.csv} --markdown {output.md} > {log} 2>&1"
+        "bridgepipe stage study-table {input} {params.options} --title '{params.title}' > {log} 2>&1"

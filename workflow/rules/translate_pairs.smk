@@ -37,17 +37,3 @@ for group, pairs in P.resolved.groups.items():
         shell:
             "bridgepipe stage translate-classes {params.configs} {params.models} --data {input.data}"
             " --part {wildcards.part} --parts {wildcards.parts} {params.made} > {log} 2>&1"
-
-
-use rule table as table_of_pairs with:
-    input:
-        metrics=lambda w: P.outcomes.metrics(*P.resolved.groups[w.group]),
-    output:
-        csv="results/{group}/table.csv",
-        md=drawn("results/{group}/table.md", "table", "Tables"),
-    log:
-        "results/{group}/logs/table.log",
-    wildcard_constraints:
-        group=one_of(P.resolved.groups),
-    message:
-        "Table of the pairs of {wildcards.group}"

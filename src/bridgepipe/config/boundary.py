@@ -146,7 +146,8 @@ class BoundarySearch(OfAttribute, OfModel):
             "latents": {**model, "train": fit, "test": held_out, "mixing": mixing},
             "edit": model,
             "judge": {"config": f"{folder}/config/judge.json", "train": fit},
-            "figures": edits,
+            "strip": edits,
+            "flips": {"csv": f"{folder}/edit.csv", "metric": f"{folder}/edit.json"},
             "evaluate": {
                 **edits,
                 "train": fit,

@@ -191,11 +191,12 @@ class ClassTranslation(BetweenClasses, Pairs):
         stores = {name: f"{folder}/{name}.lmdb" for name in ("translated", "states", "latents", "back")}
         translated = {"translated": stores["translated"]}
         extractor = defined.extractor(self.evaluate.extractor)
+        evaluate = f"{folder}/config/evaluate.json"
         return {
             "sample": {"models": models, "data": store},
             "cycle": {"models": models, "data": store, **translated, "states": stores["states"]},
             "fid": {
-                "config": f"{folder}/config/evaluate.json",
+                "config": evaluate,
                 **translated,
                 "reference": reference,
                 "source": [store] if alike(store, reference) else [],  # no job reads two datasets
@@ -203,7 +204,8 @@ class ClassTranslation(BetweenClasses, Pairs):
                 **extractor,
             },
             "similarity": {**translated, "source": store, **extractor},
-            "figures": {**translated, "source": store, "latents": stores["latents"], "back": stores["back"]},
+            "accuracy": {"config": evaluate, **translated},
+            "grid": {**translated, "source": store, "latents": stores["latents"], "back": stores["back"]},
         }
 
     def contradiction(self, resolved: Mapping[str, Any]) -> str | None:

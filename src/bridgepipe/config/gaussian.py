@@ -325,4 +325,5 @@ class Generation(Strict):
             "sample": model,
             "study": {"config": study, "evaluate_config": evaluate, **model, **measured},
             "fid": {"config": evaluate, "images": f"{folder}/samples.lmdb", **measured},
+            "grid": {"images": f"{folder}/samples.lmdb"},
         }

@@ -265,6 +265,8 @@ class I2SB(Restoration, OnDataset):
             "study": {**configs, "evaluate_config": evaluate, **sampling, **measured},
             "fid": {"config": evaluate, "images": restored, **beside, **measured},
             "restoration": {"restored": restored, **beside},
+            "accuracy": {"restored": restored, **beside},
+            "grid": {"restored": restored, **beside},
             "photographs": {"config": sample, **network},
         }
 

@@ -136,16 +136,21 @@ class Pipeline:
                 rule.set_params(options=_options, reads=_reading(rule))
                 if {"name", "experiment"} & set(rule.wildcard_names) or _experiment_of(str(rule.output[0])):
                     rule.set_input(asked=self._asking(rule))  # no file: a check of every experiment at work
-                verb = closure.verb_of(rule.shellcmd or "")
-                if verb not in KEEPS and rule.input:
-                    rule.set_params(code=self._code(verb))
+                if closure.verb_of(rule.shellcmd or "") not in KEEPS and rule.input:
+                    rule.set_params(code=self._code(rule))
                 if rule.input and rule.log and not rule.benchmark:
                     rule.benchmark_modifier = rule.log_modifier
                     rule.benchmark = _benchmark_of(str(rule.log[0]))
 
-    def _code(self, verb: str) -> Callable[[Any], str]:
-        """Digest of the code of a verb, when a job asks for it."""
-        return lambda wildcards: self._digests.of(verb)
+    def _code(self, rule: Any) -> Callable[[Any], str]:
+        """Digest of the code of the verb of a rule; ``params.verb`` may depend on the job."""
+
+        def code(wildcards: Any) -> str:
+            named = rule.params.get("verb", "")
+            words = named(wildcards) if callable(named) else named
+            return self._digests.of(closure.verb_of(rule.shellcmd.replace("{params.verb}", words)) or words)
+
+        return code
 
     def _asking(self, rule: Any) -> Callable[[Any], list[str]]:
         """Check what the experiment of a job asks; names no file."""

@@ -655,6 +655,39 @@ def test_some_classes_of_imagenet_keep_their_numbers(tmp_path):
     assert "dataset.classes" in refusal("imagenet", tmp_path / "no", path=root, size=16, classes=["cat"])
 
 
+def jpeg(seed: int, width: int, height: int, turned: bool = False) -> bytes:
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6 if turned else 1
+    picture(seed, width, height).save(file, "JPEG", quality=85, exif=exif)
+    return file.getvalue()
+
+
+def test_files_of_the_right_size_are_kept_and_all_images_are_those_of_raw(tmp_path):
+    """Of a folder, and of ImageNet's val as it is published: flat, 50,000 files beside each other."""
+    files = {"a": jpeg(0, 16, 16), "b": jpeg(1, 16, 16, turned=True), "c": jpeg(2, 40, 30)}
+    for name, file in files.items():
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{name}.jpg").write_bytes(file)
+    numbers = {"a": 39905, "b": 40358, "c": 293}  # of one class
+    val = tmp_path / "imagenet/val"
+    val.mkdir(parents=True)
+    for name, number in numbers.items():
+        (val / f"ILSVRC2012_val_{number:08d}.JPEG").write_bytes(files[name])
+    for source, how in (
+        ("folder", {"path": tmp_path / "in", "fractions": {"train": 1.0}}),
+        ("imagenet", {"path": tmp_path / "imagenet", "splits": ["val"]}),
+    ):
+        raw, kept = (
+            next(iter(prepare(source, tmp_path / f"{source}-{codec}", size=16, codec=codec, **how).values()))
+            for codec in ("raw", "source")
+        )
+        assert kept.names == raw.names
+        assert all(np.array_equal(kept[i], raw[i]) for i in range(3))
+        found = {kept.encoded(i) for i in range(3)}
+        # a plain loader, as ImageNet's, does not turn pictures
+        assert found & {*files.values()} == {files["a"], *([files["b"]] if source == "imagenet" else [])}
+
+
 def test_a_folder_that_is_no_class_of_ilsvrc(tmp_path):
     put(fill_imagenet(tmp_path / "in") / "train/dogs/1.JPEG", picture(0, 20, 20))
     assert "1 folder: dogs: no class of ILSVRC2012" in refusal(

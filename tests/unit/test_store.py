@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import itertools
 import json
 import multiprocessing
@@ -19,6 +20,7 @@ import lmdb
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from bridgepipe.data import joining, lmdbfile, store, storewriter
 from bridgepipe.data.store import ImageStore
@@ -57,7 +59,7 @@ def line_of(error: pytest.ExceptionInfo[UserError]) -> str:
     return text
 
 
-@pytest.mark.parametrize("codec", ["raw", "png"])
+@pytest.mark.parametrize("codec", ["raw", "png", "source"])
 @pytest.mark.parametrize("shape", [(8, 8, 3), (5, 9, 3), (8, 8, 1), (1, 1, 4)])
 def test_round_trip(tmp_path, codec, shape):
     items = images(7, *shape)
@@ -91,16 +93,38 @@ def test_float_arrays_of_any_shape(tmp_path, shape):
     assert s.attributes == {}
 
 
-def test_source_codec_keeps_the_bytes_of_files(tmp_path):
-    from PIL import Image
+def file_of(pixels: np.ndarray, kind: str, **how) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, **how)
+    return file.getvalue()
 
-    Image.fromarray(images(1, 6, 4, 3)[0]).save(tmp_path / "a.png")
-    data = (tmp_path / "a.png").read_bytes()
+
+def pixels_of(file: bytes) -> np.ndarray:
+    return np.array(Image.open(io.BytesIO(file)).convert("RGB"))
+
+
+def test_source_codec_keeps_files_that_hold_the_pixels(tmp_path):
+    """A JPEG file as it came; what was changed after decoding, or is turned when it is read, as PNG."""
+    own = images(1, 6, 4, 3)[0]
+    files = [file_of(own, kind, quality=80) for kind in ("JPEG", "PNG", "WEBP")]
+    grey = file_of(own[..., 0], "JPEG")
+    kept = [*files, grey]
     with store.writer(tmp_path / "s.lmdb", {}, codec="source") as w:
-        w.put(data)
+        for file in kept:
+            w.put(pixels_of(file), "kept", file)
+        w.put(pixels_of(files[0])[::-1], "turned", files[0])
+        w.put(own, "no file")
+        w.put(own, "another format", file_of(own, "BMP"))
+        w.put(own, "damaged", files[1][:-30])
     s = ImageStore(tmp_path / "s.lmdb")
-    assert s.encoded(0) == data
-    assert np.array_equal(s[0], images(1, 6, 4, 3)[0])
+    assert s.image_size == (6, 4)
+    assert [s.encoded(i) for i in range(4)] == kept
+    assert all(s.encoded(i).startswith(b"\x89PNG") for i in range(4, 8))
+    assert all(np.array_equal(s[i], pixels_of(file)) for i, file in enumerate(kept))
+    assert np.array_equal(s[4], pixels_of(files[0])[::-1])
+    assert all(np.array_equal(s[i], own) for i in range(5, 8))
+    assert s.batch(range(8)).shape == (8, 3, 6, 4)
+    s.verify()
 
 
 def test_batch_is_nchw_in_minus_one_to_one(tmp_path):
@@ -335,7 +359,7 @@ def _damage_is_an_error(path: Path, items: np.ndarray) -> bool:
     return raised
 
 
-@pytest.mark.parametrize(("side", "codec"), [(32, "raw"), (8, "raw"), (32, "png")])
+@pytest.mark.parametrize(("side", "codec"), [(32, "raw"), (8, "raw"), (32, "png"), (32, "source")])
 def test_flipped_bits_of_the_index_are_refused_before_the_library_sees_them(tmp_path, side, codec):
     """The lengths of values and the numbers of pages, where LMDB itself would end the process."""
     with store.writer(tmp_path / "a.lmdb", {}, codec) as w:

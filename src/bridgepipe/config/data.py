@@ -117,9 +117,10 @@ class FromFiles(Strict):
     crop: Crop = Field(
         "adm", description="resizing: ADM's downscaling and centre crop, torchvision's, or stretching"
     )
-    codec: Literal["raw", "png"] = Field(
+    codec: Literal["raw", "png", "source"] = Field(
         "raw",
-        description="how stores hold images: raw reads fastest, png takes less room; the images are the same",
+        description="how stores hold the same images: raw reads fastest, png takes less room, source keeps"
+        " the files of images that are neither resized nor cropped, with their metadata, and has others as png",
     )
     skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
 

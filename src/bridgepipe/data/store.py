@@ -25,7 +25,6 @@ from typing import Any
 import lmdb
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from bridgepipe.artifacts import Card, canonical
@@ -38,6 +37,7 @@ from bridgepipe.data.storewriter import (
     NAMES,
     Codec,
     Writer,
+    decode_item,
     hash_entry,
     key_of,
     without_checksum,
@@ -207,8 +207,8 @@ class ImageStore:
 
     def _decoded(self, txn: lmdb.Transaction, index: int) -> np.ndarray:
         try:
-            return _decode(self._value(txn, self._key(index)), self.card)
-        except (ValueError, OSError) as e:
+            return decode_item(self._value(txn, self._key(index)), self.card["shape"])
+        except (ValueError, OSError, SyntaxError) as e:
             raise self._damaged(f"item {index} cannot be read: {e}") from e
 
     def _key(self, index: int) -> bytes:
@@ -264,10 +264,3 @@ def info(path: str | Path) -> Json:
         UserError: no such file, truncated, or not a store.
     """
     return {**ImageStore(path).card, "bytes": Path(path).stat().st_size}
-
-
-def _decode(data: memoryview, card: Card) -> np.ndarray:
-    image = Image.open(io.BytesIO(data))
-    if card["codec"] == "png":
-        return np.array(image).reshape(card["shape"])
-    return np.array(image.convert("RGB"))

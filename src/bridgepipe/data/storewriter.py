@@ -31,6 +31,7 @@ FIRST_MAP_BYTES = 64 << 20
 # One transaction a batch of this size: fast, and small enough to be repeated when the map was full.
 COMMIT_BYTES = 32 << 20
 ZEROS = bytes(1 << 20)
+FILES = ("JPEG", "PNG", "WEBP")  # image files that a store of codec source keeps as they came
 
 
 class Writer:
@@ -60,20 +61,21 @@ class Writer:
             str(path), subdir=False, lock=False, sync=False, mode=0o644, map_size=FIRST_MAP_BYTES
         )
 
-    def put(self, image: np.ndarray | bytes, name: str | None = None) -> int:
+    def put(self, image: np.ndarray, name: str | None = None, file: bytes | None = None) -> int:
         """Add one item.
 
         Args:
-            image: any array (raw), uint8 ``[H, W, C]`` (png), or the bytes of an image file (source).
-                Arrays of one store share their shape and dtype.
+            image: any array (raw), or uint8 ``[H, W, C]`` (png, source). Those of one store share their shape
+                and dtype.
             name: where the item came from; given for all items or for none.
+            file: the image file that it was read from, which a store of codec source keeps if its pixels are
+                those of the image.
 
         Returns:
             The index of the item.
         """
-        if isinstance(image, np.ndarray):
-            self._same_kind(image)
-        data = _encode(image, self._codec)
+        self._same_kind(image)
+        data = _encode(image, self._codec, file)
         if name is not None:
             self._names.append(name)
         return self._append(data)
@@ -183,7 +185,8 @@ def writer(
         path: file to write.
         made_by: JSON values that say how the store is made. Equal content and equal
             ``made_by`` give equal bytes.
-        codec: raw (uncompressed, any dtype), png (uint8), or source (bytes of image files).
+        codec: raw (uncompressed, any dtype), png (uint8), or source: the image files themselves where their
+            pixels are those of the items, else png.
         classes: names of the classes, in the order of the labels.
         first: global index of the first item, for a partition that `gather` joins later.
         total: number of items, for the progress bar.
@@ -268,11 +271,31 @@ def _to_npy(values: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def _encode(image: np.ndarray | bytes, codec: Codec) -> bytes:
-    if codec == "source":
-        return bytes(image)
-    assert isinstance(image, np.ndarray)
-    return image.tobytes() if codec == "raw" else _to_png(image)
+def _encode(image: np.ndarray, codec: Codec, file: bytes | None) -> bytes:
+    if codec == "raw":
+        return image.tobytes()
+    if codec == "source" and file is not None and _holds(file, image):
+        return file
+    return _to_png(image)
+
+
+def _holds(file: bytes, image: np.ndarray) -> bool:
+    """Whether readers of a store would find exactly these pixels in a file."""
+    try:
+        return np.array_equal(decode_item(file, image.shape), image)
+    except (ValueError, OSError, SyntaxError):
+        return False
+
+
+def decode_item(data: bytes | memoryview, shape: Sequence[int]) -> np.ndarray:
+    """Pixels uint8 ``[H, W, C]`` of an item that is an image file.
+
+    Raises:
+        ValueError, OSError, SyntaxError: no such file, damaged, or of another shape.
+    """
+    with Image.open(io.BytesIO(data), formats=FILES) as image:
+        pixels = image.convert("RGB") if shape[2] == 3 else image  # such as grey and indexed ones
+        return np.array(pixels).reshape(shape)
 
 
 def _to_png(image: np.ndarray) -> bytes:

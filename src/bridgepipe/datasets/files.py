@@ -9,11 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from bridgepipe.data.listing import hidden, walk
 from bridgepipe.datasets.imagenet import load_plain
-from bridgepipe.datasets.images import Size
+from bridgepipe.datasets.images import Loaded, Size
 from bridgepipe.errors import UserError
 
 MEMBER_BYTES = 512 << 20  # of one picture or annotation, beyond all that are published
@@ -86,6 +84,6 @@ def unsafe_place(name: str) -> bool:
     return name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or name[1:2] == ":"
 
 
-def load(files: Files, name: str, size: Size, crop: str) -> tuple[np.ndarray, ...]:
-    """One of the images as the published loaders read it, uint8 ``[H, W, 3]``."""
+def load(files: Files, name: str, size: Size, crop: str) -> tuple[Loaded]:
+    """One of the images as the published loaders read it."""
     return load_plain(files.read(name), size, crop)

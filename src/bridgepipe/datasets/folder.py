@@ -10,20 +10,27 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-
 from bridgepipe.data.listing import Tree, hidden, walk
 from bridgepipe.data.store import Codec
 from bridgepipe.datasets.attribute_tables import Attributes, attributes_of, is_table
-from bridgepipe.datasets.images import SUFFIXES, Size, decode, fit, height_width
-from bridgepipe.datasets.items import FRACTIONS, Item, Splits, divide, some, with_missing, write_splits
+from bridgepipe.datasets.images import SUFFIXES, Size, height_width, load
+from bridgepipe.datasets.items import (
+    FRACTIONS,
+    Arrays,
+    Item,
+    Splits,
+    divide,
+    some,
+    with_missing,
+    write_splits,
+)
 from bridgepipe.datasets.layout import given_splits, refuse_sides, split_of
 from bridgepipe.datasets.patches import Patches, measured
 from bridgepipe.errors import UserError
 from bridgepipe.names import Json
 from bridgepipe.photographs.samples import Grid
 
-Load = Callable[[Path], tuple[np.ndarray, ...]]
+Load = Callable[[Path], Arrays]
 # what lies beside pictures and could be none: it is no part of the dataset
 NOTES = frozenset({".txt", ".md", ".rst", ".json", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".html", ".log"})
 log = logging.getLogger(__name__)
@@ -65,10 +72,10 @@ def prepare(
         UserError: no images, a folder that cannot be read, unreadable images, folders that may mean
             two things, a class without pictures to train on, an empty split.
     """
-    load = partial(load_file, size=size, crop=crop)
+    reading = partial(load, size=size, crop=crop)
     pictures = find(Path(path))
     splits: Mapping[str, Sequence[Item]]
-    splits, classes = find_splits(pictures, load, fractions, seed)
+    splits, classes = find_splits(pictures, reading, fractions, seed)
     how: Json = {"size": list(height_width(size)), "crop": crop}
     if patches is not None:
         grid = Grid(**patches)
@@ -107,11 +114,6 @@ def _patches(items: Sequence[Item], grid: Grid) -> Patches:
         [measured(i.name, place_of(i), grid, i.label, i.bytes) for i in items],
         grid,
     )
-
-
-def load_file(path: Path, size: Size, crop: str) -> tuple[np.ndarray, ...]:
-    """One image file as uint8 ``[H, W, 3]``."""
-    return (fit(decode(path), size, crop),)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from bridgepipe.data.store import Codec
 from bridgepipe.datasets.folder import Load, find, items_of
-from bridgepipe.datasets.images import Size, decode_plain, fit, height_width
+from bridgepipe.datasets.images import Loaded, Size, decode_plain, height_width, load
 from bridgepipe.datasets.items import Item, Splits, some, write_splits
 from bridgepipe.errors import UserError
 from bridgepipe.names import ilsvrc
@@ -54,12 +52,12 @@ def prepare(
     root = Path(path)
     lines = read_subset(subset) if subset else None
     names = ilsvrc.classes()
-    load = partial(load_plain, size=size, crop=crop)
+    reading = partial(load_plain, size=size, crop=crop)
     items: Splits = {}
     for split in splits:
         if not (root / split).is_dir():
             raise UserError(f"no ImageNet {split} images", root / split, ARRANGE)
-        items[split] = _items(root / split, load, names)
+        items[split] = _items(root / split, reading, names)
     if lines is not None and "val" in items:
         items["val"] = choose(items["val"], lines, names, str(subset))
     check_labels(items, root)
@@ -110,9 +108,9 @@ def card(size: Size, crop: str) -> dict[str, object]:
     return {"source": "imagenet", "size": list(height_width(size)), "crop": crop}
 
 
-def load_plain(source: Path | bytes, size: Size, crop: str) -> tuple[np.ndarray, ...]:
+def load_plain(source: Path | bytes, size: Size, crop: str) -> tuple[Loaded]:
     """One image file as the published loaders read it."""
-    return (fit(decode_plain(source), size, crop),)
+    return load(source, size, crop, decode_plain)
 
 
 Line = tuple[PurePosixPath, str | None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -174,6 +174,24 @@ CROPS: dict[str, Callable[[Image.Image, int, int], Image.Image]] = {
     "torchvision": resize_torchvision,
     "stretch": stretch,
 }
+
+
+class Loaded(NamedTuple):
+    """Pixels uint8 ``[H, W, 3]``, and the content of the file that they were made from."""
+
+    pixels: np.ndarray
+    file: bytes
+
+
+def load(
+    source: Path | bytes,
+    size: Size,
+    crop: str,
+    decoded: Callable[[bytes], Image.Image] = decode,
+) -> tuple[Loaded]:
+    """One image file for a store: decoded, resized and cropped, as the only array of an item."""
+    file = source if isinstance(source, bytes) else source.read_bytes()
+    return (Loaded(fit(decoded(file), size, crop), file),)
 
 
 def fit(image: Image.Image, size: Size, crop: str = "adm") -> np.ndarray:

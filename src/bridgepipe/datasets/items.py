@@ -19,11 +19,13 @@ from PIL import UnidentifiedImageError
 from bridgepipe.artifacts import digest_of
 from bridgepipe.data import store
 from bridgepipe.data.listing import NOWHERE
+from bridgepipe.datasets.images import Loaded
 from bridgepipe.errors import UserError
 
 SPLITS = ("train", "val", "test")
 FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
 LISTED = 20
+Arrays = tuple[np.ndarray | Loaded, ...]
 log = logging.getLogger(__name__)
 
 
@@ -33,14 +35,15 @@ class Item:
 
     Attributes:
         name: path relative to the source, or whatever names the item there.
-        load: the arrays of the item, one per store; may raise anything when the item is bad.
+        load: the arrays of the item, one per store, with their files where they come from one each; may raise
+            anything when the item is bad.
         label: index of its class.
         attributes: named numbers.
         bytes: size of its file where the listing digest shall tell it.
     """
 
     name: str
-    load: Callable[[], tuple[np.ndarray, ...]]
+    load: Callable[[], Arrays]
     label: int | None = None
     attributes: Mapping[str, float] = field(default_factory=dict)
     bytes: int = 0
@@ -165,7 +168,8 @@ def _write(items: Sequence[Item], writers: Sequence[store.Writer]) -> dict[str, 
         for name, values in attributes.items():
             values.append(item.attributes[name])
         for writer, array in zip(writers, arrays, strict=True):
-            writer.put(array, item.name)
+            pixels, file = array if isinstance(array, Loaded) else (array, None)
+            writer.put(pixels, item.name, file)
     for writer in writers:
         if labels:
             writer.set_labels(labels)
@@ -176,7 +180,7 @@ def _write(items: Sequence[Item], writers: Sequence[store.Writer]) -> dict[str, 
     return bad
 
 
-def in_order(items: Sequence[Item]) -> Iterator[tuple[Item, tuple[np.ndarray, ...] | Exception]]:
+def in_order(items: Sequence[Item]) -> Iterator[tuple[Item, Arrays | Exception]]:
     """Load items in parallel threads, a few ahead, and yield them in their own order."""
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     ahead: deque[tuple[Item, Future]] = deque()
@@ -190,7 +194,7 @@ def in_order(items: Sequence[Item]) -> Iterator[tuple[Item, tuple[np.ndarray, ..
             yield item, arrays.result()
 
 
-def _load(item: Item) -> tuple[np.ndarray, ...] | Exception:
+def _load(item: Item) -> Arrays | Exception:
     try:
         return item.load()
     except Exception as e:  # Decoders raise almost anything on damaged files; each is reported by name.

@@ -6,12 +6,11 @@ from functools import partial
 from pathlib import Path
 
 import lmdb
-import numpy as np
 
 from bridgepipe.data.lmdbfile import open_readonly
 from bridgepipe.data.store import Codec
 from bridgepipe.datasets.imagenet import load_plain
-from bridgepipe.datasets.images import Size, height_width
+from bridgepipe.datasets.images import Loaded, Size, height_width
 from bridgepipe.datasets.items import Item, write_splits
 from bridgepipe.errors import UserError
 
@@ -78,7 +77,7 @@ def _keys(env: lmdb.Environment, limit: int | None, where: Path) -> list[bytes]:
         raise UserError(f"damaged file: {e}", where, "unzip it again") from e
 
 
-def _load(env: lmdb.Environment, key: bytes, size: Size, crop: str) -> tuple[np.ndarray, ...]:
+def _load(env: lmdb.Environment, key: bytes, size: Size, crop: str) -> tuple[Loaded]:
     with env.begin() as txn:
         data = txn.get(key, b"")
     return load_plain(data, size, crop)

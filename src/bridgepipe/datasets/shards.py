@@ -23,7 +23,7 @@ from bridgepipe.data.listing import hidden, walk
 from bridgepipe.data.store import Codec
 from bridgepipe.datasets.attribute_tables import numbers
 from bridgepipe.datasets.files import unsafe_place
-from bridgepipe.datasets.images import SUFFIXES, Size, decode, fit, height_width
+from bridgepipe.datasets.images import SUFFIXES, Loaded, Size, height_width, load
 from bridgepipe.datasets.items import FRACTIONS, Item, some, with_missing, write_splits
 from bridgepipe.datasets.layout import split_of
 from bridgepipe.errors import UserError, reading
@@ -221,8 +221,8 @@ def _number(row: Row, classes: Sequence[str], path: Path) -> int:
     return number
 
 
-def _load(read: Callable[[], bytes], size: Size, crop: str) -> tuple[np.ndarray, ...]:
-    return (fit(decode(read()), size, crop),)
+def _load(read: Callable[[], bytes], size: Size, crop: str) -> tuple[Loaded]:
+    return load(read(), size, crop)
 
 
 # parquet

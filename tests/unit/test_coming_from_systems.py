@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
+import numpy as np
+import pytest
+from PIL import Image
+
+from bridgepipe import datasets
 from bridgepipe.config import Resolved, read_yaml, yaml_reader
+from bridgepipe.data.store import ImageStore
 from bridgepipe.names.timesteps import truncated
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +56,34 @@ def test_pairs_of_the_page_are_those_of_the_published_command(tmp_path: Path) ->
         "eta": 0.0,
     }
     assert published.items() <= how.items()
+
+
+@pytest.mark.parametrize("row", [ours for _, ours in EXPERIMENTS if ours.startswith("datasets:")])
+def test_a_dataset_of_the_page_is_prepared_from_files_of_the_published_names(
+    row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    numbers = {39905: "n01440764", 1: "n01751748"}  # published images and their classes
+    files = {}
+    for number in numbers:
+        picture, file = np.full((256, 256, 3), number % 251, np.uint8), io.BytesIO()
+        Image.fromarray(picture).save(file, "JPEG")
+        files[f"ILSVRC2012_val_{number:08d}.JPEG"] = file.getvalue()
+    Path("their/val").mkdir(parents=True)
+    for name, content in files.items():
+        Path("their/val", name).write_bytes(content)
+    Path("list.txt").write_text("/fast2/data/imagenet/val/n01751748/ILSVRC2012_val_00000001.JPEG\n")
+    Path("row.yaml").write_text(row)
+    ((name, how),) = yaml_reader.read(Path("row.yaml")).values["datasets"].items()
+    values = read_yaml(ROOT / "params.yaml")
+    settings = Resolved({**values, "datasets": {**values["datasets"], name: how}}).params.datasets[name]
+    datasets.SOURCES["imagenet"](tmp_path / "made", **settings.model_dump(exclude={"source"}), progress=False)
+    store = ImageStore(tmp_path / "made/val.lmdb")
+    assert store.image_size == (256, 256)
+    wanted = {1: numbers[1]} if "subset" in how else numbers
+    assert {name.partition("/")[0] for name in store.names or []} == {*wanted.values()}
+    kept = [store.encoded(i) for i in range(len(store))]
+    assert ({*kept} == {*files.values()}) == (how.get("codec") == "source")
 
 
 def test_edits_of_samples_are_those_of_the_published_command(tmp_path: Path) -> None:

@@ -649,6 +649,14 @@ DIRECTED: list[tuple[str, Any, str]] = [
     ("experiments boundary smiling attribute", "Smilling", "did you mean 'Smiling'"),
     ("experiments boundary smiling search", {"t": 1001}, "take 1 to 999"),
     ("experiments boundary dog against", "bird", "no class 'bird'"),
+    (
+        "experiments i2sb sr4x-pool evaluate",
+        {"released": {"train": "a.npz"}, "kid": True},
+        "kid needs images",
+    ),
+    ("experiments i2sb sr4x-pool evaluate", {"released": {"training": "a.npz"}}, "released"),
+    ("experiments i2sb sr4x-pool evaluate", {"released": {}}, "released"),
+    ("experiments ddib/classes 260-261 evaluate", {"released": {"val": "a.npz"}}, "images of their target"),
     ("experiments boundary dog attribute", "wolf", "no attribute 'wolf'"),
     # points and colours
     (f"{P} source", "moon", "did you mean 'moons'"),

@@ -57,6 +57,34 @@ def test_published_weights_are_imported_instead_of_trained(paper: Project) -> No
     assert planned == {"fetch_folder", "import_published"}
 
 
+def test_super_resolution_is_compared_with_the_published_statistics_and_needs_val_alone(
+    tmp_path: Path,
+) -> None:
+    """Everything else is fetched: weights, statistics of the training set, the list of the 10,000 images."""
+    project = Project.create(tmp_path / "project")
+    project.write(yaml.safe_load((ROOT / "params.yaml").read_text()) | {"scale": "paper"})
+    project.edit(lambda v: v["datasets"]["imagenet256"].update(splits=["val"]))
+    both = ("sr4x-pool", "jpeg-5")
+    published = {name: {"corruption": name, "train": {"published": f"i2sb/{name}"}} for name in both}
+    published["sr4x-pool"] |= {"sample": {"whole": True}, "evaluate": {"reference": "train"}}
+    project.edit(lambda v: v.update(experiments={"i2sb": published}))
+    val = project.folder / "data/raw/imagenet/val"
+    val.mkdir(parents=True)
+    (val / "ILSVRC2012_val_00000293.JPEG").write_bytes(b"")
+    measured = config.Resolved(project.params).stages("i2sb/sr4x-pool")["evaluate"]
+    statistics = "data/raw/VIRTUAL_imagenet256_labeled.npz"
+    assert (measured["statistics"], measured["kid"]) == (statistics, False)
+    other = config.Resolved(project.params).stages("i2sb/jpeg-5")["evaluate"]
+    assert "statistics" not in other
+    assert other["kid"]
+    planned = project.planned("results/i2sb/sr4x-pool/fid.json")
+    assert {"fetch", "fetch_folder", "import_published", "prepare_val", "sample", "fid"} <= planned
+    assert not {"statistics", "train", "prepare_train", "prepare_train_val"} & planned
+    assert "statistics" in project.planned("results/i2sb/jpeg-5/fid.json")
+    fetched = project.snakemake("-n", "--", "results/i2sb/jpeg-5/fid.json", "results/i2sb/sr4x-pool/fid.json")
+    assert all(name in fetched.stdout + fetched.stderr for name in ("imagenet_val_10k.txt", statistics))
+
+
 def test_unknown_published_weights_name_the_nearest(paper: Project) -> None:
     paper.edit(lambda v: v["experiments"]["i2sb"]["jpeg-5"].update(train={"published": "i2sb/jpg-5"}))
     done = paper.snakemake("-n", "--", "results/i2sb/jpeg-5/model.safetensors", check=False)

@@ -120,7 +120,7 @@ class FromFiles(Strict):
     codec: Literal["raw", "png", "source"] = Field(
         "raw",
         description="how stores hold the same images: raw reads fastest, png takes less room, source keeps"
-        " the files of images that are neither resized nor cropped, with their metadata, and has others as png",
+        " the files of images that are neither resized nor cropped, with their metadata, and others as png",
     )
     skip_bad: bool = Field(False, description="skip unreadable images instead of stopping")
 

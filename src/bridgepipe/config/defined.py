@@ -80,7 +80,7 @@ class Defined:
             restored: store that is restored.
         """
         own = f"data/stats/{dataset}/{evaluate.reference}-{evaluate.extractor}.safetensors"
-        statistics = evaluate.statistics or own
+        statistics = evaluate.known.statistics or own
         real = self.floor(dataset, evaluate.reference, restored)
         return {"statistics": statistics, "real": real, **self.extractor(evaluate.extractor)}
 

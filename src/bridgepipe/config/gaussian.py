@@ -307,12 +307,12 @@ class Generation(Strict):
         }
 
     def splits(self) -> dict[str, tuple[str | None, str]]:
-        return {"evaluate.reference": (None, self.evaluate.reference)}
+        return self.evaluate.splits(None)
 
     def stages(self) -> dict[str, Strict]:
         shared = {"seed": self.sample.seed, "variant": self.sample.variant, "count": self.studied}
         study = {} if self.study is None else {"study": GenerationStudy.of(self.study, **shared)}
-        return {"sample": GenerationSampling.of(self), "evaluate": self.evaluate, **study}
+        return {"sample": GenerationSampling.of(self), "evaluate": self.evaluate.known, **study}
 
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:
         """The files of other stages that each stage reads."""

@@ -226,7 +226,7 @@ class I2SB(Restoration, OnDataset):
         """Key -> (dataset, split) of everything that reads a split; None: the dataset of the model."""
         return {
             "sample.split": (self.sampled, self.sample.split),
-            "evaluate.reference": (self.dataset, self.evaluate.reference),
+            **self.evaluate.splits(self.dataset),
         }
 
     def asks(self) -> list[Ask]:
@@ -241,7 +241,7 @@ class I2SB(Restoration, OnDataset):
         return {
             **({} if self.base else training),
             "sample": RestorationSampling.of(self, mask_file=masks),
-            "evaluate": self.evaluate,
+            "evaluate": self.evaluate.known,
             **({} if study is None else {"study": study}),
         }
 

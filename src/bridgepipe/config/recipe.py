@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -177,4 +177,34 @@ class Distribution(Strict):
         description="reference in place of that split: NPZ of ADM's layout, images or mu and sigma",
         exclude_if=absent,
     )
+    released: Annotated[dict[Split, FilePath], Field(min_length=1)] | None = Field(
+        None,
+        description="published statistics by the split that they are of, NPZ with mu and sigma: taken where"
+        " it is the reference, without KID",
+        exclude_if=absent,
+    )
     kid: bool = Field(True, description="also measure the KID")
+
+    @property
+    def known(self) -> Self:
+        """These settings, with published statistics of the reference named as what is compared with."""
+        file = (
+            None
+            if self.released is None or self.statistics is not None
+            else self.released.get(self.reference)
+        )
+        update = {} if file is None else {"statistics": file, "kid": False}
+        return self.model_copy(update={**update, "released": None})
+
+    def splits(self, dataset: str | None) -> dict[str, tuple[str | None, str]]:
+        """Entry of an experiment's `splits`: no images of a reference whose statistics are published."""
+        return {} if self.known.statistics else {"evaluate.reference": (dataset, self.reference)}
+
+    @model_validator(mode="after")
+    def _of_moments(self) -> Self:
+        given = "kid" in self.model_fields_set and self.kid
+        if given and self.known.statistics is not None and self.statistics is None:
+            raise ValueError(
+                "kid needs images of the reference, and released has its mean and covariance alone"
+            )
+        return self

@@ -39,6 +39,7 @@ GUIDED: Rule = (lambda e: e.sample.guidance != "none", "sample.guidance is none"
 SAMPLED: Rule = (lambda e: e.edit.source == "samples", "it applies to edit.source: samples only")
 JUDGED: Rule = (lambda e: e.evaluate.classifier is None, "evaluate.classifier gives the attribute")
 ALL_STEPS: Rule = (lambda e: e.translate.nfe is not None, "every step is taken")
+OF_IMAGES: Rule = (lambda _: False, "translations are compared with images of their target")
 READ: dict[type[Strict], dict[str, Rule]] = {
     I2SB: {
         "mask_file": (lambda e: e.masked, "only freeform holes take masks from a file"),
@@ -59,7 +60,7 @@ READ: dict[type[Strict], dict[str, Rule]] = {
     ClassTranslation: {
         "guide": (lambda e: e.sample.guidance == "classifier", "sample.guidance is not classifier"),
         "evaluate.label": (lambda e: e.evaluate.classifier is not None, "evaluate.classifier is null"),
-        "evaluate.statistics": (lambda _: False, "translations are compared with images of their target"),
+        **dict.fromkeys(("evaluate.statistics", "evaluate.released"), OF_IMAGES),
         "sample.scale_encode": GUIDED,
         "sample.scale_decode": GUIDED,
     },

@@ -69,7 +69,7 @@ REFUSALS: dict[str, tuple[Edit, str]] = {
     ),
     "unknown extractor": (
         lambda v: demo(v)["evaluate"].update(extractor="x"),
-        "unknown name 'x'.*nearest of 8: .*resnet50",
+        "unknown name 'x'.*nearest of 9: .*resnet50",
     ),
     "split that is not there": (
         lambda v: v.update(scale="paper") or v["scales"]["paper"]["i2sb"]["sample"].update(split="test"),

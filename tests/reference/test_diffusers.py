@@ -14,6 +14,7 @@ from bridgepipe.config.gaussian import Process
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import vision
 from bridgepipe.methods.gaussian import Diffusion, network
+from bridgepipe.names import schedulers
 from bridgepipe.names import unet2d as words
 from bridgepipe.networks import unet2d
 
@@ -157,7 +158,7 @@ def test_the_published_networks_have_our_tensors_at_full_size(name: str) -> None
     assert {k: v.shape for k, v in back.items()} == {k: v.shape for k, v in them.state_dict().items()}
     scheduler = {"_class_name": "DDPMScheduler", "beta_end": 0.02, "beta_schedule": "linear"}
     scheduler |= {"beta_start": 0.0001, "clip_sample": True, "num_train_timesteps": 1000}
-    process = words.process_of(scheduler | {"variance_type": variance}, WHERE)
+    process = schedulers.process_of(scheduler | {"variance_type": variance}, WHERE)
     assert (process["schedule"], process["T"], process["variance"]) == ("linear", 1000, variance)
 
 
@@ -174,12 +175,12 @@ def test_steps_are_those_of_the_scheduler(prediction: str, schedule: str, T: int
     them = DDPMScheduler(
         num_train_timesteps=T, beta_schedule=schedule, prediction_type=prediction, variance_type=variance
     )
-    process = Process(**words.process_of(them.config, WHERE))
+    process = Process(**schedulers.process_of(them.config, WHERE))
     us = Diffusion((3, 8, 8), process).process
     torch.testing.assert_close(
         torch.as_tensor(us.alpha_bar).float().flatten(), them.alphas_cumprod, rtol=2e-4, atol=1e-6
     )
-    written = words.scheduler_of(process.model_dump(), clip=True)
+    written = schedulers.scheduler_of(process.model_dump(), clip=True)
     assert torch.equal(DDPMScheduler.from_config(written).betas, them.betas)
     x, output = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 8, 8)
     for t in (1, T // 2, T - 1):
@@ -228,7 +229,7 @@ def test_another_architecture_is_refused_by_its_key(key: str, value: Any) -> Non
 )
 def test_another_process_is_refused(key: str, value: Any) -> None:
     with pytest.raises(UserError, match=r"betas|prediction|zero_snr|thresholding"):
-        words.process_of({key: value}, WHERE)
+        schedulers.process_of({key: value}, WHERE)
 
 
 def test_a_tensor_that_lacks_or_has_another_shape_is_named() -> None:

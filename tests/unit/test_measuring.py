@@ -17,7 +17,7 @@ from PIL import Image
 from bridgepipe import cli, config
 from bridgepipe.data import store
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation import fid, image_sets, neighbours, perceptual, real
+from bridgepipe.evaluation import comparing, fid, image_sets, neighbours, perceptual, real
 from bridgepipe.evaluation.classifier import SmallClassifier
 from bridgepipe.evaluation.extractors import load_extractor
 from bridgepipe.evaluation.restoration import quality
@@ -65,7 +65,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: Any) -> tuple[int | None, st
 SMALL = measuring.Asked("classifier", Path("small.safetensors"))
 
 
-def compared(a: str, b: str, **asked: Any) -> measuring.Found:
+def compared(a: str, b: str, **asked: Any) -> comparing.Found:
     return measuring.measure(Path(a), Path(b), replace(SMALL, **asked), None, measuring.Runtime())
 
 
@@ -100,7 +100,7 @@ def test_the_floor_is_half_of_the_real_images_against_the_other_half(
     assert metric["protocol"]["n"], metric["protocol"]["reference"]["n"] == (20, 24)
     network = load_extractor("classifier", files / "small.safetensors")
     theirs = fid.statistics(network, REAL)
-    halves = measuring._floor(theirs, theirs)["_real"]
+    halves = comparing._floor(theirs, theirs)["_real"]
     assert len({*halves[0].pictures.tolist(), *halves[1].pictures.tolist()}) == 24
     assert metric["values"]["fid_real"] == pytest.approx(fid.fid(*halves), rel=1e-6)
     assert {"fid_low", "fid_equal", "kid_real"} <= metric["values"].keys()

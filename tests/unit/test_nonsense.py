@@ -900,8 +900,8 @@ def test_measures_of_digits_lie_where_thresholds_may() -> None:
 def test_patches_of_photographs_are_counted_as_they_are_cut(size: int) -> None:
     from bridgepipe.datasets.photos import patches_of
 
-    patches = config.data.Patches(size=size, scales=(1.0, 0.3))
-    dataset = config.data.SamplePhotos(source="sample-photos", patches=patches)
+    patches = config.builtin.Patches(size=size, scales=(1.0, 0.3))
+    dataset = config.builtin.SamplePhotos(source="sample-photos", patches=patches)
     for split, items in patches_of(samples.Grid(**patches.model_dump())).items():
         assert config.most_of(dataset, split) == len(items) == len(list(items))
         assert config.most_of(dataset, split, ["nature"]) == sum(item.label == 1 for item in items)

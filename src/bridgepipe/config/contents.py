@@ -10,22 +10,24 @@ from functools import cache
 from pathlib import Path
 
 from bridgepipe import names
-from bridgepipe.config.data import (
-    AFHQ,
-    LSUN,
+from bridgepipe.config.builtin import (
     SPLITS,
-    CelebAHQ,
-    Cifar10,
     ColorCloud,
     DigitClasses,
     Digits,
+    Patches,
+    PointSet,
+    SamplePhotos,
+)
+from bridgepipe.config.data import (
+    AFHQ,
+    LSUN,
+    CelebAHQ,
+    Cifar10,
     Folder,
     ImageNet,
     Pairs,
     Parquet,
-    Patches,
-    PointSet,
-    SamplePhotos,
     WebDataset,
 )
 from bridgepipe.config.values import (

@@ -18,9 +18,10 @@ from bridgepipe.datasets import (
     imagenet,
     lsun,
     pairs,
+    parquet,
     photos,
     points,
-    shards,
+    webdataset,
 )
 from bridgepipe.errors import UserError
 
@@ -30,8 +31,8 @@ SOURCES: dict[str, Callable[..., None]] = {
     "sample-photos": photos.prepare,
     "photo-edges": photos.prepare_edges,
     "folder": folder.prepare,
-    "hf": shards.prepare_parquet,
-    "webdataset": shards.prepare_tar,
+    "hf": parquet.prepare,
+    "webdataset": webdataset.prepare,
     "pairs": pairs.prepare,
     "imagenet": imagenet.prepare,
     "i2sb-lmdb": i2sb_lmdb.prepare,

@@ -15,7 +15,6 @@ from PIL import Image
 
 from bridgepipe.artifacts import digest_file, digest_of
 from bridgepipe.data.store import ImageStore
-from bridgepipe.data.subset import items_of
 from bridgepipe.datasets.folder import image_names
 from bridgepipe.datasets.images import DECODERS, read_photo
 from bridgepipe.datasets.items import some
@@ -259,76 +258,6 @@ def reference_statistics(path: Path, extractor: Extractor, kernel: bool, batch_s
         return known
     measured = statistics(extractor, found.images, batch_size, label="features of the reference")
     return measured if known is None else replace(measured, mu=known.mu, sigma=known.sigma)
-
-
-# which image of one set belongs to which of the other
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Numbers of images of two sets that belong together, in order, and how that is known."""
-
-    first: np.ndarray
-    second: np.ndarray
-    how: str
-
-
-def pair(a: ImageSet, b: ImageSet, how: str = "auto") -> Pairs | str:
-    """The image of ``b`` that each image of ``a`` is to equal, or why there are no pairs.
-
-    Args:
-        how: ``names``, ``order``, ``none``; ``auto``: by what made a store, else by names, else,
-            where one of them has no names, by order.
-
-    Raises:
-        UserError: there are none of the kind that was asked for.
-    """
-    if how == "none":
-        return "not asked for"
-    if a.images is None or b.images is None:
-        found: Pairs | str = f"{(a if a.images is None else b).path} holds no images"
-    elif how == "order":
-        found = _by_order(a, b)
-    elif how == "auto" and (by_lineage := _by_lineage(a, b)) is not None:
-        return by_lineage
-    elif a.names is not None and b.names is not None:
-        found = _by_name(a.names, b.names)
-    else:
-        found = _by_order(a, b) if how == "auto" else "one of them has no names"
-    if isinstance(found, str) and how != "auto":
-        raise UserError(
-            f"no pairs: {found}", f"--pairs {how}", "give sets that belong together, or other pairs"
-        )
-    return found
-
-
-def _by_lineage(a: ImageSet, b: ImageSet) -> Pairs | None:
-    """Of a store that tells that it was made from the other."""
-    made, source = a.store, b.store
-    if made is None or source is None or made.card["made_by"].get("data") != source.digest:
-        return None
-    items = items_of(made)
-    return Pairs(np.arange(len(made)), items, "source images") if len(items) == len(made) else None
-
-
-def _by_name(first: Sequence[str], second: Sequence[str]) -> Pairs | str:
-    for names, others in ((first, second), _bare(first, second)):
-        number = {name: k for k, name in enumerate(others)}
-        if len(number) == len(others) and all(name in number for name in names):
-            return Pairs(np.arange(len(names)), np.array([number[name] for name in names]), "same names")
-    lonely = [name for name in first if name not in set(second)]
-    return f"no image of the same name for {some(lonely)}" if lonely else "names that come twice"
-
-
-def _bare(*names: Sequence[str]) -> tuple[list[str], ...]:
-    """Without folders."""
-    return tuple([name.rpartition("/")[2] for name in some_names] for some_names in names)
-
-
-def _by_order(a: ImageSet, b: ImageSet) -> Pairs | str:
-    if a.n != b.n:
-        return f"{a.n} images and {b.n}"
-    return Pairs(np.arange(a.n), np.arange(b.n), "same order")
 
 
 def about(found: ImageSet) -> Json:

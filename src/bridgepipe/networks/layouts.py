@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from bridgepipe import artifacts
 from bridgepipe.errors import UserError, reading
-from bridgepipe.names import Json
+from bridgepipe.names import Json, schedulers
 from bridgepipe.names import unet2d as words
 from bridgepipe.names.origins import MODEL
 from bridgepipe.networks import adm, ddpm, plain, published, unet2d
@@ -115,7 +115,7 @@ def _scheduled(config: Path) -> Json:
     scheduler: Mapping[str, Any] = {}
     if file.is_file() or pipeline.is_file():
         scheduler = artifacts.read_object(file)
-    return {"process": words.process_of(scheduler, file), "clip": words.clips(scheduler)}
+    return {"process": schedulers.process_of(scheduler, file), "clip": schedulers.clips(scheduler)}
 
 
 def _diffusers(config: Path) -> Found:

@@ -1,38 +1,30 @@
-"""Two sets of images compared: their distributions and, where they are paired, image by image."""
+"""What `bridgepipe measure` and `fid` do: open two sets of images, choose networks, compare, and print."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from bridgepipe import artifacts
 from bridgepipe.config.runtime import Runtime
-from bridgepipe.data import lineage
-from bridgepipe.data.subset import Subset
 from bridgepipe.downloads.sources import load_sources
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation import extractors, fid, neighbours, protocol, real
-from bridgepipe.evaluation.features import contents
-from bridgepipe.evaluation.fid import Statistics
-from bridgepipe.evaluation.image_sets import ImageSet, Pairs, about, open_set, pair
-from bridgepipe.evaluation.restoration import quality
-from bridgepipe.names import Json
+from bridgepipe.evaluation import extractors
+from bridgepipe.evaluation.comparing import Found, distributions, similarities, statistics_alone
+from bridgepipe.evaluation.image_sets import ImageSet, about, open_set
+from bridgepipe.evaluation.pairing import Pairs, pair
 from bridgepipe.runtime import running
 from bridgepipe.runtime.finished import resumable
-from bridgepipe.runtime.rng import generator
 
 if TYPE_CHECKING:
     from bridgepipe.evaluation.perceptual import Lpips
 
 FEW = 100  # images below which no measure of a distribution is worth a digit
 DATA = Path("data")
-SIMILARITY = "psnr, ssim: per image on uint8, mean and its 95 % interval"
 MEASURES = ("fid", "kid", "precision", "recall", "psnr", "ssim", "lpips")
 
 
@@ -43,7 +35,7 @@ class Asked:
     Attributes:
         extractor: kind of the extractor.
         weights: file of its weights; None: where `fetch` puts it.
-        pairs: way of pairing, see `image_sets.pair`; ``none`` also where only distributions are compared.
+        pairs: way of pairing, see `pairing.pair`; ``none`` also where only distributions are compared.
         lpips: weights of the backbone of LPIPS; None: where `fetch` puts them.
         recall: whether precision and recall are wanted.
     """
@@ -53,20 +45,6 @@ class Asked:
     pairs: str = "auto"
     lpips: Path | None = None
     recall: bool = True
-
-
-@dataclass
-class Found:
-    """What was measured, each metric with its protocol, and what was not, with the reason."""
-
-    a: Json
-    b: Json
-    metrics: dict[str, protocol.Metric] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    def as_json(self) -> Json:
-        return {"a": self.a, "b": self.b, **{k: getattr(self, k) for k in ("metrics", "missing", "notes")}}
 
 
 def measure(first: Path, second: Path, asked: Asked, output: Path | None, speed: Runtime) -> Found:
@@ -85,13 +63,13 @@ def measure(first: Path, second: Path, asked: Asked, output: Path | None, speed:
     network = _network(a, b, asked, found.missing, speed)
     pairs = pair(a, b, asked.pairs)
     perceptual = _lpips(pairs, asked, found.missing, speed)
-    if network is None and isinstance(pairs, str) and not _statistics_alone(a, b):
+    if network is None and isinstance(pairs, str) and not statistics_alone(a, b):
         raise UserError(*_cannot(found.missing, pairs, asked))
     with _resumable(output, a, b, asked, [getattr(n, "digest", None) for n in (network, perceptual)], speed):
-        if network is not None or _statistics_alone(a, b):
-            _distributions(a, b, network, pairs, asked, found, speed)
+        if network is not None or statistics_alone(a, b):
+            distributions(a, b, network, pairs, asked.recall, found, speed.batch_size)
         if isinstance(pairs, Pairs):
-            _similarities(a, b, pairs, perceptual, found)
+            similarities(a, b, pairs, perceptual, found)
     if isinstance(pairs, str) and asked.pairs != "none":
         found.missing["psnr, ssim, lpips"] = f"no pairs: {pairs}"
     small = {name: one.n for name, one in (("A", a), ("B", b)) if 0 < one.n < FEW}
@@ -105,11 +83,6 @@ def _cannot(missing: Mapping[str, str], pairs: str, asked: Asked) -> tuple[str, 
     why, _, mend = next(iter(missing.values())).partition(": ")
     unpaired = "" if asked.pairs == "none" else f", and no pairs: {pairs}"
     return f"nothing can be measured: {why}{unpaired}", asked.extractor, mend
-
-
-def _statistics_alone(a: ImageSet, b: ImageSet) -> bool:
-    """Whether no network is needed for the distance of distributions."""
-    return a.images is None and b.images is None
 
 
 def _resumable(
@@ -142,7 +115,7 @@ def _weights(source: str, given: Path | None, option: str) -> Path | str:
 def _network(
     a: ImageSet, b: ImageSet, asked: Asked, missing: dict[str, str], speed: Runtime
 ) -> extractors.Extractor | None:
-    if _statistics_alone(a, b):
+    if statistics_alone(a, b):
         return None
     if asked.extractor == "classifier":
         if asked.weights is None:
@@ -171,170 +144,6 @@ def _lpips(pairs: Pairs | str, asked: Asked, missing: dict[str, str], speed: Run
         missing["lpips"] = path
         return None
     return perceptual.Lpips(path, running.accelerator(speed.device).device)
-
-
-# distributions
-
-
-def _distributions(
-    a: ImageSet,
-    b: ImageSet,
-    network: extractors.Extractor | None,
-    pairs: Pairs | str,
-    asked: Asked,
-    found: Found,
-    speed: Runtime,
-) -> None:
-    """FID, KID, precision and recall, with the floor of halves of the reference."""
-    ours, theirs = (_statistics(one, name, network, speed, found) for one, name in ((a, "A"), (b, "B")))
-    if a.images is not None and b.images is not None and isinstance(pairs, Pairs):
-        shown = contents(Subset(b.images, pairs.second))
-        ours = replace(ours, pictures=shown)
-    _same_width(ours, theirs, a, b)
-    kernel = min(len(ours.sample), len(theirs.sample)) > 1
-    if not kernel:
-        found.missing["kid, precision, recall"] = "statistics hold no features of single images: give images"
-    floor = _floor(ours, theirs)
-    sets = {"": (ours, theirs), **floor}
-    values: Json = {}
-    for suffix, (x, y) in sets.items():
-        values |= fid.distances(x, y, kernel, suffix)
-    entries = _protocol(a, b, ours, theirs, floor)
-    found.metrics["distance"] = protocol.metric(values, protocol.protocol(real.METRIC, **entries))
-    if kernel and asked.recall:
-        shares: Json = {}
-        for suffix, (x, y) in sets.items():
-            if min(len(x.sample), len(y.sample)) > neighbours.K:
-                precision, recall = neighbours.precision_and_recall(x.sample, y.sample)
-                shares |= precision.values(f"precision{suffix}") | recall.values(f"recall{suffix}")
-        if not shares:
-            found.missing["precision, recall"] = f"{neighbours.K} neighbours of each image need more images"
-        else:
-            metric = protocol.protocol(neighbours.METRIC, **entries)
-            found.metrics["precision and recall"] = protocol.metric(shares, metric)
-    if (held := fid.held(ours, theirs)) > 0:
-        found.notes.append(
-            f"B holds what {held} of {len(ours.pictures)} images of A show: a small FID says less"
-        )
-
-
-def _statistics(
-    one: ImageSet, name: str, network: extractors.Extractor | None, speed: Runtime, found: Found
-) -> Statistics:
-    """Those that came with the images, else their own.
-
-    Raises:
-        UserError: the statistics were made with another extractor.
-    """
-    if one.images is None:
-        assert one.known is not None
-        return _of_extractor(one.known, one, name, network, found)
-    assert network is not None
-    measured = fid.statistics(network, one.images, speed.batch_size, label=f"features of {name}")
-    if one.known is None:
-        return measured
-    found.notes.append(f"{name}: mean and covariance are those of the file, of more images than are in it")
-    whole = _of_extractor(one.known, one, name, network, found)
-    return replace(measured, mu=whole.mu, sigma=whole.sigma)
-
-
-def _of_extractor(
-    known: Statistics, one: ImageSet, name: str, network: extractors.Extractor | None, found: Found
-) -> Statistics:
-    if known.extractor:
-        if network is not None and known.extractor != extractors.describe(network):
-            what = f"statistics of {known.extractor['name']}, images measured with {network.name}"
-            raise UserError(what, one.path, "choose the extractor that made them, with its weights")
-        return known
-    taken = {} if network is None else extractors.describe(network)
-    said = f", taken for features of {network.name}" if network is not None else ""
-    found.notes.append(f"{name} ({one.path}) does not tell its extractor{said}")
-    return replace(known, extractor=taken)
-
-
-def _same_width(ours: Statistics, theirs: Statistics, a: ImageSet, b: ImageSet) -> None:
-    if len(ours.mu) != len(theirs.mu):
-        what = f"features of {len(ours.mu)} numbers in A ({a.path}), of {len(theirs.mu)} in B"
-        raise UserError(what, b.path, "compare what one extractor made")
-    if ours.extractor != theirs.extractor and not (ours.extractor and theirs.extractor):
-        what = "one of two files of statistics tells its extractor, the other does not"
-        raise UserError(what, f"{a.path}, {b.path}", "give the images themselves of one of them")
-
-
-def _floor(ours: Statistics, theirs: Statistics) -> dict[str, tuple[Statistics, Statistics]]:
-    """Half of the real images against the other half, and as many evaluated ones against that half.
-
-    Empty where there are too few images, or only their moments.
-    """
-    half = len(theirs.sample) // 2
-    n = min(half, len(ours.sample))
-    if n < 2:
-        return {}
-    order = torch.from_numpy(generator(0, "halves").permutation(len(theirs.sample)))
-    other = theirs.part(order[half : 2 * half])
-    rows = torch.from_numpy(generator(0, "as many").permutation(len(ours.sample)))[:n]
-    return {"_real": (theirs.part(order[:n]), other), "_equal": (ours.part(rows), other)}
-
-
-def _protocol(
-    a: ImageSet,
-    b: ImageSet,
-    ours: Statistics,
-    theirs: Statistics,
-    floor: Mapping[str, tuple[Statistics, Statistics]],
-) -> Json:
-    reference = {"digest": theirs.data, "n": theirs.n or None, "kind": b.kind, "held": fid.held(ours, theirs)}
-    if floor:
-        real_half, other = floor["_real"]
-        halves: Json = {"n": real_half.n, "against": other.n, "from": "halves of the reference"}
-    else:
-        halves = {}
-    return {
-        "n": ours.n or len(ours.sample),
-        "settings": {},
-        "inputs": {"reference": theirs.data},
-        "extractor": ours.extractor or None,
-        "reference": reference,
-        "quantisation": _quantisation(a),
-        "floor": halves or None,
-    }
-
-
-def _quantisation(one: ImageSet) -> str:
-    return "as in the files" if one.store is None else lineage.quantisation(one.store)
-
-
-# pairs
-
-
-def _similarities(a: ImageSet, b: ImageSet, pairs: Pairs, perceptual: Lpips | None, found: Found) -> None:
-    """PSNR, SSIM and LPIPS of every pair."""
-    assert a.images is not None
-    assert b.images is not None
-    ours, theirs = Subset(a.images, pairs.first), Subset(b.images, pairs.second)
-
-    def metric(name: str, values: Mapping[str, float], definition: str, **inputs: Any) -> None:
-        read = {"originals": theirs, **inputs}
-        about = {"n": len(ours), "settings": {"pairs": pairs.how}, "inputs": read}
-        entries = protocol.protocol(definition, **about, quantisation=_quantisation(a))  # type: ignore[arg-type]
-        found.metrics[name] = protocol.metric(values, entries)
-
-    ways: dict[str, Callable[[], None]] = {
-        "psnr, ssim": lambda: metric("similarity", quality(ours, theirs, "pairs").values(), SIMILARITY)
-    }
-    if perceptual is not None:
-        from bridgepipe.evaluation.perceptual import METRIC
-
-        def distance() -> None:
-            values = protocol.Estimate.of(perceptual.distances(ours, theirs)).values("lpips", 0.0)
-            metric("lpips", values, METRIC, network=perceptual.digest)
-
-        ways["lpips"] = distance
-    for name, way in ways.items():
-        try:
-            way()
-        except UserError as e:  # sizes that differ, or are too small: what else was measured is not lost
-            found.missing[name] = str(e)
 
 
 # for people

@@ -32,7 +32,7 @@ from bridgepipe.downloads import hub
 from bridgepipe.errors import UserError
 from bridgepipe.methods.i2sb import Problem
 from bridgepipe.methods.trained import Trained, home_of
-from bridgepipe.names import Json
+from bridgepipe.names import Json, schedulers
 from bridgepipe.names import unet2d as words
 from bridgepipe.names.degradations import parse
 from bridgepipe.names.origins import MODEL
@@ -186,7 +186,7 @@ def _pipeline(
     channels = made["shape"][0]
     outputs = 2 * channels if training.process.variance.startswith("learned") else channels
     unet = words.config_of(training.network.model_dump(), made["shape"], outputs, labels)
-    scheduler = words.scheduler_of(training.process.as_json(), clip=True)
+    scheduler = schedulers.scheduler_of(training.process.as_json(), clip=True)
     return None if unet is None or scheduler is None else (unet, scheduler)
 
 

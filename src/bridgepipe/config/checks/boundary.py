@@ -5,9 +5,9 @@ from __future__ import annotations
 from bridgepipe import names
 from bridgepipe.config import contents
 from bridgepipe.config.boundary import BoundarySearch
+from bridgepipe.config.builtin import Digits
 from bridgepipe.config.checks.evaluation import classified, extractors
 from bridgepipe.config.checks.shared import Defined, Problem, Problems, at_most, folders_in, same_size
-from bridgepipe.config.data import Digits
 from bridgepipe.config.values import Strict
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bridgepipe.config import contents
+from bridgepipe.config.builtin import ColorCloud
 from bridgepipe.config.checks.evaluation import classified, extractors
 from bridgepipe.config.checks.shared import (
     Defined,
@@ -17,7 +18,6 @@ from bridgepipe.config.checks.shared import (
     same_size,
 )
 from bridgepipe.config.colors import ColorTransfer
-from bridgepipe.config.data import ColorCloud
 from bridgepipe.config.gaussian import Generation, Guide, Model
 from bridgepipe.config.i2sb import I2SB
 from bridgepipe.config.points import Domain, PointModel, PointTranslation, SolverSettings

@@ -17,58 +17,38 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import lmdb
-import numpy as np
 
 from bridgepipe.data.lmdbfile import open_readonly
-from bridgepipe.data.store import Codec
+from bridgepipe.datasets import imagenet
 from bridgepipe.datasets.files import MEMBER_BYTES
-from bridgepipe.datasets.imagenet import card, choose, load_plain, of_classes, read_subset
-from bridgepipe.datasets.images import Size
-from bridgepipe.datasets.items import Item, Splits, write_splits
+from bridgepipe.datasets.imagenet import Load
+from bridgepipe.datasets.images import Loaded
+from bridgepipe.datasets.items import Item, Splits
 from bridgepipe.errors import UserError
 from bridgepipe.names import ilsvrc
-from bridgepipe.names.classes import Label, brief
+from bridgepipe.names.classes import brief
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
 
-def prepare(
-    out_dir: str | Path,
-    *,
-    path: str | Path,
-    size: Size = 256,
-    crop: str = "torchvision",
-    classes: Sequence[Label] | None = None,
-    subset: str | Path | None = None,
-    splits: Sequence[str] = ("train", "val"),
-    codec: Codec = "raw",
-    skip_bad: bool = False,
-    progress: bool | None = None,
-) -> None:
-    """Write train and val of a folder with I2SB's LMDB pairs.
-
-    The stores hold the same images in the same order as those made from the image files.
-    Args as `bridgepipe.datasets.imagenet.prepare`; ``path`` holds the pairs.
+def pairs(root: Path, splits: Sequence[str], load: Load) -> tuple[Splits, Sequence[str]]:
+    """Items of I2SB's LMDB pairs, in the order of the image files that they were made from.
 
     Raises:
         UserError: a file is missing, truncated, or holds anything but a list of images.
     """
-    root = Path(path)
     listings = {split: read_listing(root / f"{split}_faster_imagefolder.lmdb.pt") for split in splits}
-    load = partial(load_plain, size=size, crop=crop)
-    items: Splits = {
-        split: _items(_data_file(root / f"{split}_faster_imagefolder.lmdb"), listing, load)
-        for split, listing in listings.items()
-    }
     names = next(iter(listings.values())).classes
     for split, listing in listings.items():
         if listing.classes != names:
             what = f"{split} has the classes {brief(listing.classes)}, {splits[0]} has {brief(names)}"
             raise UserError(what, root, "make both files from folders with the same classes")
-    if subset is not None and "val" in items:
-        items["val"] = choose(items["val"], read_subset(subset), names, str(subset))
-    items = of_classes(items, classes, names, root)
-    write_splits(Path(out_dir), items, card(size, crop), names, codec, skip_bad, progress)
+    files = {split: _data_file(root / f"{split}_faster_imagefolder.lmdb") for split in splits}
+    return {split: _items(files[split], listing, load) for split, listing in listings.items()}, names
+
+
+# the stores hold the same images in the same order as those made from the image files
+prepare = partial(imagenet.prepare, read=pairs)
 
 
 @dataclass(frozen=True)
@@ -166,7 +146,7 @@ def _data_file(path: Path) -> Path:
     return path / "data.mdb" if path.is_dir() else path
 
 
-def _items(data: Path, listing: Listing, load: Any) -> list[Item]:
+def _items(data: Path, listing: Listing, load: Load) -> list[Item]:
     env = open_readonly(data)
     return [
         Item("/".join(PurePosixPath(path).parts[-2:]), partial(_from_lmdb, env, path, load), label)
@@ -174,7 +154,7 @@ def _items(data: Path, listing: Listing, load: Any) -> list[Item]:
     ]
 
 
-def _from_lmdb(env: lmdb.Environment, path: str, load: Any) -> tuple[np.ndarray, ...]:
+def _from_lmdb(env: lmdb.Environment, path: str, load: Load) -> tuple[Loaded, ...]:
     with env.begin() as txn:
         data = txn.get(path.encode())
     if data is None:

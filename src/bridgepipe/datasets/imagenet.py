@@ -7,18 +7,30 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from bridgepipe.data.store import Codec
-from bridgepipe.datasets.folder import Load, find, items_of
+from bridgepipe.datasets.folder import find, items_of
 from bridgepipe.datasets.images import Loaded, Size, decode_plain, height_width, load
 from bridgepipe.datasets.items import Item, Splits, some, write_splits
 from bridgepipe.errors import UserError
 from bridgepipe.names import ilsvrc
 from bridgepipe.names.classes import Label, number_of
 
+Load = Callable[[Any], tuple[Loaded, ...]]  # of a file, or of its bytes
+Read = Callable[[Path, Sequence[str], Load], tuple[Splits, Sequence[str]]]
 ARRANGE = (
     "put ILSVRC2012 there as train/n01440764/*.JPEG and val/n01440764/*.JPEG, or correct the dataset's path"
 )
+
+
+def folders(root: Path, splits: Sequence[str], load: Load) -> tuple[Splits, Sequence[str]]:
+    """Items of the folders of splits, and the names of the 1,000 classes."""
+    names = ilsvrc.classes()
+    for split in splits:
+        if not (root / split).is_dir():
+            raise UserError(f"no ImageNet {split} images", root / split, ARRANGE)
+    return {split: _items(root / split, load, names) for split in splits}, names
 
 
 def prepare(
@@ -33,6 +45,7 @@ def prepare(
     codec: Codec = "raw",
     skip_bad: bool = False,
     progress: bool | None = None,
+    read: Read = folders,
 ) -> None:
     """Write train and val, by I2SB's rule: RGB, Resize, CenterCrop. Classes are numbered as ILSVRC does.
 
@@ -45,24 +58,19 @@ def prepare(
         subset: text file with one validation image a line, in the order in which they are used:
             ``[any/folder/][class/]file [class or its index]``. I2SB's own list can be given.
         splits: splits that are written.
+        read: function that lists the items of splits below ``path``, and their classes.
 
     Raises:
         UserError: ImageNet or images of the subset are missing, classes unknown, unreadable images.
     """
     root = Path(path)
     lines = read_subset(subset) if subset else None
-    names = ilsvrc.classes()
-    reading = partial(load_plain, size=size, crop=crop)
-    items: Splits = {}
-    for split in splits:
-        if not (root / split).is_dir():
-            raise UserError(f"no ImageNet {split} images", root / split, ARRANGE)
-        items[split] = _items(root / split, reading, names)
+    items, names = read(root, splits, partial(load_plain, size=size, crop=crop))
     if lines is not None and "val" in items:
         items["val"] = choose(items["val"], lines, names, str(subset))
-    check_labels(items, root)
-    items = of_classes(items, classes, names, root)
-    write_splits(Path(out_dir), items, card(size, crop), names, codec, skip_bad, progress)
+    _check_labels(items, root)
+    items = _of_classes(items, classes, names, root)
+    write_splits(Path(out_dir), items, _card(size, crop), names, codec, skip_bad, progress)
 
 
 def _items(root: Path, load: Load, classes: Sequence[str]) -> list[Item]:
@@ -86,7 +94,7 @@ def _items(root: Path, load: Load, classes: Sequence[str]) -> list[Item]:
     return sorted(named, key=lambda item: item.name)
 
 
-def of_classes(splits: Splits, wanted: Sequence[Label] | None, names: Sequence[str], where: Path) -> Splits:
+def _of_classes(splits: Splits, wanted: Sequence[Label] | None, names: Sequence[str], where: Path) -> Splits:
     """The items of some classes; None: of all.
 
     Raises:
@@ -103,7 +111,7 @@ def of_classes(splits: Splits, wanted: Sequence[Label] | None, names: Sequence[s
     return found
 
 
-def card(size: Size, crop: str) -> dict[str, object]:
+def _card(size: Size, crop: str) -> dict[str, object]:
     """What a store of ImageNet says of how it was made; the same for both ways to it."""
     return {"source": "imagenet", "size": list(height_width(size)), "crop": crop}
 
@@ -161,7 +169,7 @@ def _finder(items: Iterable[Item]) -> Callable[[PurePosixPath], Item | None]:
     return lambda image: by_tail.get(tuple(image.parts[-2:])) or by_file.get(image.name)
 
 
-def check_labels(splits: Splits, where: Path) -> None:
+def _check_labels(splits: Splits, where: Path) -> None:
     """Raises UserError when the class of an image is unknown."""
     for split, items in splits.items():
         if unknown := [item.name for item in items if item.label is None]:

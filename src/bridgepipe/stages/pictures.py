@@ -13,7 +13,6 @@ from bridgepipe import artifacts
 from bridgepipe.config.i2sb import RestorationSampling
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.data import lineage
-from bridgepipe.data.lineage import open_sources
 from bridgepipe.data.pixels import to_uint8
 from bridgepipe.data.store import ImageStore
 from bridgepipe.data.subset import choose, choose_from, items_of
@@ -22,10 +21,11 @@ from bridgepipe.evaluation.judges import open_strips
 from bridgepipe.evaluation.restoration import quality
 from bridgepipe.figures import boundary as figures_boundary
 from bridgepipe.figures import images as figures
-from bridgepipe.methods.trained import Trained, load_restorer
+from bridgepipe.methods.trained import Trained
 from bridgepipe.runtime import running
 from bridgepipe.runtime.finished import resumable
 from bridgepipe.stages.edits import edits_and_data
+from bridgepipe.stages.restoration import Split
 
 ROWS = 8
 EDITED_ROWS = 10  # of strips
@@ -76,19 +76,16 @@ def path(
     speed: Runtime,
 ) -> None:
     """States of the bridge and predictions of the clean image along the sampling path."""
-    images = ImageStore(data)
-    how = settings.sample
-    restorer = load_restorer(trained, settings, images.image_size, speed)
-    items = choose_from(images, PICTURES).tolist()
-    source = open_sources(sources, images)
+    split = Split.open(trained, settings, data, sources, speed)
+    items = choose_from(split.images, PICTURES).tolist()
 
     def work(share: Sequence[int]) -> tuple[np.ndarray, ...]:
-        r = restorer.restore(images, share, how, source)
+        r = split.restore(share, settings.sample)
         return r.corrupted, r.states, r.predictions, np.tile(r.steps, (len(share), 1))
 
-    identity = {"settings": settings.as_json(), "model": restorer.digest, "data": images.digest}
-    with resumable(output, {**identity, "items": items, "sources": source and source.digest}, speed):
-        rows = running.shared(work, items, restorer.batch_size, "drawing the path")
+    identity = {"settings": settings.as_json(), "items": items, **split.identity}
+    with resumable(output, identity, speed):
+        rows = running.shared(work, items, split.restorer.batch_size, "drawing the path")
         corrupted, states, predictions, steps = (np.concatenate(column) for column in zip(*rows, strict=True))
         figures.path_grid(output, corrupted, states, predictions, tuple(steps[0].tolist()), title)
 

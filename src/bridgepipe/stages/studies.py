@@ -16,16 +16,16 @@ from bridgepipe.config.recipe import Recipe
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.config.stage_files import read_stage
 from bridgepipe.data import subset
-from bridgepipe.data.lineage import open_sources
 from bridgepipe.data.store import ImageStore
 from bridgepipe.evaluation import fid, tables
 from bridgepipe.evaluation.extractors import check_fits
 from bridgepipe.evaluation.fid import Statistics
 from bridgepipe.evaluation.image_sets import reference_statistics
-from bridgepipe.methods.trained import ExtractorFiles, Trained, load_extractor, load_restorer
+from bridgepipe.methods.trained import ExtractorFiles, Trained, load_extractor
 from bridgepipe.names import QUANTISATION, Json
 from bridgepipe.runtime import running
 from bridgepipe.runtime.finished import resumable
+from bridgepipe.stages.restoration import Split
 
 
 def study(
@@ -44,18 +44,17 @@ def study(
     """PSNR, FID and accuracy of every sampler at every number of calls, measured as the experiment is."""
     settings = read_stage(sample_config, RestorationSampling)
     measuring = read_stage(evaluate_config, Evaluate)
-    images = ImageStore(data)
-    restorer = load_restorer(trained, settings, images.image_size, speed)
+    split = Split.open(trained, settings, data, sources, speed)
+    images = split.images
     network = load_extractor(extractor, speed)
     check_fits(network, images)
     reference = reference_statistics(statistics, network, kernel=False, batch_size=speed.batch_size)
     items = subset.choose_from(images, plan.count).tolist()
     held_out = images if real is None else ImageStore(real)
-    source = open_sources(sources, images)
 
     def restored(label: str, how: Sample) -> np.ndarray:
         def run(piece: Sequence[int]) -> np.ndarray:
-            return restorer.restore(images, piece, how, source).image
+            return split.restore(piece, how).image
 
         return np.concatenate(running.shared_by_all(run, items, speed.batch_size, label))
 
@@ -64,8 +63,7 @@ def study(
     about |= {"subset": subset.describe(len(items), len(images))}
     about |= {"quantisation": QUANTISATION[settings.variant]}
     identity: Json = {"plan": plan.as_json(), "sampling": settings.as_json()}
-    identity |= {"model": restorer.digest, "data": images.digest}
-    identity |= {"sources": source and source.digest, "reference": reference.data, **about}
+    identity |= {**split.identity, "reference": reference.data, **about}
     with resumable(output, identity, speed):
         floor = _floor(network, images, items, held_out, speed.batch_size)
         compared = _Compared(images, items, network, reference, floor, about, speed.batch_size)

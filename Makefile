@@ -30,6 +30,7 @@ setup: .venv/.ready
 PHOTOS := results/i2sb/photos-quick
 
 demo: setup
+	@bridgepipe plan demo; echo
 	@snakemake --quiet rules -- demo
 	@echo; cat $(PHOTOS)/photographs.md; echo
 	@echo "pictures:"; ls $(PHOTOS)/figures/*.png

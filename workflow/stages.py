@@ -32,7 +32,7 @@ from bridgepipe.runtime import closure
 
 NAMES = Path("stages/names.yaml")
 SOURCES = Path("stages/sources")  # listings of what a person put there
-HEAD = "# Written by `bridgepipe plan`: the stages that dvc.yaml has. docs/engines-dvc.md explains it.\n"
+HEAD = "# Written by `bridgepipe record`: the stages that dvc.yaml has. docs/engines-dvc.md explains it.\n"
 ALL = "all"
 EMPTY = f"{PLAN}/none"  # in place of a file, where a stage reads fewer than its family
 Job = Any
@@ -127,7 +127,7 @@ class Stage:
     def content(self, made: set[str], digests: closure.Digests) -> dict[str, Any]:
         """What the stage depends on besides files that other stages make."""
         rules = {job.rule.name: job.rule.shellcmd for job in self.jobs}
-        verbs = sorted({verb for job in self.jobs if (verb := closure.verb_of(_command(job)))})
+        verbs = sorted({verb for command in rules.values() if (verb := closure.verb_of(command))})
         known = (file for file in self.inputs if file not in made and file.endswith(".json"))
         read = {file: artifacts.read_json(file) for file in known}
         rows = [str(file) for job in self.jobs for file in job.input] if self.family.numbers else []
@@ -137,12 +137,6 @@ class Stage:
             "commands": {name: rules[name] for name in sorted(rules)},
             **({"rows": rows} if rows else {}),  # a table has them in the order of params.yaml
         }
-
-
-def _command(job: Job) -> str:
-    """What a job runs, with the verb that it chose."""
-    command = job.rule.shellcmd or ""
-    return command.replace("{params.verb}", job.params.verb) if "{params.verb}" in command else command
 
 
 def _is_of(content: Any, made: set[str]) -> bool:
@@ -228,7 +222,7 @@ def targets_of(flow: Any, recorded: list[str]) -> list[str]:
         if ALL in recorded or {*flow.resolved.groups[group]} & {*recorded}:
             mend = "write each pair as an experiment, with source and target"
             raise UserError(
-                f"the pairs of {group} are one job, which no stage records", "bridgepipe plan", mend
+                f"the pairs of {group} are one job, which no stage records", "bridgepipe record", mend
             )
     if ALL in recorded:
         return [*flow.outcomes.results(), *flow.outcomes.tables()]
@@ -236,7 +230,7 @@ def targets_of(flow: Any, recorded: list[str]) -> list[str]:
         flow.experiment(name)
         if not flow.outcomes.results(name):
             what = f"{name} is a part of other experiments, and measured in them"
-            raise UserError(what, "bridgepipe plan", "name an experiment that uses it")
+            raise UserError(what, "bridgepipe record", "name an experiment that uses it")
     whole = [m for m in flow.resolved.methods if {*flow.resolved.of(m)} <= {*recorded}]
     tables = (
         file
@@ -286,7 +280,7 @@ def plan(recorded: list[str] | None, check: bool) -> None:
             artifacts.write_text(NAMES, text)
         elif not NAMES.exists() or NAMES.read_text(encoding="utf8") != text:
             what = "other experiments or files than those of params.yaml"
-            raise UserError(what, NAMES, "run `bridgepipe plan`, then go on")
+            raise UserError(what, NAMES, "run `bridgepipe record`, then go on")
         write_closures(flow, stages, made)
 
 

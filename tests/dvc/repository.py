@@ -56,7 +56,7 @@ class Repository:
         repository = cls(folder)
         repository.run("git", "init", "-q", "-b", "main")
         repository.edit(_tiny)
-        repository.run("bridgepipe", "plan", "all")
+        repository.run("bridgepipe", "record", "all")
         repository.run("dvc", "remote", "add", "-q", "--default", "storage", str(remote))
         repository.commit("start")
         return repository

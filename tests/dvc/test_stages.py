@@ -33,12 +33,12 @@ def test_a_fresh_clone_is_readable(tmp_path: Path) -> None:
     assert 10 < len(project.run("dvc", "status").splitlines()) <= 150
     graph = project.run("dvc", "dag").splitlines()
     assert max(map(len, graph)) < 300
-    project.run("bridgepipe", "plan", "--check")  # the names are those of params.yaml
+    project.run("bridgepipe", "record", "--check")  # the names are those of params.yaml
 
 
 def test_every_job_of_all_experiments_has_a_stage(tmp_path: Path) -> None:
     project = fresh_project(tmp_path / "project")
-    project.run("bridgepipe", "plan", "all")
+    project.run("bridgepipe", "record", "all")
     stages = [line.split()[0] for line in project.run("dvc", "stage", "list").splitlines()]
     methods = (
         "evaluate-unclassified@i2sb/edges",
@@ -51,21 +51,9 @@ def test_every_job_of_all_experiments_has_a_stage(tmp_path: Path) -> None:
     rows = json.loads((project.folder / "results/plan/table@i2sb.json").read_text())["rows"]
     order = list(dict.fromkeys(row.split("/")[2] for row in rows))
     assert order[:2] == ["jpeg-5", "jpeg-10"]  # as in params.yaml: another order is another table
-    told = project.attempt("bridgepipe", "plan", "i2sb/jpeg-55")
+    told = project.attempt("bridgepipe", "record", "i2sb/jpeg-55")
     assert told.returncode != 0
     assert "unknown experiment 'i2sb/jpeg-55'" in told.stderr
-
-
-def test_pairs_of_one_job_are_refused_with_what_to_write_instead(tmp_path: Path) -> None:
-    project = fresh_project(tmp_path / "project")
-    some = {"scales": ["demo"], "pairs": {"3": 8, "8": 3}}
-    project.edit(lambda v: v["experiments"]["ddib/classes"].update(some=some))
-    for wanted in ("all", "ddib/classes/some.3-8"):
-        told = project.attempt("python", "workflow/stages.py", wanted)
-        assert told.returncode != 0
-        assert "the pairs of ddib/classes/some are one job" in told.stderr
-        assert "write each pair as an experiment" in told.stderr
-    project.run("python", "workflow/stages.py")  # what is recorded names none of them
 
 
 def test_no_output_persists_and_every_call_names_its_rules() -> None:
@@ -87,7 +75,7 @@ def test_a_folder_of_a_person_is_a_source(tmp_path: Path) -> None:
     project.edit(lambda v: v["datasets"].update(mine={"source": "folder", "path": "pictures", "size": 32}))
     unclassified = {"extractor": "inception", "classifier": None}
     project.edit(lambda v: v["experiments"]["i2sb"]["jpeg-5"].update(dataset="mine", evaluate=unclassified))
-    project.run("bridgepipe", "plan")
+    project.run("bridgepipe", "record")
     assert project.run("dvc", "repro", "data@mine").count("Running stage") == 3
     assert (
         project.run("dvc", "status", "data@mine", "source@pictures", "plan").strip().endswith("up to date.")
@@ -113,8 +101,8 @@ def test_another_experiment_asks_for_a_new_dvc_yaml(recorded: Repository, tmp_pa
     clone.edit(lambda v: v["experiments"]["i2sb"].update(other={"corruption": "jpeg-10"}))
     done = clone.attempt("dvc", "repro", "plan")
     assert done.returncode != 0
-    assert "run `bridgepipe plan`" in done.stdout + done.stderr
-    clone.run("bridgepipe", "plan")
+    assert "run `bridgepipe record`" in done.stdout + done.stderr
+    clone.run("bridgepipe", "record")
     assert "evaluate@i2sb/other" in clone.run("dvc", "stage", "list")
 
 

@@ -55,7 +55,7 @@ LAYERS = {
         "evaluation",
     },
     "web": {"config", "datasets", "methods", "photographs"},
-    "workflow": {"config", "artifacts", "data", "runtime", "training"},
+    "workflow": {"config", "artifacts", "data", "downloads", "networks", "runtime", "training"},
 }
 CONFIGURED = {"cli", "config", "datasets", "methods", "photographs", "runtime", "stages", "web"}
 CONFIGURED |= {"training", "workflow"}

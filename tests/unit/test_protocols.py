@@ -258,7 +258,7 @@ JOINING: dict[str, dict[str, Any]] = {
     "study-table": protocol.metric({}, protocol.protocol("fid", n=30, settings={"k": 1}, inputs={"r": "r"})),
 }
 # several files, and no numbers beside others
-NOT_NUMBERS = {"stage gather", "stage numbers", "restore", "verify", "plan"}
+NOT_NUMBERS = {"stage gather", "stage numbers", "restore", "verify", "plan", "record"}
 
 
 def test_every_verb_that_joins_results_is_known() -> None:

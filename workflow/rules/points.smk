@@ -10,7 +10,7 @@ rule sample_points:
         "results/ddib/sample/{experiment}/logs/sample.log",
     threads: P.runtime.threads
     resources:
-        **network(4000, grows(480)),
+        **network(4000, takes(480, "ddib/sample/{experiment}", "sample")),
     message:
         "Sampling {wildcards.experiment}"
     shell:

@@ -43,7 +43,8 @@ HELP = {
         "doctor": "Say what this machine has, and which data is missing.",
         "config": "Print an experiment with all its settings.",
         "fetch": "Download published weights or data.",
-        "plan": "Say which experiments DVC records, and what its stages depend on.",
+        "plan": "Say what targets will take: jobs, time, memory, disk, downloads.",
+        "record": "Choose the experiments that DVC records.",
         "schema": "Write the JSON schema of params.yaml.",
     },
     "During and after a run": {

@@ -112,6 +112,27 @@ def _slurm_states() -> dict[str, str]:
 
 @groups.people.verb()
 def plan(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(help="files, rules or experiments, such as i2sb/jpeg-5; default: everything"),
+    ] = None,
+    gpus: Annotated[int, typer.Option(min=0, max=10_000, help="for so many H100s; 0: for this machine")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    params: File = PARAMS,
+) -> None:
+    """What targets will take: jobs, network calls, time, memory, disk and downloads.
+
+    Only what is not done yet counts. Every network is timed on this machine for a moment; jobs that were done
+    here before correct the times.
+    """
+    from bridgepipe.workflow import costs
+
+    found = costs.plan(targets or [], configuration.load(params).params.runtime, gpus)
+    print(json.dumps(found.as_json(), indent=2) if as_json else costs.table(found))
+
+
+@groups.people.verb()
+def record(
     experiments: Annotated[
         list[str] | None,
         typer.Argument(help="experiments that DVC records, or all; default: those of the last time"),

@@ -6,6 +6,7 @@ Imports no torch. `resolved` merges and checks the file; the other modules hold 
 from bridgepipe.config.checked import merge
 from bridgepipe.config.contents import (
     attributes_of,
+    channels_of,
     classes_of,
     folders_of,
     is_paired,
@@ -58,6 +59,7 @@ __all__ = [
     "Runtime",
     "Strict",
     "attributes_of",
+    "channels_of",
     "classes_of",
     "folders_of",
     "is_paired",

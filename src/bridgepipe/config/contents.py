@@ -101,6 +101,11 @@ def size_of(dataset: Strict) -> tuple[int, int] | None:
     return (size, size) if isinstance(size, int) else size
 
 
+def channels_of(dataset: Strict) -> int:
+    """Numbers of a pixel, or of a point."""
+    return 2 if isinstance(dataset, PointSet) else 3
+
+
 def most_of(dataset: Strict, split: str, classes: Collection[str] | None = None) -> int | None:
     """How many items a split has, or some classes in it, or at most; None where only data can tell."""
     if isinstance(dataset, PointSet):

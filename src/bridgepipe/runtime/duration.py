@@ -1,13 +1,15 @@
-"""How long a job that calls networks is given: an estimate from what it computes, made before it runs.
+"""What a job that calls networks computes, and how long it is given: known from its settings before it runs.
 
-It is generous, as too short a limit costs a restart, and bounded, as no partition takes any length:
+The time is generous, as too short a limit costs a restart, and bounded, as no partition takes any length:
 a job that meets its limit saves what it has, goes back into the queue and goes on.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from bridgepipe import config
@@ -15,15 +17,75 @@ from bridgepipe.names.nfe import calls, calls_made
 from bridgepipe.names.timesteps import respaced
 
 # Seconds of a call for one image. I2SB's network of 256 x 256 pixels does 1.4e10 `_operations`, and an H100
-# takes 15.9 ms for it in tf32 (docs/gpu.md), 1.1e-12 s for each; GPUs that are four years older take three
-# to four times as long. Small networks wait for the launch of their kernels.
-PER_OPERATION = 4e-12
+# takes 15.9 ms for it in tf32 (docs/gpu.md); GPUs that are four years older take three to four times as long.
+# Small networks wait for the launch of their kernels.
+ON_H100, PER_OPERATION = 1.1e-12, 4e-12
 PER_CALL = 5e-4
 PER_FEATURE = 0.02  # reading an image, and its features by Inception or ResNet-50
 ON_CPU = 100  # so many times as long
 # images of a split where only data can tell: as many as ImageNet has
 TRAINING, HELD_OUT = 1_300_000, 50_000
 PICTURES = 4  # in a figure of a sampling path
+TRAINED = 3  # a backward pass costs two forward ones
+
+
+@dataclass(frozen=True)
+class Net:
+    """A network by its settings, and what it is called with.
+
+    Attributes:
+        network: settings of its section `network`.
+        size: height and width of its images in pixels; None of points.
+        inputs, outputs: channels.
+    """
+
+    network: Any
+    size: tuple[int, int] | None
+    inputs: int
+    outputs: int
+
+    @property
+    def operations(self) -> float:
+        """What one call for one image costs, see `PER_OPERATION`."""
+        return _operations(self.network, self.size or (1, 1))
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a job computes.
+
+    Attributes:
+        calls: images that each network is called for, counted again for every call.
+        features: images whose features are taken.
+    """
+
+    calls: Mapping[Net, float] = field(default_factory=dict)
+    features: float = 0
+
+    def __add__(self, other: Work) -> Work:
+        calls = Counter(self.calls)
+        calls.update(other.calls)
+        return Work(calls, self.features + other.features)
+
+    def __rmul__(self, times: float) -> Work:
+        return Work({net: times * count for net, count in self.calls.items()}, times * self.features)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that a cluster's GPU may take."""
+        return self._seconds(PER_OPERATION)
+
+    @property
+    def on_h100(self) -> float:
+        """Seconds of an H100 in tf32."""
+        return self._seconds(ON_H100)
+
+    def _seconds(self, per_operation: float) -> float:
+        calls = (count * (PER_CALL + per_operation * net.operations) for net, count in self.calls.items())
+        return sum(calls) + self.features * PER_FEATURE
+
+
+FEATURES = Work(features=1)
 
 
 class Durations:
@@ -47,114 +109,148 @@ class Durations:
             stage: ``sample``, ``path``, ``study``, ``features``; ``cycle`` of translations;
                 ``mixing``, ``latents``, ``strips`` of boundaries.
         """
-        every = [names] if isinstance(names, str) else [*names]
-        seconds = _STAGES[every[0].rsplit("/", 1)[0], stage]
-        return self._asked(least, sum(seconds(self, self._experiment(name)) for name in every), attempt)
+        return self._asked(least, self.work(names, stage).seconds, attempt)
 
     def statistics(self, least: int, dataset: str, split: str, attempt: int = 1) -> int:
         """Minutes for the features of a whole split."""
-        return self._asked(least, self._images(dataset, split) * PER_FEATURE, attempt)
+        return self._asked(least, self.features(dataset, split).seconds, attempt)
+
+    def work(self, names: str | Iterable[str], stage: str) -> Work:
+        """What a stage of experiments computes, one part of it where it is divided; see `minutes`.
+
+        Every training has a stage ``train``.
+        """
+        every = [names] if isinstance(names, str) else names
+        return sum((self._work(name, stage) for name in every), Work())
+
+    def _work(self, name: str, stage: str) -> Work:
+        e = self._experiment(name)
+        if stage == "train":
+            return e.train.steps * e.train.batch_size * TRAINED * self._call(e)
+        return _STAGES[name.rsplit("/", 1)[0], stage](self, e)
+
+    def features(self, dataset: str, split: str) -> Work:
+        """The features of a whole split."""
+        return self.images(dataset, split) * FEATURES
 
     def _asked(self, least: int, seconds: float, attempt: int) -> int:
         slower = ON_CPU if self._runtime.device == "cpu" else 1
         needed = math.ceil(seconds * slower / self._runtime.processes / 60)
         return min(max(least, needed) * attempt, self._runtime.longest)
 
-    def _images(self, dataset: str, split: str, count: int | None = None) -> int:
+    def images(self, dataset: str, split: str, count: int | None = None) -> int:
+        """Images of a split, at most ``count``; where only data can tell, as many as ImageNet has."""
         most = config.most_of(self._datasets[dataset], split)
         there = most if most is not None else (TRAINING if split == "train" else HELD_OUT)
         return there if count is None else min(count, there)
 
-    def _call(self, e: Any) -> float:
-        """Seconds of one call, for one image, of the network that a model describes."""
-        size = config.size_of(self._datasets[e.dataset]) or (1, 1)
-        return PER_CALL + PER_OPERATION * _operations(e.network, size)
+    def _call(self, e: Any) -> Work:
+        """One call, for one image, of the network of an experiment."""
+        return Work({self.net(e): 1})
+
+    def results(self, name: str) -> int:
+        """Images that an experiment restores, draws, translates, inverts or edits; 0 of others."""
+        counts = _RESULTS.get(name.rsplit("/", 1)[0])
+        return 0 if counts is None else counts(self, self._experiment(name))
+
+    def net(self, e: Any) -> Net:
+        """The network of an experiment that trains one."""
+        dataset = self._datasets[e.dataset]
+        size, channels = config.size_of(dataset), config.channels_of(dataset)
+        both = getattr(e, "cond_x1", False)
+        learned = getattr(getattr(e, "process", None), "variance", "").startswith("learned")
+        return Net(e.network, size, channels * (1 + both), channels * (1 + learned))
 
     def _model(self, e: Any) -> Any:
         return self._experiment(f"model/{e.model}")
 
     # one part of what is divided into parts, else everything
 
-    def _restored(self, e: Any) -> int:
-        return self._images(e.sampled, e.sample.split, e.sample.count)
+    def _points(self, e: Any) -> Work:
+        return e.sample.count * calls(e.sample.solver, e.sample.nfe, inner=True) * self._call(e)
 
-    def _restore(self, e: Any) -> float:
+    def _restored(self, e: Any) -> int:
+        return self.images(e.sampled, e.sample.split, e.sample.count)
+
+    def _restore(self, e: Any) -> Work:
         return self._part(self._restored(e)) * e.sample.nfe * self._call(e)
 
-    def _path(self, e: Any) -> float:
+    def _path(self, e: Any) -> Work:
         return PICTURES * e.sample.nfe * self._call(e)
 
-    def _generate(self, e: Any) -> float:
+    def _generate(self, e: Any) -> Work:
         model, how = self._model(e), e.sample
         return self._part(how.count) * _made(model, how, how.nfe) * self._call(model)
 
-    def _study_restored(self, e: Any) -> float:
+    def _study_restored(self, e: Any) -> Work:
         made = len(e.study.samplers) * sum(e.study.nfe)
-        images = self._images(e.sampled, e.sample.split, e.studied)
+        images = self.images(e.sampled, e.sample.split, e.studied)
         return _studied(e, images, made * self._call(e))
 
-    def _study_generated(self, e: Any) -> float:
+    def _study_generated(self, e: Any) -> Work:
         model = self._model(e)
         made = sum(_made(model, how, nfe) for how in e.study.samplers.values() for nfe in e.study.nfe)
         return _studied(e, e.studied, made * self._call(model))
 
-    def _features_restored(self, e: Any) -> float:
-        return 3 * self._restored(e) * PER_FEATURE  # the originals too
+    def _features_restored(self, e: Any) -> Work:
+        return 3 * self._restored(e) * FEATURES  # the originals too
 
-    def _features_generated(self, e: Any) -> float:
-        return 3 * e.sample.count * PER_FEATURE  # the floor, and as many samples, too
+    def _features_generated(self, e: Any) -> Work:
+        return 3 * e.sample.count * FEATURES  # the floor, and as many samples, too
 
     def _translated(self, e: Any) -> int:
         dataset = e.sample.dataset or self._experiment(e.models[0]).dataset
-        return self._images(dataset, e.sample.split, e.sample.count)
+        return self.images(dataset, e.sample.split, e.sample.count)
 
-    def _translate(self, e: Any) -> float:
+    def _translate(self, e: Any) -> Work:
         return self._part(self._translated(e)) * self._there(e)
 
-    def _cycle(self, e: Any) -> float:
+    def _cycle(self, e: Any) -> Work:
         everything = self._translated(e)
         return self._part(everything if e.cycle is None else min(e.cycle, everything)) * self._there(e)
 
-    def _there(self, e: Any) -> float:
-        """Seconds of one image from the source to noise and on to the target, or back."""
+    def _there(self, e: Any) -> Work:
+        """One image from the source to noise and on to the target, or back."""
         models = [self._experiment(name) for name in e.models]
         dearer = {"none": 1, "free": 2, "classifier": 3}[e.sample.guidance]
         scales = (e.sample.scale_encode, e.sample.scale_decode)
-        return sum(
-            _one_way(e.sample, m.process.T) * self._call(m) * (dearer if scale else 1)
+        ways = (
+            (dearer if scale else 1) * _one_way(e.sample, m.process.T) * self._call(m)
             for m, scale in zip(models, scales, strict=True)
         )
+        return sum(ways, Work())
 
-    def _features_translated(self, e: Any) -> float:
+    def _features_translated(self, e: Any) -> Work:
         target = self._experiment(e.models[1]).dataset
-        return (4 * self._translated(e) + self._images(target, e.evaluate.reference)) * PER_FEATURE
+        return (4 * self._translated(e) + self.images(target, e.evaluate.reference)) * FEATURES
 
-    def _mixing(self, e: Any) -> float:
+    def _inverted(self, e: Any) -> int:
+        splits = (e.search.split, e.search.test)
+        return sum(self.images(e.dataset, split, e.search.inverted) for split in splits)
+
+    def _mixing(self, e: Any) -> Work:
         there = calls(e.inversion.solver, e.mixing.count - 1, inner=True)
         return e.mixing.images * there * self._call(self._model(e))
 
-    def _latents(self, e: Any) -> float:
-        images = sum(
-            self._images(e.dataset, split, e.search.inverted) for split in (e.search.split, e.search.test)
-        )
+    def _latents(self, e: Any) -> Work:
         there = calls(e.inversion.solver, e.inversion.count - 1, inner=True)
-        return images * there * self._call(self._model(e))
+        return self._inverted(e) * there * self._call(self._model(e))
 
-    def _strips(self, e: Any) -> float:
+    def _strips(self, e: Any) -> Work:
         """All distances, and the pictures without an edit."""
         made = calls(e.edit.solver, e.edit.count, inner=False) * (e.edit.n + 2)
         made += e.edit.generate if e.edit.source == "samples" else 0
         return e.edit.images * made * self._call(self._model(e))
 
-    def _features_edited(self, e: Any) -> float:
-        real = self._images(e.dataset, e.search.split) + self._images(e.dataset, e.search.test)
-        return (e.edit.images * (e.edit.n + 3) + real) * PER_FEATURE
+    def _features_edited(self, e: Any) -> Work:
+        real = self.images(e.dataset, e.search.split) + self.images(e.dataset, e.search.test)
+        return (e.edit.images * (e.edit.n + 3) + real) * FEATURES
 
     def _part(self, images: int) -> int:
         return math.ceil(images / self._runtime.partitions)
 
 
-_STAGES: dict[tuple[str, str], Callable[[Durations, Any], float]] = {
+_STAGES: dict[tuple[str, str], Callable[[Durations, Any], Work]] = {
     ("i2sb", "sample"): Durations._restore,
     ("i2sb", "path"): Durations._path,
     ("i2sb", "study"): Durations._study_restored,
@@ -162,6 +258,7 @@ _STAGES: dict[tuple[str, str], Callable[[Durations, Any], float]] = {
     ("spd", "sample"): Durations._generate,
     ("spd", "study"): Durations._study_generated,
     ("spd", "features"): Durations._features_generated,
+    ("ddib/sample", "sample"): Durations._points,
     ("ddib/classes", "sample"): Durations._translate,
     ("ddib/classes", "cycle"): Durations._cycle,
     ("ddib/classes", "features"): Durations._features_translated,
@@ -172,20 +269,28 @@ _STAGES: dict[tuple[str, str], Callable[[Durations, Any], float]] = {
 }
 
 
+_RESULTS: dict[str, Callable[[Durations, Any], int]] = {
+    "i2sb": Durations._restored,
+    "spd": lambda self, e: e.sample.count,
+    "ddib/classes": Durations._translated,
+    "boundary": Durations._inverted,
+}
+
+
 def _operations(network: Any, size: tuple[int, int]) -> float:
     """Pixels x channels^2 of every level x blocks, which the convolutions' work is in proportion to."""
     width, factors = (
         (network.ch, network.ch_mult)
         if getattr(network, "kind", "") == "ddpm"
-        else (network.model_channels, network.channel_mult)
+        else (network.model_channels, getattr(network, "channel_mult", (1,)))
     )
     levels = (size[0] * size[1] / 4**level * (width * factor) ** 2 for level, factor in enumerate(factors))
     return network.num_res_blocks * sum(levels)
 
 
-def _studied(e: Any, images: int, seconds: float) -> float:
-    """Seconds of a study whose calls for one image take so many: its points are measured, too."""
-    return images * (seconds + len(e.study.samplers) * len(e.study.nfe) * PER_FEATURE)
+def _studied(e: Any, images: int, calls: Work) -> Work:
+    """A study with these calls for one image: its points are measured, too."""
+    return images * (calls + len(e.study.samplers) * len(e.study.nfe) * FEATURES)
 
 
 def _made(model: Any, how: Any, nfe: int) -> int:

@@ -134,7 +134,7 @@ class Pipeline:
         for rule in rules:
             if rule.output:
                 rule.set_params(options=_options, reads=_reading(rule))
-                if {"name", "experiment"} & set(rule.wildcard_names) or _experiment_of(str(rule.output[0])):
+                if {"name", "experiment"} & set(rule.wildcard_names) or experiment_of(str(rule.output[0])):
                     rule.set_input(asked=self._asking(rule))  # no file: a check of every experiment at work
                 if closure.verb_of(rule.shellcmd or "") not in KEEPS and rule.input:
                     rule.set_params(code=self._code(rule))
@@ -156,7 +156,7 @@ class Pipeline:
         """Check what the experiment of a job asks; names no file."""
 
         def asking(wildcards: Any) -> list[str]:
-            made = (_experiment_of(str(file.apply_wildcards(wildcards))) for file in rule.output)
+            made = (experiment_of(str(file.apply_wildcards(wildcards))) for file in rule.output)
             for name in {*filter(None, made)} - {*self.resolved.groups}:
                 self.sources.check_asked(name)
             return []
@@ -166,14 +166,14 @@ class Pipeline:
     def check_targets(self, targets: Iterable[str]) -> None:
         """Stop on a target that names an unknown experiment, with the nearest valid name."""
         for target in targets:
-            if (name := _experiment_of(target)) and name not in self.resolved.groups:
+            if (name := experiment_of(target)) and name not in self.resolved.groups:
                 try:
                     self.experiment(name)
                 except UserError as e:
                     stop(e)
 
 
-def _experiment_of(path: str) -> str | None:
+def experiment_of(path: str) -> str | None:
     """The experiment ``method/name`` that a result is of, there or not; None for other files."""
     methods = "|".join(sorted(map(re.escape, config.METHODS), key=len, reverse=True))
     match = re.match(rf"results/((?:{methods})/[^/]+)/", path)

@@ -1,0 +1,54 @@
+"""`bridgepipe plan`: what a run would take, before it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from project import Project
+
+FID = "results/i2sb/jpeg-5/fid.json"
+
+
+def planned(project: Project, *words: str) -> Any:
+    return json.loads(project.bridgepipe("plan", "--json", *words).stdout)
+
+
+def test_a_plan_counts_the_jobs_that_snakemake_would_run(project: Project) -> None:
+    assert planned(project, FID)["total"]["jobs"] == 0
+
+    project.edit(lambda p: p["experiments"]["i2sb"]["jpeg-5"].update(sample={"nfe": 3}))
+    plan = planned(project, FID)
+    dry = project.snakemake("-n", FID).stdout
+    assert plan["total"]["jobs"] == int(re.findall(r"^total +(\d+)", dry, flags=re.MULTILINE)[0])
+    stages = {stage["rule"]: stage for stage in plan["stages"]}
+    assert {"sample", "fid"} <= set(stages)
+    assert "train" not in stages
+    assert stages["sample"]["calls"] % 3 == 0
+    assert stages["sample"]["memory"] > 3e8
+    assert project.bridgepipe("plan", FID).stdout.startswith("stage ")
+
+    # an experiment stands for all of its results
+    assert planned(project, "i2sb/jpeg-5")["total"]["jobs"] > plan["total"]["jobs"]
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [("i2sb/jpeg-55", "did you mean 'i2sb/jpeg-5'?"), ("nonsense", "No rule to produce nonsense")],
+)
+def test_an_unknown_target_is_refused(project: Project, target: str, said: str) -> None:
+    done = project.bridgepipe("plan", target, check=False)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_runs_on_gpus_is_told_without_one(project: Project) -> None:
+    project.edit(lambda p: p["experiments"]["i2sb"]["jpeg-5"].update(sample={"nfe": 3}))
+    one, eight = (planned(project, "--gpus", gpus, "i2sb/jpeg-5") for gpus in ("1", "8"))
+    assert one["total"]["calls"] == eight["total"]["calls"] > 0
+    assert "H100" in one["basis"]
+    assert one["total"]["seconds"] > eight["total"]["seconds"] > 0

@@ -1,0 +1,140 @@
+"""Prints the jobs that targets take, as JSON, for `bridgepipe plan`: what each makes, needs and computes.
+
+The arguments are targets as Snakemake takes them, or experiments, of which all results are meant.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from snakemake.api import SnakemakeApi
+from snakemake.exceptions import MissingRuleException, WorkflowError
+from snakemake.settings.enums import RerunTrigger
+from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
+
+from bridgepipe import config
+from bridgepipe.errors import UserError
+from bridgepipe.runtime.duration import Net, Work
+from bridgepipe.workflow.pipeline import experiment_of
+from bridgepipe.workflow.resources import Takes, TakesStatistics
+
+TRAINING = "train"
+PROFILE = Path("profiles/default/config.yaml")
+LMDB = 1.1  # what a store takes for a byte of its images
+FLOATS = ("latents", "states")  # stores of float32
+
+
+def work_of(job: Any, pipeline: Any) -> Work:
+    """What a job computes with networks."""
+    if job.rule.name == TRAINING:
+        return pipeline.durations.work(job.wildcards.name, TRAINING)
+    runtime = job.rule.resources.get("runtime")
+    takes = None if runtime is None else runtime._value  # the only way to it; the version is pinned
+    return takes.work(job.wildcards) if isinstance(takes, Takes | TakesStatistics) else Work()
+
+
+def extracts(job: Any, pipeline: Any) -> str | None:
+    """The kind of the extractor whose features a job takes; None where it takes none."""
+    name = experiment_of(str(job.output[0]))
+    experiment = pipeline.experiment(name) if name in pipeline.resolved.experiments else None
+    named = getattr(getattr(experiment, "evaluate", None), "extractor", None)
+    extractor = getattr(job.wildcards, "extractor", named)
+    return None if extractor is None else pipeline.extractors[extractor].kind
+
+
+def stored(file: str, pipeline: Any) -> float:
+    """Bytes of a store of images, as far as settings tell; 0 of other files."""
+    path = Path(file)
+    if path.suffix != ".lmdb":
+        return 0
+    if path.parts[:2] == ("data", "prepared"):
+        name, split = path.parts[2], path.stem.removesuffix("-source")
+        return LMDB * pipeline.durations.images(name, split) * pixels(pipeline.datasets[name])
+    name = experiment_of(file)
+    if name not in pipeline.resolved.experiments:
+        return 0
+    experiment = pipeline.experiment(name)
+    models = getattr(experiment, "models", ()) or [f"model/{getattr(experiment, 'model', '')}"]
+    dataset = getattr(experiment, "dataset", None) or pipeline.experiment(models[0]).dataset
+    deep = 4 if any(word in file for word in FLOATS) else 1
+    return LMDB * deep * pipeline.durations.results(name) * pixels(pipeline.datasets[dataset])
+
+
+def pixels(dataset: Any) -> int:
+    """Bytes of an image."""
+    return 3 * math.prod(config.size_of(dataset) or (0,))
+
+
+def net_as_json(net: Net) -> dict[str, Any]:
+    network = {"kind": getattr(net.network, "kind", None) or "adm", **net.network.arguments}
+    return {"network": network, "size": net.size, "inputs": net.inputs, "outputs": net.outputs}
+
+
+def described(job: Any, number: dict[Any, int], needs: Iterable[Any], pipeline: Any) -> dict[str, Any]:
+    """A job as JSON."""
+    work, outputs = work_of(job, pipeline), [str(file) for file in job.output]
+    trains = job.rule.name == TRAINING
+    return {
+        "rule": job.rule.name,
+        "outputs": outputs,
+        "benchmark": None if job.benchmark is None else str(job.benchmark),
+        "needs": [number[other] for other in needs if other in number],
+        "calls": [[net_as_json(net), count] for net, count in work.calls.items()],
+        "features": work.features,
+        "extractor": extracts(job, pipeline),
+        "on_h100": work.on_h100,
+        "images": pipeline.experiment(job.wildcards.name).train.batch_size if trains else None,
+        "bytes": sum(stored(file, pipeline) for file in outputs),
+    }
+
+
+def files_of(targets: list[str], pipeline: Any) -> Iterator[str]:
+    """Targets as Snakemake takes them.
+
+    Raises:
+        UserError: there is no such experiment.
+    """
+    for target in targets:
+        if target.rpartition("/")[0] in config.METHODS:
+            pipeline.experiment(target)
+            yield from pipeline.outcomes.results(target)
+        else:
+            yield target
+
+
+def triggers() -> frozenset[RerunTrigger]:
+    """What makes a job run again, as every `snakemake` here has it."""
+    named = yaml.safe_load(PROFILE.read_text(encoding="utf8"))["rerun-triggers"]
+    return frozenset(RerunTrigger.parse_choices_set(named))
+
+
+def main() -> None:
+    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+        opened = api.workflow(ResourceSettings(cores=1), snakefile=Path("Snakefile"))
+        workflow = opened._workflow  # the only way to the jobs; the version is pinned
+        pipeline = workflow.globals["P"]
+        targets = set(files_of(sys.argv[1:], pipeline))
+        opened.dag(DAGSettings(targets=targets, rerun_triggers=triggers()))
+        workflow._prepare_dag(forceall=False, ignore_incomplete=True, lock_warn_only=True)
+        workflow._build_dag()
+        dag = workflow.dag
+        levels = (sorted(level, key=lambda job: str(job.output)) for level in dag.toposorted())
+        jobs = [job for level in levels for job in level if job.output]
+        number, waiting = {job: n for n, job in enumerate(jobs)}, set(dag.needrun_jobs())
+        found = [described(job, number, dag.dependencies[job], pipeline) for job in jobs]
+    print(json.dumps([{**job, "waits": at in waiting} for at, job in zip(jobs, found, strict=True)]))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except MissingRuleException as error:
+        sys.exit(f"bridgepipe: {str(error).partition(' (')[0]}: name a result, a rule or an experiment")
+    except (UserError, WorkflowError) as error:
+        sys.exit(f"bridgepipe: {error}")

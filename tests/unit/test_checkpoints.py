@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from test_train_verb import Training, store
+from test_train_verb import Training, extractor_of, store
 from test_training import RECIPE, RUNNING, Tiny, network, objective, same, stopped_at
 from typer.testing import CliRunner
 
 from bridgepipe import artifacts, cli
 from bridgepipe.config import Resolved, read_yaml
 from bridgepipe.config.recipe import Recipe
+from bridgepipe.config.validation import Validation
 from bridgepipe.errors import UserError
 from bridgepipe.runtime.interruption import Interrupted
 from bridgepipe.training import loop
@@ -104,10 +105,10 @@ def test_settings_without_the_keys_are_told_as_before() -> None:
     assert not {"checkpoint", "ema"} & stages["sample"]["sample"].keys()
 
 
-def changed(**at: Any) -> Resolved:
-    """params.yaml with other settings: ``scale__train={...}`` of i2sb at the scale demo, ``sample={...}``."""
+def changed(method: str = "i2sb", name: str = "jpeg-5", **at: Any) -> Resolved:
+    """params.yaml with other sections of an experiment, such as ``sample={...}``."""
     values = read_yaml(ROOT / "params.yaml")
-    values["experiments"]["i2sb"]["jpeg-5"] |= at
+    values["experiments"][method][name] |= at
     return Resolved(values)
 
 
@@ -152,9 +153,9 @@ def training(tmp_path: Path) -> Training:
     return training
 
 
-def take(folder: Path, name: str) -> Any:
+def take(folder: Path, name: str, ending: str = ".safetensors") -> Any:
     files = {"config": "train.json", "model": "model.safetensors", "folder": "train"}
-    files |= {"output": f"checkpoints/{name}.safetensors"}
+    files |= {"output": f"checkpoints/{name}{ending}"}
     words = [word for key, file in files.items() for word in (f"--{key}", str(folder / file))]
     return CliRunner().invoke(cli.app, ["stage", "checkpoint", *words])
 
@@ -200,18 +201,24 @@ def shortened(value: Any) -> Any:
 
 def test_every_row_about_training_is_run_below() -> None:
     rows = re.findall(r"^\| `", PAGE, flags=re.MULTILINE)
-    assert len(rows) == len(ROWS) >= 12
+    assert len(rows) == len(ROWS) >= 15
 
 
 @pytest.mark.parametrize("row", [row for row in dict.fromkeys(ROWS) if not row.startswith("sample")])
 def test_a_training_is_run_as_the_page_says(training: Training, row: str) -> None:
     said = shortened(yaml.safe_load(row))
     training.values["train"] |= {"keep_every": 3, "steps": 3, **said.get("train", {})}
+    if validated := training.values["train"].get("validation"):
+        held_out = store(training.folder / "val.lmdb", 1, 8)
+        training.held_out = {"validation": held_out, **(extractor_of(held_out) if "fid" in row else {})}
+        training.values["train"]["validation"] = Validation.model_validate_json(
+            json.dumps(validated)
+        ).as_json()
     training.running = said.get("runtime", {})
     heard = training.trained()
     assert training.card()["config"]["train"] == training.values["train"]
     names = {file.stem for file in training.folder.glob("train/kept-*/*.safetensors")}
-    assert names == {"keep_every": {"2"}, "ema": {"3-ema-0.999"}}.get(
+    assert names == {"keep_every": {"2"}, "ema": {"3-ema-0.999"}, "validation": {"best"}}.get(
         next(iter(said.get("train", {})), ""), set()
     ) or (row == "train: {ema: 0.99}" and not names)
     assert ("wandb is left out" in heard) == ("wandb" in row)
@@ -221,13 +228,13 @@ def test_a_training_is_run_as_the_page_says(training: Training, row: str) -> Non
 @pytest.mark.parametrize("row", [row for row in ROWS if row.startswith("sample")])
 def test_samples_are_drawn_as_the_page_says(row: str) -> None:
     said = shortened(yaml.safe_load(row))
-    made = changed(train={"keep_every": 2, "ema": [0.9999, 0.999]}, **said)
+    made = changed(train={"keep_every": 2, "ema": [0.9999, 0.999], "validation": {"every": 50}}, **said)
     if "variants" in row:
         calls = [made.experiments[name].sample.nfe for name in ("i2sb/jpeg-5", "i2sb/jpeg-5.nfe-15")]
         assert calls == [5, 15]
     else:
         model = made.files()["sample"]["i2sb"]["jpeg-5"]["model"]
-        assert model.endswith("/checkpoints/2-ema-0.999.safetensors")
+        assert model.endswith(f"/checkpoints/{'best' if 'best' in row else '2-ema-0.999'}.safetensors")
 
 
 def test_imported_weights_are_sampled_as_they_are() -> None:

@@ -79,6 +79,23 @@ def test_losses_are_those_of_one_process(found: Path) -> None:
     np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
 
 
+def validations(found: Path, world: int, name: str) -> list[dict[str, float]]:
+    (file,) = (found / f"training-{world}/{name}").glob("kept-*/validation.json")
+    return artifacts.read_json(file)["rows"]
+
+
+def test_processes_share_a_validation_and_measure_what_one_does(found: Path) -> None:
+    one, two = (validations(found, world, "validated") for world in (1, 2))
+    assert [row["step"] for row in one] == [row["step"] for row in two] == [3, 6, 9, 12]
+    losses = [[row["loss"] for row in rows] for rows in (one, two)]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+    (best,) = (found / "training-2/validated").glob("kept-*/best.safetensors")
+    assert artifacts.load_card(best)["step"] == min(two, key=lambda row: row["loss"])["step"]
+    assert validations(found, 2, "halted") == two  # the signal came in a step that is validated
+    whole, validated = weights(found, "0-of-2", "even"), weights(found, "0-of-2", "validated")
+    assert all(torch.equal(whole[key], validated[key]) for key in whole)
+
+
 def test_signal_to_one_stops_both_and_changes_no_byte(found: Path) -> None:
     whole, stopped = weights(found, "0-of-2", "even"), weights(found, "0-of-2", "stopped")
     assert all(torch.equal(whole[key], stopped[key]) for key in whole)

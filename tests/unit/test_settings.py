@@ -62,9 +62,11 @@ def nodes(definition: source.Definition) -> list[ast.AST]:
 def readers() -> dict[str, set[source.Definition]]:
     """Classes that verbs read files as, by name, and the code that these verbs can run."""
     found: dict[str, set[source.Definition]] = {}
+    # the log and validations change no weights, but settings say what they tell
+    without = [name for name in closure.MACHINERY if not name.endswith((".log", ".validation"))]
     for module in source.modules("cli"):
         for function in closure._commands(module):
-            code = closure.definitions(f"{module}.{function}", without=closure.MACHINERY)
+            code = closure.definitions(f"{module}.{function}", without=without)
             for name in {name for d in code for n in nodes(d) for name in read_by(n)}:
                 found.setdefault(name, set()).update(code)
     return found

@@ -203,7 +203,7 @@ def test_a_picture_goes_to_the_trackers_that_take_any(tmp_path: Path, dvclive: L
 
     Image.new("RGB", (4, 2)).save(tmp_path / "grid.png")
     wandb.Image = lambda pixels: pixels.shape  # type: ignore[attr-defined]
-    shown = Trackers.of(["dvclive", "wandb"], Run("m/tiny", tmp_path, "t", SETTINGS), [], pytest.fail)
+    shown = Trackers.of(["dvclive", "wandb"], Run("m/tiny", tmp_path, "t", SETTINGS), pytest.fail)
     shown.picture("restored", tmp_path / "grid.png", 5)
     assert dvclive.of("picture") == ["restored-5.png"]
     assert wandb.of("log") == [5]

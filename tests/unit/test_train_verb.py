@@ -16,7 +16,8 @@ from typer.testing import CliRunner, Result
 
 from bridgepipe import artifacts, cli, corruptions
 from bridgepipe.config import I2SB
-from bridgepipe.data.store import writer
+from bridgepipe.data.store import ImageStore, writer
+from bridgepipe.evaluation import classifier, fid
 from bridgepipe.methods import i2sb
 from bridgepipe.runtime import source
 
@@ -30,6 +31,20 @@ def store(path: Path, seed: int, count: int = 6) -> Path:
         for image in images:
             out.put(image)
     return path
+
+
+def extractor_of(images: Path) -> dict[str, Path]:
+    """Files of an extractor, and of the statistics of a store under it, by their options."""
+    folder, data = images.parent, ImageStore(images)
+    about = {"kind": "classifier", "dataset": "own", "steps": 2, "batch_size": 2, "lr": 1e-3, "seed": 0}
+    artifacts.write_json(folder / "extractor.json", about)
+    trained = classifier.train_classifier(data, np.arange(len(data)) % 2, steps=2, batch_size=2, width=8)
+    trained.save(folder / "extractor.safetensors", {"config": about})
+    fid.statistics(trained, data).save(folder / "statistics.safetensors")
+    files = {"extractor": "extractor.json", "weights": "extractor.safetensors"}
+    return {
+        option: folder / name for option, name in {**files, "statistics": "statistics.safetensors"}.items()
+    }
 
 
 def settings(corruption: str = "jpeg-5", **how: Any) -> dict[str, Any]:
@@ -48,6 +63,7 @@ class Training:
     values: dict[str, Any] = field(default_factory=settings)
     sources: Path | None = None
     running: dict[str, Any] = field(default_factory=dict)
+    held_out: dict[str, Path] = field(default_factory=dict)
 
     def train(self) -> Result:
         artifacts.write_json(self.folder / "train.json", self.values)
@@ -57,6 +73,7 @@ class Training:
         files |= {"output": "model.safetensors", "csv": "train.csv"}
         command = [word for key, file in files.items() for word in (f"--{key}", str(self.folder / file))]
         command += [] if self.sources is None else ["--sources", str(self.sources)]
+        command += [word for key, file in self.held_out.items() for word in (f"--{key}", str(file))]
         return CliRunner().invoke(cli.app, ["stage", "train", *command])
 
     def trained(self) -> str:

@@ -11,7 +11,9 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,13 +25,17 @@ from bridgepipe.config.gaussian import Generate, Process
 from bridgepipe.config.i2sb import Restoration, Sample
 from bridgepipe.config.recipe import Recipe
 from bridgepipe.config.runtime import Runtime
+from bridgepipe.config.validation import Validation
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import accuracy, fid
 from bridgepipe.methods import gaussian, i2sb, spd
 from bridgepipe.runtime import running
 from bridgepipe.runtime.interruption import Interrupted
+from bridgepipe.runtime.rng import ItemNoise
+from bridgepipe.stages.validation import _Measure
 from bridgepipe.training import loop
 from bridgepipe.training.objective import Batch, Objective
+from bridgepipe.training.validation import Validator
 
 RECIPE = Recipe(steps=12, batch_size=8, lr=1e-2, lr_gamma=0.5, lr_step=5, ema=0.9, flip=True, log_every=1)
 RUNNING = Runtime(device="cpu", save_every=4)
@@ -120,9 +126,21 @@ def train(
     speed: Runtime,
     loss: Objective,
     points: nn.Module | None = None,
+    validator: Validator | None = None,
 ) -> dict[str, Tensor]:
     trained, data = (network(), Tiny()) if points is None else (points, Points())
-    return loop.train(trained, loss, data, recipe, speed, folder, {"data": "tiny"})
+    identity = {"data": "tiny"}
+    return loop.train(trained, loss, data, recipe, speed, folder, identity, validator=validator)
+
+
+def validator() -> Validator:
+    """Of 13 of the images, 5 at a time."""
+    how, model = Validation(every=3, images=13), running.Inference(network(), RUNNING)
+    model.batch_size = BATCH
+    noise = partial(ItemNoise, 0, "validation")
+    nothing: Any = None
+    measure = _Measure(model, objective, Tiny(), list(range(13)), noise, how, nothing, nothing, nothing)
+    return Validator(how, {}, measure)
 
 
 def trainings(folder: Path) -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -130,6 +148,11 @@ def trainings(folder: Path) -> Iterator[tuple[str, dict[str, Tensor]]]:
         yield name, train(folder / name, recipe, speed, objective)
     train(folder / "longer", RECIPE.model_copy(update={"steps": 6}), RUNNING, objective)
     yield "longer", train(folder / "longer", RECIPE, RUNNING, objective)
+    yield "validated", train(folder / "validated", RECIPE, RUNNING, objective, validator=validator())
+    stopping.calls = 0  # type: ignore[attr-defined]
+    with pytest.raises(Interrupted, match="stopped after step 6"):
+        train(folder / "halted", RECIPE, RUNNING, stopping, validator=validator())
+    train(folder / "halted", RECIPE, RUNNING, objective, validator=validator())
     for name in ("stopped", "left"):
         stopping.calls = 0  # type: ignore[attr-defined]
         with pytest.raises(Interrupted, match="stopped after step 6"):

@@ -23,8 +23,9 @@ rule gather:
 rule figure_loss:
     input:
         csv="results/{name}/train.csv",
+        validation=lambda w: P.outcomes.validations(w.name),
     output:
-        drawn("results/{name}/figures/loss.png", "loss", "Training"),
+        output=drawn("results/{name}/figures/loss.png", "loss", "Training"),
     log:
         "results/{name}/logs/figure-loss.log",
     wildcard_constraints:
@@ -32,7 +33,7 @@ rule figure_loss:
     message:
         "Figure: loss of {wildcards.name}"
     shell:
-        "bridgepipe stage figure loss --csv {input.csv} --title {wildcards.name} --output {output} > {log} 2>&1"
+        "bridgepipe stage figure loss {params.options} --title {wildcards.name} > {log} 2>&1"
 
 
 rule table:

@@ -1,5 +1,4 @@
-# Training. The state between kills lives in results/METHOD/EXPERIMENT/train and is no declared output,
-# because Snakemake deletes declared outputs before it runs a job again.
+# The state between kills lies in results/METHOD/EXPERIMENT/train, undeclared: Snakemake removes outputs before a job.
 
 
 rule train:
@@ -24,18 +23,18 @@ rule train:
         "bridgepipe stage train {params.options} {params.threads} --folder results/{wildcards.name}/train > {log} 2>&1"
 
 
-# Checkpoints stay in the folder of the training; here each gets a place as a result that others read.
+# Checkpoints and validations stay in the folder of the training; here each gets a place as a result that others read.
 rule checkpoint:
     input:
         config="results/{name}/config/train.json",
         model="results/{name}/model.safetensors",
     output:
-        output="results/{name}/checkpoints/{checkpoint}.safetensors",
+        output="results/{name}/checkpoints/{checkpoint}",
     log:
         "results/{name}/logs/checkpoint-{checkpoint}.log",
     wildcard_constraints:
         name=one_of(P.defined.trained()),
-        checkpoint=r"[0-9][^/]*",
+        checkpoint=r"([0-9][^/]*|best)\.safetensors|validation\.csv",
     message:
         "Checkpoint {wildcards.checkpoint} of {wildcards.name}"
     shell:

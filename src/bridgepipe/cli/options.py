@@ -114,6 +114,17 @@ class ExtractorFiles(trained.ExtractorFiles):
     weights: File
 
 
+@dataclass(frozen=True)
+class HeldOut(trained.HeldOut):
+    """Options that name what a validation reads."""
+
+    validation: Annotated[Path | None, typer.Option(help="data that the training is validated on")] = None
+    validation_sources: Sources = None
+    extractor: Annotated[Path | None, typer.Option(help="configuration of the extractor")] = None
+    weights: Annotated[Path | None, typer.Option(help="weights of the extractor")] = None
+    statistics: Annotated[Path | None, typer.Option(help="reference of the FID")] = None
+
+
 def spread(verb: Callable[..., Any]) -> Callable[..., Any]:
     """A verb with an option per field in place of every parameter whose type is a class of options."""
     types = typing.get_type_hints(verb, include_extras=True)

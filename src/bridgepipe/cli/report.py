@@ -101,11 +101,16 @@ def path(
 
 
 @groups.figure.verb()
-def loss(csv: Path = typer.Option(...), output: Path = typer.Option(...), title: str = "") -> None:
-    """Training loss against the step."""
+def loss(
+    csv: File,
+    output: File,
+    validation: Annotated[Path | None, typer.Option(help="table of the validations")] = None,
+    title: str = "",
+) -> None:
+    """Training loss against the step, beside what was found on other images."""
     from bridgepipe.stages import pictures
 
-    pictures.loss(csv, output, title)
+    pictures.loss(csv, output, validation, title)
 
 
 @groups.figure.verb("translations")

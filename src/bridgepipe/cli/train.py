@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bridgepipe.cli import groups
-from bridgepipe.cli.options import Alone, Config, File, Shared, Sources
+from bridgepipe.cli.options import Alone, Config, File, HeldOut, Shared, Sources
 from bridgepipe.config.extractor import Extractor
 from bridgepipe.config.stage_files import read_dataset, read_stage, read_training
 
@@ -54,6 +54,7 @@ def train(
     csv: File,
     sources: Sources = None,
     spectrum: Annotated[Path | None, typer.Option(help="fitted spectrum of the data")] = None,
+    held_out: HeldOut = HeldOut(),
     run: Shared = Shared(),
 ) -> None:
     """Train an experiment's network, resuming what an earlier call left in FOLDER."""
@@ -61,12 +62,12 @@ def train(
     speed, settings = run.start(), read_training(config)
     from bridgepipe.stages import training
 
-    training.train(settings, data, folder, output, csv, sources, spectrum, speed, started)
+    training.train(settings, data, folder, output, csv, sources, spectrum, held_out, speed, started)
 
 
 @groups.stage.verb()
 def checkpoint(config: Config, model: File, folder: File, output: File) -> None:
-    """Give a checkpoint that a training kept in FOLDER its place beside the trained model."""
+    """Give a checkpoint that a training kept in FOLDER, or its validations, a place beside the model."""
     settings = read_training(config)
     from bridgepipe.stages import training
 

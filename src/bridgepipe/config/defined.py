@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bridgepipe.config.contents import is_paired, is_points, splits_of
-from bridgepipe.config.recipe import MODEL, Distribution
+from bridgepipe.config.recipe import MODEL, Distribution, Recipe
 from bridgepipe.config.values import Strict
 
 Files = dict[str, Any]  # input of a rule, called as the option of its verb -> its file, or its files
@@ -54,14 +54,25 @@ class Defined:
         """Store of the source images of pairs; [] for other datasets."""
         return [f"data/prepared/{dataset}/{split}-source.lmdb"] if is_paired(self.datasets[dataset]) else []
 
-    def training(self, dataset: str, fitted: bool = False) -> Files:
-        """What a training reads of its data, which are no pairs.
+    def training(self, dataset: str, recipe: Recipe, fitted: bool = False, restored: bool = False) -> Files:
+        """What a training reads of its data.
 
         Args:
             fitted: whether the process is fitted to the spectrum of the data.
+            restored: whether the source images of pairs are restored.
         """
         spectrum = [f"data/stats/{dataset}/spectrum.json"] if fitted else []
-        return {"data": self.split(dataset, "train"), "sources": [], "spectrum": spectrum}
+        sources = self.sources(dataset, "train") if restored else []
+        found: Files = {"data": self.split(dataset, "train"), "sources": sources, "spectrum": spectrum}
+        if (how := recipe.validated) is None:
+            return found
+        held_out = self.sources(dataset, how.split) if restored else []
+        found |= {"validation": self.split(dataset, how.split), "validation_sources": held_out}
+        if how.extractor is not None:
+            found |= self.extractor(how.extractor)
+        if "fid" in how.metrics:
+            found |= {"statistics": f"data/stats/{dataset}/{how.split}-{how.extractor}.safetensors"}
+        return found
 
     def weights(self, extractor: str) -> str:
         """Weights of an extractor: trained here or published."""

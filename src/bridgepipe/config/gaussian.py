@@ -137,17 +137,17 @@ class Model(Strict):
     train: Recipe
 
     def references(self) -> dict[str, tuple[str, str]]:
-        return {"dataset": ("datasets", self.dataset)}
+        return {"dataset": ("datasets", self.dataset), **self.train.references()}
 
     def splits(self) -> dict[str, tuple[str | None, str]]:
-        return {"dataset": (self.dataset, "train")}
+        return {"dataset": (self.dataset, "train"), **self.train.splits(self.dataset)}
 
     def stages(self) -> dict[str, Strict]:
         return {"train": ModelTraining.of(self)}
 
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:
         """The files of other stages that each stage reads."""
-        return {"train": defined.training(self.dataset, self.process.fitted)}
+        return {"train": defined.training(self.dataset, self.train, self.process.fitted)}
 
     @model_validator(mode="after")
     def _possible(self) -> Model:
@@ -177,17 +177,17 @@ class Guide(Strict):
     train: Recipe
 
     def references(self) -> dict[str, tuple[str, str]]:
-        return {"dataset": ("datasets", self.dataset)}
+        return {"dataset": ("datasets", self.dataset), **self.train.references()}
 
     def splits(self) -> dict[str, tuple[str | None, str]]:
-        return {"dataset": (self.dataset, "train")}
+        return {"dataset": (self.dataset, "train"), **self.train.splits(self.dataset)}
 
     def stages(self) -> dict[str, Strict]:
         return {"train": GuideTraining.of(self)}
 
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:
         """The files of other stages that each stage reads."""
-        return {"train": defined.training(self.dataset, self.process.fitted)}
+        return {"train": defined.training(self.dataset, self.train, self.process.fitted)}
 
 
 class GuideTraining(Guide, OfMethod):

@@ -220,6 +220,7 @@ class I2SB(Restoration, OnDataset):
             "sample.dataset": ("datasets", self.sampled),
             "evaluate.extractor": ("extractors", self.evaluate.extractor),
             **optional("evaluate.classifier", "extractors", self.evaluate.classifier),
+            **self.train.references(),
         }
 
     def splits(self) -> dict[str, tuple[str | None, str]]:
@@ -227,6 +228,7 @@ class I2SB(Restoration, OnDataset):
         return {
             "sample.split": (self.sampled, self.sample.split),
             **self.evaluate.splits(self.dataset),
+            **self.train.splits(self.dataset),
         }
 
     def asks(self) -> list[Ask]:
@@ -248,7 +250,6 @@ class I2SB(Restoration, OnDataset):
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:
         """The files of other stages that each stage reads."""
         store = defined.split(self.sampled, self.sample.split)
-        sources = {"sources": defined.sources(self.dataset, "train")}
         measured = defined.distribution(self.dataset, self.evaluate, store)
         restored, degraded = f"{folder}/restored.lmdb", f"{folder}/corrupted.lmdb"
         beside = {"corrupted": degraded, "originals": store}
@@ -258,7 +259,7 @@ class I2SB(Restoration, OnDataset):
         config, evaluate = (f"{folder}/config/{stage}.json" for stage in ("study", "evaluate"))
         sample = f"{folder}/config/sample.json"
         configs = {"config": config, "sample_config": sample}
-        training = {} if self.base else {"train": {**defined.training(self.dataset), **sources}}
+        training = {} if self.base else {"train": defined.training(self.dataset, self.train, restored=True)}
         return {
             **training,
             "sample": sampling,

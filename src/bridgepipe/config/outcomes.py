@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bridgepipe.config.colors import ColorTransfer
 from bridgepipe.config.methods import METHODS
-from bridgepipe.config.recipe import CHECKPOINTS
+from bridgepipe.config.recipe import BEST, CHECKPOINTS, VALIDATIONS
 from bridgepipe.config.resolved import Resolved
 from bridgepipe.config.values import Results
 
@@ -39,7 +39,13 @@ class Outcomes:
     def _checkpoints(self, name: str) -> list[str]:
         """Weights that a training keeps along the way."""
         names = self._resolved.experiments[name].train.checkpoints if name in self._trained else []
-        return [f"results/{name}/{CHECKPOINTS}/{checkpoint}.safetensors" for checkpoint in names]
+        files = [f"{checkpoint}.safetensors" for checkpoint in names]
+        files += [VALIDATIONS] if BEST in names else []
+        return [f"results/{name}/{CHECKPOINTS}/{file}" for file in files]
+
+    def validations(self, name: str) -> list[str]:
+        """The table of what the validation of a training measured; [] where it is not validated."""
+        return [file for file in self._checkpoints(name) if file.endswith(VALIDATIONS)]
 
     def metrics(self, *names: str) -> list[str]:
         """Files of numbers of experiments."""

@@ -132,17 +132,17 @@ class PointModel(Strict):
         return {"dataset": name}
 
     def references(self) -> dict[str, tuple[str, str]]:
-        return {"dataset": ("datasets", self.dataset)}
+        return {"dataset": ("datasets", self.dataset), **self.train.references()}
 
     def splits(self) -> dict[str, tuple[str | None, str]]:
-        return {"dataset": (self.dataset, "test")}
+        return {"dataset": (self.dataset, "test"), **self.train.splits(self.dataset)}
 
     def stages(self) -> dict[str, Strict]:
         return {} if self.base else {"train": PointTraining.of(self)}
 
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:
         """The files of other stages that each stage reads."""
-        return {} if self.base else {"train": defined.training(self.dataset)}
+        return {} if self.base else {"train": defined.training(self.dataset, self.train)}
 
 
 class PointTraining(PointModel, OfMethod):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from bridgepipe.config.validation import Validation
 from bridgepipe.config.values import (
     Batch,
     Distinct,
@@ -22,6 +23,8 @@ from bridgepipe.names.origins import MODEL
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 CHECKPOINTS = "checkpoints"  # folder of the others
+BEST = "best"
+VALIDATIONS = "validation.csv"  # beside them
 SHOWN = 8  # steps in a message
 MOST_KEPT = 1000  # checkpoints of one training
 
@@ -56,6 +59,11 @@ class Recipe(Strict):
         description="steps between checkpoints for sample.checkpoint; null: no checkpoints",
         exclude_if=absent,
     )
+    validation: Validation | None = Field(
+        None,
+        description="validation every so many steps, which also keeps the best checkpoint; null: none",
+        exclude_if=absent,
+    )
     init: FilePath | None = Field(
         None, description="initial weights, named like published; null: random initialisation"
     )
@@ -72,6 +80,14 @@ class Recipe(Strict):
         named = getattr(self, key)
         return {} if named is None else {f"train.{key}": named}
 
+    def references(self) -> dict[str, tuple[str, str]]:
+        """As of an experiment: what its training names and another section defines."""
+        return {} if self.validation is None else self.validation.references()
+
+    def splits(self, dataset: str) -> dict[str, tuple[str | None, str]]:
+        """As of an experiment: splits beside that of the training."""
+        return {} if self.validation is None else {"train.validation.split": (dataset, self.validation.split)}
+
     @property
     def views(self) -> dict[str, Any]:
         """Data augmentation: arguments of `training.views.draw`."""
@@ -81,6 +97,15 @@ class Recipe(Strict):
     def decays(self) -> tuple[float, ...]:
         """Of every average of the weights; the first is the one of ``model.safetensors``."""
         return self.ema if isinstance(self.ema, tuple) else (self.ema,)
+
+    def validates(self, step: int) -> bool:
+        """Whether the first average after ``step`` steps is validated."""
+        return self.validation is not None and step % self.validation.every == 0
+
+    @property
+    def validated(self) -> Validation | None:
+        """How the training that takes place is validated: none does where weights are imported."""
+        return self.validation if self.published is None else None
 
     def keeps(self, step: int) -> bool:
         """Whether the averages after ``step`` steps are kept as checkpoints."""
@@ -100,7 +125,8 @@ class Recipe(Strict):
         if self.published is not None:
             return []
         names = [checkpoint_name(step, decay, self) for step in self.kept_steps for decay in self.decays]
-        return [name for name in names if name is not None]
+        found = [name for name in names if name is not None]
+        return found if self.validation is None else [*found, BEST]
 
     @model_validator(mode="after")
     def _lasting(self) -> Recipe:
@@ -112,6 +138,10 @@ class Recipe(Strict):
         if len(self.kept_steps) > MOST_KEPT:
             raise ValueError(
                 f"keep_every keeps {len(self.kept_steps)} checkpoints, at most {MOST_KEPT} can be"
+            )
+        if self.validation is not None and self.validation.every > self.steps:
+            raise ValueError(
+                f"validation.every is {self.validation.every}, the training ends after {self.steps} steps"
             )
         return self
 
@@ -132,9 +162,10 @@ def _brief(steps: list[int]) -> str:
 class Checkpoint(Strict):
     """Which of the weights that a training kept are used."""
 
-    checkpoint: Steps | None = Field(
+    checkpoint: Steps | Literal["best"] | None = Field(
         None,
-        description="step whose averaged weights are used, one that train.keep_every keeps; null: the last",
+        description="step whose averaged weights are used, one that train.keep_every keeps; best: the one"
+        " that train.validation finds best; null: the last",
         exclude_if=absent,
     )
     ema: Decay | None = Field(
@@ -151,14 +182,27 @@ class Checkpoint(Strict):
         if self.ema is not None and self.ema not in recipe.decays:
             known = ", ".join(map(repr, recipe.decays))
             return "ema", f"no average of decay {self.ema!r} is trained", f"choose from train.ema: {known}"
+        if self.checkpoint == "best":
+            return self._no_best(recipe)
         steps = [*recipe.kept_steps, recipe.steps]
         if self.checkpoint is not None and self.checkpoint not in steps:
             what = f"no checkpoint of step {self.checkpoint} is kept"
             return "checkpoint", what, f"choose from {_brief(sorted({*steps}))}, or change train.keep_every"
         return None
 
+    def _no_best(self, recipe: Recipe) -> tuple[str, str, str] | None:
+        if recipe.validation is None:
+            what = "the training finds no best checkpoint"
+            return "checkpoint", what, "set train.validation, or name a step"
+        if self.ema not in (None, recipe.decays[0]):
+            what = f"the best checkpoint is of the average of decay {recipe.decays[0]!r}"
+            return "ema", what, "remove it, or name a step"
+        return None
+
     def file(self, recipe: Recipe) -> str:
         """Where they lie in the folder of an experiment."""
+        if self.checkpoint == "best":
+            return f"{CHECKPOINTS}/{BEST}.safetensors"
         step = recipe.steps if self.checkpoint is None else self.checkpoint
         name = checkpoint_name(step, recipe.decays[0] if self.ema is None else self.ema, recipe)
         return MODEL if name is None else f"{CHECKPOINTS}/{name}.safetensors"

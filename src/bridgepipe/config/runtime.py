@@ -51,7 +51,8 @@ class Runtime(Strict):
     )
     save_every: Steps = Field(100, description="training steps between saved states")
     track: Annotated[tuple[Tracker, ...], Distinct] = Field(
-        (), description="trackers that receive the settings and the numbers of a training"
+        (),
+        description="trackers that receive settings, numbers and pictures of a training",
     )
 
     @model_validator(mode="after")

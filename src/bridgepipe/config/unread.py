@@ -26,6 +26,7 @@ TRAINING = (
     "ema",
     "grad_clip",
     "keep_every",
+    "validation",
 )
 TRAINED = {f"train.{key}": PUBLISHED for key in (*TRAINING, "flip", "seed", "log_every", "init")}
 HEADS: Rule = (lambda e: getattr(e.network, "num_head_channels", -1) == -1, "num_head_channels decides")

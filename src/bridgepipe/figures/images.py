@@ -94,7 +94,13 @@ def path_grid(
     mosaic(path, cells, heads, [r"$x_n$", r"$\hat{x}_0$"] * len(x1), title)
 
 
-def loss_curve(path: str | Path, steps: ArrayLike, losses: ArrayLike, title: str = "") -> None:
+def loss_curve(
+    path: str | Path,
+    steps: ArrayLike,
+    losses: ArrayLike,
+    title: str = "",
+    validation: pd.DataFrame | None = None,
+) -> None:
     """Training loss on a logarithmic scale, raw (thin) and smoothed.
 
     Args:
@@ -102,18 +108,28 @@ def loss_curve(path: str | Path, steps: ArrayLike, losses: ArrayLike, title: str
         steps: training steps, increasing.
         losses: one positive loss per step.
         title: text above the figure.
+        validation: columns ``step``, ``loss``, which is drawn beside the training's, and one per metric, each
+            in a panel of its own.
     """
     steps, losses = np.asarray(steps), np.asarray(losses)
     window = max(1, len(losses) // 50)
     smooth = pd.Series(losses).rolling(window, center=True, min_periods=1).mean()
-    with canvas(path, 4.5, 2.8) as figure:
-        axes = _axes(figure, title)
+    found = pd.DataFrame(columns=["step", "loss"]) if validation is None else validation
+    panels = found.columns.drop("step")
+    with canvas(path, 4.5 * len(panels), 2.8) as figure:
+        axes = _axes(figure, title, (1, len(panels), 1))
         axes.plot(steps, losses, color=COLOURS[0], alpha=0.35, linewidth=0.5, label="as logged")
         axes.plot(steps, smooth, color=COLOURS[0], label=f"mean of {window}")
+        if len(found):
+            axes.plot(found["step"], found["loss"], "o-", color=COLOURS[1], label="validation")
         axes.set(yscale="log", xlabel="Training step", ylabel="Loss")
         axes.margins(x=0)
         _plain_log_ticks(axes.yaxis)
         axes.legend(loc="upper right")
+        for number, name in enumerate(panels.drop("loss"), start=2):
+            panel = _axes(figure, "Validation", (1, len(panels), number))
+            panel.plot(found["step"], found[name], "o-", color=COLOURS[1])
+            panel.set(xlabel="Training step", ylabel=LABELS.get(name, name), xlim=axes.get_xlim())
 
 
 def quality_against_calls(path: str | Path, table: pd.DataFrame, title: str = "") -> None:

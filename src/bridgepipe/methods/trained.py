@@ -111,6 +111,30 @@ class ExtractorFiles:
     weights: Path
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """What the validation of a training reads.
+
+    Attributes:
+        validation: store of images, or file of points.
+        validation_sources: store of the corrupted half of every pair.
+        extractor, weights: of FID and accuracy.
+        statistics: of the images that the FID compares with.
+    """
+
+    validation: Path | None = None
+    validation_sources: Path | None = None
+    extractor: Path | None = None
+    weights: Path | None = None
+    statistics: Path | None = None
+
+    @property
+    def extractor_files(self) -> ExtractorFiles | None:
+        if self.extractor is None or self.weights is None:
+            return None
+        return ExtractorFiles(self.extractor, self.weights)
+
+
 def load_restorer(
     trained: Trained, settings: Restoration, image_size: tuple[int, int], runtime: configuration.Runtime
 ) -> Restorer:

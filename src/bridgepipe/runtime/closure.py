@@ -42,9 +42,11 @@ MACHINERY = tuple(
         "runtime.locks",
         "runtime.progress",
         "runtime.provenance",
+        "stages.validation",  # what it computes is read by people
         "training.log",
         "training.state",
         "training.trackers",
+        "training.validation",
     )
 )
 

@@ -93,11 +93,13 @@ def path(
 def loss(
     csv: Path,
     output: Path,
+    validation: Path | None,
     title: str,
 ) -> None:
-    """Training loss against the step."""
+    """Training loss against the step, and what validations found."""
     rows = tables.read_csv(csv, "step", "loss")
-    figures.loss_curve(output, rows["step"].to_numpy(), rows["loss"].to_numpy(), title)
+    found = None if validation is None else tables.read_csv(validation, "step", "loss")
+    figures.loss_curve(output, rows["step"].to_numpy(), rows["loss"].to_numpy(), title, found)
 
 
 def figure_strip(

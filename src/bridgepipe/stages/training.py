@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +12,10 @@ from bridgepipe import artifacts
 from bridgepipe.config.extractor import Extractor
 from bridgepipe.config.i2sb import RestorationTraining
 from bridgepipe.config.points import PointTraining
+from bridgepipe.config.recipe import BEST, VALIDATIONS
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.config.stage_files import Training
+from bridgepipe.config.validation import Validation
 from bridgepipe.data.store import ImageStore
 from bridgepipe.datasets.points import DOMAINS
 from bridgepipe.downloads import fetch
@@ -20,14 +23,16 @@ from bridgepipe.downloads import sources as sources_yaml
 from bridgepipe.evaluation import classifier
 from bridgepipe.evaluation.accuracy import classifier_accuracy
 from bridgepipe.methods.task import Task, open_data, task_of
-from bridgepipe.methods.trained import agree, fits, imported_classes
+from bridgepipe.methods.trained import HeldOut, agree, fits, imported_classes
 from bridgepipe.names import Json
 from bridgepipe.networks import layouts, published
 from bridgepipe.runtime import closure, provenance, rng
 from bridgepipe.runtime.finished import resumable
 from bridgepipe.runtime.running import is_main
+from bridgepipe.stages import validation
 from bridgepipe.training import checkpoints, loop
 from bridgepipe.training import state as training_state
+from bridgepipe.training import validation as training_validation
 
 LINEAGE = ("class_names", "spectrum", "licences", "data")  # what an import takes over of a card
 # settings that no step depends on: how long a training is and what its log tells, and names of files and
@@ -35,7 +40,7 @@ LINEAGE = ("class_names", "spectrum", "licences", "data")  # what an import take
 UNRELATED: Any = {
     "dataset": True,
     "mask_file": True,
-    "train": {"steps", "log_every", "keep_every", "init", "published"},
+    "train": {"steps", "log_every", "keep_every", "validation", "init", "published"},
 }
 
 
@@ -47,12 +52,14 @@ def train(
     csv: Path,
     sources: Path | None,
     spectrum: Path | None,
+    held_out: HeldOut,
     speed: Runtime,
     started: float,
 ) -> None:
     """Train an experiment's network, resuming what an earlier call left in ``folder``.
 
     Args:
+        held_out: what the validation reads, where there is one.
         started: when the command began, as `time.monotonic` tells it.
     """
     items = open_data(data)
@@ -60,8 +67,9 @@ def train(
     identity = identity_of(settings, items, task)
     noise = rng.ItemNoise if data.suffix == ".lmdb" else rng.BlockNoise
     card = {"kind": settings.method, **identity, "config": settings.as_json(), **_licences(items)}
+    validator = validation.validator(settings, task, held_out, noise, speed)
     weights = loop.train(
-        task.network, task.objective, items, settings.train, speed, folder, identity, noise, card
+        task.network, task.objective, items, settings.train, speed, folder, identity, noise, card, validator
     )
     if not is_main():
         return
@@ -76,12 +84,34 @@ def train(
 def checkpoint(settings: Training, model: Path, folder: Path, output: Path) -> None:
     """Give a checkpoint that a training kept in ``folder`` its place beside the trained model.
 
+    The table of its validations is one, too: it lies beside the best checkpoint.
+
     Raises:
         UserError: the training of this model kept none of this name.
     """
     trained = _training_of(artifacts.load_card(model))
-    stored = checkpoints.find(folder, output.stem, lambda card: _training_of(card) == trained)
-    checkpoints.take(stored, output, {"config": settings.as_json()})
+    if output.name != VALIDATIONS and output.stem != BEST:
+        stored = checkpoints.find(folder, output.stem, lambda card: _training_of(card) == trained)
+        checkpoints.take(stored, output, {"config": settings.as_json()})
+        return
+    how = _numbers(settings.train.validation)
+    best = checkpoints.find(
+        folder, BEST, lambda card: _training_of(card) == trained and _validation_of(card) == how
+    )
+    if output.name == VALIDATIONS:
+        artifacts.write_text(output, training_validation.table(best.parent))
+    else:
+        checkpoints.take(best, output, {"config": settings.as_json()})
+
+
+def _validation_of(card: Mapping[str, Any]) -> Json | None:
+    """What decided the validations of a training, by the card of a checkpoint."""
+    found = card["config"]["train"].get("validation")
+    return None if found is None else _numbers(Validation.model_validate_json(json.dumps(found)))
+
+
+def _numbers(how: Validation | None) -> Json | None:
+    return None if how is None else how.numbers
 
 
 def _training_of(card: Mapping[str, Any]) -> str:

@@ -34,22 +34,18 @@ from bridgepipe.training import reduction
 from bridgepipe.training import state as training_state
 from bridgepipe.training.checkpoints import Checkpoints
 from bridgepipe.training.ema import EMA
-from bridgepipe.training.log import Row
+from bridgepipe.training.log import Log, Row
 from bridgepipe.training.objective import Batch, Images, Learning, Objective
 from bridgepipe.training.order import order
+from bridgepipe.training.rate import lr_at
 from bridgepipe.training.state import State
+from bridgepipe.training.validation import Validations, Validator
 from bridgepipe.training.views import draw
 
 if TYPE_CHECKING:
     from bridgepipe.training.trackers import Trackers
 
 NOTHING: Mapping[str, Any] = {}
-
-
-def lr_at(recipe: Recipe, step: int) -> float:
-    """The learning rate after ``step`` steps."""
-    lr = recipe.lr * recipe.lr_gamma ** (step // recipe.lr_step)
-    return lr if recipe.lr_anneal_steps is None else lr * (1 - step / recipe.lr_anneal_steps)
 
 
 def train(
@@ -62,6 +58,7 @@ def train(
     identity: Mapping[str, Any],
     noise: type[ItemNoise] | type[BlockNoise] = ItemNoise,
     card: Mapping[str, Any] = NOTHING,
+    validator: Validator | None = None,
 ) -> dict[str, Tensor]:
     """Train to the end of the recipe, resuming what an earlier call of the same run left.
 
@@ -76,6 +73,7 @@ def train(
             of the same identity is resumed, see `training_state.resume`.
         noise: source of the streams that each place draws from; `BlockNoise` for points.
         card: what a checkpoint that is kept along the way tells of itself.
+        validator: how the average is validated along the way; it changes nothing of the training.
 
     Returns:
         EMA weights by name, on the CPU.
@@ -85,7 +83,7 @@ def train(
         UserError: the loss, a gradient or a weight is not finite, the last good state is kept; or a state
             is there that only the code has changed under.
     """
-    run = _Run(network, objective, data, recipe, running, folder, identity, noise, card)
+    run = _Run(network, objective, data, recipe, running, folder, identity, noise, card, validator)
     with run.alone(), noted() as stop:
         return run.to_the_end(stop)
 
@@ -102,6 +100,7 @@ class _Run:
         identity: Mapping[str, Any],
         noise: type[ItemNoise] | type[BlockNoise],
         card: Mapping[str, Any],
+        validator: Validator | None,
     ) -> None:
         if len(data) == 0:
             raise UserError("no training images", folder, "prepare a dataset that is not empty")
@@ -114,10 +113,10 @@ class _Run:
         self.optimizer = self.accelerator.prepare_optimizer(adamw)
         self.averages = {decay: EMA(self.network, decay) for decay in recipe.decays}
         self.checkpoints = Checkpoints.of(folder, identity, card)
+        self.validations = None if validator is None else Validations(validator, self.checkpoints)
         self.step = 0
         self.saved_step: int | None = None
-        self.losses: list[float] = []
-        self.norms: list[float] = []
+        self.log = Log(recipe)
         self.history: list[provenance.Facts] = []
         # every process takes an equal run of places of the global batch
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
@@ -141,27 +140,44 @@ class _Run:
     def to_the_end(self, stop: Callable[[], bool]) -> dict[str, Tensor]:
         self._resume()
         self._begin_session()
+        self._validate()  # what a signal left to this call
         with self._tracked() as trackers:
             self._steps(stop, trackers)
         self._write_log()  # also where a crash came between the state and the log
-        return {k: v.cpu() for k, v in self.averages[self.recipe.decays[0]].weights.items()}
+        return {k: v.cpu() for k, v in self.average.items()}
+
+    @property
+    def average(self) -> dict[str, Tensor]:
+        """The averaged weights that are the result."""
+        return self.averages[self.recipe.decays[0]].weights
 
     def _steps(self, stop: Callable[[], bool], trackers: Trackers | None) -> None:
-        recipe = self.recipe
         for _ in self._progress():
             self._step()
-            if trackers is not None and self._is_logged(self.step):
-                trackers.log(self._row(self.step))
-            if reduction.any_of(self.accelerator, stop()):  # all stop after the same step, or none does
+            stopped = reduction.any_of(self.accelerator, stop())  # all after the same step, or none does
+            if stopped or self._is_saved(self.step):
                 self._save()
+            if not stopped:
+                self._validate()
+            if trackers is not None and not self._is_to_validate():
+                self._tell(trackers, self.step)
+            if stopped:
                 self.accelerator.wait_for_everyone()  # launchers end the others when one process ends
                 raise Interrupted(f"stopped after step {self.step}: run the same command to go on")
-            if (
-                self.step % self.running.save_every == 0
-                or self.step == recipe.steps
-                or recipe.keeps(self.step)
-            ):
-                self._save()
+
+    def _is_saved(self, step: int) -> bool:
+        recipe, every = self.recipe, self.running.save_every
+        # before a validation, which may take long
+        return step % every == 0 or step == recipe.steps or recipe.keeps(step) or self._is_to_validate()
+
+    def _is_to_validate(self) -> bool:
+        return self.validations is not None and self.validations.is_due(self.step)
+
+    def _validate(self) -> None:
+        if self.validations is not None and self._is_to_validate():
+            self.validations.make(self.step, self.average)
+            found = self.validations.rows[self.step].items()
+            self._say(f"validation after step {self.step}: " + ", ".join(f"{k} {v:.5g}" for k, v in found))
 
     def _step(self) -> None:
         recipe, network, objective = self.recipe, self.network, self.objective
@@ -192,8 +208,8 @@ class _Run:
             average.update(network, self.step)
 
         # Log.
-        self.losses.append(loss)
-        self.norms.append(norm if math.isfinite(norm) else math.nan)
+        self.log.losses.append(loss)
+        self.log.norms.append(norm if math.isfinite(norm) else math.nan)
 
     def _accumulate(self) -> float:
         """This process's share of the mean loss of the global batch, leaving its gradient."""
@@ -266,10 +282,10 @@ class _Run:
     def _state(self) -> State:
         return State(
             self.step,
-            torch.tensor(self.losses, dtype=torch.float64),
-            torch.tensor(self.norms, dtype=torch.float64),
+            torch.tensor(self.log.losses, dtype=torch.float64),
+            torch.tensor(self.log.norms, dtype=torch.float64),
             self.network.state_dict(),
-            self.averages[self.recipe.decays[0]].weights,
+            self.average,
             self.optimizer.state_dict()["state"],
             self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
             self.objective.state_dict() if isinstance(self.objective, Learning) else {},
@@ -278,26 +294,8 @@ class _Run:
         )
 
     def _write_log(self) -> None:
-        if not self.accelerator.is_main_process:
-            return
-        training_log.write_csv(self.folder / "train.csv", self._rows())
-
-    def _rows(self) -> list[Row]:
-        """Rows of the log."""
-        return [self._row(step) for step in range(1, len(self.losses) + 1) if self._is_logged(step)]
-
-    def _is_logged(self, step: int) -> bool:
-        """Whether a step has a row: every ``log_every`` steps, and the last step of the recipe."""
-        return step % self.recipe.log_every == 0 or step == self.recipe.steps
-
-    def _row(self, step: int) -> Row:
-        loss, norm = self.losses[step - 1], self.norms[step - 1]
-        return {
-            "step": step,
-            "loss": loss,
-            "gradient_norm": norm if math.isfinite(norm) else None,
-            "lr": lr_at(self.recipe, step - 1),
-        }
+        if self.accelerator.is_main_process:
+            self.log.write(self.folder / "train.csv")
 
     @contextmanager
     def _tracked(self) -> Iterator[Trackers | None]:
@@ -311,11 +309,22 @@ class _Run:
         settings = self.checkpoints.card.get("config", self.recipe.as_json())
         training, folder = self.checkpoints.folder.name, self.folder / "trackers"
         run = Run(name, folder, training, settings, self.step)
-        trackers = Trackers.of(self.running.track, run, self._rows(), self._say)
+        trackers = Trackers.of(self.running.track, run, self._say)
+        for step in range(1, self.step + 1):
+            self._tell(trackers, step)
         try:
             yield trackers
         finally:
             trackers.finish()
+
+    def _tell(self, trackers: Trackers, step: int) -> None:
+        """What trackers receive of a step: its row of the log, and what its validation found."""
+        row: Row = self.log.row(step) if self.log.has(step) else {"step": step}
+        if self.validations is not None:
+            row |= {f"validation_{name}": v for name, v in self.validations.rows.get(step, {}).items()}
+            if (picture := self.validations.picture(step)) is not None:
+                trackers.picture("validation", picture, step)
+        trackers.log(row)
 
     def _resume(self) -> None:
         # one process sets a foreign state aside, all then see the same
@@ -327,8 +336,12 @@ class _Run:
                 self.folder,
                 "put the folder where all machines share it",
             )
-        if state is None:
-            return
+        if state is not None:
+            self._take_up(state)
+        if self.validations is not None:
+            self.validations.begin(self.step)
+
+    def _take_up(self, state: State) -> None:
         self.network.load_state_dict(state.network)
         for decay, average in self.averages.items():
             average.load(state.others.get(repr(decay), state.ema), self.accelerator.device)
@@ -338,7 +351,7 @@ class _Run:
         if isinstance(self.objective, Learning):
             self.objective.load_state_dict(state.objective)
         self.step = self.saved_step = state.step
-        self.losses, self.norms = state.losses.tolist(), state.norms.tolist()
+        self.log = Log(self.recipe, state.losses.tolist(), state.norms.tolist())
         self.history = state.history
         self._say(f"resumed after step {self.step} of {self.recipe.steps}")
 
@@ -364,7 +377,7 @@ class _Run:
         with shown:
             while self.step < self.recipe.steps:
                 yield self.step
-                shown.after(self.step, self.losses[-1])
+                shown.after(self.step, self.log.losses[-1])
 
     def _say(self, line: str) -> None:
         if self.accelerator.is_main_process:

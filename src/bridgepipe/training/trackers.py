@@ -56,13 +56,11 @@ class Trackers:
     _open: dict[str, _Tracker] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, names: Iterable[str], run: Run, rows: Iterable[Mapping[str, Any]], say: Say) -> Trackers:
-        """Start them, and send them the rows of past steps that they have not received yet."""
-        made, known = cls(run, say), list(rows)
+    def of(cls, names: Iterable[str], run: Run, say: Say) -> Trackers:
+        """Start them; each takes of past steps what it has not received yet."""
+        made = cls(run, say)
         for name in names:
             made._trying(name, partial(made._start, name))
-        for row in known:
-            made.log(row)
         return made
 
     def log(self, row: Mapping[str, float | None]) -> None:
@@ -72,7 +70,7 @@ class Trackers:
             self._trying(name, partial(tracker.log, step, values))
 
     def picture(self, label: str, file: Path, step: int) -> None:
-        """A picture that lies in a PNG file, for the trackers that take any."""
+        """A PNG file, for the trackers that take pictures; sent before the numbers of its step."""
         for name, tracker in list(self._open.items()):
             self._trying(name, partial(tracker.picture, label, file, step))
 
@@ -131,6 +129,8 @@ class _Tracker:
             self.tracker.log(dict(values), step=step)
 
     def picture(self, label: str, file: Path, step: int) -> None:
+        if step <= self.sent["step"]:
+            return
         if hasattr(self.tracker, "log_images"):
             how = {"dataformats": "NHWC"} if self.name == "tensorboard" else {}
             self.tracker.log_images({label: _pixels(file)}, step=step, **how)

@@ -12,7 +12,7 @@ from typing import Any
 from bridgepipe.config import contents
 from bridgepipe.config.boundary import BoundarySearch
 from bridgepipe.config.checks.boundary import boundary
-from bridgepipe.config.checks.models import between, generation, i2sb, model, points
+from bridgepipe.config.checks.models import between, generation, i2sb, model, points, validation
 from bridgepipe.config.checks.shared import Defined, Problem, Problems
 from bridgepipe.config.checks.translation import translation
 from bridgepipe.config.checks.weights import named
@@ -40,6 +40,7 @@ def problems(full: str, e: Any, own: Mapping[str, Any], defined: Defined) -> Pro
             yield from check(e, defined)
     if getattr(e, "train", None) is not None:
         yield from named(full, e, defined)
+        yield from validation(e, defined)
 
 
 def _kinds(e: Any, defined: Defined) -> Problems:

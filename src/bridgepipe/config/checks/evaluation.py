@@ -7,6 +7,7 @@ from typing import Any
 
 from bridgepipe.config import contents
 from bridgepipe.config.checks.shared import Defined, Problem, Problems, folders_in, pixels
+from bridgepipe.config.validation import Validation
 from bridgepipe.config.values import Strict
 from bridgepipe.names import classes, ilsvrc
 
@@ -29,23 +30,37 @@ def extractor_problems(extractor: Any, datasets: Mapping[str, Strict]) -> Proble
 
 def extractors(e: Any, dataset: Strict, defined: Defined) -> Problems:
     """Extractors that were made for other images, for images of another size, or that know no classes."""
-    size = contents.size_of(dataset)
-    yield from _same_pictures(e.evaluate.extractor, dataset, defined)
+    yield from _same_pictures("evaluate.extractor", e.evaluate.extractor, dataset, defined)
     for key in ("extractor", "classifier"):
-        name = getattr(e.evaluate, key, None)
-        extractor = None if name is None else defined.extractors[name]
-        if extractor is None:
-            continue
-        if key == "classifier" and extractor.kind == "inception":
-            yield Problem(f"evaluate.{key}", "inception tells no classes", "name a classifier, or resnet50")
-        if extractor.dataset is not None:
-            trained = contents.size_of(defined.datasets[extractor.dataset])
-            if trained and size and trained != size:
-                what = f"{name} was trained on {pixels(trained)}, the images have {pixels(size)}"
-                yield Problem(f"evaluate.{key}", what, "name one that was trained on images of this size")
+        if (name := getattr(e.evaluate, key, None)) is not None:
+            yield from _takes(f"evaluate.{key}", name, dataset, defined, key == "classifier")
 
 
-def _same_pictures(name: str, dataset: Strict, defined: Defined) -> Problems:
+def validating(how: Validation, dataset: Strict, defined: Defined) -> Problems:
+    """The extractor of a validation, which was made for other images or knows no classes."""
+    key, name = "train.validation.extractor", how.extractor
+    if name is None:
+        return
+    yield from _takes(key, name, dataset, defined, "accuracy" in how.metrics)
+    if "fid" in how.metrics:
+        yield from _same_pictures(key, name, dataset, defined)
+    if "accuracy" in how.metrics:
+        yield from classified(name, dataset, defined, key)
+
+
+def _takes(key: str, name: str, dataset: Strict, defined: Defined, classes: bool) -> Problems:
+    """An extractor for images of another size, or, where it is to tell classes, one that tells none."""
+    extractor, size = defined.extractors[name], contents.size_of(dataset)
+    if classes and extractor.kind == "inception":
+        yield Problem(key, "inception tells no classes", "name a classifier, or resnet50")
+    if extractor.dataset is not None:
+        trained = contents.size_of(defined.datasets[extractor.dataset])
+        if trained and size and trained != size:
+            what = f"{name} was trained on {pixels(trained)}, the images have {pixels(size)}"
+            yield Problem(key, what, "name one that was trained on images of this size")
+
+
+def _same_pictures(key: str, name: str, dataset: Strict, defined: Defined) -> Problems:
     """A classifier as the extractor of pictures that it was not trained on."""
     extractor = defined.extractors[name]
     trained = defined.datasets.get(extractor.dataset) if extractor.dataset is not None else None
@@ -54,9 +69,9 @@ def _same_pictures(name: str, dataset: Strict, defined: Defined) -> Problems:
     mend = "name a classifier that is trained on these images, or inception"
     if contents.pictures_of(trained) != contents.pictures_of(dataset):
         what = f"{name} was trained on {extractor.dataset}, which holds other pictures"
-        yield Problem("evaluate.extractor", what, mend)
+        yield Problem(key, what, mend)
     else:
-        yield from knows("evaluate.extractor", name, contents.classes_of(dataset), defined, mend)
+        yield from knows(key, name, contents.classes_of(dataset), defined, mend)
 
 
 def knows(
@@ -76,9 +91,11 @@ def knows(
         yield Problem(key, f"{name} knows the classes {classes.brief(known)}, the images are {shown}", mend)
 
 
-def classified(name: str | None, dataset: Strict, defined: Defined) -> Problems:
+def classified(
+    name: str | None, dataset: Strict, defined: Defined, key: str = "evaluate.classifier"
+) -> Problems:
     """A classifier that does not know the classes of images that it is to name."""
-    key, wanted = "evaluate.classifier", contents.classes_of(dataset)
+    wanted = contents.classes_of(dataset)
     yield from knows(key, name, wanted, defined)
     folders = folders_in(dataset, defined)
     if name is None or folders is None:

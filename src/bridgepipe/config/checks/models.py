@@ -6,7 +6,7 @@ from typing import Any
 
 from bridgepipe.config import contents
 from bridgepipe.config.builtin import ColorCloud
-from bridgepipe.config.checks.evaluation import classified, extractors
+from bridgepipe.config.checks.evaluation import classified, extractors, validating
 from bridgepipe.config.checks.shared import (
     Defined,
     Problem,
@@ -48,6 +48,31 @@ def weights(e: Any, defined: Defined) -> Problems:
     recipe = e.train if hasattr(e, "train") else defined.experiments[f"model/{e.model}"].train
     if found := e.sample.missing(recipe):
         yield Problem(f"sample.{found[0]}", *found[1:])
+
+
+# what a validation can measure of a method, beside the loss
+MEASURED: dict[type[Any], tuple[str, ...]] = {I2SB: ("psnr", "fid", "accuracy"), Model: ("fid",)}
+
+
+def validation(e: Any, defined: Defined) -> Problems:
+    """A validation that the training of the network cannot make."""
+    if (how := e.train.validated) is None:
+        return
+    dataset = defined.datasets[e.dataset]
+    known = next((known for kind, known in MEASURED.items() if isinstance(e, kind)), ())
+    for metric in how.metrics:
+        if metric not in known:
+            mend = f"choose from {', '.join(known)}" if known else "leave metrics out: the loss is measured"
+            yield Problem("train.validation.metrics", f"{metric} is not measured of this method", mend)
+    if how.grid and not known:
+        yield Problem("train.validation.grid", "this method draws no images", "set it to 0")
+    yield from at_most("train.validation.images", how.images, dataset, how.split)
+    if how.draws and isinstance(e, I2SB) and how.nfe >= e.interval:
+        mend = f"take at most {e.interval - 1}"
+        yield Problem("train.validation.nfe", f"{how.nfe} calls of a bridge of {e.interval} steps", mend)
+    if how.draws and isinstance(e, Model):
+        yield from calls("train.validation.nfe", e.process.T, "ddim", how.nfe, "uniform")
+    yield from validating(how, dataset, defined)
 
 
 def model(e: Model | Guide, defined: Defined) -> Problems:

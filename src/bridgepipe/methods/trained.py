@@ -118,8 +118,8 @@ class HeldOut:
     Attributes:
         validation: store of images, or file of points.
         validation_sources: store of the corrupted half of every pair.
-        extractor, weights: of FID and accuracy.
-        statistics: of the images that the FID compares with.
+        extractor, weights: configuration and weights of the extractor of FID and accuracy.
+        statistics: statistics of the images that the FID compares with.
     """
 
     validation: Path | None = None

@@ -56,10 +56,10 @@ def validator(
     """How the training of an experiment is validated; None: it is not.
 
     Args:
-        settings: those of the training.
-        task: its task, whose network is copied.
+        settings: configuration of the training.
+        task: task of the training; its network is copied.
         held_out: what is read.
-        noise: whose streams the randomness of an item comes from.
+        noise: source of the randomness of an item.
         speed: device, precision and batch size.
 
     Raises:

@@ -73,7 +73,7 @@ def train(
             of the same identity is resumed, see `training_state.resume`.
         noise: source of the streams that each place draws from; `BlockNoise` for points.
         card: what a checkpoint that is kept along the way tells of itself.
-        validator: how the average is validated along the way; it changes nothing of the training.
+        validator: settings and measure of the validation; None: no validation.
 
     Returns:
         EMA weights by name, on the CPU.

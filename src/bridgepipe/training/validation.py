@@ -60,7 +60,7 @@ class Validations:
     """The validations of one training.
 
     Args:
-        validator: how it is validated.
+        validator: settings and measure of the validation.
         checkpoints: what the training keeps.
     """
 

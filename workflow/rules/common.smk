@@ -4,18 +4,12 @@
 # `{params.options}` are the inputs and outputs that have a name, as options of the verb: data=FILE becomes --data FILE.
 # For an input without a name a job only waits. `lookup("METHOD/NAME", within=FILES[STAGE])` is what a stage reads of
 # others, as files() of the experiment's class says (src/bridgepipe/config), beside its own configuration.
-import re
-
 from bridgepipe import config
 from bridgepipe.photographs import shipped
 from bridgepipe.workflow.resources import grows
+from bridgepipe.workflow.wildcards import lookup, one_of
 
 network, takes, takes_statistics = P.asks.network, P.asks.takes, P.asks.takes_statistics
-
-
-def one_of(names):
-    """Pattern of a wildcard that matches exactly these names."""
-    return "|".join(sorted(map(re.escape, names))) or "(?!)"
 
 
 def drawn(path, caption, category):

@@ -28,6 +28,8 @@ WRITING = ".snakemake/bridgepipe.writing.lock"  # held while the files of the st
 # Verbs that no edit of code runs again: Snakemake would remove the weights, and training itself asks what an
 # edit means for its state; a download is what others published.
 KEEPS = (None, "stage train", "fetch")
+METHODS = "|".join(sorted(map(re.escape, config.METHODS), key=len, reverse=True))
+RESULT = re.compile(rf"results/((?:{METHODS})/[^/]+)/")
 
 
 class Pipeline:
@@ -175,8 +177,7 @@ class Pipeline:
 
 def experiment_of(path: str) -> str | None:
     """The experiment ``method/name`` that a result is of, there or not; None for other files."""
-    methods = "|".join(sorted(map(re.escape, config.METHODS), key=len, reverse=True))
-    match = re.match(rf"results/((?:{methods})/[^/]+)/", path)
+    match = RESULT.match(path)
     return match and match[1]
 
 

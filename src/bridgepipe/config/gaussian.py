@@ -19,6 +19,7 @@ from bridgepipe.config.values import (
     Label,
     Noise,
     OfMethod,
+    OwnSpacing,
     Reference,
     Results,
     Seed,
@@ -28,7 +29,7 @@ from bridgepipe.config.values import (
     Variant,
     Varied,
 )
-from bridgepipe.names import Drawn, Spacing
+from bridgepipe.names import Drawn
 from bridgepipe.names.nfe import SamplerName
 
 Constant = Annotated[float, Field(gt=0, le=1e6)]
@@ -205,9 +206,10 @@ class Generate(Checkpoint, Varied):
     )
     nfe: Calls = Field(100, description="maximum network calls per sample")
     eta: Noise = Field(0.0, description="eta of the ddim sampler")
-    spacing: Spacing = Field(
-        "uniform",
-        description="spacing of the timesteps: uniform, quadratic, or uniform in log SNR",
+    spacing: OwnSpacing = Field(
+        None,
+        validate_default=True,
+        description="spacing of the timesteps: uniform, quadratic, or uniform in log SNR; null: the sampler's",
     )
     clip: bool = Field(True, description="clamp predictions of the clean image to [-1, 1]")
     count: Several = Field(256, description="number of samples")
@@ -240,7 +242,7 @@ class GaussianSamplerSettings(Strict):
 
     sampler: SamplerName = Field("ddim", description="as sample.sampler")
     eta: Noise = Field(0.0, description="eta of the ddim sampler")
-    spacing: Spacing = Field("uniform", description="as sample.spacing")
+    spacing: OwnSpacing = Field(None, validate_default=True, description="as sample.spacing")
     clip: bool = Field(True, description="clamp predictions of the clean image to [-1, 1]")
 
     @model_validator(mode="after")

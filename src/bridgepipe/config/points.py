@@ -17,6 +17,7 @@ from bridgepipe.config.values import (
     Items,
     Label,
     OfMethod,
+    OwnSpacing,
     Reference,
     Results,
     Seed,
@@ -110,7 +111,11 @@ class Generated(Checkpoint, Varied):
 
     solver: SolverName = Field("unipc3", description="ODE solver")
     nfe: Annotated[Calls, Field(ge=3)] = Field(50, description="maximum network calls per point")
-    spacing: Spacing = Field("log_snr", description="how the times of the network calls are spaced")
+    spacing: OwnSpacing = Field(
+        None,
+        validate_default=True,
+        description="how the times of the network calls are spaced; null: the solver's own",
+    )
     count: Annotated[Items, Field(ge=100)] = Field(80_000, description="number of samples")
     latents: Annotated[Items, Field(ge=100)] = Field(10_000, description="number of test points to encode")
     seed: Seed = Field(0, description="seed of the samples' noise")

@@ -6,11 +6,21 @@ import os
 import re
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
-from bridgepipe.names import Json, degradations
+from bridgepipe.names import Json, Spacing, degradations
+from bridgepipe.names.nfe import SAMPLER_TRAITS
 
 T = TypeVar("T", bound=Hashable)
 
@@ -128,6 +138,22 @@ Rate = Annotated[float, Field(gt=0, le=1)]
 Cost = Annotated[float, Field(ge=1e-12, le=1e9)]
 Noise = Annotated[float, Field(ge=0, le=10)]  # eta of a sampler
 Strength = Annotated[float, Field(ge=0, le=1000)]  # of guidance
+
+
+def _own_spacing(spacing: Spacing | None, info: ValidationInfo) -> Spacing:
+    """Where none is written, that of the sampler or solver, whose key stands before."""
+    named = info.data.get("sampler", info.data.get("solver"))
+    if spacing is not None or named is None:  # a sampler that is refused
+        return spacing or "uniform"
+    return SAMPLER_TRAITS[named].spacing
+
+
+# of the times of network calls; as a default: Field(None, validate_default=True)
+OwnSpacing = Annotated[
+    Spacing,
+    BeforeValidator(_own_spacing),
+    WithJsonSchema({"anyOf": [{"enum": [*get_args(Spacing)]}, {"type": "null"}]}),
+]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 Blocks = Annotated[int, Field(ge=1, le=16)]
 Width = Annotated[int, Field(ge=32, le=2048, multiple_of=32)]  # group normalisation has 32 groups

@@ -59,10 +59,9 @@ def steps_of(how: TranslateImages | SolverSettings, process: Gaussian) -> Grid:
 def _of_calls(settings: SolverSettings, process: Gaussian) -> Grid:
     if settings.nfe is None:
         return samplers.grid(settings.grid, range(process.T), process.T)
-    count = num_times(
-        process.T, settings.solver, settings.nfe, settings.spacing, least=2, inner=settings.grid == "exact"
-    )
-    return samplers.grid(settings.grid, respaced(process, count, settings.spacing), process.T)
+    inner, spacing = settings.grid == "exact", settings.spacing
+    count = num_times(process.T, settings.solver, settings.nfe, spacing, least=2, inner=inner)
+    return samplers.grid(settings.grid, respaced(process, count, spacing, inner=True), process.T)
 
 
 # The translation of DDIB's class-conditional ImageNet script, and that of the other implementation.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from bridgepipe.errors import UserError
+from bridgepipe.names import Spacing
 from bridgepipe.names.timesteps import misses
 
 
@@ -22,6 +23,7 @@ class Traits:
         calls: (steps, inner) -> network calls on a path of so many steps. A path is *inner* when it ends at
             one of the times; else its last step is to the data or to pure noise, where no solver calls the
             network again.
+        spacing: spacing of its times where none is named, measured in docs/gaussian-samplers.md.
         least_times: smallest number of times on its path.
         reaches_data: whether it steps on from the first time to the data, or from the last to noise; else its
             paths are inner ones.
@@ -32,6 +34,7 @@ class Traits:
     """
 
     calls: Callable[[int, bool], int] = lambda steps, inner: steps
+    spacing: Spacing = "uniform"
     least_times: int = 1
     reaches_data: bool = True
     invertible: bool = False
@@ -48,15 +51,20 @@ class Traits:
 SOLVER_TRAITS = {
     "ddim": Traits(stochastic=True),
     # two calls in every inner step
-    "heun": Traits(lambda steps, inner: 2 * steps - (not inner), one_inner_step=False),
-    "multistep2": Traits(),
+    "heun": Traits(lambda steps, inner: 2 * steps - (not inner), "quad_full", one_inner_step=False),
+    "multistep2": Traits(spacing="quad_full"),
     # the first step is of Heun's method if it is an inner one
-    "multistep3": Traits(lambda steps, inner: steps + (inner or steps > 1)),
+    "multistep3": Traits(lambda steps, inner: steps + (inner or steps > 1), "quad_full"),
     # the end of an inner path is corrected too
-    "unipc3": Traits(lambda steps, inner: steps + inner, edits=False),
+    "unipc3": Traits(lambda steps, inner: steps + inner, "quad_full", edits=False),
     # the first step is of Heun's method
     "obelm": Traits(
-        lambda steps, inner: steps + 1, least_times=3, reaches_data=False, invertible=True, edits=False
+        lambda steps, inner: steps + 1,
+        "quad_full",
+        least_times=3,
+        reaches_data=False,
+        invertible=True,
+        edits=False,
     ),
 }
 # of new samples: also the Markov chain

@@ -55,12 +55,14 @@ SPACINGS: dict[str, Callable[[int, int], Iterable[int]]] = {
 }
 
 
-# where a sampler's calls lie, by the name in params.yaml; log_snr asks the process
+# where a sampler's calls lie, by the name in params.yaml; quad_full is made here, log_snr asks the process
 SPELLINGS = {"uniform": "{}", "leading": "uniform {}", "trailing": "uniform-trailing {}", "quad": "quad {}"}
 
 
-def spaced(T: int, count: int, spacing: str) -> list[int]:
-    """``count`` times of a spacing of `SPELLINGS`. One time is the last, as a sampler starts at pure noise.
+def spaced(T: int, count: int, spacing: str, inner: bool = False) -> list[int]:
+    """``count`` times of a spacing of `SPELLINGS`, or of ``quad_full``: see `quad_full`.
+
+    One time is the last, as a sampler starts at pure noise.
 
     Raises:
         UserError: the spacing does not give so many.
@@ -69,7 +71,20 @@ def spaced(T: int, count: int, spacing: str) -> list[int]:
         return [T - 1]
     if why := misses(T, count, spacing):
         raise UserError(f"{count} times: {why}", f"spacing {spacing}", "take another number of times")
+    if spacing == "quad_full":
+        return quad_full(T, count, inner)
     return timesteps(T, SPELLINGS[spacing].format(count))
+
+
+def quad_full(T: int, count: int, inner: bool = False) -> list[int]:
+    """``count`` squares of equal steps up to T - 1, distinct; the least is 0 on an inner path.
+
+    Elsewhere 0 is left out, as the step from the least of them goes on to the data.
+    """
+    first = 0 if inner else 1
+    steps = count - 1 + first
+    squares = ((T - 1) * (k / steps) ** 2 for k in range(first, steps + 1))
+    return [max(k, int(square + 0.5)) for k, square in enumerate(squares)]
 
 
 def respaced(T: int, respacing: str) -> int:

@@ -26,6 +26,11 @@ from bridgepipe.samplers.denoiser import Denoiser
 
 QUADRATURE = np.polynomial.legendre.leggauss(16)  # places in [-1, 1] and weights
 
+# What is a long step, where a solver goes down to a rule that errs less; docs/gaussian-samplers.md measures it.
+FAR = 2.0  # extrapolation over more than this many times the mean step between the values it uses
+CURVED = 0.55  # clock over which a parabola through three predictions says less than a line through two
+FALL = 1.5  # fall of the noise, above the scale of the data, over which eps is not a line in sbar
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -83,7 +88,11 @@ def ddim(
 
 
 def heun(denoiser: Denoiser, x: Tensor, steps: Sequence[int]) -> Iterator[State]:
-    """Order 2, two calls per step: the trapezoid rule in sbar (EDM, algorithm 1); ends by DDIM."""
+    """Order 2, two calls per step: the trapezoid rule in sbar (EDM, algorithm 1); ends by DDIM.
+
+    A long step from noise is that of x0 in log(a/s): eps changes there by x0 / sbar, which the trapezoid
+    rule multiplies by the fall of sbar.
+    """
     process = denoiser.process
     for t, s in pairwise(steps):
         p = denoiser(x, t)
@@ -94,6 +103,9 @@ def heun(denoiser: Denoiser, x: Tensor, steps: Sequence[int]) -> Iterator[State]
 def _heun_step(process: Gaussian, predict: Predict, x: Tensor, p: Prediction, t: int, s: int) -> Tensor:
     p_s = predict(process.move(p, t, s), s)
     (a_t, s_t), (a_s, s_s) = _scales(process, t, x), _scales(process, s, x)
+    less, more = sorted((float((s_t / a_t).mean()), float((s_s / a_s).mean())))
+    if more > FALL * max(less, 1.0):
+        return _exponential_step(process, x, [_node(process, q, i, x, s < t) for q, i in ((p_s, s), (p, t))], t, s)
     half = a_s * (s_s / a_s - s_t / a_t) / 2
     return process.mix((a_s / a_t, x), (half, p.eps), (half, p_s.eps))
 
@@ -126,15 +138,18 @@ class Multistep:
             history = [_node(process, p, t, x, to_data), *history][: self.order]
             if not _is_inner(process, s):
                 x = process.move(p, t, s)
-            elif self.corrected:
-                guess = _exponential_step(process, x, history, t, s)
+                yield State(x, s, p)
+                continue
+            near = _within_reach(history, _clock(process, s, x, to_data))
+            if self.corrected:
+                guess = _exponential_step(process, x, near, t, s)
                 ahead = denoiser(guess, s)
-                x = _exponential_step(process, x, [_node(process, ahead, s, x, to_data), *history], t, s)
+                x = _exponential_step(process, x, [_node(process, ahead, s, x, to_data), *near], t, s)
             elif self.order == 3 and len(history) == 1:
                 after = denoiser(process.move(p, t, s), s)
                 x = _exponential_step(process, x, [_node(process, after, s, x, to_data), *history], t, s)
             else:
-                x = _exponential_step(process, x, history, t, s)
+                x = _exponential_step(process, x, near, t, s)
             yield State(x, s, p)
 
 
@@ -149,6 +164,19 @@ def _node(process: Gaussian, p: Prediction, t: int, x: Tensor, to_data: bool) ->
 def _clock(process: Gaussian, t: int, x: Tensor, to_data: bool) -> Tensor:
     a, s = _scales(process, t, x)
     return (a / s).log() if to_data else (s / a).log()
+
+
+def _within_reach(history: Sequence[Node], end: Tensor) -> list[Node]:
+    """The predictions, newest first, whose polynomial a step to the clock ``end`` uses: fewer if it is long."""
+    newest, length = history[0][0], float((end - history[0][0]).mean())
+
+    def mean_step(i: int) -> float:
+        return float((newest - history[i][0]).mean()) / i
+
+    count = 1
+    while count < len(history) and length <= FAR * mean_step(count) and (count < 2 or length <= CURVED):
+        count += 1
+    return list(history[:count])
 
 
 def _exponential_step(process: Gaussian, x: Tensor, nodes: Sequence[Node], t: int, s: int) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from torch import Tensor
 
 from benchmarks.closed_form import (
     F64,
+    NOISE,
+    WIDE,
     A,
     B,
     Mixture,
@@ -25,6 +28,7 @@ from benchmarks.closed_form import (
     law,
     log_snr_process,
 )
+from bridgepipe.names import Spacing
 from bridgepipe.processes import schedules
 from bridgepipe.processes.bridge import Bridge
 from bridgepipe.processes.gaussian import Gaussian
@@ -34,6 +38,7 @@ from bridgepipe.samplers.steps import decode_steps
 IMAGES = blurred_images()
 PUBLISHED = {"ancestral": True}
 STEPS = (25, 50, 100)
+CALLS = (10, 20, 50)
 DRAWS = 6  # of the points; all lie on one side of the median of such draws once in 2^5 times
 
 
@@ -154,12 +159,29 @@ def translate(solver: str, steps: int) -> Tensor:
     return decode(b, start, to[::-1], process=TRANSLATION, solver=solver).x
 
 
+LINEAR = Gaussian(schedules.linear(1000))
+SPACINGS: tuple[Spacing, ...] = ("uniform", "log_snr", "quad_full")
+
+
+@cache
+def few_calls(data: Mixture, solver: str, nfe: int | None, spacing: Spacing | None) -> Tensor:
+    """Ends ``[DRAWS, 128, 2]`` of paths from noise to the data; every step is taken where nfe is None."""
+    start = torch.cat([NOISE.sample(128, seed) for seed in range(DRAWS)])
+    steps = decode_steps(LINEAR, solver, nfe, spacing)
+    return decode(data.denoiser(LINEAR), start, steps, process=LINEAR, solver=solver).x.view(DRAWS, 128, -1)
+
+
+def errors(data: Mixture, solver: str, nfe: int, spacing: Spacing | None) -> Tensor:
+    """Mean distance ``[DRAWS]`` to the ends of the path that takes all 1,000 steps."""
+    truth = few_calls(data, "multistep3", None, None)
+    return (few_calls(data, solver, nfe, spacing) - truth).norm(dim=-1).mean(1)
+
+
 def spread(solver: str, nfe: int, spacing: Any) -> float:
     """Standard deviation of samples over that of the data, N(1, 0.5^2): the gain of a linear sampler."""
-    process = Gaussian(schedules.linear(1000))
     data, noise = Mixture(torch.ones(1, 1, dtype=F64), 0.5), torch.tensor([[0.0], [1.0]], dtype=F64)
-    steps = decode_steps(process, solver, nfe, spacing)
-    ends = decode(data.denoiser(process), noise, steps, process=process, solver=solver).x
+    steps = decode_steps(LINEAR, solver, nfe, spacing)
+    ends = decode(data.denoiser(LINEAR), noise, steps, process=LINEAR, solver=solver).x
     return float(abs(ends[1] - ends[0])) / data.std
 
 
@@ -201,8 +223,18 @@ def translation_lines() -> Iterator[str]:
         yield line([f"translation, `{solver}`", *map(median, means)])
 
 
+def few_calls_line(solver: str, spacing: Spacing) -> str:
+    """Errors of DDIM as it comes over those of a solver: median, lowest and highest of the draws."""
+
+    def cell(data: Mixture, nfe: int) -> str:
+        ratios = errors(data, "ddim", nfe, None) / errors(data, solver, nfe, spacing)
+        return f"{ratios.median():.1f} ({ratios.min():.1f} to {ratios.max():.1f})"
+
+    return line([f"`{solver}`, `{spacing}`", *(cell(data, nfe) for data in (B, WIDE) for nfe in CALLS)])
+
+
 def spread_line(solver: str) -> str:
-    ratios = (spread(solver, nfe, spacing) for spacing in ("uniform", "log_snr") for nfe in (5, 10, 20))
+    ratios = (spread(solver, nfe, spacing) for spacing in SPACINGS for nfe in (5, 10, 20))
     return line([f"`{solver}`", *(f"{ratio:.2f}" for ratio in ratios)])
 
 
@@ -210,6 +242,7 @@ def gaussian_lines() -> Iterator[str]:
     yield from map(cycle_line, CYCLES)
     yield from translation_lines()
     yield from map(spread_line, SOLVERS)
+    yield from (few_calls_line(solver, spacing) for solver in SOLVERS for spacing in SPACINGS)
 
 
 def main() -> None:

@@ -51,6 +51,10 @@ ONE = Mixture(torch.tensor([[0.3, -0.2]], dtype=torch.float64), 0.5)
 A = Mixture(torch.tensor([[-0.6, -0.5], [0.7, 0.2], [-0.1, 0.8]], dtype=torch.float64), 0.25)
 B = Mixture(torch.tensor([[0.5, 0.5], [-0.5, 0.4], [0.0, -0.7]], dtype=torch.float64), 0.3)
 
+# means further from the origin, where few long steps of high order err most
+WIDE = Mixture(torch.tensor([[-2.0, 0.0], [2.0, 1.0], [0.4, -2.4]], dtype=torch.float64), 0.3)
+NOISE = Mixture(torch.zeros(1, 2, dtype=torch.float64), 1.0)
+
 
 def log_snr_process(intervals: int, first: float = 4.6, last: float = -4.6) -> Gaussian:
     """A process whose indices are uniform in log(a/s), so that equal strides are too."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.closed_form import B
 from bridgepipe.config.gaussian import Process
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import vision
@@ -17,9 +19,18 @@ from bridgepipe.methods.gaussian import Diffusion, network
 from bridgepipe.names import schedulers
 from bridgepipe.names import unet2d as words
 from bridgepipe.networks import unet2d
+from bridgepipe.processes import schedules
+from bridgepipe.processes.gaussian import Gaussian
+from bridgepipe.samplers import decode
 
 assert vision.torchvision  # diffusers imports it, too: the operators have to be there first
-from diffusers import DDPMScheduler, UNet2DModel  # noqa: E402
+from diffusers import (  # noqa: E402
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    HeunDiscreteScheduler,
+    UNet2DModel,
+)
 
 WHERE = Path("unet/config.json")
 # the config.json files as they are published; what they leave out is by default
@@ -187,6 +198,41 @@ def test_steps_are_those_of_the_scheduler(prediction: str, schedule: str, T: int
         step = them.step(output, t, x, generator=torch.Generator().manual_seed(1))
         x0 = us.predict_x0(x, torch.tensor([t, t]), output).clamp(-1, 1)
         torch.testing.assert_close(x0, step.pred_original_sample, atol=2e-3, rtol=2e-3)
+
+
+LINEAR = {"num_train_timesteps": 1000, "beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}
+NO_NOISE_LEFT = {"final_sigmas_type": "zero"}
+SCHEDULERS: dict[str, Callable[[], Any]] = {
+    "ddim": lambda: DDIMScheduler(**LINEAR, clip_sample=False, timestep_spacing="trailing"),
+    "heun": lambda: HeunDiscreteScheduler(**LINEAR, timestep_spacing="trailing"),
+    "multistep2": lambda: DPMSolverMultistepScheduler(**LINEAR, **NO_NOISE_LEFT, solver_type="heun"),
+    "multistep3": lambda: DPMSolverMultistepScheduler(
+        **LINEAR, **NO_NOISE_LEFT, solver_order=3, lower_order_final=False
+    ),
+}
+# alpha_bar is in float32 there; its third order starts from orders 1 and 2, and differs in terms beyond it
+LIMITS = {"multistep3": 1.1e-2}
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # theirs, with NumPy 2
+@pytest.mark.parametrize("steps", [25, 50])
+@pytest.mark.parametrize("solver", SCHEDULERS)
+def test_solvers_are_those_of_the_schedulers_on_their_timesteps(solver: str, steps: int) -> None:
+    us, them = Gaussian(schedules.linear(1000)), SCHEDULERS[solver]()
+    denoiser = B.denoiser(us)
+    x = torch.randn(64, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    them.set_timesteps(steps)
+    state = x * them.init_noise_sigma  # of sigma for Heun's method, else 1
+    for t in them.timesteps:
+        output = denoiser(them.scale_model_input(state, t), torch.full((len(x),), int(t)))
+        state = them.step(output, t, state).prev_sample
+    visited = sorted({int(t) for t in them.timesteps}, reverse=True)
+    assert len(visited) == steps
+    found = decode(denoiser, x, [*visited, -1], process=us, solver=solver).x
+    limit = LIMITS.get(solver, 3e-5)
+    torch.testing.assert_close(found, state, rtol=0, atol=limit)
+    ddim = decode(denoiser, x, [*visited, -1], process=us, solver="ddim").x
+    assert solver == "ddim" or float((ddim - state).abs().max()) > 4 * limit
 
 
 @pytest.mark.parametrize(

@@ -51,3 +51,9 @@ def test_rows_tell_the_median_of_several_draws_and_the_interval_that_holds_it() 
 @pytest.mark.parametrize("solver", ["ddim", "multistep3", "obelm"])
 def test_spread_of_few_calls(solver: str, gaussian_page: list[str]) -> None:
     assert accuracy.spread_line(solver) in gaussian_page
+
+
+@pytest.mark.parametrize("solver", ["heun", "multistep3"])
+def test_few_calls(solver: str, gaussian_page: list[str]) -> None:
+    for spacing in accuracy.SPACINGS:
+        assert accuracy.few_calls_line(solver, spacing) in gaussian_page

@@ -7,13 +7,14 @@ import pytest
 import torch
 from scipy import stats
 
-from benchmarks.closed_form import ONE, A, B, Mixture, log_snr_process
+from benchmarks.closed_form import NOISE, ONE, WIDE, A, B, Mixture, log_snr_process
 from bridgepipe import samplers
 from bridgepipe.errors import UserError
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.runtime.rng import ItemNoise
 from bridgepipe.samplers import ancestral, decode, encode, grid
+from bridgepipe.samplers.steps import decode_steps
 
 ORDERS = {"ddim": 1, "heun": 2, "multistep2": 2, "multistep3": 3, "unipc3": 3, "obelm": 2}
 FINE = 1280
@@ -43,7 +44,7 @@ def fine_path_end(data: Mixture, process: Gaussian, solve, x, steps):
 def test_convergence_orders(data, direction):
     process, solve = log_snr_process(FINE, 3.0, -3.0), getattr(samplers, direction)
     turn = 1 if direction == "encode" else -1
-    x = data.sample(64) if turn == 1 else Mixture(torch.zeros(1, 2, dtype=torch.float64), 1.0).sample(64)
+    x = data.sample(64) if turn == 1 else NOISE.sample(64)
     denoiser, truth = data.denoiser(process), fine_path_end(data, process, solve, x, path(FINE)[::turn])
     for solver, order in ORDERS.items():
         coarse, fine = (
@@ -58,6 +59,44 @@ def test_convergence_orders(data, direction):
 @pytest.fixture(scope="module")
 def linear() -> Gaussian:
     return Gaussian(schedules.linear(1000))
+
+
+CALLS = (10, 20, 50)
+# least errors of DDIM over those of others, where they are not 2, 3 and 3: few steps are too long there
+BETTER = {"heun WIDE": (1.5, 2.5, 3), "obelm WIDE": (1.5, 3, 3)}
+
+
+@pytest.mark.parametrize("name", ["B", "WIDE"])
+def test_higher_orders_are_better_than_ddim_as_they_come(name, linear):
+    data = {"B": B, "WIDE": WIDE}[name]
+    denoiser, x = data.denoiser(linear), NOISE.sample(256)
+    truth = decode(denoiser, x, range(999, -2, -1), process=linear, solver="multistep3").x
+
+    def error(solver, nfe):
+        end = decode(denoiser, x, decode_steps(linear, solver, nfe), process=linear, solver=solver)
+        assert end.calls <= nfe
+        return float((end.x - truth).norm(dim=1).mean())
+
+    ddim = [error("ddim", nfe) for nfe in CALLS]
+    for solver in (solver for solver, order in ORDERS.items() if order > 1):
+        ratios = [d / error(solver, nfe) for d, nfe in zip(ddim, CALLS, strict=True)]
+        least = BETTER.get(f"{solver} {name}", (2, 3, 3))
+        assert all(found >= wanted for found, wanted in zip(ratios, least, strict=True)), (solver, ratios)
+
+
+@pytest.mark.parametrize("schedule", [schedules.linear, schedules.cosine])
+def test_long_steps_are_no_worse_than_ddim(schedule):
+    """A uniform grid down to index 0, whose last inner step spans a third of the clock."""
+    process = Gaussian(schedule(1000))
+    denoiser, x = B.denoiser(process), NOISE.sample(256)
+    truth = decode(denoiser, x, range(999, -2, -1), process=process, solver="multistep3").x
+    for nfe in CALLS:
+        steps = decode_steps(process, "ddim", nfe)
+        errors = {
+            solver: float((decode(denoiser, x, steps, process=process, solver=solver).x - truth).norm())
+            for solver in ("ddim", "multistep2", "multistep3", "unipc3")
+        }
+        assert max(errors, key=errors.__getitem__) == "ddim", (nfe, errors)
 
 
 @pytest.mark.parametrize("steps", [25, 50, 100])

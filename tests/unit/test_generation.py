@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bridgepipe import artifacts, config, samplers
 from bridgepipe.cli.options import Trained
-from bridgepipe.config.gaussian import Generate, GenerationStudy, Process
+from bridgepipe.config.gaussian import GaussianSamplerSettings, Generate, GenerationStudy, Process
 from bridgepipe.config.recipe import Recipe
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.errors import UserError
@@ -23,7 +23,7 @@ from bridgepipe.methods import gaussian, spd
 from bridgepipe.methods.gaussian import Diffusion, Model
 from bridgepipe.methods.trained import load_model
 from bridgepipe.names import Spacing
-from bridgepipe.names.nfe import calls_made
+from bridgepipe.names.nfe import SAMPLER_TRAITS, calls_made
 from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.runtime import batches, rng
@@ -165,8 +165,6 @@ def test_numbers_of_calls_that_cannot_be_made_name_the_nearest() -> None:
             decode_steps(LINEAR, "ddim", 600, spacing)  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"the process has 50 steps.*take 50$"):
         decode_steps(PIXEL.process, "ddim", 1000)
-    with pytest.raises(UserError, match=r"returns noise.*take 1 or 5"):
-        decode_steps(LINEAR, "heun", 3)
     with pytest.raises(UserError, match=r"nfe is 2 with obelm.*take 3 or more"):
         decode_steps(PIXEL.process, "obelm", 2)
     assert decode_steps(PIXEL.process, "ddim", None) == [*range(49, -1, -1), -1]
@@ -347,3 +345,25 @@ def test_calls_as_adm_spells_them() -> None:
     for wrong in ("ddim", "ddim0", "ddpm25", "ddim2.5"):
         with pytest.raises(ValueError, match="nfe"):
             Generate.model_validate({"nfe": wrong})
+
+
+@pytest.mark.parametrize("kind", [Generate, GaussianSamplerSettings])
+def test_a_sampler_brings_its_spacing_and_an_explicit_one_rules(kind: type[Any]) -> None:
+    for sampler, traits in SAMPLER_TRAITS.items():
+        named = kind.model_validate({"sampler": sampler})
+        assert named.spacing == traits.spacing
+        assert kind.model_validate({"sampler": sampler, "spacing": None}) == named
+        assert kind.model_validate({"sampler": sampler, "spacing": "trailing"}).spacing == "trailing"
+    assert kind.model_validate({}).spacing == "uniform"
+    assert GaussianSamplerSettings.of(Generate(sampler="heun")).spacing == "quad_full"
+    with pytest.raises(ValueError, match="sampler"):
+        kind.model_validate({"sampler": "dopri"})
+    for wrong in ("karras", "", 0, False):
+        with pytest.raises(ValueError, match="quad_full"):
+            kind.model_validate({"spacing": wrong})
+
+
+def test_ddim_and_ddpm_keep_the_published_times() -> None:
+    for sampler in ("ddim", "ancestral"):
+        for nfe in (10, 25, 100):
+            assert decode_steps(LINEAR, sampler, nfe)[-2::-1] == schedules.timesteps(1000, nfe)

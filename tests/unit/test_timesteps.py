@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bridgepipe.names.timesteps import linspace32, timesteps, truncated
+from bridgepipe.names.timesteps import linspace32, spaced, timesteps, truncated
 
 # of torch.linspace(0, sqrt(800), n) ** 2, cut to whole numbers
 QUAD = {
@@ -64,3 +64,19 @@ def test_truncated_is_the_published_linspace(last: int) -> None:
 def test_absurd_counts_are_refused_at_once(text: str) -> None:
     with pytest.raises(Exception, match="of 1000"):
         timesteps(1000, text)
+
+
+@pytest.mark.parametrize("T", [2, 25, 1000])
+def test_full_squares_are_distinct_at_any_count(T: int) -> None:
+    for count in range(2, T + 1):
+        to_data, inner = (spaced(T, count, "quad_full", inner) for inner in (False, True))
+        assert to_data == sorted(set(to_data))
+        assert inner == sorted(set(inner))
+        assert len(to_data) == len(inner) == count
+        assert (inner[0], inner[-1], to_data[-1]) == (0, T - 1, T - 1)
+    assert spaced(T, T, "quad_full") == list(range(T))
+
+
+def test_full_squares_leave_out_the_first_time_before_a_step_to_the_data() -> None:
+    assert spaced(1000, 5, "quad_full") == [40, 160, 360, 639, 999]
+    assert spaced(1000, 5, "quad_full", inner=True) == [0, 62, 250, 562, 999]

@@ -209,7 +209,7 @@ class Generate(Checkpoint, Varied):
     spacing: OwnSpacing = Field(
         None,
         validate_default=True,
-        description="spacing of the timesteps: uniform, quadratic, or uniform in log SNR; null: the sampler's",
+        description="spacing of the timesteps: uniform, quadratic, or in log SNR; null: the sampler's own",
     )
     clip: bool = Field(True, description="clamp predictions of the clean image to [-1, 1]")
     count: Several = Field(256, description="number of samples")

@@ -140,12 +140,12 @@ Noise = Annotated[float, Field(ge=0, le=10)]  # eta of a sampler
 Strength = Annotated[float, Field(ge=0, le=1000)]  # of guidance
 
 
-def _own_spacing(spacing: Spacing | None, info: ValidationInfo) -> Spacing:
+def _own_spacing(spacing: Any, info: ValidationInfo) -> Any:
     """Where none is written, that of the sampler or solver, whose key stands before."""
-    named = info.data.get("sampler", info.data.get("solver"))
-    if spacing is not None or named is None:  # a sampler that is refused
-        return spacing or "uniform"
-    return SAMPLER_TRAITS[named].spacing
+    if spacing is not None:
+        return spacing
+    named = info.data.get("sampler", info.data.get("solver"))  # None: it is refused already
+    return "uniform" if named is None else SAMPLER_TRAITS[named].spacing
 
 
 # of the times of network calls; as a default: Field(None, validate_default=True)

@@ -28,7 +28,6 @@ class Traits:
         reaches_data: whether it steps on from the first time to the data, or from the last to noise; else its
             paths are inner ones.
         invertible: whether its last two states, a `Pair`, retrace the path to rounding error.
-        one_inner_step: whether it makes data out of noise in one inner step and one to the data.
         stochastic: whether it also takes noise, of DDIM's eta.
         edits: every prediction is that of a state on the path, so that latents may be moved at a step.
     """
@@ -38,7 +37,6 @@ class Traits:
     least_times: int = 1
     reaches_data: bool = True
     invertible: bool = False
-    one_inner_step: bool = True
     stochastic: bool = False
     edits: bool = True
 
@@ -51,7 +49,7 @@ class Traits:
 SOLVER_TRAITS = {
     "ddim": Traits(stochastic=True),
     # two calls in every inner step
-    "heun": Traits(lambda steps, inner: 2 * steps - (not inner), "quad_full", one_inner_step=False),
+    "heun": Traits(lambda steps, inner: 2 * steps - (not inner), "quad_full"),
     "multistep2": Traits(spacing="quad_full"),
     # the first step is of Heun's method if it is an inner one
     "multistep3": Traits(lambda steps, inner: steps + (inner or steps > 1), "quad_full"),
@@ -105,17 +103,12 @@ def num_times(T: int, sampler: str, nfe: int, spacing: str, least: int = 1, inne
     def made(count: int) -> int:
         return traits.calls(count - inner, inner)
 
-    def why_not(count: int) -> str:
-        if count == 2 and not inner and not traits.one_inner_step:
-            return f"the one inner step of {sampler} spans the whole schedule, and returns noise"
-        return misses(T, count, spacing)
-
     steps = bisect_right(range(1, nfe + 1), nfe, key=lambda steps: traits.calls(steps, inner))
     count = steps + inner
-    if count >= least and not (why := why_not(count)):
+    if count >= least and not (why := misses(T, count, spacing)):
         return count
     nearest = [
-        next((made(k) for k in candidates if not why_not(k)), None)
+        next((made(k) for k in candidates if not misses(T, k, spacing)), None)
         for candidates in (range(min(count, T), least - 1, -1), range(max(count, least), T + 1))
     ]
     if count < least:
@@ -128,7 +121,7 @@ def num_times(T: int, sampler: str, nfe: int, spacing: str, least: int = 1, inne
 def calls_made(T: int, sampler: str, nfe: int, spacing: str) -> int:
     """Network calls of a sampler that may make ``nfe``: the number that tables, labels and estimates show.
 
-    Heun's method makes an odd number other than 3, and multistep3 doesn't make 2.
+    Heun's method makes an odd number, and multistep3 doesn't make 2.
 
     Raises:
         UserError: as `num_times`.

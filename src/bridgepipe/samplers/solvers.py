@@ -26,10 +26,10 @@ from bridgepipe.samplers.denoiser import Denoiser
 
 QUADRATURE = np.polynomial.legendre.leggauss(16)  # places in [-1, 1] and weights
 
-# What is a long step, where a solver goes down to a rule that errs less; docs/gaussian-samplers.md measures it.
-FAR = 2.0  # extrapolation over more than this many times the mean step between the values it uses
-CURVED = 0.55  # clock over which a parabola through three predictions says less than a line through two
-FALL = 1.5  # fall of the noise, above the scale of the data, over which eps is not a line in sbar
+# Steps that are long for a rule, which then gives way to a safer one (measured in docs/gaussian-samplers.md):
+MOST_STRETCH = 2.0  # a step over the mean step between the predictions that it extrapolates
+LONGEST_CUBIC = 0.55  # a step of order 3, in the clock
+MOST_FALL = 1.5  # sbar over sbar, or over 1 below it, of the trapezoid rule
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ def ddim(
 def heun(denoiser: Denoiser, x: Tensor, steps: Sequence[int]) -> Iterator[State]:
     """Order 2, two calls per step: the trapezoid rule in sbar (EDM, algorithm 1); ends by DDIM.
 
-    A long step from noise is that of x0 in log(a/s): eps changes there by x0 / sbar, which the trapezoid
-    rule multiplies by the fall of sbar.
+    Over a long step above the scale of the data eps is no straight line in sbar, and the rule multiplies
+    its error by the ratio of sbar: such a step takes x0 for a line in log(a/s), as `Multistep` does.
     """
     process = denoiser.process
     for t, s in pairwise(steps):
@@ -103,9 +103,10 @@ def heun(denoiser: Denoiser, x: Tensor, steps: Sequence[int]) -> Iterator[State]
 def _heun_step(process: Gaussian, predict: Predict, x: Tensor, p: Prediction, t: int, s: int) -> Tensor:
     p_s = predict(process.move(p, t, s), s)
     (a_t, s_t), (a_s, s_s) = _scales(process, t, x), _scales(process, s, x)
-    less, more = sorted((float((s_t / a_t).mean()), float((s_s / a_s).mean())))
-    if more > FALL * max(less, 1.0):
-        return _exponential_step(process, x, [_node(process, q, i, x, s < t) for q, i in ((p_s, s), (p, t))], t, s)
+    low, high = sorted(float((noise / scale).mean()) for scale, noise in ((a_t, s_t), (a_s, s_s)))
+    if high > MOST_FALL * max(low, 1.0):
+        nodes = [_node(process, q, i, x, s < t) for q, i in ((p_s, s), (p, t))]
+        return _exponential_step(process, x, nodes, t, s)
     half = a_s * (s_s / a_s - s_t / a_t) / 2
     return process.mix((a_s / a_t, x), (half, p.eps), (half, p_s.eps))
 
@@ -116,11 +117,12 @@ class Multistep:
 
     Towards the data x0 is extrapolated in the clock log(a/s), towards noise eps in the clock log(s/a):
     each is the direction in which errors shrink, and exchanging (a, x0) with (s, eps) turns one into the
-    other. Order 1 is DDIM. The step to the data or to pure noise, where the clock is infinite, is DDIM's.
+    other. Order 1 is DDIM. The step to the data or to pure noise, where the clock is infinite, is DDIM's; a
+    step that is long for its order takes fewer predictions.
 
     Args:
-        order: number of predictions that a step uses. Order 3 takes one more call, as its first step is of
-            second order.
+        order: number of predictions that a step uses at most. Order 3 takes one more call, as its first
+            step is of second order.
         corrected: the prediction at the end of a step also improves that step, one order higher, before
             it serves the next (UniPC, Zhao et al. 2023); the end of the path takes one more call.
     """
@@ -136,21 +138,25 @@ class Multistep:
         for t, s in pairwise(steps):
             p, ahead = ahead or denoiser(x, t), None
             history = [_node(process, p, t, x, to_data), *history][: self.order]
-            if not _is_inner(process, s):
-                x = process.move(p, t, s)
-                yield State(x, s, p)
-                continue
-            near = _within_reach(history, _clock(process, s, x, to_data))
-            if self.corrected:
-                guess = _exponential_step(process, x, near, t, s)
-                ahead = denoiser(guess, s)
-                x = _exponential_step(process, x, [_node(process, ahead, s, x, to_data), *near], t, s)
-            elif self.order == 3 and len(history) == 1:
-                after = denoiser(process.move(p, t, s), s)
-                x = _exponential_step(process, x, [_node(process, after, s, x, to_data), *history], t, s)
+            if _is_inner(process, s):
+                x, ahead = self._inner_step(denoiser, x, p, history, t, s)
             else:
-                x = _exponential_step(process, x, near, t, s)
+                x = process.move(p, t, s)
             yield State(x, s, p)
+
+    def _inner_step(
+        self, denoiser: Denoiser, x: Tensor, p: Prediction, history: list[Node], t: int, s: int
+    ) -> tuple[Tensor, Prediction | None]:
+        """The state at s, and the prediction there if it is known already."""
+        process, to_data = denoiser.process, s < t
+        near = _within_reach(history, _clock(process, s, x, to_data))
+        if self.corrected:
+            ahead = denoiser(_exponential_step(process, x, near, t, s), s)
+            return _exponential_step(process, x, [_node(process, ahead, s, x, to_data), *near], t, s), ahead
+        if self.order == 3 and len(history) == 1:
+            after = denoiser(process.move(p, t, s), s)
+            near = [_node(process, after, s, x, to_data), *history]
+        return _exponential_step(process, x, near, t, s), None
 
 
 # Clock and prediction at an index.
@@ -166,17 +172,20 @@ def _clock(process: Gaussian, t: int, x: Tensor, to_data: bool) -> Tensor:
     return (a / s).log() if to_data else (s / a).log()
 
 
-def _within_reach(history: Sequence[Node], end: Tensor) -> list[Node]:
-    """The predictions, newest first, whose polynomial a step to the clock ``end`` uses: fewer if it is long."""
-    newest, length = history[0][0], float((end - history[0][0]).mean())
+def _within_reach(history: list[Node], end: Tensor) -> list[Node]:
+    """Those of the predictions, newest first, that a step to the clock ``end`` may extrapolate."""
 
-    def mean_step(i: int) -> float:
-        return float((newest - history[i][0]).mean()) / i
+    def length(start: Tensor, end: Tensor) -> float:
+        return float((end - start).mean())  # a schedule per frequency has a clock for each
 
-    count = 1
-    while count < len(history) and length <= FAR * mean_step(count) and (count < 2 or length <= CURVED):
+    newest = history[0][0]
+    step, count = length(newest, end), 1
+    for clock, _ in history[1:]:
+        stretched = step > MOST_STRETCH * length(clock, newest) / count
+        if stretched or (count == 2 and step > LONGEST_CUBIC):
+            break
         count += 1
-    return list(history[:count])
+    return history[:count]
 
 
 def _exponential_step(process: Gaussian, x: Tensor, nodes: Sequence[Node], t: int, s: int) -> Tensor:

@@ -11,9 +11,7 @@ from bridgepipe.processes import schedules
 from bridgepipe.processes.gaussian import CLEAN, Gaussian
 
 
-def respaced(
-    process: Gaussian, count: int, spacing: Spacing = "uniform", inner: bool = False
-) -> list[int]:
+def respaced(process: Gaussian, count: int, spacing: Spacing = "uniform", inner: bool = False) -> list[int]:
     """``count`` ascending indices of the process.
 
     Args:
@@ -36,7 +34,8 @@ def decode_steps(
 ) -> list[int]:
     """Descending steps for `decode` or `ancestral` to the data with at most ``nfe`` calls; None: all.
 
-    Where no spacing is named, it is the solver's own. A solver that does not reach the data ends at index 0; the others step on to the data itself.
+    Where no spacing is named, it is the solver's own. A solver that does not reach the data ends at index 0;
+    the others step on to the data itself.
 
     Raises:
         UserError: a number of calls that the solver and the spacing don't give.

@@ -206,12 +206,8 @@ SCHEDULERS: dict[str, Callable[[], Any]] = {
     "ddim": lambda: DDIMScheduler(**LINEAR, clip_sample=False, timestep_spacing="trailing"),
     "heun": lambda: HeunDiscreteScheduler(**LINEAR, timestep_spacing="trailing"),
     "multistep2": lambda: DPMSolverMultistepScheduler(**LINEAR, **NO_NOISE_LEFT, solver_type="heun"),
-    "multistep3": lambda: DPMSolverMultistepScheduler(
-        **LINEAR, **NO_NOISE_LEFT, solver_order=3, lower_order_final=False
-    ),
 }
-# alpha_bar is in float32 there; its third order starts from orders 1 and 2, and differs in terms beyond it
-LIMITS = {"multistep3": 1.1e-2}
+LIMIT = 3e-5  # alpha_bar is in float32 there
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # theirs, with NumPy 2
@@ -229,10 +225,9 @@ def test_solvers_are_those_of_the_schedulers_on_their_timesteps(solver: str, ste
     visited = sorted({int(t) for t in them.timesteps}, reverse=True)
     assert len(visited) == steps
     found = decode(denoiser, x, [*visited, -1], process=us, solver=solver).x
-    limit = LIMITS.get(solver, 3e-5)
-    torch.testing.assert_close(found, state, rtol=0, atol=limit)
+    torch.testing.assert_close(found, state, rtol=0, atol=LIMIT)
     ddim = decode(denoiser, x, [*visited, -1], process=us, solver="ddim").x
-    assert solver == "ddim" or float((ddim - state).abs().max()) > 4 * limit
+    assert solver == "ddim" or float((ddim - state).abs().max()) > 100 * LIMIT
 
 
 @pytest.mark.parametrize(

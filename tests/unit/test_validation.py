@@ -37,6 +37,7 @@ from bridgepipe.stages import validation
 from bridgepipe.training import loop
 from bridgepipe.training.checkpoints import Checkpoints
 from bridgepipe.training.validation import FILE, Measured, Validations, Validator
+from bridgepipe.workflow import cleaning
 
 HOW = Validation(every=3)
 
@@ -354,6 +355,20 @@ def test_validation_that_is_asked_for_later_trains_no_step_again(training: Train
     assert "set aside" not in heard
     assert [row["step"] for row in told(training)] == [3]
     assert same(before, artifacts.load_tensors(training.folder / "model.safetensors")[0])
+
+
+def test_the_table_can_be_made_again_as_long_as_the_training_is_there(
+    training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(training.folder)
+    table = Path("results/i2sb/mine/checkpoints/validation.csv")
+    assert not cleaning._is_kept("i2sb/mine", table)
+    training.trained()
+    Path("results/i2sb").mkdir(parents=True)
+    Path("results/i2sb/mine").symlink_to(training.folder)
+    assert cleaning._is_kept("i2sb/mine", table)
+    assert cleaning._is_kept("i2sb/mine", table.with_name("best.safetensors"))
+    assert not cleaning._is_kept("i2sb/mine", table.with_name("2.safetensors"))
 
 
 def test_the_best_of_another_validation_is_refused(training: Training) -> None:

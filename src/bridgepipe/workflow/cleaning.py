@@ -138,8 +138,8 @@ def _is_of(path: Path, full: str) -> bool:
 
 
 def _is_kept(full: str, path: Path) -> bool:
-    """Whether a training has left a checkpoint of this name."""
-    return any(Path("results", full, "train").glob(f"kept-*/{path.name}"))
+    """Whether a training has left a checkpoint, or validations, of this name."""
+    return any(Path("results", full, "train").glob(f"kept-*/{path.stem}.*"))
 
 
 def _resumable(full: str, path: Path) -> bool:

@@ -20,7 +20,7 @@ from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, Res
 
 from bridgepipe import config
 from bridgepipe.errors import UserError
-from bridgepipe.runtime.duration import Net, Work
+from bridgepipe.runtime.work import Net, Work
 from bridgepipe.workflow.pipeline import experiment_of
 from bridgepipe.workflow.resources import Takes, TakesStatistics
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.errors import UserError
-from bridgepipe.workflow import costs, footprint
+from bridgepipe.workflow import costs, estimates, footprint
 
 ADM = {
     "kind": "adm",
@@ -95,8 +95,8 @@ def job(rule: str, needs: list[int], waits: bool = True, benchmark: Path | None 
 
 
 def planned(monkeypatch: pytest.MonkeyPatch, jobs: list[Any], gpus: int = 0) -> costs.Plan:
-    monkeypatch.setattr(costs, "_jobs", lambda targets: jobs)
-    return costs.plan([], Runtime(threads=1), gpus)
+    monkeypatch.setattr(estimates, "_jobs", lambda targets: jobs)
+    return estimates.plan([], Runtime(threads=1), gpus)
 
 
 def test_jobs_that_were_done_correct_those_that_wait(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -104,13 +104,13 @@ def test_jobs_that_were_done_correct_those_that_wait(monkeypatch: pytest.MonkeyP
     file.write_text("s\th:m:s\n12.0\t0:00:12\n")
     done, waiting, other = job("fid", [], False, file), job("fid", []), job("accuracy", [])
     told = {cost.rule: cost.seconds for cost in planned(monkeypatch, [done, waiting, other]).costs}
-    assert told == {"fid": 12.0, "accuracy": costs.START}
+    assert told == {"fid": 12.0, "accuracy": estimates.START}
 
 
 def test_gpus_work_beside_each_other_as_far_as_jobs_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = [job("train", [], on_h100=100.0), *(job("sample", [0], on_h100=50.0) for _ in range(4))]
     took = [planned(monkeypatch, jobs, gpus).seconds for gpus in (1, 2, 8)]
-    assert took == [300 + 5 * costs.START, 150 + 2.5 * costs.START, 150 + 2 * costs.START]
+    assert took == [300 + 5 * estimates.START, 150 + 2.5 * estimates.START, 150 + 2 * estimates.START]
 
 
 def test_downloads_are_named_with_their_licence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +128,7 @@ def test_what_does_not_fit_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_folder_without_a_project_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="no workflow here"):
-        costs.plan([], Runtime())
+        estimates.plan([], Runtime())
 
 
 def test_sizes_and_times_are_written_for_people() -> None:

@@ -125,9 +125,9 @@ def plan(
     Only what is not done yet counts. Every network is timed on this machine for a moment; jobs that were done
     here before correct the times.
     """
-    from bridgepipe.workflow import costs
+    from bridgepipe.workflow import costs, estimates
 
-    found = costs.plan(targets or [], configuration.load(params).params.runtime, gpus)
+    found = estimates.plan(targets or [], configuration.load(params).params.runtime, gpus)
     print(json.dumps(found.as_json(), indent=2) if as_json else costs.table(found))
 
 

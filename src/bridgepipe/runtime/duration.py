@@ -7,85 +7,18 @@ a job that meets its limit saves what it has, goes back into the queue and goes 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from bridgepipe import config
 from bridgepipe.names.nfe import calls, calls_made
 from bridgepipe.names.timesteps import respaced
+from bridgepipe.runtime.work import FEATURES, TRAINED, Net, Work
 
-# Seconds of a call for one image. I2SB's network of 256 x 256 pixels does 1.4e10 `_operations`, and an H100
-# takes 15.9 ms for it in tf32 (docs/gpu.md); GPUs that are four years older take three to four times as long.
-# Small networks wait for the launch of their kernels.
-ON_H100, PER_OPERATION = 1.1e-12, 4e-12
-PER_CALL = 5e-4
-PER_FEATURE = 0.02  # reading an image, and its features by Inception or ResNet-50
 ON_CPU = 100  # so many times as long
 # images of a split where only data can tell: as many as ImageNet has
 TRAINING, HELD_OUT = 1_300_000, 50_000
 PICTURES = 4  # in a figure of a sampling path
-TRAINED = 3  # a backward pass costs two forward ones
-
-
-@dataclass(frozen=True)
-class Net:
-    """A network by its settings, and what it is called with.
-
-    Attributes:
-        network: settings of its section `network`.
-        size: height and width of its images in pixels; None of points.
-        inputs, outputs: channels.
-    """
-
-    network: Any
-    size: tuple[int, int] | None
-    inputs: int
-    outputs: int
-
-    @property
-    def operations(self) -> float:
-        """What one call for one image costs, see `PER_OPERATION`."""
-        return _operations(self.network, self.size or (1, 1))
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a job computes.
-
-    Attributes:
-        calls: images that each network is called for, counted again for every call.
-        features: images whose features are taken.
-    """
-
-    calls: Mapping[Net, float] = field(default_factory=dict)
-    features: float = 0
-
-    def __add__(self, other: Work) -> Work:
-        calls = Counter(self.calls)
-        calls.update(other.calls)
-        return Work(calls, self.features + other.features)
-
-    def __rmul__(self, times: float) -> Work:
-        return Work({net: times * count for net, count in self.calls.items()}, times * self.features)
-
-    @property
-    def seconds(self) -> float:
-        """Seconds that a cluster's GPU may take."""
-        return self._seconds(PER_OPERATION)
-
-    @property
-    def on_h100(self) -> float:
-        """Seconds of an H100 in tf32."""
-        return self._seconds(ON_H100)
-
-    def _seconds(self, per_operation: float) -> float:
-        calls = (count * (PER_CALL + per_operation * net.operations) for net, count in self.calls.items())
-        return sum(calls) + self.features * PER_FEATURE
-
-
-FEATURES = Work(features=1)
 
 
 class Durations:
@@ -275,17 +208,6 @@ _RESULTS: dict[str, Callable[[Durations, Any], int]] = {
     "ddib/classes": Durations._translated,
     "boundary": Durations._inverted,
 }
-
-
-def _operations(network: Any, size: tuple[int, int]) -> float:
-    """Pixels x channels^2 of every level x blocks, which the convolutions' work is in proportion to."""
-    width, factors = (
-        (network.ch, network.ch_mult)
-        if getattr(network, "kind", "") == "ddpm"
-        else (network.model_channels, getattr(network, "channel_mult", (1,)))
-    )
-    levels = (size[0] * size[1] / 4**level * (width * factor) ** 2 for level, factor in enumerate(factors))
-    return network.num_res_blocks * sum(levels)
 
 
 def _studied(e: Any, images: int, calls: Work) -> Work:

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
 from bridgepipe.networks import adm, ddpm, mlp, residual
-from bridgepipe.runtime.duration import TRAINED
+from bridgepipe.runtime.work import TRAINED
 
 MEASURED = 1e10  # operations of a call that is timed, at most
 SMALLEST = 32  # pixels of the smaller pictures that it is timed on, at least
@@ -33,7 +33,7 @@ HELD = {True: 4, False: 1}  # numbers for a weight: itself; in training AdamW's 
 
 @dataclass(frozen=True)
 class Net:
-    """A network by the arguments of its constructor; see `duration.Net`, whose JSON it reads."""
+    """A network by the arguments of its constructor; see `work.Net`, whose JSON it reads."""
 
     network: Mapping[str, Any]
     size: tuple[int, int] | None

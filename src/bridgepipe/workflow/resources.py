@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from bridgepipe.runtime.duration import Durations, Work
+from bridgepipe.runtime.duration import Durations
+from bridgepipe.runtime.work import Work
 
 Asked = Callable[[Any, int], int]  # of a job's wildcards, and how many times it has been sent
 

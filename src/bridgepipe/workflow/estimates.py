@@ -1,0 +1,181 @@
+"""What targets cost before they are made.
+
+Seconds of networks are operations over the rate that is measured here with the network itself; jobs that were
+done on this machine before correct them, rule by rule.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bridgepipe.config.runtime import Runtime
+from bridgepipe.errors import UserError
+from bridgepipe.names import Json
+from bridgepipe.workflow.costs import Cost, Download, Plan
+
+if TYPE_CHECKING:
+    import torch
+
+    from bridgepipe.workflow.footprint import Footprint
+
+SCRIPT = Path("workflow/jobs.py")  # reads the graph of jobs
+# Seconds of a job beside its network calls: most is the start of Python and PyTorch.
+START = 4.0
+ALONE = {"photographs": 30.0, "prepare": 8.0, "train_classifier": 15.0}  # of rules whose work is not counted
+# seconds of an image whose features are taken: by Inception or ResNet-50 on a CPU, by the small classifier
+FEATURE, SMALL_FEATURE = 0.05, 0.001
+FETCHES = ("fetch", "fetch_folder")
+
+
+def plan(targets: Sequence[str], runtime: Runtime, gpus: int = 0) -> Plan:
+    """What the jobs that are not done take.
+
+    Args:
+        targets: files, rules or experiments; everything where none is named.
+        runtime: section `runtime` of the parameters.
+        gpus: H100s that they would run on; 0: this machine.
+
+    Raises:
+        UserError: this is not the folder of a project, or nothing makes a target.
+    """
+    jobs = _jobs(targets)
+    machine = Machine(runtime, gpus)
+    if not any(job["waits"] for job in jobs):
+        return Plan([], 0, 1, [], "nothing is left to do", False)
+    estimates = [machine.seconds(job) for job in jobs]
+    factors = {} if gpus else dict(_corrections(jobs, estimates))
+    seconds = [s * factors.get(job["rule"], 1) for job, s in zip(jobs, estimates, strict=True)]
+    waiting = [(job, s) for job, s in zip(jobs, seconds, strict=True) if job["waits"]]
+    costs = [machine.cost(job, s) for job, s in waiting]
+    basis = machine.basis
+    if factors and not gpus:
+        basis += f"; corrected by jobs of {len(factors)} rules that were done here"
+    return Plan(costs, _longest(jobs, seconds), max(gpus, 1), list(_downloads(waiting)), basis, not gpus)
+
+
+def _jobs(targets: Sequence[str]) -> list[Json]:
+    if not SCRIPT.is_file():
+        raise UserError("no workflow here", Path.cwd(), "run it in the folder of a project")
+    done = subprocess.run([sys.executable, SCRIPT, *targets], check=False, capture_output=True, text=True)
+    if done.returncode:
+        print(done.stderr, end="", file=sys.stderr)
+        raise SystemExit(done.returncode)
+    return json.loads(done.stdout)
+
+
+def _corrections(jobs: Iterable[Json], estimates: Iterable[float]) -> Iterator[tuple[str, float]]:
+    """By rule, how much longer jobs that are done took than was estimated; median."""
+    ratios: defaultdict[str, list[float]] = defaultdict(list)
+    for job, estimate in zip(jobs, estimates, strict=True):
+        if not job["waits"] and (took := _benchmark(job["benchmark"])):
+            ratios[job["rule"]].append(took / estimate)
+    yield from ((rule, statistics.median(found)) for rule, found in ratios.items())
+
+
+def _benchmark(file: str | None) -> float | None:
+    """Seconds that Snakemake measured; None where it has not."""
+    with suppress(OSError, KeyError, ValueError, StopIteration):
+        if file is not None:
+            with Path(file).open(encoding="utf8") as lines:
+                return float(next(csv.DictReader(lines, delimiter="\t"))["s"])
+    return None
+
+
+def _longest(jobs: Sequence[Json], seconds: Sequence[float]) -> float:
+    """Seconds of the longest chain of waiting jobs; jobs come after what they need."""
+    ends: list[float] = []
+    for job, own in zip(jobs, seconds, strict=True):
+        before = max((ends[number] for number in job["needs"]), default=0.0)
+        ends.append(before + own * job["waits"])
+    return max(ends, default=0.0)
+
+
+def _downloads(waiting: Iterable[tuple[Json, float]]) -> Iterator[Download]:
+    from bridgepipe.downloads import sources
+
+    listed = sources.load_sources()
+    for job, _ in waiting:
+        if job["rule"] in FETCHES and (name := sources.source_at(job["outputs"][0])):
+            yield Download(name, listed[name].size, listed[name].licence)
+
+
+class Machine:
+    """How long networks take on this machine, or would take on H100s.
+
+    Args:
+        gpus: H100s; 0: what is here.
+    """
+
+    def __init__(self, runtime: Runtime, gpus: int) -> None:
+        self._runtime, self._gpus = runtime, gpus
+
+    @cached_property
+    def _device(self) -> torch.device:
+        import torch
+
+        torch.set_num_threads(min(self._runtime.threads, torch.get_num_threads()))
+        here = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(here if self._runtime.device == "auto" else self._runtime.device)
+
+    @property
+    def basis(self) -> str:
+        if self._gpus:
+            return f"{self._gpus} H100s in tf32, 15.9 ms for a call of I2SB's network (docs/gpu.md)"
+        return f"every network timed now on this machine, {self._runtime.threads} threads a job"
+
+    def seconds(self, job: Mapping[str, Any]) -> float:
+        """Of a job alone on the machine."""
+        if self._gpus:
+            return ALONE.get(job["rule"], START) + job["on_h100"]
+        calls = sum(self._of_calls(job, net, count) for net, count in job["calls"])
+        per_feature = SMALL_FEATURE if job["extractor"] == "classifier" else FEATURE
+        return ALONE.get(job["rule"], START) + calls + job["features"] * per_feature
+
+    def cost(self, job: Mapping[str, Any], seconds: float) -> Cost:
+        """What a job takes in all."""
+        costs = [self._footprint(json.dumps(net), *self._how(job)) for net, _ in job["calls"]]
+        states = sum(cost.state + 4 * cost.parameters for cost in costs if cost.trains)
+        memory = max((cost.memory for cost in costs), default=0)
+        calls = sum(count for _, count in job["calls"])
+        return Cost(job["rule"], calls, seconds, memory, job["bytes"] + states)
+
+    def _of_calls(self, job: Mapping[str, Any], net: Json, count: float) -> float:
+        return count * self._per_call(json.dumps(net), *self._how(job))
+
+    def _how(self, job: Mapping[str, Any]) -> tuple[int, bool]:
+        """Images at a time, and whether a network is trained."""
+        step = job["images"]
+        if step is None:
+            return self._runtime.batch_size, False
+        return min(step, self._runtime.microbatch or step), True
+
+    @cache  # noqa: B019, a machine lives as long as the command
+    def _per_call(self, net: str, images: int, trains: bool) -> float:
+        """Seconds of a call for one image; training counts a step as three."""
+        from bridgepipe.workflow import footprint
+
+        cost = self._footprint(net, images, trains)
+        return cost.operations / footprint.rate(_net(net), cost, images, self._device)
+
+    @cache  # noqa: B019
+    def _footprint(self, net: str, images: int, trains: bool) -> Footprint:
+        from bridgepipe.workflow import footprint
+
+        return footprint.of(_net(net), images, trains)
+
+
+def _net(text: str) -> Any:
+    from bridgepipe.workflow import footprint
+
+    values = json.loads(text)
+    return footprint.Net(**{**values, "size": values["size"] and tuple(values["size"])})

@@ -127,7 +127,7 @@ class Stage:
     def content(self, made: set[str], digests: closure.Digests) -> dict[str, Any]:
         """What the stage depends on besides files that other stages make."""
         rules = {job.rule.name: job.rule.shellcmd for job in self.jobs}
-        verbs = sorted({verb for command in rules.values() if (verb := closure.verb_of(command))})
+        verbs = sorted({verb for job in self.jobs if (verb := closure.verb_of(_command(job)))})
         known = (file for file in self.inputs if file not in made and file.endswith(".json"))
         read = {file: artifacts.read_json(file) for file in known}
         rows = [str(file) for job in self.jobs for file in job.input] if self.family.numbers else []
@@ -137,6 +137,12 @@ class Stage:
             "commands": {name: rules[name] for name in sorted(rules)},
             **({"rows": rows} if rows else {}),  # a table has them in the order of params.yaml
         }
+
+
+def _command(job: Job) -> str:
+    """What a job runs, with the verb that it chose."""
+    command = job.rule.shellcmd or ""
+    return command.replace("{params.verb}", job.params.verb) if "{params.verb}" in command else command
 
 
 def _is_of(content: Any, made: set[str]) -> bool:

@@ -56,6 +56,18 @@ def test_every_job_of_all_experiments_has_a_stage(tmp_path: Path) -> None:
     assert "unknown experiment 'i2sb/jpeg-55'" in told.stderr
 
 
+def test_pairs_of_one_job_are_refused_with_what_to_write_instead(tmp_path: Path) -> None:
+    project = fresh_project(tmp_path / "project")
+    some = {"scales": ["demo"], "pairs": {"3": 8, "8": 3}}
+    project.edit(lambda v: v["experiments"]["ddib/classes"].update(some=some))
+    for wanted in ("all", "ddib/classes/some.3-8"):
+        told = project.attempt("python", "workflow/stages.py", wanted)
+        assert told.returncode != 0
+        assert "the pairs of ddib/classes/some are one job" in told.stderr
+        assert "write each pair as an experiment" in told.stderr
+    project.run("python", "workflow/stages.py")  # what is recorded names none of them
+
+
 def test_no_output_persists_and_every_call_names_its_rules() -> None:
     content = yaml.safe_load((ROOT / "dvc.yaml").read_text())
     assert "persist" not in str(content)

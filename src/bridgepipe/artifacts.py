@@ -31,7 +31,7 @@ Card = Json
 
 
 class Named(dict[str, Any]):
-    """What a file holds, by name. Reading a name that is not there is a `UserError` that tells the file."""
+    """What a file holds, by name. Reading a missing name raises a `UserError` that names the file."""
 
     def __init__(self, values: Mapping[str, Any], where: str | Path, above: str = "") -> None:
         super().__init__()

@@ -63,7 +63,7 @@ class UserError(Exception):
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error, or what caused it, is that memory ran out: of a GPU, or of the CPU under a limit.
 
-    Readers take almost any error for a damaged file; this tells when the file is not to blame.
+    Readers take almost any error for a damaged file; this finds out when the file is not to blame.
     """
     return any(_no_memory(e) for e in _causes(error))
 

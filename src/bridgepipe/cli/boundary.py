@@ -63,7 +63,7 @@ def search(
     accuracy: File,
     run: Alone = Alone(),
 ) -> None:
-    """The boundaries in z and in h, and how well they tell held-out latents apart."""
+    """Find the boundaries in z and in h, and measure how well they separate held-out latents."""
     speed, settings = run.start(), read_stage(config, BoundaryFit)
     from bridgepipe.stages import boundary
 

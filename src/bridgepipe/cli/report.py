@@ -1,4 +1,4 @@
-"""Stages that tell: tables, and pictures for the report."""
+"""Stages that report: tables, and pictures."""
 
 from __future__ import annotations
 

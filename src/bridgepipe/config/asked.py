@@ -1,7 +1,7 @@
-"""What experiments ask of data, as far as only the data can tell: counts of items, and classes.
+"""What experiments need of data that is known only once they are prepared: counts of items, and classes.
 
 `FILE` lies beside the configurations of an experiment's stages and is no input of them: a study of more
-images must not train again. `COUNTS` lies beside the stores that it tells of, and moves with them.
+images must not train again. `COUNTS` lies beside the stores that it describes, and moves with them.
 """
 
 from __future__ import annotations

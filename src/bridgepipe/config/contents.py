@@ -49,7 +49,7 @@ def splits_of(dataset: Strict) -> tuple[str, ...]:
 
 
 def classes_of(dataset: Strict) -> tuple[str, ...] | None:
-    """Classes of a dataset's labels by number; () where images have none, None where only data can tell."""
+    """Classes of a dataset's labels by number; () where there are none, None where only the data show it."""
     if isinstance(dataset, Folder | Pairs | Parquet | WebDataset):
         return None
     if isinstance(dataset, DigitClasses):
@@ -70,7 +70,7 @@ def _imagenet() -> tuple[str, ...]:
 
 
 def attributes_of(dataset: Strict) -> tuple[str, ...] | None:
-    """What a boundary can be searched for in a dataset, its classes among it; None: only data can tell."""
+    """Attributes and classes that a boundary can separate in a dataset; None: only the data show it."""
     classes = classes_of(dataset)
     if classes is None:
         return None
@@ -107,7 +107,7 @@ def channels_of(dataset: Strict) -> int:
 
 
 def most_of(dataset: Strict, split: str, classes: Collection[str] | None = None) -> int | None:
-    """How many items a split has, or some classes in it, or at most; None where only data can tell."""
+    """Number of items in a split, or in some of its classes, or a bound; None where only the data show it."""
     if isinstance(dataset, PointSet):
         return dataset.count
     if isinstance(dataset, Digits | DigitClasses):

@@ -52,7 +52,7 @@ class Resolved(Checked):
 
     @property
     def groups(self) -> dict[str, list[str]]:
-        """Experiments of the scale in use that stand for several, by what they are called together."""
+        """Names of the experiments that each group of the scale in use stands for, by the group's name."""
         found = {name: [one for one in of if one in self.experiments] for name, of in self._groups.items()}
         return {name: of for name, of in found.items() if of}
 
@@ -70,7 +70,7 @@ class Resolved(Checked):
         return {stage: read.as_json() for stage, read in self.experiment(name).stages().items()}
 
     def asked(self, full: str) -> list[Asked]:
-        """What an experiment asks of datasets whose content only they can tell."""
+        """What an experiment needs of datasets whose content is known only once they are prepared."""
         found = []
         for key, of, split, count, label in self.experiment(full).asks():
             dataset = self.experiments[of].dataset if of in self.experiments else of

@@ -118,7 +118,7 @@ def _laid_over(below: Any, above: Any) -> Any:
 
 
 def _typed(value: Any, path: KeyPath) -> Any:
-    """A value inside a section of the command line; on top Snakemake has told numbers from text."""
+    """A value inside a section of the command line; at the top level Snakemake has parsed numbers."""
     if isinstance(value, Mapping):
         return {key: _typed(inner, (*path, key)) for key, inner in value.items()}
     if isinstance(value, list):

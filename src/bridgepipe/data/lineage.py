@@ -38,7 +38,7 @@ def made_from(made: Made, source: Any, what: str, key: str = "data") -> None:
         key: entry of ``made_by`` that holds the digest.
 
     Raises:
-        UserError: the store was made from something else, or does not tell.
+        UserError: the store was made from something else, or does not say.
     """
     recorded = made.card["made_by"].get(key)
     if recorded != source.digest:
@@ -101,7 +101,7 @@ def same_split(about: Mapping[str, Any], split: str, where: Path) -> None:
     """Refuse real images of another split than the configured one.
 
     Args:
-        about: origin of the real images, see `origin`; what it does not tell is not compared.
+        about: origin of the real images, see `origin`; missing entries are not compared.
 
     Raises:
         UserError: the real images are of another split.
@@ -115,7 +115,7 @@ def same_size(real: Sequence[int] | None, made: Sequence[int], where: Path) -> N
     """Refuse real images of another size than those that were made.
 
     Args:
-        real: height and width, of the real images; None: not told.
+        real: height and width of the real images; None: unknown.
 
     Raises:
         UserError: the sizes differ.
@@ -132,7 +132,7 @@ def origin(store: Made) -> Json:
 
 
 def quantisation(store: Made) -> str:
-    """How the pixels of a store became whole numbers; stores that don't tell were truncated."""
+    """How the pixels of a store became whole numbers; stores that don't say were truncated."""
     return store.card["made_by"].get("quantisation", names.QUANTISATION["published"])
 
 

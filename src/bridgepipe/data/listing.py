@@ -175,7 +175,7 @@ class Listing:
 
     Attributes:
         summary: JSON that changes exactly when names, sizes or (where they are known) contents do.
-        known: JSON from which the next `listed` goes on; it tells times, too.
+        known: JSON from which the next `listed` goes on; it holds times, too.
     """
 
     summary: Json

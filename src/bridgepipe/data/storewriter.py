@@ -89,7 +89,7 @@ class Writer:
         self._arrays[name] = np.ascontiguousarray(values)
 
     def put_encoded(self, data: bytes, card: Card, name: str | None = None) -> None:
-        """Add an item as it is stored in another store, whose card tells shape and dtype."""
+        """Add an item as it is stored in another store, whose card gives shape and dtype."""
         self._shape, self._dtype = card["shape"], card["dtype"]
         if name is not None:
             self._names.append(name)
@@ -216,7 +216,7 @@ def writer(
 
 @contextmanager
 def _disk_errors(temporary: Path) -> Iterator[None]:
-    """LMDB calls every short write an input/output error: the file itself tells which limit was met.
+    """LMDB calls every short write an input/output error: the file itself shows which limit was met.
 
     Raises:
         OSError: the limit that was met.

@@ -73,7 +73,7 @@ def describe(count: int, total: int, seed: int = SEED) -> Json:
 
 
 def items_of(store: Any) -> Indices:
-    """Number of each item of a store in what it was made from; counted, where the store does not tell."""
+    """Index of each item of a store in its source; 0, 1, 2, ... where the store does not record it."""
     return store.array(ITEM) if ITEM in store.card["arrays"] else np.arange(len(store))
 
 

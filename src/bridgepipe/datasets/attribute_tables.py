@@ -1,4 +1,4 @@
-"""Tables that tell attributes of image files: Hugging Face's ``metadata.csv`` beside them, or any such table.
+"""Tables of attributes of image files: Hugging Face's ``metadata.csv`` beside them, or any such table.
 
 Where the library `datasets` leaves out in silence what does not fit, here every such row and image is named.
 """
@@ -28,12 +28,12 @@ log = logging.getLogger(__name__)
 
 
 def is_table(name: str) -> bool:
-    """Whether a file beside pictures tells their attributes."""
+    """Whether a file beside pictures is a table of their attributes."""
     return PurePosixPath(name).name.lower() in ATTRIBUTE_TABLES
 
 
 def attributes_of(names: Sequence[str], root: Path, beside: Sequence[str], given: Path | None) -> Attributes:
-    """Attributes of every picture by its name; {} where nothing tells any.
+    """Attributes of every picture by its name; {} without a table.
 
     A column is an attribute where all of its values are numbers, true or false; -1 and 1 become 0 and 1. A
     column of words, such as captions, is left out, which is said.

@@ -161,7 +161,7 @@ def values_and_cut(
     """Values ``[N]`` of the attribute, nan where an image takes no part, and where the training's are cut.
 
     Args:
-        images: store that tells the attribute.
+        images: store that holds the attribute.
         about: the attribute, and the class of the images without it.
         train: store whose median cuts; None: that of the images.
         at: where they are cut; None: at the median.

@@ -54,7 +54,7 @@ class Scaling:
 
     @staticmethod
     def of(card: Mapping[str, Any]) -> Scaling:
-        """The map that the card of a file of colours tells."""
+        """The map that the card of a file of colours describes."""
         made_by = card["made_by"]
         return Scaling(made_by["space"], tuple(made_by["shift"]), made_by["scale"])
 

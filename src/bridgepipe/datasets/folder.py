@@ -125,7 +125,7 @@ class Pictures:
         sizes: bytes of every picture by its relative name, sorted; 0 of a link that leads nowhere.
         folders: every folder, also those without pictures.
         passed_over: ``{"passed_over": {suffix: count}}`` for the card, without notes; {} when nothing was.
-        tables: names of the files that tell attributes.
+        tables: names of the tables of attributes.
     """
 
     root: Path

@@ -53,7 +53,7 @@ prepare = partial(imagenet.prepare, read=pairs)
 
 @dataclass(frozen=True)
 class Listing:
-    """What the ``.pt`` file tells: (path, label) of every image, and the names of the classes."""
+    """Content of the ``.pt`` file: (path, label) of every image, and the names of the classes."""
 
     samples: list[tuple[str, int]]
     classes: list[str]

@@ -51,7 +51,7 @@ def prepare(
 
     Args:
         path: folder with ``train`` and ``val``, each with one sub-folder per class, named by its WordNet id;
-            all or some of the 1,000. ``val`` may be flat: the published labels tell the classes.
+            all or some of the 1,000. ``val`` may be flat: the published labels give the classes.
         size: side of the square, or (height, width).
         crop: one of `bridgepipe.datasets.images.CROPS`.
         classes: names or numbers of those whose images are written, numbered as before; None: all.
@@ -141,7 +141,7 @@ def read_subset(path: str | Path) -> list[Line]:
 
 
 def choose(items: Iterable[Item], lines: Sequence[Line], classes: Sequence[str], where: str) -> list[Item]:
-    """The items of a list, in its order, with the classes that it tells.
+    """The items of a list, in its order, with the classes that it names.
 
     Raises:
         UserError: an image of the list is missing, or comes twice.

@@ -39,7 +39,7 @@ class Item:
             anything when the item is bad.
         label: index of its class.
         attributes: named numbers.
-        bytes: size of its file where the listing digest shall tell it.
+        bytes: size of its file where the listing digest covers it.
     """
 
     name: str
@@ -219,7 +219,7 @@ def _with_reasons(bad: Mapping[str, str]) -> str:
 
 
 class Listed(Protocol):
-    """What a listing tells of an item."""
+    """Entry of an item in a listing."""
 
     @property
     def name(self) -> str: ...

@@ -85,7 +85,7 @@ class _Decoded:
 def measured(name: str, path: Path, grid: Grid, label: int | None, bytes: int) -> Picture:
     """A picture in a file, of which only the size is read.
 
-    One that has no patch or cannot be read is given the size of a patch: reading it tells what is wrong.
+    One that has no patch or cannot be read is given the size of a patch: reading it reports what is wrong.
     """
 
     def load() -> np.ndarray:
@@ -167,7 +167,7 @@ def by_picture(store: ImageStore) -> dict[str, list[int]] | None:
 
 
 def resized(pixels: np.ndarray, scale: float) -> np.ndarray:
-    """uint8 ``[H, W, 3]`` made smaller by Lanczos' kernel, widened by the scale; as it is at scale 1."""
+    """uint8 ``[H, W, 3]`` downscaled by Lanczos' kernel, widened by the scale; unchanged at scale 1."""
     if scale == 1:
         return pixels
     height, width = scaled((pixels.shape[0], pixels.shape[1]), scale)

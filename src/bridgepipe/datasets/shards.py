@@ -42,7 +42,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Shard:
-    """The images of a file, and the names of the classes where the file tells them."""
+    """The images of a file, and the names of the classes where the file lists them."""
 
     rows: Sequence[Row]
     classes: Sequence[str] | None = None
@@ -76,7 +76,7 @@ def prepare(
 
 
 def _files(path: Path, suffix: str) -> dict[str, str | None]:
-    """Split of every shard by its relative name; None of all where no name tells one."""
+    """Split of every shard by its relative name; None for all where no name gives one."""
     if path.is_file():
         return {path.name: None}
     if not path.is_dir():
@@ -128,7 +128,7 @@ def _classes(shards: Sequence[Shard], path: Path) -> list[str] | None:
 def _items(
     shards: Mapping[str, Shard], classes: Sequence[str] | None, size: Size, crop: str, path: Path
 ) -> dict[str, list[Item]]:
-    """Items of every shard; what numbers the rows tell are attributes of all."""
+    """Items of every shard; numbers in the rows become attributes of all."""
     rows = {row.name: row for shard in shards.values() for row in shard.rows}
     columns = {name: None for row in rows.values() for name in row.values}
     table = {name: {column: row.values.get(column) for column in columns} for name, row in rows.items()}

@@ -84,7 +84,7 @@ def _fetched(name: str, source: Source, path: Path, mirrors: Sequence[str] | Non
 def check(name: str, path: str | Path) -> None:
     """Refuse a file or folder that is not the source whose place it holds, put there by whomever.
 
-    What a published digest or the record of an earlier download doesn't tell is taken as it is.
+    Without a published digest or the record of an earlier download, a file is accepted as it is.
 
     Raises:
         UserError: unknown name, or other content.

@@ -178,10 +178,10 @@ def _receive(answer: Any, part: Path, have: int, progress: bool) -> None:
 
 
 def _total(headers: Mapping[str, str], have: int) -> int | None:
-    """Size of the whole file as the server tells it; None when it does not.
+    """Size of the whole file as the server reports it; None when it does not.
 
     Raises:
-        Failed: what it tells is no size, or contradicts itself.
+        Failed: the answer is no size, or contradicts itself.
     """
     length = headers.get("Content-Length")
     if length is None:

@@ -113,10 +113,10 @@ def classifier_accuracy(
 
 
 def classes_of(classifier: Any) -> Sequence[str]:
-    """Names of the classes that an extractor tells apart.
+    """Names of the classes that an extractor distinguishes.
 
     Raises:
-        UserError: the card tells none.
+        UserError: the card lists none.
     """
     if not hasattr(classifier, "logits"):
         mend = "choose one of kind classifier or resnet50, or null"

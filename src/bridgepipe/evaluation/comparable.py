@@ -48,7 +48,7 @@ def _published(number: Published, entry: str) -> Any:
 
 
 def _ours(number: Published, metric: Mapping[str, Any], entry: str) -> Any:
-    """The entry in a metric file; None where the file does not tell it."""
+    """The entry in a metric file; None where the file lacks it."""
     protocol, made_with = metric.get("protocol", {}), metric.get("made_with", {})
     extractor, reference = protocol.get("extractor") or {}, protocol.get("reference") or {}
     match entry:

@@ -159,7 +159,7 @@ def check_fits(extractor: Extractor, images: Any) -> None:
     classes and size alone, and the distance of other images in its features means nothing.
 
     Args:
-        images: a store; classes that its card does not tell are not compared.
+        images: a store; classes that its card does not list are not compared.
 
     Raises:
         UserError: images of other classes, or of another size.

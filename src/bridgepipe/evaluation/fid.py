@@ -186,7 +186,7 @@ def fid(a: Statistics, b: Statistics) -> float:
 
 
 def fid_estimate(a: Statistics, b: Statistics) -> Estimate:
-    """`fid` and its error, which statistics without a sample don't tell; raises as `fid`."""
+    """`fid` and its error, which is unknown for statistics without a sample; raises as `fid`."""
     return Estimate(fid(a, b), fid_error(a, b) if len(a.sample) > 1 else None)
 
 

@@ -53,7 +53,7 @@ class ImageSet:
 
     @property
     def n(self) -> int:
-        """Number of images; 0 of statistics that do not tell it."""
+        """Number of images; 0 for statistics that do not record it."""
         return len(self.images) if self.images is not None else self.known.n if self.known else 0
 
     @property

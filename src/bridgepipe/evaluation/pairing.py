@@ -52,7 +52,7 @@ def pair(a: ImageSet, b: ImageSet, how: str = "auto") -> Pairs | str:
 
 
 def _by_lineage(a: ImageSet, b: ImageSet) -> Pairs | None:
-    """Of a store that tells that it was made from the other."""
+    """Pairs of a store and the store that it was made from, by its card; None where it was not."""
     made, source = a.store, b.store
     if made is None or source is None or made.card["made_by"].get("data") != source.digest:
         return None

@@ -38,7 +38,7 @@ COLUMNS = {
     "latent_sliced_w2_floor": "floor of latents",
     "latent_sliced_w2_floor_spread": "spread of floor of latents",
 }
-# which points a row is of, which the name of its experiment tells
+# which points a row is of, from the name of its experiment
 POINTS = ("inputs", "settings.source", "settings.target")
 GROUP = (
     "Rows of one group were measured alike, each on its own points. Numbers of rows of different groups were"

@@ -182,7 +182,7 @@ def quality_against_calls(path: str | Path, table: pd.DataFrame, title: str = ""
 
 
 def _seeds(rows: pd.DataFrame) -> str:
-    """What the rows were drawn with, in words; "" where they do not tell."""
+    """What the rows were drawn with, in words; "" where they do not say."""
     found = {name: rows[name].dropna().unique() for name in SEEDS if name in rows}
     return ", ".join(
         f"{name} {'/'.join(f'{s:g}' for s in seeds)}" for name, seeds in found.items() if len(seeds)

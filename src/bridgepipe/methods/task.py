@@ -140,7 +140,7 @@ def _labels(data: Any) -> tuple[np.ndarray, list[str]]:
 
 
 def _initialised(network: nn.Module, settings: Training, data: Any) -> dict[str, str]:
-    """Start from the weights that the configuration names; what the card tells of them."""
+    """Start from the weights that the configuration names; returns what the card records of them."""
     from bridgepipe.downloads import fetch, sources
     from bridgepipe.networks import layouts, published
 

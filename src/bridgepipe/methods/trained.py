@@ -50,7 +50,7 @@ class Trained:
 
     @classmethod
     def within(cls, named: Path, weights: Checkpoint | None = None) -> Self:
-        """Of the results folder of an experiment, or of other weights, which tell their own settings.
+        """From an experiment's results folder, or from other weights, which come with their own settings.
 
         Args:
             named: folder, file or name; see `located`.
@@ -64,7 +64,7 @@ class Trained:
 
     @property
     def alone(self) -> bool:
-        """Whether the weights tell their own settings."""
+        """Whether the weights come with their own settings."""
         return self.model == self.train_config
 
 
@@ -240,10 +240,10 @@ def _wanted(settings: Training, trained: Trained, guide: bool) -> Gaussian:
 
 
 def _alone(place: Path) -> tuple[Training, Mapping[str, Tensor], Json]:
-    """Weights that tell their own settings: of this project, or a UNet2DModel with its scheduler.
+    """Weights that come with their own settings: of this project, or a UNet2DModel with its scheduler.
 
     Raises:
-        UserError: the files tell none.
+        UserError: the files hold no settings.
     """
     from bridgepipe.networks import layouts
 
@@ -260,7 +260,7 @@ def _alone(place: Path) -> tuple[Training, Mapping[str, Tensor], Json]:
 
 
 def _as_training(found: Found) -> Json:
-    """Settings that a diffusers folder tells, as those of a training; {} of other weights."""
+    """Settings in a diffusers folder, as those of a training; {} for other weights."""
     if not found.settings:
         return {}
     about = {key: found.settings[key] for key in ("process", "network")}
@@ -327,7 +327,7 @@ OF_BRIDGE = ("corruption", "interval", "beta_max", "t0", "T", "ot_ode", "cond_x1
 
 
 def agree(settings: Training, found: Found, config: Path) -> None:
-    """Compare an experiment with what a folder of weights tells of the process that they were trained for.
+    """Compare an experiment with the process that a folder of weights says they were trained for.
 
     Raises:
         UserError: with the first setting that differs.

@@ -88,7 +88,7 @@ def quad_full(T: int, count: int, inner: bool = False) -> list[int]:
 
 
 def respaced(T: int, respacing: str) -> int:
-    """How many times a respacing keeps: ``log_snr N``, or a spelling of `timesteps`.
+    """Number of timesteps that a respacing selects: ``log_snr N``, or a spelling of `timesteps`.
 
     Raises:
         UserError: as `timesteps`.

@@ -172,7 +172,7 @@ def shape_of(config: Mapping[str, Any], where: object) -> tuple[int, int, int]:
     """Channels, height and width of the images of a UNet2DModel.
 
     Raises:
-        UserError: the configuration tells no size.
+        UserError: the configuration gives no size.
     """
     found = _filled(config)
     size = found["sample_size"]

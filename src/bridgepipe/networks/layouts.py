@@ -40,7 +40,7 @@ MEND = "give a file of weights, or a folder of I2SB, guided-diffusion, DDIM, dif
 
 @dataclass(frozen=True)
 class Found:
-    """Weights, and what their folder tells of them.
+    """Weights, and what their folder says about them.
 
     Attributes:
         weights: tensors by the names of our networks.
@@ -103,7 +103,7 @@ def described(config: Path) -> Json:
 
 
 def clips(place: Path) -> bool:
-    """Whether predictions of the clean image are clamped, as the scheduler of a diffusers folder tells it."""
+    """Whether the scheduler of a diffusers folder clamps predictions of the clean image."""
     config = diffusers_config(place)
     return config is None or bool(described(config)["clip"])
 

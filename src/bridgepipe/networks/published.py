@@ -93,7 +93,7 @@ def check_options(path: str | Path, problem: Mapping[str, Any], where: object) -
 
     Args:
         path: published ``options.pkl``.
-        problem: our names and values; those that the options don't tell are not compared.
+        problem: our names and values; those that the options lack are not compared.
         where: the configuration, for the message.
 
     Raises:

@@ -45,7 +45,7 @@ def from_diffusers(
 
     Args:
         weights: tensors by diffusers' names, the old ones of attention too.
-        network: section ``network`` of an experiment, as `names.unet2d.network_of` tells it.
+        network: section ``network`` of an experiment, as `names.unet2d.network_of` returns it.
         wanted: state dict of our network, for its names and shapes; may be on the meta device.
         where: the file, for the message.
 

@@ -56,7 +56,7 @@ def _address(content: bytes) -> str:
 
 
 def for_browsers(content: bytes) -> tuple[str, bytes]:
-    """A picture as every browser shows it, as it is where that will do; its kind is of ``image/KIND``."""
+    """A picture in a format that every browser shows, unchanged where possible, and its ``image/KIND``."""
     image = read(content).image
     kind = SHOWN.get(image.format or "")
     if kind is not None and image.mode != "CMYK":

@@ -143,7 +143,7 @@ def _compressed(pixels: np.ndarray) -> Iterator[bytes]:
 
 
 def as_tiff(pixels: np.ndarray, write: Write) -> bytes:
-    """A TIFF file: written in 8 bits at twice the width, which are the same bytes, and told what they are."""
+    """A TIFF file: written in 8 bits at twice the width, which are the same bytes, then relabelled."""
     height, width, channels = pixels.shape
     twice = pixels.astype("<u2", copy=False).view(np.uint8).reshape(height, 2 * width, channels)
     file = bytearray(write(Image.fromarray(twice)))

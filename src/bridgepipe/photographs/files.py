@@ -96,7 +96,7 @@ class Photo:
 
 
 def sources_of(named: Sequence[Path]) -> list[Photo]:
-    """The pictures that arguments stand for: files, all pictures of folders, globs, standard input.
+    """The pictures that arguments name: files, all pictures of folders, globs, standard input.
 
     Raises:
         UserError: a pattern matches no file.

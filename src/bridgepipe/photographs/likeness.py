@@ -74,7 +74,7 @@ def _spread(side: int) -> list[int]:
 
 
 def ranges(pictures: Iterable[np.ndarray]) -> dict[str, list[float]]:
-    """Smallest and largest of every measure over pictures, as a model card tells them."""
+    """Smallest and largest value of every measure over pictures, as model cards record them."""
     found = [measures(pixels) for pixels in pictures]
     return {name: [min(m[name] for m in found), max(m[name] for m in found)] for name in found[0]}
 
@@ -85,7 +85,7 @@ def unlike(size: tuple[int, int], found: Mapping[str, float], trained_for: Mappi
     Args:
         size: height and width of the picture.
         found: measures of the picture, and its JPEG quality where it has one.
-        trained_for: entry of the model card; what it does not tell is not compared.
+        trained_for: entry of the model card; missing values are not compared.
     """
     statistics = trained_for.get("statistics", {})
     outside = [

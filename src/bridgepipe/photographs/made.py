@@ -1,4 +1,4 @@
-"""Which files in a folder bridgepipe made, and of what: not every kind of file has a place to tell it."""
+"""Which files in a folder bridgepipe made, and of what: not every format has a place to record it."""
 
 from __future__ import annotations
 

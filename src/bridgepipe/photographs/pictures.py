@@ -130,7 +130,7 @@ def _picture(image: ImageFile.ImageFile, content: bytes, number: int, frames: Fr
 
 
 def size_of(content: bytes, name: str) -> tuple[int, int, int]:
-    """Width, height and number of frames that a file tells, before its pixels are decoded.
+    """Width, height and number of frames from a file's header, before its pixels are decoded.
 
     Raises:
         UserError: as `read`.
@@ -285,7 +285,7 @@ def encoded(image: Whole, of: Picture, format: str, quality: int, **further: Any
 
 
 def _upright(image: Image.Image, of: Picture, format: str) -> Image.Image:
-    """Turned where nothing in the file will tell a viewer to do it."""
+    """Turned upright, where nothing in the file will tell a viewer to do so."""
     if format in metadata.WITH_EXIF or of.image.getexif().get(ORIENTATION, 1) == 1:
         return image
     return ImageOps.exif_transpose(_turned(image, of))

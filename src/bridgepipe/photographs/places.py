@@ -22,7 +22,7 @@ def check(
     Args:
         places: input -> picture that is made of it.
         searched: folder that the inputs were found in, for a verb that would find its own results there.
-        ours: whether bridgepipe made a file that does not tell so itself.
+        ours: whether bridgepipe made a file that does not record it itself.
 
     Raises:
         UserError: an input is no file, two pictures would have one name (also where a file system does

@@ -113,7 +113,7 @@ class Work:
     speed: configuration.Runtime
 
     def do(self, photos: Sequence[Photo], made: Made | None, target: Path) -> None:
-        """Restore all, and tell where each went; those that were finished before are not done again."""
+        """Restore all, and print where each went; those that were finished before are skipped."""
         from bridgepipe.runtime.finished import FINISHED_KEPT
         from bridgepipe.runtime.interruption import at_once
         from bridgepipe.runtime.progress import MANY, Progress
@@ -191,7 +191,7 @@ class Work:
         return pictures.encoded(picture.joined(planes), picture, photo.format, self.jpeg_quality)
 
     def _files(self, batch: Sequence[Photo], progress: Progress) -> list[bytes]:
-        """The results of a batch, which tells how far it is."""
+        """The results of a batch, which reports its progress."""
         work, done = sum(photo.work for photo in batch), [0.0]
 
         def after(share: float) -> None:

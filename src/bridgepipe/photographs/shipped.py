@@ -46,7 +46,7 @@ def find(name: str = "photos") -> Shipped:
 
 
 def digest(name: str = "photos") -> str:
-    """Of the weights inside this package, from their card alone: planning is to be fast."""
+    """SHA-256 of the weights inside this package, from their card alone, so that planning stays fast."""
     return artifacts.read_object(WEIGHTS / name / CARD)["content"]
 
 

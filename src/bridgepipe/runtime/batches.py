@@ -38,7 +38,7 @@ def _filled(count: int, batch_size: int) -> int:
 
 
 def whole(batch_size: int) -> int:
-    """The largest multiple of 16 that is not larger; a smaller batch size as it is."""
+    """The batch size rounded down to a multiple of 16; one below 16 unchanged."""
     return batch_size - batch_size % unit(batch_size)
 
 

@@ -1,4 +1,4 @@
-"""What the profiles of clusters ask for: names, partitions, the command that tells states, rules with a GPU.
+"""What the profiles of clusters ask for: names, partitions, the command for states, rules with a GPU.
 
 Runs before the workflow is read, so it imports nothing heavy.
 """
@@ -174,7 +174,7 @@ def _on_cpus(params: Path) -> bool:
 
 
 def one_volume(spec: str) -> list[str]:
-    """The volume of the Kubernetes profile, ``claim:path``, told to Snakemake as one that every pod mounts.
+    """The volume of the Kubernetes profile, ``claim:path``, which Snakemake has every pod mount.
 
     Its executor takes for granted that pods share no files. It would copy every file through
     an object storage, and a training would not find the state of the job before it.

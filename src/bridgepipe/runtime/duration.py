@@ -16,7 +16,7 @@ from bridgepipe.names.timesteps import respaced
 from bridgepipe.runtime.work import FEATURES, TRAINED, Net, Work
 
 ON_CPU = 100  # so many times as long
-# images of a split where only data can tell: as many as ImageNet has
+# images of a split whose size is unknown before it is prepared: as many as ImageNet has
 TRAINING, HELD_OUT = 1_300_000, 50_000
 PICTURES = 4  # in a figure of a sampling path
 

@@ -150,7 +150,7 @@ def _read(file: Path) -> Json:
 
 
 def _stamps(command: Sequence[str]) -> Json:
-    """Sizes and times of what a command reads, as far as its words and the settings in its files tell."""
+    """Sizes and times of what a command reads, where its arguments and the settings in its files name it."""
     made = {str(path) for path in artifacts.written}
     words = [word for option, word in pairwise(["", *command]) if option != OUTPUT and word not in made]
     named = [text for word in words if word.endswith(".json") for text in _texts(_read(Path(word)))]

@@ -68,7 +68,7 @@ def start(processes: int, threads: int = 1) -> None:
 def claim_gpus(count: int) -> None:
     """Use GPUs that no other command of this machine has claimed, until this process ends.
 
-    Snakemake starts jobs beside each other and tells none which GPU is its own: all would take the first.
+    Snakemake starts jobs beside each other and assigns none a GPU: all would take the first.
     Nothing is claimed where someone else hands GPUs out (Slurm, ``CUDA_VISIBLE_DEVICES``, another launcher).
     """
     present = len(list(GPUS.glob("*")))

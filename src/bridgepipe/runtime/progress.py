@@ -21,7 +21,7 @@ class Progress:
         done: items found finished.
         label: text before the bar.
         unit: what an item is called; pixels are so many that they are shown as 1.5M.
-        shown: whether this process tells anything.
+        shown: whether this process prints anything.
     """
 
     def __init__(self, total: int, done: int, label: str, unit: str = "image", shown: bool = True) -> None:

@@ -104,7 +104,7 @@ def record(command: Sequence[str], started: float) -> None:
 
 
 def log_file() -> str:
-    """The file that this command's output goes to; empty where that is no file, or the system can't tell."""
+    """The file that this command's output goes to; empty where that is no file, or unknown."""
     with suppress(OSError, ValueError):
         file = Path(_path_of(1))
         if file.is_file():
@@ -124,5 +124,5 @@ def record_of(path: Path) -> Path:
 
 
 def stamp(path: Path) -> list[int]:
-    """Size and time of a file: enough to tell that it was written anew."""
+    """Size and time of a file: enough to see that it was written anew."""
     return [path.stat().st_size, path.stat().st_mtime_ns]

@@ -42,7 +42,7 @@ def rerun(file: Path) -> Rerun:
     Inputs that were temporary are made again before it. A training begins at its first step.
 
     Raises:
-        UserError: no record tells how the file was made, or the command fails.
+        UserError: there is no record of how the file was made, or the command fails.
     """
     with _scratch(file) as scratch:
         again = _Again(scratch).make(file)

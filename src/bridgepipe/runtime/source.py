@@ -118,7 +118,7 @@ def _is_module(name: str) -> bool:
 
 
 def resolve(dotted: str) -> list[Definition]:
-    """What a dotted name stands for: a definition, or all those of a module; [] outside of the package."""
+    """Definitions that a dotted name refers to: one, or all of a module; [] outside the package."""
     parts = dotted.split(".")
     split = next((n for n in range(len(parts), 0, -1) if _is_module(".".join(parts[:n]))), 0)
     if split == 0:

@@ -166,7 +166,7 @@ def search(
     accuracy: Path,
     speed: Runtime,
 ) -> None:
-    """The boundaries in z and in h, and how well they tell held-out latents apart."""
+    """Find the boundaries in z and in h, and measure how well they separate held-out latents."""
     how: Json = {"solver": settings.solver, "balance": settings.balance, "seed": settings.seed}
     how["device"] = running.accelerator(speed.device).device
     costs = {"z": settings.C_z or settings.C, "h": settings.C}

@@ -89,7 +89,7 @@ def _check_folder_name(output: Path) -> None:
 def file_names(store: ImageStore, names: str, data: Path) -> list[str]:
     """Relative name of the PNG file of every image of a store, ``/`` between folders.
 
-    A sample tells its class, a translation its target, an edit its distance.
+    A sample is named by its class, a translation by its target, an edit by its distance.
 
     Raises:
         UserError: the images that the store was made from are not there, or have no names.

@@ -189,7 +189,7 @@ def _check_reference(found: Statistics, images: ImageStore, split: str, where: P
     """Refuse reference statistics of another source or split, or of images of another size.
 
     Raises:
-        UserError: the statistics are of another source, split or size, as far as their card tells.
+        UserError: the statistics are of another source, split or size, as far as their card says.
     """
     about, made = found.origin, images.card["made_by"].get("origin", {})
     kinds = {lineage.kind_of(o["source"]) for o in (about, made) if "source" in o}

@@ -119,7 +119,7 @@ class Shared:
     def restorer(self, sampling: RestorationSampling, data: Path, speed: Runtime) -> None:
         """Weights in bfloat16, and the card that `restore --model` reads.
 
-        The card tells how well these weights restore, which differ from the experiment's by rounding.
+        The card reports how well these weights restore, which differ from the experiment's by rounding.
         """
         dataset, how = self.training.dataset, sampling.sample
         images = ImageStore(data / dataset / "train.lmdb")
@@ -155,7 +155,7 @@ class Shared:
         self._card("diffusers", f'DDPMPipeline.from_pretrained("{self.folder.name}")')
 
     def alone(self) -> None:
-        """Weights as they are, and their settings."""
+        """The weights themselves, and their settings."""
         self._save(MODEL, self.weights, self.made)
         self._describe(shipped.CARD, self._settings(), MODEL)
         self._card("bridgepipe", f"train: {{init: {self.folder.name}}}")

@@ -90,7 +90,7 @@ class _Compared:
 
     Attributes:
         images, items: the store of the originals, and which of them were restored.
-        network: the extractor, which also tells classes where it is a classifier of them.
+        network: the extractor, which also predicts classes where it is a classifier of them.
         reference, floor: statistics of the real images, and of as many held-out ones.
         about: entries of the protocol, see `evaluation.real.described`.
         batch_size: images per call of the extractor.

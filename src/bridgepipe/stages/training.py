@@ -35,7 +35,7 @@ from bridgepipe.training import state as training_state
 from bridgepipe.training import validation as training_validation
 
 LINEAGE = ("class_names", "spectrum", "licences", "data")  # what an import takes over of a card
-# settings that no step depends on: how long a training is and what its log tells, and names of files and
+# settings that no step depends on: how long a training is and what it logs, and names of files and
 # data, which count by their content
 UNRELATED: Any = {
     "dataset": True,
@@ -60,7 +60,7 @@ def train(
 
     Args:
         held_out: what the validation reads, where there is one.
-        started: when the command began, as `time.monotonic` tells it.
+        started: time at which the command began, by `time.monotonic`.
     """
     items = open_data(data)
     task = task_of(settings, items, sources, spectrum)
@@ -87,7 +87,7 @@ def checkpoint(settings: Training, model: Path, folder: Path, output: Path) -> N
     The table of its validations is one, too: it lies beside the best checkpoint.
 
     Raises:
-        UserError: the training of this model kept none of this name.
+        UserError: the training of this model kept no checkpoint of this name.
     """
     trained = _training_of(artifacts.load_card(model))
     if output.name != VALIDATIONS and output.stem != BEST:
@@ -115,7 +115,7 @@ def _numbers(how: Validation | None) -> Json | None:
 
 
 def _training_of(card: Mapping[str, Any]) -> str:
-    """What tells the training of weights, by their card: everything that a step of it depends on."""
+    """Identity of the training of weights, from their card: everything that a step of it depends on."""
     config = {key: value for key, value in card["config"].items() if UNRELATED.get(key) is not True}
     config["train"] = {k: v for k, v in config["train"].items() if k not in UNRELATED["train"]}
     beside = {training_state.CODE, "step", artifacts.CONTENT}
@@ -123,7 +123,7 @@ def _training_of(card: Mapping[str, Any]) -> str:
 
 
 def _licences(data: Any) -> Json:
-    """The licence of every picture that was trained on, where the data tell it."""
+    """The licence of every picture that was trained on, where the data record it."""
     made_by = getattr(data, "card", {}).get("made_by", {})
     return {"licences": made_by["licences"][made_by["split"]]} if "licences" in made_by else {}
 
@@ -144,7 +144,7 @@ def import_weights(
     size: int | None,
     domain: str | None,
 ) -> None:
-    """Turn weights of any layout into a model of an experiment; what their folder tells is compared with it.
+    """Turn weights of any layout into a model of an experiment, if their folder's settings agree with it.
 
     Of a domain of the plane it is the file of the most steps, not EMA.
     """

@@ -31,7 +31,7 @@ class Checkpoints:
 
     Attributes:
         folder: folder of its files, one for every step and average.
-        card: what each tells of itself, beside its step.
+        card: entries of each one's card, beside its step.
     """
 
     folder: Path

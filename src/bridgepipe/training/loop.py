@@ -72,7 +72,7 @@ def train(
         identity: JSON values that the next step depends on (configuration, data, code); only a state
             of the same identity is resumed, see `training_state.resume`.
         noise: source of the streams that each place draws from; `BlockNoise` for points.
-        card: what a checkpoint that is kept along the way tells of itself.
+        card: entries of the card of a checkpoint that is kept along the way.
         validator: settings and measure of the validation; None: no validation.
 
     Returns:

@@ -174,7 +174,7 @@ def set_aside(state: Saved) -> Path:
 
 
 def accept(state: Saved) -> None:
-    """Let a training of the same configuration and data go on from a state whatever the code is.
+    """Let a training of the same configuration and data resume from a state of any code.
 
     Raises:
         UserError: the file cannot be used.

@@ -1,4 +1,4 @@
-"""Trackers of experiments, as accelerate offers them: what a training tells TensorBoard, W&B and others.
+"""Trackers of experiments, as accelerate offers them: what a training reports to TensorBoard, W&B and others.
 
 A failing tracker is reported in one line and left out: it never stops a training. Of a training that goes on,
 a tracker whose files lie here begins anew with the whole log, as its file may hold steps beyond the state;

@@ -183,7 +183,7 @@ def _result_of(path: Path) -> Path:
 
 
 def _made_with(result: Path) -> Iterator[Path]:
-    """What a result was made from and together with, as its record tells."""
+    """What a result was made from and together with, by its record."""
     with suppress(UserError, KeyError, TypeError):  # none, or of an older version
         record = artifacts.read_json(provenance.record_of(result))
         yield from map(Path, [*record["inputs"], *record["outputs"]])

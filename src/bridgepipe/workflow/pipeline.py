@@ -59,7 +59,7 @@ class Pipeline:
 
     @property
     def gpus(self) -> int:
-        """GPUs of a job that calls a network; 0 where the networks are to run on CPUs."""
+        """GPUs of a job that calls a network; 0 where networks run on CPUs."""
         return 0 if self.runtime.device == "cpu" else self.runtime.processes
 
     def classifier(self, name: str) -> dict[str, str]:

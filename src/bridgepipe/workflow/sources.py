@@ -156,7 +156,7 @@ class Sources:
         return [str(file)]
 
     def check_asked(self, name: str) -> None:
-        """Stop the run when an experiment asks for what its data, prepared as they are, don't have."""
+        """Stop the run when an experiment asks for more than its prepared data hold."""
         if self._plans and name not in self._checked:
             self._checked.add(name)
             try:

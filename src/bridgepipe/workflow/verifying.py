@@ -145,7 +145,7 @@ def _text(file: Path) -> tuple[str, Settings]:
     return "", None
 
 
-# each reads a file whole, and tells the stage and the settings that made it, where the file knows them
+# each reads a file whole, and returns the stage and the settings that made it, where the file knows them
 CHECKS: dict[str, Callable[[Path], tuple[str, Settings]]] = {
     ".lmdb": _store,
     ".safetensors": _tensors,

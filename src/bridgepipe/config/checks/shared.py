@@ -77,7 +77,7 @@ def folders_in(dataset: Strict, defined: Defined) -> tuple[str, ...] | None:
 
 
 def name_of(label: Label, known: Sequence[str] | None) -> str | None:
-    """Name of a class; None when params.yaml does not tell it, or when it is refused elsewhere."""
+    """Name of a class; None when params.yaml does not say it, or when it is refused elsewhere."""
     try:
         return classes.name_of(label, known) if known else None
     except UserError:

@@ -1,8 +1,7 @@
 """Files that are whole or absent, and that say what they are.
 
-A file is written beside its final name and renamed when complete, so a killed
-job never leaves something that looks like a result. Model files carry a card
-(configuration, digests of what they were made from) and refuse a mismatch.
+A file is written beside its final name and renamed when complete, so a killed job leaves nothing that
+looks like a result. Model files carry a card (configuration, digests of their inputs) and refuse a mismatch.
 """
 
 from __future__ import annotations

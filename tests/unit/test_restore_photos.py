@@ -25,7 +25,7 @@ from bridgepipe.config.i2sb import RestorationTraining
 from bridgepipe.config.stage_files import read_stage
 from bridgepipe.datasets.images import decode
 from bridgepipe.methods import i2sb, tiles
-from bridgepipe.photographs import animation, likeness, pictures, restoring, shipped
+from bridgepipe.photographs import animation, encoding, likeness, pictures, restoring, shipped
 from bridgepipe.photographs.made import NAME
 from bridgepipe.runtime.interruption import Interrupted
 from bridgepipe.runtime.progress import Progress
@@ -578,7 +578,7 @@ def test_memory_does_not_grow_with_the_number_of_frames() -> None:
     flat.save(file, "PNG")
     first = pictures.read(file.getvalue())
     tracemalloc.start()
-    content = pictures.animated(
+    content = encoding.animated(
         ((first, Image.new("RGB", flat.size, (k, 0, 0))) for k in range(40)), first, "PNG", 95
     )
     _, peak = tracemalloc.get_traced_memory()

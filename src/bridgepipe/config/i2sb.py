@@ -1,4 +1,8 @@
-"""Image-to-image Schrödinger bridges: restoration (Liu et al. 2023)."""
+"""Image-to-image Schrödinger bridges: restoration (Liu et al. 2023).
+
+The settings, the stages that read them and the files of these stand together, because every key is named in
+all three; that is why the file is longer than others.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from bridgepipe import config as configuration
 from bridgepipe.config import Extractor
 from bridgepipe.config.gaussian import GuideTraining, ModelTraining
 from bridgepipe.config.i2sb import Restoration, RestorationTraining
-from bridgepipe.config.points import PointTraining
 from bridgepipe.config.recipe import MODEL, Checkpoint
 from bridgepipe.config.stage_files import (
     TRAININGS,
@@ -23,22 +22,19 @@ from bridgepipe.config.stage_files import (
     read_training,
 )
 from bridgepipe.errors import UserError
-from bridgepipe.methods.task import diffusion_of, is_conditional
-from bridgepipe.names import Json, ilsvrc
+from bridgepipe.methods.fitting import Gaussian, imported_classes, network_of, num_labels_of
+from bridgepipe.methods.task import diffusion_of
+from bridgepipe.names import Json
 from bridgepipe.names.origins import HUB
-from bridgepipe.names.released import Weights
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from bridgepipe.datasets.points import Points
     from bridgepipe.evaluation import extractors
-    from bridgepipe.methods.gaussian import Diffusion, Model
+    from bridgepipe.methods.gaussian import Model
     from bridgepipe.methods.i2sb import Restorer
     from bridgepipe.networks.layouts import Found
-
-
-Gaussian = ModelTraining | GuideTraining | PointTraining
 
 
 @dataclass(frozen=True)
@@ -193,10 +189,10 @@ def load_model(trained: Trained, runtime: configuration.Runtime, guide: bool = F
     classes = null = None
     names = card.get("class_names")
     if not isinstance(settings, GuideTraining):
-        num_labels = _num_labels(weights)
+        num_labels = num_labels_of(weights)
         null = num_labels - 1 if num_labels is not None and _drops_labels(settings) else None
         classes = null if null is not None else num_labels
-    network = _network(settings, diffusion, weights, trained.model)
+    network = network_of(settings, diffusion, weights, trained.model)
     published.load(network, weights, trained.model)
     content, repeat = card[artifacts.CONTENT], settings.train.seed
     return gaussian.Model(network, diffusion, content, classes, null, names, repeat, runtime)
@@ -272,18 +268,6 @@ def _drops_labels(settings: Gaussian) -> bool:
     return isinstance(settings, ModelTraining) and settings.drop_labels > 0
 
 
-def _network(
-    settings: Gaussian, diffusion: Diffusion, weights: Mapping[str, Tensor], where: Path
-) -> nn.Module:
-    """The network that the settings describe, with as many classes as its weights have."""
-    from bridgepipe.methods import gaussian
-
-    arguments = settings.network.arguments
-    if isinstance(settings, GuideTraining):
-        return gaussian.classifier(diffusion, _answers(weights, where), pool=settings.pool, **arguments)
-    return gaussian.network(settings.network.kind, diffusion, _num_labels(weights), **arguments)
-
-
 def check_dimension(model: Model, points: Points) -> None:
     """Refuse points of another dimension than the model's.
 
@@ -293,75 +277,6 @@ def check_dimension(model: Model, points: Points) -> None:
     if (points.dim,) != tuple(model.diffusion.shape):
         what = f"points of dimension {points.dim}, the model's are of {model.diffusion.shape[0]}"
         raise UserError(what, points.path, "give the points of this model")
-
-
-def _num_labels(weights: Mapping[str, Tensor]) -> int | None:
-    """Number of labels of a class-conditional network, the null label included; None: unconditional."""
-    return weights["label_emb.weight"].shape[0] if "label_emb.weight" in weights else None
-
-
-def _answers(weights: Mapping[str, Tensor], where: Path) -> int:
-    """Number of classes that a classifier predicts.
-
-    Raises:
-        UserError: the weights are not those of a classifier.
-    """
-    for name in ("out.2.c_proj.bias", "out.3.bias"):
-        if name in weights:
-            return weights[name].shape[0]
-    raise UserError("not the weights of a guide: they tell no classes", where, "give those of a classifier")
-
-
-def imported_classes(settings: Gaussian, weights: Mapping[str, Tensor]) -> dict[str, list[str]]:
-    """Card entry with the classes of imported weights: those of ILSVRC, else their numbers."""
-    has_classes = isinstance(settings, GuideTraining) or is_conditional(settings)
-    known = ilsvrc.classes()
-    number = _num_labels(weights)
-    numbers = None if number in (None, len(known)) else [str(i) for i in range(number or 0)]
-    return {"class_names": numbers or known} if has_classes else {}
-
-
-# what weights were trained for: where an experiment that imports them says otherwise it is refused
-OF_PROCESS = ("schedule", "T", "c1", "c2", "m", "variant", "prediction", "rescale_timesteps")
-OF_BRIDGE = ("corruption", "interval", "beta_max", "t0", "T", "ot_ode", "cond_x1", "add_x1_noise")
-
-
-def agree(settings: Training, found: Found, config: Path) -> None:
-    """Compare an experiment with the process that a folder of weights says they were trained for.
-
-    Raises:
-        UserError: with the first setting that differs.
-    """
-    said = found.settings or found.card.get("config", {})
-    process = said.get("process", {})
-    stated = {key: said[key] for key in OF_BRIDGE if key in said and "process" not in said}
-    stated |= {f"process.{key}": process[key] for key in OF_PROCESS if key in process}
-    stated |= {f"network.{key}": value for key, value in said.get("network", {}).items() if key != "dropout"}
-    for key, expected, value in Weights("", {}, stated).differences(settings):
-        what = f"the weights have {key} {expected}, the experiment {value}"
-        raise UserError(what, config, f"set it to {expected}, or import other weights than {found.file}")
-
-
-def fits(settings: Training, weights: Mapping[str, Tensor], card: Mapping[str, Any], file: Path) -> None:
-    """Refuse weights of another network than the configuration describes, without its memory.
-
-    Raises:
-        UserError: a name or a shape differs.
-    """
-    import torch
-
-    from bridgepipe.methods import i2sb
-    from bridgepipe.networks import published
-
-    with torch.device("meta"):
-        if isinstance(settings, RestorationTraining):
-            kind, arguments = settings.network.kind, settings.network.arguments
-            network: nn.Module = i2sb.network((256, 256), settings.cond_x1, seed=0, kind=kind, **arguments)
-        else:
-            shape = tuple(card["shape"])
-            diffusion = diffusion_of(settings.process, shape, card.get("spectrum", {}))
-            network = _network(settings, diffusion, weights, file)
-    published.compare(network.state_dict(), weights, file)
 
 
 def load_extractor(files: ExtractorFiles, runtime: configuration.Runtime) -> extractors.Extractor:

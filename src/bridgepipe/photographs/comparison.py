@@ -13,7 +13,8 @@ from PIL import Image, ImageOps
 
 from bridgepipe.artifacts import atomic
 from bridgepipe.datasets.images import MARK
-from bridgepipe.photographs.pictures import plain_rgb, read
+from bridgepipe.photographs.encoding import plain_rgb
+from bridgepipe.photographs.pictures import read
 
 SHOWN = {"JPEG": "jpeg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "AVIF": "avif"}  # by every browser
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="generator" content="bridgepipe">

@@ -142,15 +142,15 @@ class Work:
         Args:
             report: callback, given the share of the work that each network call did.
         """
-        from bridgepipe.photographs import animation, pictures
+        from bridgepipe.photographs import animation, encoding
 
         if photo.held == 1:
             return self._encoded(photo, self._restored([photo], [photo.read().planes], report)[0])
         frames = self._frames(photo, report)
         if photo.format == "TIFF":
-            each = (pictures.encoded(image, picture, "TIFF", 100) for picture, image in frames)
+            each = (encoding.encoded(image, picture, "TIFF", 100) for picture, image in frames)
             return animation.pages(each, str(photo.source))
-        return pictures.animated(frames, photo.read(), photo.format, self.jpeg_quality)
+        return encoding.animated(frames, photo.read(), photo.format, self.jpeg_quality)
 
     def _frames(self, photo: Photo, report: Callable[[float], None]) -> Iterator[tuple[Picture, Whole]]:
         """Every frame that the result holds, and what becomes of it."""
@@ -185,10 +185,10 @@ class Work:
         return finished.bits(self.speed)
 
     def _encoded(self, photo: Photo, planes: Planes) -> bytes:
-        from bridgepipe.photographs import pictures
+        from bridgepipe.photographs import encoding
 
         picture = photo.read()
-        return pictures.encoded(picture.joined(planes), picture, photo.format, self.jpeg_quality)
+        return encoding.encoded(picture.joined(planes), picture, photo.format, self.jpeg_quality)
 
     def _files(self, batch: Sequence[Photo], progress: Progress) -> list[bytes]:
         """The results of a batch, which reports its progress."""

@@ -22,8 +22,9 @@ from bridgepipe.downloads import fetch
 from bridgepipe.downloads import sources as sources_yaml
 from bridgepipe.evaluation import classifier
 from bridgepipe.evaluation.accuracy import classifier_accuracy
+from bridgepipe.methods.fitting import agree, fits, imported_classes
 from bridgepipe.methods.task import Task, open_data, task_of
-from bridgepipe.methods.trained import HeldOut, agree, fits, imported_classes
+from bridgepipe.methods.trained import HeldOut
 from bridgepipe.names import Json
 from bridgepipe.networks import layouts, published
 from bridgepipe.runtime import closure, provenance, rng

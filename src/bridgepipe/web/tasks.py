@@ -18,8 +18,8 @@ from bridgepipe.datasets import images
 from bridgepipe.errors import UserError
 from bridgepipe.methods import color
 from bridgepipe.photographs import editing, likeness
+from bridgepipe.photographs.encoding import encoded
 from bridgepipe.photographs.files import Photo
-from bridgepipe.photographs.pictures import encoded
 from bridgepipe.photographs.restoring import QUALITY, Work
 from bridgepipe.web.queue import Report
 

@@ -77,7 +77,7 @@ def path(
 ) -> None:
     """States of the bridge and predictions of the clean image along the sampling path."""
     split = Split.open(trained, settings, data, sources, speed)
-    items = choose_from(split.images, PICTURES).tolist()
+    items = choose_from(split.clean, PICTURES).tolist()
 
     def work(share: Sequence[int]) -> tuple[np.ndarray, ...]:
         r = split.restore(share, settings.sample)

@@ -26,12 +26,12 @@ class Split:
     """A split, and the trained bridge that restores it.
 
     Attributes:
-        images: clean images.
-        source: degraded halves of pairs; None where the images are degraded here.
+        clean: clean images.
+        degraded: degraded halves of pairs; None where the images are degraded here.
     """
 
-    images: ImageStore
-    source: ImageStore | None
+    clean: ImageStore
+    degraded: ImageStore | None
     restorer: Restorer
 
     @classmethod
@@ -44,13 +44,13 @@ class Split:
 
     def restore(self, items: Sequence[int], how: Sample) -> Restored:
         """Degrade a batch of the images, by their indices, and restore it."""
-        return self.restorer.restore(self.images, items, how, self.source)
+        return self.restorer.restore(self.clean, items, how, self.degraded)
 
     @property
     def identity(self) -> Json:
         """Digests of what a restoration depends on besides its settings."""
-        sources = self.source and self.source.digest
-        return {"model": self.restorer.digest, "data": self.images.digest, "sources": sources}
+        sources = self.degraded and self.degraded.digest
+        return {"model": self.restorer.digest, "data": self.clean.digest, "sources": sources}
 
 
 def sample(
@@ -65,7 +65,7 @@ def sample(
 ) -> None:
     """Corrupt and restore one part of a split."""
     split, how = Split.open(trained, settings, data, sources, speed), settings.sample
-    images = split.images
+    images = split.clean
     chosen = subset.choose_from(images, how.count)
     rows = part.of(len(chosen))
     items = chosen[rows.start : rows.stop]

@@ -45,7 +45,7 @@ def study(
     settings = read_stage(sample_config, RestorationSampling)
     measuring = read_stage(evaluate_config, Evaluate)
     split = Split.open(trained, settings, data, sources, speed)
-    images = split.images
+    images = split.clean
     network = load_extractor(extractor, speed)
     check_fits(network, images)
     reference = reference_statistics(statistics, network, kernel=False, batch_size=speed.batch_size)

@@ -1,4 +1,7 @@
-"""Sections of params.yaml about Gaussian diffusion models and what is done with them."""
+"""Sections of params.yaml about Gaussian diffusion models and what is done with them.
+
+Longer than other files, so that the settings of a model stand beside those of its guides and samples.
+"""
 
 from __future__ import annotations
 

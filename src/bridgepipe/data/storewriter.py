@@ -1,4 +1,7 @@
-"""Writing an ImageStore; readers are in `bridgepipe.data.store`, which offers `writer` too."""
+"""Writing an ImageStore; readers are in `bridgepipe.data.store`, which offers `writer` too.
+
+Longer than other files, so that the form of an entry (key, checksum, encoding) stands in one place.
+"""
 
 from __future__ import annotations
 

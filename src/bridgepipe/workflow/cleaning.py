@@ -102,9 +102,12 @@ class _Makeable:
             return False
         full = next((n for n in self.resolved.experiments if _is_of(path, n)), None)
         if full is None:
-            gone = {"experiment", "name"} & wildcards.keys()  # of an experiment that is no more
-            names = [n for n in self.resolved.experiments if Path("results", n).parent == path.parent]
-            return not gone and all(map(self.experiment, names)) and self._from(wildcards)
+            name = wildcards.get("experiment", wildcards.get("name"))
+            together = {*self.resolved.methods, *self.resolved.groups, None}
+            beside = [n for n in self.resolved.experiments if Path("results", n).parent == path.parent]
+            names = self.resolved.groups.get(name or "", beside)
+            # else it is of an experiment that is no more
+            return name in together and all(map(self.experiment, names)) and self._from(wildcards)
         left: dict[str, Callable[[str, Path], bool]] = {"train": _resumable, "checkpoint": _is_kept}
         return self.experiment(full) and (rule not in left or left[rule](full, path))
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 # In grey levels of 255, root mean square. A picture that a network would change little was compressed
-# lightly, and perhaps before: then what the network takes away was in its original. Three fifths of the way cost
-# photographs that were compressed once 0.1 dB of their gain, as the error is flat near the best weight, and
-# mend a loss at quality 40 of one whose original was a JPEG of quality 50. A picture that is changed by more
-# than 8 levels shows its blocks, and goes the whole way.
+# lightly, and perhaps before: then what the network takes away was in its original. Three fifths of the way
+# cost photographs that were compressed once 0.1 dB of their gain, as the error is flat near the best weight,
+# and mend a loss at quality 40 of one whose original was a JPEG of quality 50. A picture that is changed by
+# more than 8 levels shows its blocks, and goes the whole way.
 WEIGHT = 0.6
 LIGHT, HEAVY = 2.0, 8.0
 ROWS = 256  # rows of a large picture that are worked on at a time

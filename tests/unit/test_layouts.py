@@ -270,14 +270,14 @@ def test_an_unreadable_folder_stops(tmp_path, monkeypatch):
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EIO])
 def test_an_unreadable_file_stops_even_where_bad_images_are_skipped(tmp_path, monkeypatch, skip_bad, code):
     fill(tmp_path / "in", 20)
-    opened = Image.open
+    read = Path.read_bytes
 
-    def refused(source, **options):
-        if Path(source).name == "007.png":
-            raise OSError(code, os.strerror(code), str(source))
-        return opened(source, **options)
+    def refused(path):
+        if path.name == "007.png":
+            raise OSError(code, os.strerror(code), str(path))
+        return read(path)
 
-    monkeypatch.setattr(Image, "open", refused)
+    monkeypatch.setattr(Path, "read_bytes", refused)
     text = refusal("folder", tmp_path / "out", path=tmp_path / "in", size=8, skip_bad=skip_bad)
     assert f"007.png cannot be read: {os.strerror(code)}" in text
 

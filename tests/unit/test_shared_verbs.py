@@ -284,6 +284,7 @@ OTHERS = {
     "serve",
     "share",
     "stage train",
+    "stage figure densities",
     "stage figure path",
     "stage boundary search",
     "stage evaluate photographs",

@@ -25,7 +25,7 @@ rule figure:
     input:
         unpack(lookup("{figure}/{method}/{experiment}", within=FILES)),
     output:
-        drawn("results/{method}/{experiment}/figures/{figure}.png", "{method}/{figure}", page),
+        drawn("results/{method}/{experiment}/figures/{figure}.png", "figure", page),
     log:
         "results/{method}/{experiment}/logs/figure-{figure}.log",
     wildcard_constraints:

@@ -70,7 +70,7 @@ use rule table as table_of_points with:
         lambda w: P.outcomes.first_metrics(w.name),
     output:
         csv="results/{name}/table.csv",
-        markdown=drawn("results/{name}/table.md", "{name}", "Tables"),
+        markdown=drawn("results/{name}/table.md", "table-of-points", "Tables"),
     wildcard_constraints:
         name=one_of(P.outcomes.tabled(own_table=False)),
     params:
@@ -111,8 +111,8 @@ rule figure_nfe:
         lambda w: P.outcomes.studies(w.method),
     output:
         csv="results/{method}/nfe.csv",
-        markdown=drawn("results/{method}/nfe.md", "nfe-{method}", "Samplers"),
-        figure=drawn("results/{method}/nfe.png", "nfe-{method}", "Samplers"),
+        markdown=drawn("results/{method}/nfe.md", "nfe", "Samplers"),
+        figure=drawn("results/{method}/nfe.png", "nfe", "Samplers"),
     log:
         "results/logs/figure-nfe-{method}.log",
     params:

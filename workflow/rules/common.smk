@@ -12,6 +12,11 @@ from bridgepipe.workflow.wildcards import lookup, one_of
 network, takes, takes_statistics = P.asks.network, P.asks.takes, P.asks.takes_statistics
 
 
+def named(*methods):
+    """Pattern of the experiments ``method/name`` of methods."""
+    return one_of(name for method in methods for name in P.resolved.of(method))
+
+
 def drawn(path, caption, category):
     """A figure or a table in the report, under a page of workflow/report."""
     return report(path, caption=f"../report/{caption}.rst", category=category)

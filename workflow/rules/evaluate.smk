@@ -11,21 +11,15 @@ FIGURES = {
 }
 
 
-def named(*methods):
-    """Pattern of the experiments ``method/name`` of methods."""
-    return one_of(name for method in methods for name in P.resolved.of(method))
-
-
-def page(wildcards):
-    """Page of the report that a figure is on."""
-    return FIGURES[f"{wildcards.method}/{wildcards.figure}"][1]
-
-
 rule figure:
     input:
         unpack(lookup("{figure}/{method}/{experiment}", within=FILES)),
     output:
-        drawn("results/{method}/{experiment}/figures/{figure}.png", "figure", page),
+        drawn(
+            "results/{method}/{experiment}/figures/{figure}.png",
+            "figure",
+            lambda w: FIGURES[f"{w.method}/{w.figure}"][1],
+        ),
     log:
         "results/{method}/{experiment}/logs/figure-{figure}.log",
     wildcard_constraints:

@@ -105,6 +105,15 @@ def test_gpu_rules_of_the_workflow() -> None:
     )
 
 
+def test_gpu_rules_have_those_that_params_yaml_makes(tmp_path: Path) -> None:
+    """Jobs that translate pairs of classes; their rules are named after their experiments."""
+    params = tmp_path / "params.yaml"
+    params.write_text("experiments: {ddib/classes: {cats: {pairs: {281: 285}}, 260-261: {source: 260}}}\n")
+    assert cluster.gpu_rules(tmp_path, params) == ["translate_pairs_of_cats"]
+    params.write_text("experiments: {ddib/classes: {cats: {pairs: {281: 285}}}}\nruntime: {device: cpu}\n")
+    assert cluster.gpu_rules(tmp_path, params) == []
+
+
 def test_jobs_of_a_folder_without_slurm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,8 @@
 # Pairs of classes that one experiment names: one job translates them all, each part with the networks loaded once.
 # What follows is of every pair alone, as an experiment of its own.
 
+from bridgepipe.runtime import cluster
+
 
 def each(option, files):
     """An option for every file."""
@@ -16,7 +18,7 @@ for group, pairs in P.resolved.groups.items():
 
     rule:
         name:
-            f"translate_pairs_of_{group.rsplit('/', 1)[1]}"
+            cluster.rule_of_pairs(group)
         input:
             **lookup(pairs[0], within=FILES["sample"]),
             configs=[f"results/{pair}/config/sample.json" for pair in pairs],

@@ -22,6 +22,7 @@ import yaml
 
 from bridgepipe.config import yaml_reader, yaml_scalars
 from bridgepipe.errors import UserError, stop
+from bridgepipe.names import Json
 from bridgepipe.runtime import launch, slurm
 
 T = TypeVar("T")
@@ -162,15 +163,34 @@ def gpu_rules(folder: str | Path, params: str | Path = "params.yaml") -> list[st
         base, heir, body = rule.groups()
         if re.search(r"^\s+(gpu=|\*\*network\()", body, re.MULTILINE) or base in found:
             found.add(heir or base)
-    return sorted(found)
+    return sorted(found | set(map(rule_of_pairs, _with_pairs(Path(params)))))
+
+
+def rule_of_pairs(group: str) -> str:
+    """Name of the rule that translates the pairs of an experiment; its text has no rule of this name."""
+    return f"translate_pairs_of_{group.rpartition('/')[2]}"
+
+
+def _with_pairs(params: Path) -> list[str]:
+    """Experiments with pairs."""
+    translations = _section(_section(_values(params), "experiments"), "ddib/classes")
+    return [name for name in translations if "pairs" in _section(translations, name)]
 
 
 def _on_cpus(params: Path) -> bool:
+    return _section(_values(params), "runtime").get("device") == "cpu"
+
+
+def _values(params: Path) -> Json:
     """What params.yaml says. The workflow reports whatever is wrong with it."""
     with suppress(UserError):
-        runtime = yaml_reader.read(params).values.get("runtime")
-        return isinstance(runtime, dict) and runtime.get("device") == "cpu"
-    return False
+        return yaml_reader.read(params).values
+    return {}
+
+
+def _section(values: Json, key: str) -> Json:
+    section = values.get(key)
+    return section if isinstance(section, dict) else {}
 
 
 def one_volume(spec: str) -> list[str]:

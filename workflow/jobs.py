@@ -19,6 +19,7 @@ from snakemake.settings.enums import RerunTrigger
 from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
 
 from bridgepipe import config
+from bridgepipe.config.recipe import MODEL
 from bridgepipe.errors import UserError
 from bridgepipe.runtime.work import Net, Work
 from bridgepipe.workflow.pipeline import experiment_of
@@ -39,13 +40,27 @@ def work_of(job: Any, pipeline: Any) -> Work:
     return takes.work(job.wildcards) if isinstance(takes, Takes | TakesStatistics) else Work()
 
 
+def named_by(file: str, pipeline: Any) -> str | None:
+    """The experiment that a file is a result of; None of other files, and of several pairs together."""
+    name = experiment_of(file)
+    return name if name in pipeline.resolved.experiments else None
+
+
 def extracts(job: Any, pipeline: Any) -> str | None:
     """The kind of the extractor whose features a job takes; None where it takes none."""
-    name = experiment_of(str(job.output[0]))
-    experiment = pipeline.experiment(name) if name in pipeline.resolved.experiments else None
+    name = named_by(str(job.output[0]), pipeline)
+    experiment = None if name is None else pipeline.experiment(name)
     named = getattr(getattr(experiment, "evaluate", None), "extractor", None)
     extractor = getattr(job.wildcards, "extractor", named)
     return None if extractor is None else pipeline.extractors[extractor].kind
+
+
+def prepared(file: str, pipeline: Any) -> int:
+    """Images of a store that is prepared; 0 of other files."""
+    path = Path(file)
+    if path.suffix != ".lmdb" or path.parts[:2] != ("data", "prepared"):
+        return 0
+    return pipeline.durations.images(path.parts[2], path.stem.removesuffix("-source"))
 
 
 def stored(file: str, pipeline: Any) -> float:
@@ -53,11 +68,9 @@ def stored(file: str, pipeline: Any) -> float:
     path = Path(file)
     if path.suffix != ".lmdb":
         return 0
-    if path.parts[:2] == ("data", "prepared"):
-        name, split = path.parts[2], path.stem.removesuffix("-source")
-        return LMDB * pipeline.durations.images(name, split) * pixels(pipeline.datasets[name])
-    name = experiment_of(file)
-    if name not in pipeline.resolved.experiments:
+    if images := prepared(file, pipeline):
+        return LMDB * images * pixels(pipeline.datasets[path.parts[2]])
+    if (name := named_by(file, pipeline)) is None:
         return 0
     experiment = pipeline.experiment(name)
     models = getattr(experiment, "models", ()) or [f"model/{getattr(experiment, 'model', '')}"]
@@ -71,6 +84,17 @@ def pixels(dataset: Any) -> int:
     return 3 * math.prod(config.size_of(dataset) or (0,))
 
 
+def batch_of(job: Any, output: str, pipeline: Any) -> int:
+    """Images that a network is called with at a time."""
+    if job.rule.name == TRAINING:
+        batch = pipeline.experiment(job.wildcards.name).train.batch_size
+        return min(batch, pipeline.runtime.microbatch or batch)
+    name = named_by(output, pipeline)
+    made = 0 if name is None else pipeline.durations.results(name)
+    part = math.ceil(made / pipeline.runtime.partitions)
+    return min(pipeline.runtime.batch_size, part) if made else pipeline.runtime.batch_size
+
+
 def net_as_json(net: Net) -> dict[str, Any]:
     network = {"kind": getattr(net.network, "kind", None) or "adm", **net.network.arguments}
     return {"network": network, "size": net.size, "inputs": net.inputs, "outputs": net.outputs}
@@ -79,7 +103,6 @@ def net_as_json(net: Net) -> dict[str, Any]:
 def described(job: Any, number: dict[Any, int], needs: Iterable[Any], pipeline: Any) -> dict[str, Any]:
     """A job as JSON."""
     work, outputs = work_of(job, pipeline), [str(file) for file in job.output]
-    trains = job.rule.name == TRAINING
     return {
         "rule": job.rule.name,
         "outputs": outputs,
@@ -89,23 +112,30 @@ def described(job: Any, number: dict[Any, int], needs: Iterable[Any], pipeline: 
         "features": work.features,
         "extractor": extracts(job, pipeline),
         "on_h100": work.on_h100,
-        "images": pipeline.experiment(job.wildcards.name).train.batch_size if trains else None,
+        "trains": job.rule.name == TRAINING,
+        "batch": batch_of(job, outputs[0], pipeline),
+        "prepared": sum(prepared(file, pipeline) for file in outputs),
         "bytes": sum(stored(file, pipeline) for file in outputs),
     }
 
 
 def files_of(targets: list[str], pipeline: Any) -> Iterator[str]:
-    """Targets as Snakemake takes them.
+    """Targets as Snakemake takes them."""
+    for target in targets:
+        method = target.rpartition("/")[0]
+        yield from results_of(target, pipeline) if method in config.METHODS else [target]
+
+
+def results_of(name: str, pipeline: Any) -> list[str]:
+    """What an experiment ends in: its results, the table of its pairs, or the weights of a mere network.
 
     Raises:
         UserError: there is no such experiment.
     """
-    for target in targets:
-        if target.rpartition("/")[0] in config.METHODS:
-            pipeline.experiment(target)
-            yield from pipeline.outcomes.results(target)
-        else:
-            yield target
+    if name in pipeline.resolved.groups:
+        return [f"results/{name}/table.md"]
+    pipeline.experiment(name)
+    return pipeline.outcomes.results(name) or [f"results/{name}/{MODEL}"]
 
 
 def triggers() -> frozenset[RerunTrigger]:
@@ -127,8 +157,11 @@ def main() -> None:
         levels = (sorted(level, key=lambda job: str(job.output)) for level in dag.toposorted())
         jobs = [job for level in levels for job in level if job.output]
         number, waiting = {job: n for n, job in enumerate(jobs)}, set(dag.needrun_jobs())
-        found = [described(job, number, dag.dependencies[job], pipeline) for job in jobs]
-    print(json.dumps([{**job, "waits": at in waiting} for at, job in zip(jobs, found, strict=True)]))
+        found = [
+            {**described(job, number, dag.dependencies[job], pipeline), "waits": job in waiting}
+            for job in jobs
+        ]
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -220,7 +220,7 @@ def test_speed_settings_are_those_that_are_named(tmp_path: Path, monkeypatch: py
 
 
 def test_every_verb_is_tried() -> None:
-    assert {verb for verb, _ in OPTIONS} | {"fetch", "doctor", "schema", "record"} == set(VERBS)
+    assert {verb for verb, _ in OPTIONS} | {"fetch", "doctor", "schema", "plan", "record"} == set(VERBS)
     assert len(OPTIONS) > 150
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
-from project import Project
+import yaml
+from project import ROOT, Project
 
 FID = "results/i2sb/jpeg-5/fid.json"
 
@@ -44,6 +46,22 @@ def test_an_unknown_target_is_refused(project: Project, target: str, said: str) 
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_network_alone_and_pairs_are_targets(tmp_path: Path) -> None:
+    """Neither has results of the kind that other experiments end in."""
+    project = Project.create(tmp_path / "project")
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values["experiments"]["ddib/classes"]["digits"] = {"scales": ["demo"], "pairs": {3: 8, 8: 3}}
+    project.write(values)
+    alone = {stage["rule"] for stage in planned(project, "--gpus", "1", "model/conditional")["stages"]}
+    assert alone == {"prepare", "train"}
+    pairs = {
+        stage["rule"]: stage for stage in planned(project, "--gpus", "1", "ddib/classes/digits")["stages"]
+    }
+    assert pairs["train"]["jobs"] == 2  # the network, and the guide
+    assert pairs["fid"]["jobs"] == 2
+    assert "sample" not in pairs
 
 
 def test_what_runs_on_gpus_is_told_without_one(project: Project) -> None:

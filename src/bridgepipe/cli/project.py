@@ -118,7 +118,6 @@ def plan(
     ] = None,
     gpus: Annotated[int, typer.Option(min=0, max=10_000, help="for so many H100s; 0: for this machine")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
-    params: File = PARAMS,
 ) -> None:
     """What targets will take: jobs, network calls, time, memory, disk and downloads.
 
@@ -127,7 +126,7 @@ def plan(
     """
     from bridgepipe.workflow import costs, estimates
 
-    found = estimates.plan(targets or [], configuration.load(params).params.runtime, gpus)
+    found = estimates.plan(targets or [], gpus)
     print(json.dumps(found.as_json(), indent=2) if as_json else costs.table(found))
 
 

@@ -94,6 +94,9 @@ def path_grid(
     mosaic(path, cells, heads, [r"$x_n$", r"$\hat{x}_0$"] * len(x1), title)
 
 
+SMOOTHED = 5  # logged losses in a mean, at least
+
+
 def loss_curve(
     path: str | Path,
     steps: ArrayLike,
@@ -112,7 +115,7 @@ def loss_curve(
             in a panel of its own.
     """
     steps, losses = np.asarray(steps), np.asarray(losses)
-    window = max(1, len(losses) // 50)
+    window = max(SMOOTHED, len(losses) // 50)
     smooth = pd.Series(losses).rolling(window, center=True, min_periods=1).mean()
     found = pd.DataFrame(columns=["step", "loss"]) if validation is None else validation
     panels = found.columns.drop("step")
@@ -121,14 +124,14 @@ def loss_curve(
         axes.plot(steps, losses, color=COLOURS[0], alpha=0.35, linewidth=0.5, label="as logged")
         axes.plot(steps, smooth, color=COLOURS[0], label=f"mean of {window}")
         if len(found):
-            axes.plot(found["step"], found["loss"], "o-", color=COLOURS[1], label="validation")
+            axes.plot(found["step"], found["loss"], "o-", color=COLOURS[1], label="validation", clip_on=False)
         axes.set(yscale="log", xlabel="Training step", ylabel="Loss")
         axes.margins(x=0)
         _plain_log_ticks(axes.yaxis)
         axes.legend(loc="upper right")
         for number, name in enumerate(panels.drop("loss"), start=2):
             panel = _axes(figure, "Validation", (1, len(panels), number))
-            panel.plot(found["step"], found[name], "o-", color=COLOURS[1])
+            panel.plot(found["step"], found[name], "o-", color=COLOURS[1], clip_on=False)
             panel.set(xlabel="Training step", ylabel=LABELS.get(name, name), xlim=axes.get_xlim())
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridgepipe.config.runtime import Runtime
+from bridgepipe.config.stage_files import RUNTIME, read_runtime_file
 from bridgepipe.errors import UserError
 from bridgepipe.names import Json
 from bridgepipe.workflow.costs import Cost, Download, Plan
@@ -29,27 +30,27 @@ if TYPE_CHECKING:
     from bridgepipe.workflow.footprint import Footprint
 
 SCRIPT = Path("workflow/jobs.py")  # reads the graph of jobs
-# Seconds of a job beside its network calls: most is the start of Python and PyTorch.
-START = 4.0
-ALONE = {"photographs": 30.0, "prepare": 8.0, "train_classifier": 15.0}  # of rules whose work is not counted
+# Seconds of a job beside what is counted, on two cores: most is the start of Python and PyTorch.
+START = 3.0
+ALONE = {"photographs": 12.0, "train_classifier": 12.0}  # of rules whose work is not counted
+PREPARED = 0.002  # seconds of an image that is decoded and resized
 # seconds of an image whose features are taken: by Inception or ResNet-50 on a CPU, by the small classifier
 FEATURE, SMALL_FEATURE = 0.05, 0.001
 FETCHES = ("fetch", "fetch_folder")
 
 
-def plan(targets: Sequence[str], runtime: Runtime, gpus: int = 0) -> Plan:
+def plan(targets: Sequence[str], gpus: int = 0) -> Plan:
     """What the jobs that are not done take.
 
     Args:
         targets: files, rules or experiments; everything where none is named.
-        runtime: section `runtime` of the parameters.
         gpus: H100s that they would run on; 0: this machine.
 
     Raises:
         UserError: this is not the folder of a project, or nothing makes a target.
     """
     jobs = _jobs(targets)
-    machine = Machine(runtime, gpus)
+    machine = Machine(read_runtime_file(RUNTIME), gpus)  # as the Snakefile has just written it
     if not any(job["waits"] for job in jobs):
         return Plan([], 0, 1, [], "nothing is left to do", False)
     estimates = [machine.seconds(job) for job in jobs]
@@ -135,29 +136,23 @@ class Machine:
 
     def seconds(self, job: Mapping[str, Any]) -> float:
         """Of a job alone on the machine."""
+        alone = ALONE.get(job["rule"], START) + job["prepared"] * PREPARED
         if self._gpus:
-            return ALONE.get(job["rule"], START) + job["on_h100"]
+            return alone + job["on_h100"]
         calls = sum(self._of_calls(job, net, count) for net, count in job["calls"])
         per_feature = SMALL_FEATURE if job["extractor"] == "classifier" else FEATURE
-        return ALONE.get(job["rule"], START) + calls + job["features"] * per_feature
+        return alone + calls + job["features"] * per_feature
 
     def cost(self, job: Mapping[str, Any], seconds: float) -> Cost:
         """What a job takes in all."""
-        costs = [self._footprint(json.dumps(net), *self._how(job)) for net, _ in job["calls"]]
+        costs = [self._footprint(json.dumps(net), job["batch"], job["trains"]) for net, _ in job["calls"]]
         states = sum(cost.state + 4 * cost.parameters for cost in costs if cost.trains)
         memory = max((cost.memory for cost in costs), default=0)
         calls = sum(count for _, count in job["calls"])
         return Cost(job["rule"], calls, seconds, memory, job["bytes"] + states)
 
     def _of_calls(self, job: Mapping[str, Any], net: Json, count: float) -> float:
-        return count * self._per_call(json.dumps(net), *self._how(job))
-
-    def _how(self, job: Mapping[str, Any]) -> tuple[int, bool]:
-        """Images at a time, and whether a network is trained."""
-        step = job["images"]
-        if step is None:
-            return self._runtime.batch_size, False
-        return min(step, self._runtime.microbatch or step), True
+        return count * self._per_call(json.dumps(net), job["batch"], job["trains"])
 
     @cache  # noqa: B019, a machine lives as long as the command
     def _per_call(self, net: str, images: int, trains: bool) -> float:

@@ -19,15 +19,15 @@ from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
 from bridgepipe.networks import adm, ddpm, mlp, residual
+from bridgepipe.runtime.running import prepare
 from bridgepipe.runtime.work import TRAINED
 
 MEASURED = 1e10  # operations of a call that is timed, at most
 SMALLEST = 32  # pixels of the smaller pictures that it is timed on, at least
-# Resident memory of a verb on a CPU, measured with a network of 1.4 million parameters and 1 to 256 images of
-# 32 x 32 pixels: this much before the first call, and the live tensors times a factor for the library's own
-# buffers. Training differed by 8 % at most, calls by 15 %.
-AT_REST = 350e6
-BESIDE = {True: 1.15, False: 1.9}  # training, calls alone
+# Resident memory of a verb on a CPU, of training and of calls alone: this much at rest, and the live tensors
+# times a factor for the library's own buffers. Six trainings of 384 to 938 MB differ by 2 to 12 %.
+AT_REST = {True: 415e6, False: 290e6}
+BESIDE = {True: 1.15, False: 1.9}
 HELD = {True: 4, False: 1}  # numbers for a weight: itself; in training AdamW's two and the average, too
 
 
@@ -114,9 +114,9 @@ class Footprint:
 
     @property
     def memory(self) -> float:
-        """Bytes that a job needs on a CPU, to some 15 %."""
+        """Bytes that a job needs on a CPU."""
         weights = 4.0 * self.parameters * HELD[self.trains]
-        return AT_REST + weights + BESIDE[self.trains] * self.live
+        return AT_REST[self.trains] + weights + BESIDE[self.trains] * self.live
 
 
 def of(net: Net, images: int, trains: bool) -> Footprint:
@@ -140,7 +140,8 @@ def rate(net: Net, cost: Footprint, images: int, device: torch.device) -> float:
     """
     size, share = _measured_size(net, cost)
     images = max(1, min(images, int(MEASURED / (cost.operations * share))))
-    network = net.build().to(device)
+    network = net.build()
+    prepare(network, device)
     given = [tensor.to(device) for tensor in net.given(images, size)]
     seconds = min(_timed(network, given, cost.trains) for _ in range(2))
     return cost.operations * share * images * (TRAINED if cost.trains else 1) / seconds

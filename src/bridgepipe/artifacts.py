@@ -241,7 +241,7 @@ def load_card(path: str | Path) -> Card:
     """
     from safetensors import safe_open
 
-    with _readable(path), open(path, "rb"), safe_open(path, framework="pt") as f:
+    with _readable(path), open(path, "rb"), safe_open(path, framework="numpy") as f:
         metadata = f.metadata() or {}
     if CARD not in metadata:
         mend = "give a file made by bridgepipe (stage import-weights)"

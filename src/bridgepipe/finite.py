@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from bridgepipe.errors import UserError
+
+if TYPE_CHECKING:  # files and stores are opened without torch
+    from torch import Tensor
 
 FILE_MEND = "give another file, or make it again: it is of a training that diverged, or damaged"
 MEND = "its training diverged or its weights are damaged; with precision fp16 try fp32"

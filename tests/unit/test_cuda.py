@@ -138,12 +138,12 @@ def test_tf32_is_near_and_turned_off_where_results_are_measured() -> None:
     convolution, x = nn.Conv2d(64, 64, 3, padding=1).cuda(), torch.randn(8, 64, 32, 32, device="cuda")
     exact = convolution.double()(x.double())
     convolution.float()
-    running.accelerator("cuda", "tf32")
+    running.placed("cuda", "tf32")
     error = (convolution(x) - exact).abs().max()
     with running.full_precision():
         assert (convolution(x) - exact).abs().max() < 1e-5
     assert 1e-5 < error < 1e-2
-    running.accelerator("cuda", "fp32")
+    running.placed("cuda", "fp32")
     assert (convolution(x) - exact).abs().max() < 1e-5
 
 
@@ -275,4 +275,4 @@ def test_more_processes_than_devices_is_told(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(launch, "local_world_size", lambda: torch.cuda.device_count() + 1)
     with pytest.raises(UserError, match="start one per GPU"):
-        running.accelerator("cuda")
+        running.placed("cuda")

@@ -180,7 +180,7 @@ def test_large_finite_numbers_are_taken() -> None:
 
 def test_half_precision_is_refused_on_a_cpu() -> None:
     with pytest.raises(UserError, match=r"fp16 on a CPU \(runtime.precision\)"):
-        running.accelerator("cpu", "fp16")
+        running.placed("cpu", "fp16")
 
 
 # progress

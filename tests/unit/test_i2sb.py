@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from bridgepipe.config.i2sb import Emphasis, Restoration, Sample
@@ -121,7 +120,6 @@ def test_samplers_run_by_name_and_seed_matters(sampler: dict[str, object]) -> No
 def test_speed_settings_change_little(runtime: dict[str, object]) -> None:
     problem = PROBLEMS["jpeg"]
     expected = restored(problem, range(4)).astype(int)
-    AcceleratorState._reset_state(reset_partial_state=True)
     restorer = Restorer(network(problem), problem, "digest", runtime=Runtime(device="cpu", **runtime))
     found = in_batches(restorer, range(4), Sample(nfe=3))
     assert np.abs(found.astype(int) - expected).mean() < 1.5
@@ -131,7 +129,7 @@ def test_what_measures_may_follow_a_network_in_low_precision() -> None:
     Restorer(
         network(PROBLEMS["jpeg"]), PROBLEMS["jpeg"], "digest", runtime=Runtime(device="cpu", precision="bf16")
     )
-    assert running.accelerator("cpu").mixed_precision == "bf16"
+    assert running.placed("cpu").dtype is None
     before = torch.backends.cudnn.allow_tf32
     with running.full_precision():
         assert not torch.backends.cudnn.allow_tf32

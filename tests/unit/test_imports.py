@@ -9,6 +9,7 @@ import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "src/bridgepipe"
@@ -157,3 +158,49 @@ def test_the_maths_and_the_stores_know_nothing_of_the_configuration() -> None:
 def test_reading_the_workflow_and_the_configuration_imports_no_torch() -> None:
     code = "import sys, bridgepipe.config, bridgepipe.workflow; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+SLOW = ["accelerate", "torchvision", "torch._dynamo", "scipy", "skimage", "sklearn", "pandas", "matplotlib"]
+VERBS = "bridgepipe.cli.people"  # all verbs are imported with one
+
+
+@pytest.mark.parametrize(
+    ("modules", "unneeded"),
+    [
+        (f"{VERBS}, bridgepipe.cli.project", ["torch", "numpy", "PIL", *SLOW]),
+        ("bridgepipe.data.storecard, bridgepipe.training.state", ["torch", "numpy", "PIL", *SLOW]),
+        ("bridgepipe.stages.data, bridgepipe.data.joining", ["torch", *SLOW]),
+        ("bridgepipe.stages.restoration, bridgepipe.stages.generation", SLOW),
+        ("bridgepipe.stages.training, bridgepipe.stages.translation", SLOW),
+        ("bridgepipe.photographs.editing, bridgepipe.photographs.translating, bridgepipe.web.app", SLOW),
+    ],
+)
+def test_verbs_import_what_they_use(modules: str, unneeded: list[str]) -> None:
+    code = f"import sys, {modules}; print([name for name in {unneeded} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_one_process_samples_without_accelerate() -> None:
+    code = (
+        "import sys, torch; from bridgepipe.networks.residual import ResidualUNet;"
+        "from bridgepipe.runtime.running import Inference;"
+        "work = Inference(ResidualUNet(3, 3, 8, (1,), 1));"
+        "work.call(torch.zeros(1, 3, 4, 4), torch.zeros(1));"
+        "sys.exit('accelerate' in sys.modules or 'torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_stores_hold_is_told_without_torch(tmp_path: Path) -> None:
+    from bridgepipe.data.store import writer
+
+    with writer(tmp_path / "a.lmdb", {}, progress=False) as w:
+        w.put(np.zeros((4, 4, 3), np.uint8))
+    code = (
+        f"import sys; sys.argv = ['bridgepipe', 'store', 'info', {str(tmp_path / 'a.lmdb')!r}];"
+        "from bridgepipe import cli; cli._run(); sys.exit(bool({'torch', 'numpy'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert '"count": 1' in done.stdout

@@ -22,9 +22,9 @@ import pytest
 import torch
 from PIL import Image
 
-from bridgepipe.data import joining, lmdbfile, store, storewriter
+from bridgepipe.data import entries, joining, lmdbfile, store, storecard, storewriter
+from bridgepipe.data.entries import key_of
 from bridgepipe.data.store import ImageStore
-from bridgepipe.data.storewriter import key_of
 from bridgepipe.errors import UserError
 
 MADE_BY = {"source": "test", "seed": 3}
@@ -139,7 +139,7 @@ def test_batch_is_nchw_in_minus_one_to_one(tmp_path):
 
 def test_every_item_of_a_batch_is_checked_once(tmp_path, monkeypatch):
     path = write(tmp_path / "a.lmdb", images(6, 4, 4, 3))
-    edit(path, lambda txn: txn.put(key_of(3), bytes(4 * 4 * 3 + storewriter.CHECKSUM_BYTES)))
+    edit(path, lambda txn: txn.put(key_of(3), bytes(4 * 4 * 3 + entries.CHECKSUM_BYTES)))
     s = ImageStore(path)
     checked = []
     check = store.without_checksum
@@ -437,7 +437,7 @@ def test_stores_of_format_1_are_read_and_gathered(tmp_path):
     assert all(np.array_equal(s[i], items[i]) for i in range(5))
     s.verify()
     joining.gather([tmp_path / "a.lmdb"], tmp_path / "b.lmdb", progress=False)
-    assert store.info(tmp_path / "b.lmdb")["format"] == 2
+    assert storecard.info(tmp_path / "b.lmdb")["format"] == 2
     assert np.array_equal(ImageStore(tmp_path / "b.lmdb")[4], items[4])
 
 
@@ -587,7 +587,7 @@ def test_gather_refuses_partitions_of_another_kind(tmp_path):
 
 def test_info(tmp_path):
     path = write(tmp_path / "a.lmdb", images(3, 8, 8, 3))
-    found = store.info(path)
+    found = storecard.info(path)
     assert found["count"] == 3
     assert found["attributes"] == ["ink"]
     assert found["bytes"] == path.stat().st_size

@@ -6,6 +6,7 @@ does the work, and write its result. Every path is an option.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -18,6 +19,10 @@ interruption.expect_warning()  # before the imports that take long
 # Threads that wait must sleep: jobs that share cores are many times slower when they spin.
 # Read by OpenMP when torch is first imported, which no verb does before it runs.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Imports make objects by the hundred thousand, which all stay. Looked through for garbage as often as Python
+# does by itself, they take a tenth longer.
+gc.set_threshold(50_000)
 
 import typer
 

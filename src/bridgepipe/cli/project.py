@@ -246,6 +246,6 @@ def fetch(
 @groups.store.verb("info")
 def store_info(file: Path) -> None:
     """What a store holds and how it was made."""
-    from bridgepipe.data import store
+    from bridgepipe.data import storecard
 
-    print(json.dumps(store.info(file), indent=2))
+    print(json.dumps(storecard.info(file), indent=2))

@@ -193,7 +193,7 @@ class Strict(BaseModel):
     results: ClassVar[Results] = Results(tables=())  # of an experiment
     renamed: ClassVar[Mapping[str, str]] = {}  # former names of keys, each with the name of today
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
     _base: str | None = PrivateAttr(None)
 

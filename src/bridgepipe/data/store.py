@@ -20,34 +20,31 @@ import math
 import operator
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lmdb
 import numpy as np
-import torch
-from torch import Tensor
 
 from bridgepipe.artifacts import Card, canonical
-from bridgepipe.data.lmdbfile import open_readonly
-from bridgepipe.data.storecard import damaged, read_card
-from bridgepipe.data.storewriter import (
+from bridgepipe.data.entries import (
     ARRAY,
     CARD,
     CHECKSUM_BYTES,
     NAMES,
-    Codec,
-    Writer,
-    decode_item,
     hash_entry,
     key_of,
     without_checksum,
-    writer,
 )
+from bridgepipe.data.lmdbfile import open_readonly
+from bridgepipe.data.storecard import damaged, read_card
+from bridgepipe.data.storewriter import Codec, Writer, decode_item, writer
 from bridgepipe.errors import UserError
 from bridgepipe.finite import finite, naming
-from bridgepipe.names import Json
 
-__all__ = ["Codec", "ImageStore", "Writer", "info", "writer"]
+if TYPE_CHECKING:  # importing it takes a second, which what prepares and describes stores need not wait
+    from torch import Tensor
+
+__all__ = ["Codec", "ImageStore", "Writer", "writer"]
 
 
 class ImageStore:
@@ -164,6 +161,8 @@ class ImageStore:
         Raises:
             UserError: a value is not finite.
         """
+        import torch
+
         items = torch.from_numpy(self._items([int(i) for i in indices]))
         if items.dtype != torch.uint8:
             return items.float()
@@ -201,6 +200,8 @@ class ImageStore:
         except ValueError as e:
             raise self._damaged(f"its items cannot be read: {e}") from e
         if items.dtype.kind == "f":  # latents and states
+            import torch
+
             with naming(str(self.path), indices):
                 finite(torch.from_numpy(items), "an item")
         return items
@@ -255,12 +256,3 @@ def _item_bytes(card: Card) -> int | None:
     if card["codec"] != "raw" or card["shape"] is None:
         return None
     return math.prod(map(operator.index, card["shape"])) * np.dtype(card["dtype"]).itemsize
-
-
-def info(path: str | Path) -> Json:
-    """The card of a store and its size in bytes.
-
-    Raises:
-        UserError: no such file, truncated, or not a store.
-    """
-    return {**ImageStore(path).card, "bytes": Path(path).stat().st_size}

@@ -8,8 +8,8 @@ from pathlib import Path
 import lmdb
 
 from bridgepipe.artifacts import Card, Named
-from bridgepipe.data.lmdbfile import REMAKE, has_seal
-from bridgepipe.data.storewriter import CARD, FORMAT, KEYS, without_checksum
+from bridgepipe.data.entries import CARD, FORMAT, KEYS, without_checksum
+from bridgepipe.data.lmdbfile import REMAKE, has_seal, open_readonly
 from bridgepipe.errors import UserError
 
 # what the card of every store holds
@@ -26,6 +26,16 @@ CARD_TYPES: dict[str, type | tuple[type, ...]] = {
     "made_by": dict,
     "digest": str,
 }
+
+
+def info(path: str | Path) -> Card:
+    """The card of a store and its size in bytes.
+
+    Raises:
+        UserError: no such file, truncated, or not a store.
+    """
+    path = Path(path)
+    return {**read_card(path, open_readonly(path)), "bytes": path.stat().st_size}
 
 
 def read_card(path: Path, environment: lmdb.Environment) -> Card:

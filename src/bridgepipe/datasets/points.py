@@ -6,16 +6,17 @@ import difflib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from bridgepipe import artifacts
 from bridgepipe.errors import UserError
 from bridgepipe.names import Json
 from bridgepipe.runtime.rng import generator
+
+if TYPE_CHECKING:  # images are prepared without torch
+    from torch import Tensor
 
 Variant = Literal["published", "exact"]
 SPLITS = ("train", "test")
@@ -115,6 +116,8 @@ def prepare(
 
 def save(path: str | Path, points: np.ndarray, made_by: Json) -> None:
     """Write float ``[N, D]`` as a file of points; its card says how many, of what dimension, how made."""
+    import torch
+
     card = {"kind": "points", "count": len(points), "dim": points.shape[1], "made_by": made_by}
     tensor = torch.from_numpy(np.ascontiguousarray(points, dtype=np.float32))
     artifacts.save_tensors(path, {"points": tensor}, card)
@@ -158,7 +161,7 @@ class Points:
 
     def batch(self, indices: Sequence[int] | Tensor | np.ndarray) -> Tensor:
         """Points float32 ``[n, D]``."""
-        return self._tensor[torch.as_tensor(indices, dtype=torch.long)]
+        return self._tensor[np.asarray(indices, dtype=np.int64)]
 
     @cached_property
     def _tensor(self) -> Tensor:

@@ -45,7 +45,7 @@ def load_judge(settings: BoundaryMeasures, weights: Path, real: ImageStore, spee
         UserError: the judge knows other classes, judges another attribute, or was trained on other images.
     """
     kind = "classifier" if weights.suffix == ".safetensors" else "resnet50"
-    known: Any = load_extractor(kind, weights, device=running.accelerator(speed.device).device)
+    known: Any = load_extractor(kind, weights, device=running.placed(speed.device).device)
     if settings.classifier is not None:
         numbers_in(classes_of(known), real.classes, known.name, real.path)
         return known

@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from bridgepipe.artifacts import write_text
 from bridgepipe.errors import UserError, reading
+
+if TYPE_CHECKING:  # slow to import, and most that may write a table do not
+    import pandas as pd
 
 MISSING = "—"
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """A table with the columns in the order in which the rows first name them."""
+    import pandas as pd
+
     columns = list(dict.fromkeys(key for row in rows for key in row))
     return pd.DataFrame([dict(row) for row in rows], columns=columns)
 
@@ -27,6 +30,8 @@ def read_csv(path: str | Path, *columns: str) -> pd.DataFrame:
     Raises:
         UserError: missing, unreadable, or without one of ``columns``.
     """
+    import pandas as pd
+
     with reading(path, "not a CSV table", "give a CSV file that bridgepipe wrote"):
         frame = pd.read_csv(path)
     if absent := [name for name in columns if name not in frame]:
@@ -45,6 +50,8 @@ def write_table(
         frame: the table; the index is not written.
         notes: explanation of the table, written below the Markdown.
     """
+    import pandas as pd
+
     write_text(csv_path, frame.to_csv(index=False, lineterminator="\n"))
     columns = [readable(frame[c]) for c in frame.columns]
     rule = ["---:" if pd.api.types.is_numeric_dtype(frame[c]) else "---" for c in frame.columns]
@@ -58,6 +65,8 @@ def write_table(
 
 def readable(column: pd.Series) -> list[str]:
     """Cells as text; two decimals or more, so that its smallest number shows three digits."""
+    import pandas as pd
+
     form = _form(column.dropna()) if pd.api.types.is_float_dtype(column) else ""
     return [MISSING if pd.isna(v) else f"{v:{form}}" if form else _cell(v) for v in column]
 

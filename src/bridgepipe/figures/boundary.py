@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from bridgepipe.figures.canvas import INK, Cell, Images, canvas, mosaic
 from bridgepipe.figures.images import COLOURS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EQUAL = 60.0  # dB: images that are the same leave the scale to the others
 

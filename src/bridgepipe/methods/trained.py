@@ -284,5 +284,5 @@ def load_extractor(files: ExtractorFiles, runtime: configuration.Runtime) -> ext
     from bridgepipe.runtime import running
 
     settings = read_stage(files.extractor, Extractor)
-    device = running.accelerator(runtime.device).device
+    device = running.placed(runtime.device).device
     return extractors.load_extractor(settings.kind, files.weights, device=device, config=settings.as_json())

@@ -21,7 +21,6 @@ from bridgepipe.config.yaml_reader import Places
 from bridgepipe.data.pixels import to_uint8
 from bridgepipe.datasets import images
 from bridgepipe.errors import UserError
-from bridgepipe.figures import boundary as figures_boundary
 from bridgepipe.finite import naming, number
 from bridgepipe.methods import boundary as boundaries
 from bridgepipe.methods import boundary_edit
@@ -114,8 +113,7 @@ def edit(
 
     identity: Json = {"photo": artifacts.digest_file(photo), "model": network.digest}
     identity |= {"settings": how.as_json(), "inversion": inversion.as_json(), "t": at_step}
-    identity |= {"fixed": fixed, "along": along}
-    identity |= {"boundaries": [digests(folder) for folder in boundary]}
+    identity |= {"fixed": fixed, "along": along, "boundaries": [digests(folder) for folder in boundary]}
     with resumable(output, identity, speed):
         ((z, h),) = running.shared(inverted, [0], 1, "inverting")
         latents = bl.Latents(z.to(network.device), h.to(network.device), at_step)
@@ -124,8 +122,10 @@ def edit(
         for place, (image,) in zip(pictures, (*beside.values(), *strips), strict=True):
             images.write_png(place, image, f"edited from {photo.name}")
         where.finish(pictures)
-        title = editor.about.attribute
-        figures_boundary.strip_grid(output, np.concatenate(strips)[None], along, beside, title)
+        from bridgepipe.figures import boundary as figures_boundary  # not for the web page
+
+        rows = np.concatenate(strips)[None]
+        figures_boundary.strip_grid(output, rows, along, beside, editor.about.attribute)
     print(output)
 
 

@@ -14,11 +14,13 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:  # `generator` needs none of it, and importing it takes a second
+    import torch
+    from torch import Tensor
 
 MANY = 2**20  # draws that take longer than starting threads for them
 
@@ -55,6 +57,12 @@ def item_of(pixels: np.ndarray) -> int:
     return int(hashlib.sha256(shape.encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16], 16)
 
 
+def _tensor(draws: np.ndarray, device: torch.device | str) -> Tensor:
+    import torch
+
+    return torch.from_numpy(draws).to(device)
+
+
 class ItemNoise:
     """Streams of a batch of items, drawn on the CPU so that every device agrees.
 
@@ -76,12 +84,14 @@ class ItemNoise:
         self._device = device
 
     def normal(self, shape: Sequence[int]) -> Tensor:
+        import torch
+
         if len(self._streams) * math.prod(shape) < MANY:
             return self._stack(g.standard_normal(shape, dtype=np.float32) for g in self._streams)
         draws = np.empty((len(self._streams), *shape), np.float32)
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # drawing lets other threads run
             deque(pool.map(lambda g, out: g.standard_normal(out=out, dtype=np.float32), self._streams, draws))
-        return torch.from_numpy(draws).to(self._device)
+        return _tensor(draws, self._device)
 
     def uniform(self, shape: Sequence[int] = ()) -> Tensor:
         return self._stack(g.random(shape, dtype=np.float32) for g in self._streams)
@@ -90,7 +100,7 @@ class ItemNoise:
         return self._stack(g.integers(high) for g in self._streams)
 
     def _stack(self, draws: Iterable[Any]) -> Tensor:
-        return torch.from_numpy(np.stack([np.asarray(d) for d in draws])).to(self._device)
+        return _tensor(np.stack([np.asarray(d) for d in draws]), self._device)
 
 
 class BlockNoise:
@@ -126,7 +136,7 @@ class BlockNoise:
         return self._pick(g.integers(high, size=self.SIZE) for g in self._streams)
 
     def _pick(self, draws: Iterable[Any]) -> Tensor:
-        return torch.from_numpy(np.stack(list(draws))[self._block, self._row]).to(self._device)
+        return _tensor(np.stack(list(draws))[self._block, self._row], self._device)
 
 
 N = TypeVar("N", bound=Normal)
@@ -169,7 +179,7 @@ class FieldNoise:
             at = [slice(self.SIDE * n, self.SIDE * (n + 1)) for n in (i, j)]
             drawn[k, ..., at[0], at[1]] = self._block(item, row, column, shape[:-2])
         top, left = top - rows[0] * self.SIDE, left - columns[0] * self.SIDE
-        return torch.from_numpy(drawn[..., top : top + height, left : left + width]).to(self._device)
+        return _tensor(drawn[..., top : top + height, left : left + width], self._device)
 
     def _block(self, item: int, row: int, column: int, shape: Sequence[int]) -> np.ndarray:
         key = np.random.SeedSequence([*self._key, int(item), self._draws, row, column])

@@ -5,15 +5,14 @@ from __future__ import annotations
 import atexit
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor, distributed, nn
 
 from bridgepipe.config.runtime import Runtime
@@ -24,6 +23,9 @@ from bridgepipe.runtime import launch
 from bridgepipe.runtime.batches import count, in_batches, whole
 from bridgepipe.runtime.progress import Progress
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
 T = TypeVar("T")
 Layout = Literal["auto"] | bool
 # how long a process waits for the others, which may be at a batch of thousands of network calls
@@ -31,9 +33,30 @@ PATIENCE = timedelta(hours=2)
 
 _stores: list[distributed.Store] = []  # which must live as long as the processes use them
 RUNTIME = Runtime()
+THERE: Mapping[str, Callable[[], bool]] = {
+    "cuda": torch.cuda.is_available,
+    "mps": torch.backends.mps.is_available,
+}
 
 
-def accelerator(device: str = "auto", precision: Precision | None = None) -> Accelerator:
+@dataclass(frozen=True)
+class Place:
+    """Where networks run, and how they are called there.
+
+    Attributes:
+        device: device of this process.
+        dtype: lower precision that convolutions and matrix products are called in; None: that of the weights.
+    """
+
+    device: torch.device
+    dtype: torch.dtype | None = None
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The precision of the networks; a block around several calls casts their weights once."""
+        return nullcontext() if self.dtype is None else torch.autocast(self.device.type, self.dtype)
+
+
+def placed(device: str = "auto", precision: Precision | None = None) -> Place:
     """Device and precision of this process, joined with the others that a launcher started.
 
     Args:
@@ -44,33 +67,27 @@ def accelerator(device: str = "auto", precision: Precision | None = None) -> Acc
     Raises:
         UserError: the device is unavailable, or there are fewer devices than processes.
     """
-    there: dict[str, Callable[[], bool]] = {
-        "cuda": torch.cuda.is_available,
-        "mps": torch.backends.mps.is_available,
-    }
-    if device in there and not there[device]():
-        raise UserError(f"no {device} device on this machine", "runtime.device", "set it to auto or cpu")
-    wanted = int(os.environ.get("WORLD_SIZE", 1))
+    _check(device, precision)
+    # importing accelerate takes a tenth of a second, which one process does not need
+    there = _named(device) if _wanted() == 1 else accelerator(device, precision).device
+    return Place(there, {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision or ""))
+
+
+def accelerator(device: str = "auto", precision: Precision | None = None) -> Accelerator:
+    """`placed` as accelerate's object, for training and for several processes; raises as it does."""
+    from accelerate import Accelerator
+    from accelerate.utils import InitProcessGroupKwargs
+
+    _check(device, precision)
+    wanted = _wanted()
     # without a GPU accelerate would take each process for the only one, unless it is told to use the CPU
     cpu = device == "cpu" or (wanted > 1 and not torch.cuda.is_available())
-    if not cpu and launch.local_world_size() > max(1, torch.cuda.device_count()):
-        raise UserError(
-            f"{launch.local_world_size()} processes for {torch.cuda.device_count()} GPUs",
-            "runtime.processes",
-            "start one per GPU",
-        )
-    torch.backends.cudnn.deterministic = True  # trained twice, the same bytes
-    if precision is not None:
-        torch.backends.cudnn.allow_tf32 = precision != "fp32"
     _serve_the_others()
     made = Accelerator(
         mixed_precision="no" if precision in ("fp32", "tf32") else precision,
         cpu=cpu,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
-    if precision == "fp16" and made.device.type == "cpu":
-        # accelerate would compute in float32 without a word, and PyTorch's own is 100 times slower
-        raise UserError("fp16 on a CPU", "runtime.precision", "take fp32, or bf16 for speed")
     if made.num_processes != wanted:
         raise UserError(
             f"{wanted} processes were started, {made.num_processes} joined",
@@ -79,6 +96,36 @@ def accelerator(device: str = "auto", precision: Precision | None = None) -> Acc
         )
     atexit.register(_leave)
     return made
+
+
+def _wanted() -> int:
+    """How many processes the launcher started."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def _check(device: str, precision: Precision | None) -> None:
+    """Refuse what this machine lacks, and set what networks on a GPU compute with."""
+    if device in THERE and not THERE[device]():
+        raise UserError(f"no {device} device on this machine", "runtime.device", "set it to auto or cpu")
+    on_cpu = _named(device).type == "cpu"
+    if not on_cpu and launch.local_world_size() > max(1, torch.cuda.device_count()):
+        raise UserError(
+            f"{launch.local_world_size()} processes for {torch.cuda.device_count()} GPUs",
+            "runtime.processes",
+            "start one per GPU",
+        )
+    if precision == "fp16" and on_cpu:
+        # accelerate would compute in float32 without a word, and PyTorch's own is 100 times slower
+        raise UserError("fp16 on a CPU", "runtime.precision", "take fp32, or bf16 for speed")
+    torch.backends.cudnn.deterministic = True  # trained twice, the same bytes
+    if precision is not None:
+        torch.backends.cudnn.allow_tf32 = precision != "fp32"
+
+
+def _named(device: str) -> torch.device:
+    """The device of a setting: with ``auto`` the GPU that is there."""
+    there = (name for name, available in THERE.items() if available())
+    return torch.device(next(there, "cpu") if device == "auto" else device)
 
 
 def _serve_the_others() -> None:
@@ -135,16 +182,16 @@ class Inference:
 
     def __init__(self, network: nn.Module, runtime: Runtime = RUNTIME) -> None:
         self.network, self.batch_size = network.eval().requires_grad_(False), runtime.batch_size
-        self._accelerator = accelerator(runtime.device, runtime.precision)
+        self._place = placed(runtime.device, runtime.precision)
         prepare(self.network, self.device, runtime.channels_last, runtime.compile)
 
     @property
     def device(self) -> torch.device:
-        return self._accelerator.device
+        return self._place.device
 
     def autocast(self) -> AbstractContextManager[object]:
         """The precision of the network; a block around several calls casts its weights once."""
-        return self._accelerator.autocast()
+        return self._place.autocast()
 
     def call(self, x: Tensor, t: Tensor, *labels: Tensor) -> Tensor:
         """Output of the network, in the dtype of x and found finite."""

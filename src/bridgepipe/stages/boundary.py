@@ -168,7 +168,7 @@ def search(
 ) -> None:
     """Find the boundaries in z and in h, and measure how well they separate held-out latents."""
     how: Json = {"solver": settings.solver, "balance": settings.balance, "seed": settings.seed}
-    how["device"] = running.accelerator(speed.device).device
+    how["device"] = running.placed(speed.device).device
     costs = {"z": settings.C_z or settings.C, "h": settings.C}
     values: dict[str, protocol.Value] = {}
     for space in boundary.SPACES:

@@ -126,7 +126,7 @@ def _network(
     if isinstance(path, str):
         missing["fid, kid, precision, recall"] = path
         return None
-    device = running.accelerator(speed.device).device
+    device = running.placed(speed.device).device
     network = extractors.load_extractor(asked.extractor, path, device=device)
     for one in (a, b):
         if one.store is not None:
@@ -143,7 +143,7 @@ def _lpips(pairs: Pairs | str, asked: Asked, missing: dict[str, str], speed: Run
     if isinstance(path, str):
         missing["lpips"] = path
         return None
-    return perceptual.Lpips(path, running.accelerator(speed.device).device)
+    return perceptual.Lpips(path, running.placed(speed.device).device)
 
 
 # for people

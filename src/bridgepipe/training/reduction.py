@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from bridgepipe.runtime.running import all_gather
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 def sum_loss_and_gradients(accelerator: Accelerator, network: nn.Module, loss: float) -> float:

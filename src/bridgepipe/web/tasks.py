@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.datasets import images
 from bridgepipe.errors import UserError
-from bridgepipe.methods import color
 from bridgepipe.photographs import editing, likeness
 from bridgepipe.photographs.encoding import encoded
 from bridgepipe.photographs.files import Photo
@@ -182,6 +181,8 @@ def _png(image: np.ndarray) -> bytes:
 
 def _in_strips(pixels: np.ndarray, palette: np.ndarray, strength: float, report: Report) -> np.ndarray:
     """The result of `color.recoloured`, some rows at a time."""
+    from bridgepipe.methods import color  # needs solvers of optimal transport, which are slow to import
+
     colours = color.palette_map(_levels(pixels), _levels(palette))
     rows = max(1, STRIP // pixels.shape[1])
     found = np.empty_like(pixels)

@@ -91,6 +91,21 @@ use rule table as table_of_cycles with:
         "Table of the cycles"
 
 
+# asked for by name, or by `make report`: every metric of params.yaml in one table
+rule summary:
+    input:
+        P.outcomes.metrics(*P.resolved.experiments),
+    output:
+        csv="results/summary.csv",
+        markdown="results/summary.md",
+    log:
+        "results/logs/summary.log",
+    message:
+        "Table of all results"
+    shell:
+        "bridgepipe stage summary {input} {params.options} > {log} 2>&1"
+
+
 rule numbers:
     input:
         metrics=lambda w: P.outcomes.metrics(w.name),

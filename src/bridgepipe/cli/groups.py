@@ -48,6 +48,7 @@ HELP = {
         "schema": "Write the JSON schema of params.yaml.",
     },
     "During and after a run": {
+        "table": "Print the results that are there, with intervals and floors.",
         "status": "Show every job with its state and its log.",
         "training-state": "Show saved states of a training, or choose one.",
         "verify": "Check every result, or make results again.",

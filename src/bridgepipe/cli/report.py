@@ -1,4 +1,4 @@
-"""Stages that report: tables, and pictures."""
+"""Tables, and pictures."""
 
 from __future__ import annotations
 
@@ -25,6 +25,31 @@ def table(
     from bridgepipe.stages import tables
 
     tables.table(metrics, csv, markdown, numbers)
+
+
+@groups.stage.verb()
+def summary(metrics: list[Path], csv: File, markdown: File) -> None:
+    """One row per measure and experiment, under a heading for every protocol."""
+    from bridgepipe.stages import tables
+
+    tables.one_table_of(metrics, csv, markdown)
+
+
+@groups.people.verb("table")
+def show_table(
+    method: Annotated[
+        str, typer.Argument(help="a method or an experiment, such as i2sb or i2sb/jpeg-5; default: all")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    params: File = Path("params.yaml"),
+) -> None:
+    """Print the results that are there, each with its interval, beside its floor and its input.
+
+    Only rows under one heading may be compared: one protocol measured them.
+    """
+    from bridgepipe.stages import tables
+
+    tables.show(params, method, as_json)
 
 
 @groups.stage.verb("numbers")

@@ -59,7 +59,7 @@ def points(files: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     groups = protocol.groups([{"": metric} for metric in metrics], POINTS)
     rows = []
     for file, metric, group in zip(files, metrics, groups, strict=True):
-        for way, values in _parts(metric["values"]).items():
+        for way, values in parts(metric["values"]).items():
             row = {title: values[key] for key, title in COLUMNS.items() if key in values}
             count = (
                 {} if way else {"n": metric["protocol"]["n"]}
@@ -96,7 +96,7 @@ def cycles(files: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     return frame, [GROUP, WORST, SAME]
 
 
-def _parts(values: Mapping[str, Any]) -> dict[str, dict[str, protocol.Value]]:
+def parts(values: Mapping[str, Any]) -> dict[str, dict[str, protocol.Value]]:
     """``china as flower: cost`` is the cost of one way of two; ``cost`` that of the only one."""
     found: dict[str, dict[str, protocol.Value]] = {}
     for key, value in values.items():
@@ -115,7 +115,7 @@ def _by_solver(metric: Metric) -> dict[str, Metric]:
             "values": values,
             "protocol": {**described, "settings": {**shared, **described["settings"]["cycle"][solver]}},
         }
-        for solver, values in _parts(metric["values"]).items()
+        for solver, values in parts(metric["values"]).items()
     }
 
 

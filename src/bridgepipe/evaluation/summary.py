@@ -160,7 +160,7 @@ def _holds_originals(metrics: dict[str, Metric]) -> bool:
 
 def _published(method: str, experiment: str, how: Json, metrics: dict[str, Metric]) -> Json:
     """Published numbers of the metrics that this experiment has, and whether ours may stand beside them."""
-    numbers = [p for p in load_published() if _is_of(p, method, experiment, how)]
+    numbers = [p for p in load_published() if is_of(p, method, experiment, how)]
     numbers = [p for p in numbers if p.metric in PUBLISHED and p.metric in metrics]
     if not numbers:
         return {}
@@ -168,7 +168,7 @@ def _published(method: str, experiment: str, how: Json, metrics: dict[str, Metri
     return {**shown, "same protocol": comparable.verdict([(p, metrics[p.metric]) for p in numbers])}
 
 
-def _is_of(number: Published, method: str, experiment: str, how: Json) -> bool:
+def is_of(number: Published, method: str, experiment: str, how: Json) -> bool:
     """Whether a published number is of this experiment: samplers are published by name and calls."""
     if method != "spd":
         return (number.system, number.experiment) == (method, experiment)

@@ -16,6 +16,7 @@ from bridgepipe.errors import UserError
 from bridgepipe.evaluation import extractors
 from bridgepipe.evaluation.comparing import Found, distributions, similarities, statistics_alone
 from bridgepipe.evaluation.image_sets import ImageSet, about, open_set
+from bridgepipe.evaluation.measures import FEW
 from bridgepipe.evaluation.pairing import Pairs, pair
 from bridgepipe.runtime import running
 from bridgepipe.runtime.finished import resumable
@@ -23,7 +24,6 @@ from bridgepipe.runtime.finished import resumable
 if TYPE_CHECKING:
     from bridgepipe.evaluation.perceptual import Lpips
 
-FEW = 100  # images below which no measure of a distribution is worth a digit
 DATA = Path("data")
 MEASURES = ("fid", "kid", "precision", "recall", "psnr", "ssim", "lpips")
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bridgepipe import artifacts
-from bridgepipe.evaluation import point_tables, protocol, summary, tables
+from bridgepipe import artifacts, config
+from bridgepipe.config.errors import nearest
+from bridgepipe.config.outcomes import Outcomes
+from bridgepipe.errors import UserError
+from bridgepipe.evaluation import one_table, point_tables, protocol, summary, tables
 from bridgepipe.figures import images as figures
 from bridgepipe.figures.images import BESIDE
 from bridgepipe.names import Json
@@ -35,6 +39,43 @@ def table(
     tables.write_table(csv, markdown, frame, summary.notes_of(frame))
     if numbers is not None:
         _write_numbers(metrics, numbers)
+
+
+def one_table_of(metrics: list[Path], csv: Path, markdown: Path) -> None:
+    """The one table of all results as CSV and as Markdown."""
+    found = one_table.blocks(one_table.read(metrics))
+    one_table.write_csv(csv, found)
+    artifacts.write_text(markdown, one_table.markdown(found))
+
+
+def show(params: Path, method: str, as_json: bool) -> None:
+    """Print the one table of the results that are there, and on standard error which are not.
+
+    Args:
+        params: file of the parameters; results lie in ``results/``.
+        method: a method or an experiment; empty: all.
+        as_json: whether to print every digit as JSON.
+
+    Raises:
+        UserError: no experiment is called so, or none has been measured yet.
+    """
+    resolved = config.load(params)
+    names = [name for name in resolved.experiments if f"{name}/".startswith(f"{method}/" if method else "")]
+    if not names:
+        known = [*resolved.methods, *resolved.experiments]
+        raise UserError(f"no method or experiment '{method}'", params, nearest(method, known))
+    wanted = Outcomes(resolved).metrics(*names)
+    made = [Path(file) for file in wanted if Path(file).is_file()]
+    if not made:
+        raise UserError("nothing has been measured yet", "results", f"run snakemake {wanted[0]}")
+    found = one_table.blocks(one_table.read(made))
+    if as_json:
+        print(one_table.as_frame(found).to_json(orient="records", indent=2))
+    else:
+        print(one_table.terminal(found, sys.stdout.isatty()))
+    if missing := [file for file in wanted if not Path(file).is_file()]:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        print(f"not measured yet: {missing[0]}{more}", file=sys.stderr)
 
 
 def write_numbers(

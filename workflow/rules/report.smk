@@ -91,8 +91,8 @@ use rule table as table_of_cycles with:
         "Table of the cycles"
 
 
-# asked for by name, or by `make report`: every metric of params.yaml in one table
-rule summary:
+# every metric of params.yaml in one table, where somebody asks for it: `make report` does
+use rule table as summary with:
     input:
         P.outcomes.metrics(*P.resolved.experiments),
     output:
@@ -100,10 +100,10 @@ rule summary:
         markdown="results/summary.md",
     log:
         "results/logs/summary.log",
+    params:
+        verb="summary",
     message:
         "Table of all results"
-    shell:
-        "bridgepipe stage summary {input} {params.options} > {log} 2>&1"
 
 
 rule numbers:

@@ -66,6 +66,20 @@ def test_samples_depend_on_item_and_seed_only(diffusion: Diffusion, sampler: str
     assert (drawn(m, range(2), sampler=sampler, seed=1) - whole[:2]).abs().max() > 0.1
 
 
+@pytest.mark.parametrize("sampler", ["ancestral", "ddim"])
+def test_published_shortest_path_diffusion_has_no_use_of_clip(sampler: str) -> None:
+    unclipped, published, exact = (
+        drawn(model(FOURIER), range(2), sampler=sampler, **how)
+        for how in ({"clip": False}, {"variant": "published"}, {"variant": "exact"})
+    )
+    assert torch.equal(published, unclipped)
+    assert (exact - unclipped).abs().max() > 1e-3
+    clipped, of_pixels = (
+        drawn(model(PIXEL), range(2), sampler=sampler, variant=v) for v in ("exact", "published")
+    )
+    assert torch.equal(clipped, of_pixels)
+
+
 def test_repeats_draw_independent_noise() -> None:
     """Trainings with other seeds are repeats: equal noise would hide its part of the spread over them."""
     first, *others = (model(PIXEL, repeat=k) for k in range(3))

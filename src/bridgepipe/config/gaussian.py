@@ -218,7 +218,9 @@ class Generate(Checkpoint, Varied):
     count: Several = Field(256, description="number of samples")
     seed: Seed = Field(0, description="seed of the samples' noise")
     variant: Variant = Field(
-        "exact", description="published: 8-bit pixels are truncated; exact: they are rounded"
+        "exact",
+        description="published: 8-bit pixels are truncated, and clip does nothing to Shortest-Path Diffusion;"
+        " exact: they are rounded, and clip holds",
     )
 
     @model_validator(mode="before")

@@ -37,11 +37,16 @@ def labels_of(model: Model, items: Sequence[int]) -> Tensor | None:
     return torch.tensor([item % model.classes for item in items])
 
 
+def clips(how: Generate, process: Gaussian) -> bool:
+    """Whether x0 is clamped: the published Shortest-Path Diffusion has the option, and no use of it."""
+    return how.clip and not (how.variant == "published" and process.basis == "fourier")
+
+
 def generate(model: Model, items: Sequence[int], how: Generate) -> Tensor:
     """A batch of samples ``[b, *shape]``; each depends on its index and the seed only."""
     noise = model.noise(how.seed, "generation", items)
     start = noise.normal(model.diffusion.shape)
-    denoiser = model.denoiser(labels_of(model, items), clip=how.clip)
+    denoiser = model.denoiser(labels_of(model, items), clip=clips(how, model.process))
     steps = decode_steps(model.process, how.sampler, how.nfe, how.spacing)
     if how.sampler == "ancestral":
         return samplers.ancestral(denoiser, start, steps, noise).x

@@ -62,8 +62,8 @@ bench: setup
 	python -m benchmarks
 
 report: setup
-	snakemake -- all
-	snakemake --report report.html -- all
+	snakemake -- all results/summary.md
+	bridgepipe report
 
 # the pages as a site that opens from the disk: site/index.html
 docs: .venv/.docs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks import boundary, data, networks, planning
+from benchmarks import boundary, data, networks, planning, report
 from benchmarks.measure import Result
 from bridgepipe.evaluation.tables import table, write_table
 
@@ -19,6 +19,7 @@ BENCHMARKS = (
     networks.channels_last_against_contiguous,
     networks.bf16_against_fp32,
     boundary.gram_against_svc,
+    report.report_of_many_experiments_against_one,
 )
 
 

@@ -12,11 +12,17 @@ from project import Project
 
 
 @pytest.fixture(scope="session")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a tiny project in which everything has been made."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A tiny project in which everything has been made."""
     if chromium.binary() is None:
         pytest.skip("needs Chromium: not here (make system-setup installs it)")
     project = Project.create(tmp_path_factory.mktemp("report") / "project")
     project.snakemake()
-    project.snakemake("--report", "report.html", "--", "all")
-    return project.folder / "report.html"
+    return project
+
+
+@pytest.fixture(scope="session")
+def report(made: Project) -> Path:
+    """Snakemake's report of it."""
+    made.snakemake("--report", "report.html", "--", "all")
+    return made.folder / "report.html"

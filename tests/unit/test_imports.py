@@ -55,10 +55,11 @@ LAYERS = {
         "artifacts",
         "evaluation",
     },
+    "report": {"__version__", "config", "artifacts", "data", "evaluation", "runtime"},
     "web": {"config", "datasets", "methods", "photographs"},
     "workflow": {"config", "artifacts", "data", "downloads", "networks", "runtime", "training"},
 }
-CONFIGURED = {"cli", "config", "datasets", "methods", "photographs", "runtime", "stages", "web"}
+CONFIGURED = {"cli", "config", "datasets", "methods", "photographs", "report", "runtime", "stages", "web"}
 CONFIGURED |= {"training", "workflow"}
 STANDARD = set(sys.stdlib_module_names)
 

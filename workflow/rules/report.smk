@@ -98,6 +98,7 @@ use rule table as summary with:
     output:
         csv="results/summary.csv",
         markdown="results/summary.md",
+        html="results/summary.html",
     log:
         "results/logs/summary.log",
     params:

@@ -49,6 +49,7 @@ HELP = {
     },
     "During and after a run": {
         "table": "Print the results that are there, with intervals and floors.",
+        "report": "Write all results as one HTML file.",
         "status": "Show every job with its state and its log.",
         "training-state": "Show saved states of a training, or choose one.",
         "verify": "Check every result, or make results again.",
@@ -122,6 +123,7 @@ WRITTEN = {
     "stage evaluate-translation": {"metrics"},
     "stage evaluate-color": {"metrics"},
     "stage table": {"numbers"},
+    "stage summary": {"html"},
     "stage train": {"folder"},
 }
 READ = {"stage figure loss": {"csv"}, "stage boundary figure-flips": {"csv"}}

@@ -28,11 +28,11 @@ def table(
 
 
 @groups.stage.verb()
-def summary(metrics: list[Path], csv: File, markdown: File) -> None:
+def summary(metrics: list[Path], csv: File, markdown: File, html: File) -> None:
     """One row per measure and experiment, under a heading for every protocol."""
     from bridgepipe.stages import tables
 
-    tables.one_table_of(metrics, csv, markdown)
+    tables.one_table_of(metrics, csv, markdown, html)
 
 
 @groups.people.verb("table")
@@ -50,6 +50,24 @@ def show_table(
     from bridgepipe.stages import tables
 
     tables.show(params, method, as_json)
+
+
+@groups.people.verb()
+def report(
+    experiments: Annotated[
+        list[str] | None,
+        typer.Argument(help="experiments or methods, such as i2sb/jpeg-5 or spd; default: all"),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file")] = Path("report.html"),
+    params: File = Path("params.yaml"),
+) -> None:
+    """Write one HTML file with all results that are there: numbers, figures, settings, protocols, costs.
+
+    It opens without a network. Nothing is run: what has not been made is listed as such.
+    """
+    from bridgepipe.report import page
+
+    page.write(output, params, experiments or [])
 
 
 @groups.stage.verb("numbers")

@@ -161,10 +161,10 @@ class Checked:
 
     def _bound(self, full: str, scale: str) -> bool:
         """Whether an experiment has to fit a scale: the one in use, or one that it names."""
-        return scale == self.params.scale or ONLY in self._own(full)
+        return scale == self.params.scale or ONLY in self.own(full)
 
-    def _own(self, full: str) -> Mapping[str, Any]:
-        """What is written in an experiment itself."""
+    def own(self, full: str) -> Mapping[str, Any]:
+        """What is written in an experiment itself: its difference from its scale."""
         method, name = full.rsplit("/", 1)
         return self.params.experiments[method][name]
 
@@ -185,12 +185,12 @@ class Checked:
             of = resolved[of].dataset if of in resolved else of
             self._known(self.at(full, place, scale), split, splits_of(self.params.datasets[of]))
         defined = Defined(self.params.datasets, self.params.extractors, resolved)
-        for problem in checks.problems(full, experiment, self._own(full), defined):
+        for problem in checks.problems(full, experiment, self.own(full), defined):
             self._refuse(problem, self.at(full, problem.key, scale))
 
     def _with_scales(self, error: UserError, full: str, at: Mapping[str, Merged], scale: str) -> UserError:
         """The error, and that an experiment may be kept out of a scale, where it fits others."""
-        if ONLY in self._own(full):
+        if ONLY in self.own(full):
             return error
         fits = [other for other in at if other != scale and self._fits(full, at[other], other)]
         mend = f"{error.mend}; or keep {full} out of this scale: scales: [{', '.join(fits)}]"

@@ -41,6 +41,22 @@ class Resolved(Checked):
             raise UserError(f"unknown experiment '{name}'", self.places.file, nearest(name, self.experiments))
         return self.experiments[name]
 
+    def matching(self, *asked: str) -> list[str]:
+        """Experiments that are asked for by their names or by those of their methods; none: all.
+
+        Raises:
+            UserError: no experiment is called so, or begins so.
+        """
+        for name in asked:
+            if not any(f"{full}/".startswith(f"{name}/") for full in self.experiments):
+                known = [*self.methods, *self.experiments]
+                raise UserError(f"no method or experiment '{name}'", self.places.file, nearest(name, known))
+        return [
+            full
+            for full in self.experiments
+            if not asked or any(f"{full}/".startswith(f"{name}/") for name in asked)
+        ]
+
     def sources_in_use(self) -> list[Strict]:
         """Datasets that the experiments name."""
         named = [r for e in self.experiments.values() for r in e.references().values()]

@@ -193,5 +193,5 @@ def _but_for_points(protocol: Mapping[str, Any]) -> Json:
 def decimals(reading: Reading) -> int:
     """Decimals that the interval of a value is worth: two digits of its width; else three of the value."""
     if reading.low is not None and reading.high is not None and reading.high > reading.low:
-        return min(6, max(0, 1 - math.floor(math.log10(reading.high - reading.low))))
-    return 2 if not reading.value else min(6, max(1, 2 - math.floor(math.log10(abs(reading.value)))))
+        return max(0, 1 - math.floor(math.log10(reading.high - reading.low)))
+    return 2 if not reading.value else max(1, 2 - math.floor(math.log10(abs(reading.value))))

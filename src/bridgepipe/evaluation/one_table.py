@@ -32,6 +32,7 @@ NOTES = {
     " images.",
     "published": "published: only where the published number was measured under the same protocol.",
 }
+MOST_DECIMALS = 5  # more are written as a power of ten
 FEW_IMAGES = f"few: fewer than {FEW} images, too few to say much."
 
 
@@ -75,7 +76,7 @@ def cells(reading: Reading) -> dict[str, str]:
     """A row of the table as text."""
     digits = decimals(reading)
     interval = (reading.low, reading.high)
-    ends = [f"{end:.{digits}f}" for end in interval if end is not None]
+    ends = [_text(end, digits) for end in interval if end is not None]
     return {
         "experiment": reading.experiment,
         "NFE": _text(reading.nfe, 0),
@@ -89,7 +90,9 @@ def cells(reading: Reading) -> dict[str, str]:
 
 
 def _text(number: float | None, digits: int) -> str:
-    return "" if number is None else f"{number:,.{digits}f}"
+    if number is None:
+        return ""
+    return f"{number:z,.{digits}f}" if digits <= MOST_DECIMALS else f"{number:.1e}"
 
 
 def read(metric_files: Iterable[Path]) -> list[Reading]:

@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 
 from bridgepipe import artifacts, config
-from bridgepipe.config.errors import nearest
 from bridgepipe.config.outcomes import Outcomes
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import one_table, point_tables, protocol, summary, tables
 from bridgepipe.figures import images as figures
 from bridgepipe.figures.images import BESIDE
 from bridgepipe.names import Json
+from bridgepipe.report import page
 
 NOTES = (
     "low of, high of: ends of the 95 % interval for another draw of as many images, to the same reference.",
@@ -41,11 +41,12 @@ def table(
         _write_numbers(metrics, numbers)
 
 
-def one_table_of(metrics: list[Path], csv: Path, markdown: Path) -> None:
-    """The one table of all results as CSV and as Markdown."""
+def one_table_of(metrics: list[Path], csv: Path, markdown: Path, html: Path) -> None:
+    """The one table of all results as CSV, as Markdown and as a page."""
     found = one_table.blocks(one_table.read(metrics))
     one_table.write_csv(csv, found)
     artifacts.write_text(markdown, one_table.markdown(found))
+    page.write_table(html, found)
 
 
 def show(params: Path, method: str, as_json: bool) -> None:
@@ -60,10 +61,7 @@ def show(params: Path, method: str, as_json: bool) -> None:
         UserError: no experiment is called so, or none has been measured yet.
     """
     resolved = config.load(params)
-    names = [name for name in resolved.experiments if f"{name}/".startswith(f"{method}/" if method else "")]
-    if not names:
-        known = [*resolved.methods, *resolved.experiments]
-        raise UserError(f"no method or experiment '{method}'", params, nearest(method, known))
+    names = resolved.matching(*([method] if method else []))
     wanted = Outcomes(resolved).metrics(*names)
     made = [Path(file) for file in wanted if Path(file).is_file()]
     if not made:

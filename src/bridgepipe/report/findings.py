@@ -1,0 +1,85 @@
+"""One sentence per finding, made of the numbers that were measured and of nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bridgepipe.evaluation.measures import Reading
+from bridgepipe.evaluation.one_table import Block, cells
+
+# what an experiment is about, by metric file and value: the first two that it has make its sentence
+HEADLINES = (
+    ("restoration", "psnr"),
+    ("edit", "flipped"),
+    ("fid", "fid"),
+    ("accuracy", "accuracy"),
+    ("accuracy", "z_accuracy"),
+    ("transport", "sliced_w2"),
+    ("metrics", "sliced_w2"),
+    ("transport", "mse_ot"),
+    ("transfer", "mse_ot"),
+    ("cycle", "image_mean"),
+    ("cycle", "mean"),
+)
+SENTENCE = 2  # measures of one sentence
+VOWELS = ("A", "E", "F", "S", "M")  # of titles: an FID, an SSIM, an MSE
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sentence about an experiment.
+
+    Attributes:
+        experiment: full name.
+        text: the rest of the sentence, whose subject is the experiment.
+        reading: the number that it begins with.
+    """
+
+    experiment: str
+    text: str
+    reading: Reading
+
+
+def finding(experiment: str, found: Sequence[Reading]) -> Finding | None:
+    """What the readings of an experiment say; None where nothing of it is a headline."""
+    by_key = {(r.measure.metric, r.measure.key): r for r in reversed(found)}
+    named = [by_key[headline] for headline in HEADLINES if headline in by_key][:SENTENCE]
+    if not named:
+        return None
+    ending = "" if not named[0].few else f"; {named[0].n} images are too few to say much"
+    return Finding(experiment, f"has {' and '.join(map(_said, named))}{ending}.", named[0])
+
+
+def best(found: Sequence[Finding], blocks: Sequence[Block]) -> list[Finding]:
+    """The finding that leads each method: the best under the protocol that most of its experiments share."""
+    leading: dict[str, tuple[int, Finding]] = {}
+    for one in found:
+        method = one.experiment.rsplit("/", 1)[0]
+        block = next(b for b in blocks if one.reading in b.readings)
+        peers = [r for r in block.readings if r.protocol == one.reading.protocol]
+        leads = one.reading.experiment in block.best or len(peers) == 1
+        if leads and len(peers) > leading.get(method, (0, one))[0]:
+            leading[method] = len(peers), one
+    return [_among(peers, one) for peers, one in leading.values()]
+
+
+def _among(peers: int, one: Finding) -> Finding:
+    if peers == 1:
+        return one
+    return Finding(one.experiment, f"{one.text[:-1]}, the best of {peers} under one protocol.", one.reading)
+
+
+def _said(reading: Reading) -> str:
+    """A number in words, with its interval and what it is read beside."""
+    cell, unit = cells(reading), "%" if reading.measure.percent else reading.measure.unit
+    title = reading.measure.title
+    words = title if title.isupper() or title.split()[0].isupper() else title[0].lower() + title[1:]
+    article = "an" if title.startswith(VOWELS) and title[:2] != "Sl" else "a"
+    unit = f" {unit}" if unit else ""
+    beside = [f"95 % interval {cell['95 %']}"] if cell["95 %"] else []
+    beside += [f"input {cell['input']}"] if cell["input"] else []
+    beside += [f"real {cell['real']}, from which it can't be told"] if reading.like_real else []
+    beside += [f"real {cell['real']}"] if cell["real"] and not reading.like_real else []
+    aside = f" ({'; '.join(beside)})" if beside else ""
+    return f"{article} {words} of {cell['value']}{unit}{aside}"

@@ -101,6 +101,7 @@ def _context(resolved: Resolved, found: list[Shown], names: list[str], made: set
         **_of_table(blocks),
         "title": "Results",
         "scale": resolved.params.scale,
+        "made": len(found),
         "findings": leading,
         "hero": next(iter(led or compared), None),
         "first": next((one for one in found if one.figures), None),
@@ -119,7 +120,14 @@ def _context(resolved: Resolved, found: list[Shown], names: list[str], made: set
 def _of_table(blocks: Sequence[Block]) -> dict[str, Any]:
     """The table, and no experiments."""
     none: dict[str, Any] = {"findings": [], "hero": None, "first": None, "methods": [], "missing": []}
-    more: dict[str, Any] = {"shared": [], "total": None, "watts": None, "on_gpu": False, "scale": ""}
+    more: dict[str, Any] = {
+        "shared": [],
+        "total": None,
+        "watts": None,
+        "on_gpu": False,
+        "scale": "",
+        "made": 0,
+    }
     return {**none, **more, "blocks": blocks, "notes": one_table.notes_of(blocks)}
 
 

@@ -114,7 +114,16 @@ def record(result: str, *inputs: str) -> None:
 
 
 def test_clean_removes_what_can_be_made_again(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {file for file in tree.rglob("*") if file.is_file()}
+    clean(Path("mine.yaml"), dry_run=True)
+    lines = capsys.readouterr().out.splitlines()
+    named = {(tree / line.removeprefix("would remove: ")).resolve() for line in lines}
+    logs = {*Path(tree, ".snakemake/log").glob("*.log")}  # Snakemake was asked for its rules
+    assert {file for file in tree.rglob("*") if file.is_file()} - logs == before - logs
     clean(Path("mine.yaml"))
+    gone = {file.resolve() for file in before if not file.exists()}
+    assert gone
+    assert gone == {file.resolve() for file in before if named & {file.resolve(), *file.resolve().parents}}
     assert [name for name in GONE if Path(name).exists()] == []
     assert [name for name in LEFT if not Path(name).exists()] == []
     told = [line.split()[1] for line in capsys.readouterr().out.splitlines()]

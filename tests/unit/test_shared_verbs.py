@@ -297,6 +297,31 @@ def test_every_verb_that_calls_a_network_is_stopped_and_continued() -> None:
     assert run == calling - OTHERS
 
 
+@pytest.mark.parametrize("verb", ["restore", "translate", "edit"])
+def test_a_dry_run_names_what_a_verb_writes(
+    made: Path, tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All files and no other, those apart that a folder keeps for itself; nothing is written."""
+    monkeypatch.chdir(made)
+    (words,) = (words for words in shared_verbs.verbs("one") if words[0] == verb)
+    place = words[words.index("--output") + 1]
+
+    def named(output: Path) -> set[Path]:
+        given = [str(output) if word == place else word for word in words]
+        cli.app([*given, "--dry-run"], standalone_mode=False)
+        return {Path(line).relative_to(output.parent) for line in capsys.readouterr().out.split()}
+
+    one, told = made / "one", named(tmp_path / Path(place).name)
+    assert not list(tmp_path.iterdir())
+    assert len(told) > 2
+    assert all((one / path).is_file() for path in told)
+    home = {path.parts[0] for path in told if len(path.parts) > 1}.pop()
+    written = {f.relative_to(one) for f in (one / home).rglob("*") if f.is_file()}
+    assert {f for f in written if not f.name.startswith(".")} <= told
+    if verb != "edit":  # a strip is drawn anew
+        assert named(made / place) == set()
+
+
 class Identified(Exception):
     """Stands for the work of a verb: its argument is the identity of the batches that would be kept."""
 

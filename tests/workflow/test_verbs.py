@@ -41,7 +41,7 @@ def test_config_prints_the_resolved_experiment(capsys: pytest.CaptureFixture[str
 
 
 def test_store_info(capsys: pytest.CaptureFixture[str]) -> None:
-    info = json.loads(run(capsys, "store", "info", "data/prepared/digits/test.lmdb"))
+    info = json.loads(run(capsys, "store", "info", "data/prepared/digits/test.lmdb", "--json"))
     assert (info["count"], info["shape"], info["codec"]) == (359, [16, 16, 3], "raw")
 
 

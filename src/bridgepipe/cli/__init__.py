@@ -53,7 +53,7 @@ def _main() -> None:
     except Exception as e:
         line = f"bridgepipe: {_as_user_error(e)}"
         print(line, file=sys.stderr)
-        jobs.failed(line, for_good=not may_pass(e) and sys.argv[1:2] != ["fetch"])
+        jobs.failed(line, for_good=not may_pass(e) and _verb() != "fetch")
         raise SystemExit(jobs.BAD_INPUT) from None
     raise SystemExit(code)
 
@@ -91,4 +91,5 @@ def _as_user_error(error: Exception) -> UserError:
 
 
 def _verb() -> str:
-    return " ".join(sys.argv[1 : 3 if sys.argv[1:2] == [STAGE] else 2])
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    return " ".join(words[: 2 if words[:1] == [STAGE] else 1])

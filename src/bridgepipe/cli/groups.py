@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +23,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from bridgepipe import __version__
 from bridgepipe.errors import UserError, writing
+from bridgepipe.runtime import loudness
 
 STAGE = "stage"
 # verbs for people, under the headings of the help, which is read without importing any of them
@@ -142,11 +144,23 @@ WHOLE = {("translate", "input"), ("stage import-weights", "weights")}
 
 
 class Guarded(TyperCommand):
-    """A verb that begins with `guard`."""
+    """A verb that begins with `guard`, and says as much as it is asked to."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return [*super().get_params(ctx), *_loudness(ctx.find_root().command)]
 
     def invoke(self, ctx: Any) -> Any:
-        guard(verb_of(ctx), ctx.params)
-        return super().invoke(ctx)
+        with loudness.of(ctx.meta.get(loudness.KEY)):
+            guard(verb_of(ctx), ctx.params)
+            return super().invoke(ctx)
+
+
+def _loudness(root: Any) -> list[Any]:
+    """The options of the top that any verb takes as well; the help names them there alone."""
+    found = [copy(option) for option in root.params if option.name in ("quiet", "verbose")]
+    for option in found:
+        option.hidden, option.expose_value = True, False
+    return found
 
 
 def verb_of(ctx: Any) -> str:
@@ -214,7 +228,11 @@ class Verbs(typer.Typer):
     """A group whose verbs check their outputs before they run."""
 
     def __init__(self, help: str, cls: type[Group] = Group) -> None:
-        plain: Any = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
+        plain: Any = {
+            "add_completion": cls is People,
+            "rich_markup_mode": None,
+            "pretty_exceptions_enable": False,
+        }
         super().__init__(cls=cls, help=help, **plain)
 
     def verb(self, name: str | None = None) -> Callable[[Any], Any]:
@@ -252,8 +270,23 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _note(ctx: typer.Context, param: typer.CallbackParam, given: bool) -> None:
+    if given:
+        ctx.meta[loudness.KEY] = param.name
+
+
 @app.callback()
 def _before_any_verb(
+    quiet: bool = typer.Option(
+        False, "--quiet", "-q", callback=_note, help="Print results and errors only. Any verb takes it."
+    ),
+    verbose: bool = typer.Option(
+        False,
+        "--verbose",
+        "-v",
+        callback=_note,
+        help="Also tell of files, time and errors. Any verb takes it.",
+    ),
     version: bool = typer.Option(
         False, "--version", is_eager=True, callback=_show_version, help="Show the version and exit."
     ),

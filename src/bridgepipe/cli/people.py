@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bridgepipe.cli import groups
-from bridgepipe.cli.options import Alone, File, GuideFolder, ModelFolder, OtherModel, Shared
+from bridgepipe.cli.options import Alone, AsJson, DryRun, File, GuideFolder, ModelFolder, OtherModel, Shared
 from bridgepipe.names import Json
 from bridgepipe.photographs import files, restoring
 from bridgepipe.photographs.restoring import LEAST, QUALITY
@@ -25,7 +25,6 @@ Evaluated = Annotated[Path, typer.Argument(help=f"images to evaluate: {A_SET}", 
 References = Annotated[Path, typer.Argument(help="real images, or what A is to equal", show_default=False)]
 ExtractorKind = Annotated[Kind, typer.Option(help="what turns images into features")]
 ExtractorWeights = Annotated[Path | None, typer.Option(help="its file; default: as fetched")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON in place of the table")]
 Measured = Annotated[Path | None, typer.Option("--output", "-o", help="also write the JSON to this file")]
 
 
@@ -55,6 +54,7 @@ def restore(
     compare: Annotated[Path | None, typer.Option(help="also before and after, as .png or .html")] = None,
     tile: Annotated[int, typer.Option(min=LEAST, help="pixels of a tile's side, for large pictures")] = 1024,
     device: Annotated[Device | None, typer.Option(help="default: runtime.device")] = None,
+    dry_run: DryRun = False,
     run: Alone = Alone(),
 ) -> None:
     """Restore photographs. They keep size, format and metadata; the originals are not touched.
@@ -76,6 +76,9 @@ def restore(
     restoring.check_calls(restorer, how)
     files.said_of(found, chosen.card.get("trained_for", {}))
     work = restoring.Work(restorer, how, strength, tile, jpeg_quality, speed)
+    if dry_run:
+        work.say(found, made, compare)
+        return
     work.do(found, made, target)
     if compare is not None:
         files.write_comparison(compare, found)
@@ -84,7 +87,7 @@ def restore(
 @groups.people.verb()
 def translate(
     input: Annotated[Path, typer.Option(help="folder of images, searched to any depth", show_default=False)],
-    output: Annotated[Path, typer.Option(help="folder of the translations", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="folder of the translations")],
     model: ModelFolder,
     class_a: Annotated[str | None, typer.Option(help="class of the images, by name or number")] = None,
     class_b: Annotated[str | None, typer.Option(help="class that they are translated to")] = None,
@@ -103,6 +106,7 @@ def translate(
     ] = "adm",
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
     side_by_side: Annotated[bool, typer.Option(help="also write side-by-side/: before and after")] = False,
+    dry_run: DryRun = False,
     run: Shared = Shared(),
 ) -> None:
     """Translate every image of a folder from one class to another; finished ones are skipped.
@@ -115,7 +119,7 @@ def translate(
     times = "" if steps == "all" else f"{respace_type} {steps}"
     how = translating.settings_of(times, solver, grid, clip, scale, guide is not None, eta, seed)
     models = (model, target_model, guide)
-    translating.translate(input, output, (class_a, class_b), how, models, crop, side_by_side, speed)
+    translating.translate(input, output, (class_a, class_b), how, models, crop, side_by_side, speed, dry_run)
 
 
 @groups.people.verb()
@@ -133,6 +137,7 @@ def edit(
     kind: Annotated[str | None, typer.Option(help="way back: ddim, or ddpm with fresh noise")] = None,
     eta: Annotated[float | None, typer.Option(help="noise of ddim; 0: none")] = None,
     seed: Annotated[int | None, typer.Option(help="of the noise")] = None,
+    dry_run: DryRun = False,
     run: Alone = Alone(),
 ) -> None:
     """Edit an image at every distance along a boundary, beside itself and itself decoded without a move.
@@ -145,12 +150,12 @@ def edit(
 
     asked = {"count": steps, "kind": kind, "eta": eta, "seed": seed}
     changes = {key: value for key, value in asked.items() if value is not None}
-    editing.edit(photo, boundary, output, distances, at or [], model, t, changes, speed)
+    editing.edit(photo, boundary, output, distances, at or [], model, t, changes, speed, dry_run)
 
 
 @groups.people.verb()
 def generate(
-    output: Annotated[Path, typer.Option(help="folder of the images")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="folder of the images")],
     experiment: Annotated[
         str | None, typer.Option(help="whose model and sampler draw; default: spd/spd, or sampler's defaults")
     ] = None,
@@ -173,7 +178,7 @@ def import_boundary(
     space: Annotated[str, typer.Option(help="z or h; the name of the file tells")],
     model: Annotated[Path, typer.Option(help="folder of the network that it belongs to")],
     attribute: str = typer.Option(...),
-    output: Annotated[Path, typer.Option(help="folder of the boundary")] = ...,  # type: ignore[assignment]
+    output: Annotated[Path, typer.Option("--output", "-o", help="folder of the boundary")] = ...,  # type: ignore[assignment]
     t: Annotated[int, typer.Option(help="step of its latents")] = 500,
     variant: Annotated[str, typer.Option(help="published, or exact: timing of h")] = "published",
 ) -> None:
@@ -189,7 +194,9 @@ def import_boundary(
 @groups.boundaries.verb("export")
 def export_boundary(
     boundary: Annotated[Path, typer.Argument(help="z.safetensors or h.safetensors of a boundary")],
-    output: Annotated[Path, typer.Option(help="an .npz file: coef and intercept; or .npy: coef alone")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help=".npz: coef and intercept; .npy: coef alone")
+    ],
 ) -> None:
     """Write a boundary as arrays of NumPy."""
     from bridgepipe.photographs import editing
@@ -221,6 +228,7 @@ def push(
     folder: Annotated[Path, typer.Argument(help="that `share` wrote, or any folder of weights")],
     repository: Annotated[str, typer.Argument(help="OWNER/NAME on the hub")],
     private: Annotated[bool, typer.Option("--private", help="a new repository is private")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the files that would be sent")] = False,
 ) -> None:
     """Commit a folder of weights to a Hugging Face hub; `fetch hf:OWNER/NAME` brings it back.
 
@@ -228,7 +236,7 @@ def push(
     """
     from bridgepipe.stages import sharing
 
-    print(sharing.push(folder, repository, private))
+    print(*sharing.pushed(folder) if dry_run else [sharing.push(folder, repository, private)], sep="\n")
 
 
 @groups.people.verb()
@@ -239,6 +247,7 @@ def export(
         Names, typer.Option(help="of PNG files: by number, or as the source images")
     ] = Names.number,
     data: Annotated[Path, typer.Option(help="folder of prepared datasets")] = Path("data/prepared"),
+    dry_run: DryRun = False,
 ) -> None:
     """Write a store as PNG files, or as NPZ of ADM's layout; statistics as NPZ of mu and sigma.
 
@@ -247,7 +256,7 @@ def export(
     """
     from bridgepipe.stages import exporting
 
-    exporting.export(samples, output, names.value, data)
+    exporting.export(samples, output, names.value, data, dry_run)
 
 
 @groups.people.verb()
@@ -258,7 +267,7 @@ def measure(
     weights: ExtractorWeights = None,
     pairs: Annotated[Pairs, typer.Option(help="auto: by origin or name, else by order")] = Pairs.auto,
     lpips: Annotated[Path | None, typer.Option(help="AlexNet of LPIPS; default: as fetched")] = None,
-    json: AsJson = False,
+    as_json: AsJson = False,
     output: Measured = None,
     run: Shared = Shared(),
 ) -> None:
@@ -271,7 +280,7 @@ def measure(
 
     speed = run.start()
     asked = measuring.Asked(extractor.value, weights, pairs.value, lpips)
-    measuring.report(a, b, asked, json, output, speed)
+    measuring.report(a, b, asked, as_json, output, speed)
 
 
 @groups.people.verb("fid")
@@ -280,7 +289,7 @@ def fid_of_sets(
     b: References,
     extractor: ExtractorKind = Kind.inception,
     weights: ExtractorWeights = None,
-    json: AsJson = False,
+    as_json: AsJson = False,
     output: Measured = None,
     run: Shared = Shared(),
 ) -> None:
@@ -289,4 +298,4 @@ def fid_of_sets(
 
     speed = run.start()
     asked = measuring.Asked(extractor.value, weights, "none", recall=False)
-    measuring.report(a, b, asked, json, output, speed)
+    measuring.report(a, b, asked, as_json, output, speed)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import yaml
@@ -12,7 +15,7 @@ import yaml
 from bridgepipe import artifacts
 from bridgepipe import config as configuration
 from bridgepipe.cli import groups
-from bridgepipe.cli.options import File
+from bridgepipe.cli.options import AsJson, DryRun, File
 from bridgepipe.config import paths_of
 from bridgepipe.errors import UserError
 from bridgepipe.names.origins import HUB
@@ -26,23 +29,26 @@ SEEN = Path(".snakemake/bridgepipe.seen.json")
 def show_config(
     experiment: Annotated[str, typer.Argument(help="method/name, such as i2sb/jpeg-5")],
     params: File = Path("params.yaml"),
+    as_json: AsJson = False,
 ) -> None:
     """Print the resolved experiment."""
     resolved = configuration.load(params).experiment(experiment).model_dump(mode="json")
-    print(yaml.safe_dump(resolved, sort_keys=False), end="")
+    print(json.dumps(resolved, indent=2) if as_json else yaml.safe_dump(resolved, sort_keys=False).rstrip())
 
 
 PARAMS = Path("params.yaml")
 
 
 @groups.people.verb("schema")
-def write_schema(output: File = Path("workflow/schemas/params.schema.json")) -> None:
+def write_schema(
+    output: Annotated[Path, typer.Option("--output", "-o")] = Path("workflow/schemas/params.schema.json"),
+) -> None:
     """Write the JSON schema of params.yaml, which editors use."""
     artifacts.write_json(output, configuration.schema())
 
 
 @groups.people.verb()
-def doctor(params: File = PARAMS) -> None:
+def doctor(params: File = PARAMS, as_json: AsJson = False) -> None:
     """What this machine has, and whether params.yaml, where there is one, can run on it."""
     import platform
     import shutil
@@ -51,7 +57,7 @@ def doctor(params: File = PARAMS) -> None:
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     free = shutil.disk_usage(".").free / 2**30
-    for what, value in {
+    found = {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "GPUs": ", ".join(gpus) or "none, running on the CPU",
@@ -60,8 +66,18 @@ def doctor(params: File = PARAMS) -> None:
         "Slurm": shutil.which("sbatch") or "not here",
         "photographs": samples.by_licence(),
         **_wanted(params),
-    }.items():
-        print(f"{what:<13} {value}")
+    }
+    _show(found, as_json)
+
+
+def _show(found: Mapping[str, Any], as_json: bool) -> None:
+    """Print what was found, a line each, or as JSON."""
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    for what, value in found.items():
+        shown = value if isinstance(value, str) else json.dumps(value)
+        print(f"{what:<13} {shown}")
 
 
 def _wanted(params: Path) -> dict[str, str]:
@@ -77,7 +93,7 @@ def _wanted(params: Path) -> dict[str, str]:
 
 
 @groups.people.verb()
-def status(folder: Path = Path()) -> None:
+def status(folder: Path = Path(), as_json: AsJson = False) -> None:
     """The last job of every command that was run in this folder: rule, experiment, job number, state, log.
 
     Below them the states of trainings, those that were set aside among them.
@@ -90,6 +106,9 @@ def status(folder: Path = Path()) -> None:
     states = _slurm_states()
     jobs = history.last_jobs(folder, states)
     jobs += history.waiting(folder, {job.number for job in jobs}) if states else []
+    if as_json:
+        print(json.dumps([asdict(job) for job in jobs], indent=2))
+        return
     print(history.table(jobs) if jobs else "nothing was run here yet")
     trained = sorted({file.parent for file in (folder / "results").rglob("train/state*.safetensors")})
     for line in [line for found in trained for line in training_state.described(found)]:
@@ -101,12 +120,12 @@ def _slurm_states() -> dict[str, str]:
     from bridgepipe.runtime import slurm
 
     if not slurm.present():
-        print("no Slurm here: states are those of Snakemake's log\n")
+        print("no Slurm here: states are those of Snakemake's log", file=sys.stderr)
         return {}
     try:
         return slurm.states()
     except UserError as e:  # its client can be installed without a cluster
-        print(f"{e}; states are those of Snakemake's log\n")
+        print(f"{e}; states are those of Snakemake's log", file=sys.stderr)
         return {}
 
 
@@ -117,7 +136,7 @@ def plan(
         typer.Argument(help="files, rules or experiments, such as i2sb/jpeg-5; default: everything"),
     ] = None,
     gpus: Annotated[int, typer.Option(min=0, max=10_000, help="for so many H100s; 0: for this machine")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """What targets will take: jobs, network calls, time, memory, disk and downloads.
 
@@ -151,7 +170,7 @@ def record(
 
 
 @groups.people.verb()
-def clean(params: File = Path("params.yaml")) -> None:
+def clean(params: File = Path("params.yaml"), dry_run: DryRun = False) -> None:
     """Remove what the workflow can make again from what is here, and say what is left.
 
     Files that no rule makes stay, downloads and training states too, and so does whatever was made from data
@@ -159,7 +178,7 @@ def clean(params: File = Path("params.yaml")) -> None:
     """
     from bridgepipe.workflow import cleaning
 
-    cleaning.clean(params)
+    cleaning.clean(params, dry_run)
 
 
 @groups.people.verb()
@@ -231,21 +250,25 @@ def fetch(
             help="a name of sources.yaml such as i2sb/jpeg-5, a group such as i2sb, hf:OWNER/NAME"
         ),
     ],
-    output: Annotated[Path | None, typer.Option(help="another place for the file")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="another place for the file")] = None,
     root: File = Path("data"),
+    dry_run: DryRun = False,
 ) -> None:
     """Download published weights or data: resumes, verifies, shows the licence."""
     from bridgepipe.downloads import fetch as downloads
     from bridgepipe.downloads import sources
 
+    if dry_run:
+        print("\n".join(map(str, downloads.missing(name, root, output))))
+        return
     single = name in sources.load_sources() or name.startswith(HUB)
     for path in [downloads.fetch(name, root, output=output)] if single else downloads.fetch_all(name, root):
         print(path)
 
 
 @groups.store.verb("info")
-def store_info(file: Path) -> None:
+def store_info(file: Path, as_json: AsJson = False) -> None:
     """What a store holds and how it was made."""
     from bridgepipe.data import storecard
 
-    print(json.dumps(storecard.info(file), indent=2))
+    _show(storecard.info(file), as_json)

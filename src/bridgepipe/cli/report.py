@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bridgepipe.cli import groups
-from bridgepipe.cli.options import Alone, Config, Ends, File, Shared, Sources, Trained
+from bridgepipe.cli.options import Alone, AsJson, Config, Ends, File, Shared, Sources, Trained
 from bridgepipe.config.i2sb import RestorationSampling
 from bridgepipe.config.points import PointTranslating
 from bridgepipe.config.stage_files import read_stage
@@ -40,7 +40,7 @@ def show_table(
     method: Annotated[
         str, typer.Argument(help="a method or an experiment, such as i2sb or i2sb/jpeg-5; default: all")
     ] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    as_json: AsJson = False,
     params: File = Path("params.yaml"),
 ) -> None:
     """Print the results that are there, each with its interval, beside its floor and its input.

@@ -81,6 +81,20 @@ def _fetched(name: str, source: Source, path: Path, mirrors: Sequence[str] | Non
     return path
 
 
+def missing(name: str, root: str | Path, output: str | Path | None = None) -> list[Path]:
+    """Places of what `fetch`, or `fetch_all`, would download; what is in place is left out.
+
+    Raises:
+        UserError: unknown name.
+    """
+    sources = load_sources()
+    group = [one for one in sources if one.startswith(name.rstrip("/") + "/")]
+    single = name in sources or not group
+    of = {one: hub.source_of(one) or find(one, sources) for one in ([name] if single else group)}
+    places = {one: Path(output) if output and single else Path(root) / s.path for one, s in of.items()}
+    return [place for one, place in places.items() if not _in_place(of[one], place)]
+
+
 def check(name: str, path: str | Path) -> None:
     """Refuse a file or folder that is not the source whose place it holds, put there by whomever.
 

@@ -77,6 +77,7 @@ def edit(
     t: int | None,
     changes: Mapping[str, object],
     speed: Runtime,
+    dry_run: bool = False,
 ) -> None:
     """Draw the strip of an image, edited at every distance along the last boundary, and write its pictures.
 
@@ -86,6 +87,7 @@ def edit(
         model: folder of the network; None: the boundary's.
         t: step that the image is inverted to; None: the boundary's.
         changes: fields of `Edit` and `Inversion`, in place of those of the boundary's experiment.
+        dry_run: whether the files are only named that would be written.
     """
     fixed, along = [number(distance, "--at") for distance in at], _distances(distances)
     if len(fixed) != len(boundary) - 1:
@@ -99,11 +101,11 @@ def edit(
     network = editor.network
     how, inversion = _changed(editor.how, changes), _changed(editor.inversion, changes)
     at_step = _step(t, editor.about.t, network.process)
+    if dry_run:
+        print(*pictures, output, sep="\n")
+        return
     subject = _Subject(photo, pixels, network, how)
     fixed_moves = [Move(pair, d) for pair, d in zip(editor.pairs, fixed, strict=False)]
-
-    def inverted(_: Sequence[int]) -> tuple[Tensor, Tensor]:
-        return subject.inverted(at_step, inversion)
 
     def strip(piece: Sequence[int]) -> np.ndarray:
         if piece[0] == 0:
@@ -115,18 +117,27 @@ def edit(
     identity |= {"settings": how.as_json(), "inversion": inversion.as_json(), "t": at_step}
     identity |= {"fixed": fixed, "along": along, "boundaries": [digests(folder) for folder in boundary]}
     with resumable(output, identity, speed):
-        ((z, h),) = running.shared(inverted, [0], 1, "inverting")
+        ((z, h),) = running.shared(lambda _: subject.inverted(at_step, inversion), [0], 1, "inverting")
         latents = bl.Latents(z.to(network.device), h.to(network.device), at_step)
         unmoved, *strips = running.shared(strip, range(len(along) + 1), 1, "editing")
         beside = {"image": to_uint8(subject.x0), "no move": unmoved}
         for place, (image,) in zip(pictures, (*beside.values(), *strips), strict=True):
             images.write_png(place, image, f"edited from {photo.name}")
         where.finish(pictures)
-        from bridgepipe.figures import boundary as figures_boundary  # not for the web page
-
-        rows = np.concatenate(strips)[None]
-        figures_boundary.strip_grid(output, rows, along, beside, editor.about.attribute)
+        _draw(output, strips, along, beside, editor.about.attribute)
     print(output)
+
+
+def _draw(
+    output: Path,
+    strips: Sequence[np.ndarray],
+    along: list[float],
+    beside: dict[str, np.ndarray],
+    attribute: str,
+) -> None:
+    from bridgepipe.figures import boundary as figures_boundary  # not for the web page
+
+    figures_boundary.strip_grid(output, np.concatenate(strips)[None], along, beside, attribute)
 
 
 def _pictures(output: Path, along: Sequence[float]) -> list[Path]:

@@ -125,7 +125,7 @@ class Work:
             return
         lock = target.with_name(f".{target.name}.lock")
         with at_once(FINISHED_KEPT), artifacts.exclusive(lock, wait=True):
-            left = [photo for photo in photos if not made.is_done(photo.place, self.origin(photo))]
+            left = self._left(photos, made)
             total, done = (sum(photo.work for photo in some) for some in (photos, left))
             with Progress(total, total - done, "restoring", MANY) as progress:
                 for batch in batches(left, self.speed.batch_size):
@@ -135,6 +135,17 @@ class Work:
             lock.unlink(missing_ok=True)
         for photo in photos:
             print(photo.place)
+
+    def say(self, photos: Sequence[Photo], made: Made | None, compare: Path | None) -> None:
+        """Print what `do`, and the comparison after it, would write."""
+        for photo in self._left(photos, made) if made else []:
+            print(photo.place)
+        if compare is not None:
+            print(compare)
+
+    def _left(self, photos: Sequence[Photo], made: Made) -> list[Photo]:
+        """Pictures that are not finished."""
+        return [photo for photo in photos if not made.is_done(photo.place, self.origin(photo))]
 
     def file_of(self, photo: Photo, report: Callable[[float], None] = lambda _: None) -> bytes:
         """A picture restored, as a file.

@@ -82,6 +82,7 @@ def translate(
     crop: str,
     side_by_side: bool,
     speed: Runtime,
+    dry_run: bool = False,
 ) -> None:
     """Translate every image of a folder; finished ones are skipped.
 
@@ -91,13 +92,19 @@ def translate(
         crop: way in which images are brought to the size of the network, one of `images.CROPS`.
         side_by_side: whether before and after are also written as one picture.
         speed: runtime settings, with the number of images that one process takes at a time.
+        dry_run: whether the files are only named that would be written.
     """
     if crop not in images.CROPS:
         raise UserError(f"--crop {crop}", "translate", f"choose from {', '.join(images.CROPS)}")
     places = _places(input, output, side_by_side)
     translator = load_translator(ends, how, *models, speed)
     sample = {key: getattr(how, key) for key in CHOSEN} | {"crop": crop}
-    _same_as_before(output / SETTINGS, {"source": ends[0], "target": ends[1], "sample": sample}, translator)
+    settings: Json = {"source": ends[0], "target": ends[1], "sample": sample}
+    used = (translator.source, translator.target, translator.guide)
+    settings |= {"models": [None if model is None else model.digest for model in used]}
+    begun = _is_begun(output / SETTINGS, settings)
+    if not begun and not dry_run:
+        artifacts.write_json(output / SETTINGS, settings)
     sources = {name: _origin(input / name) for name in places}
     beside = {n: _beside(output, place) for n, place in places.items()} if side_by_side else {}
 
@@ -107,6 +114,11 @@ def translate(
     batch_size = speed.batch_size
     rank, world = running.rank_and_world_size()
     left = running.all_gather([name for name in places if not is_done(name)])[0]
+    if dry_run:
+        if rank == 0:
+            written = [of[name] for name in left for of in (places, beside) if of]
+            print("\n".join(map(str, [*([] if begun else [output / SETTINGS]), *written])))
+        return
     batches = [left[i : i + batch_size] for i in range(0, len(left), batch_size)]
     progress = Progress(len(places), len(places) - len(left), "translation", shown=rank == 0)
     with at_once(FINISHED_KEPT), progress:
@@ -169,15 +181,12 @@ def _beside(output: Path, place: Path) -> Path:
     return output / BESIDE / place.relative_to(output)
 
 
-def _same_as_before(file: Path, settings: Json, translator: Translator) -> None:
-    """A folder holds translations of one kind.
+def _is_begun(file: Path, settings: Json) -> bool:
+    """Whether a folder holds translations, which are of one kind.
 
     Raises:
         UserError: the folder was begun under other settings.
     """
-    used = (translator.source, translator.target, translator.guide)
-    now = {**settings, "models": [None if model is None else model.digest for model in used]}
-    if not file.exists():
-        artifacts.write_json(file, now)
-    elif artifacts.read_json(file) != now:
+    if file.exists() and artifacts.read_json(file) != settings:
         raise UserError("translations under other settings", file.parent, "give another folder to --output")
+    return file.exists()

@@ -27,7 +27,7 @@ OTHER_FORMATS = frozenset({".npy", ".zip", ".tar", ".gz", ".lmdb", ".safetensors
 SYNCED = 64  # files that are written before their names are brought to the disk
 
 
-def export(source: Path, output: Path, names: str, data: Path) -> None:
+def export(source: Path, output: Path, names: str, data: Path, dry_run: bool = False) -> None:
     """Write the images of a store as PNG files into a folder, or as an NPZ file; statistics as NPZ.
 
     Args:
@@ -35,6 +35,7 @@ def export(source: Path, output: Path, names: str, data: Path) -> None:
         output: ``NAME.npz``, or a folder, which may hold an unfinished export of the same store.
         names: naming of PNG files: ``number``, or ``source`` for the name of the image each was made from.
         data: folder of prepared datasets, in which the images lie that the store was made from.
+        dry_run: whether the files are only named that would be written.
 
     Raises:
         UserError: no such source, an output of another format, a folder that holds other files.
@@ -44,21 +45,28 @@ def export(source: Path, output: Path, names: str, data: Path) -> None:
     if output.suffix.lower() == ".npz" and output.is_dir():
         raise UserError("a folder is here", output, "give another place to --output")
     if source.suffix == ".safetensors":
-        _write_statistics(source, output)
+        _write_statistics(source, output, dry_run)
     elif output.suffix.lower() == ".npz":
-        _write_npz(ImageStore(source).of_images(), output)
+        store = ImageStore(source).of_images()
+        if dry_run:
+            print(output)
+        else:
+            _write_npz(store, output)
     else:
         _check_folder_name(output)
         store = ImageStore(source).of_images()
-        _write_pngs(store, output, file_names(store, names, data))
+        _write_pngs(store, output, file_names(store, names, data), dry_run)
 
 
-def _write_statistics(source: Path, output: Path) -> None:
+def _write_statistics(source: Path, output: Path, dry_run: bool) -> None:
     from bridgepipe.evaluation.fid import Statistics
 
     found = Statistics.load(source)
     if output.suffix.lower() != ".npz":
         raise UserError("statistics are written as NPZ", output, "give --output a name that ends in .npz")
+    if dry_run:
+        print(output)
+        return
     with artifacts.atomic(output) as temporary, open(temporary, "wb") as file:
         np.savez(file, mu=found.mu.numpy(), sigma=found.sigma.numpy())
 
@@ -160,9 +168,12 @@ def _plain(word: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", word).strip("-") or "_"
 
 
-def _write_pngs(store: ImageStore, folder: Path, names: Sequence[str]) -> None:
+def _write_pngs(store: ImageStore, folder: Path, names: Sequence[str], dry_run: bool) -> None:
     marks = {name: f"exported {store.digest[:16]} {number}" for number, name in enumerate(names)}
     done = _already_there(folder, marks)
+    if dry_run:
+        print("\n".join(str(folder / name) for name in names if name not in done))
+        return
     fresh: list[Path] = []
     with at_once(FINISHED_KEPT), Progress(len(names), len(done), "export") as progress:
         for number, name in enumerate(names):

@@ -85,15 +85,26 @@ def share(name: str, results: Path, folder: Path, data: Path, licence: str, spee
     print(folder)
 
 
-def push(folder: Path, repository: str, private: bool) -> str:
-    """Commit a folder to a hub when the weights in it are whole; returns the address of the commit.
+def pushed(folder: Path) -> list[Path]:
+    """Files of a folder that `push` sends.
 
     Raises:
-        UserError: the weights are damaged, no model card is beside them, or the hub refuses.
+        UserError: the weights are damaged, or no model card is beside them.
     """
     layouts.open_weights(folder)
     if not (folder / CARD).is_file():
         raise UserError(f"no {CARD} in it", folder, "write the model card; `bridgepipe share` does")
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return [file for file in files if not any(p.startswith(".") for p in file.relative_to(folder).parts)]
+
+
+def push(folder: Path, repository: str, private: bool) -> str:
+    """Commit a folder to a hub when the weights in it are whole; returns the address of the commit.
+
+    Raises:
+        UserError: see `pushed`; or the hub refuses.
+    """
+    pushed(folder)
     return hub.upload(folder, repository, private)
 
 

@@ -28,15 +28,24 @@ PLAN = Path(configuration.PLAN)
 Makers = list[tuple[str, re.Pattern[str]]]
 
 
-def clean(params: Path) -> None:
-    """Remove what the workflow can make again from what is here, and say what is left."""
+def clean(params: Path, dry_run: bool = False) -> None:
+    """Remove what the workflow can make again from what is here, and say what is left.
+
+    Args:
+        params: file of the parameters.
+        dry_run: whether the files are only named that would be removed.
+    """
     resolved = configuration.load(params)
+    if dry_run:
+        for path in [*removable(resolved, _makers(params)), *_others()]:
+            print(f"would remove: {path}")
+        return
     with artifacts.exclusive(locks.LOCK):
         Path(workflow.PLANNED).unlink(missing_ok=True)  # params.yaml counts, not what the last run was given
         for path in removable(resolved, _makers(params)):
             path.unlink()
             _remove_empty(path.parent)
-        for path in [*map(Path, REPORTS), PLAN, *_memory()]:
+        for path in _others():
             _remove(path)
     for path in (Path("data"), Path("results")):
         for left in _left(path):
@@ -190,6 +199,11 @@ def _made_with(result: Path) -> Iterator[Path]:
     with suppress(UserError, KeyError, TypeError):  # none, or of an older version
         record = artifacts.read_json(provenance.record_of(result))
         yield from map(Path, [*record["inputs"], *record["outputs"]])
+
+
+def _others() -> list[Path]:
+    """What is removed besides results: reports, plans and memories."""
+    return [path for path in (*map(Path, REPORTS), PLAN, *_memory()) if path.exists() or path.is_symlink()]
 
 
 def _memory() -> Iterator[Path]:

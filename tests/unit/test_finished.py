@@ -183,6 +183,17 @@ def test_half_precision_is_refused_on_a_cpu() -> None:
         running.placed("cpu", "fp16")
 
 
+@pytest.mark.parametrize(("quick", "able", "expected"), [(1, 1, "bf16"), (1, 0, "tf32"), (0, 1, "tf32")])
+def test_auto_is_bf16_where_it_is_wanted_and_quick(
+    monkeypatch: pytest.MonkeyPatch, quick: int, able: int, expected: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bool(able))
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert running.decided(Runtime(device="cpu"), bool(quick)).precision == expected
+    assert running.decided(Runtime(device="cpu", precision="fp32"), True).precision == "fp32"
+    assert running.placed("cpu", "auto").dtype is None
+
+
 # progress
 
 

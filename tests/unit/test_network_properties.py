@@ -123,6 +123,42 @@ def test_group_norm_works_in_float32() -> None:
     assert torch.equal(norm.bfloat16()(x), expected)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("side", [4, 32])
+@pytest.mark.parametrize("is_scaled", [False, True])
+@torch.no_grad()
+def test_quick_normalisation_agrees_with_the_plain_one(
+    layout: torch.memory_format, side: int, is_scaled: bool
+) -> None:
+    norm = layers.normalization(64)
+    for parameter in norm.parameters():
+        torch.nn.init.normal_(parameter)
+    x = (10 + torch.randn(2, 64, side, side)).bfloat16().to(memory_format=layout)
+    scaled = torch.randn(2, 2, 64, 1, 1).bfloat16().unbind() if is_scaled else ()
+    expected = norm.activated(x.float(), *(part.float() for part in scaled))
+    with torch.autocast("cpu", torch.bfloat16):
+        actual = norm.activated(x, *scaled)
+        assert (norm(x) - norm(x.float())).abs().max() < 0.05
+    assert actual.dtype == torch.bfloat16
+    assert (actual - expected).abs().max() < 0.05 + 0.02 * expected.abs().max()
+
+
+@pytest.mark.parametrize("tokens", [7, 64, 2100])
+@torch.no_grad()
+def test_quick_attention_agrees_with_the_plain_one(tokens: int) -> None:
+    q, k, v = torch.randn(3, 2, tokens, 3, 16)
+    actual = layers.attend(*(part.bfloat16() for part in (q, k, v)))
+    assert (actual - layers.attend(q, k, v)).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("build", [unet, ddpm_unet])
+def test_rounded_networks_learn(build: Any) -> None:
+    network = build()
+    with torch.autocast("cpu", torch.bfloat16):
+        network(images(), torch.tensor([1, 500])).square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
 @pytest.mark.parametrize("build", [lambda: adm.UNet(16, 3, out_channels=6, **SMALL), mlp.PointNet])
 def test_networks_start_at_zero(build: Any) -> None:
     network = build()

@@ -92,6 +92,20 @@ def test_a_photograph_that_training_never_saw_gets_better() -> None:
     assert psnr(restorer.restore_photo(clean, how), clean) > 45
 
 
+def test_in_bf16_a_photograph_becomes_the_same() -> None:
+    """As `restore` computes where the processor does: within a level, and as near to the original."""
+    clean = np.asarray(Image.open(io.BytesIO(FLOWER.read())).convert("RGB"))[100:260, 200:392]
+    seen, found = as_jpeg(clean, 10), {}
+    for precision in ("fp32", "bf16"):
+        runtime = config.Runtime(device="cpu", precision=precision)
+        restorer, how = start(choose(None, Path("results"), None), runtime)
+        found[precision] = restorer.restore_photo(seen, how)
+    difference = np.abs(found["fp32"].astype(int) - found["bf16"])
+    assert difference.any()
+    assert (difference <= 1).mean() >= 0.99
+    assert abs(psnr(found["fp32"], clean) - psnr(found["bf16"], clean)) <= 0.02
+
+
 def test_each_quality_trades_nearness_for_sharpness() -> None:
     """On the validation photograph; the more calls the sharper, and the further from the original."""
     (photo,) = (photo for photo in samples.photographs() if photo.split == "val")

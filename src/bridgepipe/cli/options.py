@@ -55,11 +55,18 @@ class Alone:
     runtime: Runtime = RUNTIME
     threads: Threads = None
 
-    def start(self) -> configuration.Runtime:
-        """The runtime section; also sets the number of CPU threads of this process."""
+    def start(self, quick: bool = False, **changes: Any) -> configuration.Runtime:
+        """The runtime section; also sets the number of CPU threads of this process.
+
+        Args:
+            quick: see `running.decided`.
+            changes: settings in place of those of the section.
+        """
         import torch
 
-        section = read_runtime_file(self.runtime)
+        from bridgepipe.runtime import running
+
+        section = running.decided(read_runtime_file(self.runtime).model_copy(update=changes), quick)
         _claim_gpus(section, 1)
         torch.set_num_threads(max(1, (self.threads or section.threads) // launch.local_world_size()))
         provenance.use(**{name: getattr(section, name) for name in BITS})
@@ -72,8 +79,11 @@ class Shared(Alone):
 
     processes: Processes = None
 
-    def start(self) -> configuration.Runtime:
+    def start(self, quick: bool = False, **changes: Any) -> configuration.Runtime:
         """The runtime section; what follows happens in every process.
+
+        Args:
+            quick, changes: see `Alone.start`.
 
         Raises:
             UserError: a launcher started another number of processes.
@@ -82,7 +92,7 @@ class Shared(Alone):
         wanted = self.processes or section.processes
         _claim_gpus(section, wanted)
         launch.start(wanted, max(1, (self.threads or section.threads) // wanted))
-        return super().start()
+        return super().start(quick, **changes)
 
 
 def _claim_gpus(runtime: configuration.Runtime, count: int) -> None:

@@ -62,9 +62,7 @@ def restore(
     Without --experiment or --model the network of this package is used. Given again, the command goes on
     where it was.
     """
-    speed = run.start()
-    if device is not None:
-        speed = speed.model_copy(update={"device": str(device)})
+    speed = run.start(quick=True, **({"device": str(device)} if device else {}))
     chosen = restoring.choose(experiment, results, model)
     found = files.looked_at(files.sources_of(photos), format)
     target = output or (Path(files.STREAM) if Path(files.STREAM) in photos else Path("restored"))
@@ -113,7 +111,7 @@ def translate(
 
     Each process takes whole batches, so the results do not depend on how many there are.
     """
-    speed = run.start().model_copy(update={"batch_size": batch_size})
+    speed = run.start(batch_size=batch_size)
     from bridgepipe.photographs import translating
 
     times = "" if steps == "all" else f"{respace_type} {steps}"

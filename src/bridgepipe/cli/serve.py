@@ -40,7 +40,7 @@ def serve(
     from bridgepipe.web.visitors import Limits
 
     limits = Limits(bytes=int(megabytes * 1e6), pixels=int(megapixels * 1e6), waiting=queue)
-    serving.serve(host, port, folder, limits, results, experiment, model, run.start())
+    serving.serve(host, port, folder, limits, results, experiment, model, run.start(quick=True))
 
 
 def _needs_libraries() -> None:

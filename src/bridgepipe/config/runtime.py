@@ -25,7 +25,9 @@ class Runtime(Strict):
         "auto", description="device of the networks; auto: a CUDA GPU when available, else the CPU"
     )
     precision: Precision = Field(
-        "tf32", description="tf32: reduced precision of matrix products on a GPU; fp32: full precision"
+        "auto",
+        description="tf32: reduced precision of matrix products on a GPU; fp32: full precision;"
+        " auto: tf32 in the workflow, bf16 in restore and serve where the processor computes in it",
     )
     compile: bool = Field(False, description="torch.compile the network")
     channels_last: Literal["auto"] | bool = Field("auto", description="memory layout; auto: on a CPU")

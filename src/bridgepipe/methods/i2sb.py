@@ -281,7 +281,8 @@ class Restorer(Inference):
     def reach(self) -> int | None:
         """Receptive field of a network call in pixels beyond its own; None: the whole image."""
         channels = 2 * CHANNELS if self.problem.settings.cond_x1 else CHANNELS
-        return tiles.reach(self.network, channels, self._factor)
+        with self.autocast():
+            return tiles.reach(self.network, channels, self._factor)
 
     def is_cut(self, height: int, width: int) -> bool:
         """Whether the network sees a picture in parts although it is one that sees the whole image."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 # An object of JSON or YAML: names to numbers, texts, lists and objects.
 Json = dict[str, Any]
 # tf32: convolutions of a GPU round their inputs to 10 bits, PyTorch's own way; elsewhere the same as fp32
-Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 # where the calls of a Gaussian process lie, see samplers.steps
 Spacing = Literal["uniform", "leading", "trailing", "quad", "quad_full", "log_snr"]
 # how training draws times, see processes.losses

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bridgepipe.errors import UserError
 from bridgepipe.networks.blocks import AttentionPool2d, Blueprint
-from bridgepipe.networks.layers import check_size, normalization, timestep_embedding, zeroed
+from bridgepipe.networks.layers import activated, check_size, normalization, timestep_embedding, zeroed
 
 
 class UNet(nn.Module):
@@ -111,7 +111,8 @@ class UNet(nn.Module):
         h = self.middle_block(h, emb)
         for block in self.output_blocks:
             h = block(torch.cat([h, skips.pop()], dim=1), emb)
-        return self.out(h).to(x.dtype)
+        norm, _, last = self.out
+        return last(activated(norm, h)).to(x.dtype)
 
     def _embedding(self, x: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
         if (y is None) != (self.num_classes is None):

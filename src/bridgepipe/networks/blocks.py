@@ -12,6 +12,7 @@ from bridgepipe.errors import UserError
 from bridgepipe.networks.layers import (
     Conditioned,
     Stage,
+    activated,
     attend,
     normalization,
     pointwise,
@@ -74,19 +75,16 @@ class ResBlock(Conditioned):
         self.skip_connection = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        norm, activation, conv = self.in_layers
-        h = conv(self.resample(activation(norm(x))))
+        norm, _, conv = self.in_layers
+        h = conv(self.resample(activated(norm, x)))
         h = self._conditioned(h, self.emb_layers(emb)[:, :, None, None])
         return self.skip_connection(self.resample(x)) + h
 
     def _conditioned(self, h: Tensor, emb: Tensor) -> Tensor:
-        norm, activation, dropout, conv = self.out_layers
+        norm, _, dropout, conv = self.out_layers
         if self.use_scale_shift_norm:
-            scale, shift = emb.chunk(2, dim=1)
-            h = norm(h) * (1 + scale) + shift
-        else:
-            h = norm(h + emb)
-        return conv(dropout(activation(h)))
+            return conv(dropout(activated(norm, h, *emb.chunk(2, dim=1))))
+        return conv(dropout(activated(norm, h + emb)))
 
 
 class AttentionBlock(nn.Module):

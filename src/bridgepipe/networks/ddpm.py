@@ -63,9 +63,9 @@ class ResnetBlock(nn.Module):
         self.nin_shortcut = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor, temb: Tensor) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)))
+        h = self.conv1(self.norm1.activated(x))
         h = h + self.temb_proj(F.silu(temb))[:, :, None, None]
-        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
+        h = self.conv2(self.dropout(self.norm2.activated(h)))
         return self.nin_shortcut(x) + h
 
 
@@ -239,4 +239,4 @@ class UNet(nn.Module):
         h = self.mid(skips[-1], temb)
         for up in reversed(list(self.up)):
             h = up(h, skips, temb)
-        return self.conv_out(F.silu(self.norm_out(h))).to(x.dtype)
+        return self.conv_out(self.norm_out.activated(h)).to(x.dtype)

@@ -84,7 +84,7 @@ def accelerator(device: str = "auto", precision: Precision | None = None) -> Acc
     cpu = device == "cpu" or (wanted > 1 and not torch.cuda.is_available())
     _serve_the_others()
     made = Accelerator(
-        mixed_precision="no" if precision in ("fp32", "tf32") else precision,
+        mixed_precision="no" if precision in ("auto", "fp32", "tf32") else precision,
         cpu=cpu,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
@@ -120,6 +120,26 @@ def _check(device: str, precision: Precision | None) -> None:
     torch.backends.cudnn.deterministic = True  # trained twice, the same bytes
     if precision is not None:
         torch.backends.cudnn.allow_tf32 = precision != "fp32"
+
+
+def decided(runtime: Runtime, quick: bool) -> Runtime:
+    """The settings with another precision than ``auto``.
+
+    Args:
+        quick: bf16 is wanted where the device computes in it; otherwise, and elsewhere, tf32.
+    """
+    if runtime.precision != "auto":
+        return runtime
+    rounded = quick and _computes_in_bf16(_named(runtime.device))
+    return runtime.model_copy(update={"precision": "bf16" if rounded else "tf32"})
+
+
+def _computes_in_bf16(device: torch.device) -> bool:
+    """Whether the device has instructions for bf16, without which it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_available() and torch.cuda.get_device_capability(device) >= (8, 0)
+    by_cpu = torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported
+    return device.type == "cpu" and any(there() for there in by_cpu)
 
 
 def _named(device: str) -> torch.device:
@@ -166,6 +186,13 @@ def prepare(
         network.compile()
 
 
+def round_weights(network: nn.Module, dtype: torch.dtype) -> None:
+    """Cast the weights of convolutions and linear layers, as autocast would again at every call."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
+            module.to(dtype)
+
+
 def _leave() -> None:
     # threads of the group that are still there when Python ends would abort the process
     if distributed.is_available() and distributed.is_initialized():
@@ -184,6 +211,8 @@ class Inference:
         self.network, self.batch_size = network.eval().requires_grad_(False), runtime.batch_size
         self._place = placed(runtime.device, runtime.precision)
         prepare(self.network, self.device, runtime.channels_last, runtime.compile)
+        if self._place.dtype is not None:
+            round_weights(self.network, self._place.dtype)
 
     @property
     def device(self) -> torch.device:

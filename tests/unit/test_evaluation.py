@@ -103,6 +103,27 @@ def test_frechet_distance_equals_the_matrix_square_root(seed: int) -> None:
     assert frechet_distance(m1, s1, m2, s2) == pytest.approx(expected, rel=1e-10)
 
 
+@pytest.mark.parametrize("decay", [0, 8, 30])
+def test_frechet_distance_of_any_condition(decay: int) -> None:
+    """Covariances with the same eigenvectors; the last ones are singular but for rounding."""
+    turn, _ = torch.linalg.qr(torch.randn(100, 100, dtype=torch.float64))
+    one, other = (torch.logspace(0, -end, 100, dtype=torch.float64) for end in (decay, 0.8 * decay + 1))
+    s1, s2 = ((turn * values) @ turn.T for values in (one, other))
+    exact = float((one.sqrt() - other.sqrt()).square().sum())
+    zero = torch.zeros(100)
+    assert frechet_distance(zero, s1, zero, s2) == pytest.approx(exact, rel=1e-9)
+    assert frechet_distance(zero, s1, zero, s1) < 1e-9
+
+
+def test_frechet_distance_of_fewer_images_than_features() -> None:
+    """Of centred features X and Y the trace of the root is the nuclear norm of X Y^T."""
+    x, y = (torch.randn(n, 64, dtype=torch.float64) for n in (20, 40))
+    s1, s2 = torch.cov(x.T), torch.cov(y.T)
+    x, y = ((z - z.mean(0)) / (len(z) - 1) ** 0.5 for z in (x, y))
+    exact = float(s1.trace() + s2.trace() - 2 * torch.linalg.svdvals(x @ y.T).sum())
+    assert frechet_distance(torch.zeros(64), s1, torch.zeros(64), s2) == pytest.approx(exact, rel=1e-12)
+
+
 def test_frechet_distance_of_commuting_singular_covariances() -> None:
     a, b = np.array([4.0, 0.0, 1.0]), np.array([9.0, 2.0, 0.0])
     expected = ((np.sqrt(a) - np.sqrt(b)) ** 2).sum() + 3.0

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -244,9 +245,13 @@ def frechet_distance(mu1: Array, sigma1: Array, mu2: Array, sigma2: Array) -> fl
 
 
 def _factor(sigma: Tensor) -> Tensor:
-    """L with ``L L^T = sigma``, for a singular sigma too."""
-    values, vectors = _spectrum(sigma)
-    return vectors * values.sqrt()
+    """L ``[d, rank]`` with ``L L^T = sigma``: Cholesky's, with pivots, which a singular sigma has too."""
+    from scipy.linalg.lapack import dpstrf
+
+    lower, pivots, rank, _ = dpstrf(sigma.numpy(), lower=1)
+    factor = np.empty((len(sigma), rank))
+    factor[pivots - 1] = np.tril(lower)[:, :rank]
+    return torch.from_numpy(factor)
 
 
 def _spectrum(sigma: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,119 @@
+"""Every tutorial of docs/own-data.md, as it stands there, on small folders of the layout that it names."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from project import ROOT, Project
+
+PAGE = (ROOT / "docs/own-data.md").read_text()
+SECTIONS = {
+    text.partition("\n")[0]: text for text in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:] if "```" in text
+}
+
+
+def picture(file: Path, seed: int, size: tuple[int, int] = (70, 66), red: bool = False) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 160, (*size, 3), dtype=np.uint8)
+    pixels[..., 0 if red else 2] += 90
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(file)
+
+
+def photographs(folder: Path) -> None:
+    for n in range(12):
+        picture(folder / f"photos/{n}.png", n)
+    picture(folder / "noisy.jpg", 99)
+
+
+def pairs(folder: Path) -> None:
+    for n in range(12):
+        picture(folder / f"pairs/A/{n:04d}.png", n)
+        picture(folder / f"pairs/B/{n:04d}.png", n, red=True)
+
+
+def animals(folder: Path) -> None:
+    for n in range(24):
+        for kind in ("cats", "dogs"):
+            picture(folder / f"animals/{kind}/{n}.png", n, (40, 36), red=kind == "dogs")
+
+
+def faces(folder: Path) -> None:
+    rows = ["file_name,glasses"]
+    for n in range(1, 49):
+        picture(folder / f"faces/{n:04d}.png", n, (32, 32), red=n % 2 == 1)
+        rows.append(f"{n:04d}.png,{1 if n % 2 else -1}")
+    (folder / "faces/metadata.csv").write_text("\n".join(rows) + "\n")
+
+
+LAYOUTS: dict[str, Callable[[Path], None]] = {
+    "Restoration": photographs,
+    "Pairs of images": pairs,
+    "Two classes, no pairs": animals,
+    "An attribute, and edits of it": faces,
+}
+
+
+def block(section: str, kind: str) -> str:
+    found = re.search(rf"^```{kind}\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+def small(values: dict[str, Any]) -> None:
+    """The scale that the tutorials start from, with networks and searches of seconds."""
+    demo = values["scales"]["demo"]
+    demo["model"]["network"] |= {"channel_mult": [1], "attention_resolutions": []}
+    demo["model"]["train"]["batch_size"] = 8
+    demo["boundary"]["inversion"]["count"] = 4
+    demo["boundary"]["mixing"] |= {"count": 3, "every": 1, "images": 20}
+    demo["boundary"]["edit"] |= {"images": 4, "count": 4}
+    demo["ddib/classes"]["sample"] |= {"respacing": "log_snr 4", "count": 2}
+    demo["i2sb"]["sample"]["count"] = 2
+
+
+def shorter(settings: dict[str, Any]) -> None:
+    """Fewer steps in the tutorial's own settings; everything else stays as it is written."""
+    for own in settings.get("extractors", {}).values():
+        own["steps"] = 5
+    for method in settings["experiments"].values():
+        for own in method.values():
+            train = own.get("train", {})
+            if "steps" in train:
+                train["steps"] = 4
+            if "validation" in train:
+                train["validation"] |= {"every": 2, "grid": 2}
+
+
+def test_every_section_with_settings_is_tried() -> None:
+    assert SECTIONS.keys() == LAYOUTS.keys()
+
+
+@pytest.mark.parametrize("title", LAYOUTS)
+def test_the_tutorial_runs(tmp_path: Path, title: str) -> None:
+    project = Project.create(tmp_path / "project")
+    LAYOUTS[title](project.folder)
+    settings = yaml.safe_load(block(SECTIONS[title], "yaml"))
+    shorter(settings)
+    project.edit(small)
+    project.edit(lambda v: v["datasets"].update(settings["datasets"]))
+    project.edit(lambda v: v["extractors"].update(settings.get("extractors", {})))
+    guide = {"guide": {"digits": {"scales": ["demo"]}}}  # named by the scale
+    project.edit(lambda v: v.update(experiments=settings["experiments"] | guide))
+    before = set(project.folder.iterdir())
+    for line in block(SECTIONS[title], "sh").splitlines():
+        program, *words = shlex.split(line)
+        if program == "snakemake":
+            project.snakemake("-c1", "--", *words)
+            assert all((project.folder / target).stat().st_size for target in words)
+        else:
+            project.bridgepipe(*("4" if word == "100" else word for word in words))  # fewer steps
+            made = set(project.folder.iterdir()) - before
+            assert made & {project.folder / name for name in ("restored", "as-dogs", "strip.png")}

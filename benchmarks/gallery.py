@@ -1,4 +1,4 @@
-"""One network, one noise, every sampler: ``python -m benchmarks.gallery results/model/ddpm docs/samplers.png``."""
+"""Every sampler from one noise: ``python -m benchmarks.gallery results/model/ddpm docs/samplers.png``."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from bridgepipe.methods import spd
 from bridgepipe.methods.trained import Trained, load_model
 from bridgepipe.names.nfe import SAMPLER_TRAITS
 
-SAMPLERS = tuple(SAMPLER_TRAITS)
-CALLS = (10, 20, 150)
-DRAWS = 4
+CALLS = (3, 5, 10, 50)
+DRAWS = (0, 2)
 
 
 def main(model: str, picture: str) -> None:
     network = load_model(Trained.within(Path(model)), Runtime(device="cpu"))
     cells = []
-    for row, sampler in enumerate(SAMPLERS):
+    for column, sampler in enumerate(SAMPLER_TRAITS):
         for at, calls in enumerate(CALLS):
-            drawn = spd.images(network, range(DRAWS), Generate(sampler=sampler, nfe=calls))
-            cells += [Cell(image, row, at * DRAWS + k) for k, image in enumerate(drawn)]
-    columns = [f"{calls} calls" if k == 0 else "" for calls in CALLS for k in range(DRAWS)]
-    mosaic(picture, cells, columns, list(SAMPLERS), "one network and one noise a column, by each sampler")
+            drawn = spd.images(network, DRAWS, Generate(sampler=sampler, nfe=calls))
+            cells += [Cell(image, at + k * len(CALLS), column) for k, image in enumerate(drawn)]
+    sides = [str(calls) for calls in CALLS] * len(DRAWS)
+    mosaic(picture, cells, list(SAMPLER_TRAITS), sides, "two draws of noise in 3, 5, 10 and 50 calls")
 
 
 if __name__ == "__main__":

@@ -56,16 +56,15 @@ def test_own_pictures_by_the_features_of_digits(tmp_path: Path) -> None:
     config.Resolved(own(tmp_path, extractor="inception", classifier=None))
 
 
-def test_own_pictures_as_the_readme_says() -> None:
-    block = re.search(
-        r"```yaml\n(datasets:\n  mine:.*?)```", (ROOT / "README.md").read_text("utf8"), re.DOTALL
-    )
+def test_own_pictures_as_the_page_says() -> None:
+    page = (ROOT / "docs/own-data.md").read_text("utf8")
+    block = re.search(r"```yaml\n(datasets:\n  mine:.*?)```", page, re.DOTALL)
     assert block is not None
     own, told = yaml.safe_load(block[1]), values()
     told["datasets"] |= own["datasets"]
     told["experiments"]["i2sb"] |= own["experiments"]["i2sb"]
     pipeline = workflow.Pipeline(config.Resolved(told))
-    assert "results/i2sb/mine-jpeg/restoration.json" in pipeline.outcomes.results("i2sb/mine-jpeg")
+    assert "results/i2sb/mine-noise/restoration.json" in pipeline.outcomes.results("i2sb/mine-noise")
 
 
 @pytest.mark.parametrize("folders", [["with", "without"], ["train/cat", "train/dog"], []])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import pydoc
 import re
 from pathlib import Path
 from types import ModuleType
@@ -59,6 +60,16 @@ def test_every_key_of_params_yaml_says_what_it_means() -> None:
     ]
     assert len(keys) > 300
     assert [key[:2] for key in keys if len(key) != 5 or not key[4].strip()] == []
+
+
+SYSTEMS = ("i2sb", "ddib", "ddib-folder", "boundarydiffusion", "spd")
+
+
+@pytest.mark.parametrize("page", SYSTEMS)
+def test_what_a_page_of_a_system_names_is_in_the_code(page: str) -> None:
+    names = re.findall(r"`(bridgepipe\.[\w.]+)`", (DOCS / f"{page}.md").read_text())
+    assert len(names) >= 3
+    assert [name for name in names if pydoc.locate(name) is None] == []
 
 
 def test_a_site_is_looked_through(tmp_path: Path) -> None:

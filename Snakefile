@@ -27,7 +27,7 @@ onstart:
     P.work_alone()
 
 
-RULES = Path(workflow.basedir, "workflow/rules")
+RULES = Path(workflow.current_basedir.get_path_or_uri(secret_free=True), "workflow/rules")
 
 
 include: RULES / "common.smk"

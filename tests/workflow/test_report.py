@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 import pandas as pd
-from project import Project
+import yaml
+from project import ROOT, Project
 
 EXPERIMENT = "results/i2sb/jpeg-5"
 
@@ -63,3 +64,14 @@ def test_provenance_lies_beside_the_results(finished: Project) -> None:
     facts = json.loads((finished.folder / EXPERIMENT / "train/provenance.json").read_text())
     assert facts["seconds"] > 0
     assert facts["threads"] == 1
+
+
+def test_the_workflow_catalog_finds_what_it_asks_for(finished: Project) -> None:
+    """The standardized form: workflow/Snakefile, config/README.md, and words about usage."""
+    usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
+    assert usage.keys() == {"mandatory-flags", "software-stack-deployment", "report"}
+    assert "params.yaml" in (ROOT / "config/README.md").read_text()
+    readme = (ROOT / "README.md").read_text().lower()
+    assert [word for word in ("snakemake", "workflow") if word not in readme] == []
+    done = finished.snakemake("-s", "workflow/Snakefile", "-n")
+    assert "Nothing to be done" in done.stdout + done.stderr

@@ -119,7 +119,7 @@ def shown(resolved: Resolved, name: str, results: list[str]) -> Shown | None:
         dict(_flat({k: v for k, v in resolved.own(name).items() if k != "scales"})),
         yaml.safe_dump(resolved.experiment(name).model_dump(mode="json"), sort_keys=False),
         [file for file in results if not Path(file).is_file()],
-        pictures.figures(folder),
+        pictures.figures(folder, name.rsplit("/", 1)[0]),
         pictures.comparison(folder),
         readings,
         one_table.blocks(readings),

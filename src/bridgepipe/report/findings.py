@@ -9,21 +9,20 @@ from bridgepipe.evaluation.measures import Reading
 from bridgepipe.evaluation.one_table import Block, cells
 
 # what an experiment is about, by metric file and value: the first two that it has make its sentence
-HEADLINES = (
-    ("restoration", "psnr"),
-    ("edit", "flipped"),
-    ("fid", "fid"),
-    ("accuracy", "accuracy"),
-    ("accuracy", "z_accuracy"),
-    ("transport", "sliced_w2"),
-    ("metrics", "sliced_w2"),
-    ("transport", "mse_ot"),
-    ("transfer", "mse_ot"),
-    ("cycle", "image_mean"),
-    ("cycle", "mean"),
-)
+HEADLINES = {
+    ("restoration", "psnr"): "a PSNR",
+    ("edit", "flipped"): "a share of flipped images",
+    ("fid", "fid"): "an FID",
+    ("accuracy", "accuracy"): "an accuracy",
+    ("accuracy", "z_accuracy"): "an accuracy of its boundary",
+    ("transport", "sliced_w2"): "a sliced W2 to its target",
+    ("metrics", "sliced_w2"): "a sliced W2",
+    ("transport", "mse_ot"): "an MSE to optimal transport",
+    ("transfer", "mse_ot"): "an MSE to optimal transport",
+    ("cycle", "image_mean"): "a cycle error",
+    ("cycle", "mean"): "a cycle error",
+}
 SENTENCE = 2  # measures of one sentence
-VOWELS = ("A", "E", "F", "S", "M")  # of titles: an FID, an SSIM, an MSE
 
 
 @dataclass(frozen=True)
@@ -72,14 +71,12 @@ def _among(peers: int, one: Finding) -> Finding:
 
 def _said(reading: Reading) -> str:
     """A number in words, with its interval and what it is read beside."""
-    cell, unit = cells(reading), "%" if reading.measure.percent else reading.measure.unit
-    title = reading.measure.title
-    words = title if title.isupper() or title.split()[0].isupper() else title[0].lower() + title[1:]
-    article = "an" if title.startswith(VOWELS) and title[:2] != "Sl" else "a"
-    unit = f" {unit}" if unit else ""
+    measure, cell = reading.measure, cells(reading)
+    unit = "%" if measure.percent else measure.unit
     beside = [f"95 % interval {cell['95 %']}"] if cell["95 %"] else []
     beside += [f"input {cell['input']}"] if cell["input"] else []
     beside += [f"real {cell['real']}, from which it can't be told"] if reading.like_real else []
     beside += [f"real {cell['real']}"] if cell["real"] and not reading.like_real else []
     aside = f" ({'; '.join(beside)})" if beside else ""
-    return f"{article} {words} of {cell['value']}{unit}{aside}"
+    title = HEADLINES[measure.metric, measure.key]
+    return f"{title} of {cell['value']}{unit and ' '}{unit}{aside}"

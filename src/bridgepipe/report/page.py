@@ -106,7 +106,7 @@ def _context(resolved: Resolved, found: list[Shown], names: list[str], made: set
         "hero": next(iter(led or compared), None),
         "first": next((one for one in found if one.figures), None),
         "methods": [
-            (method, WORDS[method], pictures.figures(Path("results", method)), list(of))
+            (method, WORDS[method], pictures.figures(Path("results", method), method), list(of))
             for method, of in groupby(found, _method)
         ],
         "missing": [name for name in names if name not in made],

@@ -32,11 +32,12 @@ FIGURES = {
     "scatter": "Samples and truth",
     "transfer": "Colour transfer",
     "nfe": "Quality against network calls",
-    "loss": "Training: loss and validation",
+    "loss": "Training",
     "mixing": "The mixing step",
     "flips": "Flipped images against the distance",
     "spectrum": "Spectrum",
 }
+GRIDS = {"spd": "Samples", "ddib/classes": "Source, latent, translation, and the way back"}
 
 
 @dataclass(frozen=True)
@@ -63,17 +64,17 @@ class Pair:
     after: Picture
 
 
-def figures(folder: Path) -> list[Picture]:
-    """Figures of an experiment, or of a method, in the order of `FIGURES`."""
+def figures(folder: Path, method: str) -> list[Picture]:
+    """Figures in the folder of an experiment, or of its method, in the order of `FIGURES`."""
+    titles = FIGURES | ({"grid": GRIDS[method]} if method in GRIDS else {})
     order = list(FIGURES)
     files = [*folder.glob("figures/*.png"), *folder.glob("*.png")]
     known = sorted(files, key=lambda f: (order.index(f.stem) if f.stem in order else len(order), f.name))
-    return [figure(file) for file in known]
+    return [figure(file, titles.get(file.stem, file.stem.replace("-", " "))) for file in known]
 
 
-def figure(file: Path) -> Picture:
+def figure(file: Path, title: str) -> Picture:
     """A PNG file, smaller where that takes nothing from it that a page shows."""
-    title = FIGURES.get(file.stem, file.stem.replace("-", " "))
     with reading(file, "not a picture", "delete it, and let the next run draw it again"):
         image = Image.open(file).convert("RGB")
     if image.width > WIDEST:

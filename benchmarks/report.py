@@ -24,6 +24,11 @@ ROOT = Path(__file__).parents[1]
 MANY = 300
 
 
+def here() -> bool:
+    """Whether there is a browser that could open it."""
+    return shutil.which("chromium") is not None
+
+
 def report_of_many_experiments_against_one() -> Result:
     """In headless Chromium, until everything is laid out and the first picture is on the screen."""
     sys.path.insert(0, str(ROOT / "tests/browser"))

@@ -75,3 +75,24 @@ def test_the_workflow_catalog_finds_what_it_asks_for(finished: Project) -> None:
     assert [word for word in ("snakemake", "workflow") if word not in readme] == []
     done = finished.snakemake("-s", "workflow/Snakefile", "-n")
     assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_the_one_table_and_the_page_of_a_project(project: Project) -> None:
+    """Made by the rule, printed by the verb, sound, and removed by `bridgepipe clean`."""
+    project.snakemake("--", "results/summary.md")
+    tables = [project.folder / f"results/summary.{ending}" for ending in ("csv", "md", "html")]
+    text = tables[1].read_text()
+    assert text.count("## ") == len(pd.read_csv(tables[0])) == 5  # FID, KID, accuracy, PSNR, SSIM
+    assert "40 (few)" in text
+    assert "published" not in text  # of other protocols
+    assert "Nothing to be done" in project.snakemake("--", "results/summary.md").stderr
+    printed = project.bridgepipe("table", "i2sb")
+    assert printed.stdout.count("  i2sb/jpeg-5 ") == 5
+    assert printed.stderr == ""
+    project.bridgepipe("report", "--output", "one.html")
+    project.bridgepipe("report", "--output", "other.html")
+    assert (project.folder / "one.html").read_bytes() == (project.folder / "other.html").read_bytes()
+    project.bridgepipe("verify")
+    project.bridgepipe("clean")
+    assert not any(file.exists() for file in tables)
+    assert (project.folder / "one.html").exists()

@@ -210,7 +210,7 @@ def test_progress_is_plain_lines_in_a_log(
     lines = capsys.readouterr().err.splitlines()
     assert lines[:3] == [
         "found 200 of 5000 images finished",
-        "300 of 5000 images, 3.12 images/s, about 25 min left",
-        "400 of 5000 images, 3.12 images/s, about 25 min left",
+        "restoring: 300 of 5000 images (6 %), 3.12 images/s, about 25 min left",
+        "restoring: 400 of 5000 images (8 %), 3.12 images/s, about 25 min left",
     ]
     assert len(lines) == 48

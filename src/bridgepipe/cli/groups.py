@@ -150,7 +150,7 @@ class Guarded(TyperCommand):
         return [*super().get_params(ctx), *_loudness(ctx.find_root().command)]
 
     def invoke(self, ctx: Any) -> Any:
-        with loudness.of(ctx.meta.get(loudness.KEY)):
+        with loudness.of(ctx.meta.get(loudness.KEY), verb_of(ctx)):
             guard(verb_of(ctx), ctx.params)
             return super().invoke(ctx)
 

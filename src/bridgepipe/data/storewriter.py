@@ -13,11 +13,11 @@ from typing import Any, Literal
 import lmdb
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from bridgepipe.artifacts import Card, atomic, canonical
 from bridgepipe.data.entries import ARRAY, CARD, FORMAT, NAMES, hash_entry, key_of, with_checksum
 from bridgepipe.data.lmdbfile import seal, whole_bytes
+from bridgepipe.runtime.progress import Progress
 
 Codec = Literal["raw", "png", "source"]
 FIRST_MAP_BYTES = 64 << 20
@@ -35,7 +35,13 @@ class Writer:
     """
 
     def __init__(
-        self, path: Path, made_by: Card, codec: Codec, classes: Sequence[str] | None, first: int, bar: tqdm
+        self,
+        path: Path,
+        made_by: Card,
+        codec: Codec,
+        classes: Sequence[str] | None,
+        first: int,
+        bar: Progress,
     ) -> None:
         self.made_by = dict(made_by)
         self._codec, self._first, self._bar = codec, first, bar
@@ -104,7 +110,7 @@ class Writer:
         if self._pending_bytes >= COMMIT_BYTES:
             self._commit()
         self._count += 1
-        self._bar.update()
+        self._bar.after(1)
         return index
 
     def _commit(self) -> None:
@@ -182,18 +188,18 @@ def writer(
             pixels are those of the items, else png.
         classes: names of the classes, in the order of the labels.
         first: global index of the first item, for a partition that `gather` joins later.
-        total: number of items, for the progress bar.
-        progress: show a progress bar; None shows it when stderr is a terminal.
+        total: number of items, whose progress is shown; None where something else shows it.
+        progress: whether it is shown; None: yes.
 
     Raises:
         UserError: the folder cannot be written or the disk is full.
     """
     path = Path(path)
-    hidden = None if progress is None else not progress
+    shown = total is not None and progress is not False
     with (
         atomic(path) as temporary,
         _disk_errors(temporary),
-        tqdm(total=total, desc=path.name, unit="image", disable=hidden) as bar,
+        Progress(total, 0, path.name, shown=shown) as bar,
     ):
         w = Writer(temporary, made_by, codec, classes, first, bar)
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +34,18 @@ def _with_gdown(function: str, drive_id: str, target: Path, progress: bool) -> A
     import gdown
     import requests
 
+    from bridgepipe.runtime.progress import Progress
+
+    on_terminal = progress and sys.stderr.isatty()  # in a log its bar would be one endless line
     try:
-        with until(lambda: transfer.DEADLINE):
+        with (
+            Progress(None, 0, "its own bar", shown=False) if on_terminal else nullcontext(),
+            until(lambda: transfer.DEADLINE),
+        ):
             return getattr(gdown, function)(
                 id=drive_id,
                 output=str(target),
-                quiet=not progress,
+                quiet=not on_terminal,
                 use_cookies=False,
                 resume=True,
                 timeout=transfer.TIMEOUT,

@@ -216,14 +216,15 @@ def settle(arrived: Path) -> None:
 
 def _append(answer: Any, part: Path, have: int, total: int | None, progress: bool) -> None:
     import requests
-    from tqdm import tqdm
 
-    bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, leave=False, disable=not progress)
+    from bridgepipe.runtime.progress import Progress
+
+    bar = Progress(total, have, part.name.removesuffix(".part").lstrip("."), "byte", progress)
     try:
         with open(part, "ab" if have else "wb") as f, bar:
             for chunk in answer.iter_content(CHUNK):
                 f.write(chunk)
-                bar.update(len(chunk))
+                bar.after(len(chunk))
     except requests.RequestException as e:
         raise Interrupted(_broke_off(part, total)) from e
 

@@ -113,6 +113,8 @@ def _started_once() -> None:
 
 
 def _run(processes: int, threads: int) -> int:
+    from bridgepipe.runtime.progress import Progress  # not for the help, which is to be fast
+
     started: list[subprocess.Popen[bytes]] = []
     command = [sys.executable, "-m", "bridgepipe", *sys.argv[1:]]
     with _signals_passed_on(started):
@@ -140,7 +142,8 @@ def _run(processes: int, threads: int) -> int:
                 # the pipe is never written to: a child reads its end when the launcher is gone
                 pipe = subprocess.PIPE
                 started.append(subprocess.Popen(command, env=environment, stdin=pipe, pass_fds=passed))
-        return _wait(started)
+        with Progress(None, 0, "processes", shown=False):  # the first of them tells how far all are
+            return _wait(started)
 
 
 @contextmanager

@@ -27,9 +27,9 @@ from bridgepipe.config.runtime import Runtime
 from bridgepipe.errors import UserError, is_out_of_memory
 from bridgepipe.runtime import provenance
 from bridgepipe.runtime.interruption import Interrupted, noted
+from bridgepipe.runtime.progress import Progress
 from bridgepipe.runtime.rng import BlockNoise, ItemNoise, generator
 from bridgepipe.runtime.running import accelerator, all_gather, prepare
-from bridgepipe.training import log as training_log
 from bridgepipe.training import reduction
 from bridgepipe.training import state as training_state
 from bridgepipe.training.checkpoints import Checkpoints
@@ -373,11 +373,11 @@ class _Run:
 
     def _progress(self) -> Iterator[int]:
         """Steps that are left, shown while they are made."""
-        shown = training_log.Progress(self.step, self.recipe.steps, self.accelerator.is_main_process)
-        with shown:
+        main = self.accelerator.is_main_process
+        with Progress(self.recipe.steps, self.step, "training", "step", main) as shown:
             while self.step < self.recipe.steps:
                 yield self.step
-                shown.after(self.step, self.log.losses[-1])
+                shown.after(1, f"loss {self.log.losses[-1]:.5g}")
 
     def _say(self, line: str) -> None:
         if self.accelerator.is_main_process:

@@ -31,7 +31,7 @@ PHOTOS := results/i2sb/photos-quick
 
 demo: setup
 	@bridgepipe plan demo; echo
-	@snakemake --quiet rules -- demo
+	@set -o pipefail; snakemake --quiet rules -- demo 2>&1 | bridgepipe status --follow
 	@echo; cat $(PHOTOS)/photographs.md; echo
 	@echo "pictures:"; ls $(PHOTOS)/figures/*.png
 

@@ -123,9 +123,9 @@ def test_jobs_of_a_folder_without_slurm(
     (tmp_path / ".snakemake/log").mkdir(parents=True)
     (tmp_path / ".snakemake/log/1.snakemake.log").write_text(LOG)
     status(tmp_path)
-    assert capsys.readouterr().out.splitlines() == [
-        "no Slurm here: states are those of Snakemake's log",
-        "",
+    said = capsys.readouterr()
+    assert said.err.splitlines() == ["no Slurm here: states are those of Snakemake's log"]
+    assert said.out.splitlines() == [
         "rule          experiment   job  state      log",
         "prepare       digits       #2   COMPLETED  results/logs/prepare-digits.log",
         "train         i2sb/jpeg-5  18   STOPPED    results/i2sb/jpeg-5/logs/train.log",
@@ -158,9 +158,9 @@ def test_a_client_of_slurm_without_a_cluster_is_told(
     (tmp_path / ".snakemake/log").mkdir(parents=True)
     (tmp_path / ".snakemake/log/1.snakemake.log").write_text(LOG)
     status(tmp_path)
-    lines = capsys.readouterr().out.splitlines()
-    assert "no configuration" in lines[0]
-    assert lines[-1].startswith("evaluate fid  i2sb/jpeg-5")
+    said = capsys.readouterr()
+    assert "no configuration" in said.err.splitlines()[0]
+    assert said.out.splitlines()[-1].startswith("evaluate fid  i2sb/jpeg-5")
 
 
 def test_slurm_has_the_last_word(commands: Path, tmp_path: Path) -> None:

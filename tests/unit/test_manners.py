@@ -87,7 +87,7 @@ def complete(*words: str) -> list[str]:
 
 
 def test_a_shell_completes_verbs_and_options() -> None:
-    assert complete("bridgepipe", "re") == ["restore", "record"]
+    assert complete("bridgepipe", "rest") == ["restore"]
     assert complete("bridgepipe", "store", "i") == ["info"]
     assert complete("bridgepipe", "restore", "--dr") == ["--dry-run"]
 

@@ -11,11 +11,12 @@ import termios
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bridgepipe.runtime import progress
-from bridgepipe.runtime.progress import Progress, last_told
+from bridgepipe.runtime.progress import Progress, last_report
 
 WORK = """
 import sys, time
@@ -31,11 +32,12 @@ with progress.beating("search"):
 """
 
 
-def on_terminal(code: str) -> str:
-    """What a terminal shows of a program whose standard error it is; its standard output goes elsewhere."""
+def on_terminal(code: str, stream: str = "stderr", **more: Any) -> str:
+    """What a terminal shows of a program one of whose streams it is; the other goes elsewhere."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 120))
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=theirs)
+    streams: Any = {"stdout": subprocess.DEVNULL, "stderr": None, stream: theirs}
+    process = subprocess.Popen([sys.executable, "-c", code], **streams, **more)
     os.close(theirs)
     shown = b""
     while True:
@@ -94,17 +96,17 @@ def test_what_a_log_says_is_read_again(
         now[0] = 300.0
         shown.after(done)
     log = f"a first line: with 3 of 4 images\n{capsys.readouterr().err}finished: 5 images\n"
-    told = last_told(log)
-    assert told is not None
-    assert (told.percent, told.left) == (percent, left)
-    assert told.line.startswith("work: ")
+    report = last_report(log)
+    assert report is not None
+    assert (report.percent, report.left) == (percent, left)
+    assert report.line.startswith("work: ")
 
 
 def test_a_log_without_progress_says_nothing() -> None:
-    assert last_told("") is None
-    assert last_told("bridgepipe: cannot be read: x.png (mend it)\naccuracy: 0.5 of 3 images\n") is None
-    told = last_told("search: at work, 25 min so far\n")
-    assert told == progress.Told(None, "", "search: at work, 25 min so far")
+    assert last_report("") is None
+    assert last_report("bridgepipe: cannot be read: x.png (mend it)\naccuracy: 0.5 of 3 images\n") is None
+    report = last_report("search: at work, 25 min so far\n")
+    assert report == progress.Report(None, "", "search: at work, 25 min so far")
 
 
 def test_bars_end_with_their_block() -> None:

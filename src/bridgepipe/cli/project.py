@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
@@ -21,6 +20,9 @@ from bridgepipe.errors import UserError
 from bridgepipe.names.origins import HUB
 from bridgepipe.photographs import samples
 from bridgepipe.training import state as training_state
+
+if TYPE_CHECKING:
+    from bridgepipe.runtime import history
 
 SEEN = Path(".snakemake/bridgepipe.seen.json")
 
@@ -93,40 +95,58 @@ def _wanted(params: Path) -> dict[str, str]:
 
 
 @groups.people.verb()
-def status(folder: Path = Path(), as_json: AsJson = False) -> None:
-    """The last job of every command that was run in this folder: rule, experiment, job number, state, log.
+def status(
+    folder: Path = Path(),
+    as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", help="show it again and again, until Ctrl-C")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="pass on what is piped in, and below it show which jobs run")
+    ] = False,
+) -> None:
+    """The last job of every command that was run in this folder, with its state, progress and log.
 
     Below them the states of trainings, those that were set aside among them.
     """
-    from bridgepipe.runtime import history
+    from bridgepipe.runtime import history, watching
 
     if not folder.is_dir():
         raise UserError("no such folder", folder, "give the folder of a project")
+    if as_json + watch + follow > 1:
+        raise UserError("more than one way to show it", "status", "give one of --json, --watch, --follow")
+    if follow:
+        watching.follow(sys.stdin, lambda: history.running(folder))
+    elif watch:
+        watching.watch(lambda: _status(folder, lambda _: None).lines())
+    elif as_json:
+        print(json.dumps(_status(folder).as_json(), indent=2))
+    else:
+        print("\n".join(_status(folder).lines()))
 
-    states = _slurm_states()
-    jobs = history.last_jobs(folder, states)
-    jobs += history.waiting(folder, {job.number for job in jobs}) if states else []
-    if as_json:
-        print(json.dumps([asdict(job) for job in jobs], indent=2))
-        return
-    print(history.table(jobs) if jobs else "nothing was run here yet")
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _status(folder: Path, say: Callable[[str], None] = _to_stderr) -> history.Status:
+    from bridgepipe.runtime import history
+
     trained = sorted({file.parent for file in (folder / "results").rglob("train/state*.safetensors")})
-    for line in [line for found in trained for line in training_state.described(found)]:
-        print(line)
+    states = [line for found in trained for line in training_state.described(found)]
+    return history.status(folder, _slurm_states(say), states)
 
 
-def _slurm_states() -> dict[str, str]:
+def _slurm_states(say: Callable[[str], None]) -> dict[str, str] | None:
     """Slurm's states of jobs; where there are none it is said why."""
     from bridgepipe.runtime import slurm
 
     if not slurm.present():
-        print("no Slurm here: states are those of Snakemake's log", file=sys.stderr)
-        return {}
+        say("no Slurm here: states are those of Snakemake's log")
+        return None
     try:
         return slurm.states()
     except UserError as e:  # its client can be installed without a cluster
-        print(f"{e}; states are those of Snakemake's log", file=sys.stderr)
-        return {}
+        say(f"{e}; states are those of Snakemake's log")
+        return None
 
 
 @groups.people.verb()

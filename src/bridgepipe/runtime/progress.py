@@ -1,7 +1,7 @@
 """How far long work is: a bar on a terminal, a plain line now and then in a log.
 
 A line comes at least every half minute: `beating` says that a verb is at work where nothing counts its items,
-or where one batch takes longer. `last_told` reads the lines of a log again.
+or where one batch takes longer. `last_report` reads the lines of a log again.
 """
 
 from __future__ import annotations
@@ -89,18 +89,18 @@ class Progress:
 
     def _line(self, seconds: float) -> str:
         rate = (self._done - self._first) / seconds
-        told = f"{self._label}: {self._count(self._done)}"
+        report = f"{self._label}: {self._count(self._done)}"
         if self._total is not None:
-            told += f" of {self._count(self._total)}"
-        told += f" {self._unit}s"
+            report += f" of {self._count(self._total)}"
+        report += f" {self._unit}s"
         if self._total:
-            told += f" ({100 * self._done // self._total} %)"
+            report += f" ({100 * self._done // self._total} %)"
         if rate > 0:
             speed = self._count(round(rate)) if self._unit in SCALED else f"{rate:.3g}"
-            told += f", {speed} {self._unit}s/s"
+            report += f", {speed} {self._unit}s/s"
         if rate > 0 and self._total is not None:
-            told += f", about {duration((self._total - self._done) / rate)} left"
-        return f"{told}, {self._remark}" if self._remark else told
+            report += f", about {duration((self._total - self._done) / rate)} left"
+        return f"{report}, {self._remark}" if self._remark else report
 
     def _count(self, items: int) -> str:
         return tqdm.format_sizeof(items) if self._unit in SCALED else str(items)
@@ -120,7 +120,7 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def beating(label: str) -> Iterator[None]:
-    """In the block something is told at least every half minute, whatever is at work in it.
+    """In the block something is said at least every half minute, whatever is at work in it.
 
     Args:
         label: name of the verb, for the time in which it counts nothing.
@@ -157,7 +157,7 @@ def _close(bars: list[tqdm]) -> None:
 
 
 @dataclass(frozen=True)
-class Told:
+class Report:
     """How far a job is by the last line in its log.
 
     Attributes:
@@ -178,11 +178,11 @@ LINE = re.compile(
 )
 
 
-def last_told(log: str) -> Told | None:
+def last_report(log: str) -> Report | None:
     """The last line of progress in a log; None when there is none."""
     every = list(LINE.finditer(log))
     if not every:
         return None
     found = every[-1]
     left = re.search(r"about (.+?) left", found[0])
-    return Told(int(found["percent"]) if found["percent"] else None, left[1] if left else "", found[0])
+    return Report(int(found["percent"]) if found["percent"] else None, left[1] if left else "", found[0])

@@ -14,7 +14,15 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "src/bridgepipe"
 FILES = sorted(PACKAGE.rglob("*.py"))
-BASE = {"errors", "names", "finite", "runtime.rng", "photographs.samples"}  # anyone may import these
+# anyone may import these
+BASE = {
+    "errors",
+    "names",
+    "finite",
+    "runtime.rng",
+    "runtime.progress",
+    "photographs.samples",
+}  # anyone may import these
 MATHS = {"torch", "numpy", "math", "bridgepipe"}
 CODECS = {"codec": {"PIL"}}  # real files are one of the corruptions
 # layer -> layers of bridgepipe that it may import beside itself and BASE

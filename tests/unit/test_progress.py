@@ -129,3 +129,19 @@ def test_the_thread_ends_with_the_verb() -> None:
     began = time.monotonic()
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, cwd=Path(__file__).parent)
     assert time.monotonic() - began < 60
+
+
+def test_signals_wait_for_the_main_thread() -> None:
+    """Also while it holds them back: what is then started must not miss them."""
+    code = """
+        import os, signal, time
+        from bridgepipe.runtime import interruption, progress
+        interruption.expect_warning()
+        with progress.beating("verb"):
+            with interruption.held_back():
+                os.kill(os.getpid(), signal.SIGUSR1)
+                time.sleep(0.2)
+                assert interruption.received() == []
+            assert interruption.received() == [signal.SIGUSR1]
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)

@@ -26,6 +26,7 @@ from bridgepipe.data import entries, joining, lmdbfile, store, storecard, storew
 from bridgepipe.data.entries import key_of
 from bridgepipe.data.store import ImageStore
 from bridgepipe.errors import UserError
+from bridgepipe.runtime import progress as progress_of_work
 
 MADE_BY = {"source": "test", "seed": 3}
 
@@ -607,11 +608,13 @@ def test_full_disk_is_one_line_and_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_progress_is_shown_only_when_asked_for_or_on_a_terminal(tmp_path, capsys):
-    write(tmp_path / "a.lmdb", images(3, 8, 8, 3))
-    with store.writer(tmp_path / "b.lmdb", {}) as w:
+@pytest.mark.parametrize(("progress", "said"), [(None, True), (True, True), (False, False)])
+def test_progress_is_shown_of_a_known_number_of_items(tmp_path, capsys, monkeypatch, progress, said):
+    monkeypatch.setattr(progress_of_work, "FIRST", 0.0)
+    with store.writer(tmp_path / "a.lmdb", {}, progress=progress) as w:
         w.put(np.zeros(3))
     assert capsys.readouterr().err == ""
-    with store.writer(tmp_path / "c.lmdb", {}, total=1, progress=True) as w:
+    with store.writer(tmp_path / "b.lmdb", {}, total=2, progress=progress) as w:
         w.put(np.zeros(3))
-    assert "c.lmdb: 100%" in capsys.readouterr().err
+        w.put(np.zeros(3))
+    assert capsys.readouterr().err.startswith("b.lmdb: 1 of 2 images (50 %)") == said

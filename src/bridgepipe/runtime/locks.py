@@ -31,6 +31,7 @@ from typing import IO
 from uuid import uuid4
 
 from bridgepipe.errors import UserError, writing
+from bridgepipe.runtime import interruption
 
 LOCK = ".snakemake/bridgepipe.lock"  # held by the run of the workflow that is at work in a folder
 BEAT = 5.0  # seconds after which the holder of a lock renews its time
@@ -161,7 +162,8 @@ def renewed(path: Path) -> Iterator[None]:
     """Renew the time of a file, by which other machines see that this process is alive."""
     stop = threading.Event()
     beat = threading.Thread(target=_renew, args=(path, stop), daemon=True)
-    beat.start()
+    with interruption.held_back():  # signals are for the main thread, which may hold them back
+        beat.start()
     try:
         yield
     finally:

@@ -18,6 +18,8 @@ from typing import ClassVar
 
 from tqdm import tqdm
 
+from bridgepipe.runtime import interruption
+
 EVERY = 30.0  # seconds between two lines; the first comes earlier
 FIRST = 10.0
 SOON = 1.0  # seconds after which a bar is shown: what is quick shows none
@@ -127,7 +129,8 @@ def beating(label: str) -> Iterator[None]:
     """
     ended = threading.Event()
     thread = threading.Thread(target=_beat, args=(label, ended), daemon=True)
-    thread.start()
+    with interruption.held_back():  # signals are for the main thread, which may hold them back
+        thread.start()
     try:
         yield
     finally:

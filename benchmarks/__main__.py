@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks import boundary, data, networks, planning, report
+from benchmarks import boundary, data, distances, networks, planning, report
 from benchmarks.measure import Result
 from bridgepipe.evaluation.tables import table, write_table
 
@@ -18,6 +18,8 @@ BENCHMARKS = (
     networks.attention_against_matrices,
     networks.channels_last_against_contiguous,
     networks.bf16_against_fp32,
+    networks.against_published,
+    distances.frechet_against_square_root,
     boundary.gram_against_svc,
     *([report.report_of_many_experiments_against_one] if report.here() else []),
 )
@@ -27,7 +29,8 @@ def main() -> None:
     rows: list[Result] = []
     for benchmark in BENCHMARKS:
         print(f"{benchmark.__name__} …", file=sys.stderr, flush=True)
-        rows.append(benchmark())
+        found = benchmark()
+        rows += [found] if isinstance(found, Result) else list(found)
     frame = table([row.row() for row in rows])
     write_table("results/benchmarks.csv", "results/benchmarks.md", frame)
     print(Path("results/benchmarks.md").read_text(encoding="utf8"))

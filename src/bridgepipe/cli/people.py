@@ -62,9 +62,10 @@ def restore(
     Without --experiment or --model the network of this package is used. Given again, the command goes on
     where it was.
     """
+    sources = files.sources_of(photos)  # before libraries are loaded, which takes long
     speed = run.start(quick=True, **({"device": str(device)} if device else {}))
     chosen = restoring.choose(experiment, results, model)
-    found = files.looked_at(files.sources_of(photos), format)
+    found = files.looked_at(sources, format)
     target = output or (Path(files.STREAM) if Path(files.STREAM) in photos else Path("restored"))
     made = files.places_of(found, target, compare)
     restorer, how = restoring.start(chosen, speed)

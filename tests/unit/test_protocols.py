@@ -226,7 +226,9 @@ def joined(verb: str, folder: Path, metrics: list[dict[str, Any]]) -> pd.DataFra
             tables_row.to_csv(path, index=False)
         words.append(path)
     words += ["--csv", folder / "t.csv", "--markdown", folder / "t.md"]
-    words += ["--figure", folder / "t.png"] if verb == "study-table" else []
+    words += {"study-table": ["--figure", folder / "t.png"], "summary": ["--html", folder / "t.html"]}.get(
+        verb, []
+    )
     assert run("stage", verb, *words) == ""
     return pd.read_csv(folder / "t.csv")
 
@@ -258,7 +260,8 @@ JOINING: dict[str, dict[str, Any]] = {
     "study-table": protocol.metric({}, protocol.protocol("fid", n=30, settings={"k": 1}, inputs={"r": "r"})),
 }
 # several files, and no numbers beside others
-NOT_NUMBERS = {"stage gather", "stage numbers", "restore", "verify", "plan", "record"}
+JOINING["summary"] = JOINING["table"]
+NOT_NUMBERS = {"stage gather", "stage numbers", "restore", "verify", "plan", "record", "report"}
 
 
 def test_every_verb_that_joins_results_is_known() -> None:
@@ -276,6 +279,9 @@ def test_values_under_protocols_that_differ_in_one_entry_stand_apart(verb: str, 
         columns = [name for name in table if name.startswith("FID (")]
         assert len(columns) == 1 + len(places)
         assert table[columns].notna().sum().tolist() == [2] + [1] * len(places)
+        return
+    if verb == "summary":
+        assert sorted(table[table["measure"] == "FID"].groupby("protocol").size()) == [1] * len(places) + [2]
         return
     rows = table[table["experiment"] != "worst"]
     assert rows["group"].nunique() == 1 + len(places)

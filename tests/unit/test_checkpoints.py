@@ -134,6 +134,125 @@ def test_weights_that_no_training_keeps_are_refused(train: Any, sample: Any, mes
         changed(train=train, sample=sample)
 
 
+KEPT_BY = ("model", "guide", "ddib/sample", "ddib/cloud")
+LOOKED_AT = {
+    "boundary": "loop",
+    "ddib/classes": "3-8-separate",
+    "ddib/points": "moons-checkerboard",
+    "ddib/color": "rgb",
+}
+
+
+def of_others(method: str, name: str = "", kept: bool = True, **at: Any) -> Resolved:
+    """params.yaml with other keys of an experiment whose networks others train, which keep checkpoints."""
+    values = read_yaml(ROOT / "params.yaml")
+    for kind in KEPT_BY if kept else ():
+        validation = {"every": 100, "images": 8, "split": "test" if "ddib" in kind else "val"}
+        keeping = {"keep_every": 100, "ema": [0.99, 0.9], "validation": validation}
+        values["scales"]["demo"][kind]["train"] |= keeping
+    own = values["experiments"][method][name or LOOKED_AT[method]]
+    own |= {key: {**own.get(key, {}), **v} if isinstance(v, dict) else v for key, v in at.items()}
+    return Resolved(values)
+
+
+@pytest.mark.parametrize(
+    ("said", "file"),
+    [
+        ({"checkpoint": 100}, "100.safetensors"),
+        ({"checkpoint": "best"}, "best.safetensors"),
+        ({"checkpoint": 200, "ema": 0.9}, "200-ema-0.9.safetensors"),
+    ],
+)
+def test_methods_that_use_models_of_others_name_their_checkpoints(said: dict[str, Any], file: str) -> None:
+    last, boundary = of_others("boundary"), of_others("boundary", **said)
+    assert last.stages("model/ddpm") == boundary.stages("model/ddpm")
+    assert not said.keys() & last.stages("boundary/loop")["latents"].keys()
+    for stage in ("mixing", "latents", "edit"):
+        model = boundary.files()[stage]["boundary"]["loop"]["model"]
+        assert model == f"results/model/ddpm/checkpoints/{file}"
+    for method in ("points", "color"):
+        found = of_others(f"ddib/{method}", **said).files()["translate"]["ddib"][method]
+        ends = found[LOOKED_AT[f"ddib/{method}"]]
+        assert all(ends[end].endswith(f"/checkpoints/{file}") for end in ("source", "target"))
+        own = of_others(f"ddib/{method}", checkpoint=300, target_weights=said).files()["translate"]["ddib"][
+            method
+        ]
+        ends = own[LOOKED_AT[f"ddib/{method}"]]
+        assert ends["source"].endswith("/checkpoints/300.safetensors")
+        assert ends["target"].endswith(f"/checkpoints/{file}")
+    classes = of_others("ddib/classes", sample={"target_weights": said}).files()
+    for stage in ("sample", "cycle"):
+        models = classes[stage]["ddib"]["classes"]["3-8-separate"]["models"]
+        assert models == [
+            "results/model/digits-low/model.safetensors",
+            "results/model/digits-low/config/train.json",
+            f"results/model/digits-high/checkpoints/{file}",
+            "results/model/digits-high/config/train.json",
+        ]
+    guided = of_others("ddib/classes", "3-8", sample={"guide_weights": said}).files()["sample"]
+    models = guided["ddib"]["classes"]["3-8"]["models"]
+    assert models[0] == "results/model/conditional/model.safetensors"
+    assert models[2] == f"results/guide/digits/checkpoints/{file}"
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "said", "message"),
+    [
+        (
+            "boundary",
+            "",
+            {"checkpoint": 150},
+            r"model/ddpm: no checkpoint of step 150 is kept .*loop\.checkpoint",
+        ),
+        ("ddib/classes", "", {"sample": {"checkpoint": 150}}, r"model/digits-low: no .*sample\.checkpoint"),
+        (
+            "ddib/classes",
+            "",
+            {"sample": {"target_weights": {"ema": 0.5}}},
+            r"model/digits-high: no average of decay 0\.5 is trained .*sample\.target_weights\.ema",
+        ),
+        (
+            "ddib/classes",
+            "3-8",
+            {"sample": {"guide_weights": {"checkpoint": 150}}},
+            r"guide/digits: no .*sample\.guide_weights\.checkpoint",
+        ),
+        ("ddib/classes", "3-8", {"sample": {"target_weights": {"checkpoint": 100}}}, "of a second model"),
+        (
+            "ddib/classes",
+            "3-8-unguided",
+            {"sample": {"guide_weights": {"checkpoint": 100}}},
+            r"nothing reads it: sample\.guidance is not classifier",
+        ),
+        ("ddib/points", "", {"checkpoint": 150}, r"ddib/sample/moons: no "),
+        (
+            "ddib/color",
+            "",
+            {"target_weights": {"checkpoint": 150}},
+            r"ddib/cloud/flower-rgb: no .*target_weights\.checkpoint",
+        ),
+    ],
+)
+def test_checkpoints_that_no_training_of_others_keeps_are_refused(
+    method: str, name: str, said: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        of_others(method, name, **said)
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("boundary", {"checkpoint": "best"}),
+        ("ddib/points", {"checkpoint": "best"}),
+        ("ddib/classes", {"sample": {"checkpoint": "best"}}),
+    ],
+)
+def test_no_best_checkpoint_without_validation(method: str, said: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"finds no best checkpoint .*set train\.validation"):
+        of_others(method, kept=False, **said)
+
+
 def test_what_reads_a_checkpoint_reads_its_file_and_training_reads_the_same_settings_as_before() -> None:
     keeping = {"train": {"keep_every": 100, "ema": [0.99, 0.9]}}
     last, early = changed(**keeping), changed(**keeping, sample={"checkpoint": 100, "ema": 0.9})

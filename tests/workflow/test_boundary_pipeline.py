@@ -25,7 +25,7 @@ from bridgepipe.photographs import editing
 
 LOOP = "results/boundary/loop"
 EXPERIMENTS = {
-    "model": {"ddpm": {}, "other": {"train": {"seed": 1}}},
+    "model": {"ddpm": {"train": {"keep_every": 5}}, "other": {"train": {"seed": 1}}},
     "boundary": {
         "loop": {"scales": ["demo"], "attribute": "loop", "evaluate": {"preserved": ["even", "ink"]}},
         # two classes of a dataset, a judge trained for them, samples instead of images, a given step
@@ -134,6 +134,28 @@ def test_edits_rerun_what_they_touch(made: Project, tmp_path: Path) -> None:
     project.edit(lambda v: v["scales"]["demo"]["boundary"]["search"].update(C=0.5))
     assert "boundary_search" in project.planned(*own)
     assert "train" not in project.planned(*own)
+
+
+def test_a_checkpoint_of_the_model_makes_a_boundary_of_its_own_and_never_trains(
+    made: Project, tmp_path: Path
+) -> None:
+    project, own = made.copy(tmp_path / "project"), "results/boundary/seven"
+    project.edit(lambda v: v["experiments"]["boundary"]["seven"].update(checkpoint=5))
+    targets = [f"{own}/edit.json", f"{own}/accuracy.json"]
+    assert not {"train", "prepare"} & project.planned(*targets)
+    project.snakemake("-c1", "--", *targets)
+    kept, last = (
+        artifacts.load_card(project.folder / "results/model/ddpm" / name)[artifacts.CONTENT]
+        for name in ("checkpoints/5.safetensors", "model.safetensors")
+    )
+    stores = [ImageStore(project.folder / own / f"{name}.lmdb") for name in ("edited", "latents/train-z")]
+    assert [store.card["made_by"]["model"] for store in stores] == [kept, kept] != [last, last]
+    photo = tmp_path / "photo.png"
+    Image.fromarray(np.zeros((16, 16, 3), dtype=np.uint8)).save(photo)
+    strip = ["edit", str(photo), "--boundary", own, "--distances", "1", "-o", str(tmp_path / "strip.png")]
+    project.bridgepipe(*strip)  # by the checkpoint: the last weights are refused
+    refused = project.bridgepipe(*strip, "--model", "results/model/ddpm", check=False)
+    assert f"this boundary is for network {kept}, not {last}" in refused.stderr
 
 
 def test_one_photograph(made: Project, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def tiny(values: dict[str, Any]) -> None:
         demo[kind] = {
             "process": {"T": 50, "prediction": "v"},
             "network": {"model_channels": 64, "num_res_blocks": 1},
-            "train": {"steps": 10, "batch_size": 64},
+            "train": {"steps": 10, "batch_size": 64, "keep_every": 5},
         }
     demo["ddib/sample"]["sample"] = {"count": 5000, "latents": 200, "nfe": 5}
     demo["ddib/points"] = {"count": 300, "exact": 100, "cycle": CYCLES, "cycle_count": 100}
@@ -144,6 +144,26 @@ def test_edit_of_a_cycle_retrains_nothing(made: Project, tmp_path: Path) -> None
     assert project.planned() == made_anew
     project.edit(lambda v: v["experiments"]["ddib/sample"]["moons"].update(train={"lr": 0.1}))
     assert {"train", "sample_points", "cycle_points"} <= project.planned()
+
+
+def test_checkpoints_of_both_models_translate_anew_and_never_train(made: Project, tmp_path: Path) -> None:
+    project = made.copy(tmp_path / "project")
+    how = {"checkpoint": 5, "target_weights": {"checkpoint": 10}}
+    project.edit(lambda v: v["experiments"]["ddib/points"]["moons-checkerboard"].update(how))
+    project.edit(lambda v: v["experiments"]["ddib/color"]["rgb"].update(checkpoint=5))
+    targets = [f"{PAIR}/translated.safetensors", f"{PAIR}/cycle.json", f"{COLOR}/transferred.safetensors"]
+    assert project.planned(*targets) == {"translate_points", "cycle_points", "color_transfer"}
+    before = project.read(*targets)
+    project.snakemake("-c1", "--", *targets)
+    assert project.planned(*targets) == set()
+    assert all(project.read(target) != {target: before[target]} for target in targets)
+    card = artifacts.load_card(project.folder / targets[0])
+    for key, file in (
+        ("source", "moons/checkpoints/5.safetensors"),
+        ("target", "checkerboard/model.safetensors"),
+    ):
+        used = artifacts.load_card(project.folder / "results/ddib/sample" / file)
+        assert card["made_by"]["models"][key] == used[artifacts.CONTENT]
 
 
 def test_thirty_pairs_and_their_published_recipe() -> None:

@@ -188,6 +188,34 @@ def test_published_translation_keeps_no_pair(made: Path, tmp_path: Path) -> None
     assert ImageStore(tmp_path / "states.lmdb")[0].shape == (1, 3, 16, 16)
 
 
+def test_checkpoints_of_the_models_and_of_the_guide(made: Path, tmp_path: Path) -> None:
+    """Of a model for both classes, and of the classifier, beside other weights of the same experiments."""
+    for name in ("model/conditional", "guide/digits"):
+        folder = tmp_path / "results" / name
+        shutil.copytree(made / "results" / name, folder)
+        early = model(tmp_path / "early", name, TEN, seed=1) / "model.safetensors"
+        (folder / "checkpoints").mkdir()
+        early.rename(folder / "checkpoints" / ("best.safetensors" if "guide" in name else "2.safetensors"))
+    settings = RESOLVED.stages("ddib/classes/3-8")["sample"]
+    settings["sample"] |= {"checkpoint": 2, "guide_weights": {"checkpoint": "best"}, "count": 2}
+    artifacts.write_json(tmp_path / "sample.json", settings)
+    stores = [
+        word for k in ("translated", "latents", "states") for word in (f"--{k}", tmp_path / f"{k}.lmdb")
+    ]
+    networks = ["--source-model", tmp_path / "results/model/conditional"]
+    networks += ["--target-model", networks[1], "--guide", tmp_path / "results/guide/digits"]
+    data = ["--config", tmp_path / "sample.json", "--data", made / "digits/test.lmdb"]
+    run("stage", "translate-classes", *data, *networks, *stores)
+    made_by = ImageStore(tmp_path / "translated.lmdb").card["made_by"]
+    for key, file in (
+        ("model", "model/conditional/checkpoints/2"),
+        ("target_model", "model/conditional/checkpoints/2"),
+        ("guide", "guide/digits/checkpoints/best"),
+    ):
+        card = artifacts.load_card(tmp_path / f"results/{file}.safetensors")
+        assert made_by[key] == card[artifacts.CONTENT]
+
+
 # folders
 
 

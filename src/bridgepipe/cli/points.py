@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bridgepipe.cli import groups
 from bridgepipe.cli.options import Config, Ends, File, Shared, Trained
-from bridgepipe.config.colors import ColorTransfer
+from bridgepipe.config.colors import ColorTranslating
 from bridgepipe.config.points import Generated, PointCycles, PointDistances, PointTranslating
 from bridgepipe.config.stage_files import read_stage
 
@@ -85,7 +85,7 @@ def color_transfer(
     run: Shared = Shared(),
 ) -> None:
     """Give each of two photographs the colours of the other, by DDIB and by optimal transport."""
-    speed, settings = run.start(), read_stage(config, ColorTransfer)
+    speed, settings = run.start(), read_stage(config, ColorTranslating)
     from bridgepipe.stages import color
 
     color.color_transfer(settings, ends, source_pixels, target_pixels, output, speed)

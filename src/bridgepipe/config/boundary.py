@@ -132,7 +132,8 @@ class BoundarySearch(OfAttribute, OfModel):
 
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:
         """The files that the stages read, among them the mixing step when t is auto, and the judge."""
-        model = network_in(f"results/model/{self.model}")
+        recipe = defined.experiments[f"model/{self.model}"].train
+        model = network_in(f"results/model/{self.model}", self.file(recipe))
         fit, held_out = (
             defined.split(self.dataset, split) for split in (self.search.split, self.search.test)
         )

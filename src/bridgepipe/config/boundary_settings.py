@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from bridgepipe.config.recipe import Checkpoint
 from bridgepipe.config.values import (
     Batch,
     Cost,
@@ -87,8 +88,8 @@ class OfAttribute(Strict):
         return None
 
 
-class OfModel(Strict):
-    """The model that provides the latents, and the images."""
+class OfModel(Checkpoint):
+    """The model that provides the latents, which of its weights, and the images."""
 
     model: Reference = Field(description="name of an experiment of experiments.model")
     dataset: Reference = Field(description="name of the dataset with the images")

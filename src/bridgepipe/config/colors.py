@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from bridgepipe.config.defined import Defined, Files
-from bridgepipe.config.points import Ends, SolverSettings
+from bridgepipe.config.points import BetweenNetworks, Ends, SolverSettings
 from bridgepipe.config.values import (
     Results,
     Seed,
@@ -16,11 +16,8 @@ from bridgepipe.config.values import (
 )
 
 
-class ColorTransfer(Ends):
-    """DDIB between the colours of two photographs in both directions, compared with optimal transport."""
-
-    models: ClassVar[str] = "ddib/cloud"
-    results: ClassVar[Results] = Results(metrics=("transfer",), figures=("transfer",))
+class ColorTranslating(Ends):
+    """Settings of the transfer of colours."""
 
     translate: SolverSettings = SolverSettings()
     plan: int = Field(1000, ge=10, le=50_000, description="colours per optimal transport plan")
@@ -29,14 +26,21 @@ class ColorTransfer(Ends):
     )
     seed: Seed = Field(0, description="seed that selects the colours of the plans")
 
+
+class ColorTransfer(ColorTranslating, BetweenNetworks):
+    """DDIB between the colours of two photographs in both directions, compared with optimal transport."""
+
+    models: ClassVar[str] = "ddib/cloud"
+    results: ClassVar[Results] = Results(metrics=("transfer",), figures=("transfer",))
+
     def stages(self) -> dict[str, Strict]:
-        return {"translate": self}
+        return {"translate": ColorTranslating.of(self)}
 
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:
         """The files of other stages that each stage reads."""
         pixels = dict(zip(("source_pixels", "target_pixels"), self.test_points(defined), strict=True))
         return {
-            "translate": {**self.both_models(), **pixels},
+            "translate": {**self.both_models(defined), **pixels},
             "evaluate": {"transferred": f"{folder}/transferred.safetensors", **pixels},
         }
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from bridgepipe.config.defined import Defined, Files, alike
+from bridgepipe.config.defined import Defined, Files, alike, network_in
 from bridgepipe.config.gaussian import Guide, Model
-from bridgepipe.config.recipe import Distribution
+from bridgepipe.config.recipe import Checkpoint, Checkpoints, Distribution
 from bridgepipe.config.values import (
     Ask,
     Items,
@@ -26,6 +26,7 @@ from bridgepipe.config.values import (
     Variant,
     Varied,
     Written,
+    absent,
     optional,
     spelled,
 )
@@ -47,7 +48,7 @@ Respacing = Annotated[
 ]
 
 
-class TranslateImages(Varied):
+class TranslateImages(Checkpoints, Varied):
     """Which images are translated, and the solver settings."""
 
     dataset: Reference | None = Field(
@@ -78,6 +79,13 @@ class TranslateImages(Varied):
     variant: Variant = Field(
         "exact", description="published: 8-bit pixels are truncated; exact: they are rounded"
     )
+    guide_weights: Checkpoint | None = Field(
+        None, description="checkpoint and ema of the guide; null: its last weights", exclude_if=absent
+    )
+
+    @property
+    def of_guide(self) -> Checkpoint:
+        return Checkpoint() if self.guide_weights is None else self.guide_weights
 
     @model_validator(mode="after")
     def _possible(self) -> TranslateImages:
@@ -174,17 +182,26 @@ class ClassTranslation(BetweenClasses, Pairs):
         }
 
     @property
-    def folders(self) -> dict[str, str]:
-        """The folders of the models in use, by the option of the verbs."""
-        source, target = (f"results/{model}" for model in self.models)
+    def networks(self) -> dict[str, tuple[str, Checkpoint]]:
+        """The experiment of each network in use, and which of its weights, by the option of the verbs."""
+        source, target = self.models
         guided = self.guide is not None and self.sample.guidance == "classifier"
-        guide = {"guide": f"results/guide/{self.guide}"} if guided else {}
-        return {"source-model": source, "target-model": target, **guide}
+        guide = {"guide": (f"guide/{self.guide}", self.sample.of_guide)} if guided else {}
+        ends = {"source-model": (source, self.sample), "target-model": (target, self.sample.of_target)}
+        return {**ends, **guide}
+
+    @property
+    def folders(self) -> dict[str, str]:
+        """The folders of the networks in use, by the option of the verbs."""
+        return {option: f"results/{name}" for option, (name, _) in self.networks.items()}
 
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:
         """What the stages read of others: weights and settings of the models, images, an extractor."""
-        files = ("model.safetensors", "config/train.json")
-        models = [f"{folder}/{file}" for folder in dict.fromkeys(self.folders.values()) for file in files]
+        networks = [
+            network_in(f"results/{name}", weights.file(defined.experiments[name].train))
+            for name, weights in self.networks.values()
+        ]
+        models = [*dict.fromkeys(file for network in networks for file in network.values())]
         source, target = (defined.experiments[model].dataset for model in self.models)
         store = defined.split(self.sample.dataset or source, self.sample.split)
         reference = defined.split(target, self.evaluate.reference)
@@ -235,6 +252,8 @@ class ClassTranslation(BetweenClasses, Pairs):
             raise ValueError("guidance: classifier needs a guide and a target class")
         if guided and self.sample.scale_encode and (self.source is None or len(set(self.models)) == 2):
             raise ValueError("a guide on the way up needs one model for both classes")
+        if self.sample.target_weights is not None and len(set(self.models)) == 1:
+            raise ValueError("sample.target_weights are of a second model: name it in target_model")
         if self.cycle and self.sample.count and self.cycle > self.sample.count:
             raise ValueError(f"cycle takes {self.cycle} images back, sample.count is {self.sample.count}")
         return self

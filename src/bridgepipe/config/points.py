@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, model_validator
 from bridgepipe.config.defined import Defined, Files, network_in
 from bridgepipe.config.gaussian import check_betas
 from bridgepipe.config.networks import PointNetwork
-from bridgepipe.config.recipe import Checkpoint, Recipe
+from bridgepipe.config.recipe import Checkpoint, Checkpoints, Recipe
 from bridgepipe.config.values import (
     Apart,
     Calls,
@@ -194,23 +194,36 @@ class Ends(Strict):
     def splits(self) -> dict[str, tuple[str | None, str]]:
         return {}
 
-    def both_models(self) -> Files:
-        """Weights of both models, and the settings of their trainings."""
-        a, b = (network_in(f"results/{self.models}/{name}") for name in (self.source, self.target))
-        source = {"source": a["model"], "source_config": a["train_config"]}
-        return {**source, "target": b["model"], "target_config": b["train_config"]}
-
-    def test_points(self, defined: Defined) -> tuple[str, str]:
-        """The test points of the source and of the target."""
-        names = (f"{self.models}/{name}" for name in (self.source, self.target))
-        source, target = (defined.split(defined.experiments[name].dataset, "test") for name in names)
-        return source, target
-
     @model_validator(mode="after")
     def _two(self) -> Ends:
         if self.source == self.target:
             raise ValueError("source and target must differ")
         return self
+
+
+class BetweenNetworks(Ends, Checkpoints):
+    """The models of a translation, and which of their weights are used."""
+
+    @property
+    def networks(self) -> tuple[tuple[str, Checkpoint], tuple[str, Checkpoint]]:
+        """The experiment of each model, and which of its weights are used."""
+        return (f"{self.models}/{self.source}", self), (f"{self.models}/{self.target}", self.of_target)
+
+    def both_models(self, defined: Defined) -> Files:
+        """Weights of both models, and the settings of their trainings."""
+        a, b = (
+            network_in(f"results/{name}", weights.file(defined.experiments[name].train))
+            for name, weights in self.networks
+        )
+        source = {"source": a["model"], "source_config": a["train_config"]}
+        return {**source, "target": b["model"], "target_config": b["train_config"]}
+
+    def test_points(self, defined: Defined) -> tuple[str, str]:
+        """The test points of the source and of the target."""
+        source, target = (
+            defined.split(defined.experiments[name].dataset, "test") for name, _ in self.networks
+        )
+        return source, target
 
 
 class Pairwise(Ends):
@@ -240,7 +253,7 @@ class PointDistances(Strict):
     seed: Seed
 
 
-class PointTranslation(Pairwise):
+class PointTranslation(Pairwise, BetweenNetworks):
     """DDIB from one domain of the plane to another; by default, the name ``a-b`` gives both domains."""
 
     models: ClassVar[str] = "ddib/sample"
@@ -283,7 +296,7 @@ class PointTranslation(Pairwise):
 
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:
         """The files of other stages that each stage reads."""
-        models, (data, truth) = self.both_models(), self.test_points(defined)
+        models, (data, truth) = self.both_models(defined), self.test_points(defined)
         return {
             "translate": {**models, "data": data},
             "cycle": {**models, "data": data, "truth": truth},

@@ -208,6 +208,20 @@ class Checkpoint(Strict):
         return MODEL if name is None else f"{CHECKPOINTS}/{name}.safetensors"
 
 
+class Checkpoints(Checkpoint):
+    """Which weights of the source model and of the target model of a translation are used."""
+
+    target_weights: Checkpoint | None = Field(
+        None,
+        description="checkpoint and ema of the target model; null: those of the source model",
+        exclude_if=absent,
+    )
+
+    @property
+    def of_target(self) -> Checkpoint:
+        return self if self.target_weights is None else self.target_weights
+
+
 class Distribution(Strict):
     """Settings of the comparison of a set of images with real ones."""
 

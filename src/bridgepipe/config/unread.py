@@ -62,6 +62,10 @@ READ: dict[type[Strict], dict[str, Rule]] = {
         "guide": (lambda e: e.sample.guidance == "classifier", "sample.guidance is not classifier"),
         "evaluate.label": (lambda e: e.evaluate.classifier is not None, "evaluate.classifier is null"),
         **dict.fromkeys(("evaluate.statistics", "evaluate.released"), OF_IMAGES),
+        "sample.guide_weights": (
+            lambda e: e.guide is not None and e.sample.guidance == "classifier",
+            "sample.guidance is not classifier, or there is no guide",
+        ),
         "sample.scale_encode": GUIDED,
         "sample.scale_decode": GUIDED,
     },

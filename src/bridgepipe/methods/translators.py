@@ -16,12 +16,14 @@ from bridgepipe.names.classes import Label, name_of, number_of, numbers_in
 Models = tuple[Model, Model, Model | None]
 
 
-def load_models(source: Path, target: Path | None, guide: Path | None, speed: Runtime) -> Models:
+def load_models(
+    how: TranslateImages, source: Path, target: Path | None, guide: Path | None, speed: Runtime
+) -> Models:
     """The source's model, the target's, which may be the same, and the classifier of noisy images."""
     target = target or source
-    a = _load(source, speed)
-    b = a if target == source else _load(target, speed)
-    return a, b, None if guide is None else _load(guide, speed, guide=True)
+    a = load_model(Trained.within(source, how), speed)
+    b = a if target == source else load_model(Trained.within(target, how.of_target), speed)
+    return a, b, None if guide is None else load_model(Trained.within(guide, how.of_guide), speed, guide=True)
 
 
 def load_translator(
@@ -33,7 +35,7 @@ def load_translator(
     speed: Runtime,
 ) -> Translator:
     """`translator_of` models in folders."""
-    return translator_of(ends, how, load_models(source, target, guide, speed))
+    return translator_of(ends, how, load_models(how, source, target, guide, speed))
 
 
 def translator_of(ends: tuple[Label, Label], how: TranslateImages, models: Models) -> Translator:
@@ -78,7 +80,3 @@ def guided_class(label: Label, model: Model, guide: Model | None) -> int | None:
 def class_of(label: Label, model: Model, images: ImageStore) -> str | None:
     """Name of a class: in the list of the model, or of the images if the model is unconditional."""
     return name_of(label, model.class_names or images.classes)
-
-
-def _load(folder: Path, speed: Runtime, guide: bool = False) -> Model:
-    return load_model(Trained.within(folder), speed, guide)

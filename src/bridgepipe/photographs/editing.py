@@ -212,7 +212,8 @@ class Editor:
     @classmethod
     def of(cls, folders: Sequence[Path], model: Path | None, speed: Runtime) -> Editor:
         """Of folders of boundaries, and of a network; None: the first boundary's."""
-        network = open_model(Trained.within(model or _model_of(folders[0])), speed)
+        trained = _trained_of(folders[0]) if model is None else Trained.within(model)
+        network = open_model(trained, speed)
         pairs, about = _boundaries(folders, network)
         return cls(network, pairs, about, *_settings(folders[-1], about))
 
@@ -247,10 +248,10 @@ def _distances(text: str) -> list[float]:
         ) from None
 
 
-def _model_of(folder: Path) -> Path:
-    """Folder of the network that a boundary of the workflow was made with: beside it in the results."""
-    name = read_stage(folder / "config/latents.json", BoundaryLatents).model
-    return folder.resolve().parents[1] / "model" / name
+def _trained_of(folder: Path) -> Trained:
+    """The network that a boundary of the workflow was made with: beside it in the results."""
+    made_with = read_stage(folder / "config/latents.json", BoundaryLatents)
+    return Trained.within(folder.resolve().parents[1] / "model" / made_with.model, made_with)
 
 
 def _boundaries(folders: Sequence[Path], network: Model) -> tuple[list[Boundaries], About]:

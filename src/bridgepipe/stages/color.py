@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from bridgepipe import artifacts
-from bridgepipe.config.colors import ColorTransfer
+from bridgepipe.config.colors import ColorTranslating
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.datasets.colors import Scaling
 from bridgepipe.datasets.points import Points
@@ -28,7 +28,7 @@ BETWEEN = " as "  # photograph as photograph: method
 
 
 def color_transfer(
-    how: ColorTransfer,
+    how: ColorTranslating,
     ends: Ends,
     source_pixels: Path,
     target_pixels: Path,

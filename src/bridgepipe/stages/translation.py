@@ -55,7 +55,7 @@ def translate_classes(
         every: the settings of each pair, and its stores.
     """
     images = ImageStore(data).of_images()
-    models = load_models(source_model, target_model, guide, speed)
+    models = load_models(every[0][0].sample, source_model, target_model, guide, speed)
     pairs = [_Pair.of(settings, stores, models, images, part) for settings, stores in every]
     with resumable(pairs[0].stores.translated, {"pairs": [pair.identity for pair in pairs]}, speed):
         for pair in pairs:

@@ -8,6 +8,7 @@ from bridgepipe.config.boundary import BoundarySearch
 from bridgepipe.config.builtin import Digits
 from bridgepipe.config.checks.evaluation import classified, extractors
 from bridgepipe.config.checks.shared import Defined, Problem, Problems, at_most, folders_in, same_size
+from bridgepipe.config.checks.weights import kept
 from bridgepipe.config.values import Strict
 
 
@@ -16,6 +17,7 @@ def boundary(e: BoundarySearch, defined: Defined) -> Problems:
     if model.conditional:
         yield Problem("model", f"model {e.model} is conditional", "name one with conditional: false")
     yield from same_size("dataset", e.dataset, contents.size_of(defined.datasets[model.dataset]), defined)
+    yield from kept("", e, f"model/{e.model}", defined)
     yield from _attributes(e, dataset, defined)
     unmeasured = [name for name in e.evaluate.preserved if name not in contents.measures_of(dataset)]
     if unmeasured and e.evaluate.classifier is None:

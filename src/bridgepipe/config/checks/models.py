@@ -17,6 +17,7 @@ from bridgepipe.config.checks.shared import (
     pixels,
     same_size,
 )
+from bridgepipe.config.checks.weights import kept_of_both
 from bridgepipe.config.colors import ColorTransfer
 from bridgepipe.config.gaussian import Generation, Guide, Model
 from bridgepipe.config.i2sb import I2SB
@@ -125,8 +126,9 @@ def points(e: PointModel, defined: Defined) -> Problems:
 
 
 def between(e: PointTranslation | ColorTransfer, defined: Defined) -> Problems:
-    section = e.references()["source"][0]
-    source, target = (defined.experiments[f"{section}/{name}"] for name in (e.source, e.target))
+    (first, _), (second, _) = e.networks
+    source, target = (defined.experiments[name] for name in (first, second))
+    yield from kept_of_both("", e, (first, second), defined)
     if (source.process.schedule, source.process.T) != (target.process.schedule, target.process.T):
         yield Problem("target", "both models have different processes", "train both with one schedule and T")
         return

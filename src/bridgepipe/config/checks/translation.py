@@ -16,6 +16,7 @@ from bridgepipe.config.checks.shared import (
     refused_by,
     same_size,
 )
+from bridgepipe.config.checks.weights import kept, kept_of_both
 from bridgepipe.config.ddib import ClassTranslation
 from bridgepipe.errors import UserError
 from bridgepipe.names import classes, ilsvrc
@@ -44,6 +45,9 @@ def translation(e: ClassTranslation, defined: Defined) -> Problems:
         if a is not None and b and (name := name_of(e.target, b)) is not None and name not in a:
             what = f"{guide.dataset} of the guide has no class '{name}', which {target.dataset} has"
             yield Problem("guide", what, "name a guide that knows the target's class")
+    yield from kept_of_both("sample.", e.sample, e.models, defined)
+    if guided := e.networks.get("guide"):
+        yield from kept("sample.guide_weights.", e.sample.of_guide, guided[0], defined)
     yield from _same_end(e, defined)
     yield from _label(e, defined)
     yield from _respacing(e, source.process.T)

@@ -7,9 +7,31 @@ from typing import Any
 from bridgepipe.config import contents
 from bridgepipe.config.checks.shared import Defined, Problem, Problems, pixels
 from bridgepipe.config.data import Folder, Pairs, Parquet, WebDataset
+from bridgepipe.config.recipe import Checkpoint, Checkpoints
 from bridgepipe.config.values import Strict
 from bridgepipe.names import origins
 from bridgepipe.names.released import WEIGHTS, Weights
+
+
+def kept(section: str, weights: Checkpoint, name: str, defined: Defined) -> Problems:
+    """Weights that the training of a network does not keep.
+
+    Args:
+        section: where its keys are written, ending in a dot unless it is the experiment itself.
+        name: experiment of the network, ``method/name``.
+    """
+    if found := weights.missing(defined.experiments[name].train):
+        key, what, mend = found
+        yield Problem(f"{section}{key}", f"{name}: {what}", mend)
+
+
+def kept_of_both(section: str, weights: Checkpoints, names: tuple[str, str], defined: Defined) -> Problems:
+    """`kept` of the source model and of the target model of a translation."""
+    source, target = names
+    yield from kept(section, weights, source, defined)
+    if target != source:
+        own = "" if weights.target_weights is None else "target_weights."
+        yield from kept(f"{section}{own}", weights.of_target, target, defined)
 
 
 def named(full: str, e: Any, defined: Defined) -> Problems:

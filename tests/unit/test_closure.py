@@ -218,7 +218,7 @@ def test_a_training_takes_in_its_loop_its_network_and_its_noise_and_no_sampler()
     roots = ("bridgepipe.training.loop.train", "bridgepipe.methods.task._restoration")
     of_training = closure.definitions(*roots, without=closure.MACHINERY)
     found = {m.removeprefix("bridgepipe.") for m, _ in of_training}
-    assert {"training.loop", "runtime.rng", "networks.adm", "processes.bridge", "runtime.running"} <= found
+    assert {"training.loop", "runtime.rng", "networks.adm", "processes.bridge", "runtime.devices"} <= found
     assert not {m for m in found if m.startswith(("samplers", "evaluation", "networks.ddpm"))}
 
 

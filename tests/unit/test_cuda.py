@@ -28,7 +28,7 @@ from bridgepipe.errors import UserError
 from bridgepipe.methods import gaussian, i2sb
 from bridgepipe.methods.ddib import Translator
 from bridgepipe.networks import adm
-from bridgepipe.runtime import batches, running
+from bridgepipe.runtime import batches, devices, running
 from bridgepipe.runtime.interruption import Interrupted
 from bridgepipe.training.loop import train
 from bridgepipe.training.objective import Batch
@@ -122,7 +122,7 @@ class TestRecordedVectors:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             x = x.contiguous(memory_format=torch.channels_last)
         labels = [c.tensor("in.y").cuda()] if "in.y" in c.arrays else []
-        with running.full_precision():
+        with devices.full_precision():
             assert_close(c, "y", network(x, c.tensor("in.t").cuda(), *labels))
 
     @staticmethod
@@ -140,7 +140,7 @@ def test_tf32_is_near_and_turned_off_where_results_are_measured() -> None:
     convolution.float()
     running.placed("cuda", "tf32")
     error = (convolution(x) - exact).abs().max()
-    with running.full_precision():
+    with devices.full_precision():
         assert (convolution(x) - exact).abs().max() < 1e-5
     assert 1e-5 < error < 1e-2
     running.placed("cuda", "fp32")

@@ -14,7 +14,7 @@ from bridgepipe.config import Runtime
 from bridgepipe.data.pixels import to_uint8
 from bridgepipe.errors import UserError
 from bridgepipe.methods import i2sb
-from bridgepipe.runtime import batches, progress, running
+from bridgepipe.runtime import batches, devices, progress, running
 from bridgepipe.runtime.finished import resumable
 from bridgepipe.runtime.interruption import Interrupted
 
@@ -189,8 +189,8 @@ def test_auto_is_bf16_where_it_is_wanted_and_quick(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bool(able))
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    assert running.decided(Runtime(device="cpu"), bool(quick)).precision == expected
-    assert running.decided(Runtime(device="cpu", precision="fp32"), True).precision == "fp32"
+    assert devices.decided(Runtime(device="cpu"), bool(quick)).precision == expected
+    assert devices.decided(Runtime(device="cpu", precision="fp32"), True).precision == "fp32"
     assert running.placed("cpu", "auto").dtype is None
 
 

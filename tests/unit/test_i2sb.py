@@ -18,7 +18,7 @@ from bridgepipe.methods import i2sb
 from bridgepipe.methods.i2sb import Problem, Restorer
 from bridgepipe.names.degradations import PAIRED
 from bridgepipe.networks.adm import UNet
-from bridgepipe.runtime import batches, rng, running
+from bridgepipe.runtime import batches, devices, rng, running
 from bridgepipe.runtime.rng import ItemNoise, item_of
 from bridgepipe.training.objective import Batch
 from bridgepipe.training.views import Views
@@ -131,7 +131,7 @@ def test_what_measures_may_follow_a_network_in_low_precision() -> None:
     )
     assert running.placed("cpu").dtype is None
     before = torch.backends.cudnn.allow_tf32
-    with running.full_precision():
+    with devices.full_precision():
         assert not torch.backends.cudnn.allow_tf32
     assert torch.backends.cudnn.allow_tf32 == before
 

@@ -59,14 +59,14 @@ class Alone:
         """The runtime section; also sets the number of CPU threads of this process.
 
         Args:
-            quick: see `running.decided`.
+            quick: see `devices.decided`.
             changes: settings in place of those of the section.
         """
         import torch
 
-        from bridgepipe.runtime import running
+        from bridgepipe.runtime import devices
 
-        section = running.decided(read_runtime_file(self.runtime).model_copy(update=changes), quick)
+        section = devices.decided(read_runtime_file(self.runtime).model_copy(update=changes), quick)
         _claim_gpus(section, 1)
         torch.set_num_threads(max(1, (self.threads or section.threads) // launch.local_world_size()))
         provenance.use(**{name: getattr(section, name) for name in BITS})

@@ -13,7 +13,7 @@ from torch import Tensor
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.extractors import Batch
 from bridgepipe.finite import finite
-from bridgepipe.runtime import running
+from bridgepipe.runtime import devices, running
 
 Made = TypeVar("Made", Tensor, tuple[Tensor, Tensor])
 
@@ -44,7 +44,7 @@ def outputs(
 ) -> Iterator[Made]:
     """What ``call`` makes of all images in order, a row an image, batch by batch, on the main process.
 
-    Every metric goes through here, which disables TF32 (`running.full_precision`). The arguments are those of
+    Every metric goes through here, which disables TF32 (`devices.full_precision`). The arguments are those of
     `running.shared`.
 
     Raises:
@@ -52,7 +52,7 @@ def outputs(
     """
 
     def run(piece: Sequence[int]) -> Made:
-        with running.full_precision():
+        with devices.full_precision():
             rows = call([_checked(images[i], f"{label}, number {i}") for i in piece])
         if isinstance(rows, tuple):
             features, shown = rows

@@ -15,7 +15,7 @@ from bridgepipe.errors import UserError
 from bridgepipe.evaluation.extractors import digest_tensors, load_state
 from bridgepipe.evaluation.features import Images
 from bridgepipe.finite import finite
-from bridgepipe.runtime import running
+from bridgepipe.runtime import devices, running
 
 SOURCE = "lpips/alex"
 SMALLEST_SIDE = 31  # of AlexNet
@@ -57,7 +57,7 @@ class Lpips:
         """
 
         def run(piece: Sequence[int]) -> Tensor:
-            with running.full_precision():
+            with devices.full_precision():
                 found = [self._distance(images[i], others[i], f"{label}, number {i}") for i in piece]
             return finite(torch.stack(found), "a distance").cpu()
 

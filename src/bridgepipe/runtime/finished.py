@@ -162,6 +162,7 @@ CODE = (
     "stages",
     "data.pixels",
     "runtime.batches",
+    "runtime.devices",
     "runtime.rng",
     "runtime.running",
 )

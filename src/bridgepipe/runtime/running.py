@@ -5,12 +5,12 @@ from __future__ import annotations
 import atexit
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -19,7 +19,7 @@ from bridgepipe.config.runtime import Runtime
 from bridgepipe.errors import UserError
 from bridgepipe.finite import finite
 from bridgepipe.names import Precision
-from bridgepipe.runtime import launch
+from bridgepipe.runtime import devices, launch
 from bridgepipe.runtime.batches import count, in_batches, whole
 from bridgepipe.runtime.progress import Progress
 
@@ -27,16 +27,11 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 T = TypeVar("T")
-Layout = Literal["auto"] | bool
 # how long a process waits for the others, which may be at a batch of thousands of network calls
 PATIENCE = timedelta(hours=2)
 
 _stores: list[distributed.Store] = []  # which must live as long as the processes use them
 RUNTIME = Runtime()
-THERE: Mapping[str, Callable[[], bool]] = {
-    "cuda": torch.cuda.is_available,
-    "mps": torch.backends.mps.is_available,
-}
 
 
 @dataclass(frozen=True)
@@ -67,9 +62,9 @@ def placed(device: str = "auto", precision: Precision | None = None) -> Place:
     Raises:
         UserError: the device is unavailable, or there are fewer devices than processes.
     """
-    _check(device, precision)
+    devices.check(device, precision)
     # importing accelerate takes a tenth of a second, which one process does not need
-    there = _named(device) if _wanted() == 1 else accelerator(device, precision).device
+    there = devices.named(device) if _wanted() == 1 else accelerator(device, precision).device
     return Place(there, {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision or ""))
 
 
@@ -78,7 +73,7 @@ def accelerator(device: str = "auto", precision: Precision | None = None) -> Acc
     from accelerate import Accelerator
     from accelerate.utils import InitProcessGroupKwargs
 
-    _check(device, precision)
+    devices.check(device, precision)
     wanted = _wanted()
     # without a GPU accelerate would take each process for the only one, unless it is told to use the CPU
     cpu = device == "cpu" or (wanted > 1 and not torch.cuda.is_available())
@@ -103,51 +98,6 @@ def _wanted() -> int:
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
-def _check(device: str, precision: Precision | None) -> None:
-    """Refuse what this machine lacks, and set what networks on a GPU compute with."""
-    if device in THERE and not THERE[device]():
-        raise UserError(f"no {device} device on this machine", "runtime.device", "set it to auto or cpu")
-    on_cpu = _named(device).type == "cpu"
-    if not on_cpu and launch.local_world_size() > max(1, torch.cuda.device_count()):
-        raise UserError(
-            f"{launch.local_world_size()} processes for {torch.cuda.device_count()} GPUs",
-            "runtime.processes",
-            "start one per GPU",
-        )
-    if precision == "fp16" and on_cpu:
-        # accelerate would compute in float32 without a word, and PyTorch's own is 100 times slower
-        raise UserError("fp16 on a CPU", "runtime.precision", "take fp32, or bf16 for speed")
-    torch.backends.cudnn.deterministic = True  # trained twice, the same bytes
-    if precision is not None:
-        torch.backends.cudnn.allow_tf32 = precision != "fp32"
-
-
-def decided(runtime: Runtime, quick: bool) -> Runtime:
-    """The settings with another precision than ``auto``.
-
-    Args:
-        quick: bf16 is wanted where the device computes in it; otherwise, and elsewhere, tf32.
-    """
-    if runtime.precision != "auto":
-        return runtime
-    rounded = quick and _computes_in_bf16(_named(runtime.device))
-    return runtime.model_copy(update={"precision": "bf16" if rounded else "tf32"})
-
-
-def _computes_in_bf16(device: torch.device) -> bool:
-    """Whether the device has instructions for bf16, without which it is slower than float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_available() and torch.cuda.get_device_capability(device) >= (8, 0)
-    by_cpu = torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported
-    return device.type == "cpu" and any(there() for there in by_cpu)
-
-
-def _named(device: str) -> torch.device:
-    """The device of a setting: with ``auto`` the GPU that is there."""
-    there = (name for name, available in THERE.items() if available())
-    return torch.device(next(there, "cpu") if device == "auto" else device)
-
-
 def _serve_the_others() -> None:
     """In the first process of a command: the store in which all meet, on the socket that `launch` opened."""
     if listener := os.environ.pop(launch.LISTENER, None):
@@ -157,40 +107,6 @@ def _serve_the_others() -> None:
                 *address, is_master=True, wait_for_workers=False, master_listen_fd=int(listener)
             )
         )
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Disable TF32 in the block, whatever the precision of this process: for all metrics."""
-    before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
-
-
-def prepare(
-    network: nn.Module, device: torch.device, channels_last: Layout = "auto", compile: bool = False
-) -> None:
-    """Put a network on the device, in the memory layout that is faster there, compiled when asked for.
-
-    Args:
-        channels_last: ``auto`` is True on a CPU; on a GPU group normalisation loses more than the
-            convolutions win. A network of points has no layout.
-    """
-    last = channels_last is True or (channels_last == "auto" and device.type == "cpu")
-    image = any(p.dim() == 4 for p in network.parameters())
-    layout = torch.channels_last if image and last else torch.contiguous_format
-    network.to(device, memory_format=layout)  # type: ignore[call-overload]
-    if compile:
-        network.compile()
-
-
-def round_weights(network: nn.Module, dtype: torch.dtype) -> None:
-    """Cast the weights of convolutions and linear layers, as autocast would again at every call."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
-            module.to(dtype)
 
 
 def _leave() -> None:
@@ -210,9 +126,9 @@ class Inference:
     def __init__(self, network: nn.Module, runtime: Runtime = RUNTIME) -> None:
         self.network, self.batch_size = network.eval().requires_grad_(False), runtime.batch_size
         self._place = placed(runtime.device, runtime.precision)
-        prepare(self.network, self.device, runtime.channels_last, runtime.compile)
+        devices.prepare(self.network, self.device, runtime.channels_last, runtime.compile)
         if self._place.dtype is not None:
-            round_weights(self.network, self._place.dtype)
+            devices.round_weights(self.network, self._place.dtype)
 
     @property
     def device(self) -> torch.device:

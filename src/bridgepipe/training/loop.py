@@ -26,10 +26,11 @@ from bridgepipe.config.recipe import Recipe, checkpoint_name
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.errors import UserError, is_out_of_memory
 from bridgepipe.runtime import provenance
+from bridgepipe.runtime.devices import prepare
 from bridgepipe.runtime.interruption import Interrupted, noted
 from bridgepipe.runtime.progress import Progress
 from bridgepipe.runtime.rng import BlockNoise, ItemNoise, generator
-from bridgepipe.runtime.running import accelerator, all_gather, prepare
+from bridgepipe.runtime.running import accelerator, all_gather
 from bridgepipe.training import reduction
 from bridgepipe.training import state as training_state
 from bridgepipe.training.checkpoints import Checkpoints

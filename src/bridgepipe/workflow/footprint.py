@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
 from bridgepipe.networks import adm, ddpm, mlp, residual
-from bridgepipe.runtime.running import prepare
+from bridgepipe.runtime.devices import prepare
 from bridgepipe.runtime.work import TRAINED
 
 MEASURED = 1e10  # operations of a call that is timed, at most

@@ -15,7 +15,7 @@ from benchmarks import report as invented
 from bridgepipe import artifacts
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import one_table
-from bridgepipe.report import costs, findings, page
+from bridgepipe.report import costs, findings, page, photographs
 
 ROOT = Path(__file__).parents[2]
 
@@ -140,6 +140,24 @@ def test_a_finding_is_one_sentence_of_what_was_measured(tmp_path: Path) -> None:
     assert best.experiment == "i2sb/b"
     assert best.text.endswith(", the best of 2 under one protocol.")
     assert findings.finding("i2sb/none", []) is None
+
+
+def test_photographs_are_a_finding_where_nothing_else_was_measured(tmp_path: Path) -> None:
+    """What is there after `make demo`."""
+    assert photographs.read(tmp_path) is None
+    (tmp_path / "photographs.csv").write_text(
+        'photograph,quality,"PSNR, JPEG","PSNR, quick","PSNR, shipped","SSIM, JPEG"\n'
+        "china,10,22.7119,22.9744,23.2720,0.7514\nmean of 1,10,22.7119,22.9744,23.2720,0.7514\n"
+    )
+    restored = photographs.read(tmp_path)
+    assert restored is not None
+    assert restored.rows[0] == ["china", "10", "22.71", "22.97", "23.27", "0.751"]
+    assert restored.text == (
+        "has a PSNR of 22.97 dB on whole test photographs of JPEG quality 10 (the files 22.71; shipped 23.27)"
+        "; 1 photographs are too few for an interval."
+    )
+    alone = findings.Finding("i2sb/quick", restored.text, None)
+    assert findings.best([alone], []) == [alone]
 
 
 def test_the_page_of_the_one_table(tmp_path: Path, project: Path) -> None:

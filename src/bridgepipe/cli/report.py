@@ -68,6 +68,7 @@ def report(
     from bridgepipe.report import page
 
     page.write(output, params, experiments or [])
+    print(output)
 
 
 @groups.stage.verb("numbers")

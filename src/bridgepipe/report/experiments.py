@@ -18,9 +18,10 @@ from bridgepipe.evaluation.protocol import Metric
 from bridgepipe.evaluation.published_numbers import load_published
 from bridgepipe.evaluation.summary import is_of
 from bridgepipe.names import Json
-from bridgepipe.report import costs, findings, pictures
+from bridgepipe.report import costs, findings, photographs, pictures
 from bridgepipe.report.costs import Cost
 from bridgepipe.report.findings import Finding
+from bridgepipe.report.photographs import Photographs
 from bridgepipe.report.pictures import Pair, Picture
 
 MODEL = "model.safetensors"
@@ -69,6 +70,7 @@ class Shown:
         missing: files of its results that are not there.
         figures: figures and curves.
         pairs: images before and after restoration.
+        photographs: whole photographs that it restored.
         readings: all numbers.
         blocks: the same under a heading per measure and protocol.
         finding: the one sentence.
@@ -85,6 +87,7 @@ class Shown:
     missing: list[str]
     figures: list[Picture]
     pairs: list[Pair]
+    photographs: Photographs | None
     readings: list[Reading]
     blocks: list[Block]
     finding: Finding | None
@@ -113,7 +116,7 @@ def shown(resolved: Resolved, name: str, results: list[str]) -> Shown | None:
     files = [f for f in made if f.suffix == ".json" and f.parent == folder]
     metrics = {file.stem: protocol.read_metric(file) for file in files}
     readings = one_table.read(files)
-    sessions = list(_sessions(folder))
+    sessions, restored = list(_sessions(folder)), photographs.read(folder)
     return Shown(
         name,
         dict(_flat({k: v for k, v in resolved.own(name).items() if k != "scales"})),
@@ -121,9 +124,10 @@ def shown(resolved: Resolved, name: str, results: list[str]) -> Shown | None:
         [file for file in results if not Path(file).is_file()],
         pictures.figures(folder, name.rsplit("/", 1)[0]),
         pictures.comparison(folder),
+        restored,
         readings,
         one_table.blocks(readings),
-        findings.finding(name, readings),
+        findings.finding(name, readings) or (Finding(name, restored.text, None) if restored else None),
         [_protocol(stem, metric) for stem, metric in metrics.items()],
         list(_published(name, metrics)),
         _provenance(folder, metrics, sessions),

@@ -32,12 +32,12 @@ class Finding:
     Attributes:
         experiment: full name.
         text: the rest of the sentence, whose subject is the experiment.
-        reading: the number that it begins with.
+        reading: the number that it begins with; None where it is of no metric file.
     """
 
     experiment: str
     text: str
-    reading: Reading
+    reading: Reading | None
 
 
 def finding(experiment: str, found: Sequence[Reading]) -> Finding | None:
@@ -51,16 +51,28 @@ def finding(experiment: str, found: Sequence[Reading]) -> Finding | None:
 
 
 def best(found: Sequence[Finding], blocks: Sequence[Block]) -> list[Finding]:
-    """The finding that leads each method: the best under the protocol that most of its experiments share."""
+    """The finding that leads each method: the best under the protocol that most of its experiments share.
+
+    Findings without a reading follow, of the methods that have no other.
+    """
     leading: dict[str, tuple[int, Finding]] = {}
     for one in found:
-        method = one.experiment.rsplit("/", 1)[0]
+        if one.reading is None:
+            continue
+        method = _method(one)
         block = next(b for b in blocks if one.reading in b.readings)
         peers = [r for r in block.readings if r.protocol == one.reading.protocol]
         leads = one.reading.experiment in block.best or len(peers) == 1
         if leads and len(peers) > leading.get(method, (0, one))[0]:
             leading[method] = len(peers), one
-    return [_among(peers, one) for peers, one in leading.values()]
+    alone = {_method(one): one for one in found if one.reading is None}
+    return [_among(peers, one) for peers, one in leading.values()] + [
+        one for method, one in alone.items() if method not in leading
+    ]
+
+
+def _method(one: Finding) -> str:
+    return one.experiment.rsplit("/", 1)[0]
 
 
 def _among(peers: int, one: Finding) -> Finding:

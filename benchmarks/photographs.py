@@ -28,6 +28,7 @@ from bridgepipe.evaluation.photographs import as_jpeg, psnr, ssim
 from bridgepipe.methods.i2sb import Restorer
 from bridgepipe.photographs.restoring import QUALITY, choose, start
 from bridgepipe.photographs.samples import photographs
+from bridgepipe.runtime import devices
 
 QUALITIES = (5, 10, 20, 40, 75)
 LARGE = (6000, 4000)  # width, height
@@ -85,7 +86,7 @@ def main() -> None:
     if "--large" in sys.argv:
         print(large([word for word in sys.argv[1:] if word != "--large"]))
         return
-    restorer, how = start(choose(None, Path("results"), None), config.Runtime())
+    restorer, how = start(choose(None, Path("results"), None), devices.decided(config.Runtime(), quick=True))
     each = {key: how.model_copy(update=changes) for key, changes in QUALITY.items()}
     print(f"| photograph | quality | PSNR | SSIM | {' | '.join(f'{k}: dB | SSIM' for k in each)} |")
     print("|---" * (4 + 2 * len(each)) + "|")

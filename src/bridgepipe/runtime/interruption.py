@@ -50,6 +50,20 @@ def held_back() -> Iterator[None]:
 
 
 @contextmanager
+def beside(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Run work in a thread until the block ends, which sets its event; signals are for the main thread."""
+    ended = threading.Event()
+    thread = threading.Thread(target=work, args=(ended,), daemon=True)
+    with held_back():  # a thread starts with the mask of the one that starts it
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
 def noted() -> Iterator[Callable[[], bool]]:
     """Turn the signals into a flag that is read between pieces of work."""
     try:

@@ -23,9 +23,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
@@ -157,18 +157,9 @@ def lives(owner: Owner, path: str | Path) -> bool:
     return not owner.dead and (known or time.time() - Path(path).stat().st_mtime < WATCHED)
 
 
-@contextmanager
-def renewed(path: Path) -> Iterator[None]:
-    """Renew the time of a file, by which other machines see that this process is alive."""
-    stop = threading.Event()
-    beat = threading.Thread(target=_renew, args=(path, stop), daemon=True)
-    with interruption.held_back():  # signals are for the main thread, which may hold them back
-        beat.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        beat.join()
+def renewed(path: Path) -> AbstractContextManager[None]:
+    """Renew the time of a file in the block, by which other machines see that this process is alive."""
+    return interruption.beside(partial(_renew, path))
 
 
 def _take(file: IO[str], path: Path, wait: bool) -> Owner | None:

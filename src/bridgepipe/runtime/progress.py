@@ -10,9 +10,9 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import ClassVar
 
@@ -120,22 +120,13 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
-@contextmanager
-def beating(label: str) -> Iterator[None]:
+def beating(label: str) -> AbstractContextManager[None]:
     """In the block something is said at least every half minute, whatever is at work in it.
 
     Args:
         label: name of the verb, for the time in which it counts nothing.
     """
-    ended = threading.Event()
-    thread = threading.Thread(target=_beat, args=(label, ended), daemon=True)
-    with interruption.held_back():  # signals are for the main thread, which may hold them back
-        thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    return interruption.beside(partial(_beat, label))
 
 
 def _beat(label: str, ended: threading.Event) -> None:

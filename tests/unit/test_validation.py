@@ -21,7 +21,7 @@ from torch import Tensor
 from two_processes import IMAGES, Projection
 
 from bridgepipe import artifacts
-from bridgepipe.config.gaussian import Guide, Model
+from bridgepipe.config.gaussian import Generate, Guide, Model
 from bridgepipe.config.points import PointModel
 from bridgepipe.config.validation import Validation
 from bridgepipe.data.store import ImageStore, writer
@@ -29,8 +29,10 @@ from bridgepipe.datasets import points
 from bridgepipe.datasets.points import Points
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import fid, restoration
-from bridgepipe.methods.task import task_of
-from bridgepipe.methods.trained import HeldOut
+from bridgepipe.evaluation.accuracy import classifier_accuracy
+from bridgepipe.methods import spd
+from bridgepipe.methods.task import diffusion_of, task_of
+from bridgepipe.methods.trained import ExtractorFiles, HeldOut, Trained, load_extractor, load_model
 from bridgepipe.runtime.interruption import Interrupted
 from bridgepipe.runtime.rng import BlockNoise, ItemNoise
 from bridgepipe.stages import validation
@@ -334,6 +336,59 @@ def test_fid_is_measured_while_a_model_is_trained(training: Training) -> None:
     assert artifacts.load_card(best)["step"] == min(found, key=lambda row: row["fid"])["step"]
 
 
+def test_a_guide_is_validated_on_what_it_names_rightly(data: Path) -> None:
+    """Of the noisy images of the loss, at the same times: its own logits, and no other classifier."""
+    how = {**VALIDATED["validation"], "images": 12, "metrics": ["accuracy"], "best": "accuracy"}
+    settings = training_of(Guide, network=GUIDE, process={"T": 50}, train={**VALIDATED, "validation": how})
+    images = ImageStore(data / "test.lmdb")
+    task = task_of(settings, ImageStore(data / "train.lmdb"), None, None)
+    torch.manual_seed(0)
+    weights = {k: v + 0.1 * torch.randn_like(v) for k, v in task.network.state_dict().items()}
+    made = validation.validator(settings, task, HeldOut(data / "test.lmdb"), ItemNoise, RUNTIME_OF)
+    assert made is not None
+    found = made.measure(weights).values
+    items, process = range(12), diffusion_of(settings.process, (3, 16, 16), {}).process
+    task.network.load_state_dict(weights)
+    noise = ItemNoise(0, "validation", items)
+    t = noise.integers(50)
+    x_t = process.perturb(images.batch(items), t, noise.normal((3, 16, 16)))
+    with torch.no_grad():
+        logits = task.network(x_t, t)
+    right = logits.argmax(1).numpy() == images.labels
+    assert found["accuracy"] == right.mean()
+    assert 0 < right.sum() < 12
+    truth = torch.from_numpy(images.labels.astype(np.int64))
+    assert found["loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, truth)), rel=1e-5)
+
+
+def test_samples_of_a_class_conditional_model_are_recognised_as_their_class(training: Training) -> None:
+    """Those that the verb draws under the same settings; the checkpoint that is recognised best is kept."""
+    images = labelled(training.folder / "own.lmdb", 1)
+    labelled(training.folder / "data.lmdb", 0)
+    classifier = {key: file for key, file in extractor_of(images).items() if key != "statistics"}
+    training.held_out = {"validation": images, **classifier}
+    how = {**VALIDATED["validation"], "every": 1, "images": 9, "metrics": ["accuracy"], "best": "accuracy"}
+    train = {**VALIDATED, "steps": 3, "validation": {**how, "extractor": "own"}}
+    settings = training_of(Model, network=NETWORK, conditional=True, train=train)
+    training.values = settings.as_json()
+    training.trained()
+    found = told(training)
+    assert [list(row) for row in found] == [["step", "loss", "accuracy"]] * 3
+    (best,) = training.folder.glob("train/kept-*/best.safetensors")
+    highest = max(found, key=lambda row: (row["accuracy"], -row["step"]))
+    assert artifacts.load_card(best)["step"] == highest["step"]
+    model = load_model(
+        Trained(training.folder / "model.safetensors", training.folder / "train.json"), RUNTIME_OF
+    )
+    items = validation.choose(9, 12, ImageStore(images).labels).tolist()
+    samples = spd.images(model, items, Generate(sampler="ddim", nfe=2))
+    network = load_extractor(ExtractorFiles(**classifier), RUNTIME_OF)
+    labels = spd.labels_of(model, items)
+    assert labels is not None
+    share = classifier_accuracy(network, samples, labels.numpy()).accuracy
+    assert found[2]["accuracy"] == pytest.approx(share, rel=1e-8)
+
+
 def test_the_same_weights_come_with_and_without_validation(training: Training) -> None:
     training.trained()
     validated = artifacts.load_tensors(training.folder / "model.safetensors")[0]
@@ -396,12 +451,12 @@ class Classifier(Projection):
 def test_fid_and_accuracy_are_those_of_evaluation() -> None:
     pixels, labels = IMAGES[:9], np.arange(9) % 3
     how = Validation(every=1, images=9, metrics=("fid", "accuracy"), extractor="any")
-    data = SimpleNamespace(classes=Classifier.classes[:3], labels=labels)
+    classes = validation._Classes(Classifier.classes[:3], labels)
     others = fid.statistics(Classifier(), IMAGES[9:])
     model: Any = SimpleNamespace(batch_size=4)
     nothing: Any = None
     measure = validation._Measure(
-        model, nothing, data, list(range(9)), nothing, how, nothing, Classifier(), others
+        {}, nothing, list(range(9)), nothing, how, model, nothing, classes, Classifier(), others
     )
     found = measure._metrics(pixels)
     assert found["fid"] == pytest.approx(fid.fid(fid.statistics(Classifier(), pixels), others))
@@ -453,7 +508,8 @@ def test_trackers_receive_validations_with_their_step_and_pictures_once(
         ({"every": 50, "split": "train"}, "images the training sees"),
         ({"every": 500}, "the training ends after 250 steps"),
         ({"every": 50, "best": "psnr"}, r"validation\.metrics does not have"),
-        ({"every": 50, "metrics": ["fid"]}, r"needs validation\.extractor"),
+        ({"every": 50, "metrics": ["fid"]}, r"fid needs an extractor.*set train\.validation\.extractor"),
+        ({"every": 50, "metrics": ["accuracy"]}, r"accuracy needs an extractor"),
         ({"every": 50, "extractor": "inception"}, "neither fid nor accuracy"),
         ({"every": 50, "metrics": ["fid", "fid"]}, "'fid' comes twice"),
         ({"every": 50, "grid": 65}, "shows 65 of 64 images"),
@@ -480,7 +536,15 @@ def test_a_validation_that_cannot_be_made_is_refused(how: Any, message: str) -> 
         ("model", "ddpm", {"metrics": ["psnr"]}, "psnr is not measured of this method.*choose from fid"),
         ("model", "ddpm", {"grid": 4, "nfe": 2000}, r"validation\.nfe"),
         ("guide", "digits", {"grid": 4}, "draws no images"),
-        ("guide", "digits", {"metrics": ["accuracy"], "extractor": "resnet50"}, "leave metrics out"),
+        (
+            "model",
+            "ddpm",
+            {"metrics": ["accuracy"], "extractor": "digits-classifier"},
+            "samples of an unconditional model have no class",
+        ),
+        ("guide", "digits", {"metrics": ["fid"], "extractor": "resnet50"}, "choose from accuracy"),
+        ("guide", "digits", {"metrics": ["accuracy"], "extractor": "resnet50"}, "itself the classifier"),
+        ("ddib/sample", "moons", {"metrics": ["accuracy"], "split": "test"}, "leave metrics out"),
         ("ddib/sample", "moons", {}, r"unknown name 'val' .*valid: train, test"),
     ],
 )

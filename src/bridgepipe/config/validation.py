@@ -22,10 +22,12 @@ class Validation(Strict):
     )
     metrics: Annotated[tuple[Measured, ...], Distinct] = Field(
         (),
-        description="what is measured beside the loss: psnr and accuracy of restored images, fid of restored"
-        " images or of samples",
+        description="what is measured beside the loss: psnr, fid and accuracy of restored images; fid of"
+        " samples, and accuracy of class-conditional ones; accuracy of a guide on its noisy images",
     )
-    extractor: Reference | None = Field(None, description="name of the extractor of fid and of accuracy")
+    extractor: Reference | None = Field(
+        None, description="name of the extractor of fid and of accuracy; a guide needs none"
+    )
     nfe: Calls = Field(
         10, description="network calls per restored image, or per sample, which the ddim sampler draws"
     )
@@ -59,10 +61,7 @@ class Validation(Strict):
             raise ValueError("validation.split is train, whose images the training sees: take val or test")
         if self.best not in ("loss", *self.metrics):
             raise ValueError(f"validation.best is {self.best}, which validation.metrics does not have")
-        extracted = [metric for metric in self.metrics if metric != "psnr"]
-        if extracted and self.extractor is None:
-            raise ValueError(f"validation.metrics has {extracted[0]}, which needs validation.extractor")
-        if self.extractor is not None and not extracted:
+        if self.extractor is not None and not {"fid", "accuracy"} & set(self.metrics):
             raise ValueError("validation.extractor is not read: metrics has neither fid nor accuracy")
         if self.grid > self.images:
             raise ValueError(f"validation.grid shows {self.grid} of {self.images} images")

@@ -144,16 +144,29 @@ class Denoising:
 
 def classifier_objective(diffusion: Diffusion, labels: np.ndarray) -> Objective:
     """Cross-entropy of the label of x_t at random times (ADM, section 4)."""
-    process = diffusion.process
 
     def loss(network: nn.Module, batch: Batch) -> Tensor:
-        x0 = batch.images
-        t = batch.rng.integers(process.T)
-        x_t = process.perturb(x0, t, batch.rng.normal(x0.shape[1:]))
-        logits = network(x_t, diffusion.network_time(t))
+        logits = _noisy_logits(diffusion, network, batch)
         return nn.functional.cross_entropy(logits, _labels(labels, batch), reduction="none")
 
     return loss
+
+
+def classifier_hits(diffusion: Diffusion, labels: np.ndarray) -> Objective:
+    """Whether the label of x_t is the likeliest, 1 or 0, at the times and with the noise of the loss."""
+
+    def hits(network: nn.Module, batch: Batch) -> Tensor:
+        logits = _noisy_logits(diffusion, network, batch)
+        return (logits.argmax(dim=1) == _labels(labels, batch)).float()
+
+    return hits
+
+
+def _noisy_logits(diffusion: Diffusion, network: nn.Module, batch: Batch) -> Tensor:
+    x0, process = batch.images, diffusion.process
+    t = batch.rng.integers(process.T)
+    x_t = process.perturb(x0, t, batch.rng.normal(x0.shape[1:]))
+    return network(x_t, diffusion.network_time(t))
 
 
 def _labels(labels: np.ndarray, batch: Batch) -> Tensor:

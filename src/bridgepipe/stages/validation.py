@@ -84,21 +84,28 @@ def validator(
         "extractor": None if extractor is None else describe(extractor),
         "statistics": None if held_out.statistics is None else artifacts.digest_file(held_out.statistics),
     }
-    model, draw = _drawing(settings, how, task, data, sources, speed)
     items = choose(how.images, len(data), getattr(data, "labels", None)).tolist()
-    objective = _objective(settings, task, data, sources)
     measure = _Measure(
-        model,
-        objective,
+        _objectives(settings, how, task, data, sources),
         data,
         items,
         partial(noise, settings.train.seed, PURPOSE),
         how,
-        draw,
+        *_drawing(settings, how, task, data, items, sources, speed),
         extractor,
         statistics,
     )
     return Validator(how, identity, measure)
+
+
+def _objectives(
+    settings: Training, how: Validation, task: Task, data: Any, sources: Images | None
+) -> dict[str, Objective]:
+    """What is averaged over the images, by name: the loss, and whether a guide is right."""
+    found = {"loss": _objective(settings, task, data, sources)}
+    if isinstance(settings, GuideTraining) and "accuracy" in how.metrics:
+        found["accuracy"] = gaussian.classifier_hits(_diffusion(settings, task), data.labels)
+    return found
 
 
 def _objective(settings: Training, task: Task, data: Any, sources: Images | None) -> Objective:
@@ -118,9 +125,18 @@ def _diffusion(settings: ModelTraining | GuideTraining | PointTraining, task: Ta
 
 
 def _drawing(
-    settings: Training, how: Validation, task: Task, data: Any, sources: Images | None, speed: Runtime
-) -> tuple[Inference, Draw | None]:
-    """A copy of the network at work, and what it makes of the images of some numbers; None: no images."""
+    settings: Training,
+    how: Validation,
+    task: Task,
+    data: Any,
+    items: list[int],
+    sources: Images | None,
+    speed: Runtime,
+) -> tuple[Inference, Draw | None, _Classes]:
+    """A copy of the network at work, what it makes of the images of some numbers, and the classes of that.
+
+    None in place of a drawing: no images.
+    """
     network: Any = copy.deepcopy(task.network)
     seed = settings.train.seed
     if isinstance(settings, RestorationTraining):
@@ -131,34 +147,46 @@ def _drawing(
             found = restorer.restore(data, items, restoring, sources)
             return found.image, found.corrupted
 
-        return restorer, restore
+        labels = None if data.labels is None else data.labels[items]
+        return restorer, restore, _Classes(data.classes, labels)
     if not isinstance(settings, ModelTraining):
-        return Inference(network, speed), None
+        return Inference(network, speed), None, _Classes()
     names = task.card.get("class_names")
     classes = None if names is None else len(names)
     null = classes if settings.drop_labels else None
     model = gaussian.Model(network, _diffusion(settings, task), "", classes, null, names, seed, speed)
     sampling = Generate(sampler="ddim", nfe=how.nfe)
-    return model, lambda items: (spd.images(model, items, sampling),)
+    labels = spd.labels_of(model, items)
+    drawn_of = _Classes(names, None if labels is None else labels.numpy())
+    return model, lambda items: (spd.images(model, items, sampling),), drawn_of
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """Classes that images ought to show: their names, and the number of that of every image."""
+
+    names: Sequence[str] | None = None
+    labels: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class _Measure:
     """What weights are worth on some items of data that training never sees."""
 
-    model: Inference
-    objective: Objective
+    objectives: Mapping[str, Objective]
     data: Any
     items: list[int]
     noise: Callable[..., Noise]
     how: Validation
+    model: Inference
     draw: Draw | None
+    classes: _Classes
     extractor: Extractor | None
     statistics: fid.Statistics | None
 
     def __call__(self, weights: Mapping[str, Tensor]) -> Measured:
         self.model.network.load_state_dict(weights, assign=True)  # no copy: it is read here alone
-        values = {"loss": self._loss()}
+        values = {name: self._mean(objective) for name, objective in self.objectives.items()}
         if self.draw is None or not self.how.draws:
             return Measured(values)
         wanted = self.items if self.how.metrics else self.items[: self.how.grid]
@@ -167,18 +195,19 @@ class _Measure:
         values |= self._metrics(images)
         return Measured(values, self._picture(images, *degraded) if self.how.grid else None)
 
-    def _loss(self) -> float:
-        if isinstance(self.objective, Learning):
-            self.objective.begin()
-        rows = shared_by_all(self._losses, self.items, self.model.batch_size, PURPOSE)
+    def _mean(self, objective: Objective) -> float:
+        if isinstance(objective, Learning):
+            objective.begin()
+        each = partial(self._each, objective)
+        rows = shared_by_all(each, self.items, self.model.batch_size, PURPOSE)
         return float(torch.cat(rows).double().mean())
 
     @torch.no_grad()
-    def _losses(self, items: Sequence[int]) -> Tensor:
+    def _each(self, objective: Objective, items: Sequence[int]) -> Tensor:
         images, device = self.data.batch(items), self.model.device
         batch = Batch(images.to(device), list(items), self.noise(items, device))
         with self.model.autocast():
-            return self.objective(self.model.network, batch).float().cpu()
+            return objective(self.model.network, batch).float().cpu()
 
     def _metrics(self, images: np.ndarray) -> dict[str, float]:
         asked, size, found = self.how.metrics, self.model.batch_size, {}
@@ -189,9 +218,9 @@ class _Measure:
             statistics = fid.statistics(self.extractor, images, size, label=f"{PURPOSE}: fid")
             found["fid"] = fid.fid(statistics, self.statistics)
         if "accuracy" in asked:
-            labels, classes = self.data.labels, self.data.classes
-            shown = None if labels is None else labels[self.items]
-            found["accuracy"] = classifier_accuracy(self.extractor, images, shown, size, classes).accuracy
+            shown = self.classes
+            share = classifier_accuracy(self.extractor, images, shown.labels, size, shown.names)
+            found["accuracy"] = share.accuracy
         return found
 
     def _picture(self, images: np.ndarray, degraded: np.ndarray | None = None) -> np.ndarray:

@@ -22,6 +22,7 @@ from bridgepipe.config.colors import ColorTransfer
 from bridgepipe.config.gaussian import Generation, Guide, Model
 from bridgepipe.config.i2sb import I2SB
 from bridgepipe.config.points import Domain, PointModel, PointTranslation, SolverSettings
+from bridgepipe.config.validation import Validation
 from bridgepipe.names import degradations
 
 
@@ -52,7 +53,11 @@ def weights(e: Any, defined: Defined) -> Problems:
 
 
 # what a validation can measure of a method, beside the loss
-MEASURED: dict[type[Any], tuple[str, ...]] = {I2SB: ("psnr", "fid", "accuracy"), Model: ("fid",)}
+MEASURED: dict[type[Any], tuple[str, ...]] = {
+    I2SB: ("psnr", "fid", "accuracy"),
+    Model: ("fid", "accuracy"),
+    Guide: ("accuracy",),
+}
 
 
 def validation(e: Any, defined: Defined) -> Problems:
@@ -65,8 +70,9 @@ def validation(e: Any, defined: Defined) -> Problems:
         if metric not in known:
             mend = f"choose from {', '.join(known)}" if known else "leave metrics out: the loss is measured"
             yield Problem("train.validation.metrics", f"{metric} is not measured of this method", mend)
-    if how.grid and not known:
+    if how.grid and not isinstance(e, I2SB | Model):
         yield Problem("train.validation.grid", "this method draws no images", "set it to 0")
+    yield from _recognised(e, how)
     yield from at_most("train.validation.images", how.images, dataset, how.split)
     if how.draws and isinstance(e, I2SB) and how.nfe >= e.interval:
         mend = f"take at most {e.interval - 1}"
@@ -74,6 +80,21 @@ def validation(e: Any, defined: Defined) -> Problems:
     if how.draws and isinstance(e, Model):
         yield from calls("train.validation.nfe", e.process.T, "ddim", how.nfe, "uniform")
     yield from validating(how, dataset, defined)
+
+
+def _recognised(e: Any, how: Validation) -> Problems:
+    """An accuracy of samples without classes, a measure without its extractor, or an extractor too many."""
+    extracted = [metric for metric in how.metrics if metric != "psnr"]
+    if "accuracy" in how.metrics and isinstance(e, Model) and not e.conditional:
+        what, mend = "samples of an unconditional model have no class", "leave accuracy out"
+        yield Problem("train.validation.metrics", what, mend)
+    if isinstance(e, Guide):
+        if how.extractor is not None:
+            mend = "leave it out"
+            yield Problem("train.validation.extractor", "a guide is itself the classifier", mend)
+    elif extracted and how.extractor is None:
+        mend = "set train.validation.extractor"
+        yield Problem("train.validation.metrics", f"{extracted[0]} needs an extractor", mend)
 
 
 def model(e: Model | Guide, defined: Defined) -> Problems:

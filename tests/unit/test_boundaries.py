@@ -100,6 +100,20 @@ def test_gram_gives_the_boundary_of_svc(gap: float, balance: Any) -> None:
     assert ours.accuracy == theirs.accuracy
 
 
+def test_long_latents_have_the_boundary_of_svc() -> None:
+    width = boundary_fit.WIDE + 100
+    labels = np.arange(60) % 3 // 2
+    latents = torch.randn(60, width, generator=torch.Generator().manual_seed(0))
+    latents[:, :50] += torch.from_numpy(4.0 * labels).float()[:, None]
+    rows = boundary_fit.Rows(latents, block_bytes=4 * width * 25)
+    assert np.allclose(boundary_fit.gram(rows), latents.double() @ latents.double().T, atol=1e-7 * width)
+    ours, theirs = (fit(latents, labels, solver=solver) for solver in ("gram", "svc"))
+    assert float((ours.normal.double() - theirs.normal.double()).norm()) < 1e-6
+    assert ours.offset == pytest.approx(theirs.offset, abs=1e-5)
+    fresh = torch.randn(400, width, generator=torch.Generator().manual_seed(1)) + latents.mean(0)
+    assert torch.equal(ours.distance(fresh) > 0, theirs.distance(fresh) > 0)
+
+
 def test_blocks_and_sources_do_not_matter(tmp_path: Path) -> None:
     latents, labels, _ = two_gaussians(60)
     whole = boundary_fit.gram(boundary_fit.Rows(latents))

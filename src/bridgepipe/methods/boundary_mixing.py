@@ -94,9 +94,9 @@ def mixing_row(
     """Statistics of latents z and bottlenecks h, both ``[N, ...]``, N >= 2, at index t."""
     classes = as_classes(labels, len(z))
     rows = Rows(z)
-    products, width = gram(rows), rows.read(slice(0, 1)).shape[1]
-    radii = np.sqrt(products.diagonal() / width)
-    spread = sqrt(_mean_pair(products) / (2 * width))
+    products = gram(rows)
+    radii = np.sqrt(products.diagonal() / rows.width)
+    spread = sqrt(_mean_pair(products) / (2 * rows.width))
     separable = [cross_validated(p, classes, C, folds) for p in (products, gram(Rows(h)))]
     radius = float(radii.mean())
     return MixingRow(

@@ -1,5 +1,7 @@
 """Prints the jobs that targets take, as JSON, for `bridgepipe plan`: what each makes, needs and computes.
 
+What a person has yet to put there is noted beside the jobs, and stops nothing.
+
 The arguments are targets as Snakemake takes them, or experiments, of which all results are meant.
 """
 
@@ -44,6 +46,11 @@ def named_by(file: str, pipeline: Any) -> str | None:
     """The experiment that a file is a result of; None of other files, and of several pairs together."""
     name = experiment_of(file)
     return name if name in pipeline.resolved.experiments else None
+
+
+def system_of(file: str) -> str:
+    """The method of the experiment that a file is a result of, without its kind: ``ddib``; else ``data``."""
+    return (experiment_of(file) or "data").partition("/")[0]
 
 
 def extracts(job: Any, pipeline: Any) -> str | None:
@@ -105,6 +112,7 @@ def described(job: Any, number: dict[Any, int], needs: Iterable[Any], pipeline: 
     work, outputs = work_of(job, pipeline), [str(file) for file in job.output]
     return {
         "rule": job.rule.name,
+        "system": system_of(outputs[0]),
         "outputs": outputs,
         "benchmark": None if job.benchmark is None else str(job.benchmark),
         "needs": [number[other] for other in needs if other in number],
@@ -149,6 +157,7 @@ def main() -> None:
         opened = api.workflow(ResourceSettings(cores=1), snakefile=Path("Snakefile"))
         workflow = opened._workflow  # the only way to the jobs; the version is pinned
         pipeline = workflow.globals["P"]
+        pipeline.sources.missing = []
         targets = set(files_of(sys.argv[1:], pipeline))
         opened.dag(DAGSettings(targets=targets, rerun_triggers=triggers()))
         workflow._prepare_dag(forceall=False, ignore_incomplete=True, lock_warn_only=True)
@@ -161,7 +170,7 @@ def main() -> None:
             {**described(job, number, dag.dependencies[job], pipeline), "waits": job in waiting}
             for job in jobs
         ]
-    print(json.dumps(found))
+    print(json.dumps({"jobs": found, "missing": sorted(pipeline.sources.missing)}))
 
 
 if __name__ == "__main__":

@@ -92,12 +92,17 @@ def test_memory_of_a_training_is_within_15_per_cent(tmp_path: Path) -> None:
 def job(rule: str, needs: list[int], waits: bool = True, benchmark: Path | None = None, **more: Any) -> Any:
     nothing = {"calls": [], "features": 0, "extractor": None, "on_h100": 0.0, "trains": False}
     nothing |= {"batch": 1, "prepared": 0, "bytes": 0}
-    made = {"rule": rule, "outputs": [f"results/{rule}"], "benchmark": benchmark and str(benchmark)}
+    made = {
+        "rule": rule,
+        "system": "data",
+        "outputs": [f"results/{rule}"],
+        "benchmark": benchmark and str(benchmark),
+    }
     return {**nothing, **made, "needs": needs, "waits": waits, **more}
 
 
 def planned(monkeypatch: pytest.MonkeyPatch, jobs: list[Any], gpus: int = 0) -> costs.Plan:
-    monkeypatch.setattr(estimates, "_jobs", lambda targets: jobs)
+    monkeypatch.setattr(estimates, "_found", lambda targets: {"jobs": jobs, "missing": []})
     return estimates.plan([], gpus)
 
 

@@ -62,6 +62,21 @@ def test_it_follows_calls_and_size() -> None:
     assert of_small == pytest.approx(many / 4, rel=0.05)
 
 
+def test_a_small_network_waits_for_its_kernels_once_a_batch() -> None:
+    """Points: 100,000 steps of 20,000 points at a time; the launches of 300,000 calls alone take 150 s."""
+    p = opened()
+    name = next(name for name in p.defined.trained() if name.startswith("ddib/sample/"))
+    work = p.durations.work(name, "train")
+    assert work.batches == 3 * p.experiment(name).train.steps
+    assert 150 < work.on_h100 < 3600
+
+
+def test_only_the_class_that_is_translated_counts() -> None:
+    """50 images of ImageNet's validation set are of a class: 1000 calls up and 1000 guided ones down."""
+    work = opened(partitions=1).durations.work("ddib/classes/281-285", "sample")
+    assert sum(work.calls.values()) == 50 * (1000 + 3 * 1000)
+
+
 def test_it_follows_the_calls_that_are_made() -> None:
     """A stride of 1000 // 300 visits 334 times; Heun's method calls twice in every step but the last."""
 
@@ -69,7 +84,7 @@ def test_it_follows_the_calls_that_are_made() -> None:
         def edit(values: Values) -> None:
             values["scales"]["paper"]["ddib/classes"]["sample"] |= {"respacing": respacing, "solver": solver}
 
-        return minutes(opened(edit), "ddib/classes/281-285", "sample", least=1)
+        return minutes(opened(edit, device="cpu"), "ddib/classes/281-285", "sample", least=1)
 
     for respacing, made in {"uniform 300": 334, "uniform-trailing 600": 1000, "10,20": 30}.items():
         assert asked(respacing) == asked(str(made))

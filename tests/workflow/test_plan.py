@@ -70,3 +70,24 @@ def test_what_runs_on_gpus_is_told_without_one(project: Project) -> None:
     assert one["total"]["calls"] == eight["total"]["calls"] > 0
     assert "H100" in one["basis"]
     assert one["total"]["seconds"] > eight["total"]["seconds"] > 0
+
+
+def test_what_paper_scale_takes_is_told_before_its_data_are_there(tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "project")
+    project.edit(lambda p: p.update(scale="paper"))
+    refused = project.snakemake("-n", "results/i2sb/jpeg-5/fid.json", check=False)
+    assert refused.returncode != 0
+    assert "dataset 'imagenet256-10k' is missing" in refused.stderr
+
+    plan = planned(project, "--gpus", "8", "results/i2sb/jpeg-5/fid.json")
+    systems = {system["system"]: system for system in plan["systems"]}
+    assert systems.keys() == {"i2sb", "data"}
+    assert 10 < systems["i2sb"]["seconds"] / 86400 < 1000  # of one H100
+    assert sum(system["jobs"] for system in plan["systems"]) == plan["total"]["jobs"]
+    assert [missing.partition("(")[0] for missing in plan["missing"]] == [
+        "dataset 'imagenet256' is missing ",
+        "dataset 'imagenet256-10k' is missing ",
+    ]
+    assert any("an H100 has" in warning for warning in plan["warnings"])
+    said = project.bridgepipe("plan", "--gpus", "8", "results/i2sb/jpeg-5/fid.json").stdout
+    assert "not here yet: dataset 'imagenet256' is missing (data/raw/imagenet): put" in said

@@ -46,7 +46,7 @@ rule import_published:
         config="results/{name}/config/train.json",
         dataset=lambda w: f"data/prepared/{P.experiment(w.name).dataset}/config.json",
         weights=lambda w: P.sources.published_weights(w.name),
-        seen=lambda w: P.sources.watched(P.sources.published_weights(w.name)),
+        seen=lambda w: P.sources.watched(*P.sources.published_weights(w.name)),
     output:
         model="results/{name}/model.safetensors",
     log:

@@ -7,10 +7,11 @@ a job that meets its limit saves what it has, goes back into the queue and goes 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from bridgepipe import config
+from bridgepipe.names import classes
 from bridgepipe.names.nfe import calls, calls_made
 from bridgepipe.names.timesteps import respaced
 from bridgepipe.runtime.work import FEATURES, TRAINED, Net, Work
@@ -18,6 +19,7 @@ from bridgepipe.runtime.work import FEATURES, TRAINED, Net, Work
 ON_CPU = 100  # so many times as long
 # images of a split whose size is unknown before it is prepared: as many as ImageNet has
 TRAINING, HELD_OUT = 1_300_000, 50_000
+POINTS = 4096  # that a network is called with at a time
 PICTURES = 4  # in a figure of a sampling path
 
 
@@ -59,7 +61,10 @@ class Durations:
     def _work(self, name: str, stage: str) -> Work:
         e = self._experiment(name)
         if stage == "train":
-            return e.train.steps * e.train.batch_size * TRAINED * self._call(e)
+            batch = e.train.batch_size
+            return (
+                e.train.steps * batch * TRAINED * self._call(e, min(batch, self._runtime.microbatch or batch))
+            )
         return _STAGES[name.rsplit("/", 1)[0], stage](self, e)
 
     def features(self, dataset: str, split: str) -> Work:
@@ -71,15 +76,21 @@ class Durations:
         needed = math.ceil(seconds * slower / self._runtime.processes / 60)
         return min(max(least, needed) * attempt, self._runtime.longest)
 
-    def images(self, dataset: str, split: str, count: int | None = None) -> int:
-        """Images of a split, at most ``count``; where only data can tell, as many as ImageNet has."""
-        most = config.most_of(self._datasets[dataset], split)
+    def images(
+        self, dataset: str, split: str, count: int | None = None, some: Collection[str] | None = None
+    ) -> int:
+        """Images of a split, or of some classes in it, at most ``count``.
+
+        Where only data can tell, as many as ImageNet has.
+        """
+        most = config.most_of(self._datasets[dataset], split, some)
         there = most if most is not None else (TRAINING if split == "train" else HELD_OUT)
         return there if count is None else min(count, there)
 
-    def _call(self, e: Any) -> Work:
-        """One call, for one image, of the network of an experiment."""
-        return Work({self.net(e): 1})
+    def _call(self, e: Any, batch: int | None = None) -> Work:
+        """One call, for one image of a batch, of the network of an experiment."""
+        net = self.net(e)
+        return Work({net: 1}, 1 / (batch or (POINTS if net.size is None else self._runtime.batch_size)))
 
     def results(self, name: str) -> int:
         """Images that an experiment restores, draws, translates, inverts or edits; 0 of others."""
@@ -133,7 +144,8 @@ class Durations:
 
     def _translated(self, e: Any) -> int:
         dataset = e.sample.dataset or self._experiment(e.models[0]).dataset
-        return self.images(dataset, e.sample.split, e.sample.count)
+        source = classes.name_of(e.source, config.classes_of(self._datasets[dataset]))
+        return self.images(dataset, e.sample.split, e.sample.count, None if source is None else [source])
 
     def _translate(self, e: Any) -> Work:
         return self._part(self._translated(e)) * self._there(e)

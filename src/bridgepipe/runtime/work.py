@@ -9,7 +9,7 @@ from typing import Any
 
 # Seconds of a call for one image. I2SB's network of 256 x 256 pixels does 1.4e10 `_operations`, and an H100
 # takes 15.9 ms for it in tf32 (docs/gpu.md); GPUs that are four years older take three to four times as long.
-# Small networks wait for the launch of their kernels.
+# A call of any batch waits for the launch of its kernels, and that of a small network for little else.
 ON_H100, PER_OPERATION = 1.1e-12, 4e-12
 PER_CALL = 5e-4
 TRAINED = 3  # calls that a training step counts as: a backward pass costs two forward ones
@@ -43,19 +43,22 @@ class Work:
 
     Attributes:
         calls: images that each network is called for, counted again for every call.
+        batches: calls, each for a batch of images.
         features: images whose features are taken.
     """
 
     calls: Mapping[Net, float] = field(default_factory=dict)
+    batches: float = 0
     features: float = 0
 
     def __add__(self, other: Work) -> Work:
         calls = Counter(self.calls)
         calls.update(other.calls)
-        return Work(calls, self.features + other.features)
+        return Work(calls, self.batches + other.batches, self.features + other.features)
 
     def __rmul__(self, times: float) -> Work:
-        return Work({net: times * count for net, count in self.calls.items()}, times * self.features)
+        calls = {net: times * count for net, count in self.calls.items()}
+        return Work(calls, times * self.batches, times * self.features)
 
     @property
     def seconds(self) -> float:
@@ -68,8 +71,8 @@ class Work:
         return self._seconds(ON_H100)
 
     def _seconds(self, per_operation: float) -> float:
-        calls = (count * (PER_CALL + per_operation * net.operations) for net, count in self.calls.items())
-        return sum(calls) + self.features * PER_FEATURE
+        operations = sum(count * net.operations for net, count in self.calls.items())
+        return per_operation * operations + PER_CALL * self.batches + PER_FEATURE * self.features
 
 
 FEATURES = Work(features=1)

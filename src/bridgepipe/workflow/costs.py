@@ -6,10 +6,13 @@ import os
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
 from bridgepipe.names import Json
 
+PARTS: dict[str, Literal["rule", "system"]] = {"stages": "rule", "systems": "system"}
+OF_H100 = 80e9  # bytes of memory
 BUSY = 1.2  # load of a core that other work keeps busy
 
 
@@ -18,6 +21,8 @@ class Cost:
     """What one job takes.
 
     Attributes:
+        system: method that it belongs to, such as ``i2sb``; ``model`` of networks that several methods use;
+            ``data`` of what is prepared and fetched.
         calls: network calls, counted for every image.
         seconds: time that it takes alone on the machine.
         memory: bytes that it needs at once; 0 where no network is called.
@@ -25,10 +30,29 @@ class Cost:
     """
 
     rule: str
+    system: str
     calls: float
     seconds: float
     memory: float
     disk: float
+
+
+@dataclass(frozen=True)
+class Sum:
+    """What some jobs take together; the memory is that of the largest."""
+
+    name: str
+    jobs: int
+    calls: float
+    seconds: float
+    memory: float
+    disk: float
+
+    @classmethod
+    def of(cls, name: str, costs: Sequence[Cost | Sum]) -> Sum:
+        jobs = sum(getattr(cost, "jobs", 1) for cost in costs)
+        calls, seconds, disk = (sum(getattr(c, key) for c in costs) for key in ("calls", "seconds", "disk"))
+        return cls(name, jobs, calls, seconds, max((cost.memory for cost in costs), default=0), disk)
 
 
 @dataclass(frozen=True)
@@ -50,6 +74,7 @@ class Plan:
         workers: jobs that run beside each other.
         basis: a sentence that tells where the times come from.
         measured: whether that was on this machine, now.
+        missing: what a person has yet to put there, a line each.
     """
 
     costs: Sequence[Cost]
@@ -58,28 +83,30 @@ class Plan:
     downloads: Sequence[Download]
     basis: str
     measured: bool
+    missing: Sequence[str] = ()
 
     @property
     def seconds(self) -> float:
         """From the first job to the last."""
         return max(self.longest, sum(cost.seconds for cost in self.costs) / self.workers)
 
-    def total(self) -> Cost:
-        """All jobs together; the memory is that of the largest."""
-        return _together("total", self.costs)
+    def total(self) -> Sum:
+        """All jobs together."""
+        return Sum.of("total", self.costs)
 
-    def by_rule(self) -> Iterator[tuple[int, Cost]]:
-        """How many jobs each rule has, and what they take together."""
-        rules: defaultdict[str, list[Cost]] = defaultdict(list)
+    def by(self, part: Literal["rule", "system"]) -> list[Sum]:
+        """The jobs of each rule or of each system together; the dearest first."""
+        parts: defaultdict[str, list[Cost]] = defaultdict(list)
         for cost in self.costs:
-            rules[cost.rule].append(cost)
-        yield from ((len(of), _together(rule, of)) for rule, of in rules.items())
+            parts[getattr(cost, part)].append(cost)
+        return sorted((Sum.of(name, of) for name, of in parts.items()), key=lambda sum: -sum.seconds)
 
     def as_json(self) -> Json:
-        stages = [{"jobs": jobs, **asdict(cost)} for jobs, cost in self.by_rule()]
-        total = {"jobs": len(self.costs), **asdict(self.total()), "seconds": self.seconds}
+        """With the stages by their rules, and the systems by their methods."""
+        found: Json = {key: [_named(part, sum) for sum in self.by(part)] for key, part in PARTS.items()}
+        found["total"] = {**asdict(self.total()), "seconds": self.seconds}
+        found |= {"workers": self.workers, "basis": self.basis, "missing": list(self.missing)}
         downloads = [asdict(download) for download in self.downloads]
-        found = {"stages": stages, "total": total, "workers": self.workers, "basis": self.basis}
         return {**found, "downloads": downloads, "warnings": list(self.warnings())}
 
     def warnings(self) -> Iterator[str]:
@@ -87,17 +114,18 @@ class Plan:
         total, free = self.total(), shutil.disk_usage(".").free
         if total.disk > free:
             yield f"{size(total.disk)} of results, {size(free)} of disk are free here"
-        if total.memory > (there := _memory_here()):
-            yield f"{size(total.memory)} of memory for the largest job, this machine has {size(there)}"
+        there, owner = (_memory_here(), "this machine") if self.measured else (OF_H100, "an H100")
+        if total.memory > there:
+            mend = "runtime.microbatch and runtime.batch_size make it smaller"
+            yield f"{size(total.memory)} of memory for the largest job, {owner} has {size(there)}: {mend}"
         if (busy := os.getloadavg()[0]) > BUSY * (os.cpu_count() or 1) and self.measured:
             yield f"other work keeps this machine busy (load {busy:.1f}): the times are too long"
         if unknown := [download.name for download in self.downloads if download.bytes is None]:
             yield f"of {len(unknown)} downloads the size is not published: {', '.join(unknown[:3])}"
 
 
-def _together(rule: str, costs: Sequence[Cost]) -> Cost:
-    calls, seconds, disk = (sum(getattr(cost, key) for cost in costs) for key in ("calls", "seconds", "disk"))
-    return Cost(rule, calls, seconds, max((cost.memory for cost in costs), default=0), disk)
+def _named(part: str, sum: Sum) -> Json:
+    return {part: sum.name, **{key: value for key, value in asdict(sum).items() if key != "name"}}
 
 
 def _memory_here() -> int:
@@ -111,21 +139,28 @@ def table(plan: Plan) -> str:
     """The plan for a terminal: the dearest stages first, those below a hundredth of the time together."""
     if not plan.costs:
         return "nothing is left to do"
-    head = ("stage", "jobs", "network calls", "time", "memory", "disk")
-    stages = sorted(plan.by_rule(), key=lambda stage: -stage[1].seconds)
-    least = plan.total().seconds / 100
-    small = [stage for stage in stages if stage[1].seconds < least]
-    rows = [_row(jobs, cost) for jobs, cost in stages if cost.seconds >= least]
-    if small:
-        others = _together(f"{len(small)} others", [cost for _, cost in small])
-        rows.append(_row(sum(jobs for jobs, _ in small), others))
-    total = _row(len(plan.costs), plan.total())
-    total = (*total[:3], duration(plan.seconds), *total[4:])
-    widths = [max(len(row[column]) for row in (head, *rows, total)) for column in range(len(head))]
-    lines = ["  ".join(_cells(row, widths)).rstrip() for row in (head, *rows, total)]
+    total = replace(plan.total(), seconds=plan.seconds)
+    lines = _rows("stage", [*_dearest(plan), total])
+    if len(systems := plan.by("system")) > 1:
+        lines += ["", *_rows("system", systems)]
     lines += ["", f"time: {plan.basis}" + (f", {plan.workers} jobs at a time" if plan.workers > 1 else "")]
     lines += [f"download: {d.name}, {size(d.bytes)}, licence {d.licence}" for d in plan.downloads]
+    lines += [f"not here yet: {missing}" for missing in plan.missing]
     return "\n".join([*lines, *(f"warning: {warning}" for warning in plan.warnings())])
+
+
+def _dearest(plan: Plan) -> Iterator[Sum]:
+    """The stages, those below a hundredth of the time as one."""
+    stages, least = plan.by("rule"), plan.total().seconds / 100
+    yield from (stage for stage in stages if stage.seconds >= least)
+    if small := [stage for stage in stages if stage.seconds < least]:
+        yield Sum.of(f"{len(small)} others", small)
+
+
+def _rows(part: str, sums: Sequence[Sum]) -> list[str]:
+    rows = [(part, "jobs", "network calls", "time", "memory", "disk"), *map(_row, sums)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(_cells(row, widths)).rstrip() for row in rows]
 
 
 def _cells(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
@@ -133,10 +168,10 @@ def _cells(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
     yield from (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
 
 
-def _row(jobs: int, cost: Cost) -> tuple[str, ...]:
-    calls = f"{cost.calls:,.0f}" if cost.calls else ""
-    memory, disk = (size(value) if value else "" for value in (cost.memory, cost.disk))
-    return cost.rule, str(jobs), calls, duration(cost.seconds), memory, disk
+def _row(sum: Sum) -> tuple[str, ...]:
+    calls = f"{sum.calls:,.0f}" if sum.calls else ""
+    memory, disk = (size(value) if value else "" for value in (sum.memory, sum.disk))
+    return sum.name, str(sum.jobs), calls, duration(sum.seconds), memory, disk
 
 
 def size(count: float | None) -> str:

@@ -49,7 +49,8 @@ def plan(targets: Sequence[str], gpus: int = 0) -> Plan:
     Raises:
         UserError: this is not the folder of a project, or nothing makes a target.
     """
-    jobs = _jobs(targets)
+    found = _found(targets)
+    jobs, missing = found["jobs"], found["missing"]
     machine = Machine(read_runtime_file(RUNTIME), gpus)  # as the Snakefile has just written it
     if not any(job["waits"] for job in jobs):
         return Plan([], 0, 1, [], "nothing is left to do", False)
@@ -61,10 +62,12 @@ def plan(targets: Sequence[str], gpus: int = 0) -> Plan:
     basis = machine.basis
     if factors and not gpus:
         basis += f"; corrected by jobs of {len(factors)} rules that were done here"
-    return Plan(costs, _longest(jobs, seconds), max(gpus, 1), list(_downloads(waiting)), basis, not gpus)
+    longest, downloads = _longest(jobs, seconds), list(_downloads(waiting))
+    return Plan(costs, longest, max(gpus, 1), downloads, basis, not gpus, missing)
 
 
-def _jobs(targets: Sequence[str]) -> list[Json]:
+def _found(targets: Sequence[str]) -> Json:
+    """The jobs, and what a person has yet to put there."""
     if not SCRIPT.is_file():
         raise UserError("no workflow here", Path.cwd(), "run it in the folder of a project")
     done = subprocess.run([sys.executable, SCRIPT, *targets], check=False, capture_output=True, text=True)
@@ -131,7 +134,8 @@ class Machine:
     @property
     def basis(self) -> str:
         if self._gpus:
-            return f"{self._gpus} H100s in tf32, 15.9 ms for a call of I2SB's network (docs/gpu.md)"
+            which = "one H100" if self._gpus == 1 else f"{self._gpus} H100s"
+            return f"{which} in tf32, 15.9 ms for a call of I2SB's network (docs/gpu.md)"
         return f"every network timed now on this machine, {self._runtime.threads} threads a job"
 
     def seconds(self, job: Mapping[str, Any]) -> float:
@@ -149,7 +153,7 @@ class Machine:
         states = sum(cost.state + 4 * cost.parameters for cost in costs if cost.trains)
         memory = max((cost.memory for cost in costs), default=0)
         calls = sum(count for _, count in job["calls"])
-        return Cost(job["rule"], calls, seconds, memory, job["bytes"] + states)
+        return Cost(job["rule"], job["system"], calls, seconds, memory, job["bytes"] + states)
 
     def _of_calls(self, job: Mapping[str, Any], net: Json, count: float) -> float:
         return count * self._per_call(json.dumps(net), job["batch"], job["trains"])

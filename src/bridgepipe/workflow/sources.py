@@ -1,6 +1,7 @@
 """Files of a person, and files that are fetched, as inputs of rules: they have to be there, and are listed.
 
-Whatever is missing stops even a dry run: Snakemake takes a missing input without a rule for no input.
+Whatever is missing stops even a dry run: Snakemake takes a missing input without a rule for no input. Only
+`bridgepipe plan` goes on without it, as what a run costs is asked before the data are bought or copied.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ class Sources:
         self._plans = plans
         self._listed: set[str] = set()  # by this process
         self._checked: set[str] = set()  # experiments, by what they ask
+        self.missing: list[str] | None = (
+            None  # where a list, what is missing is noted in it, and stops nothing
+        )
         names = (*resolved.defined.trained(), *resolved.defined.imported())
         self._made = {f"results/{name}/model.safetensors" for name in names}
 
@@ -58,9 +62,9 @@ class Sources:
         found = {text: origins.repository_of(text) for text in named}
         return {origins.folder_of(match): text for text, match in found.items() if match is not None}
 
-    def published_weights(self, name: str) -> str:
-        """Folder or file of the published weights that an experiment imports."""
-        return self._named_files(name)["train.published"]
+    def published_weights(self, name: str) -> list[str]:
+        """Folder or file of the published weights that an experiment imports; [] where it is missing."""
+        return [file for key, file in self._named_files(name).items() if key == "train.published"]
 
     def start_files(self, name: str) -> list[str]:
         """What training starts from besides the data: weights, published masks."""
@@ -81,13 +85,19 @@ class Sources:
         return [file for key, file in named if key != "train.published" and file not in self._made]
 
     def _named_files(self, name: str) -> dict[str, str]:
-        """`named_files`. Stops the run when one is missing and cannot be made."""
+        """`named_files` that can be had. Stops the run, or notes it, when one cannot."""
         named = self.named_files(name)
         for key, file in named.items():
             if not self._can_be_had(file):
                 mend = "put it there, or correct the path; `bridgepipe fetch` lists what can be downloaded"
-                stop(UserError(f"no such file: {file}", self._resolved.at(name, key), mend))
-        return named
+                self._miss(UserError(f"no such file: {file}", self._resolved.at(name, key), mend))
+        return {key: file for key, file in named.items() if self._can_be_had(file)}
+
+    def _miss(self, error: UserError) -> None:
+        if self.missing is None:
+            stop(error)
+        if str(error) not in self.missing:
+            self.missing.append(str(error))
 
     def _can_be_had(self, path: str) -> bool:
         """Whether a named file is there, or a rule fetches or makes it.
@@ -119,7 +129,7 @@ class Sources:
     def source_of(self, dataset: str) -> list[str]:
         """Published archives that a dataset is made from; [] when it is made from none.
 
-        Stops the run when anything that it is made from is missing and cannot be fetched.
+        Stops the run, or notes it, when anything that it is made from is missing and cannot be fetched.
         """
         entry = self._resolved.params.datasets[dataset]
         wanted = config.paths_of(entry)
@@ -132,7 +142,7 @@ class Sources:
                     if os.path.isdir(path)
                     else "missing"
                 )
-                stop(UserError(f"dataset '{dataset}' is {what}", path, mend))
+                self._miss(UserError(f"dataset '{dataset}' is {what}", path, mend))
         return self.watched(*(path for path in wanted if self._is_fetched(path)))
 
     def listing_of(self, dataset: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bridgepipe.cli import groups
-from bridgepipe.cli.options import Alone, AsJson, DryRun, File, GuideFolder, ModelFolder, OtherModel, Shared
+from bridgepipe.cli.options import Alone, DryRun, File, GuideFolder, ModelFolder, OtherModel, Shared
 from bridgepipe.names import Json
 from bridgepipe.photographs import files, restoring
 from bridgepipe.photographs.restoring import LEAST, QUALITY
@@ -18,14 +18,6 @@ from bridgepipe.photographs.shipped import LICENCE
 Quality = StrEnum("Quality", list(QUALITY))  # type: ignore[misc]
 Device = StrEnum("Device", ["auto", "cpu", "cuda", "mps"])
 Names = StrEnum("Names", ["number", "source"])
-Kind = StrEnum("Kind", ["inception", "resnet50", "classifier"])
-Pairs = StrEnum("Pairs", ["auto", "names", "order", "none"])
-A_SET = "folder, store, NPZ of samples, or statistics (.npz, .safetensors)"
-Evaluated = Annotated[Path, typer.Argument(help=f"images to evaluate: {A_SET}", show_default=False)]
-References = Annotated[Path, typer.Argument(help="real images, or what A is to equal", show_default=False)]
-ExtractorKind = Annotated[Kind, typer.Option(help="what turns images into features")]
-ExtractorWeights = Annotated[Path | None, typer.Option(help="its file; default: as fetched")]
-Measured = Annotated[Path | None, typer.Option("--output", "-o", help="also write the JSON to this file")]
 
 
 def _times(steps: str) -> str:
@@ -256,45 +248,3 @@ def export(
     from bridgepipe.stages import exporting
 
     exporting.export(samples, output, names.value, data, dry_run)
-
-
-@groups.people.verb()
-def measure(
-    a: Evaluated,
-    b: References,
-    extractor: ExtractorKind = Kind.inception,
-    weights: ExtractorWeights = None,
-    pairs: Annotated[Pairs, typer.Option(help="auto: by origin or name, else by order")] = Pairs.auto,
-    lpips: Annotated[Path | None, typer.Option(help="AlexNet of LPIPS; default: as fetched")] = None,
-    as_json: AsJson = False,
-    output: Measured = None,
-    run: Shared = Shared(),
-) -> None:
-    """Compare two sets of images: FID, KID, precision and recall; of pairs PSNR, SSIM and LPIPS.
-
-    Each comes with its 95 % interval, its protocol and, where B has images, its floor. With --output, the
-    command goes on where it was when given again.
-    """
-    from bridgepipe.stages import measuring
-
-    speed = run.start()
-    asked = measuring.Asked(extractor.value, weights, pairs.value, lpips)
-    measuring.report(a, b, asked, as_json, output, speed)
-
-
-@groups.people.verb("fid")
-def fid_of_sets(
-    a: Evaluated,
-    b: References,
-    extractor: ExtractorKind = Kind.inception,
-    weights: ExtractorWeights = None,
-    as_json: AsJson = False,
-    output: Measured = None,
-    run: Shared = Shared(),
-) -> None:
-    """FID and KID of two sets of images, or of their statistics, as `measure` has them."""
-    from bridgepipe.stages import measuring
-
-    speed = run.start()
-    asked = measuring.Asked(extractor.value, weights, "none", recall=False)
-    measuring.report(a, b, asked, as_json, output, speed)

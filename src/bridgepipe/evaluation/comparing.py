@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,7 +22,7 @@ from bridgepipe.names import Json
 from bridgepipe.runtime.rng import generator
 
 if TYPE_CHECKING:
-    from bridgepipe.evaluation.perceptual import Lpips
+    from bridgepipe.evaluation.perceptual import Clip, Identity, Lpips
 
 SIMILARITY = "psnr, ssim: per image on uint8, mean and its 95 % interval"
 
@@ -191,8 +192,10 @@ def _quantisation(one: ImageSet) -> str:
 # pairs
 
 
-def similarities(a: ImageSet, b: ImageSet, pairs: Pairs, perceptual: Lpips | None, found: Found) -> None:
-    """Add PSNR, SSIM and LPIPS of every pair to ``found``."""
+def similarities(
+    a: ImageSet, b: ImageSet, pairs: Pairs, networks: Mapping[str, Lpips | Identity], found: Found
+) -> None:
+    """Add PSNR and SSIM of every pair to ``found``, and its distances by networks, by their names."""
     assert a.images is not None
     assert b.images is not None
     ours, theirs = Subset(a.images, pairs.first), Subset(b.images, pairs.second)
@@ -203,19 +206,25 @@ def similarities(a: ImageSet, b: ImageSet, pairs: Pairs, perceptual: Lpips | Non
         entries = protocol.protocol(definition, **about, quantisation=_quantisation(a))  # type: ignore[arg-type]
         found.metrics[name] = protocol.metric(values, entries)
 
+    def distance(name: str, network: Lpips | Identity) -> None:
+        values = protocol.Estimate.of(network.distances(ours, theirs)).values(name, 0.0)
+        metric(name, values, network.metric, network=network.digest)
+
     ways: dict[str, Callable[[], None]] = {
         "psnr, ssim": lambda: metric("similarity", quality(ours, theirs, "pairs").values(), SIMILARITY)
     }
-    if perceptual is not None:
-        from bridgepipe.evaluation.perceptual import METRIC
-
-        def distance() -> None:
-            values = protocol.Estimate.of(perceptual.distances(ours, theirs)).values("lpips", 0.0)
-            metric("lpips", values, METRIC, network=perceptual.digest)
-
-        ways["lpips"] = distance
+    ways |= {name: partial(distance, name, network) for name, network in networks.items()}
     for name, way in ways.items():
         try:
             way()
         except UserError as e:  # sizes that differ, or are too small: what else was measured is not lost
             found.missing[name] = str(e)
+
+
+def fit_to_text(a: ImageSet, text: str, network: Clip, found: Found) -> None:
+    """Add the CLIP score of the evaluated images to ``found``."""
+    assert a.images is not None
+    scores = network.scores(a.images, text)
+    about = {"n": len(scores), "settings": {"text": text}, "inputs": {"network": network.digest}}
+    entries = protocol.protocol(network.metric, **about, quantisation=_quantisation(a))  # type: ignore[arg-type]
+    found.metrics["clip"] = protocol.metric(protocol.Estimate.of(scores).values("clip"), entries)

@@ -14,7 +14,13 @@ from bridgepipe.config.runtime import Runtime
 from bridgepipe.downloads.sources import load_sources
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import extractors
-from bridgepipe.evaluation.comparing import Found, distributions, similarities, statistics_alone
+from bridgepipe.evaluation.comparing import (
+    Found,
+    distributions,
+    fit_to_text,
+    similarities,
+    statistics_alone,
+)
 from bridgepipe.evaluation.image_sets import ImageSet, about, open_set
 from bridgepipe.evaluation.measures import FEW
 from bridgepipe.evaluation.pairing import Pairs, pair
@@ -22,10 +28,10 @@ from bridgepipe.runtime import running
 from bridgepipe.runtime.finished import resumable
 
 if TYPE_CHECKING:
-    from bridgepipe.evaluation.perceptual import Lpips
+    from bridgepipe.evaluation.perceptual import Clip, Identity, Lpips
 
 DATA = Path("data")
-MEASURES = ("fid", "kid", "precision", "recall", "psnr", "ssim", "lpips")
+MEASURES = ("fid", "kid", "precision", "recall", "psnr", "ssim", "lpips", "identity", "clip")
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,9 @@ class Asked:
         pairs: way of pairing, see `pairing.pair`; ``none`` also where only distributions are compared.
         lpips: weights of the backbone of LPIPS; None: where `fetch` puts them.
         recall: whether precision and recall are wanted.
+        clip: text that the evaluated images are to show; None: no CLIP score.
+        clip_weights: file of CLIP's weights; None: where `fetch` puts it.
+        identity: face recognition by which identities are compared, a file or a source; None: they are not.
     """
 
     extractor: str = "inception"
@@ -45,6 +54,9 @@ class Asked:
     pairs: str = "auto"
     lpips: Path | None = None
     recall: bool = True
+    clip: str | None = None
+    clip_weights: Path | None = None
+    identity: str | None = None
 
 
 def measure(first: Path, second: Path, asked: Asked, output: Path | None, speed: Runtime) -> Found:
@@ -62,14 +74,18 @@ def measure(first: Path, second: Path, asked: Asked, output: Path | None, speed:
     found = Found(about(a), about(b))
     network = _network(a, b, asked, found.missing, speed)
     pairs = pair(a, b, asked.pairs)
-    perceptual = _lpips(pairs, asked, found.missing, speed)
-    if network is None and isinstance(pairs, str) and not statistics_alone(a, b):
+    of_pairs = _of_pairs(pairs, asked, found.missing, speed)
+    clip = _clip(a, asked, speed)
+    if network is None and clip is None and isinstance(pairs, str) and not statistics_alone(a, b):
         raise UserError(*_cannot(found.missing, pairs, asked))
-    with _resumable(output, a, b, asked, [getattr(n, "digest", None) for n in (network, perceptual)], speed):
+    networks = [getattr(one, "digest", None) for one in (network, clip, *of_pairs.values())]
+    with _resumable(output, a, b, asked, networks, speed):
         if network is not None or statistics_alone(a, b):
             distributions(a, b, network, pairs, asked.recall, found, speed.batch_size)
         if isinstance(pairs, Pairs):
-            similarities(a, b, pairs, perceptual, found)
+            similarities(a, b, pairs, of_pairs, found)
+        if clip is not None:
+            fit_to_text(a, str(asked.clip), clip, found)
     if isinstance(pairs, str) and asked.pairs != "none":
         found.missing["psnr, ssim, lpips"] = f"no pairs: {pairs}"
     small = {name: one.n for name, one in (("A", a), ("B", b)) if 0 < one.n < FEW}
@@ -91,7 +107,8 @@ def _resumable(
     if output is None:
         return nullcontext()
     sets = [one.images.digest if one.images is not None else None for one in (a, b)]  # type: ignore[attr-defined]
-    return resumable(output, {"sets": sets, "networks": networks, "pairs": asked.pairs}, speed)
+    identity = {"sets": sets, "networks": networks, "pairs": asked.pairs, "text": asked.clip}
+    return resumable(output, identity, speed)
 
 
 # networks
@@ -134,16 +151,58 @@ def _network(
     return network
 
 
-def _lpips(pairs: Pairs | str, asked: Asked, missing: dict[str, str], speed: Runtime) -> Lpips | None:
+def _of_pairs(
+    pairs: Pairs | str, asked: Asked, missing: dict[str, str], speed: Runtime
+) -> dict[str, Lpips | Identity]:
+    """Networks that compare pairs, by what they measure: LPIPS where it can be had, identity where asked for.
+
+    Raises:
+        UserError: identities cannot be compared.
+    """
     from bridgepipe.evaluation import perceptual
 
+    found: dict[str, Lpips | Identity] = {}
     if isinstance(pairs, str):
-        return None
-    path = _weights(perceptual.SOURCE, asked.lpips, "--lpips")
+        if asked.identity is not None:
+            raise UserError(f"no pairs: {pairs}", "--identity", "give images and what they were made from")
+        return found
+    path = _weights(perceptual.LPIPS, asked.lpips, "--lpips")
     if isinstance(path, str):
         missing["lpips"] = path
+    else:
+        found["lpips"] = perceptual.Lpips(path, running.placed(speed.device).device)
+    if asked.identity is not None:
+        found["identity"] = perceptual.Identity(_wanted(asked.identity, None, "--identity"))
+    return found
+
+
+def _clip(a: ImageSet, asked: Asked, speed: Runtime) -> Clip | None:
+    from bridgepipe.evaluation import perceptual
+
+    if asked.clip is None:
         return None
-    return perceptual.Lpips(path, running.placed(speed.device).device)
+    if a.images is None:
+        raise UserError("statistics, which show nothing", a.path, "give images, or leave --clip-text out")
+    path = _wanted(perceptual.CLIP, asked.clip_weights, "--clip-weights")
+    return perceptual.Clip(path, running.placed(speed.device).device)
+
+
+def _wanted(source: str, given: Path | None, option: str) -> Path:
+    """The file of weights that were asked for.
+
+    Args:
+        source: name of a source; a path where it is none.
+
+    Raises:
+        UserError: the file is not there.
+    """
+    if source not in load_sources():
+        source, given = "", Path(source)
+    path = _weights(source, given, option)
+    if isinstance(path, str):
+        what, _, mend = path.partition(": ")
+        raise UserError(what, option, mend)
+    return path
 
 
 # for people

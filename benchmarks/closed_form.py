@@ -5,7 +5,6 @@ The tests of the samplers and the tables of `benchmarks.accuracy` share them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,7 +101,7 @@ class Pairs:
 
 def marginal(process: Bridge, n: int) -> tuple[float, float]:
     """mu_x1 and variance of x_n in the chain that starts at x1."""
-    tau = math.sin(process.angle()[n]) ** 2
+    tau = float(process.var_fwd[n] / process.var_fwd[-1])
     return tau, 0.0 if process.ot_ode else float(process.var_fwd[-1]) * tau * (1 - tau)
 
 

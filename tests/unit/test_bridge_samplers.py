@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +18,8 @@ from bridgepipe.runtime.rng import ItemNoise
 from bridgepipe.samplers import Path, bridge, bridge_steps, implicit_bridge
 
 F64 = torch.float64
+SOLVERS = ("multistep", "midpoint", "heun")
+BY_SOLVER = [partial(implicit_bridge, order=2, solver=solver) for solver in SOLVERS]
 
 
 # shapes, masks, precision, noise -----------------------------------------------------------------------
@@ -26,7 +29,7 @@ def half(x: Tensor, t: Tensor) -> Tensor:
     return 0.5 * x
 
 
-@pytest.mark.parametrize("sampler", [bridge, implicit_bridge])
+@pytest.mark.parametrize("sampler", [bridge, implicit_bridge, *BY_SOLVER])
 @pytest.mark.parametrize("shape", [(4,), (3, 5, 7), (1, 2, 3, 4)])
 def test_any_shape_and_both_precisions(sampler: Callable[..., Path], shape: tuple[int, ...]) -> None:
     process = Bridge(20)
@@ -36,11 +39,12 @@ def test_any_shape_and_both_precisions(sampler: Callable[..., Path], shape: tupl
             half, x1, bridge_steps(process, 4), ItemNoise(0, "t", [0, 1]), process=process, log_count=3
         )
         assert path.x0.shape == x1.shape
-        assert path.xs.shape == path.x0s.shape == (2, 3, *shape)
+        assert path.xs.shape == path.x0s.shape == (2, len(path.steps), *shape)
+        assert 1 < len(path.steps) <= 3
         assert path.x0.dtype == path.xs.dtype == dtype
 
 
-@pytest.mark.parametrize("sampler", [bridge, implicit_bridge])
+@pytest.mark.parametrize("sampler", [bridge, implicit_bridge, *BY_SOLVER])
 def test_an_item_does_not_depend_on_its_batch(sampler: Callable[..., Path]) -> None:
     process, x1 = Bridge(20), torch.randn(5, 3, 4, 4, generator=torch.manual_seed(0))
 
@@ -78,7 +82,8 @@ def test_exact_inpainting_returns_the_known_pixels(ot_ode: bool) -> None:
         rng = ItemNoise(0, "t", [0, 1])
         return sampler(half, x1, steps, rng, process=process, mask=mask, clip=True, **knobs)
 
-    paths = [run(bridge, variant="exact"), run(implicit_bridge), run(implicit_bridge, order=2)]
+    implicit: list[dict[str, Any]] = [{}, *({"order": 2, "solver": s} for s in SOLVERS), {"order": 3}]
+    paths = [run(bridge, variant="exact"), *(run(implicit_bridge, **knobs) for knobs in implicit)]
     assert all(torch.equal(path.x0[known], x1[known]) for path in paths)
     assert all(not torch.equal(path.x0[~known], x1[~known]) for path in paths)
     published = run(bridge, variant="published")
@@ -105,8 +110,30 @@ def test_draws() -> None:
     assert draws(bridge, ot_ode=True) == 0
     assert draws(bridge, ot_ode=True, mask=mask) == 1
     assert draws(implicit_bridge, mask=mask) == 1
+    assert all(draws(implicit_bridge, order=2, solver=solver) == 1 for solver in SOLVERS)
     assert draws(implicit_bridge, eta=0.5) == draws(implicit_bridge, eta=1.0) == 2
     assert draws(implicit_bridge, ot_ode=True, mask=mask) == 0
+
+
+@pytest.mark.parametrize("nfe", [1, 2, 3, 4, 5, 8])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_solver_calls_the_network_once_a_step_of_the_path(nfe: int, solver: Any) -> None:
+    """However its calls are shared out among longer steps, never at the data, and down to it."""
+    process, called, x1 = Bridge(20), [], torch.ones(1, 2)
+    steps = bridge_steps(process, nfe)
+
+    def network(x: Tensor, t: Tensor) -> Tensor:
+        called.append(int(torch.searchsorted(process.noise_levels, t[0])))
+        return 0.1 * x
+
+    noise = [torch.zeros(1, 2)]
+    path = implicit_bridge(network, x1, steps, noise, process=process, order=2, solver=solver)
+    assert len(called) == nfe
+    assert 0 not in called
+    assert called[0] == 19
+    assert path.steps[0] == 0
+    if solver != "heun":
+        assert called == steps[:0:-1]
 
 
 def test_a_time_per_item_equals_one_time() -> None:
@@ -177,7 +204,16 @@ def test_bad_input_is_told_in_one_line() -> None:
             lambda: implicit_bridge(half, x1, [0, 19], [], process=Bridge(20, ot_ode=True), eta=1.0),
             "eta is 1",
         ),
-        (lambda: implicit_bridge(half, x1, [0, 19], noise, process=process, order=3), "order is 3"),  # type: ignore[arg-type]
+        (lambda: implicit_bridge(half, x1, [0, 19], noise, process=process, order=4), "order is 4"),  # type: ignore[arg-type]
+        (lambda: implicit_bridge(half, x1, [0, 19], noise, process=process, eta=1.0, order=3), "at order 3"),
+        (
+            lambda: implicit_bridge(half, x1, [0, 19], noise, process=process, solver="heun"),
+            "heun of order 1",
+        ),
+        (
+            lambda: implicit_bridge(half, x1, [0, 19], noise, process=process, solver="euler"),  # type: ignore[arg-type]
+            "unknown solver 'euler'",
+        ),
     ]
     for call, message in bad:
         with pytest.raises(UserError, match=message):

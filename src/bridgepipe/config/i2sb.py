@@ -78,7 +78,11 @@ class SamplerSettings(Strict):
         "ancestral", description="ancestral: the published sampler; implicit: docs/bridge-samplers.md"
     )
     eta: Noise = Field(1.0, description="eta of the implicit sampler; 0: noise is drawn once")
-    order: Literal[1, 2] = Field(2, description="order of the implicit sampler")
+    order: Literal[1, 2, 3] = Field(2, description="order of the implicit sampler")
+    solver: Literal["multistep", "midpoint", "heun"] = Field(
+        "multistep",
+        description="second order of the implicit sampler from calls before a step, inside it or at its end",
+    )
     spacing: Literal["uniform", "angle", "log_snr"] = Field(
         "uniform", description="how the times of the network calls are spaced"
     )
@@ -120,7 +124,7 @@ class StudySampler(SamplerSettings):
     @model_validator(mode="after")
     def _possible(self, info: ValidationInfo) -> StudySampler:
         if self.sampler != "implicit":
-            self.unread(info, {"eta", "order"}, "they apply to the implicit sampler only")
+            self.unread(info, {"eta", "order", "solver"}, "they apply to the implicit sampler only")
         return self
 
 
@@ -302,6 +306,10 @@ class I2SB(Restoration, OnDataset):
             return None
         if self.ot_ode and how.eta:
             return "eta must be 0 with ot_ode, whose bridge has no noise"
+        if how.solver != "multistep" and (how.order != 2 or how.eta):
+            return f"solver {how.solver} takes order 2 and eta 0"
+        if how.order == 3 and how.eta:
+            return "eta must be 0 at order 3"
         return "eta must be 0 or 1 at order 2" if how.order == 2 and how.eta not in (0, 1) else None
 
     def contradiction(self, size: tuple[int, int]) -> tuple[str, str] | None:

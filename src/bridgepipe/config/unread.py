@@ -46,6 +46,7 @@ READ: dict[type[Strict], dict[str, Rule]] = {
         "mask_file": (lambda e: e.masked, "only freeform holes take masks from a file"),
         "sample.eta": IMPLICIT,
         "sample.order": IMPLICIT,
+        "sample.solver": IMPLICIT,
         "sample.dataset": (lambda e: not e.sample.whole, "sample.whole is true"),
         "train.new_channels": (
             lambda e: e.cond_x1 and e.train.init is not None,

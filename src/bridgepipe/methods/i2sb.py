@@ -340,7 +340,7 @@ class Restorer(Inference):
         loop: dict[str, Any] = {"mask": ends.mask, "log_count": log_count}
         with self.autocast():
             if how.sampler == "implicit":
-                loop |= {"eta": how.eta, "order": how.order}
+                loop |= {"eta": how.eta, "order": how.order, "solver": how.solver}
                 return samplers.implicit_bridge(denoiser, ends.x1, steps, noise, **loop)
             loop["variant"] = self.problem.settings.variant
             return samplers.bridge(denoiser, ends.x1, steps, noise, **loop)

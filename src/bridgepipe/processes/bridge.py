@@ -12,6 +12,7 @@ and including n, everything is Gaussian:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -149,26 +150,40 @@ class Bridge:
         std = math.sqrt(v_m * (1 - correlation**2) * self.var_fwd[-1])
         return Step(x_n=c, x0=1 - tau_m - c * (1 - tau_n), x1=tau_m - c * tau_n, std=std)
 
-    def extrapolation(self, p: int, n: int, m: int, eta: float = 0.0) -> float:
-        """g of the second-order step n -> m after p -> n, which uses x0_hat_n + g (x0_hat_n - x0_hat_p).
+    def extrapolation(self, others: Sequence[int], n: int, m: int, eta: float = 0.0) -> list[float]:
+        """The g_i of the step n -> m that uses x0_hat_n + sum of g_i (x0_hat_n - x0_hat_i).
 
-        x0_hat is taken as linear in the angle theta (eta = 0) or in f (eta = 1, or no noise), in which
-        it is smooth, and integrated exactly; so g also holds for uneven steps and at both ends.
+        x0_hat is taken as a polynomial through all these predictions, in the angle theta (eta = 0) or in f
+        (eta = 1, or no noise), in which it is smooth, and integrated exactly; so g also holds for uneven
+        steps and at both ends, and for predictions made before, inside or at the end of the step.
+
+        Args:
+            others: one or two indices i of other predictions, none of them n.
+            n, m: indices of the step, m < n.
+            eta: 0 or 1.
 
         Raises:
             ValueError: ``eta`` is neither 0 nor 1.
         """
-        tau_p, tau_n, tau_m = self._tau(p), self._tau(n), self._tau(m)
+        tau_n, tau_m = self._tau(n), self._tau(m)
         if eta == 1 or self.ot_ode:
-            integral = tau_m - tau_n - (tau_m * math.log(tau_m / tau_n) if tau_m else 0.0)
-            return integral / ((1 - tau_m / tau_n) * (tau_n - tau_p))
-        if eta:
-            raise ValueError(f"eta is {eta}: the second order is derived for eta 0 and 1")
-        theta_p, theta_n, theta_m = (math.asin(math.sqrt(tau)) for tau in (tau_p, tau_n, tau_m))
-        sin_cos = math.sqrt(tau_m * (1 - tau_m))
-        log_sin = math.log(tau_m / tau_n) / 2 if tau_m else 0.0
-        integral = (theta_m - theta_n) * (1 - tau_m) - sin_cos * log_sin
-        return integral / ((1 - tau_m - sin_cos / math.tan(theta_n)) * (theta_n - theta_p))
+            variable, weight = self._tau, 1 - tau_m / tau_n
+            first, second = _moments_in_tau(tau_n, tau_m)
+        elif eta:
+            raise ValueError(f"eta is {eta}: higher orders are derived for eta 0 and 1")
+        else:
+            variable = self._theta
+            theta_n, sin_cos = self._theta(n), math.sqrt(tau_m * (1 - tau_m))
+            weight = 1 - tau_m - sin_cos / math.tan(theta_n)
+            first, second = _moments_in_theta(theta_n, self._theta(m), tau_n, tau_m)
+        u = [variable(n) - variable(i) for i in others]
+        if len(u) == 1:
+            return [first / (weight * u[0])]
+        (p, q) = u
+        return [
+            (second + first * q) / (weight * p * (q - p)),
+            (second + first * p) / (weight * q * (p - q)),
+        ]
 
     def angle(self) -> np.ndarray:
         """theta_n = arcsin sqrt(f_n / f_{interval-1}), float64 ``[interval]``: 0 at x0, pi/2 at x1."""
@@ -176,6 +191,9 @@ class Bridge:
 
     def _tau(self, n: int) -> float:
         return float(self.var_fwd[n] / self.var_fwd[-1]) if n else 0.0
+
+    def _theta(self, n: int) -> float:
+        return math.asin(math.sqrt(self._tau(n)))
 
     def _at(self, name: str, n: int | Tensor, x: Tensor) -> Tensor:
         """Entry n of a table, float64 cast to the dtype of x, broadcast over x."""
@@ -195,6 +213,31 @@ def _tables(betas: schedules.Table) -> dict[str, schedules.Table]:
     fwd, bwd = np.cumsum(betas), np.cumsum(betas[::-1])[::-1]
     tables = betas, fwd**0.5, bwd**0.5, (fwd * bwd / (fwd + bwd)) ** 0.5, bwd / (fwd + bwd), fwd / (fwd + bwd)
     return dict(zip(TABLES, tables, strict=True))
+
+
+def _moments_in_tau(tau_n: float, tau_m: float) -> tuple[float, float]:
+    """tau_m times the integrals of u and u^2 over d(1/tau), u = tau - tau_n, from tau_n to tau_m."""
+    u = tau_m - tau_n
+    log = math.log(tau_m / tau_n) if tau_m else 0.0
+    return u - tau_m * log, u**2 - 2 * tau_m * (u - tau_n * log)
+
+
+def _moments_in_theta(theta_n: float, theta_m: float, tau_n: float, tau_m: float) -> tuple[float, float]:
+    """sin cos theta_m times the integrals of u and u^2 over d(cot theta), u = theta - theta_n."""
+    u, sin_cos = theta_m - theta_n, math.sqrt(tau_m * (1 - tau_m))
+    log_sin = math.log(tau_m / tau_n) / 2 if tau_m else 0.0
+    first = u * (1 - tau_m) - sin_cos * log_sin
+    # The integral of u cot theta, by parts; at the data its weight sin_cos is 0.
+    u_cot = u * math.log(math.sin(theta_m)) - _log_sine(theta_n, theta_m) if tau_m else 0.0
+    return first, u**2 * (1 - tau_m) - 2 * sin_cos * u_cot
+
+
+def _log_sine(a: float, b: float) -> float:
+    """The integral of log sin from a to b, both of (0, pi/2]: log x exactly, log(sin x / x) by Gauss."""
+    nodes, weights = np.polynomial.legendre.leggauss(16)
+    x = (a + b) / 2 + (b - a) / 2 * nodes
+    smooth = (b - a) / 2 * float(weights @ np.log(np.sinc(x / np.pi)))
+    return smooth + b * (math.log(b) - 1) - a * (math.log(a) - 1)
 
 
 def _like(value: Tensor, x: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Sampling loops: pure functions of a denoiser, images, steps and noise."""
 
-from bridgepipe.samplers.bridge_loops import Path, bridge, bridge_steps, implicit_bridge
+from bridgepipe.samplers.bridge_loops import Path, bridge, bridge_steps
 from bridgepipe.samplers.denoiser import (
     BridgeDenoiser,
     Denoiser,
@@ -16,6 +16,7 @@ from bridgepipe.samplers.gaussian_loops import (
     encode,
     grid,
 )
+from bridgepipe.samplers.implicit_loops import implicit_bridge
 from bridgepipe.samplers.solvers import SOLVERS, Pair, State
 
 __all__ = [

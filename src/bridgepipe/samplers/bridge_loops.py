@@ -1,6 +1,6 @@
 """Loops over a bridge, from the corrupted image x1 back to a clean one.
 
-In place of a `BridgeDenoiser` both loops take its network alone, and then its ``process``, ``clip`` and
+In place of a `BridgeDenoiser` the loops take its network alone, and then its ``process``, ``clip`` and
 ``cond``.
 Noise comes from ``rng``: a source of noise per item, or a list of tensors to be replayed.
 """
@@ -109,10 +109,10 @@ def bridge(
         UserError: the steps don't run from 0 to interval - 1, or the variant is unknown.
     """
     denoiser = as_bridge_denoiser(denoiser, process, clip, cond)
-    _check(steps, denoiser.process)
+    check(steps, denoiser.process)
     if variant not in ("published", "exact"):
         raise UserError(f"unknown variant {variant!r}", "bridge sampler", "take published or exact")
-    return _logged(_chain(denoiser, x1, steps, as_noise(rng), mask, variant == "published"), steps, log_count)
+    return logged(_chain(denoiser, x1, steps, as_noise(rng), mask, variant == "published"), steps, log_count)
 
 
 def _chain(
@@ -125,83 +125,20 @@ def _chain(
 ) -> Iterator[State]:
     process = denoiser.process
     if mask is not None and published:
-        x1 = (1 - mask) * x1 + mask * _draw(noise, x1)
+        x1 = (1 - mask) * x1 + mask * draw(noise, x1)
     x_n = x1
     for m, n in reversed(list(pairwise(steps))):
         p = denoiser(x_n, n)
         random = m > 0 and not process.ot_ode
-        x_n = process.posterior(x_n, n, m, p.x0, _draw(noise, x1) if random else None)
+        x_n = process.posterior(x_n, n, m, p.x0, draw(noise, x1) if random else None)
         if mask is not None:
             noisy = not process.ot_ode and (published or m > 0)
-            known = x1 + process.std_sb[m] * _draw(noise, x1) if noisy else x1
+            known = x1 + process.std_sb[m] * draw(noise, x1) if noisy else x1
             x_n = (1 - mask) * known + mask * x_n
         yield State(x_n, m, p)
 
 
-@torch.no_grad()
-def implicit_bridge(
-    denoiser: BridgeDenoiser | Network,
-    x1: Tensor,
-    steps: Sequence[int],
-    rng: Normal | Sequence[Tensor],
-    *,
-    process: Bridge | None = None,
-    eta: float = 0.0,
-    order: Literal[1, 2] = 1,
-    mask: Tensor | None = None,
-    cond: Tensor | None = None,
-    clip: bool = False,
-    log_count: int = 10,
-) -> Path:
-    """The non-Markovian bridge, with the marginals of the published chain at any ``eta``.
-
-    eta = 0 draws noise once, at the first step, and is deterministic from there; eta = 1 is the
-    published chain; a bridge without noise draws none. The last step lands on the data itself.
-
-    Args:
-        x1, steps, log_count: see ``bridge``.
-        eta: rate at which noise is renewed, >= 0.
-        order: 2 extrapolates x0 from the last two predictions (eta 0 or 1).
-        mask: 1 = hole, 0 = known. Known pixels bridge x1 to itself and come back untouched; the hole
-            of x1 is taken as it comes.
-
-    Raises:
-        UserError: the steps don't run from 0 to interval - 1, or eta and order don't go together.
-    """
-    denoiser = as_bridge_denoiser(denoiser, process, clip, cond)
-    _check(steps, denoiser.process)
-    _check_knobs(denoiser.process, eta, order)
-    chain = _implicit_chain(denoiser, x1, steps, as_noise(rng), eta, order, mask)
-    return _logged(chain, steps, log_count)
-
-
-def _implicit_chain(
-    denoiser: BridgeDenoiser,
-    x1: Tensor,
-    steps: Sequence[int],
-    noise: Normal,
-    eta: float,
-    order: int,
-    mask: Tensor | None,
-) -> Iterator[State]:
-    process, x_n = denoiser.process, x1
-    before: tuple[int, Tensor] | None = None
-    for m, n in reversed(list(pairwise(steps))):
-        p = denoiser(x_n, n)
-        x0_bar = p.x0
-        if order == 2 and before is not None:
-            k, x0_before = before
-            x0_bar = p.x0 + process.extrapolation(k, n, m, eta) * (p.x0 - x0_before)
-            x0_bar = x0_bar.clamp(-1, 1) if denoiser.clip else x0_bar
-        if mask is not None:
-            x0_bar = (1 - mask) * x1 + mask * x0_bar
-        random = process.implicit_step(n, m, eta).std > 0
-        x_n = process.implicit(x_n, n, m, x0_bar, x1, _draw(noise, x1) if random else None, eta)
-        before = n, p.x0
-        yield State(x_n, m, p)
-
-
-def _logged(states: Iterator[State], steps: Sequence[int], count: int) -> Path:
+def logged(states: Iterator[State], steps: Sequence[int], count: int) -> Path:
     """The end of a path, and its states at ``count`` evenly spread target indices, the published ones."""
     calls = len(steps) - 1
     wanted = {steps[i] for i in space_indices(calls, min(calls, count))}
@@ -213,22 +150,14 @@ def _logged(states: Iterator[State], steps: Sequence[int], count: int) -> Path:
     return Path(x0=state.x, xs=xs, x0s=x0s, steps=tuple(s.t for s in log))
 
 
-def _draw(noise: Normal, x: Tensor) -> Tensor:
+def draw(noise: Normal, x: Tensor) -> Tensor:
+    """Unit noise of the shape of x ``[B, ...]``."""
     return noise.normal(x.shape[1:]).to(x)
 
 
-def _check(steps: Sequence[int], process: Bridge) -> None:
+def check(steps: Sequence[int], process: Bridge) -> None:
+    """Raises UserError unless the steps ascend from 0 to interval - 1."""
     ascending = all(a < b for a, b in pairwise(steps))
     if len(steps) < 2 or not ascending or steps[0] != 0 or steps[-1] != process.interval - 1:
         last = process.interval - 1
         raise UserError(f"steps {list(steps)[:9]}", "bridge sampler", f"take ascending ones from 0 to {last}")
-
-
-def _check_knobs(process: Bridge, eta: float, order: int) -> None:
-    where = "implicit bridge"
-    if order not in (1, 2):
-        raise UserError(f"order is {order}", where, "take 1 or 2")
-    if eta < 0 or (eta and process.ot_ode):
-        raise UserError(f"eta is {eta}", where, "take 0 or more, and 0 for a bridge without noise")
-    if order == 2 and eta not in (0, 1):
-        raise UserError(f"eta is {eta} at order 2", where, "take eta 0 or 1, or order 1")

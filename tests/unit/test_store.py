@@ -140,7 +140,14 @@ def test_batch_is_nchw_in_minus_one_to_one(tmp_path):
 
 def test_every_item_of_a_batch_is_checked_once(tmp_path, monkeypatch):
     path = write(tmp_path / "a.lmdb", images(6, 4, 4, 3))
-    edit(path, lambda txn: txn.put(key_of(3), bytes(4 * 4 * 3 + entries.CHECKSUM_BYTES)))
+    bytes_of_one = 4 * 4 * 3 + entries.CHECKSUM_BYTES
+
+    def wipe(txn: lmdb.Transaction) -> None:
+        shared = txn.get(key_of(0))
+        before, after = shared[: 3 * bytes_of_one], shared[4 * bytes_of_one :]
+        txn.put(key_of(0), before + bytes(bytes_of_one) + after)
+
+    edit(path, wipe)
     s = ImageStore(path)
     checked = []
     check = store.without_checksum
@@ -310,7 +317,13 @@ def test_foreign_lmdb_folder_and_missing_file(tmp_path):
             ImageStore(path)
 
 
-def test_lost_and_changed_content(tmp_path):
+@pytest.fixture
+def alone(monkeypatch) -> None:
+    """Items do not share values, as in stores of format 2."""
+    monkeypatch.setattr(entries, "SHARED_BYTES", 1)
+
+
+def test_lost_and_changed_content(tmp_path, alone):
     path = write(tmp_path / "a.lmdb", images(20, 40, 40, 3))
     edit(path, lambda txn: txn.delete(key_of(3)))
     with pytest.raises(UserError, match="entries"):
@@ -360,9 +373,15 @@ def _damage_is_an_error(path: Path, items: np.ndarray) -> bool:
     return raised
 
 
-@pytest.mark.parametrize(("side", "codec"), [(32, "raw"), (8, "raw"), (32, "png"), (32, "source")])
-def test_flipped_bits_of_the_index_are_refused_before_the_library_sees_them(tmp_path, side, codec):
+@pytest.mark.parametrize(
+    ("side", "codec", "shared"),
+    [(32, "raw", 1), (32, "raw", 17), (8, "raw", 17), (32, "png", 1), (32, "source", 1)],
+)
+def test_flipped_bits_of_the_index_are_refused_before_the_library_sees_them(
+    tmp_path, monkeypatch, side, codec, shared
+):
     """The lengths of values and the numbers of pages, where LMDB itself would end the process."""
+    monkeypatch.setattr(entries, "SHARED_BYTES", shared * side * side * 3)
     with store.writer(tmp_path / "a.lmdb", {}, codec) as w:
         for image in images(60, side, side, 3):
             w.put(image)
@@ -377,7 +396,7 @@ def test_flipped_bits_of_the_index_are_refused_before_the_library_sees_them(tmp_
             ImageStore(tmp_path / "b.lmdb")
 
 
-def test_items_that_changed_places_are_damage(tmp_path):
+def test_items_that_changed_places_are_damage(tmp_path, alone):
     path = write(tmp_path / "a.lmdb", images(4, 40, 40, 3))
 
     def swap(txn: lmdb.Transaction) -> None:
@@ -432,20 +451,49 @@ def old_store(path: Path, items: np.ndarray, **changes) -> Path:
     return path
 
 
+@pytest.mark.parametrize("count", [0, 1, 84, 85, 86, 300])
+def test_items_that_share_values_and_items_that_lie_alone_are_one_content(tmp_path, monkeypatch, count):
+    items = images(count, 32, 32, 3)
+    shared = ImageStore(write(tmp_path / "shared.lmdb", items, first=7))
+    with monkeypatch.context() as patched:
+        patched.setattr(entries, "SHARED_BYTES", 1)
+        alone = ImageStore(write(tmp_path / "alone.lmdb", items, first=7))
+    assert (shared.card["items_per_value"], alone.card["items_per_value"]) == (85 if count else 1, 1)
+    assert alone.card["format"] == 2
+    assert shared.digest == alone.digest
+    for s in (shared, alone):
+        s.verify()
+        assert all(np.array_equal(s[i], items[i]) for i in range(count))
+        assert [s.encoded(i) for i in range(-count, 0)] == [item.tobytes() for item in items]
+    some = range(count)[::-3]
+    assert not some or torch.equal(shared.batch(some), alone.batch(some))
+
+
+@pytest.mark.parametrize(("side", "together"), [(16, 341), (32, 85), (64, 21), (128, 5), (256, 1)])
+def test_the_pages_of_a_store_hold_little_beside_its_images(tmp_path, side, together):
+    items = images(25_600 // side, side, side, 3)
+    with store.writer(tmp_path / "a.lmdb", {}, progress=False) as w:
+        for item in items:
+            w.put(item)
+    found = storecard.info(tmp_path / "a.lmdb")
+    assert found.get("items_per_value") == together
+    assert found["bytes"] < 1.05 * items.nbytes
+
+
 def test_stores_of_format_1_are_read_and_gathered(tmp_path):
     items = images(5, 8, 8, 3)
     s = ImageStore(old_store(tmp_path / "a.lmdb", items))
     assert all(np.array_equal(s[i], items[i]) for i in range(5))
     s.verify()
     joining.gather([tmp_path / "a.lmdb"], tmp_path / "b.lmdb", progress=False)
-    assert storecard.info(tmp_path / "b.lmdb")["format"] == 2
+    assert storecard.info(tmp_path / "b.lmdb")["format"] == 3
     assert np.array_equal(ImageStore(tmp_path / "b.lmdb")[4], items[4])
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"format": 3}, "store of format 3, this version reads 2"),
+        ({"format": 4}, "store of format 4, this version reads 3"),
         ({"format": "1"}, "its card tells no format"),
         ({"count": "5"}, "its card tells no count"),
         ({"arrays": ["labels"]}, "its card tells no arrays"),

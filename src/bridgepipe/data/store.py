@@ -4,11 +4,11 @@ Datasets, samples, translations and latents all live in such files. A file is
 written under a temporary name and renamed when complete, never changed after
 that, and read without locks, so any number of processes and machines may share it.
 
-Keys are 12-digit indices; ``__card__`` is JSON that says what the file is, ``array/NAME``
-holds one row per item, ``__names__`` the names of the items. Every value ends in a checksum
-that each read compares, and behind LMDB's pages lies a seal of its index (`bridgepipe.data.lmdbfile`).
-Stores of format 1 (8-digit keys, no checksums) are read as they are; `ImageStore.verify` finds
-damage in both.
+Keys are 12-digit indices; small items share a value, whose key is that of the first. ``__card__`` is JSON
+that says what the file is, ``array/NAME`` holds one row per item, ``__names__`` the names of the items. Every
+item and entry ends in a checksum that each read compares, and behind LMDB's pages lies a seal of its index
+(`bridgepipe.data.lmdbfile`). Stores of format 2 (a value per item) and 1 (8-digit keys, no checksums) are
+read as they are; `ImageStore.verify` finds damage in all.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
-import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,13 +29,14 @@ from bridgepipe.data.entries import (
     CARD,
     CHECKSUM_BYTES,
     NAMES,
+    content,
     hash_entry,
     key_of,
     without_checksum,
 )
 from bridgepipe.data.lmdbfile import open_readonly
 from bridgepipe.data.storecard import damaged, read_card
-from bridgepipe.data.storewriter import Codec, Writer, decode_item, writer
+from bridgepipe.data.storewriter import Codec, Writer, decode_item, item_bytes, writer
 from bridgepipe.errors import UserError
 from bridgepipe.finite import finite, naming
 
@@ -65,7 +64,7 @@ class ImageStore:
         self._format: int = self.card["format"]
         self._checksum_bytes = 0 if self._format == 1 else CHECKSUM_BYTES
         try:
-            self._item_bytes = _item_bytes(self.card)
+            self._item_bytes = item_bytes(*(self.card[key] for key in ("codec", "shape", "dtype")))
         except (TypeError, ValueError) as e:
             raise self._damaged(f"its card tells no shape and dtype: {e}") from e
 
@@ -151,7 +150,7 @@ class ImageStore:
     def encoded(self, index: int) -> bytes:
         """The stored bytes of an item, without their checksum."""
         with self._reading() as txn:
-            return bytes(self._value(txn, self._key(index), self._item_bytes))
+            return bytes(self._item(txn, index))
 
     def batch(self, indices: Sequence[int] | Tensor | np.ndarray) -> Tensor:
         """Items as one float32 tensor.
@@ -178,9 +177,8 @@ class ImageStore:
         digest = hashlib.sha256()
         for index in range(len(self)):
             hash_entry(digest, self._key(index), self.encoded(index))
-        card = {k: v for k, v in self.card.items() if k != "digest"}
-        hash_entry(digest, CARD, canonical(card).encode())
-        for key in [NAMES, *(ARRAY + name.encode() for name in card["arrays"])]:
+        hash_entry(digest, CARD, canonical(content(self.card)).encode())
+        for key in [NAMES, *(ARRAY + name.encode() for name in self.card["arrays"])]:
             hash_entry(digest, key, self._get(key))
         if digest.hexdigest() != self.digest:
             raise self._damaged("content differs from its digest")
@@ -194,7 +192,7 @@ class ImageStore:
             data = memoryview(bytearray(len(indices) * size))
             # copied beside its check, an item comes from the processor's cache
             for n, index in enumerate(indices):
-                data[n * size : (n + 1) * size] = self._value(txn, self._key(index), size)
+                data[n * size : (n + 1) * size] = self._item(txn, index)
         try:
             items = np.ndarray((len(indices), *self.card["shape"]), self.card["dtype"], data)
         except ValueError as e:
@@ -208,38 +206,57 @@ class ImageStore:
 
     def _decoded(self, txn: lmdb.Transaction, index: int) -> np.ndarray:
         try:
-            return decode_item(self._value(txn, self._key(index)), self.card["shape"])
+            return decode_item(self._item(txn, index), self.card["shape"])
         except (ValueError, OSError, SyntaxError) as e:
             raise self._damaged(f"item {index} cannot be read: {e}") from e
 
     def _key(self, index: int) -> bytes:
-        count = self.card["count"]
-        if not -count <= index < count:
-            raise IndexError(f"item {index} of a store of {count}")
-        return key_of(self.card["first"] + index % count, self._format)
+        return key_of(self.card["first"] + index, self._format)
 
     def _get(self, key: bytes) -> bytes:
         with self._reading() as txn:
-            return bytes(self._value(txn, key))
+            return bytes(self._checked(key, self._value(txn, key)))
 
     def _reading(self) -> lmdb.Transaction:
         """A transaction whose values are views of the file."""
         return self._environment().begin(buffers=True)
 
-    def _value(self, txn: lmdb.Transaction, key: bytes, expected_bytes: int | None = None) -> memoryview:
-        """The data of an entry, its checksum compared.
+    def _item(self, txn: lmdb.Transaction, index: int) -> memoryview:
+        """The data of an item, its checksum compared.
 
-        Args:
-            expected_bytes: bytes of the data; a flipped bit in the length would lead beyond the file's end.
+        Raises:
+            IndexError: no such item.
         """
+        count, together = len(self), self.card["items_per_value"]
+        if not -count <= index < count:
+            raise IndexError(f"item {index} of a store of {count}")
+        index %= count
+        first = index - index % together
+        value = self._value(txn, self._key(first))
+        if self._item_bytes is not None:
+            # a flipped bit in the length would lead beyond the file's end
+            size = self._item_bytes + self._checksum_bytes
+            expected = size * min(together, count - first)
+            if len(value) != expected:
+                what = f"has {len(value)} bytes of {expected}"
+                raise self._damaged(f"entry {self._key(first).decode()}: {what}")
+            value = value[(index - first) * size : (index - first + 1) * size]
+        return self._checked(self._key(index), value)
+
+    def _value(self, txn: lmdb.Transaction, key: bytes) -> memoryview:
         try:
             value: Any = txn.get(key)
-            if value is None:
-                raise ValueError("is missing")
-            if expected_bytes is not None and len(value) != expected_bytes + self._checksum_bytes:
-                raise ValueError(f"has {len(value)} bytes of {expected_bytes + self._checksum_bytes}")
+        except lmdb.Error as e:
+            raise self._damaged(f"entry {key.decode()}: {e}") from e
+        if value is None:
+            raise self._damaged(f"entry {key.decode()}: is missing")
+        return value
+
+    def _checked(self, key: bytes, value: memoryview) -> memoryview:
+        """Data without its checksum, which was compared."""
+        try:
             return without_checksum(key, value) if self._checksum_bytes else value
-        except (ValueError, lmdb.Error) as e:
+        except ValueError as e:
             raise self._damaged(f"entry {key.decode()}: {e}") from e
 
     def _environment(self) -> lmdb.Environment:
@@ -249,10 +266,3 @@ class ImageStore:
 
     def _damaged(self, what: str) -> UserError:
         return damaged(self.path, what)
-
-
-def _item_bytes(card: Card) -> int | None:
-    """Bytes of the data of every item, where all have the same."""
-    if card["codec"] != "raw" or card["shape"] is None:
-        return None
-    return math.prod(map(operator.index, card["shape"])) * np.dtype(card["dtype"]).itemsize

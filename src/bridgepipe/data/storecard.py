@@ -15,6 +15,7 @@ from bridgepipe.errors import UserError
 # what the card of every store holds
 CARD_TYPES: dict[str, type | tuple[type, ...]] = {
     "format": int,
+    "items_per_value": int,
     "count": int,
     "first": int,
     "shape": (list, type(None)),
@@ -53,7 +54,7 @@ def read_card(path: Path, environment: lmdb.Environment) -> Card:
         raise _foreign(path, "it has no card")
     card = _parsed(path, value)
     entries = environment.stat()["entries"]
-    if entries != card["count"] + len(card["arrays"]) + 2:
+    if entries != -(-card["count"] // card["items_per_value"]) + len(card["arrays"]) + 2:
         raise damaged(path, f"{entries} entries for {card['count']} items")
     return Named(card, path)
 
@@ -72,6 +73,7 @@ def _parsed(path: Path, value: bytes) -> Card:
     if card["format"] not in KEYS:
         mend = "install the version of bridgepipe that wrote it"
         raise UserError(f"store of format {card['format']}, this version reads {FORMAT}", path, mend)
+    card.setdefault("items_per_value", 1)
     if wrong := [key for key, kind in CARD_TYPES.items() if not isinstance(card.get(key, ...), kind)]:
         raise _foreign(path, f"its card tells no {wrong[0]}")
     if card["format"] != 1 and not checked:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
+import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +17,17 @@ import numpy as np
 from PIL import Image
 
 from bridgepipe.artifacts import Card, atomic, canonical
-from bridgepipe.data.entries import ARRAY, CARD, FORMAT, NAMES, hash_entry, key_of, with_checksum
+from bridgepipe.data.entries import (
+    ARRAY,
+    CARD,
+    NAMES,
+    content,
+    hash_entry,
+    items_per_value,
+    key_of,
+    layout,
+    with_checksum,
+)
 from bridgepipe.data.lmdbfile import seal, whole_bytes
 from bridgepipe.runtime.progress import Progress
 
@@ -49,9 +61,10 @@ class Writer:
         self._shape: list[int] | None = None
         self._dtype: str | None = None
         self._count = 0
+        self._per_value = 1
         self._names: list[str] = []
         self._arrays: dict[str, np.ndarray] = {}
-        self._pending: list[tuple[bytes, bytes]] = []
+        self._pending: list[tuple[bytes, bytearray | bytes]] = []
         self._pending_bytes = 0
         self._map_bytes = FIRST_MAP_BYTES
         self._digest = hashlib.sha256()
@@ -102,13 +115,18 @@ class Writer:
             raise ValueError(f"item {shape} {dtype} in a store of {self._shape} {self._dtype}")
 
     def _append(self, data: bytes) -> int:
+        if self._count == 0:
+            self._per_value = items_per_value(item_bytes(self._codec, self._shape, self._dtype))
         index = self._first + self._count
         key = key_of(index)
         hash_entry(self._digest, key, data)
-        self._pending.append((key, with_checksum(key, data)))
+        if self._count % self._per_value == 0:
+            if self._pending_bytes >= COMMIT_BYTES:
+                self._commit()
+            self._pending.append((key, bytearray()))
+        value = self._pending[-1][1]
+        value += with_checksum(key, data)
         self._pending_bytes += len(data)
-        if self._pending_bytes >= COMMIT_BYTES:
-            self._commit()
         self._count += 1
         self._bar.after(1)
         return index
@@ -140,8 +158,9 @@ class Writer:
         if self._names and len(self._names) != self._count:
             raise ValueError(f"{len(self._names)} names for {self._count} items")
         card = self._card()
+        about = content(card)
         entries = {ARRAY + k.encode(): _to_npy(v) for k, v in self._arrays.items()}
-        entries |= {CARD: canonical(card).encode(), NAMES: json.dumps(self._names).encode()}
+        entries |= {CARD: canonical(about).encode(), NAMES: json.dumps(self._names).encode()}
         for key, value in sorted(entries.items()):
             hash_entry(self._digest, key, value)
         entries[CARD] = canonical({**card, "digest": self._digest.hexdigest()}).encode()
@@ -152,7 +171,7 @@ class Writer:
     def _card(self) -> Card:
         arrays = {k: {"shape": list(v.shape), "dtype": v.dtype.str} for k, v in sorted(self._arrays.items())}
         return {
-            "format": FORMAT,
+            **layout(self._per_value),
             "count": self._count,
             "first": self._first,
             "shape": self._shape,
@@ -227,6 +246,17 @@ def _disk_errors(temporary: Path) -> Iterator[None]:
             for _ in range(0, COMMIT_BYTES, len(ZEROS)):
                 f.write(ZEROS)
         raise
+
+
+def item_bytes(codec: str, shape: Sequence[int] | None, dtype: str | None) -> int | None:
+    """Bytes of the data of every item, where all have the same.
+
+    Raises:
+        TypeError, ValueError: no shape and dtype of items.
+    """
+    if codec != "raw" or shape is None:
+        return None
+    return math.prod(map(operator.index, shape)) * np.dtype(dtype).itemsize
 
 
 def _to_npy(values: np.ndarray) -> bytes:

@@ -22,7 +22,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from bridgepipe import artifacts, cli, config
-from bridgepipe.cli.groups import FOLDERS, WHOLE, Guarded, guard, is_written
+from bridgepipe.cli.groups import Guarded
+from bridgepipe.cli.guarding import FOLDERS, WHOLE, guard, is_written
 from bridgepipe.config.points import PointCycles
 from bridgepipe.config.stage_files import RUNTIME, read_runtime_file, read_stage, read_training
 from bridgepipe.data import store

@@ -105,8 +105,8 @@ def test_options_that_verbs_share_are_declared_once() -> None:
 def test_files_and_functions_of_the_command_line_are_short() -> None:
     """A verb is its options, its settings and one call: what it does stands elsewhere."""
     texts = {file: file.read_text() for file in Path(cli.__file__).parent.glob("*.py")}
-    assert len(texts) <= 13  # twelve, and one more of a method that a reader adds
-    assert sum(len(text.splitlines()) for text in texts.values()) <= 2200
+    assert len(texts) <= 15  # fourteen, and one more of a method that a reader adds
+    assert sum(len(text.splitlines()) for text in texts.values()) <= 2400
     for file, text in texts.items():
         assert len(text.splitlines()) <= 301, file
         long = {

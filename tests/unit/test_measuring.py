@@ -66,7 +66,8 @@ SMALL = measuring.Asked("classifier", Path("small.safetensors"))
 
 
 def compared(a: str, b: str, **asked: Any) -> comparing.Found:
-    return measuring.measure(Path(a), Path(b), replace(SMALL, **asked), None, measuring.Runtime())
+    sets = (image_sets.open_set(Path(path)) for path in (a, b))
+    return measuring.measure(*sets, replace(SMALL, **asked), None, measuring.Runtime())
 
 
 def test_every_form_of_the_same_images_has_the_same_distances(

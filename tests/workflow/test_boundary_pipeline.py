@@ -190,7 +190,7 @@ def test_settings_of_one_edit(made: Project, tmp_path: Path, monkeypatch: pytest
 
     def edited(name: str, t: int | None = None, **changes: Any) -> np.ndarray:
         strip = tmp_path / f"{name}.png"
-        editing.edit(photo, [Path(LOOP)], strip, "1", [], None, t, changes, config.Runtime())
+        editing.edit(photo, [Path(LOOP)], strip, [1.0], [], None, t, changes, config.Runtime())
         return images.read_photo(tmp_path / name / "+1.png")
 
     own = edited("own")

@@ -32,7 +32,7 @@ def mixing(
     run: Shared = Shared(),
 ) -> None:
     """Shape and separability of the latents at many steps, and the step to edit at."""
-    speed, settings = run.start(), read_stage(config, BoundaryMixing)
+    settings, speed = read_stage(config, BoundaryMixing), run.start()
     from bridgepipe.stages import boundary
 
     boundary.mixing(settings, trained, data, output, csv, figure, title, speed)
@@ -49,7 +49,7 @@ def latents(
     run: Shared = Shared(),
 ) -> None:
     """Invert training and test images: stores of z and h with the attribute's values."""
-    speed, settings = run.start(), read_stage(config, BoundaryLatents)
+    settings, speed = read_stage(config, BoundaryLatents), run.start()
     from bridgepipe.stages import boundary
 
     boundary.latents(settings, trained, train, test, output, mixing, speed)
@@ -64,7 +64,7 @@ def search(
     run: Alone = Alone(),
 ) -> None:
     """Find the boundaries in z and in h, and measure how well they separate held-out latents."""
-    speed, settings = run.start(), read_stage(config, BoundaryFit)
+    settings, speed = read_stage(config, BoundaryFit), run.start()
     from bridgepipe.stages import boundary
 
     boundary.search(settings, latents, output, accuracy, speed)
@@ -82,7 +82,7 @@ def strips(
     run: Shared = Shared(),
 ) -> None:
     """Edit test images, or samples, at every distance; and decode them without an edit."""
-    speed, settings = run.start(), read_stage(config, BoundaryEdit)
+    settings, speed = read_stage(config, BoundaryEdit), run.start()
     from bridgepipe.stages import edits
 
     edits.strips(settings.edit, trained, boundary, latents, edited, control, plain, speed)
@@ -91,7 +91,7 @@ def strips(
 @groups.boundary.verb()
 def judge(config: Config, train: File, output: File, run: Alone = Alone()) -> None:
     """Train a small classifier of the attribute on images: it judges edits where nothing else can."""
-    speed, settings = run.start(), read_stage(config, BoundaryJudge)
+    settings, speed = read_stage(config, BoundaryJudge), run.start()
     from bridgepipe.stages import edits
 
     edits.judge(settings, train, output, speed)
@@ -112,7 +112,7 @@ def evaluate(
     run: Shared = Shared(),
 ) -> None:
     """What the edits flip against the distance, what they keep, and how evenly they change."""
-    speed, settings = run.start(), read_stage(config, BoundaryMeasures)
+    settings, speed = read_stage(config, BoundaryMeasures), run.start()
     from bridgepipe.stages import edits
 
     edits.evaluate(settings, edited, control, plain, data, train, classifier, extractor, output, csv, speed)

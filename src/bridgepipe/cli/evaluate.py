@@ -42,7 +42,7 @@ def fid_metric(
     run: Shared = Shared(),
 ) -> None:
     """FID and KID of images, of what they were made from, and of as many real ones, against real ones."""
-    speed, settings = run.start(), read_stage(config, Evaluate, Distribution)
+    settings, speed = read_stage(config, Evaluate, Distribution), run.start()
     from bridgepipe.stages import metrics
 
     metrics.fid_metric(settings, images, statistics, extractor, output, corrupted, originals, real, speed)
@@ -87,7 +87,7 @@ def translation_fid(
 
     Beside them those of the untranslated images, of one dataset, and of other real ones: ceiling and floor.
     """
-    speed, settings = run.start(), read_stage(config, EvaluateTranslation)
+    settings, speed = read_stage(config, EvaluateTranslation), run.start()
     from bridgepipe.stages import translation_metrics
 
     translation_metrics.translation_fid(
@@ -104,7 +104,7 @@ def target_accuracy(
     run: Shared = Shared(),
 ) -> None:
     """Share of translations that an independent classifier takes for the target class."""
-    speed, settings = run.start(), read_stage(config, EvaluateTranslation)
+    settings, speed = read_stage(config, EvaluateTranslation), run.start()
     from bridgepipe.stages import translation_metrics
 
     translation_metrics.target_accuracy(settings, translated, extractor, output, speed)
@@ -148,7 +148,7 @@ def compare_photographs(
     run: Alone = Alone(),
 ) -> None:
     """Restore JPEG files of the test photographs, by a trained network and by that of this package."""
-    speed, settings = run.start(), read_stage(config, RestorationSampling)
+    settings, speed = read_stage(config, RestorationSampling), run.start()
     from bridgepipe.stages import photographs
 
     photographs.compare_photographs(settings, trained, csv, markdown, figure, title, speed)

@@ -1,16 +1,12 @@
 """The groups of verbs: people's at the top, what rules and DVC call under ``stage``.
 
-What a verb writes is checked before it runs, so that no input and no other output is lost.
-
 Help is plain text under headings: Rich would cost more processor time than all else together, and reads
 ``:END:`` as an emoji.
 """
 
 from __future__ import annotations
 
-import errno
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from copy import copy
 from functools import cache
 from importlib import import_module
@@ -22,7 +18,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from bridgepipe import __version__
-from bridgepipe.errors import UserError, writing
+from bridgepipe.cli.guarding import guard, look_for_inputs
+from bridgepipe.errors import UserError
 from bridgepipe.runtime import loudness
 
 STAGE = "stage"
@@ -113,38 +110,8 @@ def _refuse_old_name(ctx: Any, name: str) -> None:
         raise UserError("this verb has moved", f"bridgepipe {verb}", f"call bridgepipe {STAGE} {verb}")
 
 
-# Options that name what is written: of all verbs but those of READ, and of single verbs.
-ALWAYS_WRITTEN = {"output", "csv", "figure", "markdown", "accuracy", "seen"}
-WRITTEN = {
-    "restore": {"compare"},
-    "share": {"folder"},
-    "stage sample": {"restored", "corrupted"},
-    "stage translate-classes": {"translated", "latents", "states"},
-    "stage boundary strips": {"edited", "control", "plain"},
-    "stage evaluate-samples": {"metrics"},
-    "stage evaluate-translation": {"metrics"},
-    "stage evaluate-color": {"metrics"},
-    "stage table": {"numbers"},
-    "stage summary": {"html"},
-    "stage train": {"folder"},
-}
-READ = {"stage figure loss": {"csv"}, "stage boundary figure-flips": {"csv"}}
-# outputs that are folders, or may be one
-FOLDERS = {
-    ("stage train", "folder"),
-    ("share", "folder"),
-    *(
-        (verb, "output")
-        for verb in ("restore", "translate", "generate", "fetch", "export", "boundary import")
-    ),
-    *((f"stage {verb}", "output") for verb in ("prepare", "boundary latents", "boundary search")),
-}
-# folders that are read as a whole, so that a result in them would change them
-WHOLE = {("translate", "input"), ("stage import-weights", "weights")}
-
-
 class Guarded(TyperCommand):
-    """A verb that begins with `guard`, and says as much as it is asked to."""
+    """A verb that begins with its checks, before it loads libraries, and says as much as it is asked to."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return [*super().get_params(ctx), *_loudness(ctx.find_root().command)]
@@ -152,6 +119,7 @@ class Guarded(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         with loudness.of(ctx.meta.get(loudness.KEY), verb_of(ctx)):
             guard(verb_of(ctx), ctx.params)
+            look_for_inputs(verb_of(ctx), self.params, ctx)
             return super().invoke(ctx)
 
 
@@ -166,62 +134,6 @@ def _loudness(root: Any) -> list[Any]:
 def verb_of(ctx: Any) -> str:
     """Name of the verb of a call, such as ``stage boundary search``."""
     return "" if ctx.parent is None else f"{verb_of(ctx.parent)} {ctx.info_name}".strip()
-
-
-def is_written(verb: str, option: str) -> bool:
-    """Whether an option of a verb names what is written."""
-    if option in READ.get(verb, ()):
-        return False
-    return option in ALWAYS_WRITTEN or option in WRITTEN.get(verb, ())
-
-
-def guard(verb: str, given: Mapping[str, Any]) -> None:
-    """Refuse outputs by which an input, or another output, would be lost, or that cannot be written.
-
-    Args:
-        verb: name of the verb.
-        given: all options and arguments, by name.
-
-    Raises:
-        UserError: an output is an input, another output, a folder where a file is to be, in a folder that
-            is read as a whole, or below a file.
-    """
-    paths = [(name, path) for name, value in given.items() for path in _paths(value)]
-    written = [(name, path) for name, path in paths if is_written(verb, name)]
-    read = [(name, path) for name, path in paths if not is_written(verb, name)]
-    for number, (name, path) in enumerate(written):
-        option = f"--{name.replace('_', '-')}"
-        for other, taken in written[:number]:
-            if _same(path, taken):
-                raise UserError(f"--{other} and {option} are the same file", path, "give two places")
-        if (verb, name) not in FOLDERS and path.is_dir():
-            raise UserError("a folder is here", path, f"give the name of a file to {option}")
-        with writing(path):
-            _below_no_file(path)
-            for other, source in read:
-                if _same(path, source) and not path.is_dir():
-                    what = f"{option} would replace what --{other} reads"
-                    raise UserError(what, path, f"give another place to {option}")
-                if (verb, other) in WHOLE and path.resolve().is_relative_to(source.resolve()):
-                    what = f"results inside {source} would be taken for a part of it next time"
-                    raise UserError(what, path, f"give another place to {option}")
-
-
-def _paths(value: Any) -> Iterator[Path]:
-    for part in value if isinstance(value, list | tuple) else (value,):
-        if isinstance(part, Path):
-            yield part
-
-
-def _same(a: Path, b: Path) -> bool:
-    return a.resolve() == b.resolve() or (a.exists() and b.exists() and a.samefile(b))
-
-
-def _below_no_file(path: Path) -> None:
-    """Raise what the system would say of a folder that cannot be made."""
-    above = next(folder for folder in path.absolute().parents if folder.exists())
-    if not above.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(above))
 
 
 class Verbs(typer.Typer):

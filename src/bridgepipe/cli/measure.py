@@ -49,9 +49,11 @@ def measure(
     with its 95 % interval, its protocol and, where B has images, its floor. With --output, the command goes
     on where it was when given again.
     """
+    from bridgepipe.evaluation.image_sets import open_set
+
+    sets, speed = (open_set(a), open_set(b)), run.start()
     from bridgepipe.stages import measuring
 
-    speed = run.start()
     asked = measuring.Asked(
         extractor.value,
         weights,
@@ -61,7 +63,7 @@ def measure(
         clip_weights=clip_weights,
         identity=identity,
     )
-    measuring.report(a, b, asked, as_json, output, speed)
+    measuring.report(*sets, asked, as_json, output, speed)
 
 
 @groups.people.verb("fid")
@@ -75,8 +77,10 @@ def fid_of_sets(
     run: Shared = Shared(),
 ) -> None:
     """FID and KID of two sets of images, or of their statistics, as `measure` has them."""
+    from bridgepipe.evaluation.image_sets import open_set
+
+    sets, speed = (open_set(a), open_set(b)), run.start()
     from bridgepipe.stages import measuring
 
-    speed = run.start()
     asked = measuring.Asked(extractor.value, weights, "none", recall=False)
-    measuring.report(a, b, asked, as_json, output, speed)
+    measuring.report(*sets, asked, as_json, output, speed)

@@ -62,11 +62,12 @@ class Alone:
             quick: see `devices.decided`.
             changes: settings in place of those of the section.
         """
+        asked = read_runtime_file(self.runtime).model_copy(update=changes)
         import torch
 
         from bridgepipe.runtime import devices
 
-        section = devices.decided(read_runtime_file(self.runtime).model_copy(update=changes), quick)
+        section = devices.decided(asked, quick)
         _claim_gpus(section, 1)
         torch.set_num_threads(max(1, (self.threads or section.threads) // launch.local_world_size()))
         provenance.use(**{name: getattr(section, name) for name in BITS})

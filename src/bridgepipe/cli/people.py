@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from bridgepipe.cli import groups
 from bridgepipe.cli.options import Alone, DryRun, File, GuideFolder, ModelFolder, OtherModel, Shared
+from bridgepipe.errors import UserError
+from bridgepipe.finite import number
 from bridgepipe.names import Json
+from bridgepipe.names.nfe import SolverName
 from bridgepipe.photographs import files, restoring
 from bridgepipe.photographs.restoring import LEAST, QUALITY
 from bridgepipe.photographs.shipped import LICENCE
@@ -18,12 +21,34 @@ from bridgepipe.photographs.shipped import LICENCE
 Quality = StrEnum("Quality", list(QUALITY))  # type: ignore[misc]
 Device = StrEnum("Device", ["auto", "cpu", "cuda", "mps"])
 Names = StrEnum("Names", ["number", "source"])
+Grid = Literal["dmi", "ddib", "exact"]
+Crop = Literal["adm", "torchvision", "stretch"]
+Way = Literal["ddim", "ddpm"]
 
 
 def _times(steps: str) -> str:
     if steps != "all" and not (steps.isdecimal() and int(steps) >= 2):
         raise typer.BadParameter(f"{steps!r} is neither a number above 1 nor all.")
     return steps
+
+
+def _distances(text: str) -> list[float]:
+    """START:END:N or one number, as distances.
+
+    Raises:
+        UserError: the text is neither.
+    """
+    import numpy as np
+
+    try:
+        start, end, n = text.split(":") if ":" in text else (text, text, "1")
+        first, last = (number(float(end), "--distances") for end in (start, end))
+        if int(n) < 1:
+            raise ValueError
+        return np.linspace(first, last, int(n)).tolist()
+    except ValueError:
+        mend = "give START:END:N, such as -3:3:7"
+        raise UserError(f"distances {text!r}", "edit --distances", mend) from None
 
 
 @groups.people.verb()
@@ -54,9 +79,9 @@ def restore(
     Without --experiment or --model the network of this package is used. Given again, the command goes on
     where it was.
     """
-    sources = files.sources_of(photos)  # before libraries are loaded, which takes long
+    # before libraries are loaded, which takes long
+    sources, chosen = files.sources_of(photos), restoring.choose(experiment, results, model)
     speed = run.start(quick=True, **({"device": str(device)} if device else {}))
-    chosen = restoring.choose(experiment, results, model)
     found = files.looked_at(sources, format)
     target = output or (Path(files.STREAM) if Path(files.STREAM) in photos else Path("restored"))
     made = files.places_of(found, target, compare)
@@ -87,14 +112,12 @@ def translate(
     scale: Annotated[float, typer.Option(help="of the guide, or without one of the null class; 0: none")] = 0,
     respace_type: Annotated[str, typer.Option(help="uniform, quad, log_snr, …")] = "uniform",
     steps: Annotated[str, typer.Option(help="number of visited times, or all", callback=_times)] = "100",
-    solver: str = "ddim",
+    solver: SolverName = "ddim",
     eta: Annotated[float, typer.Option(min=0, help="noise of ddim on the way to the target")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="of that noise")] = 0,
-    grid: Annotated[str, typer.Option(help="dmi or ddib, as published, or exact")] = "dmi",
+    grid: Annotated[Grid, typer.Option(help="of timesteps: two as published, or one both ways")] = "dmi",
     clip: Annotated[bool, typer.Option(help="clamp predictions of the clean image, both ways")] = True,
-    crop: Annotated[
-        str, typer.Option(help="to the network's size: adm or torchvision crop; stretch")
-    ] = "adm",
+    crop: Annotated[Crop, typer.Option(help="how images come to the size of the network")] = "adm",
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
     side_by_side: Annotated[bool, typer.Option(help="also write side-by-side/: before and after")] = False,
     dry_run: DryRun = False,
@@ -104,6 +127,9 @@ def translate(
 
     Each process takes whole batches, so the results do not depend on how many there are.
     """
+    from bridgepipe.datasets.folder import image_names
+
+    image_names(input)  # refuses a folder without images before libraries are loaded
     speed = run.start(batch_size=batch_size)
     from bridgepipe.photographs import translating
 
@@ -125,7 +151,7 @@ def edit(
     model: Annotated[Path | None, typer.Option(help="folder of the network; default: the boundary's")] = None,
     t: Annotated[int | None, typer.Option(help="step of the edit; default: the boundary's")] = None,
     steps: Annotated[int | None, typer.Option(help="visited steps on the way there, and back")] = None,
-    kind: Annotated[str | None, typer.Option(help="way back: ddim, or ddpm with fresh noise")] = None,
+    kind: Annotated[Way | None, typer.Option(help="way back: ddim, or ddpm with fresh noise")] = None,
     eta: Annotated[float | None, typer.Option(help="noise of ddim; 0: none")] = None,
     seed: Annotated[int | None, typer.Option(help="of the noise")] = None,
     dry_run: DryRun = False,
@@ -136,12 +162,16 @@ def edit(
     The folder beside the strip that has its name gets each picture at the size of the network. The
     boundary's experiment gives the settings that are not given here.
     """
+    from bridgepipe.datasets.images import read_photo
+
+    along = _distances(distances)
+    read_photo(photo)  # refuses what is no picture before libraries are loaded
     speed = run.start()
     from bridgepipe.photographs import editing
 
     asked = {"count": steps, "kind": kind, "eta": eta, "seed": seed}
     changes = {key: value for key, value in asked.items() if value is not None}
-    editing.edit(photo, boundary, output, distances, at or [], model, t, changes, speed, dry_run)
+    editing.edit(photo, boundary, output, along, at or [], model, t, changes, speed, dry_run)
 
 
 @groups.people.verb()
@@ -166,12 +196,12 @@ def generate(
 @groups.boundaries.verb("import")
 def import_boundary(
     file: Annotated[Path, typer.Argument(help="a .sav, .npz or .npy file, or the name of a fetched source")],
-    space: Annotated[str, typer.Option(help="z or h; the name of the file tells")],
+    space: Annotated[Literal["z", "h"], typer.Option(help="the name of the file tells")],
     model: Annotated[Path, typer.Option(help="folder of the network that it belongs to")],
     attribute: str = typer.Option(...),
     output: Annotated[Path, typer.Option("--output", "-o", help="folder of the boundary")] = ...,  # type: ignore[assignment]
     t: Annotated[int, typer.Option(help="step of its latents")] = 500,
-    variant: Annotated[str, typer.Option(help="published, or exact: timing of h")] = "published",
+    variant: Annotated[Literal["published", "exact"], typer.Option(help="timing of h")] = "published",
 ) -> None:
     """Take in a boundary of others. Nothing in the file is run.
 

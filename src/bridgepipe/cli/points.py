@@ -18,7 +18,7 @@ def sample_points(
     run: Shared = Shared(),
 ) -> None:
     """Draw points from a model, and encode points of DATA to see whether its latents are normal."""
-    speed, settings = run.start(), read_stage(config, Generated)
+    settings, speed = read_stage(config, Generated), run.start()
     from bridgepipe.stages import points
 
     points.sample_points(settings, trained, data, output, speed)
@@ -43,7 +43,7 @@ def translate_points(
     run: Shared = Shared(),
 ) -> None:
     """Take points of DATA from one model's domain to the other's, and back again."""
-    speed, settings = run.start(), read_stage(config, PointTranslating)
+    settings, speed = read_stage(config, PointTranslating), run.start()
     from bridgepipe.stages import points
 
     points.translate_points(settings, data, ends, output, speed)
@@ -59,7 +59,7 @@ def cycle_points(
     run: Shared = Shared(),
 ) -> None:
     """How far a cycle through the other domain takes points of DATA, for every solver."""
-    speed, settings = run.start(), read_stage(config, PointCycles)
+    settings, speed = read_stage(config, PointCycles), run.start()
     from bridgepipe.stages import points
 
     points.cycle_points(settings, data, truth, ends, output, speed)
@@ -70,9 +70,10 @@ def evaluate_translation(
     config: Config, translated: File, truth: File, metrics: File, figure: File, title: str = ""
 ) -> None:
     """Distances of translated points to the true target, the cost of the map, and the picture of the map."""
+    settings = read_stage(config, PointDistances)
     from bridgepipe.stages import points
 
-    points.evaluate_translation(read_stage(config, PointDistances), translated, truth, metrics, figure, title)
+    points.evaluate_translation(settings, translated, truth, metrics, figure, title)
 
 
 @groups.stage.verb()
@@ -85,7 +86,7 @@ def color_transfer(
     run: Shared = Shared(),
 ) -> None:
     """Give each of two photographs the colours of the other, by DDIB and by optimal transport."""
-    speed, settings = run.start(), read_stage(config, ColorTranslating)
+    settings, speed = read_stage(config, ColorTranslating), run.start()
     from bridgepipe.stages import color
 
     color.color_transfer(settings, ends, source_pixels, target_pixels, output, speed)

@@ -55,6 +55,7 @@ def doctor(params: File = PARAMS, as_json: AsJson = False) -> None:
     import platform
     import shutil
 
+    wanted = _wanted(params)
     import torch
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -67,7 +68,7 @@ def doctor(params: File = PARAMS, as_json: AsJson = False) -> None:
         "free disk": f"{free:.1f} GiB",
         "Slurm": shutil.which("sbatch") or "not here",
         "photographs": samples.by_licence(),
-        **_wanted(params),
+        **wanted,
     }
     _show(found, as_json)
 

@@ -138,7 +138,7 @@ def path(
     run: Alone = Alone(),
 ) -> None:
     """States of the bridge and predictions of the clean image along the sampling path."""
-    speed, settings = run.start(), read_stage(config, RestorationSampling)
+    settings, speed = read_stage(config, RestorationSampling), run.start()
     from bridgepipe.stages import pictures
 
     pictures.path(settings, trained, data, output, title, sources, speed)
@@ -180,7 +180,7 @@ def densities(
     run: Shared = Shared(),
 ) -> None:
     """Densities of points on their way from one domain through the latents to the other."""
-    speed, settings = run.start(), read_stage(config, PointTranslating)
+    settings, speed = read_stage(config, PointTranslating), run.start()
     from bridgepipe.stages import points
 
     points.draw_densities(settings, data, ends, output, title, stops, speed)

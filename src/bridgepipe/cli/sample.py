@@ -37,7 +37,7 @@ def sample(
     run: Shared = Shared(),
 ) -> None:
     """Corrupt and restore one part of a split."""
-    speed, settings = run.start(), read_stage(config, RestorationSampling)
+    settings, speed = read_stage(config, RestorationSampling), run.start()
     from bridgepipe.stages import restoration
 
     restoration.sample(settings, trained, data, restored, corrupted, part, sources, speed)
@@ -52,7 +52,7 @@ def generate_samples(
     run: Shared = Shared(),
 ) -> None:
     """Draw one part of an experiment's samples."""
-    speed, settings = run.start(), read_stage(config, GenerationSampling)
+    settings, speed = read_stage(config, GenerationSampling), run.start()
     from bridgepipe.stages import generation
 
     generation.generate_samples(settings, trained, output, part, speed)
@@ -75,7 +75,7 @@ def translate_classes(
 
     Several pairs of classes, each with its configuration and its outputs, are translated one after another.
     """
-    speed, settings = run.start(), [read_stage(file, ClassSampling) for file in config]
+    settings, speed = [read_stage(file, ClassSampling) for file in config], run.start()
     from bridgepipe.stages import translation
 
     if len({len(files) for files in (config, translated, latents, states)}) > 1:
@@ -103,7 +103,7 @@ def translate_back(
 
     The store holds the images of the first of these that there is, and the distance of each to its source.
     """
-    speed, settings = run.start(), read_stage(config, ClassCycle)
+    settings, speed = read_stage(config, ClassCycle), run.start()
     from bridgepipe.stages import translation
 
     translation.translate_back(
@@ -126,7 +126,7 @@ def study(
     run: Shared = Shared(),
 ) -> None:
     """PSNR, FID and accuracy of every sampler at every number of calls, measured as the experiment is."""
-    speed, settings = run.start(), read_stage(config, Study)
+    settings, speed = read_stage(config, Study), run.start()
     from bridgepipe.stages import studies
 
     studies.study(
@@ -156,7 +156,7 @@ def study_samples(
     run: Shared = Shared(),
 ) -> None:
     """FID of the samples of every sampler at every number of calls, measured as the experiment is, as CSV."""
-    speed, settings = run.start(), read_stage(config, GenerationStudy)
+    settings, speed = read_stage(config, GenerationStudy), run.start()
     from bridgepipe.stages import generation
 
     generation.study_samples(settings, trained, statistics, extractor, output, evaluate_config, real, speed)

@@ -36,11 +36,16 @@ def serve(
     Nothing leaves the machine. Ctrl-C ends it.
     """
     _needs_libraries()
+    from bridgepipe.photographs import restoring
+
+    chosen = restoring.choose(experiment, results, model)
+    speed = run.start(quick=True)
     from bridgepipe.web import serving
     from bridgepipe.web.visitors import Limits
 
+    own = experiment or (None if model is None else model.name)
     limits = Limits(bytes=int(megabytes * 1e6), pixels=int(megapixels * 1e6), waiting=queue)
-    serving.serve(host, port, folder, limits, results, experiment, model, run.start(quick=True))
+    serving.serve(host, port, folder, limits, results, own, chosen, speed)
 
 
 def _needs_libraries() -> None:

@@ -59,7 +59,7 @@ def train(
 ) -> None:
     """Train an experiment's network, resuming what an earlier call left in FOLDER."""
     started = time.monotonic()
-    speed, settings = run.start(), read_training(config)
+    settings, speed = read_training(config), run.start()
     from bridgepipe.stages import training
 
     training.train(settings, data, folder, output, csv, sources, spectrum, held_out, speed, started)
@@ -86,15 +86,16 @@ def import_weights(
 
     Of a domain of the plane it is the file of the most steps, not EMA.
     """
+    settings = read_training(config)
     from bridgepipe.stages import training
 
-    training.import_weights(weights, read_training(config), config, output, size, domain)
+    training.import_weights(weights, settings, config, output, size, domain)
 
 
 @groups.stage.verb()
 def train_classifier(config: Config, train: File, val: File, output: File, run: Alone = Alone()) -> None:
     """Train the small classifier that stands in for published feature extractors at demo scale."""
-    speed, settings = run.start(), read_stage(config, Extractor)
+    settings, speed = read_stage(config, Extractor), run.start()
     from bridgepipe.stages import training
 
     training.train_classifier(settings, train, val, output, speed)

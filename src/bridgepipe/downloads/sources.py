@@ -56,6 +56,11 @@ def place_of(text: str) -> Path:
     return origins.place_of(text, {name: source.path for name, source in load_sources().items()})
 
 
+def is_fetched(text: str) -> bool:
+    """Whether a text names a source, or a repository of a hub."""
+    return text.startswith(origins.HUB) or source_at(place_of(text)) is not None
+
+
 def source_at(path: str | Path) -> str | None:
     """Name of the source whose place below ``data/`` this is; None when it is no such place."""
     places = {Path("data") / source.path: name for name, source in load_sources().items()}

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
 
 from bridgepipe.artifacts import digest_file, digest_of
@@ -19,11 +19,12 @@ from bridgepipe.datasets.folder import image_names
 from bridgepipe.datasets.images import DECODERS, read_photo
 from bridgepipe.datasets.items import some
 from bridgepipe.errors import UserError, reading
-from bridgepipe.evaluation.extractors import Extractor, describe
-from bridgepipe.evaluation.features import Images
-from bridgepipe.evaluation.fid import Statistics, statistics
-from bridgepipe.evaluation.moments import Moments
 from bridgepipe.names import Json
+
+if TYPE_CHECKING:  # statistics need torch; what is no set of images is refused without it
+    from bridgepipe.evaluation.extractors import Extractor
+    from bridgepipe.evaluation.features import Images
+    from bridgepipe.evaluation.fid import Statistics
 
 GIVE = (
     "give a folder of images, a store (.lmdb), an NPZ or NPY file of uint8 images [N, H, W, 3], or statistics"
@@ -72,6 +73,8 @@ def open_set(path: Path) -> ImageSet:
     if path.is_dir():
         return _folder(path)
     if suffix == ".safetensors":
+        from bridgepipe.evaluation.fid import Statistics
+
         return ImageSet(path, "statistics", known=Statistics.load(path))
     if suffix in (".npz", ".npy"):
         with reading(path, "cannot be read as arrays", GIVE):
@@ -210,6 +213,10 @@ def _images(path: Path, values: np.ndarray) -> Array:
 
 
 def _of_moments(path: Path, file: Mapping[str, np.ndarray]) -> Statistics:
+    import torch
+
+    from bridgepipe.evaluation.fid import Statistics
+
     mu, sigma = (np.asarray(file[name], np.float64) for name in (MEAN, COVARIANCE))
     if mu.ndim != 1 or sigma.shape != (len(mu), len(mu)):
         what = f"no statistics: {MEAN} {list(mu.shape)} and {COVARIANCE} {list(sigma.shape)}"
@@ -222,6 +229,11 @@ def _of_moments(path: Path, file: Mapping[str, np.ndarray]) -> Statistics:
 
 
 def _of_features(path: Path, values: np.ndarray) -> Statistics:
+    import torch
+
+    from bridgepipe.evaluation.fid import Statistics
+    from bridgepipe.evaluation.moments import Moments
+
     if values.ndim != 2 or len(values) < 2 or not np.isfinite(values).all():
         raise UserError(
             f"no features: {list(values.shape)}", path, "give finite features [N, d] of 2 images or more"
@@ -246,6 +258,9 @@ def reference_statistics(path: Path, extractor: Extractor, kernel: bool, batch_s
     Raises:
         UserError: as `open_set`; statistics of another extractor; moments alone where a KID is wanted.
     """
+    from bridgepipe.evaluation.extractors import describe
+    from bridgepipe.evaluation.fid import Statistics, statistics
+
     if path.suffix.lower() == ".safetensors":
         return Statistics.load(path, {"extractor": describe(extractor)})
     found = open_set(path)

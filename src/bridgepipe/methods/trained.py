@@ -25,7 +25,6 @@ from bridgepipe.errors import UserError
 from bridgepipe.methods.fitting import Gaussian, imported_classes, network_of, num_labels_of
 from bridgepipe.methods.task import diffusion_of
 from bridgepipe.names import Json
-from bridgepipe.names.origins import HUB
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,9 +74,9 @@ def located(named: Path) -> Path:
     text = str(named)
     if named.exists():
         return named
-    place = sources.place_of(text)
-    if sources.source_at(place) is not None or text.startswith(HUB):
+    if sources.is_fetched(text):
         return fetch.fetch(text, "data")
+    place = sources.place_of(text)
     return place.parent if place.name == MODEL and text != str(place) else place
 
 

@@ -25,7 +25,7 @@ from bridgepipe.finite import naming, number
 from bridgepipe.methods import boundary as boundaries
 from bridgepipe.methods import boundary_edit
 from bridgepipe.methods import boundary_latents as bl
-from bridgepipe.methods.boundary import SPACES, About, Boundaries, digests, load, load_both
+from bridgepipe.methods.boundary import About, Boundaries, digests, load, load_both
 from bridgepipe.methods.boundary_edit import DRAW, PUBLISHED, Move
 from bridgepipe.methods.boundary_files import fetched, read_boundary, write_boundary
 from bridgepipe.methods.gaussian import Model
@@ -71,7 +71,7 @@ def edit(
     photo: Path,
     boundary: list[Path],
     output: Path,
-    distances: str,
+    along: list[float],
     at: list[float],
     model: Path | None,
     t: int | None,
@@ -82,14 +82,14 @@ def edit(
     """Draw the strip of an image, edited at every distance along the last boundary, and write its pictures.
 
     Args:
-        distances: START:END:N, or one number.
+        along: the distances.
         at: distance along each boundary but the last.
         model: folder of the network; None: the boundary's.
         t: step that the image is inverted to; None: the boundary's.
         changes: fields of `Edit` and `Inversion`, in place of those of the boundary's experiment.
         dry_run: whether the files are only named that would be written.
     """
-    fixed, along = [number(distance, "--at") for distance in at], _distances(distances)
+    fixed = [number(distance, "--at") for distance in at]
     if len(fixed) != len(boundary) - 1:
         what = f"{len(boundary)} boundaries, {len(fixed)} fixed distances"
         raise UserError(what, "edit --at", "give one --at for every boundary but the last")
@@ -230,24 +230,6 @@ def trained(results: Path) -> list[Path]:
     return sorted(file.parent for file in results.glob("boundary/*/h.safetensors"))
 
 
-def _distances(text: str) -> list[float]:
-    """START:END:N or one number, as distances.
-
-    Raises:
-        UserError: the text is neither.
-    """
-    try:
-        start, end, n = text.split(":") if ":" in text else (text, text, "1")
-        first, last = (number(float(end), "--distances") for end in (start, end))
-        if int(n) < 1:
-            raise ValueError
-        return np.linspace(first, last, int(n)).tolist()
-    except ValueError:
-        raise UserError(
-            f"distances {text!r}", "edit --distances", "give START:END:N, such as -3:3:7"
-        ) from None
-
-
 def _trained_of(folder: Path) -> Trained:
     """The network that a boundary of the workflow was made with: beside it in the results."""
     made_with = read_stage(folder / "config/latents.json", BoundaryLatents)
@@ -271,15 +253,17 @@ def _settings(folder: Path, about: About) -> tuple[Edit, Inversion]:
 
 
 def import_boundary(
-    file: Path, space: str, model: Path, attribute: str, output: Path, t: int, variant: str
+    file: Path,
+    space: Literal["z", "h"],
+    model: Path,
+    attribute: str,
+    output: Path,
+    t: int,
+    variant: Literal["published", "exact"],
 ) -> None:
     """Take in a boundary of others, by its file or by the name of a fetched source. Nothing in it is run."""
-    if space not in SPACES or variant not in ("published", "exact"):
-        raise UserError(f"space {space}, variant {variant}", "boundary import", "see --help")
     digest = artifacts.load_card(model / "model.safetensors")[artifacts.CONTENT]
-    kind: Literal["z", "h"] = "z" if space == "z" else "h"
-    timing: Literal["published", "exact"] = "exact" if variant == "exact" else "published"
-    about = About(attribute, kind, t, digest, timing)
+    about = About(attribute, space, t, digest, variant)
     file = fetched(file)
     found = read_boundary(file)
     boundaries.save(

@@ -114,8 +114,7 @@ class Work:
 
     def do(self, photos: Sequence[Photo], made: Made | None, target: Path) -> None:
         """Restore all, and print where each went; those that were finished before are skipped."""
-        from bridgepipe.runtime.finished import FINISHED_KEPT
-        from bridgepipe.runtime.interruption import at_once
+        from bridgepipe.runtime.interruption import FINISHED_KEPT, at_once
         from bridgepipe.runtime.progress import MANY, Progress
 
         self._warn_of_parts(photos)

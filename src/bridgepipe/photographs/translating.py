@@ -22,8 +22,7 @@ from bridgepipe.names.classes import Label
 from bridgepipe.photographs import places as where
 from bridgepipe.runtime import running
 from bridgepipe.runtime.batches import in_batches
-from bridgepipe.runtime.finished import FINISHED_KEPT
-from bridgepipe.runtime.interruption import at_once
+from bridgepipe.runtime.interruption import FINISHED_KEPT, at_once
 from bridgepipe.runtime.progress import Progress
 from bridgepipe.runtime.rng import item_of
 
@@ -94,8 +93,6 @@ def translate(
         speed: runtime settings, with the number of images that one process takes at a time.
         dry_run: whether the files are only named that would be written.
     """
-    if crop not in images.CROPS:
-        raise UserError(f"--crop {crop}", "translate", f"choose from {', '.join(images.CROPS)}")
     places = _places(input, output, side_by_side)
     translator = load_translator(ends, how, *models, speed)
     sample = {key: getattr(how, key) for key in CHOSEN} | {"crop": crop}

@@ -31,6 +31,7 @@ MACHINERY = tuple(
     for name in (
         "artifacts",
         "cli.groups",
+        "cli.guarding",
         "config",
         "downloads",
         "errors",

@@ -26,10 +26,9 @@ from bridgepipe import artifacts
 from bridgepipe.errors import writing
 from bridgepipe.names import Json
 from bridgepipe.runtime import batches, running, source
-from bridgepipe.runtime.interruption import at_once
+from bridgepipe.runtime.interruption import FINISHED_KEPT, at_once
 
 Part = np.ndarray | Tensor | int
-FINISHED_KEPT = "finished images are kept"  # said when a signal stops the work
 SYNC_SECONDS = 5  # between two fsyncs: what a power cut may cost; a killed process loses nothing
 
 # what the bytes of a result depend on besides settings, models and data

@@ -14,6 +14,7 @@ from types import FrameType
 
 RESUME_ME = 75  # EX_TEMPFAIL: what is finished is kept, the same command goes on from it
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+FINISHED_KEPT = "finished images are kept"  # said when a signal stops the work
 WARNING = signal.SIGUSR1  # sent by Slurm before a time limit to every process of a job; kills by default
 
 _received: list[int] = []

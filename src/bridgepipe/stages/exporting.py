@@ -19,8 +19,7 @@ from bridgepipe.datasets import images
 from bridgepipe.datasets.items import some
 from bridgepipe.errors import UserError, writing
 from bridgepipe.photographs import places as where
-from bridgepipe.runtime.finished import FINISHED_KEPT
-from bridgepipe.runtime.interruption import at_once
+from bridgepipe.runtime.interruption import FINISHED_KEPT, at_once
 from bridgepipe.runtime.progress import Progress
 
 OTHER_FORMATS = frozenset({".npy", ".zip", ".tar", ".gz", ".lmdb", ".safetensors", ".pt", ".csv", ".json"})

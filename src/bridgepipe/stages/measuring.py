@@ -21,7 +21,7 @@ from bridgepipe.evaluation.comparing import (
     similarities,
     statistics_alone,
 )
-from bridgepipe.evaluation.image_sets import ImageSet, about, open_set
+from bridgepipe.evaluation.image_sets import ImageSet, about
 from bridgepipe.evaluation.measures import FEW
 from bridgepipe.evaluation.pairing import Pairs, pair
 from bridgepipe.runtime import running
@@ -59,18 +59,17 @@ class Asked:
     identity: str | None = None
 
 
-def measure(first: Path, second: Path, asked: Asked, output: Path | None, speed: Runtime) -> Found:
+def measure(a: ImageSet, b: ImageSet, asked: Asked, output: Path | None, speed: Runtime) -> Found:
     """Compare images with real ones.
 
     Args:
-        first: the evaluated images, or their statistics.
-        second: those that they are compared with.
+        a: the evaluated images, or their statistics.
+        b: those that they are compared with.
         output: file that the caller writes, beside which finished batches are kept; None: they are not.
 
     Raises:
-        UserError: a set cannot be opened, nothing can be measured, weights were named that are not there.
+        UserError: nothing can be measured, or weights were named that are no file.
     """
-    a, b = open_set(first), open_set(second)
     found = Found(about(a), about(b))
     network = _network(a, b, asked, found.missing, speed)
     pairs = pair(a, b, asked.pairs)
@@ -208,7 +207,9 @@ def _wanted(source: str, given: Path | None, option: str) -> Path:
 # for people
 
 
-def report(a: Path, b: Path, asked: Asked, as_json: bool, output: Path | None, speed: Runtime) -> None:
+def report(
+    a: ImageSet, b: ImageSet, asked: Asked, as_json: bool, output: Path | None, speed: Runtime
+) -> None:
     """`measure`, as a table or as JSON on standard output, and as JSON in a file.
 
     Raises:

@@ -33,8 +33,8 @@ def serve(
     folder: Path | None,
     limits: Limits,
     results: Path,
-    experiment: str | None,
-    model: Path | None,
+    own: str | None,
+    chosen: restoring.Chosen,
     speed: Runtime,
 ) -> None:
     """Answer until a signal comes.
@@ -42,15 +42,13 @@ def serve(
     Args:
         folder: folder below which pictures lie meanwhile; None: a temporary one.
         results: folder of experiments, whose boundaries photographs are edited along.
-        experiment, model: experiment or weights that restore, see `restoring.choose`.
+        own: name of a person's own experiment or weights; None: the network of this package restores.
+        chosen: the network that restores.
     """
     with _bound(host, port) as bound, _stopped_gently():
         boundaries = {place.name: place for place in editing.trained(results)}
-        tasks: dict[str, Task] = {
-            "restore": _restoration(restoring.choose(experiment, results, model), speed)
-        }
+        tasks: dict[str, Task] = {"restore": _restoration(chosen, speed)}
         tasks |= {"colours": Recolour(), "edit": Edit(boundaries, speed)}
-        own = experiment or (model and model.name)
         values: dict[str, Any] = {
             "restores": f"By {own}." if own else SHIPPED,
             "boundaries": list(boundaries),

@@ -16,6 +16,7 @@ from test_measuring import run
 from bridgepipe.downloads.sources import load_sources
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import perceptual, vision  # noqa: F401  # before open_clip imports torchvision
+from bridgepipe.evaluation.image_sets import open_set
 from bridgepipe.evaluation.perceptual import Clip, Identity
 from bridgepipe.stages import measuring
 
@@ -183,10 +184,11 @@ def test_the_text_decides_what_a_stopped_command_goes_on_from(
 ) -> None:
     identities = []
     monkeypatch.setattr(measuring, "resumable", lambda output, identity, speed: identities.append(identity))
+    made, real = (open_set(Path(name)) for name in ("made.npz", "real.npz"))
     for text in (TEXT, "a cat"):
         asked = measuring.Asked(pairs="none", clip=text, clip_weights=clip_weights)
         with pytest.raises((TypeError, AttributeError)):  # nothing to enter
-            measuring.measure(Path("made.npz"), Path("real.npz"), asked, Path("out"), measuring.Runtime())
+            measuring.measure(made, real, asked, Path("out"), measuring.Runtime())
     assert identities[0] != identities[1]
 
 

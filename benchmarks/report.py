@@ -16,6 +16,7 @@ import yaml
 from PIL import Image
 
 from benchmarks.measure import Result, compare
+from bridgepipe.config import read_yaml
 from bridgepipe.data import storewriter
 from bridgepipe.evaluation import protocol
 from bridgepipe.report import page
@@ -68,7 +69,7 @@ def _inside(folder: Path) -> Iterator[None]:
 def project(folder: Path, count: int) -> None:
     """Parameters and results of invented restorations, of which two protocols measured one half each."""
     folder.mkdir(parents=True)
-    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf8"))
+    values = read_yaml(ROOT / "params.yaml")
     names = [f"made-{i:03d}" for i in range(count)]
     corruptions = ("jpeg-5", "jpeg-10", "blur-uni")
     values["experiments"] = {"i2sb": {n: {"corruption": corruptions[i % 3]} for i, n in enumerate(names)}}

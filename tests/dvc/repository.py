@@ -31,7 +31,9 @@ FINAL = [
     f"{EXPERIMENT}/table.md",
 ]
 SHARED = ("Snakefile", ".dvcignore", ".gitignore", "params.yaml", "Makefile", "dvc.yaml")
-FOLDERS = ("workflow", "profiles", "src")
+FOLDERS = ("workflow", "profiles", "src", "experiments")
+OWN = "experiments/i2sb.yaml"
+EXPERIMENTS = {"i2sb": {"jpeg-5": {"corruption": "jpeg-5", "beta_max": 0.3}}}
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,9 @@ class Repository:
             shutil.copy(ROOT / ".dvc" / name, folder / ".dvc" / name)
         repository = cls(folder)
         repository.run("git", "init", "-q", "-b", "main")
+        for file in (folder / "experiments").iterdir():
+            file.unlink()
+        (folder / OWN).write_text(yaml.safe_dump({"experiments": EXPERIMENTS}, sort_keys=False))
         repository.edit(_tiny)
         repository.run("bridgepipe", "record", "all")
         repository.run("dvc", "remote", "add", "-q", "--default", "storage", str(remote))
@@ -98,8 +103,8 @@ class Repository:
         table = re.search(r"\n-+\s+-+\n(.*?)\ntotal ", output, re.DOTALL)
         return {line.split()[0] for line in table[1].splitlines()} - {"all"} if table else set()
 
-    def edit(self, change: Callable[[dict[str, Any]], Any]) -> None:
-        path = self.folder / "params.yaml"
+    def edit(self, change: Callable[[dict[str, Any]], Any], file: str = "params.yaml") -> None:
+        path = self.folder / file
         values = yaml.safe_load(path.read_text())
         change(values)
         path.write_text(yaml.safe_dump(values, sort_keys=False))
@@ -165,7 +170,6 @@ def environment() -> dict[str, str]:
 def _tiny(values: dict[str, Any]) -> None:
     """One small bridge."""
     demo = values["scales"]["demo"]["i2sb"]
-    values["experiments"] = {"i2sb": {"jpeg-5": {"corruption": "jpeg-5", "beta_max": 0.3}}}
     values["extractors"]["digits-classifier"]["steps"] = 20
     values["runtime"] |= {"threads": 1, "save_every": 5, "partitions": 1}
     demo["network"] |= {"channel_mult": [1], "attention_resolutions": []}

@@ -76,6 +76,7 @@ import json, subprocess, sys, yaml
 from pathlib import Path
 
 values = yaml.safe_load(Path("params.yaml").read_text())
+del values["include"]
 values["scales"]["demo"]["mean"] = {"split": "train"}
 values["experiments"] = {"mean": {"digits": {"dataset": "digits"}}}
 Path("params.yaml").write_text(yaml.safe_dump(values))
@@ -120,7 +121,7 @@ def apply(edit: re.Match[str], project: Path) -> None:
 def test_something_is_added_as_the_page_says(
     what: str, most: int, use: str, expected: str, tmp_path: Path
 ) -> None:
-    for name in ("src", "workflow", "profiles"):
+    for name in ("src", "workflow", "profiles", "experiments"):
         shutil.copytree(
             ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
         )

@@ -11,10 +11,11 @@ import pytest
 import yaml
 
 from bridgepipe import config, workflow
+from bridgepipe.config import read_yaml
 from bridgepipe.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-VALUES = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf8"))
+VALUES = read_yaml(ROOT / "params.yaml")
 
 
 def values() -> dict[str, Any]:

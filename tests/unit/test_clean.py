@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from bridgepipe import artifacts
+from bridgepipe.config import read_yaml
 from bridgepipe.errors import UserError
 from bridgepipe.runtime import locks, provenance
 from bridgepipe.workflow.cleaning import clean
@@ -77,7 +78,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / link).parent.mkdir(exist_ok=True)
         (tmp_path / target).mkdir()
         (tmp_path / link).symlink_to(tmp_path / target)
-    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf8"))
+    values = read_yaml(ROOT / "params.yaml")
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures/a.png").write_text("x")
     (tmp_path / "unmounted").mkdir()

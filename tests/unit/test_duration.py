@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from bridgepipe import config
+from bridgepipe.config import read_yaml
 from bridgepipe.runtime.duration import Durations
 from bridgepipe.workflow import Pipeline
 
@@ -26,7 +26,7 @@ class Job(dict[str, str]):
 def opened(
     edit: Callable[[Values], None] = lambda values: None, scale: str = "paper", **runtime: Any
 ) -> Pipeline:
-    values = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"scale": scale}
+    values = read_yaml(ROOT / "params.yaml") | {"scale": scale}
     values["runtime"] |= {"longest": 100_000, **runtime}
     edit(values)
     return Pipeline(config.Resolved(values))

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 
 from bridgepipe import config
 from bridgepipe.cli.report import study_table
+from bridgepipe.config import read_yaml
 from bridgepipe.config.recipe import Recipe
 from bridgepipe.figures import canvas
 from bridgepipe.figures import images as figures
@@ -156,7 +156,7 @@ def test_studies_of_samplers_of_one_name_stay_apart(tmp_path):
 
 
 def test_captions_of_studies_name_the_seeds_and_numbers_of_their_curves():
-    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values = read_yaml(ROOT / "params.yaml")
     values["experiments"]["spd"]["ddim"]["study"]["count"] = 77
     values["scales"]["demo"]["spd"]["sample"]["seed"] = 5
     values["experiments"]["model"]["ddpm"] = {"train": {"seed": 3}}

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 
 from bridgepipe import cli, config
+from bridgepipe.config import read_yaml
 from bridgepipe.data import store
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import comparing, fid, image_sets, neighbours, perceptual, real
@@ -301,7 +301,7 @@ def test_a_reference_is_a_file_of_adm_too(files: Path, monkeypatch: pytest.Monke
 
 def test_params_name_a_reference_file_in_place_of_a_split() -> None:
     """The jobs of the FID read the file; a translation has no such key."""
-    values = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+    values = read_yaml(Path(__file__).parents[2] / "params.yaml")
     own = {"statistics": "ref/VIRTUAL.npz", "kid": False}
     values["experiments"]["i2sb"]["jpeg-5"]["evaluate"] = own
     values["experiments"]["spd"]["spd"]["evaluate"] = own

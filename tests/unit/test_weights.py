@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from in_process import run
 from safetensors.torch import save_file
 from torch import Tensor
 
 from bridgepipe import artifacts, config
+from bridgepipe.config import read_yaml
 from bridgepipe.config.stage_files import read_training
 from bridgepipe.errors import UserError
 from bridgepipe.methods.gaussian import Diffusion, network
@@ -58,7 +58,7 @@ def points(seed: int) -> Weights:
 
 @cache
 def stages(method: str) -> str:
-    resolved = config.Resolved(yaml.load((ROOT / "params.yaml").read_bytes(), yaml.CSafeLoader))
+    resolved = config.Resolved(read_yaml(ROOT / "params.yaml"))
     full = next(n for n in resolved.experiments if n.startswith(f"{method}/"))
     return json.dumps(resolved.stages(full)["train"])
 
@@ -316,7 +316,7 @@ def test_the_workflow_waits_for_the_weights_it_starts_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    values = yaml.load((ROOT / "params.yaml").read_bytes(), yaml.CSafeLoader)
+    values = read_yaml(ROOT / "params.yaml")
     resolved = config.Resolved(values)
     first, second = [n for n in resolved.experiments if n.startswith("model/")][:2]
 

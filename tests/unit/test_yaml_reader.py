@@ -20,7 +20,11 @@ from bridgepipe.config import yaml_reader
 from bridgepipe.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "params.yaml").read_text(encoding="utf8")
+OWN = (ROOT / "params.yaml").read_text(encoding="utf8")
+INCLUDED = [file.read_text(encoding="utf8") for file in sorted(ROOT.glob("experiments/*.yaml"))]
+# everything in one file, as it may stand
+TEXT = re.sub(r"^include: .*\n", "", OWN, flags=re.MULTILINE) + "experiments:\n"
+TEXT += "".join(text.partition("\nexperiments:\n")[2] for text in INCLUDED)
 
 
 @pytest.fixture
@@ -227,8 +231,9 @@ def test_a_byte_order_mark_and_other_line_ends_change_nothing(file: Path) -> Non
 
 def test_the_repository_uses_no_merges_and_no_anchors() -> None:
     tokens = (yaml.AnchorToken, yaml.AliasToken)
-    assert not [token for token in yaml.scan(TEXT) if isinstance(token, tokens)]
-    assert yaml_reader.read(ROOT / "params.yaml").values == yaml.safe_load(TEXT)
+    for text in (OWN, *INCLUDED):
+        assert not [token for token in yaml.scan(text) if isinstance(token, tokens)]
+    assert config.read_yaml(ROOT / "params.yaml") == yaml.safe_load(TEXT)
 
 
 # replaced -> by what; then what the line says, the text of the line where the error is, and its key

@@ -15,6 +15,8 @@ from typing import Any
 import forked
 import yaml
 
+from bridgepipe.config import read_yaml
+
 ROOT = Path(__file__).parents[2]
 METRICS = [f"results/i2sb/jpeg-5/{name}.json" for name in ("fid", "accuracy", "restoration")]
 MODEL = "results/i2sb/jpeg-5/model.safetensors"
@@ -31,7 +33,7 @@ class Project:
             (folder / name).symlink_to(ROOT / name)
         (folder / "slurm").symlink_to("profiles/slurm")
         project = cls(folder)
-        project.write(yaml.safe_load((ROOT / "params.yaml").read_text()))
+        project.write(read_yaml(ROOT / "params.yaml"))
         project.edit(_tiny)
         return project
 

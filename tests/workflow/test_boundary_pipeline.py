@@ -17,6 +17,7 @@ from project import ROOT, Project
 from sklearn.svm import SVC
 
 from bridgepipe import artifacts, config
+from bridgepipe.config import read_yaml
 from bridgepipe.data.store import ImageStore
 from bridgepipe.datasets import images
 from bridgepipe.errors import UserError
@@ -237,7 +238,7 @@ def test_words_instead_of_labels(made: Project, tmp_path: Path) -> None:
     """The recipe of docs/boundaries.md: two folders of drawn pictures, a boundary, a photograph edited."""
     page = (ROOT / "docs/boundaries.md").read_text().partition("## Words instead of labels\n")[2]
     recipe = yaml.safe_load(re.search(r"^    datasets:\n(?:    .*\n)+", page, re.MULTILINE)[0])
-    paper = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"scale": "paper"}
+    paper = read_yaml(ROOT / "params.yaml") | {"scale": "paper"}
     ((name, own),) = recipe["experiments"]["boundary"].items()
     paper["datasets"] |= recipe["datasets"]
     paper["experiments"]["boundary"][name] = {"scales": ["paper"], **own}
@@ -272,7 +273,7 @@ def test_words_instead_of_labels(made: Project, tmp_path: Path) -> None:
 
 def test_paper_scale_dry_runs_with_published_weights(tmp_path: Path) -> None:
     project = Project.create(tmp_path / "project")
-    values = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"scale": "paper"}
+    values = read_yaml(ROOT / "params.yaml") | {"scale": "paper"}
     project.write(values)
     planned = project.planned("results/boundary/smiling/edit.json", "results/boundary/dog/edit.json")
     assert {"fetch", "import_published", "prepare", "prepare_train_val", "boundary_judge"} <= planned

@@ -21,6 +21,7 @@ from snakemake.api import SnakemakeApi
 from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
 
 from bridgepipe import artifacts, workflow
+from bridgepipe.config import read_yaml
 from bridgepipe.runtime import cluster, launch, locks
 from bridgepipe.workflow.cleaning import clean
 
@@ -33,7 +34,7 @@ STUDY = {"nfe": [5], "count": 8}
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The real rules and parameters, with a study of restoration and a second model to compare with."""
     project = Project.create(tmp_path / "project")
-    project.write(yaml.safe_load((ROOT / "params.yaml").read_text()))
+    project.write(read_yaml(ROOT / "params.yaml"))
     project.edit(_smaller)
     monkeypatch.chdir(project.folder)
     return project.folder
@@ -95,7 +96,7 @@ def set_at(*path: str, value: Any) -> Callable[[Values], None]:
 def before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
     with pytest.MonkeyPatch.context() as patch:
         project = Project.create(tmp_path_factory.mktemp("before") / "project")
-        project.write(yaml.safe_load((ROOT / "params.yaml").read_text()))
+        project.write(read_yaml(ROOT / "params.yaml"))
         project.edit(_smaller)
         patch.chdir(project.folder)
         yield planned(project.folder)

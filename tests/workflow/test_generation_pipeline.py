@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from project import ROOT, Project
 
 from bridgepipe import artifacts, config
+from bridgepipe.config import read_yaml
 from bridgepipe.data.store import ImageStore
 
 SAMPLERS = {"Heun": {"sampler": "heun"}, "O-BELM": {"sampler": "obelm", "spacing": "log_snr"}}
@@ -99,7 +99,7 @@ def test_edit_of_the_model_resamples_and_of_the_sampler_does_not_retrain(
 
 
 def test_published_recipe_of_cifar10() -> None:
-    values = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"scale": "paper"}
+    values = read_yaml(ROOT / "params.yaml") | {"scale": "paper"}
     e = config.Resolved(values).experiment("model/spd")
     p, n, t = e.process, e.network, e.train
     assert (p.T, p.schedule, p.c1, p.c2, p.m, p.variant) == (
@@ -118,7 +118,7 @@ def test_published_recipe_of_cifar10() -> None:
 
 def test_paper_scale_dry_runs_and_fetches_cifar10(tmp_path: Path) -> None:
     project = Project.create(tmp_path / "project")
-    project.write(yaml.safe_load((ROOT / "params.yaml").read_text()) | {"scale": "paper"})
+    project.write(read_yaml(ROOT / "params.yaml") | {"scale": "paper"})
     planned = project.planned("results/spd/spd/fid.json")
     assert {"fetch", "prepare_train_test", "train", "generate", "statistics", "fid"} <= planned
     assert "spectrum" not in planned

@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Any
 
 import pytest
-import yaml
 from project import ROOT, Project
 from snakemake.api import SnakemakeApi
 from snakemake.io import strip_wildcard_constraints
@@ -21,7 +20,7 @@ from snakemake.jobs import Job
 from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
 
 from bridgepipe import artifacts
-from bridgepipe.config import Resolved
+from bridgepipe.config import Resolved, read_yaml
 from bridgepipe.errors import UserError
 from bridgepipe.workflow import Pipeline
 
@@ -135,7 +134,7 @@ class Flow:
 @pytest.fixture(scope="module")
 def flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flow]:
     project = Project.create(tmp_path_factory.mktemp("keys") / "project")
-    project.write(yaml.safe_load((ROOT / "params.yaml").read_text()))
+    project.write(read_yaml(ROOT / "params.yaml"))
     project.edit(_smaller)
     with pytest.MonkeyPatch.context() as patch, SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         patch.chdir(project.folder)

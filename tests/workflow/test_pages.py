@@ -55,7 +55,8 @@ def test_verb_and_options_exist(words: list[str]) -> None:
 def test_there_is_a_rule_for_every_target(tmp_path: Path) -> None:
     project = Project.create(tmp_path / "project")
     (project.folder / "params.yaml").unlink()
-    (project.folder / "params.yaml").symlink_to(ROOT / "params.yaml")
+    for name in ("params.yaml", "experiments"):
+        (project.folder / name).symlink_to(ROOT / name)
     targets = {
         word
         for page, words in ALL

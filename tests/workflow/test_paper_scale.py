@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from project import ROOT, Project
 
 from bridgepipe import artifacts, cli, config
+from bridgepipe.config import read_yaml
 from bridgepipe.methods import i2sb
 
 NINE = ["jpeg-5", "jpeg-10", "sr4x-pool", "sr4x-bicubic", "blur-uni", "blur-gauss", "inpaint-center"]
@@ -25,7 +25,7 @@ NINE += ["inpaint-freeform1020", "inpaint-freeform2030"]
 def paper(tmp_path: Path) -> Project:
     """The real params at scale: paper, with folders where ImageNet would be."""
     project = Project.create(tmp_path / "project")
-    project.write(yaml.safe_load((ROOT / "params.yaml").read_text()) | {"scale": "paper"})
+    project.write(read_yaml(ROOT / "params.yaml") | {"scale": "paper"})
     for split in ("train", "val"):
         (project.folder / "data/raw/imagenet" / split / "n01440764").mkdir(parents=True)
     (project.folder / "data/raw/imagenet_val_10k.txt").write_text("n01440764/a.JPEG\n")
@@ -40,7 +40,7 @@ def test_everything_dry_runs_from_nothing(paper: Project) -> None:
 
 @pytest.mark.parametrize("name", NINE)
 def test_published_recipe(name: str) -> None:
-    values = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"scale": "paper"}
+    values = read_yaml(ROOT / "params.yaml") | {"scale": "paper"}
     e = config.Resolved(values).experiment(f"i2sb/{name}")
     noisy = name.startswith(("jpeg", "sr4x"))
     assert (e.beta_max, e.ot_ode, e.interval) == ((0.3, False, 1000) if noisy else (1.0, True, 1000))
@@ -62,7 +62,7 @@ def test_super_resolution_is_compared_with_the_published_statistics_and_needs_va
 ) -> None:
     """Everything else is fetched: weights, statistics of the training set, the list of the 10,000 images."""
     project = Project.create(tmp_path / "project")
-    project.write(yaml.safe_load((ROOT / "params.yaml").read_text()) | {"scale": "paper"})
+    project.write(read_yaml(ROOT / "params.yaml") | {"scale": "paper"})
     project.edit(lambda v: v["datasets"]["imagenet256"].update(splits=["val"]))
     both = ("sr4x-pool", "jpeg-5")
     published = {name: {"corruption": name, "train": {"published": f"i2sb/{name}"}} for name in both}
@@ -102,7 +102,7 @@ def published(tmp_path: Path) -> Make:
     """A checkpoint in I2SB's layout, of a tiny network, and a configuration that it belongs to."""
 
     def make(**options: Any) -> tuple[Path, Path]:
-        values = yaml.safe_load((ROOT / "params.yaml").read_text())
+        values = read_yaml(ROOT / "params.yaml")
         values["scales"]["demo"]["i2sb"]["network"] = ARGUMENTS
         settings = config.Resolved(values).stages("i2sb/jpeg-5")["train"]
         artifacts.write_json(tmp_path / "train.json", settings)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from project import ROOT, Project
+
+from bridgepipe.config import read_yaml
 
 FID = "results/i2sb/jpeg-5/fid.json"
 
@@ -51,7 +52,7 @@ def test_an_unknown_target_is_refused(project: Project, target: str, said: str) 
 def test_a_network_alone_and_pairs_are_targets(tmp_path: Path) -> None:
     """Neither has results of the kind that other experiments end in."""
     project = Project.create(tmp_path / "project")
-    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values = read_yaml(ROOT / "params.yaml")
     values["experiments"]["ddib/classes"]["digits"] = {"scales": ["demo"], "pairs": {3: 8, 8: 3}}
     project.write(values)
     alone = {stage["rule"] for stage in planned(project, "--gpus", "1", "model/conditional")["stages"]}

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from PIL import Image
 from project import ROOT, Project
 
 from bridgepipe import artifacts, config
+from bridgepipe.config import read_yaml
 from bridgepipe.datasets.points import DOMAINS, Points
 from bridgepipe.networks import mlp
 
@@ -167,7 +167,7 @@ def test_checkpoints_of_both_models_translate_anew_and_never_train(made: Project
 
 
 def test_thirty_pairs_and_their_published_recipe() -> None:
-    values = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"scale": "paper"}
+    values = read_yaml(ROOT / "params.yaml") | {"scale": "paper"}
     resolved = config.Resolved(values)
     pairs = {(a, b) for a in DOMAINS for b in DOMAINS if a != b}
     assert {tuple(name.split("-")) for name in resolved.names("ddib/points")} == pairs

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 from project import ROOT, Project
 
 from bridgepipe import artifacts, cli, config
+from bridgepipe.config import read_yaml
 from bridgepipe.data.store import ImageStore
 from bridgepipe.datasets import digits, images
 from bridgepipe.evaluation.classifier import train_classifier
@@ -49,7 +49,7 @@ def small(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-PARAMS = small(yaml.safe_load((ROOT / "params.yaml").read_text()))
+PARAMS = small(read_yaml(ROOT / "params.yaml"))
 RESOLVED = config.Resolved(PARAMS)
 
 

@@ -14,7 +14,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from bridgepipe.config import yaml_reader
+from bridgepipe.config import including
 from bridgepipe.config.asked import FILE, Asked
 from bridgepipe.config.checked import Checked
 from bridgepipe.config.contents import paths_of
@@ -138,15 +138,15 @@ class Resolved(Checked):
 
 
 def read_yaml(path: str | Path) -> Json:
-    """Content of a params file, as `yaml_reader.read` reads it."""
-    return yaml_reader.read(path).values
+    """Content of a params file, as `including.read` reads it."""
+    return including.read(path).values
 
 
 def load(path: str | Path = "params.yaml") -> Resolved:
     """Read, merge and validate a params file.
 
     Raises:
-        UserError: as `yaml_reader.read` and `Resolved` say.
+        UserError: as `including.read` and `Resolved` say.
     """
-    document = yaml_reader.read(path)
+    document = including.read(path)
     return Resolved(document.values, document.places)

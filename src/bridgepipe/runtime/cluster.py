@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from bridgepipe.config import yaml_reader, yaml_scalars
+from bridgepipe.config import including, yaml_scalars
 from bridgepipe.errors import UserError, stop
 from bridgepipe.names import Json
 from bridgepipe.runtime import launch, slurm
@@ -184,7 +184,7 @@ def _on_cpus(params: Path) -> bool:
 def _values(params: Path) -> Json:
     """What params.yaml says. The workflow reports whatever is wrong with it."""
     with suppress(UserError):
-        return yaml_reader.read(params).values
+        return including.read(params).values
     return {}
 
 

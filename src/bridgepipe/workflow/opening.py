@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bridgepipe import artifacts, config
-from bridgepipe.config import yaml_reader
+from bridgepipe.config import including, yaml_reader
 from bridgepipe.errors import UserError, stop
 from bridgepipe.runtime import cluster
 from bridgepipe.workflow.pipeline import PLANNED, Pipeline
@@ -58,7 +58,7 @@ def open_params(values: Mapping[str, Any], files: Sequence[str | Path], plans: b
 
 
 def _read(values: Mapping[str, Any], files: Sequence[str | Path], plans: bool) -> Pipeline:
-    layers = [yaml_reader.read(file) for file in files] + [yaml_reader.given(values)]
+    layers = [including.read(file) for file in files] + [yaml_reader.given(values)]
     document = reduce(lambda below, above: above.over(below), layers)
     return Pipeline(config.Resolved(document.values, document.places), plans)
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from repository import EXPERIMENT, METRICS, NUMBERS, Repository
+from repository import EXPERIMENT, METRICS, NUMBERS, OWN, Repository
 
 pytestmark = pytest.mark.dvc
 
@@ -57,3 +57,12 @@ def test_plots_diff_holds_the_curves_of_both(edited: Repository) -> None:
         steps = [(row["step"], row["loss"]) for row in csv.DictReader(file)]
     for revision in plot["revisions"]:
         assert [(p["step"], p["loss"]) for p in points if p["rev"] == revision] == steps
+
+
+def test_an_edit_of_an_included_file_is_named_with_its_file(clone: Repository) -> None:
+    clone.run("dvc", "exp", "run", "plan", "-S", f"{OWN}:experiments.i2sb.jpeg-5.beta_max=0.2")
+    change = {"old": 0.3, "new": 0.2}
+    found = clone.diff("params")[OWN]["experiments.i2sb.jpeg-5.beta_max"]
+    assert {key: found[key] for key in change} == change
+    train = json.loads((clone.folder / f"{EXPERIMENT}/config/train.json").read_text())
+    assert train["beta_max"] == 0.2

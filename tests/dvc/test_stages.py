@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from PIL import Image
-from repository import EXPERIMENT, FOLDERS, ROOT, SHARED, Repository, stages_in
+from repository import EXPERIMENT, FOLDERS, OWN, ROOT, SHARED, Repository, stages_in
 
 pytestmark = pytest.mark.dvc
 NAMES = "stages/names.yaml"
@@ -59,7 +59,7 @@ def test_every_job_of_all_experiments_has_a_stage(tmp_path: Path) -> None:
 def test_pairs_of_one_job_are_refused_with_what_to_write_instead(tmp_path: Path) -> None:
     project = fresh_project(tmp_path / "project")
     some = {"scales": ["demo"], "pairs": {"3": 8, "8": 3}}
-    project.edit(lambda v: v["experiments"]["ddib/classes"].update(some=some))
+    project.edit(lambda v: v["experiments"]["ddib/classes"].update(some=some), "experiments/ddib.yaml")
     for wanted in ("all", "ddib/classes/some.3-8"):
         told = project.attempt("python", "workflow/stages.py", wanted)
         assert told.returncode != 0
@@ -86,7 +86,8 @@ def test_a_folder_of_a_person_is_a_source(tmp_path: Path) -> None:
         Image.new("RGB", (32, 32), (number, 0, 0)).save(project.folder / f"pictures/{number}.png")
     project.edit(lambda v: v["datasets"].update(mine={"source": "folder", "path": "pictures", "size": 32}))
     unclassified = {"extractor": "inception", "classifier": None}
-    project.edit(lambda v: v["experiments"]["i2sb"]["jpeg-5"].update(dataset="mine", evaluate=unclassified))
+    own = {"dataset": "mine", "evaluate": unclassified}
+    project.edit(lambda v: v["experiments"]["i2sb"]["jpeg-5"].update(own), OWN)
     project.run("bridgepipe", "record")
     assert project.run("dvc", "repro", "data@mine").count("Running stage") == 3
     assert (
@@ -110,7 +111,7 @@ def test_a_run_of_other_parameters_withdraws_the_plan(recorded: Repository, tmp_
 
 def test_another_experiment_asks_for_a_new_dvc_yaml(recorded: Repository, tmp_path: Path) -> None:
     clone = recorded.clone(tmp_path / "clone")
-    clone.edit(lambda v: v["experiments"]["i2sb"].update(other={"corruption": "jpeg-10"}))
+    clone.edit(lambda v: v["experiments"]["i2sb"].update(other={"corruption": "jpeg-10"}), OWN)
     done = clone.attempt("dvc", "repro", "plan")
     assert done.returncode != 0
     assert "run `bridgepipe record`" in done.stdout + done.stderr

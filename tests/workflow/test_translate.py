@@ -314,7 +314,7 @@ def test_folder_refusals(
     for other in (["--scale", "1"], ["--crop", "stretch"]):
         assert "under other settings" in refusal(capsys, words(made, photos, out, *other))
     unknown = words(made, photos, tmp_path / "x", "--crop", "squeeze")
-    assert "choose from adm, torchvision, stretch" in refusal(capsys, unknown)
+    assert "not one of 'adm', 'torchvision', 'stretch'" in refusal(capsys, unknown)
     unknown = words(made, photos, tmp_path / "x", "--class-b", "cat")
     assert "no class 'cat'" in refusal(capsys, unknown)
     guided = words(made, photos, tmp_path / "x", "--guide", made / "results/guide/digits")

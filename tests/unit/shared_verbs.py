@@ -1,4 +1,4 @@
-"""What `test_shared_verbs` runs in this folder, a tiny project: as one process, as each of two, or stopped.
+"""What `test_shared_verbs` runs in this folder, a tiny project: by one process, by two, or interrupted.
 
 What a verb reads of another is what one process made, in ``one``: two don't wait for each other's files.
 """
@@ -10,11 +10,14 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr
+from itertools import count
+from typing import Any
 from unittest import mock
 
-from bridgepipe import cli
+from bridgepipe import artifacts, cli
 from bridgepipe.evaluation import classifier
 from bridgepipe.methods import ddib_points
 from bridgepipe.runtime.interruption import Interrupted
@@ -24,9 +27,10 @@ POINTS = 32  # of a batch
 
 SINGLE = ("one", "stopped")  # results of one process
 ONE_PROCESS = ("search", "judge", "train-classifier", "restore", "edit", "generate")
-PEOPLE = ("restore", "edit", "translate", "generate", "measure", "fid")
+PEOPLE = ("restore", "edit", "translate", "generate", "measure", "fid", "share", "export")
 PHOTOS = [f"photos/{name}.png" for name in ("a", "b", "c")]
 SPEED = ["--runtime", "runtime.json"]
+TRUTH = ["--truth", "points.safetensors"]
 EXTRACTOR = ["--extractor", "extractor.json", "--weights", "classifier.safetensors"]
 CONDITIONAL = ["--source-model", "conditional", "--data", "images.lmdb"]
 
@@ -39,7 +43,7 @@ def config(name: str) -> list[str]:
     return ["--config", f"config/{name}.json"]
 
 
-def files(folder: str, **names: str) -> list[str]:
+def files(folder: str, /, **names: str) -> list[str]:
     """Options that name files of a folder."""
     return [word for option, name in names.items() for word in (f"--{option}", f"{folder}/{name}")]
 
@@ -152,6 +156,11 @@ def alone(out: str) -> Iterator[list[str]]:
     yield ["edit", PHOTOS[0], *read, *files(out, output="edit.png")]
 
 
+def grouped(words: list[str]) -> list[str]:
+    """A command with the group of its verb."""
+    return [*([] if words[0] in PEOPLE else ["stage"]), *words]
+
+
 def verbs(out: str) -> Iterator[list[str]]:
     """All commands, their results in the folder ``out``."""
     for some in (
@@ -170,8 +179,63 @@ def verbs(out: str) -> Iterator[list[str]]:
                 if words[0] in ONE_PROCESS or words[1] in ONE_PROCESS
                 else ["--processes", os.environ.get("WORLD_SIZE", "1")]
             )
-            group = [] if words[0] in PEOPLE else ["stage"]
-            yield [*group, *words, *SPEED, *processes]
+            yield grouped([*words, *SPEED, *processes])
+
+
+def whole(out: str) -> Iterator[list[str]]:
+    """Commands of verbs that keep no batches: when they are interrupted, they begin anew."""
+
+    def one(**names: str) -> list[str]:
+        return files("one", **names)
+
+    def made(**names: str) -> list[str]:
+        return files(out, **names)
+
+    originals = ["--originals", "images.lmdb"]
+    pair = one(restored="restored.lmdb", corrupted="corrupted.lmdb")
+    yield ["prepare", "--config", "config/digits.json", *made(output="digits")]
+    yield ["gather", "one/back.lmdb", *made(output="gathered.lmdb")]
+    yield ["spectrum", "--data", "images.lmdb", *made(output="spectrum.json", figure="spectrum.png")]
+    train = ["train", *config("train"), "--data", "images.lmdb", *SPEED]
+    yield [*train, *made(folder="train", output="trained.safetensors", csv="train.csv")]
+    kept = ["--model", "one/trained.safetensors", "--folder", "one/train"]
+    yield ["checkpoint", *config("train"), *kept, *made(output="2.safetensors")]
+    taken = ["plain/model.safetensors", *config("import"), "--size", "16"]
+    yield ["import-weights", *taken, *made(output="taken.safetensors")]
+    found = made(output="searched", accuracy="searched/accuracy.json")
+    yield ["boundary", "search", *config("search"), *one(latents=""), *found, *SPEED]
+    strip = one(edited="edit.lmdb", control="edit-control.lmdb", plain="edit-plain.lmdb")
+    yield ["boundary", "figure-strip", *strip, "--data", "images.lmdb", *made(output="strip.png")]
+    yield ["boundary", "figure-flips", *one(csv="edit.csv", metric="edit.json"), *made(output="flips.png")]
+    yield ["evaluate", "restoration", *pair, *originals, *made(output="restoration.json")]
+    yield ["evaluate", "cycle-of-images", *one(back="back.lmdb"), *made(output="cycle-of-images.json")]
+    told = made(metrics="drawn.json", figure="drawn.png")
+    yield ["evaluate-samples", *one(samples="points.safetensors"), *TRUTH, "--exact", "30", *told]
+    told = made(metrics="moved.json", figure="moved.png")
+    read = ["--config", "exact.json", *one(translated="moved.safetensors")]
+    yield ["evaluate-translation", *read, *TRUTH, *told]
+    photographs = ["--source-pixels", "china/test.safetensors", "--target-pixels", "flower/test.safetensors"]
+    read = ["--transferred", "colours.safetensors", *photographs]
+    yield ["evaluate-color", *read, *made(metrics="colors.json", figure="colors.png")]
+    yield ["color-picture", *read, *made(output="china-as-flower.png")]
+    yield ["figure", "grid", *pair, *originals, *made(output="grid.png")]
+    yield ["figure", "samples", *one(images="samples.lmdb"), *made(output="samples.png")]
+    yield ["figure", "loss", *one(csv="train.csv"), *made(output="loss.png")]
+    read = [*config("restore"), *network("bridge"), "--data", "images.lmdb", *SPEED]
+    yield ["figure", "path", *read, *made(output="path.png")]
+    read = ["--source", "images.lmdb", *one(latents="latents.lmdb", translated="translated.lmdb")]
+    yield ["figure", "translations", *read, *one(back="back.lmdb"), *made(output="translations.png")]
+    ends = [f"--{end}{name}" for end in ("source", "target") for name in ("", "-config")]
+    model = ["points/model.safetensors", "points/config/train.json"]
+    of_ends = [word for two in zip(ends, model * 2, strict=True) for word in two]
+    read = [*config("translate-points"), "--data", "points.safetensors", *of_ends, *SPEED]
+    yield ["figure", "densities", *read, *made(output="densities.png")]
+    yield ["numbers", "one/edit.json", *made(output="numbers.json")]
+    yield ["study-table", "one/restored.csv", *made(csv="study.csv", markdown="study.md", figure="study.png")]
+    yield ["cycle-table", "one/cycle.json", *made(csv="cycles.csv", markdown="cycles.md")]
+    yield ["share", "model/plain", "--results", ".", *SPEED, *made(folder="shared")]
+    yield ["export", "one/restored.lmdb", *made(output="exported")]
+    yield ["export", "one/restored.lmdb", *made(output="exported.npz")]
 
 
 def stopped_once(words: list[str]) -> None:
@@ -201,13 +265,56 @@ def stopped_once(words: list[str]) -> None:
     )
 
 
+def killed(words: list[str]) -> None:
+    """A command that is killed by the first file that is whole or the first progress, by the second, the
+    fourth and so on, until nothing is left that would kill it."""
+    at = 1
+    while died(words, at):
+        at *= 2
+    assert at > 1, f"nothing is written: {words}"
+
+
+def died(words: list[str], at: int) -> bool:
+    """Whether a process of its own was killed just before it gave its file number ``at`` a name."""
+    if (child := os.fork()) == 0:
+        numbers = count(1)
+
+        def deadly(call: Callable[..., Any]) -> Callable[..., Any]:
+            def called(*given: Any, **named: Any) -> Any:
+                if next(numbers) == at:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return call(*given, **named)
+
+            return called
+
+        artifacts._sweep.cache_clear()  # of the process that it is a copy of
+        try:
+            with (
+                mock.patch.object(os, "replace", deadly(os.replace)),
+                mock.patch.object(Progress, "after", deadly(Progress.after)),
+            ):
+                cli.app(words, standalone_mode=False)
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, -signal.SIGKILL), words
+    return status != 0
+
+
 def main(out: str) -> None:
     ddib_points.BATCH, classifier.STATE_EVERY = POINTS, 2
+    run = {"stopped": stopped_once}.get(out, called_once)
     for words in verbs(out):
-        if out == "stopped":
-            stopped_once(words)
-        else:
-            cli.app(words, standalone_mode=False)
+        run(words)
+    run = {"stopped": killed}.get(out, called_once)
+    for words in whole(out) if out in SINGLE else ():
+        run(grouped(words))
+
+
+def called_once(words: list[str]) -> None:
+    cli.app(words, standalone_mode=False)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from bridgepipe.config.stage_files import read_training
 from bridgepipe.errors import UserError
 from bridgepipe.methods.gaussian import Diffusion, network
 from bridgepipe.methods.task import task_of
-from bridgepipe.names import origins
+from bridgepipe.names import origins, released
 from bridgepipe.names import unet2d as words
 from bridgepipe.networks import layouts, mlp, unet2d
 from bridgepipe.workflow.sources import Sources
@@ -353,3 +353,14 @@ def test_experiments_are_those_that_have_a_network() -> None:
         if "train" in kind.model_fields and "network" in kind.model_fields
     }
     assert set(origins.METHODS) == with_network
+
+
+def test_lists_of_a_card_are_those_of_the_experiment_that_wrote_them() -> None:
+    """JSON has lists where settings have tuples: what was trained here is imported, too."""
+    network = {"kind": "adm", **tuples(ADM)}
+    whole = {"dataset": "digits", "network": network, "train": {"steps": 1}}
+    settings = config.Model.model_validate(whole)
+    told = {"network.channel_mult": [1, 2], "network.attention_resolutions": [2]}
+    assert not list(released.Weights("", {}, told).differences(settings))
+    (other,) = released.Weights("", {}, {**told, "network.channel_mult": [1, 3]}).differences(settings)
+    assert other == ("network.channel_mult", "[1, 3]", "[1, 2]")

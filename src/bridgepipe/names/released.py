@@ -88,13 +88,13 @@ class Weights:
 def _agrees(found: Any, expected: Any) -> bool:
     if isinstance(expected, tuple) and isinstance(found, str):
         return found in expected
-    if isinstance(expected, tuple) and isinstance(found, Iterable):
+    if isinstance(expected, tuple | list) and isinstance(found, Iterable):  # a list where a card says it
         return list(found) == list(expected)
     return bool(found == expected)
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         texts = all(isinstance(part, str) for part in value)
         return " or ".join(value) if texts and value else f"[{', '.join(map(str, value))}]"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

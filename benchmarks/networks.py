@@ -21,7 +21,8 @@ from benchmarks.measure import Result, compare
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.methods import i2sb
 from bridgepipe.networks.adm import UNet
-from bridgepipe.runtime.running import Inference, prepare
+from bridgepipe.runtime.devices import prepare
+from bridgepipe.runtime.running import Inference
 
 SMALL = {
     "model_channels": 64,

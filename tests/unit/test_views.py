@@ -12,12 +12,18 @@ POSITIONS = range(400)
 
 def images(count: int = 400) -> torch.Tensor:
     one = torch.linspace(-0.5, 0.5, 3 * 4 * 4).view(1, 3, 4, 4)
-    return one.expand(count, -1, -1, -1)
+    return one.repeat(count, 1, 1, 1)
 
 
 def test_nothing_is_done_unless_it_is_asked_for() -> None:
     assert torch.equal(draw(0, POSITIONS, CPU)(images()), images())
     assert torch.equal(AS_STORED(images()), images())
+
+
+def test_flipped_images_are_mirrored_and_the_others_are_not() -> None:
+    view = draw(0, POSITIONS, CPU, flip=True)
+    assert view.flipped is not None
+    assert torch.equal(view(images()), torch.where(view.flipped, images().flip(-1), images()))
 
 
 def test_the_eight_symmetries_come_equally_often() -> None:

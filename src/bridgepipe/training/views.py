@@ -30,9 +30,10 @@ class Views:
     recoloured: tuple[Tensor, Tensor, Tensor] | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images ``[b, C, H, W]`` in [-1, 1] as they are seen."""
+        """Images ``[b, C, H, W]`` in [-1, 1] as they are seen; those given may be changed."""
         if self.flipped is not None:
-            images = torch.where(self.flipped, images.flip(-1), images)
+            rows = self.flipped.flatten()
+            images[rows] = images[rows].flip(-1)
         if self.turned is not None:
             images = torch.stack(
                 [image.rot90(int(turns), (-2, -1)) for image, turns in zip(images, self.turned, strict=True)]

@@ -216,3 +216,34 @@ def test_h_space_of_a_model_calls_the_network_as_the_model_does(precision: str) 
     assert told[0].tolist() == [300.0, 300.0]
     assert h.dtype == (torch.bfloat16 if precision == "bf16" else torch.float32)
     assert bottleneck(h_space, model.process, x, 30).dtype == torch.float32
+
+
+class Grey:
+    """Stands for networks: a text is a grey, and an identity too."""
+
+    def scores(self, images: Any, text: str) -> list[float]:
+        return [-abs(float(image.mean()) - float(text)) for image in images]
+
+    def distances(self, images: Any, others: Any) -> list[float]:
+        pairs = zip(images, (others[i] for i in range(len(others))), strict=True)
+        return [abs(float(image.mean()) - float(other.mean())) for image, other in pairs]
+
+
+def test_networks_judge_every_edited_image_beside_its_own_control_and_original() -> None:
+    strip: Any = brightening(steps=10.0, noise=3.0)
+    assert edits.perceived(strip, None, "", None) == {}
+    network: Any = Grey()
+    found = edits.perceived(strip, network, "255", network)
+    edited = strip.images.mean(axis=(2, 3, 4))
+    np.testing.assert_allclose(found["clip"], edited - 255)
+    controls, originals = (
+        images.mean(axis=(1, 2, 3))[:, None] for images in (strip.control, strip.originals)
+    )
+    np.testing.assert_allclose(found["identity"], np.abs(edited - controls))
+    np.testing.assert_allclose(found["identity_original"], np.abs(edited - originals))
+    values, rows = edits.measure(strip, BRIGHT, {}, None, more=found)
+    assert [row["identity"] for row in rows] == pytest.approx([20, 10, 0, 10, 20])
+    assert rows[3]["clip"] - rows[2]["clip"] == pytest.approx(10)
+    assert values["identity_at_best"] == pytest.approx(10 * values["best_distance"])
+    drawn = Strips(strip.images, DISTANCES, strip.control, strip.plain)
+    assert edits.perceived(drawn, None, "", network).keys() == {"identity"}

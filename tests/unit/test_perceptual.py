@@ -11,15 +11,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from test_measuring import run
 
+from bridgepipe.config import Resolved, read_yaml
 from bridgepipe.downloads.sources import load_sources
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import perceptual, vision  # noqa: F401  # before open_clip imports torchvision
 from bridgepipe.evaluation.image_sets import open_set
 from bridgepipe.evaluation.perceptual import Clip, Identity
 from bridgepipe.stages import measuring
+from bridgepipe.workflow.sources import Sources
 
+ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(0)
 REAL = RNG.integers(0, 256, (5, 48, 48, 3), dtype=np.uint8)
 MADE = np.clip(REAL.astype(int) + RNG.integers(-60, 61, REAL.shape), 0, 255).astype(np.uint8)
@@ -40,17 +44,20 @@ TINY = {
 }
 
 
+def tiny_clip(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Weights of a network that is CLIP's from now on."""
+    open_clip = library("open_clip")
+    (folder / "tiny.json").write_text(json.dumps(TINY))
+    open_clip.add_model_config(folder / "tiny.json")
+    monkeypatch.setattr(perceptual, "CLIP_NETWORK", "tiny")
+    torch.manual_seed(0)
+    save_file(open_clip.CLIP(**TINY).state_dict(), folder / "clip.safetensors")
+    return folder / "clip.safetensors"
+
+
 @pytest.fixture
 def clip_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    open_clip = library("open_clip")
-    (tmp_path / "tiny.json").write_text(json.dumps(TINY))
-    open_clip.add_model_config(tmp_path / "tiny.json")
-    monkeypatch.setattr(perceptual, "CLIP_NETWORK", "tiny")
-    from safetensors.torch import save_file
-
-    torch.manual_seed(0)
-    save_file(open_clip.CLIP(**TINY).state_dict(), tmp_path / "clip.safetensors")
-    return tmp_path / "clip.safetensors"
+    return tiny_clip(tmp_path, monkeypatch)
 
 
 def test_the_clip_score_is_that_of_open_clip(clip_weights: Path) -> None:
@@ -101,6 +108,7 @@ def node(kind: str, given: str, made: str, **sizes: int) -> bytes:
 
 
 def quarters(path: Path, size: int = 112) -> Path:
+    library("onnxruntime")
     pool = node("AveragePool", "face", "means", kernel_shape=size // 2, strides=size // 2)
     graph = field(1, pool) + field(1, node("Flatten", "means", "embedding")) + field(2, "quarters")
     graph += field(11, tensor("face", (1, 3, size, size))) + field(12, tensor("embedding", (1, 12)))
@@ -110,7 +118,6 @@ def quarters(path: Path, size: int = 112) -> Path:
 
 @pytest.fixture
 def face_weights(tmp_path: Path) -> Path:
-    library("onnxruntime")
     return quarters(tmp_path / "quarters.onnx")
 
 
@@ -204,7 +211,7 @@ def test_without_weights_or_library_one_line_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    source = {"--clip-text": perceptual.CLIP, "--identity": perceptual.FACES}[option]
+    source = {"--clip-text": perceptual.CLIP, "--identity": "identity/w600k-r50"}[option]
     words = ["measure", "made.npz", "real.npz", option, TEXT if option == "--clip-text" else source]
     code, _, err = run(capsys, *words)
     assert code == 2
@@ -230,3 +237,41 @@ def test_what_cannot_be_asked_for_is_said(sets: Path, capsys: pytest.CaptureFixt
     assert "no pairs: 5 images and 4 (--identity)" in err
     code, _, err = run(capsys, "measure", "made.npz", "real.npz", "--identity", "mine.onnx")
     assert "no such weights (mine.onnx)" in err
+
+
+# edits
+
+
+def asking(**evaluate: Any) -> Resolved:
+    values = read_yaml(ROOT / "params.yaml")
+    experiment = values["experiments"]["boundary"]["loop"]
+    experiment["evaluate"] = {**experiment.get("evaluate", {}), **evaluate}
+    return Resolved(values)
+
+
+def test_edits_are_judged_by_networks_that_their_experiment_names() -> None:
+    """Their weights are files that the rule waits for and fetches; without the keys nothing changes."""
+    before = asking().stages("boundary/loop")["evaluate"]
+    assert not {"clip", "identity"} & before.keys()
+    asked = asking(clip={"text": "a loop"}, identity="mine.onnx")
+    told = asked.stages("boundary/loop")["evaluate"]
+    assert told["clip"] == {"text": "a loop", "weights": perceptual.CLIP}
+    assert {k: v for k, v in told.items() if k not in ("clip", "identity")} == before
+    named = Sources(asked, plans=False).named_files("boundary/loop")
+    clip = f"data/{load_sources()[perceptual.CLIP].path}"
+    assert named == {"evaluate.clip.weights": clip, "evaluate.identity": "mine.onnx"}
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "told"),
+    [
+        ({"clip": "a loop"}, r"boundary\.loop\.evaluate\.clip"),
+        ({"clip": {}}, "missing key 'text'"),
+        ({"clip": {"text": ""}}, r"evaluate\.clip\.text"),
+        ({"clip": {"txt": "a loop"}}, "did you mean 'text'"),
+        ({"identity": ""}, r"evaluate\.identity"),
+    ],
+)
+def test_settings_of_these_measures_are_checked(evaluate: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        asking(**evaluate)

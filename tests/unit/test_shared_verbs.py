@@ -21,6 +21,7 @@ import torch
 from every_verb import VERBS, called
 from PIL import Image
 from started import all_succeed, free_port
+from test_perceptual import quarters, tiny_clip
 from torch import nn
 
 from bridgepipe import artifacts, cli, config
@@ -341,6 +342,28 @@ def test_a_dry_run_names_what_a_verb_writes(
     assert {f for f in written if not f.name.startswith(".")} <= told
     if verb != "edit":  # a strip is drawn anew
         assert named(made / place) == set()
+
+
+def test_edits_are_measured_by_networks_that_are_asked_for(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside all else, which stays as it is; text and networks are in the protocol."""
+    clip, faces = tiny_clip(tmp_path, monkeypatch), quarters(tmp_path / "faces.onnx")
+    monkeypatch.chdir(made)
+    settings = artifacts.read_json(made / "config/evaluate-edits.json")
+    asked = {"clip": {"text": "light", "weights": str(clip)}, "identity": str(faces)}
+    artifacts.write_json(tmp_path / "config.json", {**settings, **asked})
+    words = to(tmp_path, first_of("boundary evaluate"))
+    words[words.index("--config") + 1] = str(tmp_path / "config.json")
+    cli.app(words, standalone_mode=False)
+    found, before = (artifacts.read_json(f / "edit.json") for f in (tmp_path, made / "one"))
+    assert before["values"].items() <= found["values"].items()
+    for name in ("clip", "identity", "identity_original"):
+        assert np.isfinite([found["values"][f"{name}_at_best"], *(row[name] for row in found["curve"])]).all()
+    assert found["curve"][1]["distance"] == 0
+    assert found["protocol"]["settings"]["clip"]["text"] == "light"
+    assert found["protocol"]["inputs"].keys() - before["protocol"]["inputs"].keys() == {"clip", "identity"}
+    assert not list(tmp_path.glob(".*"))
 
 
 class Identified(Exception):

@@ -41,6 +41,7 @@ rule boundary_judge:
 
 rule boundary_evaluate:
     input:
+        lambda w: P.sources.start_files(f"boundary/{w.experiment}"),
         unpack(lookup("boundary/{experiment}", within=FILES["evaluate"])),
     output:
         output="results/boundary/{experiment}/edit.json",

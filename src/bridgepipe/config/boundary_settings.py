@@ -13,6 +13,7 @@ from bridgepipe.config.values import (
     Batch,
     Cost,
     Distinct,
+    FilePath,
     Noise,
     Rate,
     Reference,
@@ -24,6 +25,7 @@ from bridgepipe.config.values import (
     Times,
     Variant,
     Written,
+    absent,
 )
 from bridgepipe.names.nfe import EditingSolverName
 from bridgepipe.names.timesteps import truncated
@@ -196,6 +198,15 @@ class Judge(Strict):
     seed: Seed = Field(0, description="seed of the weights and of the order of images")
 
 
+class ClipScore(Strict):
+    """How well edited images fit a text."""
+
+    text: Written = Field(description="what an image with the attribute shows, such as a smiling face")
+    weights: FilePath = Field(
+        "clip/vit-b-32", description="weights of CLIP's ViT-B/32: a name in sources.yaml, or a file"
+    )
+
+
 class Measures(Strict):
     """Metrics of edits, apart from the judge that is trained for them."""
 
@@ -212,6 +223,21 @@ class Measures(Strict):
     seed: Seed = Field(
         0, description="seed of the two halves: one selects the best distance, results are of the other"
     )
+    clip: ClipScore | None = Field(
+        None, description="CLIP score of edited images; null: not measured", exclude_if=absent
+    )
+    identity: FilePath | None = Field(
+        None,
+        description="face recognition that tells how far edits change the identity: a name in sources.yaml"
+        " such as identity/w600k-r50, or an ONNX file; null: not measured",
+        exclude_if=absent,
+    )
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """Key -> the weights that are named there."""
+        named = {"clip.weights": None if self.clip is None else self.clip.weights, "identity": self.identity}
+        return {f"evaluate.{key}": text for key, text in named.items() if text is not None}
 
 
 class EditMeasures(Measures):

@@ -11,7 +11,8 @@ The best distance is chosen on one half of the images, and everything is reporte
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +28,10 @@ from bridgepipe.evaluation.strips import Floats, Judge, Mask, Strips, half, prob
 from bridgepipe.names import Json
 from bridgepipe.runtime.rng import generator
 
+if TYPE_CHECKING:
+    from bridgepipe.evaluation.perceptual import Clip, Identity
+
+NOTHING: Mapping[str, Floats] = MappingProxyType({})
 ROUNDING = 3  # decimals of a score: rises of a saturated classifier below that are noise
 
 
@@ -95,8 +100,32 @@ def likeness(strips: Strips) -> dict[str, Floats]:
     return found
 
 
+def perceived(strips: Strips, clip: Clip | None, text: str, identity: Identity | None) -> dict[str, Floats]:
+    """What networks say of every edited image, ``[N, K]`` each; {} without networks.
+
+    Args:
+        clip: network of the score ``clip``, of how well it fits the text.
+        text: what an image with the attribute shows.
+        identity: network of the distance to the person of its control, and to that of the original.
+    """
+    found: dict[str, Floats] = {}
+    if clip is not None:
+        found["clip"] = strips.per_strip(clip.scores(strips.flat, text))
+    rows = np.repeat(np.arange(len(strips.control)), len(strips.distances))
+    for suffix, images in (("", strips.control), ("_original", strips.originals)):
+        if identity is not None and images is not None:
+            distances = identity.distances(strips.flat, Subset(images, rows))
+            found[f"identity{suffix}"] = strips.per_strip(distances)
+    return found
+
+
 def measure(
-    strips: Strips, judge: Judge, others: Mapping[str, Judge], classifier: Any = None, seed: int = 0
+    strips: Strips,
+    judge: Judge,
+    others: Mapping[str, Judge],
+    classifier: Any = None,
+    seed: int = 0,
+    more: Mapping[str, Floats] = NOTHING,
 ) -> tuple[Json, list[Json]]:
     """Numbers of the reported half, and rows of its curve against the distance.
 
@@ -105,6 +134,7 @@ def measure(
         others: judges of the attributes that edits should preserve.
         classifier: an extractor with logits; edits should preserve the class it predicts. None: not measured.
         seed: seed of the two halves.
+        more: further measures of every edited image, ``[N, K]`` each, such as `perceived`.
 
     Returns:
         Values and rows. ``best_distance`` is chosen on the other half. By it every image is edited to its
@@ -115,7 +145,7 @@ def measure(
     before, scores = judge.score(strips.control) > judge.cut, strips.per_strip(judge.score(strips.flat))
     flipped, able = (scores > judge.cut) != before[:, None], flippable(before, strips.distances)
     columns: dict[str, np.ndarray] = {"score": scores, **_preserved(strips, others, classifier)}
-    columns |= likeness(strips)
+    columns |= likeness(strips) | dict(more)
     chosen = _chosen(strips, before, seed)
     best = best_distance(flipped[chosen], able[chosen], strips.distances)
     reported = ~chosen

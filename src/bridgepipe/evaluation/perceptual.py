@@ -19,13 +19,14 @@ from torch.nn import functional as F
 
 from bridgepipe.artifacts import digest_file
 from bridgepipe.data.pixels import from_uint8
+from bridgepipe.downloads.sources import load_sources, place_of
 from bridgepipe.errors import UserError, reading
 from bridgepipe.evaluation.extractors import Batch, digest_tensors, load_state
 from bridgepipe.evaluation.features import Images, per_image
 from bridgepipe.finite import finite
 from bridgepipe.runtime import devices, running
 
-LPIPS, CLIP, FACES = "lpips/alex", "clip/vit-b-32", "identity/w600k-r50"  # names in sources.yaml
+LPIPS, CLIP = "lpips/alex", "clip/vit-b-32"  # names in sources.yaml
 SMALLEST_SIDE = 31  # of AlexNet
 CLIP_NETWORK = "ViT-B-32-quickgelu"  # OpenAI's activation
 FACE = 112  # side of what face recognition takes
@@ -55,6 +56,20 @@ def distances_of_pairs(
             return finite(torch.stack([one(i) for i in piece]), "a distance").cpu()
 
     return torch.cat(running.shared_by_all(run, range(len(images)), 64, label, pad=False)).tolist()
+
+
+def file_of(named: str) -> Path:
+    """The file of weights that a person names: a name in sources.yaml, or a path.
+
+    Raises:
+        UserError: the file is not there.
+    """
+    path = place_of(named)
+    if not path.is_file():
+        fetched = named in load_sources()
+        mend = f"run `bridgepipe fetch {named}`" if fetched else "give a file, or a name of sources.yaml"
+        raise UserError("no such weights", path, mend)
+    return path
 
 
 def extra(package: str, name: str) -> ModuleType:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bridgepipe import artifacts
 from bridgepipe.config.boundary import BoundaryJudge, BoundaryMeasures
-from bridgepipe.config.boundary_settings import Edit, Judge
+from bridgepipe.config.boundary_settings import Edit, Judge, Measures
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.data import lineage
 from bridgepipe.data.pixels import to_uint8
@@ -31,6 +32,9 @@ from bridgepipe.names import QUANTISATION, Json
 from bridgepipe.networks.hspace import HSpace
 from bridgepipe.runtime import running
 from bridgepipe.runtime.finished import resumable
+
+if TYPE_CHECKING:
+    from bridgepipe.evaluation.perceptual import Clip, Identity
 
 
 def strips(
@@ -180,12 +184,14 @@ def evaluate(
     strips, seed = judges.open_strips(store, unmoved, undone, source), settings.seed
     judge = judges.judge_of_the_edit(settings, real, known, values, cut)
     named = None if settings.classifier is None else known
+    clip, identity_of, seen = _networks(settings, speed)
     sides = {"with": Subset(real, np.flatnonzero(values > cut))}
     sides["without"] = Subset(real, np.flatnonzero(values <= cut))
     identity = {"settings": settings.as_json(), "extractor": describe(features), "judge": known.digest}
-    identity |= {"images": [s.digest for s in (store, unmoved, undone, source, real)]}
+    identity |= {"images": [s.digest for s in (store, unmoved, undone, source, real)], **seen}
     with resumable(output, identity, speed):
-        found, rows = edits.measure(strips, judge, judges.keepers(settings, real, known), named, seed)
+        more = edits.perceived(strips, clip, settings.clip.text if settings.clip else "", identity_of)
+        found, rows = edits.measure(strips, judge, judges.keepers(settings, real, known), named, seed, more)
         found |= edits.distances_to_real(strips, judge, found["best_distance"], sides, features, seed)
     if not running.is_main():
         return
@@ -193,7 +199,7 @@ def evaluate(
     shared = protocol.protocol(
         "edits that the judge calls flipped against the same noise without a move, of those that can flip",
         settings=settings.as_json(),
-        inputs={"data": source, "train": real, "classifier": known, "extractor": features.digest},
+        inputs={"data": source, "train": real, "classifier": known, "extractor": features.digest, **seen},
         extractor=describe(features),
         quantisation=lineage.quantisation(store),
         judge=judge.name,
@@ -204,6 +210,20 @@ def evaluate(
     )
     made_with = {key: made[key] for key in ("settings", "model", "data", "boundaries")}
     artifacts.write_json(output, {**protocol.metric(found, shared, made_with), "curve": rows})
+
+
+def _networks(how: Measures, speed: Runtime) -> tuple[Clip | None, Identity | None, dict[str, str]]:
+    """Networks that judge edits where they are asked for, and their digests by name."""
+    from bridgepipe.evaluation import perceptual
+
+    clip, identity = None, None
+    if how.clip is not None:
+        weights = perceptual.file_of(how.clip.weights)
+        clip = perceptual.Clip(weights, running.placed(speed.device).device)
+    if how.identity is not None:
+        identity = perceptual.Identity(perceptual.file_of(how.identity))
+    made = {"clip": clip, "identity": identity}
+    return clip, identity, {name: one.digest for name, one in made.items() if one is not None}
 
 
 def edits_and_data(*paths: Path) -> tuple[ImageStore, ...]:

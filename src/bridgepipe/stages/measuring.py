@@ -171,7 +171,7 @@ def _of_pairs(
     else:
         found["lpips"] = perceptual.Lpips(path, running.placed(speed.device).device)
     if asked.identity is not None:
-        found["identity"] = perceptual.Identity(_wanted(asked.identity, None, "--identity"))
+        found["identity"] = perceptual.Identity(perceptual.file_of(asked.identity))
     return found
 
 
@@ -182,26 +182,8 @@ def _clip(a: ImageSet, asked: Asked, speed: Runtime) -> Clip | None:
         return None
     if a.images is None:
         raise UserError("statistics, which show nothing", a.path, "give images, or leave --clip-text out")
-    path = _wanted(perceptual.CLIP, asked.clip_weights, "--clip-weights")
+    path = perceptual.file_of(str(asked.clip_weights or perceptual.CLIP))
     return perceptual.Clip(path, running.placed(speed.device).device)
-
-
-def _wanted(source: str, given: Path | None, option: str) -> Path:
-    """The file of weights that were asked for.
-
-    Args:
-        source: name of a source; a path where it is none.
-
-    Raises:
-        UserError: the file is not there.
-    """
-    if source not in load_sources():
-        source, given = "", Path(source)
-    path = _weights(source, given, option)
-    if isinstance(path, str):
-        what, _, mend = path.partition(": ")
-        raise UserError(what, option, mend)
-    return path
 
 
 # for people

@@ -67,7 +67,7 @@ class Sources:
         return [file for key, file in self._named_files(name).items() if key == "train.published"]
 
     def start_files(self, name: str) -> list[str]:
-        """What training starts from besides the data: weights, published masks."""
+        """What an experiment names and reads besides the data: weights, published masks."""
         return self.watched(*self._named_files(name).values())
 
     def mask_files(self, name: str) -> list[str]:
@@ -208,7 +208,8 @@ class Sources:
 
 def _weights(experiment: Any) -> dict[str, str]:
     """Key -> weights that an experiment names."""
-    return experiment.train.weights if hasattr(experiment, "train") else {}
+    sections = (getattr(experiment, name, None) for name in ("train", "evaluate"))
+    return {key: text for one in sections for key, text in getattr(one, "weights", {}).items()}
 
 
 def _is_folder(source: Json) -> bool:

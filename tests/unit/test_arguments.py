@@ -50,6 +50,7 @@ SETTINGS = {  # the configuration of each verb, of those that `test_shared_verbs
 MORE = {  # options without a default that are no paths
     "generate": ["--experiment", "samples"],
     "config": ["i2sb/jpeg-5"],
+    **{f"new {kind}": ["mine"] for kind in ("restoration", "pairs", "translation", "boundary")},
     "measure": ["--extractor", "classifier"],
     "fid": ["--extractor", "classifier"],
     "boundary import": ["--space", "z", "--attribute", "light"],

@@ -65,7 +65,7 @@ LAYERS = {
     },
     "report": {"__version__", "config", "artifacts", "data", "evaluation", "runtime"},
     "web": {"config", "datasets", "methods", "photographs"},
-    "workflow": {"config", "artifacts", "data", "downloads", "networks", "runtime", "training"},
+    "workflow": {"config", "artifacts", "data", "datasets", "downloads", "networks", "runtime", "training"},
 }
 CONFIGURED = {"cli", "config", "datasets", "methods", "photographs", "report", "runtime", "stages", "web"}
 CONFIGURED |= {"training", "workflow"}

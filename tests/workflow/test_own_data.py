@@ -61,10 +61,8 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def block(section: str, kind: str) -> str:
-    found = re.search(rf"^```{kind}\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
-    assert found is not None
-    return found[1]
+def blocks(section: str, kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
 
 
 def small(values: dict[str, Any]) -> None:
@@ -100,15 +98,19 @@ def test_every_section_with_settings_is_tried() -> None:
 def test_the_tutorial_runs(tmp_path: Path, title: str) -> None:
     project = Project.create(tmp_path / "project")
     LAYOUTS[title](project.folder)
-    settings = yaml.safe_load(block(SECTIONS[title], "yaml"))
-    shorter(settings)
     project.edit(small)
-    project.edit(lambda v: v["datasets"].update(settings["datasets"]))
-    project.edit(lambda v: v["extractors"].update(settings.get("extractors", {})))
     guide = {"guide": {"digits": {"scales": ["demo"]}}}  # named by the scale
-    project.edit(lambda v: v.update(experiments=settings["experiments"] | guide))
+    project.edit(lambda v: v.update(experiments=guide, include="experiments/*.yaml"))
+    (begin,), *_, lines = (text.splitlines() for text in blocks(SECTIONS[title], "sh"))
+    done = project.bridgepipe(*shlex.split(begin)[1:])
+    assert re.search(r"^\d+ images .*\nnext: snakemake results/", done.stderr, flags=re.MULTILINE)
+    file = project.folder / done.stdout.strip()
+    assert file.read_text().endswith("\n" + "".join(blocks(SECTIONS[title], "yaml")))
+    settings = yaml.safe_load(file.read_text())
+    shorter(settings)
+    file.write_text(yaml.safe_dump(settings))
     before = set(project.folder.iterdir())
-    for line in block(SECTIONS[title], "sh").splitlines():
+    for line in lines:
         program, *words = shlex.split(line)
         if program == "snakemake":
             project.snakemake("-c1", "--", *words)

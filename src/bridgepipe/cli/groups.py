@@ -41,6 +41,7 @@ HELP = {
     "Before a run": {
         "doctor": "Say what this machine has, and which data is missing.",
         "config": "Print an experiment with all its settings.",
+        "new": "Begin an experiment on your own images.",
         "fetch": "Download published weights or data.",
         "plan": "Say what targets will take: jobs, time, memory, disk, downloads.",
         "record": "Choose the experiments that DVC records.",
@@ -164,12 +165,14 @@ app = Verbs("From raw images to a reproducible table of results for diffusion br
 people = Verbs("")
 store = Verbs("Look inside image stores.")
 boundaries = Verbs("Take in boundaries of attributes, and write them for others.")
+new = Verbs("Begin an experiment on your own images: a short file beside params.yaml.")
 stage = Verbs("One verb per step of the workflow, called by its rules.")
 boundary = Verbs("Boundaries of attributes in latents, and edits across them.")
 evaluate = Verbs("Metrics of restored images, each with its protocol.")
 figure = Verbs("Pictures for the report.")
 people.add_typer(store, name="store")
 people.add_typer(boundaries, name="boundary")
+people.add_typer(new, name="new")
 people.add_typer(stage, name=STAGE)
 stage.add_typer(boundary, name="boundary")
 stage.add_typer(evaluate, name="evaluate")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import os
 from collections.abc import Iterator, Mapping
 from functools import reduce
 from pathlib import Path
@@ -19,30 +18,39 @@ SECTIONS = {"datasets": 1, "extractors": 1, "experiments": 2}
 PATTERN = "experiments/*.yaml"
 
 
-def read(path: str | Path) -> Document:
+def read(path: str | Path, new: Document | None = None) -> Document:
     """Content of a params file and of the files that it includes, in the order of their names.
 
     Each name is written once: nothing in one file is laid over another.
 
+    Args:
+        path: the params file.
+        new: Content of a file that is not written yet.
+
     Raises:
-        UserError: as `yaml_reader.read`; no file to include, a section that belongs to the params file, or a
-            name that another file has.
+        UserError: as `yaml_reader.read`; no file to include, a section that belongs to the params file, a
+            name that another file has, or a new file that would not be included.
     """
     own = yaml_reader.read(path)
-    if KEY not in own.values:
-        return own
+    files = _included(own, Path(path).parent, new)
     values = {key: value for key, value in own.values.items() if key != KEY}
-    parts = map(yaml_reader.read, _included(own, Path(path).parent))
+    parts = (new if new and new.places.file == file else yaml_reader.read(file) for file in files)
     return reduce(_joined, parts, Document(values, own.places))
 
 
-def _included(own: Document, folder: Path) -> list[str]:
+def _included(own: Document, folder: Path, new: Document | None) -> list[str]:
     """Files of the pattern, hidden ones left out."""
-    pattern, where = own.values[KEY], own.places.at(KEY)
-    if not isinstance(pattern, str):
+    pattern, where = own.values.get(KEY), own.places.at(KEY)
+    if KEY in own.values and not isinstance(pattern, str):
         raise UserError(f"include is {pattern!r}", where, f"give a pattern of files, such as {PATTERN}")
-    files = sorted(glob.glob(os.path.join("" if folder == Path() else folder, pattern)))
-    if not files:
+    whole = pattern and str(folder / pattern)
+    files = sorted(glob.glob(whole)) if whole else []
+    if new is not None:
+        if not whole or not Path(new.places.file).match(whole):
+            what = f"it does not include {new.places.file}"
+            raise UserError(what, own.places.file, f"add the line `{KEY}: {PATTERN}`")
+        return sorted({*files, new.places.file})
+    if whole and not files:
         raise UserError(f"no file is called {pattern}", where, "correct the pattern, or remove the line")
     return files
 

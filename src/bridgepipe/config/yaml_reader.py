@@ -90,7 +90,12 @@ def read(path: str | Path) -> Document:
         UserError: the file can't be read, is no plain YAML, or holds a text with two meanings.
     """
     name = str(path)
-    return _Reader(name, text_of(Path(path), name)).document()
+    return parsed(text_of(Path(path), name), name)
+
+
+def parsed(text: str, name: str) -> Document:
+    """Content of a file that is called so; raises as `read`."""
+    return _Reader(name, text).document()
 
 
 def given(values: Mapping[str, Any]) -> Document:

@@ -70,6 +70,20 @@ def read_photo(source: Path | bytes, name: str = "") -> np.ndarray:
         return np.array(decode(source))
 
 
+def opens(file: Path) -> bool:
+    """Whether a file begins as a picture does; nothing is decoded."""
+    return size_of(file) is not None
+
+
+def size_of(file: Path) -> tuple[int, int] | None:
+    """Width and height that the head of a file tells; None of what is no picture."""
+    try:
+        with Image.open(file, formats=list(DECODERS)) as image:
+            return image.size
+    except Exception:  # decoders raise almost anything
+        return None
+
+
 def write_png(path: Path, pixels: np.ndarray, made_of: str = "") -> None:
     """Write uint8 ``[H, W, 3]`` as PNG, atomically, with a mark that `made_of` reads.
 

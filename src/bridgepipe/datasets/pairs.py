@@ -49,8 +49,7 @@ def prepare(
     root = Path(path)
     finish = partial(_fit_pair, size=size, crop=crop, reverse=reverse)
     if layout == "folders":
-        pictures, others = _sides(root)
-        partner = _match(pictures, others)
+        pictures, partner = matched(root)
         splits, classes = find_splits(
             pictures, lambda file: finish(decode(file), decode(partner[file])), fractions, seed
         )
@@ -68,6 +67,16 @@ def prepare(
         **pictures.passed_over,
     }
     write_splits(Path(out_dir), splits, made_by, classes, codec, skip_bad, progress, suffixes=["", "-source"])
+
+
+def matched(root: Path) -> tuple[Pictures, dict[Path, Path]]:
+    """The sources below ``A``, and for the file of each that of its target below ``B``.
+
+    Raises:
+        UserError: no such folders, no images, or images without a partner.
+    """
+    first, second = _sides(root)
+    return first, _match(first, second)
 
 
 def _sides(root: Path) -> tuple[Pictures, Pictures]:

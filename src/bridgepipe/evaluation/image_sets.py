@@ -11,12 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from bridgepipe.artifacts import digest_file, digest_of
 from bridgepipe.data.store import ImageStore
 from bridgepipe.datasets.folder import image_names
-from bridgepipe.datasets.images import DECODERS, read_photo
+from bridgepipe.datasets.images import opens, read_photo
 from bridgepipe.datasets.items import some
 from bridgepipe.errors import UserError, reading
 from bridgepipe.names import Json
@@ -130,18 +129,10 @@ class Array:
 
 def _folder(path: Path) -> ImageSet:
     names = image_names(path)
-    bad = [name for name in names if not _opens(path / name)]
+    bad = [name for name in names if not opens(path / name)]
     if bad:
         raise UserError(f"cannot be read: {some(bad)}", path, "mend them, or take them out of the folder")
     return ImageSet(path, "folder", Files(path, names), [_stem(name) for name in names])
-
-
-def _opens(file: Path) -> bool:
-    try:
-        with Image.open(file, formats=list(DECODERS)):
-            return True
-    except Exception:  # decoders raise almost anything
-        return False
 
 
 def _stem(name: str) -> str:

@@ -1,0 +1,78 @@
+"""Verbs for people that begin an experiment on their own images."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bridgepipe.cli import groups
+from bridgepipe.cli.options import DryRun, File
+
+if TYPE_CHECKING:
+    from bridgepipe.workflow.new import New
+
+Named = Annotated[str, typer.Argument(help="of the experiment and of its file, experiments/NAME.yaml")]
+Images = Annotated[Path, typer.Option(help="folder of the images", show_default=False)]
+PARAMS = Path("params.yaml")
+
+
+@groups.new.verb()
+def restoration(
+    name: Named,
+    data: Images,
+    corruption: Annotated[
+        str, typer.Option(help="damage that clean images get: docs/corruptions.md has all")
+    ] = "noise-5..50",
+    params: File = PARAMS,
+    dry_run: DryRun = False,
+) -> None:
+    """Clean images of any sizes: a network learns to take away a damage that a program can do."""
+    from bridgepipe.workflow import new
+
+    _write(new.restoration(name, data, corruption), params, dry_run)
+
+
+@groups.new.verb()
+def pairs(name: Named, data: Images, params: File = PARAMS, dry_run: DryRun = False) -> None:
+    """Folders A/ and B/ with files of the same names: a network learns to make B from A."""
+    from bridgepipe.workflow import new
+
+    _write(new.pairs(name, data), params, dry_run)
+
+
+@groups.new.verb()
+def translation(
+    name: Named,
+    data: Images,
+    source: Annotated[str | None, typer.Option(help="class of the images; of two the first")] = None,
+    target: Annotated[str | None, typer.Option(help="class that they become; of two the second")] = None,
+    params: File = PARAMS,
+    dry_run: DryRun = False,
+) -> None:
+    """A sub-folder for each class, no pairs: images of one class become images of another."""
+    from bridgepipe.workflow import new
+
+    _write(new.translation(name, data, source, target), params, dry_run)
+
+
+@groups.new.verb()
+def boundary(
+    name: Named,
+    data: Images,
+    attribute: Annotated[str | None, typer.Option(help="column of the table; default: the only one")] = None,
+    params: File = PARAMS,
+    dry_run: DryRun = False,
+) -> None:
+    """Images with metadata.csv beside them: an attribute is found in the latents of a model, and edited."""
+    from bridgepipe.workflow import new
+
+    _write(new.boundary(name, data, attribute), params, dry_run)
+
+
+def _write(new: New, params: Path, dry_run: bool) -> None:
+    place = new.write(params, dry_run)
+    print(new.text if place is None else place, end="" if place is None else "\n")
+    print(new.found, *(f"next: {command}" for command in new.next), sep="\n", file=sys.stderr)

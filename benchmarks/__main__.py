@@ -1,18 +1,25 @@
-"""`python -m benchmarks`: every benchmark, as a table. Ratios above 1 mean that bridgepipe is faster."""
+"""`python -m benchmarks [NAME ...]`: every benchmark, or some. Ratios above 1 mean that bridgepipe is faster.
+
+All of them together write `benchmarks/results.json` and `.md`, and tell what has moved since the last commit.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
-from pathlib import Path
 
-from benchmarks import boundary, data, distances, networks, planning, report
+import bridgepipe.cli  # noqa: F401  sets what PyTorch reads when it is imported
+from benchmarks import boundary, data, distances, networks, planning, preparing, record, report
 from benchmarks.measure import Result
-from bridgepipe.evaluation.tables import table, write_table
+from bridgepipe.evaluation.tables import markdown, table
 
 BENCHMARKS = (
     planning.dry_run_against_empty_snakefile,
     data.store_against_png_folder,
+    data.loading_against_published,
     data.checked_reading_against_unchecked,
+    preparing.folder_against_pillow,
+    preparing.all_cores_against_one,
     data.jpeg_against_pillow,
     data.blur_against_image_loop,
     networks.attention_against_matrices,
@@ -25,15 +32,24 @@ BENCHMARKS = (
 )
 
 
-def main() -> None:
-    rows: list[Result] = []
+def main(names: list[str]) -> None:
+    if unknown := set(names) - {benchmark.__name__ for benchmark in BENCHMARKS}:
+        listed = " ".join(benchmark.__name__ for benchmark in BENCHMARKS)
+        sys.exit(f"no benchmark {' '.join(unknown)}: take some of {listed}")
+    on, results = record.machine(), list[Result]()
     for benchmark in BENCHMARKS:
+        if names and benchmark.__name__ not in names:
+            continue
         print(f"{benchmark.__name__} …", file=sys.stderr, flush=True)
         found = benchmark()
-        rows += [found] if isinstance(found, Result) else list(found)
-    frame = table([row.row() for row in rows])
-    write_table("results/benchmarks.csv", "results/benchmarks.md", frame)
-    print(Path("results/benchmarks.md").read_text(encoding="utf8"))
+        results += [found] if isinstance(found, Result) else list(found)
+    if names:
+        print(markdown(table([result.row() for result in results])))
+        return
+    before = record.committed()
+    print(record.write(results, {**on, "load after": round(os.getloadavg()[0], 1)}))
+    if before is not None:
+        print("moved by more than 10 %:", *(record.moved(before, results) or ["nothing"]), sep="\n  ")
 
 
-main()
+main(sys.argv[1:])

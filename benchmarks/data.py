@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -13,16 +13,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.measure import Result, compare
+from benchmarks.measure import Result, compare, one_thread
 from bridgepipe import corruptions
-from bridgepipe.config.recipe import Recipe
-from bridgepipe.config.runtime import Runtime
 from bridgepipe.data import store
 from bridgepipe.data.pixels import from_uint8, to_uint8
-from bridgepipe.runtime.rng import ItemNoise
-from bridgepipe.training import loop
+from bridgepipe.datasets.images import fit
+from bridgepipe.training.views import draw
 
 PHOTOS = 64
+CPU = torch.device("cpu")
 
 
 def _photos(size: int, count: int = PHOTOS) -> np.ndarray:
@@ -50,13 +49,66 @@ def store_against_png_folder() -> Result:
         return compare(what, lambda: ours.batch(range(PHOTOS)), "a folder of PNG files", from_folder)
 
 
+def jpeg_files(count: int, height: int = 375, width: int = 500) -> list[bytes]:
+    """Crops of a sample photograph, of the size of ImageNet's, as JPEG files."""
+    from sklearn.datasets import load_sample_image
+
+    photo, corner, files = load_sample_image("china.jpg"), np.random.default_rng(0), []
+    for _ in range(count):
+        top, left = corner.integers(0, 427 - height + 1), corner.integers(0, 640 - width + 1)
+        file = io.BytesIO()
+        Image.fromarray(photo[top : top + height, left : left + width]).save(file, "jpeg", quality=90)
+        files.append(file.getvalue())
+    return files
+
+
+def loading_against_published() -> Iterator[Result]:
+    """A batch for training, flips and all, against files that are decoded and resized in every epoch."""
+    for side in (32, 64, 256):
+        files = jpeg_files(PHOTOS)
+        with tempfile.TemporaryDirectory() as folder:
+            with store.writer(Path(folder) / "images.lmdb", {}, progress=False) as w:
+                for file in files:
+                    w.put(_decoded(file, side))
+            images, items = store.ImageStore(Path(folder) / "images.lmdb"), range(PHOTOS)
+            assert torch.equal(_load(images, items), _load_files(files, side))
+            with one_thread():
+                yield compare(
+                    f"load a batch of {PHOTOS} images of {side}x{side} for training, processor time",
+                    lambda images=images, items=items: _load(images, items),
+                    "JPEG files of 500x375, decoded and resized as published",
+                    lambda files=files, side=side: _load_files(files, side),
+                    clock=time.process_time,
+                )
+
+
+def _load(images: store.ImageStore, items: Sequence[int]) -> torch.Tensor:
+    """What a training does for each batch before it calls its network."""
+    return draw(0, items, CPU, flip=True)(images.batch(items))
+
+
+def _load_files(files: Sequence[bytes], side: int) -> torch.Tensor:
+    flipped = draw(0, range(len(files)), CPU, flip=True).flipped
+    assert flipped is not None
+    pixels = [_decoded(file, side) for file in files]
+    seen = [p[:, ::-1] if mirrored else p for p, mirrored in zip(pixels, flipped.flatten(), strict=True)]
+    return torch.from_numpy(np.stack([(p.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1) for p in seen]))
+
+
+def _decoded(file: bytes, side: int) -> np.ndarray:
+    return fit(Image.open(io.BytesIO(file)).convert("RGB"), side)
+
+
 def checked_reading_against_unchecked() -> Result:
     """What the checksum of every item costs a training, where images are smallest and it weighs most."""
     with tempfile.TemporaryDirectory() as folder:
         with store.writer(Path(folder) / "images.lmdb", {}, progress=False) as w:
             for image in _photos(32, 256):
                 w.put(image)
-        load = _loading(store.ImageStore(Path(folder) / "images.lmdb"), Path(folder))
+        images = store.ImageStore(Path(folder) / "images.lmdb")
+
+        def load() -> None:
+            _load(images, range(len(images)))
 
         def unchecked() -> None:
             with mock.patch.object(store, "without_checksum", lambda key, value: value[:-8]):
@@ -64,14 +116,6 @@ def checked_reading_against_unchecked() -> Result:
 
         what = "load a batch of 256 images of 32x32 for training, processor time"
         return compare(what, load, "without checksums", unchecked, repeat=201, clock=time.process_time)
-
-
-def _loading(images: store.ImageStore, folder: Path) -> Callable[[], object]:
-    """What a training does for each batch before it calls its network."""
-    recipe = Recipe(steps=1, batch_size=len(images), lr=1e-3, flip=True)
-    running = Runtime(device="cpu")
-    run = loop._Run(torch.nn.Linear(1, 1), None, images, recipe, running, folder, {}, ItemNoise)
-    return lambda: run._batch(run.places)
 
 
 def jpeg_against_pillow() -> Result:

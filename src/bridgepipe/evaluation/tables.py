@@ -50,9 +50,14 @@ def write_table(
         frame: the table; the index is not written.
         notes: explanation of the table, written below the Markdown.
     """
+    write_text(csv_path, frame.to_csv(index=False, lineterminator="\n"))
+    write_text(md_path, markdown(frame, notes))
+
+
+def markdown(frame: pd.DataFrame, notes: Sequence[str] = ()) -> str:
+    """A table in Markdown, see `write_table`."""
     import pandas as pd
 
-    write_text(csv_path, frame.to_csv(index=False, lineterminator="\n"))
     columns = [readable(frame[c]) for c in frame.columns]
     rule = ["---:" if pd.api.types.is_numeric_dtype(frame[c]) else "---" for c in frame.columns]
     lines = [[_cell(c) for c in frame.columns], rule, *(list(row) for row in zip(*columns, strict=True))]
@@ -60,7 +65,7 @@ def write_table(
         names, _, row = lines
         lines = [[names[0], row[0]], ["---", "---"], *map(list, zip(names[1:], row[1:], strict=True))]
     below = "".join(f"\n- {note}" for note in notes)
-    write_text(md_path, "".join(f"| {' | '.join(line)} |\n" for line in lines) + (below and below + "\n"))
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + (below and below + "\n")
 
 
 def readable(column: pd.Series) -> list[str]:

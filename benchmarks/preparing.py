@@ -1,0 +1,77 @@
+"""From a folder of JPEG files to a store."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.data import jpeg_files
+from benchmarks.measure import Result, compare
+from bridgepipe.datasets import folder
+from bridgepipe.datasets.images import fit
+
+COUNT, SIDE = 200, 64
+
+
+def folder_against_pillow() -> Result:
+    """Processor time of one core; both decode and resize by the same code, and ours checks and digests."""
+    with tempfile.TemporaryDirectory() as place, _cores(1):
+        source = _folder(Path(place))
+        return compare(
+            f"prepare {COUNT} JPEG files of 500x375 at {SIDE}x{SIDE}, processor time of one core",
+            lambda: _prepare(source),
+            "Pillow and one file of pixels for each",
+            lambda: _by_pillow(source),
+            clock=time.process_time,
+        )
+
+
+def all_cores_against_one() -> Result:
+    with tempfile.TemporaryDirectory() as place:
+        source, cores = _folder(Path(place)), len(os.sched_getaffinity(0))
+
+        def with_one() -> None:
+            with _cores(1):
+                _prepare(source)
+
+        what = f"prepare {COUNT} JPEG files of 500x375 on {cores} cores"
+        return compare(what, lambda: _prepare(source), "on one core", with_one)
+
+
+def _folder(place: Path) -> Path:
+    source = place / "files"
+    source.mkdir()
+    for number, file in enumerate(jpeg_files(COUNT)):
+        (source / f"{number:04}.jpg").write_bytes(file)
+    return source
+
+
+def _prepare(source: Path) -> None:
+    out = source.parent / "stores"
+    folder.prepare(out, path=source, size=SIDE, fractions={"train": 1.0}, progress=False)
+
+
+def _by_pillow(source: Path) -> None:
+    out = source.parent / "pixels"
+    out.mkdir(exist_ok=True)
+    for file in sorted(source.iterdir()):
+        with Image.open(file) as image:
+            np.save(out / f"{file.stem}.npy", fit(image.convert("RGB"), SIDE))
+
+
+@contextmanager
+def _cores(count: int) -> Iterator[None]:
+    """Some of the cores only."""
+    all_of_them = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(all_of_them)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, all_of_them)

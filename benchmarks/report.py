@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 
 from benchmarks.measure import Result, compare
-from bridgepipe.config import read_yaml
+from bridgepipe.config import load, read_yaml
 from bridgepipe.data import storewriter
 from bridgepipe.evaluation import protocol
 from bridgepipe.report import page
@@ -52,7 +52,8 @@ def made(folder: Path, count: int) -> Path:
     """The report of a project of so many invented experiments."""
     project(folder, count)
     with _inside(folder):
-        page.write(Path("report.html"), Path("params.yaml"), [])
+        resolved = load("params.yaml")
+        page.write(Path("report.html"), resolved, resolved.matching())
     return folder / "report.html"
 
 

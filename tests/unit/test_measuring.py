@@ -17,7 +17,7 @@ from bridgepipe import cli, config
 from bridgepipe.config import read_yaml
 from bridgepipe.data import store
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation import comparing, fid, image_sets, neighbours, perceptual, real
+from bridgepipe.evaluation import comparing, fid, image_sets, neighbours, perceptual, protocol, real
 from bridgepipe.evaluation.classifier import SmallClassifier
 from bridgepipe.evaluation.extractors import load_extractor
 from bridgepipe.evaluation.restoration import quality
@@ -296,7 +296,7 @@ def test_a_reference_is_a_file_of_adm_too(files: Path, monkeypatch: pytest.Monke
         "n": None,
         "originals": None,
     }
-    assert real.reference_of(told) == "real-moments.npz (an unknown number of images)"
+    assert protocol.reference_of(told) == "real-moments.npz (an unknown number of images)"
 
 
 def test_params_name_a_reference_file_in_place_of_a_split() -> None:

@@ -12,7 +12,7 @@ import pytest
 from test_one_table import fid
 
 from benchmarks import report as invented
-from bridgepipe import artifacts
+from bridgepipe import artifacts, config
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import one_table
 from bridgepipe.report import costs, findings, page, photographs
@@ -28,7 +28,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def written(*asked: str) -> str:
-    page.write(Path("out.html"), Path("params.yaml"), asked)
+    resolved = config.load("params.yaml")
+    page.write(Path("out.html"), resolved, resolved.matching(*asked))
     return Path("out.html").read_text(encoding="utf8")
 
 

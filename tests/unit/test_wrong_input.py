@@ -141,6 +141,12 @@ MISTAKES = {
     "doctor --params text.md": "text.md",
     "boundary import text.md --space w --model full --attribute a --output o": "--space",
     "boundary import text.md --space z --model full --attribute a --output o --variant w": "--variant",
+    "boundary export text.md --output o.npz": "text.md",
+    "push empty a/b": "no weights in it (empty)",
+    "table none --params text.md": "text.md",
+    "report none --params text.md": "text.md",
+    "table i2sb/jpg-5 --params PARAMS": "no method or experiment 'i2sb/jpg-5'",
+    "report i2sb/jpg-5 --params PARAMS": "no method or experiment 'i2sb/jpg-5'",
     "fetch none": "nothing of this name",
     "status --json --watch": "more than one way",
     "training-state empty": "no state",
@@ -158,7 +164,8 @@ MISTAKES = {
 
 
 def test_other_mistakes_are_told_at_once(folder: Path) -> None:
-    lines = [line.split() for line in MISTAKES]
+    params = str(Path(__file__).parents[2] / "params.yaml")
+    lines = [line.replace("PARAMS", params).split() for line in MISTAKES]
     for line, (code, asked, said) in zip(MISTAKES, answers(folder, lines), strict=True):
         assert (code, asked) == (2, []), line
         assert MISTAKES[line] in said[0], said

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from bridgepipe import artifacts
 from bridgepipe.cli import groups
 from bridgepipe.cli.options import Alone, DryRun, File, GuideFolder, ModelFolder, OtherModel, Shared
 from bridgepipe.errors import UserError
@@ -220,6 +221,7 @@ def export_boundary(
     ],
 ) -> None:
     """Write a boundary as arrays of NumPy."""
+    artifacts.load_card(boundary)  # refuses what is no file of ours before libraries are loaded
     from bridgepipe.photographs import editing
 
     editing.export_boundary(boundary, output)
@@ -255,6 +257,9 @@ def push(
 
     HF_ENDPOINT names another hub, HF_TOKEN or `hf auth login` gives access.
     """
+    from bridgepipe.downloads import hub
+
+    hub.sent_of(folder)  # refuses a folder without weights before libraries are loaded
     from bridgepipe.stages import sharing
 
     print(*sharing.pushed(folder) if dry_run else [sharing.push(folder, repository, private)], sep="\n")

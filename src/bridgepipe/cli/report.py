@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bridgepipe import config as configuration
 from bridgepipe.cli import groups
 from bridgepipe.cli.options import Alone, AsJson, Config, Ends, File, Shared, Sources, Trained
 from bridgepipe.config.i2sb import RestorationSampling
@@ -47,9 +48,11 @@ def show_table(
 
     Only rows under one heading may be compared: one protocol measured them.
     """
+    resolved = configuration.load(params)
+    names = resolved.matching(*([method] if method else []))
     from bridgepipe.stages import tables
 
-    tables.show(params, method, as_json)
+    tables.show(resolved, names, as_json)
 
 
 @groups.people.verb()
@@ -65,9 +68,11 @@ def report(
 
     It opens without a network. Nothing is run: what has not been made is listed as such.
     """
+    resolved = configuration.load(params)
+    names = resolved.matching(*(experiments or []))
     from bridgepipe.report import page
 
-    page.write(output, params, experiments or [])
+    page.write(output, resolved, names)
     print(output)
 
 

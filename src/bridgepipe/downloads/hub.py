@@ -112,6 +112,19 @@ def _blob(place: Path) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
+def sent_of(folder: Path) -> list[Path]:
+    """Files of a folder that `upload` sends.
+
+    Raises:
+        UserError: none of them holds weights, or is a configuration that names some.
+    """
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    sent = [file for file in files if not any(p.startswith(".") for p in file.relative_to(folder).parts)]
+    if not any(file.name.endswith((*origins.FILES, ".json")) for file in sent):
+        raise UserError("no weights in it", folder, f"give a folder with a file {', '.join(origins.FILES)}")
+    return sent
+
+
 def upload(folder: Path, name: str, private: bool) -> str:
     """Commit the files of a folder to a repository, which is made when it is not there.
 

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from bridgepipe.artifacts import write_text
-from bridgepipe.evaluation import protocol, real
+from bridgepipe.evaluation import protocol
 from bridgepipe.evaluation.measures import FEW, MEASURES, Measure, Reading, decimals, readings
 from bridgepipe.evaluation.published_numbers import Published, load_published
 from bridgepipe.evaluation.summary import is_of
@@ -49,7 +49,7 @@ class Block:
         described = self.readings[0].metric["protocol"]
         reference, extractor = described.get("reference") or {}, described.get("extractor") or {}
         known = {"name", "n", "originals"} <= reference.keys()
-        words = [f"to {real.reference_of(described)}"] if known else []
+        words = [f"to {protocol.reference_of(described)}"] if known else []
         words += [f"by {extractor['name']}"] if "name" in extractor else []
         one = len({reading.protocol for reading in self.readings}) == 1
         words += [f"protocol {self.readings[0].protocol[:8]}"] if one else ["each on its own points"]

@@ -226,3 +226,27 @@ def _rounded(name: str, value: Value) -> Value:
     if value - value != 0:
         raise UserError(f"{name} is {value}", "metric", "look at the images: the samples are not usable")
     return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+
+
+def protocol_columns(described: Mapping[str, Any]) -> Json:
+    """What a reader must know of a FID: numbers of images, the reference, and the hash of the protocol."""
+    floor = described.get("floor")
+    return {
+        "n": described["n"],
+        **({"n real": floor["n"]} if floor is not None and floor["n"] != described["n"] else {}),
+        "reference": reference_of(described),
+        "protocol": digest_of(described)[:8],
+    }
+
+
+def reference_of(described: Mapping[str, Any]) -> str:
+    """The reference of a protocol in words: split, number of images, and which known ones are among them."""
+    about = described["reference"]
+    words = f"{about['name']} ({about['n'] or 'an unknown number of'} images)"
+    if about["originals"] is not None:
+        return f"{words}, {_among(about['originals'], described['n'])} the originals in it"
+    return f"{words}, the training images" if about.get("training_images") else words
+
+
+def _among(held: int, n: int) -> str:
+    return "none of" if held == 0 else "all" if held == n else f"{held} of"

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from bridgepipe.artifacts import digest_of
 from bridgepipe.data.subset import Subset, choose, choose_from, items_of
 from bridgepipe.evaluation import protocol
 from bridgepipe.evaluation.features import Images, contents
@@ -120,27 +119,3 @@ def columns(measured: Mapping[str, Statistics], reference: Statistics) -> dict[s
     found = values_of(measured, reference, kernel=False)
     floor = {"FID real": found["fid_real"]} if "fid_real" in found else {}
     return protocol.as_columns(found, "fid", "FID") | floor
-
-
-def protocol_columns(described: Mapping[str, Any]) -> Json:
-    """What a reader must know of a FID: numbers of images, the reference, and the hash of the protocol."""
-    floor = described.get("floor")
-    return {
-        "n": described["n"],
-        **({"n real": floor["n"]} if floor is not None and floor["n"] != described["n"] else {}),
-        "reference": reference_of(described),
-        "protocol": digest_of(described)[:8],
-    }
-
-
-def reference_of(described: Mapping[str, Any]) -> str:
-    """The reference of a protocol in words: split, number of images, and which known ones are among them."""
-    about = described["reference"]
-    words = f"{about['name']} ({about['n'] or 'an unknown number of'} images)"
-    if about["originals"] is not None:
-        return f"{words}, {_among(about['originals'], described['n'])} the originals in it"
-    return f"{words}, the training images" if about.get("training_images") else words
-
-
-def _among(held: int, n: int) -> str:
-    return "none of" if held == 0 else "all" if held == n else f"{held} of"

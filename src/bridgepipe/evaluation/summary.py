@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bridgepipe.evaluation import comparable, protocol, real, tables
+from bridgepipe.evaluation import comparable, protocol, tables
 from bridgepipe.evaluation.protocol import Metric
 from bridgepipe.evaluation.published_numbers import Published, load_published
 from bridgepipe.names import QUANTISATION, Json
@@ -150,7 +150,7 @@ def _reference(metrics: dict[str, Metric]) -> Json:
     measured = metrics["fid"]["protocol"] if "fid" in metrics else {}
     if "n" not in (measured.get("reference") or {}):
         return {}
-    found = real.protocol_columns(measured)
+    found = protocol.protocol_columns(measured)
     return {key: found[key] for key in ("n real", "reference") if key in found}
 
 

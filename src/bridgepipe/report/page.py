@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridgepipe import __version__, artifacts, config
+from bridgepipe import __version__, artifacts
 from bridgepipe.config.outcomes import Outcomes
 from bridgepipe.config.resolved import Resolved
 from bridgepipe.errors import UserError
@@ -35,20 +35,18 @@ WORDS = {
 }
 
 
-def write(output: Path, params: Path, asked: Sequence[str]) -> None:
+def write(output: Path, resolved: Resolved, names: list[str]) -> None:
     """Write the report of the results that are there.
 
     Args:
         output: HTML file to write; the same results give the same bytes.
-        params: file of the parameters; results lie in ``results/``.
-        asked: experiments or methods; none: all.
+        resolved: Parameters; results lie in ``results/``.
+        names: Names of the experiments.
 
     Raises:
-        UserError: an unknown experiment, a damaged file, nothing to show, or no jinja2.
+        UserError: a damaged file, nothing to show, or no jinja2.
     """
     environment = _environment()
-    resolved = config.load(params)
-    names = resolved.matching(*asked)
     found = _shown(resolved, names)
     if not found:
         raise UserError("nothing was made yet", "results", f"run snakemake, or bridgepipe plan {names[0]}")

@@ -19,7 +19,7 @@ from bridgepipe.data.parts import Part
 from bridgepipe.data.store import ImageStore, writer
 from bridgepipe.data.subset import Subset, choose_from
 from bridgepipe.datasets import images
-from bridgepipe.evaluation import fid, tables
+from bridgepipe.evaluation import fid, protocol, tables
 from bridgepipe.evaluation import real as real_images
 from bridgepipe.evaluation.image_sets import reference_statistics
 from bridgepipe.methods import spd
@@ -135,7 +135,7 @@ def study_samples(
         items = range(plan.count)
         images = np.concatenate(running.shared_by_all(work, items, speed.batch_size, label))
         sets = {"": fid.statistics(features, images, speed.batch_size), **floor}
-        about_row = real_images.protocol_columns(real_images.described(sets, reference, **about))
+        about_row = protocol.protocol_columns(real_images.described(sets, reference, **about))
         return {
             "sampler": sampler,
             "nfe": how.nfe,

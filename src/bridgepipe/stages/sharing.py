@@ -94,8 +94,7 @@ def pushed(folder: Path) -> list[Path]:
     layouts.open_weights(folder)
     if not (folder / CARD).is_file():
         raise UserError(f"no {CARD} in it", folder, "write the model card; `bridgepipe share` does")
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    return [file for file in files if not any(p.startswith(".") for p in file.relative_to(folder).parts)]
+    return hub.sent_of(folder)
 
 
 def push(folder: Path, repository: str, private: bool) -> str:

@@ -121,7 +121,7 @@ class _Compared:
         return {
             **protocol.as_columns(restoration.quality(found, self.originals).values(), "psnr", "PSNR"),
             **real.columns(sets, self.reference),
-            **real.protocol_columns(real.described(sets, self.reference, **self.about)),
+            **protocol.protocol_columns(real.described(sets, self.reference, **self.about)),
             **self._recognised(found),
         }
 

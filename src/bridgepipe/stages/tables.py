@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,6 @@ from bridgepipe import artifacts, config
 from bridgepipe.config.outcomes import Outcomes
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import one_table, point_tables, protocol, summary, tables
-from bridgepipe.figures import images as figures
-from bridgepipe.figures.images import BESIDE
 from bridgepipe.names import Json
 from bridgepipe.report import page
 
@@ -49,19 +47,17 @@ def one_table_of(metrics: list[Path], csv: Path, markdown: Path, html: Path) -> 
     page.write_table(html, found)
 
 
-def show(params: Path, method: str, as_json: bool) -> None:
+def show(resolved: config.Resolved, names: Sequence[str], as_json: bool) -> None:
     """Print the one table of the results that are there, and on standard error which are not.
 
     Args:
-        params: file of the parameters; results lie in ``results/``.
-        method: a method or an experiment; empty: all.
+        resolved: Parameters; results lie in ``results/``.
+        names: Names of the experiments.
         as_json: whether to print every digit as JSON.
 
     Raises:
-        UserError: no experiment is called so, or none has been measured yet.
+        UserError: none has been measured yet.
     """
-    resolved = config.load(params)
-    names = resolved.matching(*([method] if method else []))
     wanted = Outcomes(resolved).metrics(*names)
     made = [Path(file) for file in wanted if Path(file).is_file()]
     if not made:
@@ -108,6 +104,8 @@ def study_table(
     themselves, and so does another reference. Samplers that two experiments call the same are told apart by
     the name of the experiment.
     """
+    from bridgepipe.figures import images  # not for what draws nothing
+
     found = [tables.read_csv(part, "sampler", "nfe", "n") for part in parts]
     used = [name for rows in found for name in rows["sampler"].unique()]
     for part, rows in zip(parts, found, strict=True):
@@ -117,7 +115,7 @@ def study_table(
         )
     frame = pd.concat(found, ignore_index=True)
     tables.write_table(csv, markdown, _apart(frame), NOTES)
-    figures.quality_against_calls(figure, _apart(frame), title)
+    images.quality_against_calls(figure, _apart(frame), title)
 
 
 def _apart(frame: pd.DataFrame) -> pd.DataFrame:
@@ -125,6 +123,8 @@ def _apart(frame: pd.DataFrame) -> pd.DataFrame:
     kinds = frame[["n", *(["protocol"] if "protocol" in frame else [])]].drop_duplicates()
     if len(kinds) < 2:
         return frame
+    from bridgepipe.figures.images import BESIDE
+
     metrics, found = [name for name in frame if name not in BESIDE], []
     for kind in kinds.to_dict("records"):
         suffix = f"n {kind['n']}"

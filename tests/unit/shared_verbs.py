@@ -17,16 +17,20 @@ from itertools import count
 from typing import Any
 from unittest import mock
 
+import numpy as np
+
 from bridgepipe import artifacts, cli
 from bridgepipe.evaluation import classifier
+from bridgepipe.evaluation import photographs as compared
 from bridgepipe.methods import ddib_points
 from bridgepipe.runtime.interruption import Interrupted
 from bridgepipe.runtime.progress import Progress
+from bridgepipe.stages import photographs as comparing
 
 POINTS = 32  # of a batch
 
 SINGLE = ("one", "stopped")  # results of one process
-ONE_PROCESS = ("search", "judge", "train-classifier", "restore", "edit", "generate")
+ONE_PROCESS = ("search", "judge", "train-classifier", "photographs", "restore", "edit", "generate")
 PEOPLE = ("restore", "edit", "translate", "generate", "measure", "fid", "share", "export")
 PHOTOS = [f"photos/{name}.png" for name in ("a", "b", "c")]
 SPEED = ["--runtime", "runtime.json"]
@@ -148,6 +152,9 @@ def alone(out: str) -> Iterator[list[str]]:
     read = [*model, "pixels.safetensors", *model, "paints.safetensors"]
     colors = [word for pair in zip(ends, read, strict=True) for word in pair]
     yield ["color-transfer", *config("color"), *colors, *files(out, output="colors.safetensors")]
+
+    made = files(out, csv="photographs.csv", markdown="photographs.md", figure="photographs.png")
+    yield ["evaluate", "photographs", *config("restore"), *network("bridge"), *made]
 
     read = ["--experiment", "samples", "--results", ".", "--model", "plain", "--num-images", "8"]
     yield ["generate", *read, *files(out, output="drawn")]
@@ -305,12 +312,18 @@ def died(words: list[str], at: int) -> bool:
 
 def main(out: str) -> None:
     ddib_points.BATCH, classifier.STATE_EVERY = POINTS, 2
+    compared.QUALITIES, comparing.SIDE, comparing._pixels = (10,), 32, cropped(comparing._pixels)
     run = {"stopped": stopped_once}.get(out, called_once)
     for words in verbs(out):
         run(words)
     run = {"stopped": killed}.get(out, called_once)
     for words in whole(out) if out in SINGLE else ():
         run(grouped(words))
+
+
+def cropped(read: Callable[[Any], np.ndarray]) -> Callable[[Any], np.ndarray]:
+    """Squares of whole photographs."""
+    return lambda photo: np.ascontiguousarray(read(photo)[150:198, 250:306])
 
 
 def called_once(words: list[str]) -> None:

@@ -299,7 +299,6 @@ TIMED = {Path("train/provenance.json")}  # when a training began and ended
 OTHERS = {
     **dict.fromkeys(("fetch", "push"), "a server is needed: test_fetch, test_hub"),
     "serve": "it has no end: test_serve",
-    "stage evaluate photographs": "whole photographs; what it writes begins anew, as figures and tables do",
     **dict.fromkeys(
         ("config", "schema", "doctor", "status", "table", "store info"), "it shows what is there"
     ),

@@ -15,6 +15,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from bridgepipe.evaluation.restoration import Quality
+from bridgepipe.runtime import running
 
 QUALITIES = (5, 10, 20, 40)
 DECODED = "JPEG"  # what the decoder of JPEG files shows, before any network
@@ -89,25 +90,25 @@ def compare(
     photographs: Mapping[str, np.ndarray],
     networks: Mapping[str, Restore],
     qualities: Sequence[int] | None = None,
-    report: Callable[[int], None] = lambda _: None,
 ) -> Comparison:
-    """Restore JPEG files of photographs by each of some networks.
+    """Restore JPEG files of photographs by each of some networks, file by file as by `running.shared`.
 
     Args:
         photographs: uint8 [H,W,3] by name.
         networks: networks by name.
         qualities: JPEG qualities; None: `QUALITIES`.
-        report: callback, given the number of pixels that a network has restored.
     """
     files = [(name, quality) for name in photographs for quality in qualities or QUALITIES]
     decoded = [as_jpeg(photographs[name], quality) for name, quality in files]
 
-    def restored(network: Restore) -> Iterator[np.ndarray]:
-        for pixels in decoded:
-            yield network(pixels)
-            report(pixels.shape[0] * pixels.shape[1])
+    def restored(name: str, network: Restore) -> list[np.ndarray]:
+        def one(piece: Sequence[int]) -> np.ndarray:
+            return network(decoded[piece[0]])[None]
 
-    images = {DECODED: decoded, **{name: list(restored(network)) for name, network in networks.items()}}
+        label = f"restoring by {name}"
+        return [image for (image,) in running.shared(one, range(len(decoded)), 1, label, pad=False)]
+
+    images = {DECODED: decoded, **{name: restored(name, network) for name, network in networks.items()}}
     images[ORIGINAL] = [photographs[name] for name, _ in files]
     return Comparison([name for name, _ in files], [quality for _, quality in files], images)
 

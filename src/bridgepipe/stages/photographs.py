@@ -19,7 +19,7 @@ from bridgepipe.methods.trained import Trained, load_restorer
 from bridgepipe.photographs.restoring import choose, start
 from bridgepipe.photographs.samples import Photograph
 from bridgepipe.photographs.samples import photographs as sample_photographs
-from bridgepipe.runtime.progress import MANY, Progress
+from bridgepipe.runtime.finished import resumable
 
 SHIPPED = "shipped"
 SHOWN = 10  # JPEG quality of the picture
@@ -40,10 +40,12 @@ def compare_photographs(
     shipped = start(choose(None, Path("results"), None), speed)
     test = [photo for photo in sample_photographs() if photo.split == "test"]
     clean = {photo.name: _pixels(photo) for photo in test}
-    work = sum(pixels.shape[0] * pixels.shape[1] for pixels in clean.values())
-    with Progress(2 * work * len(photographs.QUALITIES), 0, "restoring", MANY) as progress:
-        networks = {title: _restore(*ours), SHIPPED: _restore(*shipped)}
-        compared = photographs.compare(clean, networks, report=progress.after)
+    networks = {title: _restore(*ours), SHIPPED: _restore(*shipped)}
+    identity = {
+        name: [one.digest, how.as_json()] for name, (one, how) in {title: ours, SHIPPED: shipped}.items()
+    }
+    with resumable(csv, {"networks": identity, "photographs": [photo.digest for photo in test]}, speed):
+        compared = photographs.compare(clean, networks)
     notes = [*_notes(test), *_about({title: ours, SHIPPED: shipped})]
     tables.write_table(csv, markdown, compared.table(), notes)
     squares = compared.middles(SIDE, SHOWN, [photo.name for photo in test if photo.may_be_shown])

@@ -16,6 +16,7 @@ import bridgepipe
 from bridgepipe import cli
 from bridgepipe.cli import groups
 from bridgepipe.config.methods import METHODS, Params
+from bridgepipe.config.schema import INCLUDE
 
 PACKAGE = Path(bridgepipe.__file__).parent
 
@@ -93,7 +94,8 @@ class Keys:
 
     def page(self) -> str:
         top = Params.model_json_schema()
-        top["properties"] = {k: v for k, v in top["properties"].items() if k not in ("scales", "experiments")}
+        shown = {k: v for k, v in top["properties"].items() if k not in ("scales", "experiments")}
+        top["properties"] = INCLUDE | shown
         self.section("params.yaml", top, top["$defs"])
         for method, model in METHODS.items():
             own = model.model_json_schema()

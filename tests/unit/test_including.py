@@ -137,7 +137,7 @@ def test_what_is_wrong_in_a_file_is_one_line_with_its_place(refused: Wrong, text
     [
         ("experiment/*.yaml", "no file is called experiment/*.yaml (params.yaml:6:1: include): correct"),
         ("[a.yaml]", "include is ['a.yaml'] (params.yaml:6:1: include): give a pattern of files"),
-        ("null", "include is None"),
+        ("3", "include is 3"),
     ],
 )
 def test_a_pattern_that_is_none_is_told(project: Path, refused: Wrong, pattern: str, said: str) -> None:

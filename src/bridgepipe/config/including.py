@@ -41,7 +41,7 @@ def read(path: str | Path, new: Document | None = None) -> Document:
 def _included(own: Document, folder: Path, new: Document | None) -> list[str]:
     """Files of the pattern, hidden ones left out."""
     pattern, where = own.values.get(KEY), own.places.at(KEY)
-    if KEY in own.values and not isinstance(pattern, str):
+    if not isinstance(pattern, str | None):
         raise UserError(f"include is {pattern!r}", where, f"give a pattern of files, such as {PATTERN}")
     whole = pattern and str(folder / pattern)
     files = sorted(glob.glob(whole)) if whole else []

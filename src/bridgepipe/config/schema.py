@@ -7,17 +7,21 @@ from bridgepipe.config.checked import Scales
 from bridgepipe.config.methods import METHODS, Params
 from bridgepipe.names import Json
 
-INCLUDE = (
-    f"pattern of files that have {', '.join(including.SECTIONS)} of their own, such as {including.PATTERN};"
-    " relative to this file"
-)
+# the key that is read before all others
+INCLUDE: Json = {
+    including.KEY: {
+        "type": "string",
+        "description": f"pattern of files that have {', '.join(including.SECTIONS)} of their own, such as"
+        f" {including.PATTERN}; relative to this file",
+    }
+}
 
 
 def schema() -> Json:
     """JSON schema of params.yaml; sections of experiments are checked after merging."""
     top = Params.model_json_schema()
     del top["required"]  # an included file has some of the sections alone
-    top["properties"][including.KEY] = {"type": "string", "description": INCLUDE}
+    top["properties"] |= INCLUDE
     for method, model in METHODS.items():
         own = model.model_json_schema()
         sections = own.pop("$defs", {})

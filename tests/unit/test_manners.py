@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import typing
@@ -180,6 +181,25 @@ def test_a_dry_fetch_names_what_is_missing(folder: Path, capsys: Printed) -> Non
     assert would_write(folder, capsys, "fetch", "i2sb") == expected
     assert would_write(folder, capsys, "fetch", "i2sb/jpeg-5") == {f"data/{every['i2sb/jpeg-5'].path}"}
     assert would_write(folder, capsys, "fetch", "hf:me/mine", "-o", "here") == {"here"}
+    two = [f"i2sb/{name}" for name in ("jpeg-5", "jpeg-10")]
+    assert would_write(folder, capsys, "fetch", *two) == {f"data/{every[name].path}" for name in two}
+
+
+@pytest.mark.parametrize("names", [("i2sb",), ("i2sb/jpeg-5", "i2sb/jpeg-10")])
+def test_several_downloads_have_no_common_place(
+    folder: Path, capsys: Printed, names: tuple[str, ...]
+) -> None:
+    with pytest.raises(SystemExit):
+        run("fetch", *names, "-o", "here")
+    assert "(--output): " in capsys.readouterr().err
+    assert not (folder / "here").exists()
+
+
+def test_without_a_name_the_sources_are_listed(folder: Path, capsys: Printed) -> None:
+    run("fetch")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [*sources.load_sources()]
+    assert any(re.search(r"adm/256x256_diffusion_uncond +2,211 MB +MIT", line) for line in lines)
 
 
 def test_a_dry_push_names_what_is_sent(folder: Path, capsys: Printed) -> None:

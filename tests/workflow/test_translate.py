@@ -22,6 +22,7 @@ from bridgepipe.evaluation.classifier import train_classifier
 from bridgepipe.methods import gaussian, task
 from bridgepipe.photographs import translating
 from bridgepipe.stages import translation
+from bridgepipe.workflow import verifying
 
 NETWORK = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": [1], "attention_resolutions": []}
 
@@ -151,6 +152,22 @@ def test_names_say_source_target_and_image(made: Path, translated: Path) -> None
     assert (test.labels[items] == 3).all()
     assert len(images) == 6
     assert images.card["made_by"]["settings"]["sample"]["nfe"] == 4 + 2
+
+
+def test_translations_are_verified_against_their_settings(
+    translated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a result records beside its settings, such as calls, is no other setting."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("3-8", "1-7"):
+        file = Path(f"results/ddib/classes/{name}/translated.lmdb")
+        file.parent.mkdir(parents=True)
+        file.write_bytes((translated / "translated.lmdb").read_bytes())
+        assert verifying.is_sound(file, RESOLVED, {}) == (name == "3-8")
+    assert (
+        "made under another configuration: source differs (results/ddib/classes/1-7"
+        in capsys.readouterr().err
+    )
 
 
 def test_back_from_the_pair_is_exact(translated: Path) -> None:

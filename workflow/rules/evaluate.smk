@@ -41,7 +41,7 @@ rule study:
     log:
         "results/{name}/logs/study.log",
     wildcard_constraints:
-        name=named("i2sb", "spd"),
+        name=one_of(name for method in P.resolved.methods for name in P.outcomes.studied(method)),
     threads: P.runtime.threads
     resources:
         **network(6000, takes(480, "{name}", "study")),

@@ -79,12 +79,14 @@ use rule table as table_of_points with:
 
 use rule table as table_of_cycles with:
     input:
-        expand("results/{name}/cycle.json", name=P.resolved.of("ddib/points")),
+        lambda w: expand("results/{name}/cycle.json", name=P.resolved.of(w.name)),
     output:
-        csv="results/ddib/points/cycle.csv",
-        markdown=drawn("results/ddib/points/cycle.md", "cycle", "Tables"),
+        csv="results/{name}/cycle.csv",
+        markdown=drawn("results/{name}/cycle.md", "cycle", "Tables"),
     log:
-        "results/logs/table-ddib-cycle.log",
+        "results/{name}/logs/table-cycle.log",
+    wildcard_constraints:
+        name=one_of({"ddib/points"} & {*P.resolved.methods}),
     params:
         verb="cycle-table",
     message:
@@ -131,6 +133,8 @@ rule figure_nfe:
         figure=drawn("results/{method}/nfe.png", "nfe", "Samplers"),
     log:
         "results/logs/figure-nfe-{method}.log",
+    wildcard_constraints:
+        method=one_of(filter(P.outcomes.studied, P.resolved.methods)),
     params:
         title=lambda w: {"i2sb": "Restoration", "spd": "Samples"}[w.method],
         about=lambda w: P.outcomes.about_studies(w.method),

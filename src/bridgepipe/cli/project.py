@@ -17,7 +17,6 @@ from bridgepipe.cli import groups
 from bridgepipe.cli.options import AsJson, DryRun, File
 from bridgepipe.config import paths_of
 from bridgepipe.errors import UserError
-from bridgepipe.names.origins import HUB
 from bridgepipe.photographs import samples
 from bridgepipe.training import state as training_state
 
@@ -265,12 +264,12 @@ def _no_state(folder: Path) -> UserError:
 
 @groups.people.verb()
 def fetch(
-    name: Annotated[
-        str,
+    names: Annotated[
+        list[str] | None,
         typer.Argument(
-            help="a name of sources.yaml such as i2sb/jpeg-5, a group such as i2sb, hf:OWNER/NAME"
+            help="sources such as i2sb/jpeg-5, a group such as i2sb, hf:OWNER/NAME; default: list them"
         ),
-    ],
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="another place for the file")] = None,
     root: File = Path("data"),
     dry_run: DryRun = False,
@@ -279,12 +278,13 @@ def fetch(
     from bridgepipe.downloads import fetch as downloads
     from bridgepipe.downloads import sources
 
-    if dry_run:
-        print("\n".join(map(str, downloads.missing(name, root, output))))
-        return
-    single = name in sources.load_sources() or name.startswith(HUB)
-    for path in [downloads.fetch(name, root, output=output)] if single else downloads.fetch_all(name, root):
-        print(path)
+    if not names:
+        print("\n".join(sources.listed()))
+    if output is not None and len(names or ()) > 1:
+        raise UserError(f"one place for {len(names or ())} sources", "--output", "name one of them")
+    for name in names or ():
+        for path in (downloads.missing if dry_run else downloads.fetch_all)(name, root, output):
+            print(path)
 
 
 @groups.store.verb("info")

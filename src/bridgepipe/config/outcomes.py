@@ -99,11 +99,11 @@ class Outcomes:
 
     def studies(self, method: str) -> list[str]:
         """Studies of samplers against network calls, one for every experiment that has one."""
-        return [f"results/{name}/nfe.csv" for name in self._studied(method)]
+        return [f"results/{name}/nfe.csv" for name in self.studied(method)]
 
     def about_studies(self, method: str) -> str:
         """What the curves of a method's studies come from, for their caption."""
-        return "; ".join(self._about_study(name) for name in self._studied(method))
+        return "; ".join(self._about_study(name) for name in self.studied(method))
 
     def _about_study(self, name: str) -> str:
         e = self._resolved.experiment(name)
@@ -114,7 +114,8 @@ class Outcomes:
         data = f"{e.corruption}, " if hasattr(e, "corruption") else ""
         return f"{name}: {data}{e.studied or 'all'} images a point, noise of seed {e.sample.seed}, {network}"
 
-    def _studied(self, method: str) -> list[str]:
+    def studied(self, method: str) -> list[str]:
+        """Experiments with a study."""
         if "study" not in METHODS[method].model_fields:
             return []
         return [

@@ -88,11 +88,20 @@ def missing(name: str, root: str | Path, output: str | Path | None = None) -> li
         UserError: unknown name.
     """
     sources = load_sources()
-    group = [one for one in sources if one.startswith(name.rstrip("/") + "/")]
-    single = name in sources or not group
-    of = {one: hub.source_of(one) or find(one, sources) for one in ([name] if single else group)}
-    places = {one: Path(output) if output and single else Path(root) / s.path for one, s in of.items()}
+    of = {one: hub.source_of(one) or find(one, sources) for one in _members(name, sources, output)}
+    places = {one: Path(output or Path(root) / source.path) for one, source in of.items()}
     return [place for one, place in places.items() if not _in_place(of[one], place)]
+
+
+def _members(name: str, sources: Mapping[str, Source], output: str | Path | None) -> list[str]:
+    """The sources whose names begin with ``name/``; the name itself where it is that of one."""
+    group = [one for one in sources if one.startswith(name.rstrip("/") + "/")]
+    if name in sources or not group:
+        return [name]
+    if output is not None:
+        what = f"{name} is a group of {len(group)} sources"
+        raise UserError(what, "--output", "leave it out, or name one of them")
+    return group
 
 
 def check(name: str, path: str | Path) -> None:
@@ -125,27 +134,28 @@ def cached_digest(path: Path) -> str:
     return found
 
 
-def fetch_all(group: str, root: str | Path, **options: Any) -> list[Path]:
-    """Fetch every source whose name begins with ``group/``, going on after a failure.
+def fetch_all(name: str, root: str | Path, output: str | Path | None = None, **options: Any) -> list[Path]:
+    """Fetch one source, or every source whose name begins with ``name/``, going on after a failure.
 
     Args:
-        group: first part of the names, such as ``i2sb``.
+        name: name of a source, or the first part of several names, such as ``i2sb``.
         root: the data folder.
-        options: those of `fetch`, other than ``output``.
+        output: other place for a single source.
+        options: the others of `fetch`.
 
     Raises:
-        UserError: there is no such group, or some of its sources failed (the first one says why).
+        UserError: there is no such source, or some failed (the first one says why).
     """
     sources = options.pop("sources", None) or load_sources()
-    names = [name for name in sources if name.startswith(group.rstrip("/") + "/")]
-    if not names:
-        find(group, sources)
+    names = _members(name, sources, output)
+    if len(names) == 1:
+        return [fetch(names[0], root, output=output, sources=sources, **options)]
     paths, failures = [], {}
-    for name in names:
+    for one in names:
         try:
-            paths.append(fetch(name, root, sources=sources, **options))
+            paths.append(fetch(one, root, sources=sources, **options))
         except UserError as e:
-            failures[name] = e
+            failures[one] = e
     if failures:
         first = next(iter(failures.values()))
         raise UserError(f"{len(failures)} of {len(names)} failed", ", ".join(failures), str(first)) from first

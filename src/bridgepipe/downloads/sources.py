@@ -31,6 +31,14 @@ class Source:
     md5: str | None = None
 
 
+def listed() -> list[str]:
+    """A line for each source that comes with bridgepipe: its name, how large it is, its licence."""
+    found = load_sources()
+    width = max(map(len, found))
+    sizes = {name: f"{s.size / 1e6:,.0f} MB" if s.size else "size unknown" for name, s in found.items()}
+    return [f"{name:{width}}  {sizes[name]:>12}  {s.licence}" for name, s in found.items()]
+
+
 def load_sources(path: str | Path | None = None) -> dict[str, Source]:
     """The sources of a YAML file, by name; without a path, those that come with bridgepipe.
 

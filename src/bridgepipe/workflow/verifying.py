@@ -103,8 +103,16 @@ def _same_parameters(file: Path, stage: str, made_with: Settings, resolved: conf
     if made_with is None or name not in resolved.experiments:
         return
     for key, value in resolved.stages(name).get(stage, {}).items():
-        if artifacts.canonical(made_with.get(key)) != artifacts.canonical(value):
-            raise UserError(f"made under another configuration: {key} differs", file, MEND)
+        if (other := _other(key, made_with.get(key), value)) is not None:
+            raise UserError(f"made under another configuration: {other} differs", file, MEND)
+
+
+def _other(key: str, recorded: Any, value: Any) -> str | None:
+    """The key whose value was another one. A result may also record what a job found out, such as calls."""
+    if isinstance(recorded, Mapping) and isinstance(value, Mapping):
+        within = (_other(f"{key}.{name}", recorded.get(name), own) for name, own in value.items())
+        return next(filter(None, within), None)
+    return key if artifacts.canonical(recorded) != artifacts.canonical(value) else None
 
 
 def _store(file: Path) -> tuple[str, Settings]:

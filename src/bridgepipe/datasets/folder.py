@@ -105,7 +105,7 @@ def _with(items: Sequence[Item], known: Attributes, root: Path) -> Sequence[Item
 def place_of(item: Item) -> Path:
     """The file of an item of `items_of`."""
     assert isinstance(item.load, partial)
-    return item.load.args[0]
+    return item.load.args[1] / item.load.args[2]
 
 
 def _patches(items: Sequence[Item], grid: Grid) -> Patches:
@@ -237,12 +237,17 @@ def items_of(sizes: Mapping[str, int], root: Path, load: Load, classes: Sequence
     return [
         Item(
             name=name,
-            load=partial(load, root / name),
+            load=partial(_load, load, root, name),
             label=number.get(name.partition("/")[0]),
             bytes=size,
         )
         for name, size in sizes.items()
     ]
+
+
+def _load(load: Load, root: Path, name: str) -> Arrays:
+    """A path for as long as it is read: those of a million files would take a gigabyte."""
+    return load(root / name)
 
 
 def classes_of(pictures: Pictures) -> list[str] | None:

@@ -29,7 +29,7 @@ Arrays = tuple[np.ndarray | Loaded, ...]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One item of a source.
 

@@ -93,10 +93,11 @@ def test_the_cluster_reads_what_is_included(project: Path) -> None:
 def test_a_file_elsewhere_includes_what_lies_beside_it(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    odd = project.rename(project.with_name("a [copy]*"))
     monkeypatch.chdir("/")
-    found = config.load(project / "params.yaml")
+    found = config.load(odd / "params.yaml")
     assert "i2sb/jpeg-5" in found.experiments
-    assert found.at("i2sb/jpeg-5", "beta_max").startswith(f"{project}/experiments/i2sb.yaml:")
+    assert found.at("i2sb/jpeg-5", "beta_max").startswith(f"{odd}/experiments/i2sb.yaml:")
 
 
 def test_a_name_stands_in_one_file(refused: Wrong) -> None:

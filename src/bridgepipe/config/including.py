@@ -43,14 +43,13 @@ def _included(own: Document, folder: Path, new: Document | None) -> list[str]:
     pattern, where = own.values.get(KEY), own.places.at(KEY)
     if not isinstance(pattern, str | None):
         raise UserError(f"include is {pattern!r}", where, f"give a pattern of files, such as {PATTERN}")
-    whole = pattern and str(folder / pattern)
-    files = sorted(glob.glob(whole)) if whole else []
+    files = sorted(str(folder / name) for name in glob.glob(pattern or "", root_dir=folder))
     if new is not None:
-        if not whole or not Path(new.places.file).match(whole):
+        if not pattern or not Path(new.places.file).match(pattern):
             what = f"it does not include {new.places.file}"
             raise UserError(what, own.places.file, f"add the line `{KEY}: {PATTERN}`")
         return sorted({*files, new.places.file})
-    if whole and not files:
+    if pattern and not files:
         raise UserError(f"no file is called {pattern}", where, "correct the pattern, or remove the line")
     return files
 

@@ -33,7 +33,13 @@ PATCH, STRIDE = 64, 24
 BLOCK = 8  # pixels of JPEG's blocks
 ODE: dict[str, Any] = {"sampler": "ancestral", "spacing": "uniform"}
 ORDER_2: dict[str, Any] = {"sampler": "implicit", "eta": 0.0, "order": 2, "spacing": "angle"}
-SAMPLERS = {"OT-ODE": (ODE, (1, 2, 3, 5, 10)), "order 2": (ORDER_2, (2, 5, 10))}  # and their calls
+SAMPLERS = {  # and their calls
+    "OT-ODE": (ODE, (1, 2, 3, 5, 10)),
+    "order 2": (ORDER_2, (2, 3, 5, 10)),
+    "order 3": (ORDER_2 | {"order": 3}, (3, 5, 10)),
+    "midpoint": (ORDER_2 | {"solver": "midpoint"}, (3, 5, 10)),
+    "Heun": (ORDER_2 | {"solver": "heun"}, (3, 5, 10)),
+}
 
 
 def fine_detail(pixels: np.ndarray) -> float:

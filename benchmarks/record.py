@@ -30,6 +30,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": _processor(),
         "cores": cores,
+        "threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "load before": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),

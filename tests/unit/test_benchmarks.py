@@ -28,9 +28,8 @@ def test_a_batch_is_that_of_the_published_loader(tmp_path: Path, side: int) -> N
     assert torch.equal(data._load(ImageStore(tmp_path / "a.lmdb"), range(9)), data._load_files(files, side))
 
 
-def test_a_prepared_folder_holds_what_pillow_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preparing, "COUNT", 5)
-    source = preparing._folder(tmp_path)
+def test_a_prepared_folder_holds_what_pillow_makes(tmp_path: Path) -> None:
+    source = preparing._folder(tmp_path, 5, (700, 400))
     preparing._prepare(source)
     preparing._by_pillow(source)
     made = ImageStore(tmp_path / "stores/train.lmdb")

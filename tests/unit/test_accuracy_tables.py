@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
-from benchmarks import accuracy
+from benchmarks import accuracy, bridge_calls
+from benchmarks.closed_form import blurred_images, law
+from bridgepipe.config.i2sb import SamplerSettings
+from bridgepipe.processes.bridge import Bridge
+from bridgepipe.samplers import bridge_steps
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -57,3 +63,21 @@ def test_spread_of_few_calls(solver: str, gaussian_page: list[str]) -> None:
 def test_few_calls(solver: str, gaussian_page: list[str]) -> None:
     for spacing in accuracy.SPACINGS:
         assert accuracy.few_calls_line(solver, spacing) in gaussian_page
+
+
+@pytest.mark.parametrize(("calls", "left_out"), bridge_calls.SAME.items())
+def test_a_sampler_that_the_table_leaves_out_is_one_that_it_shows(
+    calls: int, left_out: Sequence[str]
+) -> None:
+    """With one call, and with two, most samplers of a bridge are the same."""
+    process = Bridge(1000, 0.3)
+
+    def found(how: SamplerSettings) -> torch.Tensor:
+        steps = bridge_steps(process, calls, how.spacing)
+        knobs = {"eta": how.eta, "order": how.order, "solver": how.solver}
+        return torch.cat(law(blurred_images(8), process, steps, True, **knobs))
+
+    every = bridge_calls.samplers(ot_ode=False)
+    shown = [found(every[name]) for name in every if name not in (*left_out, "ancestral")]
+    for name in left_out:
+        assert any(torch.allclose(found(every[name]), one, rtol=0, atol=1e-12) for one in shown)

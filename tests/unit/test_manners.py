@@ -75,7 +75,8 @@ def test_scripts_can_read_what_is_shown() -> None:
     with_json = {verb for verb, option, _ in options(VERBS) if option.name == "as_json"}
     assert with_json == {"measure", "fid", "doctor", "config", "plan", "status", "table", "store info"}
     dry = {verb for verb, option, _ in options(VERBS) if option.name == "dry_run"}
-    assert dry == {"restore", "translate", "edit", "export", "fetch", "push", "clean"}
+    new = {verb for verb in VERBS if verb.startswith("new ")}
+    assert dry == {"restore", "translate", "edit", "export", "fetch", "push", "clean"} | new
 
 
 def complete(*words: str) -> list[str]:

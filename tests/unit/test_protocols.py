@@ -261,7 +261,7 @@ JOINING: dict[str, dict[str, Any]] = {
 }
 # several files, and no numbers beside others
 JOINING["summary"] = JOINING["table"]
-NOT_NUMBERS = {"stage gather", "stage numbers", "restore", "verify", "plan", "record", "report"}
+NOT_NUMBERS = {"stage gather", "stage numbers", "restore", "verify", "plan", "record", "report", "fetch"}
 
 
 def test_every_verb_that_joins_results_is_known() -> None:

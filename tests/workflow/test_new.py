@@ -80,9 +80,9 @@ def test_two_classes_of_many_are_named(project: Project) -> None:
         shutil.copytree(project.folder / "animals/cats", project.folder / f"animals/{kind}")
     words = ["translation", "mine", "--data", "animals"]
     assert "classes 1, cats, dogs, on (animals): name two" in refused(project, *words)
-    assert "did you mean 'dogs'" in refused(project, *words, "--source", "cats", "--target", "dog")
-    assert "one class" in refused(project, *words, "--source", "cats", "--target", "cats")
-    new(project, *words, "--source", "1", "--target", "on")
+    assert "did you mean 'dogs'" in refused(project, *words, "--class-a", "cats", "--class-b", "dog")
+    assert "one class" in refused(project, *words, "--class-a", "cats", "--class-b", "cats")
+    new(project, *words, "--class-a", "1", "--class-b", "on")
     written = yaml.safe_load((project.folder / "experiments/mine.yaml").read_text())
     mine = written["experiments"]["ddib/classes"]["mine"]
     assert (mine["source"], mine["target"]) == ("1", "on")

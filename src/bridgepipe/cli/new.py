@@ -47,15 +47,15 @@ def pairs(name: Named, data: Images, params: File = PARAMS, dry_run: DryRun = Fa
 def translation(
     name: Named,
     data: Images,
-    source: Annotated[str | None, typer.Option(help="class of the images; of two the first")] = None,
-    target: Annotated[str | None, typer.Option(help="class that they become; of two the second")] = None,
+    class_a: Annotated[str | None, typer.Option(help="class of the images; of two the first")] = None,
+    class_b: Annotated[str | None, typer.Option(help="class that they become; of two the second")] = None,
     params: File = PARAMS,
     dry_run: DryRun = False,
 ) -> None:
     """A sub-folder for each class, no pairs: images of one class become images of another."""
     from bridgepipe.workflow import new
 
-    _write(new.translation(name, data, source, target), params, dry_run)
+    _write(new.translation(name, data, class_a, class_b), params, dry_run)
 
 
 @groups.new.verb()

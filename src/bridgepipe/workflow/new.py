@@ -269,14 +269,14 @@ def _classes(pictures: Pictures) -> list[str]:
 
 def _ends(classes: Sequence[str], source: str | None, target: str | None, data: Path) -> tuple[str, str]:
     """The two classes of a translation: where there are two alone, the first is translated to the second."""
-    for option, name in (("--source", source), ("--target", target)):
+    for option, name in (("--class-a", source), ("--class-b", target)):
         if name is not None and name not in classes:
             raise UserError(f"{option} {name} is no class", data, nearest(name, classes))
     left = [name for name in classes if name not in (source, target)]
     if source is None and target is None and len(left) == 2:
         return left[0], left[1]
     if len(classes) > 2 and None in (source, target):
-        raise UserError(f"classes {', '.join(classes)}", data, "name two with --source and --target")
+        raise UserError(f"classes {', '.join(classes)}", data, "name two with --class-a and --class-b")
     ends = source or left[0], target or left[0]
     if ends[0] == ends[1]:
         raise UserError("source and target are one class", data, "name two")

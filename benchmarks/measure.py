@@ -45,9 +45,15 @@ def compare(
     baseline: Callable[[], Any],
     repeat: int = 7,
     clock: Callable[[], float] = time.perf_counter,
+    warm: bool = True,
 ) -> Result:
-    """Time ``ours`` against ``baseline``; one call of each before counting."""
-    ours(), baseline()
+    """Time ``ours`` against ``baseline``.
+
+    Args:
+        warm: call each once before counting.
+    """
+    if warm:
+        ours(), baseline()
     times = [(_seconds(ours, clock), _seconds(baseline, clock)) for _ in range(repeat)]
     ratios = [theirs / mine for mine, theirs in times]  # of one moment: others may use the machine, too
     return Result(what, baseline_name, *map(statistics.median, (*zip(*times, strict=True), ratios)))

@@ -44,5 +44,5 @@ def gram_against_svc() -> Result:
         )
     ours, theirs = found["gram"], found["svc"]
     assert torch.equal(ours.distance(z) > 0, theirs.distance(z) > 0)
-    assert float((ours.normal.double() - theirs.normal.double()).norm()) < 1e-5
+    assert float((ours.normal.double() - theirs.normal.double()).norm()) < 1e-4
     return result

@@ -698,6 +698,7 @@ def test_comparisons(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_bad_input_is_told_before_work(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.fromarray(photo()).save("a.jpg")
     Path("cut.jpg").write_bytes(Path("a.jpg").read_bytes()[:500])
+    Path("results/i2sb/x").mkdir(parents=True)
     for words, line in {
         ("a.jpg", "cut.jpg"): "cannot be read as an image",
         ("a.jpg", "none*.jpg"): "no file has such a name",

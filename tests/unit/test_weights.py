@@ -242,6 +242,16 @@ def test_another_process_than_the_experiments_is_refused(
     assert not output.exists()
 
 
+def test_the_size_of_a_model_of_images_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place, output = diffusers_folder(tmp_path / "theirs", drawn(3)), tmp_path / "model.safetensors"
+    with pytest.raises(SystemExit):
+        run("stage", "import-weights", place, "--config", settings("model", tmp_path), "--output", output)
+    assert "(--size): give it, in pixels" in capsys.readouterr().err
+    assert not output.exists()
+
+
 def _without(name: str) -> Callable[[Path], None]:
     def remove(place: Path) -> None:
         file = place / "diffusion_pytorch_model.safetensors"

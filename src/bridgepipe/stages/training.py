@@ -20,6 +20,7 @@ from bridgepipe.data.store import ImageStore
 from bridgepipe.datasets.points import DOMAINS
 from bridgepipe.downloads import fetch
 from bridgepipe.downloads import sources as sources_yaml
+from bridgepipe.errors import UserError
 from bridgepipe.evaluation import classifier
 from bridgepipe.evaluation.accuracy import classifier_accuracy
 from bridgepipe.methods.fitting import agree, fits, imported_classes
@@ -148,7 +149,12 @@ def import_weights(
     """Turn weights of any layout into a model of an experiment, if their folder's settings agree with it.
 
     Of a domain of the plane it is the file of the most steps, not EMA.
+
+    Raises:
+        UserError: the weights are others, or no size is given of a Gaussian model of images.
     """
+    if size is None and not isinstance(settings, RestorationTraining | PointTraining):
+        raise UserError("weights do not tell the size of their images", "--size", "give it, in pixels")
     if (source := sources_yaml.source_at(weights)) is not None:
         fetch.check(source, weights)
     found = layouts.open_weights(weights, None if domain is None else list(DOMAINS).index(domain))

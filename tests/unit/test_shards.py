@@ -114,20 +114,56 @@ def test_rows_of_parquet_that_do_not_fit_are_named(
 
 
 def test_files_of_unknown_splits_are_named(tmp_path: Path) -> None:
-    """`datasets` drops a third folder in silence, and takes my_test_4 for a split of its own."""
+    """`datasets` drops a third folder in silence."""
     for name in ("train-0.parquet", "extra/0.parquet"):
         table(tmp_path / "in" / name, rows())
     with pytest.raises(UserError, match=r"of no known split: 1 file: extra/0.parquet"):
         prepared("hf", tmp_path / "in", tmp_path / "out")
-    assert shards._files(table(tmp_path / "b/my_test_4.parquet", rows()).parent, ".parquet") == {
-        "my_test_4.parquet": None
-    }
     table(tmp_path / "c/test-0.parquet", rows())
     with pytest.raises(UserError, match="test there, but no train"):
         prepared("hf", tmp_path / "c", tmp_path / "out")
     (tmp_path / "d.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(UserError, match="cannot be read as parquet"):
         prepared("hf", tmp_path / "d.parquet", tmp_path / "out")
+
+
+def touched(folder: Path, files: list[str]) -> Path:
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        ("imagenet1k-train-0000.tar imagenet1k-validation-00.tar", ["train", "val"]),
+        ("mnist_train.tar mnist_test.tar", ["train", "test"]),
+        ("a/my.Training.set.tar a/my.dev.set.tar", ["train", "val"]),
+        ("faces_train/0.tar faces_eval/0.tar", ["train", "test"]),
+        ("cifarTrain.tar cifarTest.tar", ["train", "test"]),
+        ("train0.tar MNISTTrain/1.tar held_out.tar", ["train", "train", "test"]),
+        ("trainer-0.tar latest-1.tar valley.tar", [None, None, None]),
+    ],
+)
+def test_a_word_of_a_name_is_the_split(tmp_path: Path, names: str, splits: list[str | None]) -> None:
+    """Wherever it stands, as on the hub: else a model would be trained on images of the test split."""
+    files = names.split()
+    assert shards._files(touched(tmp_path, files), ".tar") == dict(zip(files, splits, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("x/train/mnist_test.tar x/train/0.tar", "of several splits by name: 1 file: x/train/mnist_test.tar"),
+        ("train_val.tar train.tar", "of several splits by name: 1 file: train_val.tar"),
+        ("mnist_train.tar mnist_0.tar", "of no known split: 1 file: mnist_0.tar"),
+        ("my_test_4.tar", "test there, but no train"),
+    ],
+)
+def test_names_of_no_one_split_are_refused(tmp_path: Path, names: str, expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        shards._files(touched(tmp_path, names.split()), ".tar")
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,11 @@ _SPLITS = {
     )
     for split, words in _WORDS.items()
 }
+_AMONG = {
+    split: re.compile(rf"(?<![a-z])(?:{words.pattern})(?![a-z])", re.IGNORECASE)
+    for split, words in _SPLITS.items()
+}
+_HUMP = re.compile("(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # where mnistTrain has a second word
 _SIDE = re.compile(
     rf"(?:(?:{'|'.join(_WORDS.values())})[-_ ]?)?"
     r"(?:(?:domain|class|real|fake|img|images?|photos?|set|side)[-_ ]?)?([abxy])",
@@ -72,6 +77,12 @@ def split_of(folder: str) -> str | None:
     """The split that a folder is named after, in any case: train, val, test, or None."""
     plain = _plain(folder)
     return next((split for split, words in _SPLITS.items() if words.fullmatch(plain)), None)
+
+
+def splits_among(name: str) -> set[str]:
+    """The splits that words of a name say, such as train of imagenet1k-train-0000.tar."""
+    plain = _HUMP.sub(" ", _plain(name))
+    return {split for split, words in _AMONG.items() if words.search(plain)}
 
 
 def _plain(name: str) -> str:

@@ -40,16 +40,17 @@ def prepare(
     """Write train, val and test of parquet files with a column of images.
 
     Args:
-        path: one file, or a folder with files of splits, named as the hub names them: in folders ``train``
-            and ``test``, or ``train-00000-of-00002.parquet``. A split that is not there is cut from train.
+        path: one file, or a folder with files of splits, named as the hub names them: a word of the
+            file or its folder is the split, as in ``train-00000-of-00002.parquet``, ``test/0.parquet`` and
+            ``mnist_test.parquet``. A split that is not there is cut from train.
         size: side of the square, or (height, width).
         image, label: columns; None: the only one of its kind.
         seed, crop, skip_bad: see `bridgepipe.datasets.folder.prepare`. Other columns of numbers become
             attributes.
 
     Raises:
-        UserError: no such files, files of no known split beside others, no column or several of a kind, rows
-            without a label, unreadable images.
+        UserError: no such files, files of several splits or of none beside others, no column or several of a
+            kind, rows without a label, unreadable images.
     """
     read = partial(_shard, image=image, label=label)
     how = (size, seed, crop, codec, skip_bad, progress)

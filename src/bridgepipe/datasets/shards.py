@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from bridgepipe.data.listing import walk
@@ -16,7 +16,7 @@ from bridgepipe.data.store import Codec
 from bridgepipe.datasets.attribute_tables import numbers
 from bridgepipe.datasets.images import Loaded, Size, height_width, load
 from bridgepipe.datasets.items import FRACTIONS, Item, some, with_missing, write_splits
-from bridgepipe.datasets.layout import split_of
+from bridgepipe.datasets.layout import splits_among
 from bridgepipe.errors import UserError
 
 GROUPS = 4  # row groups of images that are held at a time
@@ -76,7 +76,7 @@ def prepare(
 
 
 def _files(path: Path, suffix: str) -> dict[str, str | None]:
-    """Split of every shard by its relative name; None for all where no name gives one."""
+    """Split of every shard by the words of its relative name; None for all where no name says one."""
     if path.is_file():
         return {path.name: None}
     if not path.is_dir():
@@ -87,7 +87,11 @@ def _files(path: Path, suffix: str) -> dict[str, str | None]:
         raise UserError(f"compressed: {some(packed, 'file')}", path, f"unpack them to {suffix} files")
     if not names:
         raise UserError(f"no {suffix} files", path, f"put {suffix} files there, or take another source")
-    found = {name: _split_of(name) for name in names}
+    said = {name: splits_among(name) for name in names}
+    if torn := [name for name, splits in said.items() if len(splits) > 1]:
+        mend = "name them or their folders after one split, or give one file as the path"
+        raise UserError(f"of several splits by name: {some(torn, 'file')}", path, mend)
+    found = {name: next(iter(splits), None) for name, splits in said.items()}
     named = {split for split in found.values() if split is not None}
     if not named:
         return found
@@ -95,16 +99,9 @@ def _files(path: Path, suffix: str) -> dict[str, str | None]:
         mend = "name them or their folders train, val or test, or take them away"
         raise UserError(f"of no known split: {some(others, 'file')}", path, mend)
     if "train" not in named:
-        raise UserError(f"{' and '.join(sorted(named))} there, but no train", path, "add the training split")
+        mend = "add the training split, or give one file as the path"
+        raise UserError(f"{' and '.join(sorted(named))} there, but no train", path, mend)
     return found
-
-
-def _split_of(name: str) -> str | None:
-    """Split by the folder or by the first word of a file, such as train-00000-of-00001.parquet."""
-    *above, file = PurePosixPath(name).parts
-    word = re.match(r"[A-Za-z]+(?=[-_.\d])", file)
-    candidates = [split_of(folder) for folder in above] + [split_of(word[0]) if word else None]
-    return next((split for split in candidates if split is not None), None)
 
 
 def _classes(shards: Sequence[Shard], path: Path) -> list[str] | None:

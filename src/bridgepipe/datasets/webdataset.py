@@ -43,8 +43,8 @@ def prepare(
         image: what follows the key in the names of images, such as ``left.png``; None: any format.
 
     Raises:
-        UserError: no such files, files of no known split beside others, keys without an image or with two,
-            without a class where others have one, compressed or damaged shards, unreadable images.
+        UserError: no such files, files of several splits or of none beside others, keys without an image or
+            with two, without a class where others have one, compressed or damaged shards, unreadable images.
     """
     how = (size, seed, crop, codec, skip_bad, progress)
     shards.prepare(Path(out_dir), "webdataset", Path(path), ".tar", partial(_shard, image=image), *how)

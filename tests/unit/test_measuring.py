@@ -123,9 +123,14 @@ def test_pairs_are_found_by_name_by_origin_and_by_order(
             out.put(MADE[i])
         out.set_array("item", order)
     np.savez(tmp_path / "first.npz", REAL[:20])
-    for a, b in [("made", "real"), (tmp_path / "r.lmdb", "real.lmdb"), ("made.npz", tmp_path / "first.npz")]:
-        values = compared(str(a), str(b)).metrics["similarity"]["values"]
-        assert values == pytest.approx(expected, rel=1e-6), a
+    for a, b, how in [
+        ("made", "real", "by name"),
+        (tmp_path / "r.lmdb", "real.lmdb", "by origin"),
+        ("made.npz", tmp_path / "first.npz", "in order"),
+    ]:
+        found = compared(str(a), str(b))
+        assert found.metrics["similarity"]["values"] == pytest.approx(expected, rel=1e-6), a
+        assert f"pairs: {how}" in measuring.text(found).splitlines()
     assert compared("made.npz", "real.npz").missing["psnr, ssim, lpips"] == "no pairs: 20 images and 24"
     (tmp_path / "x").mkdir()
     Image.fromarray(MADE[0]).save(tmp_path / "x/00.png")
@@ -135,6 +140,24 @@ def test_pairs_are_found_by_name_by_origin_and_by_order(
         compared(str(tmp_path / "x"), "real", pairs="names")
     with pytest.raises(UserError, match="no pairs: 2 images and 24"):
         compared(str(tmp_path / "x"), "real", pairs="order")
+
+
+def test_names_with_numbers_are_paired_in_the_order_of_their_values(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As text 10 would stand before 2. A store has an order of its own."""
+    monkeypatch.chdir(files)
+    for i, image in enumerate(MADE):
+        Image.fromarray(image).save(tmp_path / f"{i}.png")
+    np.savez(tmp_path / "first.npz", REAL[:20])
+    expected = quality(MADE, REAL[:20]).values()
+    for a, b, truth in [
+        (tmp_path, tmp_path / "first.npz", expected),
+        (tmp_path / "first.npz", tmp_path, quality(REAL[:20], MADE).values()),
+        (tmp_path, "made.lmdb", quality(MADE, MADE).values()),
+    ]:
+        values = compared(str(a), str(b), recall=False).metrics["similarity"]["values"]
+        assert values == pytest.approx(truth, rel=1e-6), (a, b)
 
 
 def test_lpips_is_torchmetrics_own(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -213,6 +213,8 @@ def text(found: Found) -> str:
     )
     if extractor:
         lines.append(f"extractor: {extractor['name']}, {extractor['digest']}")
+    settings = [metric["protocol"]["settings"] for metric in found.metrics.values()]
+    lines += [f"pairs: {how}" for how in dict.fromkeys(s["pairs"] for s in settings if "pairs" in s)]
     rows = [HEADINGS, *_rows(found)]
     widths = [max(len(row[k]) for row in rows) for k in range(len(HEADINGS))]
     lines += [

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from bridgepipe.downloads import fetch, hub, transfer
+from bridgepipe.downloads import fetch, hub, records, transfer
 from bridgepipe.errors import UserError
+from bridgepipe.networks import layouts
 from tests.unit.hub_server import COMMIT, Hub, serving
 
 NAME = "somebody/ddpm"
@@ -108,6 +109,80 @@ def test_what_is_missing_is_told(server: Hub, tmp_path: Path, monkeypatch: pytes
     assert "private and no valid token" in refused(tmp_path)
     monkeypatch.setenv(hub.ENDPOINT, "http://127.0.0.1:9")
     assert "out of reach" in refused(tmp_path)
+
+
+def by_hand(tmp_path: Path, files: dict[str, bytes]) -> Path:
+    place = tmp_path / "data/hub/somebody/ddpm"
+    for name, content in files.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(content)
+    return place
+
+
+@pytest.mark.parametrize("half", ["config.json", "diffusion_pytorch_model.safetensors", "model_index.json"])
+def test_half_of_a_folder_is_completed(
+    server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, half: str
+) -> None:
+    files = server.repositories[NAME] = {**FILES, "model_index.json": b"{}"}
+    place = by_hand(tmp_path, {half: files[half]})
+    with monkeypatch.context() as without:
+        without.setenv(hub.ENDPOINT, "http://127.0.0.1:9")
+        line = refused(tmp_path)
+    lacks = "config.json" if half.startswith("diffusion") else "weights"
+    assert f"{lacks}: hf:" in line.replace("; ", ": ")
+    assert "its folder lacks" in line
+    assert "out of reach" in line
+    assert not records.place_of(place).exists()
+    assert fetched(tmp_path) == place
+    assert {f.name for f in place.iterdir()} == {*WANTED, "model_index.json"}
+    assert layouts.diffusers_config(place) == place / "config.json"  # Google's pipelines are flat
+
+
+def test_a_file_that_went_and_a_record_of_half_a_folder_are_mended(
+    server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = fetched(tmp_path)
+    (place / "scheduler_config.json").unlink()
+    with monkeypatch.context() as without:
+        without.setenv(hub.ENDPOINT, "http://127.0.0.1:9")
+        assert "its folder lacks scheduler_config.json; hf:" in refused(tmp_path)
+    assert (fetched(tmp_path) / "scheduler_config.json").is_file()
+    record = records.place_of(place)
+    content = json.loads(record.read_text())
+    content["sha256"] = {"config.json": content["sha256"]["config.json"]}
+    record.write_text(json.dumps(content))
+    (place / "diffusion_pytorch_model.safetensors").unlink()
+    fetched(tmp_path)
+    assert set(json.loads(record.read_text())["sha256"]) == WANTED
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["model.safetensors"],
+        ["latest.pt"],
+        ["config.json", "diffusion_pytorch_model.bin"],
+        [
+            "model_index.json",
+            "unet/config.json",
+            "unet/diffusion_pytorch_model.bin",
+            "scheduler/scheduler_config.json",
+        ],
+        ["model_index.json", "config.json", "scheduler_config.json", "diffusion_pytorch_model.safetensors"],
+    ],
+)
+def test_a_complete_folder_of_ones_own_needs_no_hub(server: Hub, tmp_path: Path, files: list[str]) -> None:
+    place = by_hand(tmp_path, dict.fromkeys(files, b"mine"))
+    assert fetched(tmp_path) == place
+    assert not server.asked
+
+
+def test_half_of_a_mirror_is_not_taken(server: Hub, tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror/hub/somebody/ddpm"
+    mirror.mkdir(parents=True)
+    (mirror / "config.json").write_bytes(FILES["config.json"])
+    place = fetch.fetch(f"hf:{NAME}", tmp_path / "data", mirrors=[str(tmp_path / "mirror")], progress=False)
+    assert {f.name for f in place.iterdir()} == WANTED
 
 
 @pytest.mark.filterwarnings("ignore:Use 'content")  # the library's own call of its client

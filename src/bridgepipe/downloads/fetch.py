@@ -10,21 +10,20 @@ without asking any server.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from bridgepipe.artifacts import digest_file, exclusive, read_json, sync, write_json
-from bridgepipe.downloads import hub
+from bridgepipe.downloads import hub, records
 from bridgepipe.downloads.drive import file_from_drive, folder_from_drive
 from bridgepipe.downloads.sources import Source, find, load_sources
 from bridgepipe.downloads.transfer import Failed, Interrupted, from_disk, from_web, is_web, settle
-from bridgepipe.errors import UserError, reading, writing
+from bridgepipe.errors import UserError, writing
 from bridgepipe.names.origins import HUB
 
 MIRRORS = "BRIDGEPIPE_MIRRORS"  # environment: base URLs or folders, tried before those of sources.yaml
@@ -71,13 +70,15 @@ def _fetched(name: str, source: Source, path: Path, mirrors: Sequence[str] | Non
         with writing(path, again=AGAIN):
             return _from_first(name, source, path, places, progress)
     found = _digests(path, path.name)
-    if problem := _problem(source, path, found, _recorded(path)):
+    record = records.place_of(path)
+    if problem := _problem(source, path, found, records.read(path)):
         raise UserError(
             f"not the {name} that was expected: {problem}",
             path,
-            f"move it away and fetch again; to trust a new version, delete {_record(path).name} as well",
+            f"move it away and fetch again; to trust a new version, delete {record.name} as well",
         )
-    _write_record(name, source, path, "found in place", found)
+    if not record.exists():
+        records.write(name, source, path, "found in place", found)
     return path
 
 
@@ -114,7 +115,7 @@ def check(name: str, path: str | Path) -> None:
     """
     source, path = hub.source_of(name) or find(name, load_sources()), Path(path)
     found = {path.name: cached_digest(path)} if path.is_file() else _digests(path, path.name)
-    if problem := _problem(source, path, found, _recorded(path)):
+    if problem := _problem(source, path, found, records.read(path)):
         mend = "put the published file there, or move this one away and run `bridgepipe fetch`"
         raise UserError(f"not the {name} that was expected: {problem}", path, mend)
 
@@ -165,7 +166,13 @@ def fetch_all(name: str, root: str | Path, output: str | Path | None = None, **o
 def _in_place(source: Source, path: Path) -> bool:
     if not (source.folder or source.hub):
         return path.is_file()
-    return path.is_dir() and any(path.iterdir()) and all((path / f).is_file() for f in source.files)
+    return path.is_dir() and any(path.iterdir()) and not _lacking(source, path, records.read(path))
+
+
+def _lacking(source: Source, folder: Path, recorded: Iterable[str]) -> list[str]:
+    """What a folder lacks to be complete: files of the source, of its record, or what a network needs."""
+    lacks = [f for f in (*source.files, *recorded) if not (folder / f).is_file()]
+    return list(dict.fromkeys([*lacks, *(hub.lacking(folder) if source.hub else [])]))
 
 
 def _places(source: Source, mirrors: Sequence[str]) -> list[str]:
@@ -192,13 +199,17 @@ def _from_first(name: str, source: Source, path: Path, places: Sequence[str], pr
                 again = "run the same command again to go on from there, or "
             continue
         found = _digests(arriving, path.name)
-        if problem := _problem(source, arriving, found, _recorded(path)):
+        recorded = records.read(path)
+        if problem := _problem(source, arriving, found, recorded):
             _move(arriving, bad := path.with_name(path.name + ".bad"))
             failures.append(f"{place}: {problem} (set aside as {bad.name})")
             continue
         _move(arriving, path)
-        _write_record(name, source, path, place, found)
+        if not found.keys() <= recorded.keys():
+            records.write(name, source, path, place, found)
         return path
+    if path.is_dir() and (lacks := _lacking(source, path, records.read(path))):
+        failures.insert(0, f"its folder lacks {' and '.join(lacks)}")
     raise UserError(
         f"cannot fetch {name}: {'; '.join(failures) or 'no place is known'}",
         path,
@@ -235,8 +246,8 @@ def _problem(source: Source, path: Path, found: Mapping[str, str], recorded: Map
     """Why the content of ``path``, with the sha256 in ``found``, is not the right one; None when it is."""
     if path.is_file() and not path.stat().st_size:
         return "it is empty"
-    if missing := [f for f in source.files if not (path / f).is_file()]:
-        return f"{' and '.join(missing)} missing"
+    if path.is_dir() and (lacks := _lacking(source, path, recorded)):
+        return f"{' and '.join(lacks)} missing"
     if source.size is not None and path.stat().st_size != source.size:
         return f"it has {path.stat().st_size} bytes, published are {source.size}"
     if source.md5 and (md5 := _md5(path)) != source.md5:
@@ -258,34 +269,6 @@ def _digests(path: Path, name: str) -> dict[str, str]:
         return {name: digest_file(path)}
     files = sorted(f for f in path.rglob("*") if f.is_file())
     return {f.relative_to(path).as_posix(): digest_file(f) for f in files}
-
-
-def _record(path: Path) -> Path:
-    return path.with_name(path.name + ".fetched.json")
-
-
-def _recorded(path: Path) -> dict[str, str]:
-    """sha256 by name as first fetched; {} before that.
-
-    Raises:
-        UserError: the record is damaged.
-    """
-    record = _record(path)
-    if not record.exists():
-        return {}
-    mend = f"move it away to trust {path.name} as it is, or fetch both again"
-    with reading(record, "damaged record of a download", mend):
-        found = dict(json.loads(record.read_text(encoding="utf8"))["sha256"])
-        if not all(isinstance(word, str) for pair in found.items() for word in pair):
-            raise ValueError("no sha256 by name")
-    return found
-
-
-def _write_record(name: str, source: Source, path: Path, place: str, found: Mapping[str, str]) -> None:
-    """Remember the first version and where it came from; an existing record stays as it is."""
-    if not _record(path).exists():
-        card = {"source": name, "from": place, "licence": source.licence, "home": source.home}
-        write_json(_record(path), {**card, "sha256": dict(found)})
 
 
 def _move(arrived: Path, path: Path) -> None:

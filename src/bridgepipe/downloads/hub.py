@@ -20,6 +20,7 @@ from bridgepipe.downloads.sources import Source
 from bridgepipe.downloads.transfer import Failed, from_web
 from bridgepipe.errors import UserError
 from bridgepipe.names import origins
+from bridgepipe.names.origins import PIPELINE, SCHEDULER, UNET
 
 ENDPOINT = "HF_ENDPOINT"
 FOLDERS = (".", "unet", "scheduler")  # of a pipeline, in which a U-Net and its process lie
@@ -92,6 +93,20 @@ def _wanted(files: Sequence[Any]) -> list[Any]:
         raise Failed(f"no weights in it, only {names}")
     notes = [f for f in known if f.rfilename.endswith(SETTINGS) or f.rfilename in LICENCES]
     return [*notes, *weights]
+
+
+def lacking(folder: Path) -> list[str]:
+    """What a folder lacks to be a network that `networks.layouts` opens; [] when it is complete.
+
+    Names alone decide: weights are needed, and their settings where they are those of diffusers.
+    """
+    inner = "unet/" if (folder / "unet").is_dir() else ""
+    weights = [f.name for f in (folder / inner).glob("*") if f.name.endswith((".safetensors", *OLD))]
+    pipeline = (folder / PIPELINE).is_file()
+    theirs = bool(inner) or pipeline or not weights or any(name.startswith(UNET) for name in weights)
+    schedule = f"scheduler/{SCHEDULER}" if inner else SCHEDULER
+    settings = [f"{inner}config.json"] * theirs + [schedule] * pipeline
+    return [f for f in settings if not (folder / f).is_file()] + ([] if weights else [f"{inner}weights"])
 
 
 def _differs(file: Any, place: Path) -> str | None:

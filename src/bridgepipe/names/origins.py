@@ -16,6 +16,9 @@ REPOSITORY = re.compile(
 METHODS = ("i2sb", "model", "guide", "ddib/sample", "ddib/cloud")  # whose experiments have a network
 EXPERIMENT = re.compile(rf"({'|'.join(METHODS)})/{PART}")
 MODEL = "model.safetensors"
+UNET = "diffusion_pytorch_model"  # diffusers' file of weights; .safetensors, or .bin
+SCHEDULER = "scheduler_config.json"  # of diffusers
+PIPELINE = "model_index.json"  # of diffusers
 FILES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 
 

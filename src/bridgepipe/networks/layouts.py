@@ -27,11 +27,9 @@ from bridgepipe import artifacts
 from bridgepipe.errors import UserError, reading
 from bridgepipe.names import Json, schedulers
 from bridgepipe.names import unet2d as words
-from bridgepipe.names.origins import MODEL
+from bridgepipe.names.origins import MODEL, PIPELINE, SCHEDULER, UNET
 from bridgepipe.networks import adm, ddpm, plain, published, unet2d
 
-UNET = "diffusion_pytorch_model"  # diffusers' file of weights; .safetensors, or .bin
-SCHEDULER = "scheduler_config.json"
 OURS = "bridgepipe.json"  # settings of this project beside a pipeline that it shared
 PARALLEL = "module."  # before every name, where the network was trained on several GPUs
 NUMBERED = re.compile(r"(?P<kind>ema_(?P<rate>[0-9.]+)_|model_?)(?P<steps>[0-9]+)")
@@ -80,10 +78,12 @@ def diffusers_config(place: Path) -> Path | None:
     folder = place if place.is_dir() else place.parent if place.name.startswith(UNET) else None
     if folder is None:
         return None
-    if (folder / "model_index.json").is_file() or (folder / "unet").is_dir():
-        return folder / "unet/config.json"
     file = folder / "config.json"
-    return file if file.is_file() and "_class_name" in artifacts.read_object(file) else None
+    if not (folder / "unet").is_dir() and file.is_file():
+        return file if "_class_name" in artifacts.read_object(file) else None
+    return (
+        folder / "unet/config.json" if (folder / "unet").is_dir() or (folder / PIPELINE).is_file() else None
+    )
 
 
 def described(config: Path) -> Json:
@@ -111,7 +111,7 @@ def clips(place: Path) -> bool:
 def _scheduled(config: Path) -> Json:
     beside = (config.with_name(SCHEDULER), config.parent.parent / "scheduler" / SCHEDULER)
     file = beside[1] if config.parent.name == "unet" else beside[0]
-    pipeline = config.parent.parent / "model_index.json"
+    pipeline = config.parent.parent / PIPELINE
     scheduler: Mapping[str, Any] = {}
     if file.is_file() or pipeline.is_file():
         scheduler = artifacts.read_object(file)

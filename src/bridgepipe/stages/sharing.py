@@ -35,9 +35,9 @@ from bridgepipe.methods.trained import Trained, home_of
 from bridgepipe.names import Json, schedulers
 from bridgepipe.names import unet2d as words
 from bridgepipe.names.degradations import parse
-from bridgepipe.names.origins import MODEL
+from bridgepipe.names.origins import MODEL, PIPELINE, SCHEDULER, UNET
 from bridgepipe.networks import layouts, unet2d
-from bridgepipe.networks.layouts import OURS, SCHEDULER, UNET
+from bridgepipe.networks.layouts import OURS
 from bridgepipe.photographs import likeness, shipped
 from bridgepipe.runtime.rng import ItemNoise
 from bridgepipe.stages import metrics, restoration
@@ -161,7 +161,7 @@ class Shared:
         artifacts.write_json(self.folder / "scheduler" / SCHEDULER, scheduler)
         parts = {"scheduler": ["diffusers", "DDPMScheduler"], "unet": ["diffusers", "UNet2DModel"]}
         self._describe(OURS, self._settings(), file)
-        artifacts.write_json(self.folder / "model_index.json", {"_class_name": "DDPMPipeline", **parts})
+        artifacts.write_json(self.folder / PIPELINE, {"_class_name": "DDPMPipeline", **parts})
         self._card("diffusers", f'DDPMPipeline.from_pretrained("{self.folder.name}")')
 
     def alone(self) -> None:

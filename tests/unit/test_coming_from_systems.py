@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ SECTION = PAGE.partition("## Translating and editing\n")[2].partition("\n## ")[0
 ROWS = re.findall(r"^\| (.*) \| `(.*)` \|$", SECTION.replace("| there | here |", ""), flags=re.MULTILINE)
 # targets are made by tests/workflow/test_point_pipeline.py
 EXPERIMENTS = [row for row in ROWS if not row[1].startswith(("bridgepipe ", "snakemake "))]
+
+DATASETS = [ours for _, ours in EXPERIMENTS if ours.startswith("datasets:")]
 
 
 def test_every_row_is_run() -> None:
@@ -58,7 +61,18 @@ def test_pairs_of_the_page_are_those_of_the_published_command(tmp_path: Path) ->
     assert published.items() <= how.items()
 
 
-@pytest.mark.parametrize("row", [ours for _, ours in EXPERIMENTS if ours.startswith("datasets:")])
+def prepared(row: str, **other: Any) -> dict[str, Any]:
+    """The settings of the row's dataset, which lies in made/."""
+    Path("row.yaml").write_text(row)
+    ((name, how),) = yaml_reader.read(Path("row.yaml")).values["datasets"].items()
+    how |= other
+    values = read_yaml(ROOT / "params.yaml")
+    settings = Resolved({**values, "datasets": {**values["datasets"], name: how}}).params.datasets[name]
+    datasets.SOURCES[how["source"]](Path("made"), **settings.model_dump(exclude={"source"}), progress=False)
+    return how
+
+
+@pytest.mark.parametrize("row", [ours for ours in DATASETS if "source: imagenet" in ours])
 def test_a_dataset_of_the_page_is_prepared_from_files_of_the_published_names(
     row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,17 +87,32 @@ def test_a_dataset_of_the_page_is_prepared_from_files_of_the_published_names(
     for name, content in files.items():
         Path("their/val", name).write_bytes(content)
     Path("list.txt").write_text("/fast2/data/imagenet/val/n01751748/ILSVRC2012_val_00000001.JPEG\n")
-    Path("row.yaml").write_text(row)
-    ((name, how),) = yaml_reader.read(Path("row.yaml")).values["datasets"].items()
-    values = read_yaml(ROOT / "params.yaml")
-    settings = Resolved({**values, "datasets": {**values["datasets"], name: how}}).params.datasets[name]
-    datasets.SOURCES["imagenet"](tmp_path / "made", **settings.model_dump(exclude={"source"}), progress=False)
+    how = prepared(row)
     store = ImageStore(tmp_path / "made/val.lmdb")
     assert store.image_size == (256, 256)
     wanted = {1: numbers[1]} if "subset" in how else numbers
     assert {name.partition("/")[0] for name in store.names or []} == {*wanted.values()}
     kept = [store.encoded(i) for i in range(len(store))]
     assert ({*kept} == {*files.values()}) == (how.get("codec") == "source")
+
+
+@pytest.mark.parametrize("row", [ours for ours in DATASETS if "source: imagenet" not in ours])
+def test_faces_of_the_page_are_prepared_from_files_of_the_published_names(
+    row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for k in range(15):
+        file = Path(f"their/raw_images/{'test' if k < 5 else 'train'}/images/{k}.jpg")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((16, 16, 3), k, np.uint8)).save(file)
+    rows = [f"{k}.jpg  {1 - k % 2 * 2} -1" for k in range(15)]
+    Path("their/CelebAMask-HQ-attribute-anno.txt").write_text("\n".join(["15", "Smiling Young", *rows]))
+    prepared(row, size=8)
+    assert {*Path("made").iterdir()} == {Path(f"made/{split}.lmdb") for split in ("train", "val", "test")}
+    store = ImageStore(tmp_path / "made/test.lmdb")
+    assert [Path(name).name for name in store.names or []] == [f"{k}.jpg" for k in range(5)]
+    assert store.array("Smiling").tolist() == [1, 0, 1, 0, 1]
+    assert store.classes is None
 
 
 def test_edits_of_samples_are_those_of_the_published_command(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ import pytest
 from PIL import Image
 from test_datasets import fill, picture, prepare, put, refusal
 
+from bridgepipe.config import contents
+from bridgepipe.config.data import Folder
 from bridgepipe.corruptions.inpaint import MaskFile
 from bridgepipe.data.listing import walk
 from bridgepipe.datasets import celebahq, cifar10
@@ -100,6 +102,18 @@ def test_classes_may_bear_the_name_of_a_split(tmp_path, classes):
     )
 
 
+@pytest.mark.parametrize("around", ["images/{}/{}", "{}/images/{}", "raw_images/{}/Images/{}"])
+def test_a_folder_of_all_images_is_no_class(tmp_path, around):
+    for split in ("train", "val", "test"):
+        for kind in ("cat", "dog"):
+            fill(tmp_path / "in" / around.format(split, kind), 3)
+    stores = prepare("folder", tmp_path / "out", path=tmp_path / "in", size=8)
+    assert {split: len(s) for split, s in stores.items()} == {"train": 6, "val": 6, "test": 6}
+    assert all(s.classes == ["cat", "dog"] for s in stores.values())
+    fill(tmp_path / "flat/images", 10)
+    assert prepare("folder", tmp_path / "none", path=tmp_path / "flat", size=8)["train"].classes is None
+
+
 @pytest.mark.parametrize(
     ("folders", "expected"),
     [
@@ -119,12 +133,9 @@ def test_classes_may_bear_the_name_of_a_split(tmp_path, classes):
         (("mine/train/cat", "mine/valid/cat"), "lie inside mine"),
         (("train/cat", "val/cat", "val/owl"), "no pictures to train on of 1 class: owl"),
         (("train/cat", "train/Cat", "val/cat"), "differ by case only"),
-        (("images/train/cat", "images/train/dog"), "the splits train lie inside images"),
+        (("mine/train/cat", "mine/train/dog"), "the splits train lie inside mine"),
         (("photos/cat", "photos/dog"), "the only folder is photos, which holds 2 folders"),
-        (
-            ("train/images/cat", "train/images/dog", "val/images/cat", "val/images/dog"),
-            "only folder is images",
-        ),
+        (("train/x/cat", "train/x/dog", "val/x/cat", "val/x/dog"), "only folder is x"),
         (("x_train/cat", "x_test/cat"), "x_train and x_test look like splits"),
         (("cats_train", "cats_test"), "look like splits"),
         (("my-Train/cat", "my-Val/cat"), "look like splits"),
@@ -181,14 +192,54 @@ def test_pairs_know_the_names_of_splits_and_two_sides(tmp_path):
     assert "A/ and targets into B/" in refusal("pairs", tmp_path / "x", path=tmp_path / "unpaired", size=8)
 
 
-def test_celebahq_with_splits_is_refused(tmp_path):
-    lines = ["4", "Smiling", *(f"{i}.jpg 1" for i in range(4))]
-    put(tmp_path / "in" / celebahq.ANNOTATION, "\n".join(lines).encode())
-    for i in range(4):
-        put(tmp_path / "in" / ("training" if i < 3 else "test") / f"{i}.jpg", picture(i))
-    assert "the splits test, training lie there" in refusal(
-        "celebahq", tmp_path / "out", path=tmp_path / "in"
-    )
+def faces(root: Path, *folders: str) -> Path:
+    """Four faces in every folder, numbered in turn; those of even numbers smile."""
+    n = 4 * len(folders)
+    for k in range(n):
+        put(root / folders[k // 4] / f"{k}.jpg", picture(k))
+    lines = [f"{n + 2}", "Smiling Young", *(f"{k}.jpg {1 - k % 2 * 2} -1" for k in range(n + 2))]
+    put(root / celebahq.ANNOTATION, "\n".join(lines).encode())
+    return root
+
+
+PUBLISHED_SPLITS = [f"raw_images/{split}/images" for split in ("train", "val", "test")]
+
+
+@pytest.mark.parametrize(
+    "folders", [PUBLISHED_SPLITS, ["train", "val", "test"], ["Images/training", "Images/test"]]
+)
+@pytest.mark.parametrize("source", ["celebahq", "folder"])
+def test_faces_with_splits_and_the_published_attributes(tmp_path, caplog, folders, source):
+    root = faces(tmp_path / "in", *folders)
+    table = {"attributes": root / celebahq.ANNOTATION} if source == "folder" else {}
+    fractions = {"train": 0.5, "val": 0.25, "test": 0.25}
+    stores = prepare(source, tmp_path / "out", path=root, size=8, fractions=fractions, **table)
+    numbers = {split: [int(Path(name).stem) for name in s.names or []] for split, s in stores.items()}
+    found = {split: sorted(of_split) for split, of_split in numbers.items()}
+    if len(folders) == 3:
+        assert found == {"train": [0, 1, 2, 3], "val": [4, 5, 6, 7], "test": [8, 9, 10, 11]}
+    else:
+        assert found["test"] == [4, 5, 6, 7]
+        assert sorted(found["train"] + found["val"]) == [0, 1, 2, 3]
+    for split, s in stores.items():
+        assert s.classes is None
+        assert s.array("Smiling").tolist() == [1 - k % 2 for k in numbers[split]]
+        assert s.array("Young").tolist() == [0] * len(s)
+    assert ("no image for 2 rows" in caplog.text) == (source == "folder")
+
+
+@pytest.mark.parametrize("wrong", ["raw_images/5.jpg", "5.jpg", "raw_images/more/5.jpg"])
+def test_faces_beside_their_splits_are_refused(tmp_path, wrong):
+    root = faces(tmp_path / "in", "raw_images/train", "raw_images/test")
+    (root / "raw_images/test/5.jpg").rename(put(root / wrong, b""))
+    assert re.search("beside the splits.* there is", refusal("celebahq", tmp_path / "out", path=root, size=8))
+
+
+def test_columns_of_the_published_attributes_are_known_beforehand(tmp_path):
+    root = faces(tmp_path / "in", *PUBLISHED_SPLITS)
+    settings = Folder(source="folder", path=str(root), attributes=str(root / celebahq.ANNOTATION))
+    assert contents.columns_of(settings) == ("Smiling", "Young")
+    assert contents.folders_of(settings) == {"train", "val", "test"}
 
 
 def test_afhq_twice_below_one_path_is_refused(tmp_path):

@@ -366,12 +366,18 @@ ROWS = annotation(12).splitlines()
     [
         ("", "line 1 is not the number of images"),
         ("\n".join(ROWS[1:]), "line 1 is not the number of images"),
-        ("\n".join([ROWS[0], "Young Young", *ROWS[2:]]), "line 2 is not the names"),
+        ("\n".join([ROWS[0], "Young Young", *ROWS[2:]]), "columns of one name: Young, Young"),
         ("\n".join(ROWS[:-3]), "9 images, line 1 says 12"),
-        ("\n".join([*ROWS[:5], "3.jpg 1 1", *ROWS[6:]]), "line 6 is not an image's number and 3 values"),
-        ("\n".join([*ROWS[:5], "3.jpg 1 1 0", *ROWS[6:]]), "line 6 is not an image's number and 3 values"),
-        ("\n".join([*ROWS[:5], "x.jpg 1 1 1", *ROWS[6:]]), "line 6 is not an image's number and 3 values"),
-        ("\n".join([*ROWS[:5], "1.jpg 1 1 1", *ROWS[6:]]), "line 6 is not an image's number and 3 values"),
+        ("\n".join([*ROWS[:5], "3.jpg 1 1", *ROWS[6:]]), "line 6 is not the name of an image and 3 values"),
+        ("\n".join([*ROWS[:5], "3.jpg 1 1 0", *ROWS[6:]]), "line 6 is not the name of an image and 3 values"),
+        (
+            "\n".join([*ROWS[:5], "x.jpg 1 1 1", *ROWS[6:]]),
+            "line 6 does not begin with the number of an image",
+        ),
+        (
+            "\n".join([*ROWS[:5], "1.jpg 1 1 1", *ROWS[6:]]),
+            "line 6 does not begin with the number of an image",
+        ),
     ],
 )
 def test_wrong_annotations(tmp_path, text, complaint):

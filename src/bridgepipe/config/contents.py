@@ -120,6 +120,8 @@ def most_of(dataset: Strict, split: str, classes: Collection[str] | None = None)
         return samples.count(grid, split, names_of)
     if isinstance(dataset, LSUN):
         return dataset.limit
+    if isinstance(dataset, CelebAHQ) and Path(dataset.path).is_dir():  # which may have splits of its own
+        return None
     values = dataset.model_dump()
     key = (values["source"], split)
     some = 1 if values.get("domain") else None if classes is None else len(classes)
@@ -142,9 +144,11 @@ def folders_of(dataset: Strict) -> set[str] | None:
 def _folders(root: Path) -> list[Path]:
     try:
         with os.scandir(root) as entries:
-            return [Path(entry) for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+            found = [Path(entry) for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
     except OSError:  # the job that prepares the data says so
         return []
+    wrapped = len(found) == 1 and found[0].name.lower() in names.WRAPPERS
+    return _folders(found[0]) if wrapped else found
 
 
 ATTRIBUTE_TABLES = ("metadata.csv", "metadata.jsonl")  # beside images, as Hugging Face arranges them
@@ -164,11 +168,18 @@ def _header(table: Path) -> list[str]:
     try:
         with open(table, encoding="utf-8-sig") as file:
             line = file.readline()
+            if begins_with_count(line):
+                return file.readline().split()
         if table.suffix.lower() == ".jsonl":
             return list(json.loads(line))
         return [name.strip() for name in next(csv.reader([line], delimiter=delimiter_of(table)), [])]
     except (OSError, ValueError, TypeError, csv.Error):  # the job that prepares the data says so
         return []
+
+
+def begins_with_count(text: str) -> bool:
+    """Whether a table is in CelebA's layout: the number of images, the attributes' names, a line an image."""
+    return text.partition("\n")[0].strip().isdecimal()
 
 
 def delimiter_of(table: Path) -> str:

@@ -55,7 +55,9 @@ class Folder(FromFiles):
         None, description="cut patches from the whole images, in place of size and crop"
     )
     attributes: FilePath | None = Field(
-        None, description="table of attributes, CSV or JSONL; null: metadata.csv beside the images, if any"
+        None,
+        description="table of attributes, CSV, JSONL or CelebA's text; null: metadata.csv beside the images,"
+        " if any",
     )
     seed: Seed = Field(0, description="seed of the split")
 
@@ -139,7 +141,10 @@ class Cifar10(Strict):
 
 
 class CelebAHQ(FromFiles):
-    """CelebA-HQ with 40 attributes: CelebAMask-HQ's archive, or a folder of images and the annotation."""
+    """CelebA-HQ with 40 attributes: CelebAMask-HQ's archive, or a folder of images and the annotation.
+
+    Splits are drawn, unless the images lie in train/, val/ and test/.
+    """
 
     source: Literal["celebahq"]
     path: FilePath = Field(

@@ -1,4 +1,4 @@
-"""Tables of attributes of image files: Hugging Face's ``metadata.csv`` beside them, or any such table.
+"""Tables of attributes of image files: Hugging Face's ``metadata.csv`` beside them, or one such as CelebA's.
 
 Where the library `datasets` leaves out in silence what does not fit, here every such row and image is named.
 """
@@ -12,14 +12,16 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bridgepipe.config.contents import ATTRIBUTE_TABLES, delimiter_of
+from bridgepipe.config.contents import ATTRIBUTE_TABLES, begins_with_count, delimiter_of
 from bridgepipe.datasets.items import some
 from bridgepipe.errors import UserError, reading
 
 FILE_NAMES = ("file_name", "image_id", "filename", "file", "image", "path", "name")
+SIGNS = {"-1": 0.0, "1": 1.0}
 WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 RESERVED = frozenset({"labels", "item", "distance"})  # arrays of stores that mean something else
 Row = Mapping[str, Any]
@@ -41,7 +43,8 @@ def attributes_of(names: Sequence[str], root: Path, beside: Sequence[str], given
     Args:
         names: names of all pictures below ``root``.
         beside: names of the tables below ``root``; a row's file lies in the folder of its table.
-        given: a table whose files lie below ``root``, in place of those.
+        given: a table whose files lie below ``root``, in place of those. CelebA's may have rows of other
+            images, as it is one of the whole dataset.
 
     Raises:
         UserError: rows without a picture, pictures without a row, a picture with two rows, a value that is
@@ -56,28 +59,43 @@ def attributes_of(names: Sequence[str], root: Path, beside: Sequence[str], given
     rows: dict[str, Row] = {}
     columns: list[str] | None = None
     for file, folder in tables:
-        read, key = read_table(file)
-        known = list(read[0])
+        table = read_table(file)
+        known = list(table.rows[0])
         if columns is not None and set(known) != set(columns):
             what = f"other columns than {where}: {some(sorted(set(known) ^ set(columns)), 'column')}"
             raise UserError(what, file, "give all tables the same columns")
         columns = known
-        _join(rows, read, key, _finder(names, folder), file)
+        _join(rows, table, _finder(names, folder), file)
     if lonely := [name for name in names if name not in rows]:
         raise UserError(f"no row for {some(lonely)}", where, "give every image a row, or take it away")
     values = numbers({name: rows[name] for name in names}, where)
     return {name: {column: column_values[name] for column, column_values in values.items()} for name in names}
 
 
-def read_table(file: Path) -> tuple[list[Row], str]:
-    """Rows of a CSV, TSV or JSONL file, and the column that names files.
+@dataclass(frozen=True)
+class Table:
+    """A table of attributes.
+
+    Attributes:
+        rows: values by column, one row or more.
+        key: column that names files.
+        of_more: whether the table may have rows of images that are not there.
+    """
+
+    rows: Sequence[Row]
+    key: str
+    of_more: bool
+
+
+def read_table(file: Path) -> Table:
+    """A CSV, TSV or JSONL file, or CelebA's text.
 
     Raises:
         UserError: missing, no such table, without rows, or without a column that names files.
     """
     with reading(file, "cannot be read as a table", "give CSV with a header, or one JSON object a line"):
         text = file.read_text(encoding="utf-8-sig")
-        rows = _json_rows(text) if file.suffix.lower() == ".jsonl" else _csv_rows(text, delimiter_of(file))
+        published, rows = begins_with_count(text), _rows(text, file)
     if not rows:
         raise UserError("a table without rows", file, "give a row for every image")
     columns = list(rows[0])
@@ -85,7 +103,40 @@ def read_table(file: Path) -> tuple[list[Row], str]:
     if key is None:
         what = f"no column that names files, it has {', '.join(columns)}"
         raise UserError(what, file, f"call it {FILE_NAMES[0]}")
-    return rows, key
+    return Table(rows, key, of_more=published)
+
+
+def _rows(text: str, file: Path) -> list[Row]:
+    if begins_with_count(text):
+        return [{FILE_NAMES[0]: image, **values} for image, values in celeba_rows(text)]
+    return _json_rows(text) if file.suffix.lower() == ".jsonl" else _csv_rows(text, delimiter_of(file))
+
+
+def celeba_rows(text: str) -> list[tuple[str, dict[str, float]]]:
+    """Names of images, with attributes as 0 and 1, of ``list_attr_celeba.txt`` and CelebA-HQ's text.
+
+    The text has the number of images, the names of the attributes, and for every image a line
+    ``7.jpg  -1 1 ...``.
+
+    Raises:
+        ValueError: anything else, with the line.
+    """
+    lines = text.splitlines()
+    if len(lines) < 2 or not begins_with_count(text):
+        raise ValueError("line 1 is not the number of images")
+    names, rows = lines[1].split(), [line.split() for line in lines[2:] if line.strip()]
+    if not names:
+        raise ValueError("line 2 is not the names of the attributes")
+    _check_columns([FILE_NAMES[0], *names])
+    if len(rows) != int(lines[0]):
+        raise ValueError(f"{len(rows)} images, line 1 says {int(lines[0])}")
+    for at, (_, *values) in enumerate(rows, 3):
+        if len(values) != len(names) or not SIGNS.keys() >= set(values):
+            raise ValueError(f"line {at} is not the name of an image and {len(names)} values of -1 or 1")
+    return [
+        (image, {name: SIGNS[value] for name, value in zip(names, values, strict=True)})
+        for image, *values in rows
+    ]
 
 
 def _csv_rows(text: str, delimiter: str) -> list[Row]:
@@ -120,19 +171,21 @@ def _check_columns(columns: Sequence[str]) -> None:
         raise ValueError(f"a column may not be called {reserved[0]}")
 
 
-def _join(
-    rows: dict[str, Row], read: Sequence[Row], key: str, find: Callable[[str], str | None], file: Path
-) -> None:
+def _join(rows: dict[str, Row], table: Table, find: Callable[[str], str | None], file: Path) -> None:
     """Add the rows of a table by the name of their picture."""
-    found = [(str(row[key]), find(str(row[key]))) for row in read]
-    if unknown := [written for written, name in found if name is None]:
-        raise UserError(f"no image for {some(unknown, 'row')}", file, "correct the names, or add the images")
-    counts = Counter(name for _, name in found)
-    if twice := [name for name in counts if name is not None and (counts[name] > 1 or name in rows)]:
+    written = [str(row[table.key]) for row in table.rows]
+    found = [find(name) for name in written]
+    if unknown := [name for name, picture in zip(written, found, strict=True) if picture is None]:
+        what = f"no image for {some(unknown, 'row')}"
+        if not table.of_more:
+            raise UserError(what, file, "correct the names, or add the images")
+        log.warning("%s: %s", file, what)
+    counts = Counter(picture for picture in found if picture is not None)
+    if twice := [picture for picture in counts if counts[picture] > 1 or picture in rows]:
         raise UserError(f"two rows for {some(twice)}", file, "give every image one row")
-    for (_, name), row in zip(found, read, strict=True):
-        assert name is not None
-        rows[name] = {column: value for column, value in row.items() if column != key}
+    for picture, row in zip(found, table.rows, strict=True):
+        if picture is not None:
+            rows[picture] = {column: value for column, value in row.items() if column != table.key}
 
 
 def _finder(names: Sequence[str], folder: str) -> Callable[[str], str | None]:

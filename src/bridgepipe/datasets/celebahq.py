@@ -7,17 +7,17 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from bridgepipe.data.store import Codec
+from bridgepipe.datasets.attribute_tables import celeba_rows
 from bridgepipe.datasets.files import Files, load, open_files
 from bridgepipe.datasets.folder import is_image
 from bridgepipe.datasets.images import Size, height_width
-from bridgepipe.datasets.items import FRACTIONS, Item, divide, some, write_splits
-from bridgepipe.datasets.layout import refuse_splits
+from bridgepipe.datasets.items import FRACTIONS, Item, Splits, divide, some, with_missing, write_splits
+from bridgepipe.datasets.layout import splits_at_any_depth
 from bridgepipe.errors import UserError
 
 ANNOTATION = "CelebAMask-HQ-attribute-anno.txt"
 MASKS = "CelebAMask-HQ-mask-anno"
 GET = "run `bridgepipe fetch celebahq/archive`, or correct the dataset's path"
-VALUES = {"-1": 0, "1": 1}
 Attributes = dict[int, dict[str, float]]
 
 
@@ -35,7 +35,9 @@ def prepare(
 ) -> None:
     """Write train, val and test of CelebA-HQ with its attributes as 0 and 1.
 
-    The published files have no splits: a hash of (seed, name) divides the images.
+    The published files have no splits: a hash of (seed, name) divides the images, unless they lie in folders
+    ``train``, ``val`` and ``test`` (at any depth, such as BoundaryDiffusion's ``raw_images/train/images``);
+    of these, one that is not there is cut from train.
 
     Args:
         path: CelebAMask-HQ.zip, or a folder with images, at any depth, and the published annotation
@@ -48,7 +50,7 @@ def prepare(
 
     Raises:
         UserError: nothing there, no annotation or a faulty one, images without a line in it,
-            two images of one number, unreadable images, an empty split.
+            two images of one number, images beside the splits, unreadable images, an empty split.
     """
     made_by = {
         "source": "celebahq",
@@ -58,32 +60,43 @@ def prepare(
         "fractions": dict(fractions),
     }
     with open_files(Path(path), GET) as files:
-        splits = divide(_items(files, size, crop), fractions, seed)
+        splits = _splits(_items(files, size, crop), files.where, fractions, seed)
         write_splits(Path(out_dir), splits, made_by, None, codec, skip_bad, progress)
 
 
-def _items(files: Files, size: Size, crop: str) -> list[Item]:
+def _splits(items: Mapping[str, Item], where: Path, fractions: Mapping[str, float], seed: int) -> Splits:
+    given = splits_at_any_depth(items, where)
+    if given is None:
+        return divide([*items.values()], fractions, seed)
+    parts = {
+        split: [item for name, item in items.items() if name.startswith(folder)]
+        for split, folder in given.items()
+    }
+    return with_missing(parts, fractions, seed)
+
+
+def _items(files: Files, size: Size, crop: str) -> dict[str, Item]:
+    """Items by the names of their files, in the order of their numbers."""
     attributes = _attributes(files)
     names = {name: PurePosixPath(name) for name in files.sizes}
     images = {name: _number(p.stem) for name, p in names.items() if is_image(p.name) and MASKS not in p.parts}
     if not images:
         raise UserError("no images", files.where, GET)
-    refuse_splits(images, files.where)
     if lonely := [name for name, number in images.items() if number not in attributes]:
         raise UserError(
             f"no attributes for {some(lonely)}", files.where, "name images by the numbers of the annotation"
         )
     if len(set(images.values())) < len(images):
         raise UserError("two images have one number", files.where, "give every image once")
-    return [
-        Item(
+    return {
+        name: Item(
             name=names[name].name,
             load=partial(load, files, name, size, crop),
             attributes=attributes[images[name]],
             bytes=files.sizes[name],
         )
         for name in sorted(images, key=lambda name: images[name])
-    ]
+    }
 
 
 def _number(stem: str) -> int:
@@ -105,29 +118,16 @@ def _attributes(files: Files) -> Attributes:
 def parse_attributes(text: str) -> Attributes:
     """Attributes, 0 or 1, by the number of the image.
 
-    The text has the number of images, the names of the attributes, and for every image a line
-    ``7.jpg  -1 1 ...``.
+    Args:
+        text: the annotation, see `attribute_tables.celeba_rows`.
 
     Raises:
         ValueError: anything else, with the line.
     """
-    lines = text.splitlines()
-    if len(lines) < 2 or not lines[0].strip().isdecimal():
-        raise ValueError("line 1 is not the number of images")
-    names, rows = lines[1].split(), [line.split() for line in lines[2:] if line.strip()]
-    if not names or len(set(names)) < len(names):
-        raise ValueError("line 2 is not the names of the attributes")
-    if len(rows) != int(lines[0]):
-        raise ValueError(f"{len(rows)} images, line 1 says {int(lines[0])}")
     attributes: Attributes = {}
-    for at, (image, *values) in enumerate(rows, 3):
+    for at, (image, values) in enumerate(celeba_rows(text), 3):
         number = _number(PurePosixPath(image).stem)
-        if (
-            number < 0
-            or number in attributes
-            or len(values) != len(names)
-            or not VALUES.keys() >= set(values)
-        ):
-            raise ValueError(f"line {at} is not an image's number and {len(names)} values of -1 or 1")
-        attributes[number] = {name: VALUES[value] for name, value in zip(names, values, strict=True)}
+        if number < 0 or number in attributes:
+            raise ValueError(f"line {at} does not begin with the number of an image, each once")
+        attributes[number] = values
     return attributes

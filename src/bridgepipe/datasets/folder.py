@@ -27,7 +27,7 @@ from bridgepipe.datasets.items import (
 from bridgepipe.datasets.layout import given_splits, refuse_sides, split_of
 from bridgepipe.datasets.patches import Patches, measured
 from bridgepipe.errors import UserError
-from bridgepipe.names import Json
+from bridgepipe.names import WRAPPERS, Json
 from bridgepipe.photographs.samples import Grid
 
 Load = Callable[[Path], Arrays]
@@ -54,7 +54,8 @@ def prepare(
 
     Sub-folders ``train`` and ``val`` or ``test``, in any case and by their usual other names, are
     the splits, and one that is not there is cut from train; otherwise a hash of (seed, name) divides
-    every class. Each real file is read once, whatever links lead to it.
+    every class. A folder ``images`` or ``raw_images`` around all of them, or around those of a split, is
+    no class. Each real file is read once, whatever links lead to it.
 
     Args:
         path: images, directly or in one sub-folder per class (searched to any depth).
@@ -63,8 +64,8 @@ def prepare(
         patches: arguments of `Grid`: patches of the whole images are written, in place of images that are
             resized and cropped. An image is in one split with all of its patches; one that is smaller than
             a patch counts as unreadable.
-        attributes: table of attributes; None: ``metadata.csv`` or ``metadata.jsonl`` beside the images, if
-            there is one, see `attribute_tables.attributes_of`.
+        attributes: table of attributes, CelebA's published text among others; None: ``metadata.csv`` or
+            ``metadata.jsonl`` beside the images, if there is one, see `attribute_tables.attributes_of`.
         fractions: share of each split; 0 leaves a split out.
         skip_bad: leave unreadable images out, instead of stopping with their list.
 
@@ -200,11 +201,12 @@ def find_splits(
     Raises:
         UserError: as `prepare`.
     """
+    pictures = _unwrapped(pictures)
     given = given_splits(pictures.sizes, pictures.folders, pictures.root)
     if given is None:
         classes = classes_of(pictures)
         return divide(items_of(pictures.sizes, pictures.root, load, classes), fractions, seed), classes
-    parts = {split: _below(pictures, folder) for split, folder in given.items()}
+    parts = {split: _unwrapped(_below(pictures, folder)) for split, folder in given.items()}
     lists = {split: classes_of(part) for split, part in parts.items()}
     if len({found is None for found in lists.values()}) > 1:
         what = "some splits have sub-folders of classes, some have none"
@@ -213,6 +215,13 @@ def find_splits(
     _all_in_train(classes, lists["train"], parts["train"].root)
     splits = {split: items_of(part.sizes, part.root, load, classes) for split, part in parts.items()}
     return with_missing(splits, fractions, seed), classes
+
+
+def _unwrapped(pictures: Pictures) -> Pictures:
+    """The pictures of the innermost folder around all of them whose name says that it is no class."""
+    tops = {name.partition("/")[0] for name in (*pictures.sizes, *pictures.folders)}
+    (top, *others) = sorted(tops) or [""]
+    return pictures if others or top.lower() not in WRAPPERS else _unwrapped(_below(pictures, top))
 
 
 def _below(pictures: Pictures, folder: str) -> Pictures:

@@ -184,12 +184,24 @@ def no_splits_below(inside: Mapping[str, set[str]], root: Path) -> None:
             raise UserError(f"the splits {', '.join(sorted(children))} lie inside {parent}", root, mend)
 
 
-def refuse_splits(names: Iterable[str], root: Path) -> None:
-    """Raises UserError when a dataset that is published without splits comes with some."""
-    for parent, children in sorted(folders_by_parent(names).items()):
-        if len({split_of(child) for child in children} - {None}) > 1:
-            mend = "splits are drawn from all images: put them into one folder, or take source: folder"
-            raise UserError(f"the splits {', '.join(sorted(children))} lie there", root / parent, mend)
+def splits_at_any_depth(names: Iterable[str], root: Path) -> dict[str, str] | None:
+    """Folder of every split, which may lie in other folders; None when the pictures come without splits.
+
+    Raises:
+        UserError: pictures beside the splits, or folders that may mean two things.
+    """
+    names = list(names)
+    by_parent = folders_by_parent(names)
+    tops = [
+        top for top, inside in by_parent.items() if len({split_of(folder) for folder in inside} - {None}) > 1
+    ]
+    if not tops:
+        return None
+    start = f"{min(tops)}/".lstrip("/")
+    if beside := [name for name in names if not name.startswith(start)]:
+        _refuse(f"beside the splits of {min(tops)} there is {beside[0]}", root)
+    given = given_splits([name.removeprefix(start) for name in names], (), root / min(tops)) or {}
+    return {split: f"{start}{folder}/" for split, folder in given.items()}
 
 
 def _refuse(what: str, root: Path) -> None:

@@ -55,6 +55,8 @@ DIGIT_COUNTS = {
     "val": (18,) * 10,
     "test": (36, 36, 35, 37, 36, 37, 36, 36, 34, 36),
 }
+# folders around all images of a dataset or split, which are no classes
+WRAPPERS = frozenset({"images", "raw_images"})
 # source, split -> images as published; an own folder or a part of it may have fewer
 PUBLISHED_COUNTS = {
     ("cifar10", "train"): 50_000,

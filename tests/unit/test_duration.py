@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
-from bridgepipe import config
+from bridgepipe import artifacts, config
 from bridgepipe.config import read_yaml
 from bridgepipe.runtime.duration import Durations
 from bridgepipe.workflow import Pipeline
@@ -141,3 +142,26 @@ def test_a_job_that_calls_networks_asks_for_every_process_and_for_more_when_it_i
     assert (asked["gpu"], at_first["mem_mb"], again["mem_mb"]) == (2, 12000, 24000)
     assert at_first["runtime"] == p.durations.minutes(240, "i2sb/jpeg-5", "sample")
     assert again["runtime"] == min(4000, 2 * at_first["runtime"])
+
+
+def test_an_own_folder_is_counted_before_it_is_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """20 pictures of 100 x 64 pixels; patches of 64 every 32 pixels: two each."""
+    monkeypatch.chdir(tmp_path)
+    for number in range(20):
+        file = tmp_path / f"photos/{number}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (100, 64)).save(file)
+    mine = {"whole": {"size": 64}, "cut": {"patches": {"size": 64}}, "gone": {"path": "elsewhere"}}
+    folders = {name: {"source": "folder", "path": "photos", **own} for name, own in mine.items()}
+    images = opened(lambda values: values["datasets"].update(folders), scale="demo").durations.images
+    whole = {split: images("whole", split) for split in ("train", "val", "test")}
+    assert sum(whole.values()) == 20
+    assert whole["train"] > 10
+    assert images("cut", "train") == 2 * whole["train"]
+    assert images("gone", "train") > 1_000_000  # nothing tells
+
+    artifacts.write_json(tmp_path / "data/prepared/whole/counts.json", {"items": {"train": 7}})
+    opened_again = opened(lambda values: values["datasets"].update(folders), scale="demo")
+    assert opened_again.durations.images("whole", "train") == 7

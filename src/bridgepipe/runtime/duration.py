@@ -26,13 +26,21 @@ PICTURES = 4  # in a figure of a sampling path
 class Durations:
     """Estimates of the stages of experiments."""
 
-    def __init__(self, experiment: Callable[[str], Any], datasets: Mapping[str, Any], runtime: Any) -> None:
+    def __init__(
+        self,
+        experiment: Callable[[str], Any],
+        datasets: Mapping[str, Any],
+        runtime: Any,
+        counted: Callable[[str, str], int | None] = lambda dataset, split: None,
+    ) -> None:
         """
         Args:
             experiment: experiment by its name, ``method/name``.
             datasets: datasets by name.
             runtime: section `runtime` of the parameters.
+            counted: images of a dataset and split that settings don't tell, where something else does.
         """
+        self._counted = counted
         self._experiment, self._datasets, self._runtime = experiment, datasets, runtime
 
     def minutes(self, least: int, names: str | Iterable[str], stage: str, attempt: int = 1) -> int:
@@ -81,10 +89,12 @@ class Durations:
     ) -> int:
         """Images of a split, or of some classes in it, at most ``count``.
 
-        Where only data can tell, as many as ImageNet has.
+        Where nothing tells, as many as ImageNet has.
         """
         most = config.most_of(self._datasets[dataset], split, some)
-        there = most if most is not None else (TRAINING if split == "train" else HELD_OUT)
+        there = self._counted(dataset, split) if most is None else most
+        if there is None:
+            there = TRAINING if split == "train" else HELD_OUT
         return there if count is None else min(count, there)
 
     def _call(self, e: Any, batch: int | None = None) -> Work:

@@ -17,6 +17,7 @@ from bridgepipe.data import listing
 from bridgepipe.errors import UserError, stop
 from bridgepipe.runtime import closure, cluster, locks, slurm, source
 from bridgepipe.runtime.duration import Durations
+from bridgepipe.workflow.counting import Counted
 from bridgepipe.workflow.resources import Resources
 from bridgepipe.workflow.sources import SEEN, Sources
 
@@ -50,7 +51,10 @@ class Pipeline:
         self.datasets = resolved.params.datasets
         self.extractors = resolved.params.extractors
         self.runtime = resolved.params.runtime
-        self.durations = Durations(resolved.experiment, self.datasets, self.runtime)
+        counted = {name: Counted(name, dataset) for name, dataset in self.datasets.items()}
+        self.durations = Durations(
+            resolved.experiment, self.datasets, self.runtime, lambda name, split: counted[name].split(split)
+        )
         self.asks = Resources(self.durations, self.runtime.processes, self.gpus)
         self._digests = closure.Digests(Path(DIGESTS))
 

@@ -10,7 +10,7 @@ from vectors import assert_close, case, names, recipe, shapes
 
 from bridgepipe.data.pixels import to_uint8
 from bridgepipe.evaluation.extractors import Inception, inception_network, resizer
-from bridgepipe.evaluation.fid import frechet_distance
+from bridgepipe.evaluation.frechet import frechet_distance
 from bridgepipe.evaluation.kid import kid
 from bridgepipe.evaluation.moments import Moments
 

@@ -22,11 +22,11 @@ from bridgepipe.evaluation.fid import (
     distances,
     fid,
     fid_error,
-    frechet_distance,
     held,
     kernel_distance,
     statistics,
 )
+from bridgepipe.evaluation.frechet import frechet_distance
 from bridgepipe.evaluation.kid import kid
 from bridgepipe.evaluation.moments import Moments
 from bridgepipe.evaluation.restoration import PSNR_OF_EQUAL_IMAGES, quality, restoration
@@ -134,7 +134,25 @@ def test_frechet_distance_of_commuting_singular_covariances() -> None:
     assert frechet_distance(np.ones(30), low_rank, np.ones(30), low_rank) == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.parametrize(("kind", "rel"), [(torch.float32, 5e-7), (torch.float16, 5e-3)])
+@pytest.mark.parametrize("n", [20, 200])
+def test_frechet_distance_of_rounded_covariances(n: int, kind: torch.dtype, rel: float) -> None:
+    """Published files are rounded: eigenvalues that were zero, or nearly, come out on both sides of it."""
+    fall, generator = torch.logspace(0, -5, 64, dtype=torch.float64), torch.Generator().manual_seed(0)
+    turn = torch.linalg.qr(torch.randn(64, 64, dtype=torch.float64, generator=generator))[0]
+    x, y = (torch.randn(n, 64, dtype=torch.float64, generator=generator) * fall @ turn for _ in range(2))
+    whole = [torch.cov(x.T), torch.cov(y.T)]
+    rounded = [s.to(kind).double() for s in whole]
+    assert torch.linalg.eigvalsh(rounded[0])[0] < 0
+    zero = torch.zeros(64)
+    expected = frechet_distance(zero, whole[0], zero, whole[1])
+    assert frechet_distance(zero, rounded[0], zero, rounded[1]) == pytest.approx(expected, rel=rel)
+
+
 def test_frechet_distance_refuses_what_has_no_answer() -> None:
+    for wrong in (-np.eye(2), np.diag([1, -0.1]), np.array([[0, 1], [1, 0]])):
+        with pytest.raises(ValueError, match="no covariance: it has a negative eigenvalue"):
+            frechet_distance(np.zeros(2), wrong, np.zeros(2), np.eye(2))
     with pytest.raises(ValueError, match="shapes"):
         frechet_distance(np.zeros(2), np.eye(2), np.zeros(3), np.eye(3))
     with pytest.raises(ValueError, match="finite"):

@@ -250,6 +250,10 @@ def bad(folder: Path) -> dict[str, Path]:
         "other": {"x": np.zeros(3)},
         "mu": {"mu": np.zeros(3), "sigma": np.eye(4)},
         "nan": {"mu": np.full(3, np.nan), "sigma": np.eye(3)},
+        "minus": {"mu": np.zeros(3), "sigma": -np.eye(3)},
+        "variance": {"mu": np.zeros(3), "sigma": np.diag([1, 1, -0.01])},
+        "cross": {"mu": np.zeros(2), "sigma": np.array([[1, 2.0], [2, 1]])},
+        "triangle": {"mu": np.zeros(2), "sigma": np.array([[1, 0.1], [0, 1]])},
     }
     for name, arrays in rows.items():
         np.savez(folder / f"{name}.npz", **arrays)
@@ -273,6 +277,8 @@ def test_what_is_no_set_of_images_is_one_line(tmp_path: Path) -> None:
         "other": "neither images nor statistics: it holds x",
         "mu": r"no statistics: mu \[3\] and sigma \[4, 4\]",
         "nan": "not finite",
+        **dict.fromkeys(("minus", "variance", "cross"), "no covariance: it has a negative eigenvalue"),
+        "triangle": "no covariance: it is not symmetric",
         "objects": "cannot be read as arrays",
         "cut": "cannot be read as arrays",
         "broken": "cannot be read: 2 images: a.png, b.jpg",

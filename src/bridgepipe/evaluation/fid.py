@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,8 +25,9 @@ from bridgepipe.artifacts import load_tensors, save_tensors
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.extractors import Batch, Extractor, describe
 from bridgepipe.evaluation.features import Images, contents, data_digest, outputs
+from bridgepipe.evaluation.frechet import frechet_distance, refuse_no_covariance, spectrum
 from bridgepipe.evaluation.kid import kid
-from bridgepipe.evaluation.moments import Array, Moments, float64
+from bridgepipe.evaluation.moments import Moments, float64
 from bridgepipe.evaluation.protocol import Estimate
 from bridgepipe.names import Json
 from bridgepipe.runtime import running
@@ -85,9 +85,11 @@ class Statistics:
             expect: entries that must match, such as ``extractor`` (from `describe`) or ``data``.
 
         Raises:
-            UserError: missing, damaged, no statistics, or made with something else than expected.
+            UserError: missing, damaged, no statistics, a covariance that is none, or made with something else
+                than expected.
         """
         tensors, card = load_tensors(path, {"kind": "statistics", **(expect or {})})
+        refuse_no_covariance(tensors["sigma"], path)
         if "pictures" not in tensors:
             mend = "make them again with this version"
             raise UserError("statistics that don't tell which images they are of", path, mend)
@@ -198,7 +200,7 @@ def fid_error(a: Statistics, b: Statistics) -> float:
     is the optimal map of the first Gaussian to the second. Of two equal distributions the error is
     a fifth to two fifths too large, never too small (measured with n = 100 and 359 in 16 and 64 dimensions).
     """
-    values, vectors = _spectrum(a.sigma)
+    values, vectors = spectrum(a.sigma)
     root = vectors * values.sqrt()
     whitened = vectors * torch.where(values > 0, values.rsqrt(), 0.0)
     squares, turn = torch.linalg.eigh(root.T @ b.sigma @ root)
@@ -216,50 +218,6 @@ def kernel_distance(a: Statistics, b: Statistics) -> Estimate:
     """
     _same_extractor(a, b)
     return kid(a.sample, b.sample, (a.sampled_pictures, b.sampled_pictures))
-
-
-def frechet_distance(mu1: Array, sigma1: Array, mu2: Array, sigma2: Array) -> float:
-    """Squared Fréchet distance of two Gaussians, in float64.
-
-    ``|mu1 - mu2|^2 + tr(sigma1 + sigma2 - 2 (sigma1 sigma2)^(1/2))``. With
-    ``sigma_i = L_i L_i^T`` the last trace is the sum of the singular values of
-    ``L_1^T L_2``: real and finite for singular covariances as well, where a
-    matrix square root of the product needs an offset or turns complex.
-
-    Args:
-        mu1, mu2: means ``[d]``.
-        sigma1, sigma2: symmetric positive semi-definite covariances ``[d, d]``.
-
-    Raises:
-        ValueError: shapes differ, or a value is not finite.
-    """
-    m1, s1, m2, s2 = (float64(v) for v in (mu1, sigma1, mu2, sigma2))
-    d = len(m1)
-    if m1.shape != m2.shape or s1.shape != (d, d) or s2.shape != (d, d):
-        raise ValueError(f"shapes differ: {m1.shape}, {s1.shape} and {m2.shape}, {s2.shape}")
-    if not all(v.isfinite().all() for v in (m1, s1, m2, s2)):
-        raise ValueError("a mean or covariance is not finite")
-    root_trace = torch.linalg.svdvals(_factor(s1).T @ _factor(s2)).sum()
-    distance = (m1 - m2).square().sum() + s1.trace() + s2.trace() - 2 * root_trace
-    return max(0.0, distance.item())  # rounding may leave -1e-13 between equal Gaussians
-
-
-def _factor(sigma: Tensor) -> Tensor:
-    """L ``[d, rank]`` with ``L L^T = sigma``: Cholesky's, with pivots, which a singular sigma has too."""
-    from scipy.linalg.lapack import dpstrf
-
-    lower, pivots, rank, _ = dpstrf(sigma.numpy(), lower=1)
-    factor = np.empty((len(sigma), rank))
-    factor[pivots - 1] = np.tril(lower)[:, :rank]
-    return torch.from_numpy(factor)
-
-
-def _spectrum(sigma: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues, 0 where they are zero but for rounding, and eigenvectors."""
-    values, vectors = torch.linalg.eigh(sigma)
-    # Those that are zero but for rounding come out as +-1e-16, whose roots would not be small.
-    rounding = values.abs().max() * len(values) * torch.finfo(torch.float64).eps
-    return values.where(values > rounding, 0.0), vectors
 
 
 def _same_extractor(a: Statistics, b: Statistics) -> None:

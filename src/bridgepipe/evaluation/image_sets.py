@@ -207,6 +207,7 @@ def _of_moments(path: Path, file: Mapping[str, np.ndarray]) -> Statistics:
     import torch
 
     from bridgepipe.evaluation.fid import Statistics
+    from bridgepipe.evaluation.frechet import refuse_no_covariance
 
     mu, sigma = (np.asarray(file[name], np.float64) for name in (MEAN, COVARIANCE))
     if mu.ndim != 1 or sigma.shape != (len(mu), len(mu)):
@@ -215,6 +216,7 @@ def _of_moments(path: Path, file: Mapping[str, np.ndarray]) -> Statistics:
     if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
         raise UserError("a mean or covariance that is not finite", path, "make the statistics again")
     tensors = torch.from_numpy(mu), torch.from_numpy(sigma)
+    refuse_no_covariance(tensors[1], path)
     none, digest = torch.empty(0, dtype=torch.int64), digest_file(path)[:16]
     return Statistics(*tensors, 0, torch.empty(0, len(mu)), {}, digest, none)
 

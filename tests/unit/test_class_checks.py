@@ -59,7 +59,7 @@ def test_own_pictures_by_the_features_of_digits(tmp_path: Path) -> None:
 
 def test_own_pictures_as_the_page_says() -> None:
     page = (ROOT / "docs/own-data.md").read_text("utf8")
-    block = re.search(r"```yaml\n(datasets:\n  mine:.*?)```", page, re.DOTALL)
+    block = re.search(r"```yaml\n(datasets:\n  mine-noise:.*?)```", page, re.DOTALL)
     assert block is not None
     own, told = yaml.safe_load(block[1]), values()
     told["datasets"] |= own["datasets"]

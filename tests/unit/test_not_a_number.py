@@ -141,5 +141,9 @@ def test_a_number_of_the_command_line_is_finite(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     artifacts.write_json(Path("r.json"), {"device": "cpu", "threads": 1})
+    for there in ("a", "b", "c", "d"):
+        Path(there).mkdir()
+    for picture in ("a.png", "a/1.png"):
+        Image.new("RGB", (4, 4)).save(picture)
     with pytest.raises(UserError, match=rf"(nan|inf) is not a finite number \({option.strip()}\)"):
         cli.app(OPTIONS[option], standalone_mode=False)

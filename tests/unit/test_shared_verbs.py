@@ -305,6 +305,10 @@ OTHERS = {
     **dict.fromkeys(
         ("plan", "record", "report", "clean", "verify"), "of a project: tests/workflow, tests/dvc"
     ),
+    **dict.fromkeys(
+        (f"new {kind}" for kind in ("restoration", "pairs", "translation", "boundary")),
+        "one small file is written",
+    ),
     **dict.fromkeys(("training-state", "boundary import", "boundary export"), "one small file is moved"),
     **dict.fromkeys(("stage table", "stage summary", "stage point-table"), "as cycle-table and study-table"),
 }

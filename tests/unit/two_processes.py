@@ -139,7 +139,8 @@ def validator() -> Validator:
     model.batch_size = BATCH
     noise = partial(ItemNoise, 0, "validation")
     nothing: Any = None
-    measure = _Measure(model, objective, Tiny(), list(range(13)), noise, how, nothing, nothing, nothing)
+    objectives = {"loss": objective}
+    measure = _Measure(objectives, Tiny(), list(range(13)), noise, how, model, None, nothing, None, None)
     return Validator(how, {}, measure)
 
 

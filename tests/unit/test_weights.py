@@ -92,6 +92,13 @@ def diffusers_folder(folder: Path, weights: Weights, old: bool = False, **schedu
     return folder
 
 
+def flat_pipeline_folder(folder: Path, weights: Weights) -> Path:
+    """As those of Google, of the first days of diffusers, are."""
+    diffusers_folder(folder, weights)
+    artifacts.write_json(folder / "model_index.json", {"_class_name": "DDPMPipeline"})
+    return folder
+
+
 def pipeline_folder(folder: Path, weights: Weights) -> Path:
     diffusers_folder(folder / "unet", weights)
     (folder / "scheduler").mkdir()
@@ -151,6 +158,7 @@ LAYOUTS: dict[str, Layout] = {
     "a diffusers folder": ("model", diffusers_folder, drawn),
     "a diffusers folder with the old names": ("model", lambda f, w: diffusers_folder(f, w, old=True), drawn),
     "a diffusers pipeline": ("model", pipeline_folder, drawn),
+    "a diffusers pipeline without folders": ("model", flat_pipeline_folder, drawn),
     "diffusers' file of pickles": ("model", bin_folder, drawn),
     "a DDPM state dict": ("model", lambda f, w: torch_file(f / "model-790000.ckpt", w), drawn),
     "a DDIM checkpoint": ("model", ddim_folder, drawn),
@@ -270,7 +278,10 @@ def _without(name: str) -> Callable[[Path], None]:
         ),
         (lambda p: (p / "config.json").write_text("{"), "config.json"),
         (_without("mid_block.attentions.0.to_q.weight"), "mid_block.attentions.0.to_q.weight is missing"),
-        (lambda p: artifacts.write_json(p / "model_index.json", {}), "unet/config.json"),
+        (
+            lambda p: artifacts.write_json((p / "scheduler_config.json").rename(p / "model_index.json"), {}),
+            "scheduler_config.json",
+        ),
         (
             lambda p: (p / "diffusion_pytorch_model.safetensors").write_bytes(b"half"),
             "damaged or foreign file",

@@ -109,11 +109,11 @@ def clips(place: Path) -> bool:
 
 
 def _scheduled(config: Path) -> Json:
-    beside = (config.with_name(SCHEDULER), config.parent.parent / "scheduler" / SCHEDULER)
-    file = beside[1] if config.parent.name == "unet" else beside[0]
-    pipeline = config.parent.parent / PIPELINE
+    inner = config.parent.name == "unet"
+    folder = config.parent.parent if inner else config.parent
+    file = folder / "scheduler" / SCHEDULER if inner else folder / SCHEDULER
     scheduler: Mapping[str, Any] = {}
-    if file.is_file() or pipeline.is_file():
+    if file.is_file() or (folder / PIPELINE).is_file():
         scheduler = artifacts.read_object(file)
     return {"process": schedulers.process_of(scheduler, file), "clip": schedulers.clips(scheduler)}
 

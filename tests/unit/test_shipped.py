@@ -10,17 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from in_process import run
 from PIL import Image
 
 from bridgepipe import artifacts, cli, config
 from bridgepipe.config.i2sb import RestorationSampling, RestorationTraining
 from bridgepipe.config.stage_files import read_stage
 from bridgepipe.data.store import ImageStore, writer
+from bridgepipe.downloads.sources import origin_of
 from bridgepipe.evaluation.photographs import as_jpeg
 from bridgepipe.methods import i2sb
 from bridgepipe.methods.trained import restorer_of
+from bridgepipe.names.origins import MODEL
 from bridgepipe.photographs import likeness, samples, shipped
 from bridgepipe.photographs.restoring import QUALITY, choose, start
+from bridgepipe.stages.training import import_weights
 
 FLOWER = next(photo for photo in samples.photographs() if photo.name == "flower")
 
@@ -158,3 +162,48 @@ def test_a_trained_restorer_is_shared(tmp_path: Path, monkeypatch: pytest.Monkey
     assert measured["values"]["psnr"] == pytest.approx(np.mean(psnrs), abs=1e-5)
     assert measured["made_with"]["model"] == found.card["content"]
     assert choose(None, Path("results"), Path("mine")).weights == found.weights
+
+
+@pytest.mark.parametrize("with_originals", [False, True])
+def test_imported_weights_are_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_originals: bool
+) -> None:
+    """Without the images that they were trained on, which nobody has who fetched them."""
+    monkeypatch.chdir(tmp_path)
+    if with_originals:
+        with writer("data/prepared/mine/test.lmdb", {}) as out:
+            out.put(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
+    problem = {"method": "i2sb", "dataset": "mine", "corruption": "jpeg-5", "variant": "exact"}
+    network = {"kind": "residual", "model_channels": 32, "channel_mult": [1, 1], "num_res_blocks": 1}
+    folder = Path("results/i2sb/jpeg-5")
+    artifacts.write_json(folder / "config/train.json", {**problem, "network": network, "train": {"steps": 1}})
+    artifacts.write_json(folder / "config/sample.json", {**problem, "sample": {"nfe": 1}})
+    training = read_stage(folder / "config/train.json", RestorationTraining)
+    made = i2sb.network((32, 32), False, 0, kind="residual", **training.network.arguments)
+    theirs = Path("data/checkpoints/i2sb/jpeg-5")
+    theirs.mkdir(parents=True)
+    averages = [p.data + 1 for p in made.parameters()]
+    net = {f"diffusion_model.{name}": value for name, value in made.state_dict().items()}
+    ema = {"decay": 0.99, "num_updates": 5, "shadow_params": averages, "collected_params": None}
+    torch.save({"net": net, "ema": ema, "optimizer": {}, "sched": {}}, theirs / "latest.pt")
+    import_weights(theirs / "latest.pt", training, folder / "config/train.json", folder / MODEL, None, None)
+    run("share", "i2sb/jpeg-5", "--folder", "mine")
+    digest = artifacts.digest_file(theirs / "latest.pt")
+    found = shipped.beside(Path("mine/model.safetensors"))
+    assert found.card["data"]["imported"] == {"file": "latest.pt", "sha256": digest}
+    assert found.card["licence"] == "that of the file that it was imported from"
+    assert list(found.card["recipe"]) == ["network"]
+    assert bool(found.card["metrics"]) == with_originals
+    told = Path("mine/README.md").read_text()
+    assert "Imported by bridgepipe" in told
+    assert digest in told
+    assert "Dataset `mine`" not in told
+    assert choose(None, Path("results"), Path("mine")).weights == found.weights
+
+
+def test_the_origin_of_imported_weights_has_a_name_and_a_licence() -> None:
+    found = origin_of("data/checkpoints/i2sb/jpeg-5")
+    assert found is not None
+    assert (found["source"], found["licence"]) == ("i2sb/jpeg-5", "CC-BY-NC-SA-4.0")
+    assert origin_of("data/hub/me/mine") == {"source": "hf:me/mine", "licence": "that of its page"}
+    assert origin_of("elsewhere/latest.pt") is None

@@ -17,7 +17,6 @@ from bridgepipe.names import Json
 from bridgepipe.names.nfe import SolverName
 from bridgepipe.photographs import files, restoring
 from bridgepipe.photographs.restoring import LEAST, QUALITY
-from bridgepipe.photographs.shipped import LICENCE
 
 Quality = StrEnum("Quality", list(QUALITY))  # type: ignore[misc]
 Device = StrEnum("Device", ["auto", "cpu", "cuda", "mps"])
@@ -231,7 +230,10 @@ def export_boundary(
 def share(
     experiment: Annotated[str, typer.Argument(help="one with a network of its own, METHOD/NAME")],
     folder: Annotated[Path, typer.Option(help="that is written")],
-    licence: Annotated[str, typer.Option(help="of the weights, for the card")] = LICENCE,
+    licence: Annotated[
+        str | None,
+        typer.Option(help="of the weights, for the card; default: of this package, or of their source"),
+    ] = None,
     results: Annotated[Path, typer.Option(help="folder of experiments")] = Path("results"),
     data: Annotated[Path, typer.Option(help="folder of prepared datasets")] = Path("data/prepared"),
     run: Alone = Alone(),

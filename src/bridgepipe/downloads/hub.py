@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bridgepipe.artifacts import digest_file
-from bridgepipe.downloads.sources import Source
+from bridgepipe.downloads.sources import HUB_LICENCE, Source
 from bridgepipe.downloads.transfer import Failed, from_web
 from bridgepipe.errors import UserError
 from bridgepipe.names import origins
@@ -43,7 +43,7 @@ def source_of(text: str) -> Source | None:
     home = f"{endpoint()}/{match['owner']}/{match['name']}"
     manual = "put config.json and the weights of the repository there"
     hub = text.removeprefix(origins.HUB)
-    return Source(origins.folder_of(match), "that of its page", home, manual, hub=hub)
+    return Source(origins.folder_of(match), HUB_LICENCE, home, manual, hub=hub)
 
 
 def endpoint() -> str:

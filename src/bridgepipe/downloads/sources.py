@@ -12,6 +12,8 @@ import yaml
 from bridgepipe.errors import UserError
 from bridgepipe.names import origins
 
+HUB_LICENCE = "that of its page"  # of a repository of a hub
+
 
 @dataclass(frozen=True)
 class Source:
@@ -73,6 +75,18 @@ def source_at(path: str | Path) -> str | None:
     """Name of the source whose place below ``data/`` this is; None when it is no such place."""
     places = {Path("data") / source.path: name for name, source in load_sources().items()}
     return places.get(Path(path))
+
+
+def origin_of(path: str | Path) -> dict[str, str] | None:
+    """Name and licence of the source or hub's repository whose place below ``data/`` this is."""
+    name = source_at(path)
+    if name is not None:
+        source = load_sources()[name]
+        return {"source": name, "licence": source.licence, "home": source.home}
+    folder = Path(path)
+    if len(folder.parts) == 4 and folder.parts[:2] == ("data", origins.FOLDER):
+        return {"source": origins.HUB + "/".join(folder.parts[2:]), "licence": HUB_LICENCE}
+    return None
 
 
 def find(name: str, sources: Mapping[str, Source]) -> Source:

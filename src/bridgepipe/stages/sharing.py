@@ -7,7 +7,6 @@ any other becomes ``model.safetensors`` and ``config.json``. Both have ``README.
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,21 +40,22 @@ from bridgepipe.networks.layouts import OURS
 from bridgepipe.photographs import likeness, shipped
 from bridgepipe.runtime.rng import ItemNoise
 from bridgepipe.stages import metrics, restoration
+from bridgepipe.stages.cards import model_card
 
 MEASURED = 512  # patches whose measures stand for what the network was trained on
 SIDES = [32, 8192]  # pixels; it is restored in tiles, so that only tiny pictures are unlike what it knows
 CARD = "README.md"
 
 
-def share(name: str, results: Path, folder: Path, data: Path, licence: str, speed: Runtime) -> None:
-    """Write a trained network as a folder.
+def share(name: str, results: Path, folder: Path, data: Path, licence: str | None, speed: Runtime) -> None:
+    """Write a trained or imported network as a folder.
 
     Args:
         name: ``METHOD/NAME`` of its experiment.
         results: folder of experiments.
         folder: folder that is written.
         data: folder of prepared datasets.
-        licence: licence of the weights.
+        licence: licence of the weights; None: that of this package, or of the source of imported weights.
         speed: runtime settings of the restoration that is measured.
     """
     trained = results / name
@@ -70,10 +70,10 @@ def share(name: str, results: Path, folder: Path, data: Path, licence: str, spee
     weights, made = artifacts.load_tensors(home / file)
     about = {
         "bridgepipe": bridgepipe.__version__,
-        "data": {"dataset": training.dataset, "licences": made.get("licences", {})},
-        "recipe": {"network": training.network.as_json(), "train": training.train.as_json()},
+        "data": _data(training, made),
+        "recipe": _recipe(training, made),
         "metrics": {} if sampling is not None else _metrics(name, results),
-        "licence": licence,
+        "licence": licence or _licence(made),
     }
     shared = Shared(name, folder, training, weights, made, about)
     if sampling is not None:
@@ -83,6 +83,30 @@ def share(name: str, results: Path, folder: Path, data: Path, licence: str, spee
     else:
         shared.alone()
     print(folder)
+
+
+def _is_foreign(made: Json) -> bool:
+    """Whether weights were imported and say nothing of what they were trained on, as published ones."""
+    return "imported_sha256" in made and "data" not in made
+
+
+def _data(training: Training, made: Json) -> Json:
+    dataset = {"dataset": training.dataset, "licences": made.get("licences", {})}
+    if "imported_sha256" not in made:
+        return dataset
+    imported = {**made.get("imported_from", {}), "sha256": made["imported_sha256"]}
+    return {**({} if _is_foreign(made) else dataset), "imported": imported}
+
+
+def _recipe(training: Training, made: Json) -> Json:
+    network = {"network": training.network.as_json()}
+    return network if _is_foreign(made) else {**network, "train": training.train.as_json()}
+
+
+def _licence(made: Json) -> str:
+    if not _is_foreign(made):
+        return shipped.LICENCE
+    return made.get("imported_from", {}).get("licence", "that of the file that it was imported from")
 
 
 def pushed(folder: Path) -> list[Path]:
@@ -132,25 +156,45 @@ class Shared:
         The card reports how well these weights restore, which differ from the experiment's by rounding.
         """
         dataset, how = self.training.dataset, sampling.sample
-        images = ImageStore(data / dataset / "train.lmdb")
-        if images.digest != self.made["data"]:
-            raise UserError(
-                "other images than it was trained on", images.path, "prepare those of the training"
-            )
+        trained_for: Json = {"size": SIDES}
+        if not (foreign := _is_foreign(self.made)):
+            images = self._trained_on(data / dataset / "train.lmdb")
+            trained_for["statistics"] = statistics(images, sampling)
+            self.about["data"]["images"] = len(images)
         made = {**self.made, "float32_sha256": self.made[artifacts.CONTENT]}
         rounded = {k: v.to(torch.bfloat16) for k, v in self.weights.items()}
         originals = data / (how.dataset or dataset) / f"{how.split}.lmdb"
-        with tempfile.TemporaryDirectory() as folder:
-            tried = Path(folder, MODEL)
-            artifacts.save_tensors(tried, rounded, made)
-            artifacts.write_json(Path(folder, "train.json"), self.training.as_json())
-            found = measured(Trained(tried, Path(folder, "train.json")), sampling, originals, speed)
-        self.about["metrics"] = {f"{self.name}/restoration.json": found}
-        self.about["data"]["images"] = len(images)
+        if originals.exists() or not foreign:
+            found = self._measured(rounded, made, sampling, originals, speed)
+            self.about["metrics"] = {f"{self.name}/restoration.json": found}
         self._save(MODEL, rounded, made)
-        trained_for = {"size": SIDES, "statistics": statistics(images, sampling)}
         self._describe(shipped.CARD, {"settings": sampling.as_json(), "trained_for": trained_for}, MODEL)
         self._card("bridgepipe", f"bridgepipe restore photo.jpg --model {self.folder.name}")
+
+    def _trained_on(self, store: Path) -> ImageStore:
+        """The training images.
+
+        Raises:
+            UserError: others are in their place.
+        """
+        images = ImageStore(store)
+        if images.digest != self.made["data"]:
+            raise UserError("other images than it was trained on", store, "prepare those of the training")
+        return images
+
+    def _measured(
+        self,
+        weights: Mapping[str, Tensor],
+        made: Json,
+        sampling: RestorationSampling,
+        originals: Path,
+        speed: Runtime,
+    ) -> Any:
+        with tempfile.TemporaryDirectory() as folder:
+            tried = Path(folder, MODEL)
+            artifacts.save_tensors(tried, weights, made)
+            artifacts.write_json(Path(folder, "train.json"), self.training.as_json())
+            return measured(Trained(tried, Path(folder, "train.json")), sampling, originals, speed)
 
     def pipeline(self, unet: Json, scheduler: Json) -> None:
         """The layout of diffusers' DDPMPipeline."""
@@ -222,48 +266,6 @@ def _uses(name: str, folder: Path, experiment: str) -> bool:
     if experiment == name or not (name.startswith("model/") and settings.is_file()):
         return experiment == name
     return json.loads(settings.read_bytes()).get("model") == name.removeprefix("model/")
-
-
-def model_card(name: str, library: str, use: str, about: Mapping[str, Any]) -> str:
-    """Markdown: what the network is for, its data, recipe, metrics with their protocol, and licence."""
-    licence = about["licence"]
-    known = re.fullmatch(r"[A-Za-z0-9.-]+", licence) is not None
-    named = {"license": licence.lower()} if known else {"license": "other", "license_name": licence}
-    front = {"library_name": library, **named, "tags": ["bridgepipe"]}
-    data, recipe = about["data"], about["recipe"]
-    licences = [f"- {picture}: {licence}" for picture, licence in data["licences"].items()]
-    lines = [
-        "---",
-        *(f"{key}: {json.dumps(value)}" for key, value in front.items()),
-        "---",
-        f"# {name}",
-        f"Trained by bridgepipe {about['bridgepipe']}. Use: `{use}`",
-        "## Data",
-        f"Dataset `{data['dataset']}`.",
-        *licences,
-        "## Recipe",
-        "```json",
-        json.dumps(recipe, indent=2),
-        "```",
-        "## Metrics",
-        *(_measured(about["metrics"]) or ["None were measured."]),
-        "## Licence",
-        licence,
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _measured(metrics: Mapping[str, Any]) -> list[str]:
-    lines = []
-    for file, metric in metrics.items():
-        rows = [
-            f"| {key} | {value:.6g} |"
-            for key, value in metric["values"].items()
-            if isinstance(value, float | int)
-        ]
-        lines += [f"### {file}", "", "| metric | value |", "|---|---|", *rows, "", "Protocol:", "", "```json"]
-        lines += [json.dumps(metric["protocol"], indent=2), "```"]
-    return lines
 
 
 def measured(trained: Trained, sampling: RestorationSampling, originals: Path, speed: Runtime) -> Any:

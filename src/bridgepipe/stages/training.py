@@ -161,6 +161,7 @@ def import_weights(
     agree(settings, found, config)
     card: Json = {"kind": settings.method, "config": settings.as_json()}
     card |= {"imported_sha256": artifacts.digest_file(found.file)}
+    card |= {"imported_from": sources_yaml.origin_of(weights) or {"file": found.file.name}}
     if isinstance(settings, RestorationTraining):
         options = found.file.with_name("options.pkl")
         if options.exists():

@@ -5,17 +5,24 @@ from __future__ import annotations
 import argparse
 import pickle
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from project import ROOT, Project
 
 from bridgepipe import artifacts, cli, config
 from bridgepipe.config import read_yaml
+from bridgepipe.evaluation import vision
 from bridgepipe.methods import i2sb
+from bridgepipe.names import ilsvrc
 
 NINE = ["jpeg-5", "jpeg-10", "sr4x-pool", "sr4x-bicubic", "blur-uni", "blur-gauss", "inpaint-center"]
 NINE += ["inpaint-freeform1020", "inpaint-freeform2030"]
@@ -165,3 +172,57 @@ def test_import_refuses_weights_of_another_problem(
         )
     assert "trained with beta_max 1.0, not 0.3" in capsys.readouterr().err
     assert not (tmp_path / "model.safetensors").exists()
+
+
+def extractor_weights(folder: Path) -> None:
+    """Files in the layouts of the published Inception and ResNet-50, with random weights."""
+    from cleanfid import inception_pytorch
+
+    folder.mkdir(parents=True)
+    torch.save(vision.torchvision.models.resnet50(weights=None).state_dict(), folder / "resnet50.pth")
+    with (
+        warnings.catch_warnings(action="ignore"),  # clean-fid calls torchvision in a deprecated way
+        mock.patch.object(inception_pytorch, "load_state_dict_from_url"),
+        mock.patch.object(torch.nn.Module, "load_state_dict"),
+    ):
+        inception = inception_pytorch.fid_inception_v3()
+    torch.save(inception.state_dict(), folder / "inception.pth")
+
+
+def test_published_weights_are_measured_from_files_to_the_table_by_validation_images_alone(
+    published: Make, tmp_path: Path
+) -> None:
+    """40 images of 5 classes; a tiny network, and random weights of the extractors, in published layouts."""
+    project = Project.create(tmp_path / "project")
+    values = read_yaml(ROOT / "params.yaml") | {"scale": "paper"}
+    values["runtime"] |= {"threads": 1, "partitions": 1}
+    for name in ("imagenet256", "imagenet256-10k"):
+        values["datasets"][name] |= {"size": 32, "splits": ["val"]}
+    values["scales"]["paper"]["i2sb"]["network"] = ARGUMENTS
+    values["scales"]["paper"]["i2sb"]["sample"]["nfe"] = 2
+    its_own = {"corruption": "jpeg-5", "beta_max": 0.3, "train": {"published": str(published()[0])}}
+    project.write(values | {"experiments": {"i2sb": {"jpeg-5": its_own}}})
+    data, pixels = project.folder / "data", np.random.default_rng(0)
+    lines = []
+    for k in range(40):
+        name = f"{ilsvrc.classes()[k % 5]}/{k}.JPEG"
+        file = data / "raw/imagenet/val" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(file)
+        lines += [name] * (k < 20)
+    (data / "raw/imagenet_val_10k.txt").write_text("\n".join(lines))
+    extractor_weights(data / "checkpoints")
+    project.snakemake("--", "results/i2sb/jpeg-5/table.md")
+    row = pd.read_csv(project.folder / "results/i2sb/jpeg-5/table.csv").iloc[0]
+    assert (row["n"], row["NFE"]) == (20, 2)
+    assert {row[name] for name in row.index if "pub." in name} == {4.6, 67.9}
+    same = row["same protocol"]
+    assert same.startswith("no: dataset imagenet256-10k/val (published imagenet)")
+    for said in (
+        "n 20 (published 10000)",
+        "nfe 2 (published 999)",
+        "extractor inception network, unknown weights",
+    ):
+        assert said in same
+    assert not (project.folder / "results/i2sb/jpeg-5/train.csv").exists()
+    assert not list(data.glob("prepared/*/train.lmdb"))

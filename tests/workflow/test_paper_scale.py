@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from PIL import Image
 from project import ROOT, Project
 
@@ -70,7 +72,12 @@ def test_super_resolution_is_compared_with_the_published_statistics_and_needs_va
     """Everything else is fetched: weights, statistics of the training set, the list of the 10,000 images."""
     project = Project.create(tmp_path / "project")
     project.write(read_yaml(ROOT / "params.yaml") | {"scale": "paper"})
-    project.edit(lambda v: v["datasets"]["imagenet256"].update(splits=["val"]))
+    named = [
+        re.findall(r"`datasets\.(\w+)\.splits: (\[\w+\])`", (ROOT / page).read_text("utf8"))
+        for page in ("README.md", "docs/coming-from.md", "docs/i2sb.md")
+    ]
+    ((dataset, splits),) = {pair for (pair,) in named}  # as every page says
+    project.edit(lambda v: v["datasets"][dataset].update(splits=yaml.safe_load(splits)))
     both = ("sr4x-pool", "jpeg-5")
     published = {name: {"corruption": name, "train": {"published": f"i2sb/{name}"}} for name in both}
     published["sr4x-pool"] |= {"sample": {"whole": True}, "evaluate": {"reference": "train"}}

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from project import MODEL, Project
+from project import MODEL, ROOT, Project
 
 import slurm
-from bridgepipe import artifacts
+from bridgepipe import artifacts, config
 from bridgepipe.data.store import ImageStore
 from slurm import PROFILE
 
@@ -69,6 +69,9 @@ def test_two_nodes_of_one_job(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("cluster")
 def test_a_command_that_srun_copies_is_refused(tmp_path: Path) -> None:
+    resolved = config.Resolved(config.read_yaml(ROOT / "params.yaml"))
+    artifacts.write_json(tmp_path / "c", resolved.stages("i2sb/jpeg-5")["train"])
+    (tmp_path / "d").touch()
     verb = ["bridgepipe", "stage", "train", "--config=c", "--data=d", "--folder=f", "--output=o", "--csv=l"]
     done = subprocess.run(
         ["srun", "--ntasks=2", "--mem=2000", sys.executable, "-m", *verb],

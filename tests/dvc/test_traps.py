@@ -92,7 +92,7 @@ def test_two_workers_of_the_queue(clone: Repository, truth: Truth) -> None:
 
 
 def test_code_of_one_stage(recorded: Repository, clone: Repository) -> None:
-    file = clone.folder / "src/bridgepipe/evaluation/fid.py"
+    file = clone.folder / "src/bridgepipe/evaluation/frechet.py"
     code, same = file.read_text(), "max(0.0, float(distance.item()))"
     assert code.count("max(0.0, distance.item())") == 1
     file.write_text(code.replace("max(0.0, distance.item())", same))
@@ -101,7 +101,7 @@ def test_code_of_one_stage(recorded: Repository, clone: Repository) -> None:
     assert not {"train", "sample", "accuracy", "statistics"} & pending
     assert clone.repro() == EVALUATED
     assert clone.files() == recorded.files()
-    append(clone, "src/bridgepipe/evaluation/fid.py", "# a comment\n")
+    append(clone, "src/bridgepipe/evaluation/frechet.py", "# a comment\n")
     assert clone.pending() == set()
     assert clone.repro() == {"plan"}
 

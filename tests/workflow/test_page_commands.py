@@ -168,7 +168,6 @@ def test_the_command_runs(made: Project, line: str) -> None:
     before, _, after = line.partition(" | ")
     program, *words = shlex.split(before.replace(" 2>&1", ""))
     done = made.snakemake("-c2", *words) if program == "snakemake" else made.bridgepipe(*words)
-    assert done.stdout or done.stderr
     named = re.findall(r"(?:-o|--output|--compare|--report) (\S+)", before)
     assert [name for name in named if not (made.folder / name).exists()] == []
     if after:

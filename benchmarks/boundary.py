@@ -8,9 +8,10 @@ import numpy as np
 import sklearn.svm  # noqa: F401  not in the time
 import torch
 
-from benchmarks.measure import Result, compare, one_thread
+from benchmarks.measure import Result, compare
 from bridgepipe.methods.boundary import Boundary, fit
 from bridgepipe.methods.boundary_fit import Solver
+from bridgepipe.runtime.devices import one_thread
 
 COUNT, WIDTH = 1000, 3 * 256 * 256
 

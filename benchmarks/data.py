@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.measure import Result, compare, one_thread
+from benchmarks.measure import Result, compare
 from bridgepipe import corruptions
 from bridgepipe.data import store
 from bridgepipe.data.pixels import from_uint8, to_uint8
 from bridgepipe.datasets.images import fit
+from bridgepipe.runtime.devices import one_thread
 from bridgepipe.training.views import draw
 
 PHOTOS = 64

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-import torch
 
 
 @dataclass(frozen=True)
@@ -57,17 +54,6 @@ def compare(
     times = [(_seconds(ours, clock), _seconds(baseline, clock)) for _ in range(repeat)]
     ratios = [theirs / mine for mine, theirs in times]  # of one moment: others may use the machine, too
     return Result(what, baseline_name, *map(statistics.median, (*zip(*times, strict=True), ratios)))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One core for ours as for a baseline that uses no more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _seconds(call: Callable[[], Any], clock: Callable[[], float]) -> float:

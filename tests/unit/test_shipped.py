@@ -125,6 +125,16 @@ def test_each_quality_trades_nearness_for_sharpness() -> None:
     assert sharp[2] < 1.15, sharp
 
 
+def untrained(folder: Path, corruption: str) -> tuple[RestorationTraining, torch.nn.Module]:
+    """Settings of a small restoration, written below its folder of results, and its network."""
+    problem = {"method": "i2sb", "dataset": "mine", "corruption": corruption, "variant": "exact"}
+    network = {"kind": "residual", "model_channels": 32, "channel_mult": [1, 1], "num_res_blocks": 1}
+    artifacts.write_json(folder / "config/train.json", {**problem, "network": network, "train": {"steps": 1}})
+    artifacts.write_json(folder / "config/sample.json", {**problem, "sample": {"nfe": 1}})
+    training = read_stage(folder / "config/train.json", RestorationTraining)
+    return training, i2sb.network((32, 32), False, 0, kind="residual", **training.network.arguments)
+
+
 def test_a_trained_restorer_is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its folder is what `restore --model` takes."""
     monkeypatch.chdir(tmp_path)
@@ -134,13 +144,8 @@ def test_a_trained_restorer_is_shared(tmp_path: Path, monkeypatch: pytest.Monkey
             for image in pixels:
                 out.put(image)
     digest = ImageStore("data/prepared/mine/train.lmdb").digest
-    problem = {"method": "i2sb", "dataset": "mine", "corruption": "jpeg-file-10..30", "variant": "exact"}
-    network = {"kind": "residual", "model_channels": 32, "channel_mult": [1, 1], "num_res_blocks": 1}
     folder = Path("results/i2sb/mine")
-    artifacts.write_json(folder / "config/train.json", {**problem, "network": network, "train": {"steps": 1}})
-    artifacts.write_json(folder / "config/sample.json", {**problem, "sample": {"nfe": 1}})
-    training = read_stage(folder / "config/train.json", RestorationTraining)
-    network = i2sb.network((32, 32), False, 0, kind="residual", **training.network.arguments)
+    training, network = untrained(folder, "jpeg-file-10..30")
     weights = network.state_dict()
     torch.nn.init.normal_(weights["last.bias"], std=0.3)  # in part lost to rounding
     card = {"config": training.as_json(), "data": digest}
@@ -173,13 +178,8 @@ def test_imported_weights_are_shared(
     if with_originals:
         with writer("data/prepared/mine/test.lmdb", {}) as out:
             out.put(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
-    problem = {"method": "i2sb", "dataset": "mine", "corruption": "jpeg-5", "variant": "exact"}
-    network = {"kind": "residual", "model_channels": 32, "channel_mult": [1, 1], "num_res_blocks": 1}
     folder = Path("results/i2sb/jpeg-5")
-    artifacts.write_json(folder / "config/train.json", {**problem, "network": network, "train": {"steps": 1}})
-    artifacts.write_json(folder / "config/sample.json", {**problem, "sample": {"nfe": 1}})
-    training = read_stage(folder / "config/train.json", RestorationTraining)
-    made = i2sb.network((32, 32), False, 0, kind="residual", **training.network.arguments)
+    training, made = untrained(folder, "jpeg-5")
     theirs = Path("data/checkpoints/i2sb/jpeg-5")
     theirs.mkdir(parents=True)
     averages = [p.data + 1 for p in made.parameters()]

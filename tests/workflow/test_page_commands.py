@@ -1,4 +1,4 @@
-"""Every command of README and docs runs as it stands there, in a small project with the files it names."""
+"""Commands of README and docs run as they stand there, in a small project with the files that they name."""
 
 from __future__ import annotations
 

@@ -7,8 +7,7 @@ nothing else; its name in every protocol says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from bridgepipe.evaluation.extractors import Batch, digest_tensors
 from bridgepipe.evaluation.features import Images
 from bridgepipe.names.classes import trained_classes
 from bridgepipe.networks.convnet import ConvNet
-from bridgepipe.runtime import running
+from bridgepipe.runtime import devices, running
 from bridgepipe.runtime.progress import Progress
 from bridgepipe.runtime.rng import generator
 
@@ -161,7 +160,7 @@ def train_classifier(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
     order = _order(len(images), steps * batch_size, seed).reshape(steps, batch_size)
     state = _TrainingState(network, optimizer, schedule)
-    with _one_thread(), Progress(steps, state.step, "classifier", "step") as progress:
+    with devices.one_thread(), Progress(steps, state.step, "classifier", "step") as progress:
         for step in range(state.step, steps):
             x = _augmented(images, order[step], image_size, shift, flip, generator(seed, "classifier", step))
             loss = F.cross_entropy(network(x), torch.from_numpy(truth[order[step]]))
@@ -214,16 +213,6 @@ class _TrainingState:
         by_parameter = {i: dict(zip(MOMENTS, of, strict=True)) for i, of in enumerate(moments)}
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": by_parameter, "param_groups": groups})
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _initial(classes: int, width: int, seed: int) -> ConvNet:

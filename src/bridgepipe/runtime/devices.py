@@ -67,6 +67,17 @@ def named(device: str) -> torch.device:
 
 
 @contextmanager
+def one_thread() -> Iterator[None]:
+    """One core, however many PyTorch may use: what is measured or trained does not depend on their number."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
 def full_precision() -> Iterator[None]:
     """Disable TF32 in the block, whatever the precision of this process: for all metrics."""
     before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False

@@ -311,7 +311,7 @@ def died(words: list[str], at: int) -> bool:
 
 
 def main(out: str) -> None:
-    ddib_points.BATCH, classifier.STATE_EVERY = POINTS, 2
+    ddib_points.POINTS, classifier.STATE_EVERY = POINTS, 2
     compared.QUALITIES, comparing.SIDE, comparing._pixels = (10,), 32, cropped(comparing._pixels)
     run = {"stopped": stopped_once}.get(out, called_once)
     for words in verbs(out):

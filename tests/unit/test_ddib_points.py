@@ -87,7 +87,7 @@ def test_batches_change_nothing(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> 
     settings = SolverSettings(solver="multistep3", nfe=12)
     whole = ddib_points.cycle(*ends, POINTS, settings)
     drawn = ddib_points.sample(ends[1], range(50), settings, seed=3)
-    monkeypatch.setattr(ddib_points, "BATCH", 7)
+    monkeypatch.setattr(ddib_points, "POINTS", 7)
     torch.testing.assert_close(
         ddib_points.cycle(*ends, POINTS, settings).error, whole.error, atol=1e-5, rtol=0
     )

@@ -477,6 +477,8 @@ def test_a_group_goes_on_after_a_failure_and_names_what_failed(server, tmp_path)
 def test_an_unknown_name_is_answered_with_the_nearest(tmp_path):
     with pytest.raises(UserError, match=r"i2sb/jpeg_5\): use one of: i2sb/jpeg-5"):
         fetch("i2sb/jpeg_5", tmp_path)
+    with pytest.raises(UserError, match="lists what can be"):
+        fetch("xyzzy", tmp_path)
 
 
 def test_the_list_of_sources_is_sound(tmp_path):

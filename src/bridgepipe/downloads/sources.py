@@ -92,5 +92,6 @@ def origin_of(path: str | Path) -> dict[str, str] | None:
 def find(name: str, sources: Mapping[str, Source]) -> Source:
     if name in sources:
         return sources[name]
-    near = difflib.get_close_matches(name, sources, n=3, cutoff=0.4) or sorted(sources)
-    raise UserError("nothing of this name can be fetched", name, f"use one of: {', '.join(near)}")
+    near = difflib.get_close_matches(name, sources, n=3, cutoff=0.4)
+    mend = f"use one of: {', '.join(near)}" if near else "`bridgepipe fetch` lists what can be"
+    raise UserError("nothing of this name can be fetched", name, mend)

@@ -23,12 +23,11 @@ from bridgepipe.names.nfe import SOLVER_TRAITS, calls
 from bridgepipe.processes.gaussian import Gaussian
 from bridgepipe.runtime import running
 from bridgepipe.runtime.rng import BlockNoise, repeat_seed
+from bridgepipe.runtime.work import POINTS
 from bridgepipe.samplers.denoiser import Denoiser
 from bridgepipe.samplers.gaussian_loops import Grid
 from bridgepipe.samplers.solvers import State
 from bridgepipe.samplers.steps import decode_steps
-
-BATCH = 4096  # points per network call; an image's batch would be too small to keep a core busy
 
 
 def calls_of(settings: SolverSettings, process: Gaussian) -> int:
@@ -63,7 +62,7 @@ def sample(model: Model, items: Sequence[int], settings: SolverSettings, seed: i
         start = BlockNoise(own, "generation", piece, model.device).normal(model.diffusion.shape)
         return samplers.decode(model.denoiser(), start, steps, solver=settings.solver).x.cpu()
 
-    return torch.cat(running.shared_by_all(run, items, BATCH, "sampling"))
+    return torch.cat(running.shared_by_all(run, items, POINTS, "sampling"))
 
 
 def over(
@@ -74,7 +73,7 @@ def over(
     def of_piece(piece: Sequence[int]) -> tuple[Tensor, ...]:
         return tuple(r.cpu() for r in run(points[list(piece)].to(device)))
 
-    batches = running.shared_by_all(of_piece, range(len(points)), BATCH, label)
+    batches = running.shared_by_all(of_piece, range(len(points)), POINTS, label)
     return [torch.cat(list(parts)) for parts in zip(*batches, strict=True)]
 
 

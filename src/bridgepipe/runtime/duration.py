@@ -14,12 +14,11 @@ from bridgepipe import config
 from bridgepipe.names import classes
 from bridgepipe.names.nfe import calls, calls_made
 from bridgepipe.names.timesteps import respaced
-from bridgepipe.runtime.work import FEATURES, TRAINED, Net, Work
+from bridgepipe.runtime.work import FEATURES, POINTS, TRAINED, Net, Work
 
 ON_CPU = 100  # so many times as long
 # images of a split whose size is unknown before it is prepared: as many as ImageNet has
 TRAINING, HELD_OUT = 1_300_000, 50_000
-POINTS = 4096  # that a network is called with at a time
 PICTURES = 4  # in a figure of a sampling path
 
 

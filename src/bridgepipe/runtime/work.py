@@ -12,6 +12,7 @@ from typing import Any
 # A call of any batch waits for the launch of its kernels, and that of a small network for little else.
 ON_H100, PER_OPERATION = 1.1e-12, 4e-12
 PER_CALL = 5e-4
+POINTS = 4096  # per network call; an image's batch would be too small to keep a core busy
 TRAINED = 3  # calls that a training step counts as: a backward pass costs two forward ones
 PER_FEATURE = 0.02  # reading an image, and its features by Inception or ResNet-50
 

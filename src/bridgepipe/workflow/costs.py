@@ -99,11 +99,11 @@ class Plan:
         parts: defaultdict[str, list[Cost]] = defaultdict(list)
         for cost in self.costs:
             parts[getattr(cost, part)].append(cost)
-        return sorted((Sum.of(name, of) for name, of in parts.items()), key=lambda sum: -sum.seconds)
+        return sorted((Sum.of(name, of) for name, of in parts.items()), key=lambda one: -one.seconds)
 
     def as_json(self) -> Json:
         """With the stages by their rules, and the systems by their methods."""
-        found: Json = {key: [_named(part, sum) for sum in self.by(part)] for key, part in PARTS.items()}
+        found: Json = {key: [_named(part, one) for one in self.by(part)] for key, part in PARTS.items()}
         found["total"] = {**asdict(self.total()), "seconds": self.seconds}
         found |= {"workers": self.workers, "basis": self.basis, "missing": list(self.missing)}
         downloads = [asdict(download) for download in self.downloads]
@@ -124,8 +124,8 @@ class Plan:
             yield f"of {len(unknown)} downloads the size is not published: {', '.join(unknown[:3])}"
 
 
-def _named(part: str, sum: Sum) -> Json:
-    return {part: sum.name, **{key: value for key, value in asdict(sum).items() if key != "name"}}
+def _named(part: str, one: Sum) -> Json:
+    return {part: one.name, **{key: value for key, value in asdict(one).items() if key != "name"}}
 
 
 def _memory_here() -> int:
@@ -168,10 +168,10 @@ def _cells(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
     yield from (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
 
 
-def _row(sum: Sum) -> tuple[str, ...]:
-    calls = f"{sum.calls:,.0f}" if sum.calls else ""
-    memory, disk = (size(value) if value else "" for value in (sum.memory, sum.disk))
-    return sum.name, str(sum.jobs), calls, duration(sum.seconds), memory, disk
+def _row(one: Sum) -> tuple[str, ...]:
+    calls = f"{one.calls:,.0f}" if one.calls else ""
+    memory, disk = (size(value) if value else "" for value in (one.memory, one.disk))
+    return one.name, str(one.jobs), calls, duration(one.seconds), memory, disk
 
 
 def size(count: float | None) -> str:

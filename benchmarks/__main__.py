@@ -15,6 +15,7 @@ from bridgepipe.evaluation.tables import markdown, table
 
 BENCHMARKS = (
     planning.dry_run_against_empty_snakefile,
+    planning.dry_run_of_more_experiments_against_bare_rules,
     data.store_against_png_folder,
     data.loading_against_published,
     data.checked_reading_against_unchecked,

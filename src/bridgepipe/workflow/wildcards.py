@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable
 from functools import reduce
+from itertools import groupby
 from typing import Any
 
 
 def one_of(names: Iterable[str]) -> str:
-    """Pattern of a wildcard that matches exactly these names."""
-    return "|".join(sorted(map(re.escape, names))) or "(?!)"
+    """Pattern of a wildcard that matches exactly these names.
+
+    What several names begin with stands once: Snakemake reads the whole pattern for every file of every job.
+    """
+    return _alternatives(sorted({*names})) or "(?!)"
+
+
+def _alternatives(names: list[str]) -> str:
+    return "|".join(_beginning_alike([*alike]) for _, alike in groupby(names, lambda name: name[:1]))
+
+
+def _beginning_alike(names: list[str]) -> str:
+    start = os.path.commonprefix(names)  # noqa: RUF071  of characters
+    rest = f"(?:{_alternatives([name[len(start) :] for name in names])})" if len(names) > 1 else ""
+    return re.escape(start) + rest
 
 
 def lookup(dpath: str, within: Any) -> Any:

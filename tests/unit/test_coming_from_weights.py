@@ -44,6 +44,11 @@ THERE: dict[str, tuple[str, Callable[[Path], object]]] = {
     "celeba_hq.ckpt": ("model", lambda p: tiny.torch_file(p, tiny.drawn(3))),
     "ddim": ("model", lambda p: tiny.ddim_folder(p, tiny.drawn(3))),
     "unet2d": ("model", lambda p: tiny.diffusers_folder(p, tiny.drawn(3))),
+    "shards": ("model", lambda p: tiny.in_shards(p, tiny.drawn(3))),
+    "half/diffusion_pytorch_model.fp16.safetensors": (
+        "model",
+        lambda p: tiny.half_folder(p.parent, tiny.drawn(3)),
+    ),
     f"hf:{HUB}": ("model", lambda p: tiny.diffusers_folder(Path("data/hub", HUB), tiny.drawn(3))),
 }
 

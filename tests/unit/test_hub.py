@@ -65,6 +65,52 @@ def test_a_name_of_sources_is_a_repository(server: Hub, tmp_path: Path) -> None:
     assert fetched(tmp_path, "google/ddpm-cifar10-32") == tmp_path / "data/hub/google/ddpm-cifar10-32"
 
 
+SHARDS = [f"diffusion_pytorch_model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+INDEX = "diffusion_pytorch_model.safetensors.index.json"
+IN_SHARDS = {
+    "model_index.json": b"{}",
+    "unet/config.json": FILES["config.json"],
+    "scheduler/scheduler_config.json": b"{}",
+    f"unet/{INDEX}": json.dumps({"weight_map": {"a": SHARDS[0], "b": SHARDS[1]}}).encode(),
+    **{f"unet/{name}": name.encode() for name in SHARDS},
+}
+HALF = {f"unet/{name.replace('.safetensors', '.fp16.safetensors')}": b"half" for name in SHARDS}
+HALF["unet/diffusion_pytorch_model.safetensors.index.fp16.json"] = b"{}"
+
+
+def files_of(place: Path) -> set[str]:
+    return {f.relative_to(place).as_posix() for f in place.rglob("*") if f.is_file()}
+
+
+def test_shards_come_in_full_precision_where_there_is_one(server: Hub, tmp_path: Path) -> None:
+    server.repositories[NAME] = {**IN_SHARDS, **HALF, "unet/diffusion_pytorch_model.bin": b"a pickle"}
+    place = fetched(tmp_path)
+    assert files_of(place) == set(IN_SHARDS)
+    (place / "unet" / SHARDS[1]).unlink()
+    assert files_of(fetched(tmp_path)) == set(IN_SHARDS)  # what went comes back
+
+
+@pytest.mark.parametrize(
+    ("files", "taken"),
+    [
+        (["diffusion_pytorch_model.fp16.safetensors"], 1),
+        (["diffusion_pytorch_model.fp16.safetensors", "diffusion_pytorch_model.bin"], 2),
+        (["diffusion_pytorch_model.fp16.safetensors", "diffusion_pytorch_model.non_ema.safetensors"], 0),
+    ],
+)
+def test_of_variants_alone_none_is_left_out(
+    server: Hub, tmp_path: Path, files: list[str], taken: int
+) -> None:
+    """``taken`` is the number of the file that is taken; 0: all are."""
+    server.repositories[NAME] = {"config.json": FILES["config.json"], **dict.fromkeys(files, b"weights")}
+    assert files_of(fetched(tmp_path)) == {"config.json", *(files[taken - 1 : taken] if taken else files)}
+
+
+def test_a_repository_that_lacks_a_shard_is_refused_by_its_name(server: Hub, tmp_path: Path) -> None:
+    server.repositories[NAME] = {k: v for k, v in IN_SHARDS.items() if not k.endswith(SHARDS[1])}
+    assert f"unet/{SHARDS[1]} missing" in refused(tmp_path)
+
+
 def test_what_broke_off_goes_on_where_it_was(
     server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,6 +115,25 @@ def bin_folder(folder: Path, weights: Weights) -> Path:
     return folder
 
 
+def in_shards(folder: Path, weights: Weights) -> Path:
+    """The weights in two files and an index, as save_pretrained writes them with max_shard_size."""
+    whole = diffusers_folder(folder, weights) / "diffusion_pytorch_model.safetensors"
+    tensors = layouts._safetensors(whole).weights
+    names = [f"diffusion_pytorch_model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    shard = {tensor: names[i % 2] for i, tensor in enumerate(tensors)}
+    for name in names:
+        save_file({k: v for k, v in tensors.items() if shard[k] == name}, folder / name)
+    artifacts.write_json(folder / f"{whole.name}.index.json", {"metadata": {}, "weight_map": shard})
+    whole.unlink()
+    return folder
+
+
+def half_folder(folder: Path, weights: Weights) -> Path:
+    whole = diffusers_folder(folder, weights) / "diffusion_pytorch_model.safetensors"
+    whole.rename(whole.with_suffix(".fp16.safetensors"))
+    return folder
+
+
 def torch_file(file: Path, content: Any) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     torch.save(content, file)
@@ -160,6 +179,8 @@ LAYOUTS: dict[str, Layout] = {
     "a diffusers pipeline": ("model", pipeline_folder, drawn),
     "a diffusers pipeline without folders": ("model", flat_pipeline_folder, drawn),
     "diffusers' file of pickles": ("model", bin_folder, drawn),
+    "diffusers' shards": ("model", in_shards, drawn),
+    "a variant of diffusers": ("model", half_folder, drawn),
     "a DDPM state dict": ("model", lambda f, w: torch_file(f / "model-790000.ckpt", w), drawn),
     "a DDIM checkpoint": ("model", ddim_folder, drawn),
     "a folder of this project": ("model", ours, drawn),

@@ -19,7 +19,7 @@ from bridgepipe.artifacts import digest_file
 from bridgepipe.downloads.sources import HUB_LICENCE, Source
 from bridgepipe.downloads.transfer import Failed, from_web
 from bridgepipe.errors import UserError
-from bridgepipe.names import origins
+from bridgepipe.names import origins, unet_files
 from bridgepipe.names.origins import PIPELINE, SCHEDULER, UNET
 
 ENDPOINT = "HF_ENDPOINT"
@@ -80,33 +80,56 @@ def download(repository: str, target: Path, progress: bool) -> None:
 
 
 def _wanted(files: Sequence[Any]) -> list[Any]:
-    """Settings, notes and weights; of weights in two formats the one without pickles.
+    """Settings, notes and weights.
 
     Raises:
         Failed: no weights among them.
     """
-    known = [f for f in files if str(PurePosixPath(f.rfilename).parent) in FOLDERS]
-    weights = [f for f in known if f.rfilename.endswith(".safetensors") and ".fp16." not in f.rfilename]
-    weights = weights or [f for f in known if f.rfilename.endswith(OLD)]
+    known = [(f, PurePosixPath(f.rfilename).name) for f in files if _folder(f) in FOLDERS]
+    weights = _weights([name for _, name in known])
     if not weights:
         names = ", ".join(sorted(f.rfilename for f in files)[:5]) or "nothing"
         raise Failed(f"no weights in it, only {names}")
-    notes = [f for f in known if f.rfilename.endswith(SETTINGS) or f.rfilename in LICENCES]
-    return [*notes, *weights]
+    return [file for file, name in known if name in weights or _is_note(name)]
+
+
+def _is_note(name: str) -> bool:
+    is_index = unet_files.INDEX.fullmatch(name) is not None
+    return name in LICENCES or (name.endswith(SETTINGS) and not is_index)
+
+
+def _folder(file: Any) -> str:
+    return str(PurePosixPath(file.rfilename).parent)
+
+
+def _weights(names: Sequence[str]) -> set[str]:
+    """Weights that are taken: of two formats the one without pickles, of a U-Net the full precision.
+
+    Of variants without the full precision all are taken, since nothing decides between them.
+    """
+    if sets := unet_files.sets_among(names):
+        return {name for one in (sets if sets[0].variant else sets[:1]) for name in one.all}
+    safe = {name for name in names if name.endswith(".safetensors") and ".fp16." not in name}
+    return safe or {name for name in names if name.endswith(OLD)}
 
 
 def lacking(folder: Path) -> list[str]:
     """What a folder lacks to be a network that `networks.layouts` opens; [] when it is complete.
 
-    Names alone decide: weights are needed, and their settings where they are those of diffusers.
+    Names alone decide, those in an index of shards included: weights are needed, and their settings where
+    they are those of diffusers.
     """
     inner = "unet/" if (folder / "unet").is_dir() else ""
-    weights = [f.name for f in (folder / inner).glob("*") if f.name.endswith((".safetensors", *OLD))]
+    names = [f.name for f in (folder / inner).glob("*")]
+    weights = [name for name in names if name.endswith((".safetensors", *OLD))]
     pipeline = (folder / PIPELINE).is_file()
     theirs = bool(inner) or pipeline or not weights or any(name.startswith(UNET) for name in weights)
     schedule = f"scheduler/{SCHEDULER}" if inner else SCHEDULER
     settings = [f"{inner}config.json"] * theirs + [schedule] * pipeline
-    return [f for f in settings if not (folder / f).is_file()] + ([] if weights else [f"{inner}weights"])
+    lacks = [one.lacking(folder / inner) for one in unet_files.sets_among(names)]
+    shards = [] if [] in lacks else [f"{inner}{name}" for name in lacks[0]] if lacks else []
+    nothing = [] if weights or shards else [f"{inner}weights"]
+    return [f for f in settings if not (folder / f).is_file()] + shards + nothing
 
 
 def _differs(file: Any, place: Path) -> str | None:

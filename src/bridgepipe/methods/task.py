@@ -155,7 +155,7 @@ def _initialised(network: nn.Module, settings: Training, data: Any) -> dict[str,
     if isinstance(settings, RestorationTraining) and published.is_adm(weights, wanted):
         weights = published.i2sb_from_adm(weights, settings.cond_x1, settings.train.new_channels, how.seed)
     published.load(network, weights, found.file)
-    return {"init": artifacts.digest_file(found.file)}
+    return {"init": found.sha256}
 
 
 def number_of(data: Any) -> int | None:

@@ -248,7 +248,7 @@ def _alone(place: Path) -> tuple[Training, Mapping[str, Tensor], Json]:
         mend = "name them in train.published of an experiment, or give a folder of diffusers or of `share`"
         raise UserError("weights that tell no settings", place, mend)
     settings = parsed_stage(stated, place, TRAININGS[stated["method"]])
-    card = {"shape": found.settings.get("shape"), artifacts.CONTENT: artifacts.digest_file(found.file)}
+    card = {"shape": found.settings.get("shape"), artifacts.CONTENT: found.sha256}
     if not found.card and isinstance(settings, ModelTraining):
         card |= imported_classes(settings, found.weights)
     return settings, found.weights, {**card, **found.card}

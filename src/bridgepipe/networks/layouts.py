@@ -2,7 +2,8 @@
 
 ===========================  ==========================================================================
 this project                 ``model.safetensors``, in the folder of an experiment or one that was shared
-diffusers                    ``config.json`` and weights, or a pipeline's ``unet/`` and ``scheduler/``
+diffusers                    ``config.json`` and weights, or a pipeline's ``unet/`` and ``scheduler/``; the
+                             weights in one file or in shards, of full precision where there are any
 I2SB                         ``latest.pt`` = {net, ema, optimizer, sched}: the averaged weights
 guided-diffusion, DDIB, SPD  ``ema_RATE_STEPS.pt``, else ``modelSTEPS.pt``: those of the most steps
 DDIM                         ``ckpt.pth`` = [network, optimiser, epoch, step, average]: the average
@@ -14,8 +15,9 @@ A pickle is read as `plain` reads it: tensors and plain containers alone.
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from torch import Tensor, nn
 
 from bridgepipe import artifacts
 from bridgepipe.errors import UserError, reading
-from bridgepipe.names import Json, schedulers
+from bridgepipe.names import Json, schedulers, unet_files
 from bridgepipe.names import unet2d as words
 from bridgepipe.names.origins import MODEL, PIPELINE, SCHEDULER, UNET
 from bridgepipe.networks import adm, ddpm, plain, published, unet2d
@@ -42,16 +44,26 @@ class Found:
 
     Attributes:
         weights: tensors by the names of our networks.
-        file: file that holds them.
+        file: file that holds them, or the index of the shards that do.
         card: card of this project's files, and of the pipelines that it shared; {} for others.
         settings: sections ``network`` and ``process`` of an experiment, and the ``shape`` of its images, of
             diffusers' folders; {} of others.
+        shards: files that hold them, when they are several.
     """
 
     weights: dict[str, Tensor]
     file: Path
     card: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    shards: tuple[Path, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the file; of shards, that of their digests."""
+        if not self.shards:
+            return artifacts.digest_file(self.file)
+        digests = [artifacts.digest_file(file) for file in (self.file, *self.shards)]
+        return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def open_weights(place: str | Path, domain: int | None = None) -> Found:
@@ -66,7 +78,7 @@ def open_weights(place: str | Path, domain: int | None = None) -> Found:
     """
     place = Path(place)
     if (config := diffusers_config(place)) is not None:
-        return _diffusers(config)
+        return _diffusers(config, None if place.is_dir() else place.name)
     file = _file_in(place, domain) if place.is_dir() else place
     if file.suffix == ".safetensors":
         return _safetensors(file)
@@ -118,16 +130,42 @@ def _scheduled(config: Path) -> Json:
     return {"process": schedulers.process_of(scheduler, file), "clip": schedulers.clips(scheduler)}
 
 
-def _diffusers(config: Path) -> Found:
-    content = described(config)
-    files = [config.with_name(f"{UNET}.{kind}") for kind in ("safetensors", "bin")]
-    file = next((f for f in files if f.is_file()), files[0])
-    weights = plain.read_weights(file) if file.suffix == ".bin" else _safetensors(file).weights
+def _diffusers(config: Path, named: str | None) -> Found:
+    """The UNet2DModel of a configuration; ``named`` is the file that a person gave in place of its folder."""
+    content, folder = described(config), config.parent
+    chosen = unet_files.weights_in(folder, named)
+    file = folder / (chosen.index or chosen.files[0])
+    shards = chosen.shards(folder) if chosen.index else {}
+    weights = _joined(shards, file) if shards else _tensors(file)
     network = content["network"]
     wanted = skeleton(network, content["shape"], content["outputs"], content["classes"]).state_dict()
-    beside = config.parent.parent / OURS
-    card = artifacts.read_object(beside) if beside.is_file() and config.parent.name == "unet" else {}
-    return Found(unet2d.from_diffusers(weights, network, wanted, file), file, card, content)
+    beside = folder.parent / OURS
+    card = artifacts.read_object(beside) if beside.is_file() and folder.name == "unet" else {}
+    ours = unet2d.from_diffusers(weights, network, wanted, file)
+    return Found(ours, file, card, content, tuple(folder / name for name in shards))
+
+
+def _joined(shards: Mapping[str, Sequence[str]], index: Path) -> dict[str, Tensor]:
+    """Tensors of all shards, each in the file that the index names.
+
+    Raises:
+        UserError: a shard lacks a tensor that the index expects in it, or holds another.
+    """
+    found: dict[str, Tensor] = {}
+    for name, tensors in shards.items():
+        held = _tensors(index.with_name(name))
+        if differing := sorted(held.keys() ^ set(tensors)):
+            what = "lacks" if differing[0] not in held else "holds"
+            other = f"it {what} {differing[0]}, against {index.name}"
+            raise UserError(f"a shard of other weights: {other}", index.with_name(name), unet_files.MEND)
+        found |= held
+    return found
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    """Tensors of a file of diffusers, in single precision."""
+    weights = plain.read_weights(file) if file.suffix == ".bin" else _safetensors(file).weights
+    return {name: value.float() for name, value in weights.items()}
 
 
 def skeleton(

@@ -160,7 +160,7 @@ def import_weights(
     found = layouts.open_weights(weights, None if domain is None else list(DOMAINS).index(domain))
     agree(settings, found, config)
     card: Json = {"kind": settings.method, "config": settings.as_json()}
-    card |= {"imported_sha256": artifacts.digest_file(found.file)}
+    card |= {"imported_sha256": found.sha256}
     card |= {"imported_from": sources_yaml.origin_of(weights) or {"file": found.file.name}}
     if isinstance(settings, RestorationTraining):
         options = found.file.with_name("options.pkl")

@@ -126,6 +126,8 @@ def changed(method: str = "i2sb", name: str = "jpeg-5", **at: Any) -> Resolved:
         ({"lr_anneal_steps": 5}, {}, "learning rate is 0 after 5 steps"),
         ({"ema": [0.9, 0.9]}, {}, "0.9 comes twice"),
         ({"keep_every": 0}, {}, "train.keep_every"),
+        ({"keep_every": 10_000}, {}, "keep_every is 10000, the training ends after [0-9]+ steps"),
+        ({"validation": {"every": 10_000}}, {}, "validation.every is 10000, the training ends after"),
         ({}, {"checkpoint": "latest"}, "sample.checkpoint"),
     ],
 )

@@ -139,10 +139,13 @@ class Recipe(Strict):
             raise ValueError(
                 f"keep_every keeps {len(self.kept_steps)} checkpoints, at most {MOST_KEPT} can be"
             )
-        if self.validation is not None and self.validation.every > self.steps:
-            raise ValueError(
-                f"validation.every is {self.validation.every}, the training ends after {self.steps} steps"
-            )
+        every = {
+            "keep_every": self.keep_every,
+            "validation.every": None if self.validation is None else self.validation.every,
+        }
+        for key, steps in every.items():
+            if steps is not None and steps > self.steps:
+                raise ValueError(f"{key} is {steps}, the training ends after {self.steps} steps")
         return self
 
 

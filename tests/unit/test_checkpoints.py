@@ -361,9 +361,10 @@ def test_samples_are_drawn_as_the_page_says(row: str) -> None:
 def test_imported_weights_are_sampled_as_they_are() -> None:
     train = {"published": "model/ddpm"}
     values = read_yaml(ROOT / "params.yaml")
-    values["experiments"]["model"]["ddpm-seed1"] = {"train": train}
-    model = Resolved(values).files()["sample"]["spd"]["ddpm-seed1"]["model"]
-    assert model == "results/model/ddpm-seed1/model.safetensors"
-    values["experiments"]["spd"]["ddpm-seed1"]["sample"] = {"ema": 0.9}
+    values["experiments"]["model"]["copy"] = {"train": train}
+    values["experiments"]["spd"]["copy"] = {"model": "copy"}
+    model = Resolved(values).files()["sample"]["spd"]["copy"]["model"]
+    assert model == "results/model/copy/model.safetensors"
+    values["experiments"]["spd"]["copy"]["sample"] = {"ema": 0.9}
     with pytest.raises(UserError, match=r"weights are imported.*sample\.ema"):
         Resolved(values)

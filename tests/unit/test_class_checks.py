@@ -96,7 +96,7 @@ def test_translation_without_a_target_class_has_none_to_recognise() -> None:
     told = values()
     plain = {
         "source_model": "ddpm",
-        "target_model": "ddpm-seed1",
+        "target_model": "ddpm.seed-1",
         "sample": {"guidance": "none"},
         "scales": ["demo"],
     }

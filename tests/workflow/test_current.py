@@ -42,9 +42,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _smaller(values: Values) -> None:
     experiments = values["experiments"]
-    kept = {"model": ("ddpm", "ddpm-seed1", "conditional"), "spd": ("ddpm", "ddim"), "boundary": ("loop",)}
+    kept = {"model": ("ddpm", "conditional"), "spd": ("ddpm", "ddim"), "boundary": ("loop",)}
     kept |= {"i2sb": ("jpeg-5",), "ddib/classes": ("3-8",), "guide": ("digits",)}
     values["experiments"] = {m: {name: experiments[m][name] for name in names} for m, names in kept.items()}
+    values["experiments"]["model"] |= {"ddpm": {}, "again": {"train": {"seed": 1}}}
     values["experiments"]["i2sb"]["jpeg-5"] = {
         **experiments["i2sb"]["jpeg-5"],
         "scales": ["demo"],

@@ -31,7 +31,7 @@ ALWAYS = {"split", "test", "domain", "size", "extractor"}  # they decide which f
 SPLITS = ["train", "val", "test"]
 STUDY = {"nfe": [5], "count": 8}
 KEPT = {
-    "model": ("ddpm", "ddpm-seed1", "conditional"),
+    "model": ("ddpm", "conditional"),
     "spd": ("ddpm", "ddim"),
     "boundary": ("loop",),
     "i2sb": ("jpeg-5",),
@@ -154,6 +154,7 @@ def _smaller(values: Values) -> None:
         method: {name: copy.deepcopy(of[method][name]) for name in names} for method, names in KEPT.items()
     }
     values["experiments"] = kept
+    kept["model"] |= {"ddpm": {}, "again": {"train": {"seed": 1}}}
     kept["i2sb"]["jpeg-5"] = {"corruption": "jpeg-5", "beta_max": 0.3, "study": STUDY}
     kept["spd"]["ddim"]["study"] = STUDY
     kept["boundary"]["loop"]["mixing"] = {"images": 100}
@@ -248,7 +249,7 @@ SWAPPED = {"split": "test", "test": "train"}
 OTHER_FILES: tuple[tuple[Path, Any, set[str]], ...] = (
     ((*LOOP, "search", "split"), "val", {"boundary_latents"}),
     ((*LOOP, "search"), SWAPPED, {"boundary_latents", "boundary_evaluate"}),
-    ((*SPD, "model"), "ddpm-seed1", {"study", "generate"}),
+    ((*SPD, "model"), "again", {"study", "generate"}),
     ((*SPD, "evaluate", "reference"), "test", {"study", "fid"}),
     ((*I2SB, "evaluate", "extractor"), "another", {"study", "fid"}),
     ((*I2SB, "evaluate", "classifier"), "another", {"accuracy"}),
@@ -303,7 +304,7 @@ def test_a_rule_that_does_not_tell_what_it_reads_is_found(
     silent = type(study.params)(fromdict={"options": study.params.options, "verb": study.params.verb})
     monkeypatch.setattr(study, "_params", silent)
     path = ("experiments", "spd", "ddim", "model")
-    told = Flow(flow.workflow, flow.values).faults(path, edited(flow.values, path, "ddpm-seed1"))
+    told = Flow(flow.workflow, flow.values).faults(path, edited(flow.values, path, "again"))
     assert told == ["experiments.spd.ddim.model: Snakemake does not run ['study']"]
 
 

@@ -77,6 +77,29 @@ def test_the_workflow_catalog_finds_what_it_asks_for(finished: Project) -> None:
     assert "Nothing to be done" in done.stdout + done.stderr
 
 
+def test_repeats_with_other_seeds_sample_with_the_network_that_is_there(project: Project) -> None:
+    """A further sampling and no training; the two are one row of the table of all results."""
+    sample = {"sample": {"seeds": [0, 1]}}
+    project.edit(lambda values: values["experiments"]["i2sb"]["jpeg-5"].update(sample))
+    assert project.planned("results/i2sb/jpeg-5/fid.json") == set()
+    planned = project.planned("results/summary.md")
+    assert planned == {"sample", "gather", "fid", "accuracy", "restoration", "summary"}
+    project.snakemake("--", "results/summary.md")
+    table = pd.read_csv(project.folder / "results/summary.csv").set_index("measure")
+    assert [*table["members"].unique()] == ["i2sb/jpeg-5; i2sb/jpeg-5.seed-1"]
+    psnr = table.loc["PSNR"]
+    found = [
+        json.loads((project.folder / f"results/i2sb/{name}/restoration.json").read_text())["values"]["psnr"]
+        for name in ("jpeg-5", "jpeg-5.seed-1")
+    ]
+    assert psnr["value"] == sum(found) / 2
+    assert psnr["low"] < min(found) < max(found) < psnr["high"]
+    train = {"train": {"seeds": [0, 1]}, "sample": {}}
+    project.edit(lambda values: values["experiments"]["i2sb"]["jpeg-5"].update(train))
+    planned = project.planned("results/summary.md")
+    assert planned == {"train", "sample", "gather", "fid", "accuracy", "restoration", "summary"}
+
+
 def test_the_one_table_and_the_page_of_a_project(project: Project) -> None:
     """Made by the rule, printed by the verb, sound, and removed by `bridgepipe clean`."""
     project.snakemake("--", "results/summary.md")

@@ -12,14 +12,16 @@ from bridgepipe.config import checks
 from bridgepipe.config.checks.evaluation import extractor_problems
 from bridgepipe.config.contents import splits_of
 from bridgepipe.config.defined import Defined
-from bridgepipe.config.derived import Derived, without_variants
+from bridgepipe.config.derived import Derived
 from bridgepipe.config.errors import nearest, validated
 from bridgepipe.config.methods import METHODS, Params
 from bridgepipe.config.values import Distinct, Strict
 from bridgepipe.config.yaml_reader import KeyPath, Places
 from bridgepipe.errors import UserError
-from bridgepipe.names import Json
+from bridgepipe.names import Json, seeds
 
+# keys by which an experiment stands for several
+OF_EXPERIMENTS = (("pairs",), ("train", "seeds"), ("sample", "seeds"), ("sample", "variants"))
 ONLY = "scales"  # the one key of an experiment that is not of its method: the scales at which it exists
 
 # files of a method, beside the folders of its experiments
@@ -106,12 +108,10 @@ class Checked:
             for method, defaults in methods.items():
                 path = ("scales", scale, method)
                 validated(METHODS[method], defaults, self.places, path, part=True)
-                if without_variants(defaults) != defaults:
-                    where = self.places.at(*path, "sample", "variants")
-                    raise UserError("variants are of an experiment", where, "write them in its sample")
-                if "pairs" in defaults:
-                    where = self.places.at(*path, "pairs")
-                    raise UserError("pairs are of an experiment", where, "write them there")
+                for keys in OF_EXPERIMENTS:
+                    if _has(defaults, keys):
+                        where = self.places.at(*path, *keys)
+                        raise UserError(f"{keys[-1]} are of an experiment", where, "write them there")
         for method, experiments in self.params.experiments.items():
             for name, written in experiments.items():
                 path = ("experiments", method, name)
@@ -132,7 +132,7 @@ class Checked:
                 if scale not in self._scales_of(path, written.get(ONLY)):
                     continue
                 full, inherited = f"{method}/{name}", ("scales", scale, method)
-                called = self._bases.get(full, full).rsplit("/", 1)[1]
+                called = seeds.repeated(self._bases.get(full, full)).rsplit("/", 1)[1]
                 values = merge({**defaults, **METHODS[method].named(called)}, own)
                 try:
                     made = validated(METHODS[method], values, self.places, path, inherited)
@@ -153,6 +153,7 @@ class Checked:
         """Every name that an experiment mentions is defined; one that is bound to the scale fits there."""
         for full in (*at[scale].unfit, *at[scale].fitting):
             self._check_names(full, at[scale], scale)
+            self._check_repeat(full, at[scale].fitting, scale)
             try:
                 if self._bound(full, scale):
                     self._check_fit(full, at[scale], scale)
@@ -173,6 +174,16 @@ class Checked:
         experiment = merged.fitting.get(full)
         for place, (section, used) in experiment.references().items() if experiment else ():
             self._known(self.at(full, place, scale), used, self._defined(section, full, merged, scale))
+
+    def _check_repeat(self, full: str, fitting: Mapping[str, Any], scale: str) -> None:
+        """The training of a repeat differs in its seed alone, which no metric file can tell."""
+        base = seeds.repeated(full)
+        if base == full or not {base, full} <= fitting.keys():
+            return
+        own, first = (fitting[name].stages().get("train") for name in (full, base))
+        if own and first and seeds.but_for_seeds(own.as_json()) != seeds.but_for_seeds(first.as_json()):
+            what = f"{full} is called a repeat of {base}, but is trained in another way"
+            raise UserError(what, self.at(full, "", scale), f"write train: {{seeds: [...]}} in {base}")
 
     def _check_fit(self, full: str, merged: Merged, scale: str) -> None:
         """Everything that an experiment names goes with it at a scale."""
@@ -235,6 +246,14 @@ def merge(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> Json:
     for key, value in own.items():
         merged[key] = {**merged[key], **value} if _alike(merged.get(key), value) else value
     return merged
+
+
+def _has(values: Any, keys: Iterable[str]) -> bool:
+    for key in keys:
+        if not isinstance(values, Mapping) or key not in values:
+            return False
+        values = values[key]
+    return True
 
 
 def _alike(default: Any, own: Any) -> bool:

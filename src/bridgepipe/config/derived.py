@@ -1,18 +1,19 @@
-"""Experiments that others stand for: the variants of one's ``sample``, and pairs of classes."""
+"""Experiments that one stands for: repeats with other seeds, variants of ``sample``, pairs of classes."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from bridgepipe.config.errors import validated
 from bridgepipe.config.methods import METHODS
-from bridgepipe.config.values import NAME, Pairs, Strict, Varied
+from bridgepipe.config.values import NAME, Pairs, Repeated, Strict, Varied
 from bridgepipe.config.yaml_reader import KeyPath, Places
 from bridgepipe.errors import UserError
-from bridgepipe.names import Json
+from bridgepipe.names import Json, seeds
 
 T = TypeVar("T", bound=Strict)
 Experiments = dict[str, Json]  # of one method, by name
@@ -25,7 +26,7 @@ class Derived:
     Attributes:
         experiments: method -> name -> what is written.
         places: where it is written, also that of what follows.
-        bases: variant ``method/name`` -> the experiment whose network it uses.
+        bases: variant ``method/name``, or repeat of a sampling -> the experiment whose network it uses.
         groups: experiment ``method/name`` with pairs, which is none itself -> the experiments of its pairs.
     """
 
@@ -35,19 +36,47 @@ class Derived:
     groups: dict[str, list[str]] = field(default_factory=dict)
 
     def derive(self) -> Derived:
-        """Put every variant behind its experiment, and pairs in place of theirs."""
-        for add in (self._variants, self._pairs):
+        """Put repeats and variants behind their experiments, and pairs in place of theirs."""
+        repeats = {section: partial(self._repeats, section) for section in ("train", "sample")}
+        for add in (repeats["train"], self._variants, repeats["sample"], self._pairs):
             for method, experiments in self.experiments.items():
                 self.experiments[method] = dict(add(method, experiments))
         return self
+
+    def _repeats(self, section: str, method: str, experiments: Experiments) -> Iterator[tuple[str, Json]]:
+        for name, written in experiments.items():
+            path = ("experiments", method, name)
+            first, *others = self._seeds_of(section, method, written, path) or (None,)
+            yield name, written if first is None else _seeded(written, section, first)
+            for seed in others:
+                full = seeds.repeat(name, seed)
+                self._place(full, path, {(section, "seed"): (*path, section, "seeds")}, experiments)
+                if section == "sample":
+                    base = f"{method}/{name}"
+                    self.bases[f"{method}/{full}"] = self.bases.get(base, base)
+                yield full, _without_study(_seeded(written, section, seed), method)
+
+    def _seeds_of(self, section: str, method: str, written: Json, path: KeyPath) -> tuple[int, ...]:
+        """Seeds that are written in a section; none where it may not have them, which is told later."""
+        kind, how = METHODS[method].model_fields.get(section), written.get(section)
+        if kind is None or not issubclass(kind.annotation, Repeated) or not isinstance(how, Mapping):
+            return ()
+        found = self._checked(Repeated, how, (*path, section)).seeds or ()
+        if found and "seed" in how:
+            raise UserError(
+                "seeds and a seed", self.places.at(*path, section, "seeds"), "keep one of the two"
+            )
+        if found and section == "train" and "seeds" in (written.get("sample") or {}):
+            where = self.places.at(*path, "sample", "seeds")
+            raise UserError("seeds of the training and of the sampling", where, "keep one of the two")
+        return found
 
     def _variants(self, method: str, experiments: Experiments) -> Iterator[tuple[str, Json]]:
         for name, written in experiments.items():
             path, plain = ("experiments", method, name), without_variants(written)
             yield name, plain
             for variant, how in self._variants_of(method, written, path).items():
-                own = _over(plain, "sample", how)
-                own |= {"study": None} if "study" in METHODS[method].model_fields else {}
+                own = _without_study(_over(plain, "sample", how), method)
                 full = f"{name}.{variant}"
                 where = (*path, "sample", "variants", variant)
                 self._place(full, path, {("sample",): where}, experiments)
@@ -125,6 +154,16 @@ def without_variants(written: Mapping[str, Any]) -> Json:
     if not isinstance(sample, Mapping) or "variants" not in sample:
         return dict(written)
     return {**written, "sample": {key: value for key, value in sample.items() if key != "variants"}}
+
+
+def _without_study(written: Json, method: str) -> Json:
+    """A study is of the network, once."""
+    return written | ({"study": None} if "study" in METHODS[method].model_fields else {})
+
+
+def _seeded(written: Json, section: str, seed: int) -> Json:
+    how = {key: value for key, value in written[section].items() if key != "seeds"}
+    return {**written, section: {**how, "seed": seed}}
 
 
 def _over(written: Json, section: str, own: Mapping[str, Any]) -> Json:

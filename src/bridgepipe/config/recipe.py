@@ -13,6 +13,7 @@ from bridgepipe.config.values import (
     FilePath,
     Rate,
     Reference,
+    Repeated,
     Seed,
     Split,
     Steps,
@@ -29,7 +30,7 @@ SHOWN = 8  # steps in a message
 MOST_KEPT = 1000  # checkpoints of one training
 
 
-class Recipe(Strict):
+class Recipe(Repeated):
     """Training settings of a network."""
 
     steps: Steps = Field(description="total optimiser steps")

@@ -22,7 +22,7 @@ from bridgepipe.config.defined import Defined
 from bridgepipe.config.errors import nearest
 from bridgepipe.config.values import Strict
 from bridgepipe.errors import UserError
-from bridgepipe.names import Json
+from bridgepipe.names import Json, seeds
 
 PLAN = "results/plan"
 RUNTIME = "results/config/runtime.json"
@@ -42,7 +42,7 @@ class Resolved(Checked):
         return self.experiments[name]
 
     def matching(self, *asked: str) -> list[str]:
-        """Experiments that are asked for by their names or by those of their methods; none: all.
+        """Experiments that are asked for by their names, with their repeats, or by their methods; none: all.
 
         Raises:
             UserError: no experiment is called so, or begins so.
@@ -54,7 +54,8 @@ class Resolved(Checked):
         return [
             full
             for full in self.experiments
-            if not asked or any(f"{full}/".startswith(f"{name}/") for name in asked)
+            if not asked
+            or any(f"{one}/".startswith(f"{name}/") for name in asked for one in (full, seeds.repeated(full)))
         ]
 
     def sources_in_use(self) -> list[Strict]:

@@ -260,7 +260,18 @@ def optional(key: str, section: str, name: str | None) -> dict[str, tuple[str, s
     return {} if name is None else {key: (section, name)}
 
 
-class Varied(Strict):
+class Repeated(Strict):
+    """What draws at random, and may be repeated with other seeds."""
+
+    seeds: Annotated[tuple[Seed, ...], Distinct, Field(min_length=1, max_length=100)] | None = Field(
+        None,
+        description="seeds in place of seed: the experiment has the first, and for each of the others there"
+        " is an experiment NAME.seed-N; the table of all results has one row for all of them",
+        exclude_if=absent,
+    )
+
+
+class Varied(Repeated):
     """How an experiment samples, and other ways to sample with the same network."""
 
     variants: Annotated[dict[Name, Json], Apart] | None = Field(

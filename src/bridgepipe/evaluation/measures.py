@@ -101,7 +101,8 @@ class Reading:
         nfe: network calls an image.
         protocol: hash of the protocol.
         alike: hash of the protocol but for which points were measured: what stands under one heading.
-        metric: the whole file.
+        metric: the whole file, of the first of several seeds.
+        members: the readings of which this is the mean over seeds; none where it was measured itself.
     """
 
     experiment: str
@@ -117,6 +118,7 @@ class Reading:
     protocol: str
     alike: str
     metric: Metric
+    members: tuple[Reading, ...] = ()
 
     @property
     def few(self) -> bool:

@@ -17,15 +17,18 @@ from bridgepipe.artifacts import write_text
 from bridgepipe.evaluation import protocol
 from bridgepipe.evaluation.measures import FEW, MEASURES, Measure, Reading, decimals, readings
 from bridgepipe.evaluation.published_numbers import Published, load_published
+from bridgepipe.evaluation.repeats import pooled
 from bridgepipe.evaluation.summary import is_of
 from bridgepipe.evaluation.tables import MISSING
 
 COLUMNS = ("experiment", "NFE", "value", "95 %", "real", "input", "published", "n")
 TEXT = {"experiment", "95 %"}  # aligned to the left
-# column -> how it is read; of columns that no row fills nothing is said
+# column, or what stands in one -> how it is read; of what no row has nothing is said
 NOTES = {
     "value": "Bold: the best of the rows that one protocol measured, where there are several.",
     "95 %": "95 %: interval for another draw of as many images.",
+    "seeds": "seeds: mean over experiments that differ in their seed alone, and Student's t interval of this"
+    " mean for other seeds, on the same images.",
     "real": "real: the floor, the same of as many real images or points. A value whose interval reaches it"
     " can't be told from it.",
     "input": "input: the same of the degraded, unedited or untouched input; of similarities, of random"
@@ -81,7 +84,7 @@ def cells(reading: Reading) -> dict[str, str]:
         "experiment": reading.experiment,
         "NFE": _text(reading.nfe, 0),
         "value": _text(reading.value, digits),
-        "95 %": " to ".join(ends),
+        "95 %": " to ".join(ends) + (f" ({len(reading.members)} seeds)" if reading.members else ""),
         "real": _text(reading.floor, digits),
         "input": _text(reading.before, digits),
         "published": "" if reading.published is None else f"{reading.published:g}",
@@ -109,10 +112,11 @@ def read(metric_files: Iterable[Path]) -> list[Reading]:
 
 
 def blocks(found: Sequence[Reading]) -> list[Block]:
-    """Readings by measure and protocol, measures in the order of `MEASURES`."""
+    """Readings by measure and protocol, measures in the order of `MEASURES`; seeds are `pooled`."""
     groups: dict[tuple[Measure, str], list[Reading]] = {}
+    rows = pooled(found)
     for measure in MEASURES:
-        for reading in found:
+        for reading in rows:
             if reading.measure == measure:
                 groups.setdefault((measure, reading.alike), []).append(reading)
     return [Block(measure, rows) for (measure, _), rows in groups.items()]
@@ -127,8 +131,10 @@ def notes_of(found: Sequence[Block]) -> list[str]:
     """How the table is read."""
     used = columns_of([row for block in found for row in block.rows()])
     few = any(reading.few for block in found for reading in block.readings)
-    best = any(block.best for block in found)
-    notes = [note for column, note in NOTES.items() if column in used and (column != "value" or best)]
+    said = {column: column in used for column in NOTES}
+    said["value"] = any(block.best for block in found)
+    said["seeds"] = any(reading.members for block in found for reading in block.readings)
+    notes = [note for column, note in NOTES.items() if said[column]]
     return notes + ([FEW_IMAGES] if few else [])
 
 
@@ -138,6 +144,7 @@ def as_frame(found: Sequence[Block]) -> pd.DataFrame:
 
 
 def _record(block: Block, reading: Reading) -> dict[str, Any]:
+    members = reading.members or [reading]
     return {
         "measure": block.measure.title,
         "better": block.measure.better,
@@ -151,6 +158,9 @@ def _record(block: Block, reading: Reading) -> dict[str, Any]:
         "input": reading.before,
         "published": reading.published,
         "n": reading.n,
+        "seeds": len(members),
+        "members": "; ".join(member.experiment for member in members),
+        "values": "; ".join(str(member.value) for member in members),
         "few": reading.few,
         "best": reading.experiment in block.best,
         "measured": block.about,

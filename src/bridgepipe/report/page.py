@@ -13,8 +13,11 @@ from bridgepipe.config.resolved import Resolved
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import one_table
 from bridgepipe.evaluation.one_table import Block
+from bridgepipe.evaluation.repeats import pooled
+from bridgepipe.names import seeds
 from bridgepipe.report import costs, experiments, findings, pictures
 from bridgepipe.report.experiments import Shown
+from bridgepipe.report.findings import Finding
 from bridgepipe.runtime.progress import Progress
 
 if TYPE_CHECKING:
@@ -91,7 +94,7 @@ def _shown(resolved: Resolved, names: Sequence[str]) -> list[Shown]:
 def _context(resolved: Resolved, found: list[Shown], names: list[str], made: set[str]) -> dict[str, Any]:
     """What the template shows."""
     blocks = one_table.blocks([reading for one in found for reading in one.readings])
-    leading = findings.best([one.finding for one in found if one.finding], blocks)
+    leading = findings.best([one for one in _findings(found) if one], blocks)
     compared = [one for one in found if one.pairs]
     led = [one for one in compared if one.name in {finding.experiment for finding in leading}]
     shared = costs.read(Path("results"))
@@ -113,6 +116,17 @@ def _context(resolved: Resolved, found: list[Shown], names: list[str], made: set
         "watts": (costs.WATTS_PER_CORE, costs.WATTS_PER_GB),
         "on_gpu": any(one.on_gpu for one in found),
     }
+
+
+def _findings(found: Sequence[Shown]) -> list[Finding | None]:
+    """What each experiment says, together with its repeats under other seeds."""
+    together: dict[str, list[Shown]] = {}
+    for one in found:
+        together.setdefault(seeds.repeated(one.name), []).append(one)
+    return [
+        findings.finding(of[0].name, pooled([r for one in of for r in one.readings])) or of[0].finding
+        for of in together.values()
+    ]
 
 
 def _of_table(blocks: Sequence[Block]) -> dict[str, Any]:

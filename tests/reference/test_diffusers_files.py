@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from bridgepipe.downloads import hub
+from bridgepipe.downloads import repository
 from bridgepipe.errors import UserError
 from bridgepipe.names.origins import UNET
 from bridgepipe.networks import layouts
@@ -54,7 +54,7 @@ def test_what_diffusers_writes_gives_the_same_outputs(
     x, t = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1)), torch.tensor([3, 700])
     with torch.no_grad():
         torch.testing.assert_close(network(x, t), expected(x, t).sample, rtol=1e-5, atol=1e-5)
-    assert hub.lacking(folder) == []
+    assert repository.lacking(folder) == []
 
 
 def test_full_precision_is_taken_and_a_file_that_is_named_in_its_place(tmp_path: Path) -> None:
@@ -120,6 +120,6 @@ def test_a_folder_that_lacks_shards_is_known_by_their_names(tmp_path: Path) -> N
     folder = written(tmp_path, **SHARDS)
     gone = first_shard(folder)
     gone.unlink()
-    assert hub.lacking(folder) == [gone.name]
+    assert repository.lacking(folder) == [gone.name]
     (folder / INDEX).unlink()
-    assert hub.lacking(folder) == [INDEX]
+    assert repository.lacking(folder) == [INDEX]

@@ -11,13 +11,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 COMMIT = "c0ffee" * 6 + "c0ff"
-LARGE = (".safetensors", ".bin", ".pt")
+LARGE = (".safetensors", ".bin", ".pt", ".parquet")
 
 
 class Hub:
     """Repositories by name, each a dict of contents by path.
+
+    The name of a dataset begins with ``datasets/``; a revision that is no commit is ``NAME@REVISION``.
 
     Attributes:
         url: endpoint.
@@ -36,10 +39,15 @@ class Hub:
         self.sent: dict[str, bytes] = {}  # by sha256
         self.url = ""
 
+    def contents(self, name: str) -> dict[str, bytes]:
+        """Files of all revisions of a repository, as one commit has them here."""
+        named = [one for one in self.repositories if one.partition("@")[0] == name]
+        return {path: content for one in named for path, content in self.repositories[one].items()}
+
     def listed(self, name: str) -> dict[str, Any]:
         files = self.repositories[name].items()
         return {
-            "id": name,
+            "id": name.partition("@")[0].removeprefix("datasets/"),
             "sha": COMMIT,
             "siblings": [self._sibling(path, content) for path, content in files],
         }
@@ -72,10 +80,11 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             open_to_all = hub.token is None or path.startswith("/lfs/")  # addresses that are signed
             if not open_to_all and self.headers.get("Authorization") != f"Bearer {hub.token}":
                 return self._json({"error": "no access"}, 401, {"X-Error-Code": "RepoNotFound"})
-            if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(/revision/(.+))?", path):
-                return self._listing(match[1], match[3])
-            if match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
-                return self._file(hub.repositories[match[1]][match[2]], match[2])
+            if match := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)(/revision/(.+))?", path):
+                name = match[2] if match[1] == "models" else f"datasets/{match[2]}"
+                return self._listing(name, unquote(match[4] or "main"))
+            if match := re.fullmatch(r"/((?:datasets/)?[^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
+                return self._file(hub.contents(match[1])[match[2]], match[2])
             return self._written(path, body)
 
         def _body(self) -> bytes:
@@ -88,12 +97,13 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self.rfile.readline()
             return b"".join(parts)
 
-        def _listing(self, name: str, revision: str | None) -> None:
+        def _listing(self, name: str, revision: str) -> None:
             if name not in hub.repositories:
                 return self._json({"error": "none"}, 404, {"X-Error-Code": "RepoNotFound"})
-            if revision not in (None, "main", COMMIT):
+            known = name if revision in ("main", COMMIT) else f"{name}@{revision}"
+            if known not in hub.repositories:
                 return self._json({"error": "none"}, 404, {"X-Error-Code": "RevisionNotFound"})
-            return self._json(hub.listed(name))
+            return self._json(hub.listed(known))
 
         def _file(self, content: bytes, path: str) -> None:
             match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))

@@ -14,7 +14,9 @@ from PIL import Image
 from bridgepipe import datasets
 from bridgepipe.config import Resolved, read_yaml, yaml_reader
 from bridgepipe.data.store import ImageStore
+from bridgepipe.names import origins
 from bridgepipe.names.timesteps import truncated
+from tests.unit import test_shards as shards
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/coming-from.md").read_text()
@@ -24,6 +26,7 @@ ROWS = re.findall(r"^\| (.*) \| `(.*)` \|$", SECTION.replace("| there | here |",
 EXPERIMENTS = [row for row in ROWS if not row[1].startswith(("bridgepipe ", "snakemake "))]
 
 DATASETS = [ours for _, ours in EXPERIMENTS if ours.startswith("datasets:")]
+SHARDS = [ours for ours in DATASETS if "source: hf" in ours or "source: webdataset" in ours]
 
 
 def test_every_row_is_run() -> None:
@@ -96,7 +99,11 @@ def test_a_dataset_of_the_page_is_prepared_from_files_of_the_published_names(
     assert ({*kept} == {*files.values()}) == (how.get("codec") == "source")
 
 
-@pytest.mark.parametrize("row", [ours for ours in DATASETS if "source: imagenet" not in ours])
+def of_faces(row: str) -> bool:
+    return "source: imagenet" not in row and row not in SHARDS
+
+
+@pytest.mark.parametrize("row", [*filter(of_faces, DATASETS)])
 def test_faces_of_the_page_are_prepared_from_files_of_the_published_names(
     row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +120,24 @@ def test_faces_of_the_page_are_prepared_from_files_of_the_published_names(
     assert [Path(name).name for name in store.names or []] == [f"{k}.jpg" for k in range(5)]
     assert store.array("Smiling").tolist() == [1, 0, 1, 0, 1]
     assert store.classes is None
+
+
+@pytest.mark.parametrize("row", SHARDS)
+def test_shards_of_the_page_are_prepared(row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a hub lie where they are fetched to, as tests/unit/test_hub.py does."""
+    monkeypatch.chdir(tmp_path)
+    if "webdataset" in row:
+        for k in range(2):
+            members = {name: data for i in range(5) for name, data in shards.sample(5 * k + i).items()}
+            shards.shard(Path(f"their/shards/train-00{k}.tar"), members)
+    else:
+        folder = origins.dataset_at("hf:datasets/me/faces") if "hf:" in row else Path("their/parquet")
+        for split in ("train", "test"):
+            shards.table(folder / f"data/{split}-0.parquet", shards.rows(), shards.HUB)
+    prepared(row, size=8)
+    store = ImageStore(tmp_path / "made/train.lmdb")
+    assert store.classes == (["0", "1"] if "webdataset" in row else ["cat", "dog"])
+    assert len(store) >= 7
 
 
 def test_edits_of_samples_are_those_of_the_published_command(tmp_path: Path) -> None:

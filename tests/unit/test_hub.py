@@ -157,6 +157,39 @@ def test_what_is_missing_is_told(server: Hub, tmp_path: Path, monkeypatch: pytes
     assert "out of reach" in refused(tmp_path)
 
 
+TABLES = {"README.md": b"faces", "data/train-0.parquet": b"PAR1", "data/test-0.parquet": b"PAR1"}
+FACES = "hf:datasets/me/faces"
+
+
+def test_a_dataset_is_its_parquet_files(server: Hub, tmp_path: Path) -> None:
+    server.repositories["datasets/me/faces"] = {**TABLES, "faces.py": b"raise SystemExit"}
+    place = fetched(tmp_path, FACES)
+    assert place == tmp_path / "data/hub/datasets/me/faces"
+    assert files_of(place) == set(TABLES)
+    (place / "data/test-0.parquet").unlink()
+    assert files_of(fetched(tmp_path, FACES)) == set(TABLES)
+    assert "no such repository" in refused(tmp_path, "hf:me/faces")  # which would be a network
+
+
+def test_of_a_dataset_in_other_files_the_tables_that_the_hub_makes_are_taken(
+    server: Hub, tmp_path: Path
+) -> None:
+    server.repositories["datasets/me/faces"] = {"images.zip": b"PK"}
+    assert "no .parquet files in it, only images.zip" in refused(tmp_path, FACES)
+    made = {"default/train/0000.parquet": b"PAR1", "default/test/0000.parquet": b"PAR1"}
+    server.repositories["datasets/me/faces@refs/convert/parquet"] = made
+    assert files_of(fetched(tmp_path, FACES)) == set(made)
+
+
+def test_configurations_of_a_dataset_are_not_joined(server: Hub, tmp_path: Path) -> None:
+    server.repositories["datasets/me/faces"] = {f"{c}/train/0.parquet": b"PAR1" for c in ("big", "small")}
+    assert "several configurations in it, of which one has to be taken: big, small" in refused(
+        tmp_path, FACES
+    )
+    server.repositories["datasets/me/faces"] = {f"{c}/0.parquet": b"PAR1" for c in ("train", "test")}
+    assert len(files_of(fetched(tmp_path, FACES))) == 2
+
+
 def by_hand(tmp_path: Path, files: dict[str, bytes]) -> Path:
     place = tmp_path / "data/hub/somebody/ddpm"
     for name, content in files.items():

@@ -267,7 +267,8 @@ def fetch(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="sources such as i2sb/jpeg-5, a group such as i2sb, hf:OWNER/NAME; default: list them"
+            help="sources such as i2sb/jpeg-5, a group such as i2sb, hf:OWNER/NAME, hf:datasets/OWNER/NAME;"
+            " default: list them"
         ),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="another place for the file")] = None,

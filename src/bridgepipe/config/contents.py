@@ -33,7 +33,7 @@ from bridgepipe.config.data import (
 from bridgepipe.config.values import (
     Strict,
 )
-from bridgepipe.names import ilsvrc
+from bridgepipe.names import ilsvrc, origins
 from bridgepipe.photographs import samples
 
 
@@ -219,6 +219,8 @@ def paths_of(dataset: Strict) -> list[str]:
         return [f"{dataset.path}/{dataset.category}_{split}_lmdb/data.mdb" for split in ("train", "val")]
     if isinstance(dataset, ColorCloud):
         return [] if dataset.image in ("china", "flower") else [dataset.image]
+    if isinstance(dataset, Parquet):
+        return [str(origins.dataset_at(dataset.path))]
     values = dataset.model_dump()
     return [values[key] for key in ("path", "subset", "attributes") if values.get(key) is not None]
 

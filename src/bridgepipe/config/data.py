@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from bridgepipe.config.builtin import ColorCloud, DigitClasses, Digits, Patches, PointSet, SamplePhotos
 from bridgepipe.config.values import (
@@ -17,12 +17,21 @@ from bridgepipe.config.values import (
     Strict,
     Written,
 )
+from bridgepipe.names import origins
 
 
 def _two(size: Any) -> Any:
     if isinstance(size, list) and len(size) != 2:
         raise ValueError("a size is one number, or two as [height, width]")
     return tuple(size) if isinstance(size, list) else size
+
+
+def _of_hub(path: str) -> str:
+    if path.startswith(origins.HUB):
+        repository = origins.repository_of(path)
+        if repository is None or not repository["datasets"]:
+            raise ValueError(f"{path} is no dataset of a hub: write hf:datasets/OWNER/NAME")
+    return path
 
 
 Pixels = Size | Annotated[tuple[Size, Size], BeforeValidator(_two)]
@@ -70,10 +79,12 @@ class Folder(FromFiles):
 
 
 class Parquet(FromFiles):
-    """Image datasets of the Hugging Face hub: their parquet files, in a folder of this machine."""
+    """Image datasets of a Hugging Face hub: their parquet files, fetched or in a folder of this machine."""
 
     source: Literal["hf"]
-    path: FilePath = Field(description="folder of the parquet files, or one file")
+    path: Annotated[FilePath, AfterValidator(_of_hub)] = Field(
+        description="hf:datasets/OWNER/NAME of a hub, the folder of parquet files, or one file"
+    )
     size: Pixels = Field(256, description="pixels, or [height, width]")
     image: Written | None = Field(None, description="column of the images; null: the only one")
     label: Written | None = Field(None, description="column of the classes; null: the only one, if any")

@@ -20,6 +20,7 @@ from bridgepipe.datasets.images import Size
 from bridgepipe.datasets.shards import Row, Shard
 from bridgepipe.errors import UserError, reading
 from bridgepipe.names import Json
+from bridgepipe.names.origins import dataset_at
 
 GROUPS = 4  # row groups of images that are held at a time
 
@@ -40,9 +41,10 @@ def prepare(
     """Write train, val and test of parquet files with a column of images.
 
     Args:
-        path: one file, or a folder with files of splits, named as the hub names them: a word of the
-            file or its folder is the split, as in ``train-00000-of-00002.parquet``, ``test/0.parquet`` and
-            ``mnist_test.parquet``. A split that is not there is cut from train.
+        path: ``hf:datasets/OWNER/NAME``, which has been fetched, one file, or a folder with files of splits,
+            named as the hub names them: a word of the file or its folder is the split, as in
+            ``train-00000-of-00002.parquet``, ``test/0.parquet`` and ``mnist_test.parquet``. A split that is
+            not there is cut from train.
         size: side of the square, or (height, width).
         image, label: columns; None: the only one of its kind.
         seed, crop, skip_bad: see `bridgepipe.datasets.folder.prepare`. Other columns of numbers become
@@ -54,7 +56,7 @@ def prepare(
     """
     read = partial(_shard, image=image, label=label)
     how = (size, seed, crop, codec, skip_bad, progress)
-    shards.prepare(Path(out_dir), "hf", Path(path), ".parquet", read, *how)
+    shards.prepare(Path(out_dir), "hf", dataset_at(str(path)), ".parquet", read, *how)
 
 
 def _shard(file: Path, name: str, image: str | None, label: str | None) -> Shard:

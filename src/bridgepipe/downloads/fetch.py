@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from bridgepipe.artifacts import digest_file, exclusive, read_json, sync, write_json
-from bridgepipe.downloads import hub, records
+from bridgepipe.downloads import hub, records, repository
 from bridgepipe.downloads.drive import file_from_drive, folder_from_drive
 from bridgepipe.downloads.sources import Source, find, load_sources
 from bridgepipe.downloads.transfer import Failed, Interrupted, from_disk, from_web, is_web, settle
 from bridgepipe.errors import UserError, writing
-from bridgepipe.names.origins import HUB
+from bridgepipe.names.origins import DATASETS, HUB
 
 MIRRORS = "BRIDGEPIPE_MIRRORS"  # environment: base URLs or folders, tried before those of sources.yaml
 DRIVE = "drive:"
@@ -172,7 +172,9 @@ def _in_place(source: Source, path: Path) -> bool:
 def _lacking(source: Source, folder: Path, recorded: Iterable[str]) -> list[str]:
     """What a folder lacks to be complete: files of the source, of its record, or what a network needs."""
     lacks = [f for f in (*source.files, *recorded) if not (folder / f).is_file()]
-    return list(dict.fromkeys([*lacks, *(hub.lacking(folder) if source.hub else [])]))
+    if source.hub:
+        lacks += repository.lacking(folder, source.hub.startswith(DATASETS))
+    return list(dict.fromkeys(lacks))
 
 
 def _places(source: Source, mirrors: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Repositories of a Hugging Face hub: weights with their settings, from there and to there.
+"""Repositories of a Hugging Face hub: weights with their settings, from there and to there, and datasets.
 
 The hub's library lists and commits; the bytes come through `transfer`, since the library's own download
 begins anew in every process. What is taken is pinned to one commit, and every file is compared with the
@@ -10,27 +10,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from bridgepipe.artifacts import digest_file
+from bridgepipe.downloads import repository as files
 from bridgepipe.downloads.sources import HUB_LICENCE, Source
 from bridgepipe.downloads.transfer import Failed, from_web
 from bridgepipe.errors import UserError
-from bridgepipe.names import origins, unet_files
-from bridgepipe.names.origins import PIPELINE, SCHEDULER, UNET
+from bridgepipe.names import origins
 
 ENDPOINT = "HF_ENDPOINT"
-FOLDERS = (".", "unet", "scheduler")  # of a pipeline, in which a U-Net and its process lie
-SETTINGS = (".json", ".md", ".txt")
-OLD = (".bin", ".pt", ".pth", ".ckpt")  # pickles, read by `networks.plain` alone
-LICENCES = ("LICENSE", "LICENCE")
+CONVERTED = "refs/convert/parquet"  # revision with the tables that a hub makes of a dataset of other files
 
 
 def source_of(text: str) -> Source | None:
-    """The source that ``hf:OWNER/NAME[@REVISION]`` is; None of any other text.
+    """The source that ``hf:[datasets/]OWNER/NAME[@REVISION]`` is; None of any other text.
 
     Raises:
         UserError: the text begins with ``hf:`` but names no repository.
@@ -39,9 +37,11 @@ def source_of(text: str) -> Source | None:
         return None
     match = origins.repository_of(text)
     if match is None:
-        raise UserError("no repository of a hub", text, "write hf:OWNER/NAME or hf:OWNER/NAME@REVISION")
-    home = f"{endpoint()}/{match['owner']}/{match['name']}"
-    manual = "put config.json and the weights of the repository there"
+        mend = "write hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:datasets/OWNER/NAME"
+        raise UserError("no repository of a hub", text, mend)
+    home = f"{endpoint()}/{match['datasets'] or ''}{match['owner']}/{match['name']}"
+    what = "the parquet files" if match["datasets"] else "config.json and the weights"
+    manual = f"put {what} of the repository there"
     hub = text.removeprefix(origins.HUB)
     return Source(origins.folder_of(match), HUB_LICENCE, home, manual, hub=hub)
 
@@ -51,85 +51,47 @@ def endpoint() -> str:
 
 
 def download(repository: str, target: Path, progress: bool) -> None:
-    """Bring settings and weights of a repository to a folder; what has arrived is not asked for again.
+    """Bring a network with its settings, or the tables of a dataset, to a folder.
+
+    What has arrived is not asked for again.
 
     Args:
-        repository: ``OWNER/NAME[@REVISION]``.
+        repository: ``OWNER/NAME[@REVISION]``, after ``datasets/`` where it is a dataset.
         target: folder that is written.
         progress: show a progress bar.
 
     Raises:
-        Failed: no such repository, no weights in it, or a file differs from what the hub lists.
+        Failed: no such repository, nothing of the kind in it, or a file differs from what the hub lists.
     """
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers
 
-    name, _, revision = repository.partition("@")
+    path, _, revision = repository.partition("@")
+    name = path.removeprefix(origins.DATASETS)
+    kind = "model" if name == path else "dataset"
     with _asking(name):
-        info = _api().model_info(name, revision=revision or None, files_metadata=True)
-    commit = str(info.sha)
-    for file in _wanted(info.siblings or []):
+        info = _listed(name, kind, revision or None)
+    of = {"repo_type": kind, "revision": str(info.sha), "endpoint": endpoint()}
+    for file in (files.network if kind == "model" else files.tables)(info.siblings or []):
         place = target / file.rfilename
         if not place.is_file():
             place.parent.mkdir(parents=True, exist_ok=True)
-            url = hf_hub_url(name, file.rfilename, revision=commit, endpoint=endpoint())
-            from_web(url, place, progress, build_hf_headers())
+            from_web(hf_hub_url(name, file.rfilename, **of), place, progress, build_hf_headers())
         if (problem := _differs(file, place)) is not None:
             place.unlink()
             raise Failed(f"{file.rfilename}: {problem}")
 
 
-def _wanted(files: Sequence[Any]) -> list[Any]:
-    """Settings, notes and weights.
+def _listed(name: str, kind: str, revision: str | None) -> Any:
+    """Commit and files of a repository; of a dataset without tables those that the hub makes of it."""
+    from huggingface_hub.errors import RevisionNotFoundError
 
-    Raises:
-        Failed: no weights among them.
-    """
-    known = [(f, PurePosixPath(f.rfilename).name) for f in files if _folder(f) in FOLDERS]
-    weights = _weights([name for _, name in known])
-    if not weights:
-        names = ", ".join(sorted(f.rfilename for f in files)[:5]) or "nothing"
-        raise Failed(f"no weights in it, only {names}")
-    return [file for file, name in known if name in weights or _is_note(name)]
-
-
-def _is_note(name: str) -> bool:
-    is_index = unet_files.INDEX.fullmatch(name) is not None
-    return name in LICENCES or (name.endswith(SETTINGS) and not is_index)
-
-
-def _folder(file: Any) -> str:
-    return str(PurePosixPath(file.rfilename).parent)
-
-
-def _weights(names: Sequence[str]) -> set[str]:
-    """Weights that are taken: of two formats the one without pickles, of a U-Net the full precision.
-
-    Of variants without the full precision all are taken, since nothing decides between them.
-    """
-    if sets := unet_files.sets_among(names):
-        return {name for one in (sets if sets[0].variant else sets[:1]) for name in one.all}
-    safe = {name for name in names if name.endswith(".safetensors") and ".fp16." not in name}
-    return safe or {name for name in names if name.endswith(OLD)}
-
-
-def lacking(folder: Path) -> list[str]:
-    """What a folder lacks to be a network that `networks.layouts` opens; [] when it is complete.
-
-    Names alone decide, those in an index of shards included: weights are needed, and their settings where
-    they are those of diffusers.
-    """
-    inner = "unet/" if (folder / "unet").is_dir() else ""
-    names = [f.name for f in (folder / inner).glob("*")]
-    weights = [name for name in names if name.endswith((".safetensors", *OLD))]
-    pipeline = (folder / PIPELINE).is_file()
-    theirs = bool(inner) or pipeline or not weights or any(name.startswith(UNET) for name in weights)
-    schedule = f"scheduler/{SCHEDULER}" if inner else SCHEDULER
-    settings = [f"{inner}config.json"] * theirs + [schedule] * pipeline
-    lacks = [one.lacking(folder / inner) for one in unet_files.sets_among(names)]
-    shards = [] if [] in lacks else [f"{inner}{name}" for name in lacks[0]] if lacks else []
-    nothing = [] if weights or shards else [f"{inner}weights"]
-    return [f for f in settings if not (folder / f).is_file()] + shards + nothing
+    ask = partial(_api().repo_info, name, repo_type=kind, files_metadata=True)
+    info = ask(revision=revision)
+    if kind == "dataset" and revision is None and not any(map(files.is_table, info.siblings or [])):
+        with suppress(RevisionNotFoundError):
+            return ask(revision=CONVERTED)
+    return info
 
 
 def _differs(file: Any, place: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""Where weights that a person names lie: a source, an experiment, a repository of a hub, or a path."""
+"""Where what a person names lies: a source, an experiment, a repository of a hub, or a path."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 HUB = "hf:"  # before OWNER/NAME, and after it @REVISION where it is not the newest
 FOLDER = "hub"  # of repositories, below data/
 PART = "[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
+DATASETS = "datasets/"  # before OWNER/NAME of a dataset, as the hub itself writes it
 REPOSITORY = re.compile(
-    rf"(?P<owner>{PART})/(?P<name>{PART})(@(?P<revision>[A-Za-z0-9][A-Za-z0-9._-]{{0,199}}))?"
+    rf"(?P<datasets>{DATASETS})?(?P<owner>{PART})/(?P<name>{PART})"
+    "(@(?P<revision>[A-Za-z0-9][A-Za-z0-9._-]{0,199}))?"
 )
 METHODS = ("i2sb", "model", "guide", "ddib/sample", "ddib/cloud")  # whose experiments have a network
 EXPERIMENT = re.compile(rf"({'|'.join(METHODS)})/{PART}")
@@ -23,14 +25,23 @@ FILES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 
 
 def repository_of(text: str) -> re.Match[str] | None:
-    """Owner, name and revision of ``hf:OWNER/NAME[@REVISION]``; None of any other text."""
+    """Owner, name and revision of ``hf:OWNER/NAME[@REVISION]``; None of any other text.
+
+    ``hf:datasets/OWNER/NAME`` is a dataset, any other a network.
+    """
     return REPOSITORY.fullmatch(text.removeprefix(HUB)) if text.startswith(HUB) else None
 
 
 def folder_of(repository: re.Match[str]) -> str:
     """Folder of a repository below ``data/``."""
     revision = f"@{repository['revision']}" if repository["revision"] else ""
-    return f"{FOLDER}/{repository['owner']}/{repository['name']}{revision}"
+    return f"{FOLDER}/{repository['datasets'] or ''}{repository['owner']}/{repository['name']}{revision}"
+
+
+def dataset_at(path: str) -> Path:
+    """Where a dataset lies that is a path, or ``hf:datasets/OWNER/NAME`` of a hub; nothing is read."""
+    repository = repository_of(path)
+    return Path(path) if repository is None else Path("data", folder_of(repository))
 
 
 def experiment_of(text: str) -> str | None:

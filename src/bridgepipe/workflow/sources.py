@@ -57,8 +57,9 @@ class Sources:
 
     @cached_property
     def _repositories(self) -> dict[str, str]:
-        """Repositories of a hub that experiments name, by their folders under data/."""
+        """Repositories of a hub that experiments and datasets name, by their folders under data/."""
         named = [w for e in self._resolved.experiments.values() for w in _weights(e).values()]
+        named += [getattr(dataset, "path", "") for dataset in self._resolved.params.datasets.values()]
         found = {text: origins.repository_of(text) for text in named}
         return {origins.folder_of(match): text for text, match in found.items() if match is not None}
 

@@ -44,9 +44,10 @@ def named(full: str, e: Any, defined: Defined) -> Problems:
         elif experiment is not None and experiment in defined.experiments:
             yield from _trained(key, experiment, full, defined)
         elif text.startswith(origins.HUB):
-            if origins.repository_of(text) is None:
+            repository = origins.repository_of(text)
+            if repository is None or repository["datasets"]:
                 yield Problem(
-                    key, f"'{text}' is no repository", "write hf:OWNER/NAME or hf:OWNER/NAME@REVISION"
+                    key, f"'{text}' is no network of a hub", "write hf:OWNER/NAME or hf:OWNER/NAME@REVISION"
                 )
         elif not origins.is_path(text):
             released = [name for name, w in WEIGHTS.items() if key == "train.init" or w.method == method]

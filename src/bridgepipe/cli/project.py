@@ -18,6 +18,7 @@ from bridgepipe.cli.options import AsJson, DryRun, File
 from bridgepipe.config import paths_of
 from bridgepipe.errors import UserError
 from bridgepipe.photographs import samples
+from bridgepipe.runtime.unchanged import folders, once_a_change
 from bridgepipe.training import state as training_state
 
 if TYPE_CHECKING:
@@ -123,6 +124,9 @@ def status(
         print("\n".join(_status(folder).lines()))
 
 
+_states = once_a_change(training_state.described)
+
+
 def _to_stderr(line: str) -> None:
     print(line, file=sys.stderr)
 
@@ -130,8 +134,7 @@ def _to_stderr(line: str) -> None:
 def _status(folder: Path, say: Callable[[str], None] = _to_stderr) -> history.Status:
     from bridgepipe.runtime import history
 
-    trained = sorted({file.parent for file in (folder / "results").rglob("train/state*.safetensors")})
-    states = [line for found in trained for line in training_state.described(found)]
+    states = [line for found in folders(folder / "results", "train") for line in _states(found)]
     return history.status(folder, _slurm_states(say), states)
 
 

@@ -2,53 +2,25 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 from bridgepipe import artifacts
 from bridgepipe.errors import UserError
 from bridgepipe.names import Json
-from bridgepipe.runtime import locks
+from bridgepipe.runtime import locks, runs
 from bridgepipe.runtime.jobs import unfinished
 from bridgepipe.runtime.progress import last_report
+from bridgepipe.runtime.runs import Job, Run, said_by
 from bridgepipe.runtime.slurm import COMMENT, sent_from
+from bridgepipe.runtime.unchanged import folders, once_a_change
 
 RUNNING = "RUNNING"
 TAIL = 20_000  # bytes at the end of a log in which its last line of progress is
-
-
-@dataclass(frozen=True)
-class Job:
-    """The last run of one command of the workflow.
-
-    Attributes:
-        rule: rule of the job, or the verb that it ran.
-        subject: the experiment or the dataset.
-        number: Slurm's, or ``#n`` of Snakemake when it ran without Slurm.
-        state: Slurm's word for it.
-        log: where the command writes.
-        percent: share that is done of what the job counts now; None where it is unknown.
-        left: time left for that, such as ``25 min``; empty where it is unknown.
-    """
-
-    rule: str
-    subject: str
-    number: str
-    state: str
-    log: str
-    percent: int | None = None
-    left: str = ""
-
-    @property
-    def shown(self) -> str:
-        """The state, with how far the job is."""
-        report = [] if self.percent is None else [f"{self.percent} %"]
-        return ", ".join([self.state, *report, *([f"about {self.left} left"] if self.left else [])])
 
 
 def last_jobs(folder: Path, states: Mapping[str, str]) -> list[Job]:
@@ -61,20 +33,20 @@ def last_jobs(folder: Path, states: Mapping[str, str]) -> list[Job]:
         folder: folder of the project.
         states: Slurm's, by the number of the job.
     """
-    jobs = _recorded(folder)
-    logs = sorted((folder / ".snakemake/log").glob("*.snakemake.log"))
-    for log in logs:
-        open_state = RUNNING if log == logs[-1] and _at_work(folder) else "STOPPED"
-        for command, left in _read_log(log.read_text(encoding="utf8", errors="replace"), open_state).items():
+    jobs, run_logs = _recorded(folder), runs.logs(folder)
+    for log in run_logs:
+        open_state = RUNNING if log is run_logs[-1] and _at_work(folder) else "STOPPED"
+        for command, job in log.jobs.items():
             jobs.pop(command, None)
-            jobs[command] = left
+            jobs[command] = replace(job, state=open_state) if job.state == runs.OPEN else job
     for current in unfinished(folder):
         command = shlex.join(["bridgepipe", *current.command])
         before = jobs.pop(command, None)
         number = current.number or (before.number if before and before.state != "COMPLETED" else "")
-        rule = before.rule if before else _said_by(command)[0]
-        jobs[command] = Job(rule, _said_by(command)[1], number, current.state, current.log)
-    return [_with_progress(folder, replace(j, state=states.get(j.number, j.state))) for j in jobs.values()]
+        rule = before.rule if before else said_by(command)[0]
+        jobs[command] = Job(rule, said_by(command)[1], number, current.state, current.log)
+    by_slurm = (replace(j, state=states[j.number]) if j.number in states else j for j in jobs.values())
+    return [_with_progress(folder, job) for job in by_slurm]
 
 
 @dataclass(frozen=True)
@@ -131,7 +103,7 @@ def running(folder: Path) -> str:
     """The jobs that run in a folder and how far they are, in one line; empty where there are none."""
     found = [
         _with_progress(
-            folder, Job(*_said_by(shlex.join(["bridgepipe", *u.command])), u.number, u.state, u.log)
+            folder, Job(*said_by(shlex.join(["bridgepipe", *u.command])), u.number, u.state, u.log)
         )
         for u in unfinished(folder)
         if u.state == RUNNING
@@ -156,41 +128,35 @@ def _tail(log: Path) -> str:
         return ""
 
 
-@dataclass(frozen=True)
-class Run:
-    """The run of Snakemake that is at work.
-
-    Attributes:
-        jobs: number of its jobs.
-        done: number of those that are done.
-    """
-
-    jobs: int
-    done: int
-
-
 def run_at_work(folder: Path) -> Run | None:
     """The run that is at work, as far as its log counts its jobs; None where there is none."""
-    logs = sorted((folder / ".snakemake/log").glob("*.snakemake.log"))
-    if not logs or not _at_work(folder):
+    run_logs = runs.logs(folder)
+    if not run_logs or run_logs[-1].total is None or not _at_work(folder):
         return None
-    text = logs[-1].read_text(encoding="utf8", errors="replace")
-    total = re.search(r"^total +(\d+)$", text, flags=re.MULTILINE)
-    done = re.findall(r"^(\d+) of \d+ steps \(", text, flags=re.MULTILINE)
-    return Run(int(total[1]), int(done[-1]) if done else 0) if total else None
+    return Run(run_logs[-1].total, run_logs[-1].done)
 
 
 def _recorded(folder: Path) -> dict[str, Job]:
     """Jobs by command that are done, from the records of provenance, oldest first."""
-    records = [f for home in ("data", "results") for f in (folder / home).glob("**/provenance/*.json")]
+    homes = [found for home in ("data", "results") for found in folders(folder / home, "provenance")]
     jobs: dict[str, Job] = {}
-    for record in sorted(records, key=lambda f: f.stat().st_mtime_ns):
-        with suppress(UserError, KeyError, TypeError):  # a record of an older version
+    for _, command, job in sorted((record for home in homes for record in _records(home)), key=itemgetter(0)):
+        jobs.pop(command, None)
+        jobs[command] = job
+    return jobs
+
+
+@once_a_change
+def _records(folder: Path) -> list[tuple[int, str, Job]]:
+    """Time, command and job of every record in a folder of provenance."""
+    found = []
+    for record in sorted(folder.glob("*.json")):
+        with suppress(UserError, KeyError, TypeError, OSError):  # a record of an older version, or removed
             content = artifacts.read_json(record)
             command = shlex.join(["bridgepipe", *content["command"]])
-            jobs.pop(command, None)
-            jobs[command] = Job(*_said_by(command), "", "COMPLETED", content.get("log", ""))
-    return jobs
+            job = Job(*said_by(command), "", "COMPLETED", content.get("log", ""))
+            found.append((record.stat().st_mtime_ns, command, job))
+    return found
 
 
 def table(jobs: Sequence[Job]) -> str:
@@ -200,51 +166,6 @@ def table(jobs: Sequence[Job]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = ("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _read_log(text: str, open_state: str) -> dict[str, Job]:
-    """Jobs by command, of one run of Snakemake, from its log; of a retried job the last try."""
-    commands: dict[str, str] = {}
-    jobs: dict[str, Job] = {}
-    number = ""
-
-    def change(**values: Any) -> None:
-        if number in commands:
-            jobs[commands[number]] = replace(jobs[commands[number]], **values)
-
-    for line in text.splitlines():
-        if m := re.match(r"Job (\d+): |    jobid: (\d+)$", line):
-            number = m[1] or m[2]
-            if m[2]:
-                change(state="FAILED")
-        elif m := re.match(r"Shell command: (bridgepipe .*)", line):
-            commands[number] = _bare(m[1])
-            jobs.pop(_bare(m[1]), None)  # a retry comes last
-            jobs[_bare(m[1])] = Job(*_said_by(m[1]), f"#{number}", open_state, _log_of(m[1]))
-        elif m := re.match(r"Job (\d+) has been submitted with SLURM jobid (\d+) .*/rule_(\w+)/", line):
-            number = m[1]
-            change(number=m[2], rule=m[3])
-        elif m := re.match(r"Finished jobid: (\d+)", line):
-            number = m[1]
-            change(state="COMPLETED")
-    return jobs
-
-
-def _said_by(command: str) -> tuple[str, str]:
-    """Verb and experiment (or dataset) of a command."""
-    verb = re.match(r"bridgepipe (?:stage )?((?:[a-z][a-z-]* ?)+)", command)
-    found = re.search(r"results/(?!logs/|benchmarks/)([^/ ]+/[^/ ]+)/|data/[a-z]+/([^/ .]+)", command)
-    return (verb[1].strip() if verb else ""), ((found[1] or found[2]) if found else "")
-
-
-def _bare(command: str) -> str:
-    """A command without the log that it writes to."""
-    return " ".join(re.sub(r" > \S+ 2>&1$", "", command).split())
-
-
-def _log_of(command: str) -> str:
-    found = re.search(r"> (\S+) 2>&1$", command)
-    return found[1] if found else ""
 
 
 def _at_work(folder: Path) -> bool:

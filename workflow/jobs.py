@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ from bridgepipe.workflow.resources import Takes, TakesStatistics
 TRAINING = "train"
 PROFILE = Path("profiles/default/config.yaml")
 LMDB = 1.1  # what a store takes for a byte of its images
+PART = re.compile(r"-\d+-of-(\d+)\.lmdb$")
 FLOATS = ("latents", "states")  # stores of float32
 
 
@@ -71,7 +73,10 @@ def prepared(file: str, pipeline: Any) -> int:
 
 
 def stored(file: str, pipeline: Any) -> float:
-    """Bytes of a store of images, as far as settings tell; 0 of other files."""
+    """Bytes of a store of images, or of a part of one, as far as settings tell; 0 of other files."""
+    part = PART.search(file)
+    if part:
+        return stored(PART.sub(".lmdb", file), pipeline) / int(part[1])
     path = Path(file)
     if path.suffix != ".lmdb":
         return 0
@@ -121,6 +126,7 @@ def described(job: Any, number: dict[Any, int], needs: Iterable[Any], pipeline: 
         "extractor": extracts(job, pipeline),
         "on_h100": work.on_h100,
         "trains": job.rule.name == TRAINING,
+        "processes": pipeline.runtime.processes if "gpu" in job.rule.resources else 1,
         "batch": batch_of(job, outputs[0], pipeline),
         "prepared": sum(prepared(file, pipeline) for file in outputs),
         "bytes": sum(stored(file, pipeline) for file in outputs),

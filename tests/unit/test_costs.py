@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from bridgepipe.config.runtime import Runtime
 from bridgepipe.errors import UserError
 from bridgepipe.workflow import costs, estimates, footprint
 
@@ -91,7 +92,7 @@ def test_memory_of_a_training_is_within_15_per_cent(tmp_path: Path) -> None:
 
 def job(rule: str, needs: list[int], waits: bool = True, benchmark: Path | None = None, **more: Any) -> Any:
     nothing = {"calls": [], "features": 0, "extractor": None, "on_h100": 0.0, "trains": False}
-    nothing |= {"batch": 1, "prepared": 0, "bytes": 0}
+    nothing |= {"processes": 1, "batch": 1, "prepared": 0, "bytes": 0}
     made = {
         "rule": rule,
         "system": "data",
@@ -101,8 +102,11 @@ def job(rule: str, needs: list[int], waits: bool = True, benchmark: Path | None 
     return {**nothing, **made, "needs": needs, "waits": waits, **more}
 
 
-def planned(monkeypatch: pytest.MonkeyPatch, jobs: list[Any], gpus: int = 0) -> costs.Plan:
+def planned(
+    monkeypatch: pytest.MonkeyPatch, jobs: list[Any], gpus: int = 0, processes: int = 1
+) -> costs.Plan:
     monkeypatch.setattr(estimates, "_found", lambda targets: {"jobs": jobs, "missing": []})
+    monkeypatch.setattr(estimates, "read_runtime_file", lambda path: Runtime(processes=processes))
     return estimates.plan([], gpus)
 
 
@@ -118,6 +122,30 @@ def test_gpus_work_beside_each_other_as_far_as_jobs_do_not_wait(monkeypatch: pyt
     jobs = [job("train", [], on_h100=100.0), *(job("sample", [0], on_h100=50.0) for _ in range(4))]
     took = [planned(monkeypatch, jobs, gpus).seconds for gpus in (1, 2, 8)]
     assert took == [300 + 5 * estimates.START, 150 + 2.5 * estimates.START, 150 + 2 * estimates.START]
+
+
+def test_the_job_that_others_wait_for_is_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = estimates.START
+    short, train = job("prepare", []), job("train", [0], on_h100=1000.0)
+    jobs = [short, train, job("sample", [1, 0], on_h100=50.0), job("statistics", [0], on_h100=200.0)]
+    assert planned(monkeypatch, jobs, 1).limit is None
+    limited = planned(monkeypatch, jobs, 8)
+    assert [link.rule for link in limited.chain] == ["prepare", "train", "sample"]
+    assert limited.limit == ("train", 1000 + start)
+    assert "\nlimit: others wait for train, 16.7 min; runtime.processes gives" in costs.table(limited)
+    assert limited.as_json()["limit"] == {"rule": "train", "seconds": 1000 + start}
+    assert "limit:" not in costs.table(planned(monkeypatch, jobs))
+
+
+def test_processes_share_the_gpus_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = estimates.START
+    jobs = [job("train", [], on_h100=800.0, processes=8), job("prepare", [])]
+    eight = planned(monkeypatch, jobs, 8, processes=8)
+    assert {cost.rule: cost.seconds for cost in eight.costs} == {"train": 100 + start, "prepare": start}
+    assert eight.workers == 1
+    assert planned(monkeypatch, jobs, 64, processes=8).workers == 8
+    assert planned(monkeypatch, jobs, 2, processes=8).costs[0].seconds == 400 + start
+    assert planned(monkeypatch, jobs, 0, processes=8).workers == 1  # here processes share the processor
 
 
 def test_downloads_are_named_with_their_licence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,6 +73,19 @@ def test_what_runs_on_gpus_is_told_without_one(project: Project) -> None:
     assert one["total"]["seconds"] > eight["total"]["seconds"] > 0
 
 
+def test_parts_take_what_the_whole_takes(project: Project) -> None:
+    disk = []
+    for parts in (1, 4):
+        project.edit(lambda p, parts=parts: p["runtime"].update(partitions=parts, processes=1))
+        project.edit(lambda p: p["experiments"]["i2sb"]["jpeg-5"].update(sample={"nfe": 3}))
+        plan = planned(project, "--gpus", "8", FID)
+        (sample,) = (stage for stage in plan["stages"] if stage["rule"] == "sample")
+        assert sample["jobs"] == parts
+        disk.append(sample["disk"])
+    assert disk[1] > 0
+    assert disk[0] == pytest.approx(disk[1])
+
+
 def test_what_paper_scale_takes_is_told_before_its_data_are_there(tmp_path: Path) -> None:
     project = Project.create(tmp_path / "project")
     project.edit(lambda p: p.update(scale="paper"))
@@ -90,5 +103,11 @@ def test_what_paper_scale_takes_is_told_before_its_data_are_there(tmp_path: Path
         "dataset 'imagenet256-10k' is missing ",
     ]
     assert any("an H100 has" in warning for warning in plan["warnings"])
+    assert plan["limit"]["rule"] == "train"
+
+    project.edit(lambda p: p["runtime"].update(processes=8))
+    shared = planned(project, "--gpus", "8", "results/i2sb/jpeg-5/fid.json")
+    assert (shared["workers"], shared["limit"]) == (1, None)
+    assert 6 * shared["total"]["seconds"] < plan["total"]["seconds"]
     said = project.bridgepipe("plan", "--gpus", "8", "results/i2sb/jpeg-5/fid.json").stdout
     assert "not here yet: dataset 'imagenet256' is missing (data/raw/imagenet): put" in said

@@ -7,7 +7,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from bridgepipe.names import Json
 
@@ -35,6 +35,13 @@ class Cost:
     seconds: float
     memory: float
     disk: float
+
+
+class Link(NamedTuple):
+    """A job of a chain in which each waits for the one before."""
+
+    rule: str
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class Plan:
 
     Attributes:
         costs: what each job takes.
-        longest: seconds of the longest chain of jobs that wait for each other.
+        chain: the longest chain of jobs that wait for each other.
         workers: jobs that run beside each other.
         basis: a sentence that tells where the times come from.
         measured: whether that was on this machine, now.
@@ -78,7 +85,7 @@ class Plan:
     """
 
     costs: Sequence[Cost]
-    longest: float
+    chain: Sequence[Link]
     workers: int
     downloads: Sequence[Download]
     basis: str
@@ -88,7 +95,18 @@ class Plan:
     @property
     def seconds(self) -> float:
         """From the first job to the last."""
-        return max(self.longest, sum(cost.seconds for cost in self.costs) / self.workers)
+        return max(sum(link.seconds for link in self.chain), self._shared)
+
+    @property
+    def _shared(self) -> float:
+        """Seconds of all jobs, if none had to wait for another."""
+        return sum(cost.seconds for cost in self.costs) / self.workers
+
+    @property
+    def limit(self) -> Link | None:
+        """The job that most of the time is waited for; None where more workers would be used in full."""
+        dearest = max(self.chain, key=lambda link: link.seconds, default=None)
+        return dearest if dearest and self.seconds > 1.05 * self._shared else None
 
     def total(self) -> Sum:
         """All jobs together."""
@@ -105,7 +123,8 @@ class Plan:
         """With the stages by their rules, and the systems by their methods."""
         found: Json = {key: [_named(part, one) for one in self.by(part)] for key, part in PARTS.items()}
         found["total"] = {**asdict(self.total()), "seconds": self.seconds}
-        found |= {"workers": self.workers, "basis": self.basis, "missing": list(self.missing)}
+        limit = None if self.limit is None else self.limit._asdict()
+        found |= {"workers": self.workers, "limit": limit, "basis": self.basis, "missing": list(self.missing)}
         downloads = [asdict(download) for download in self.downloads]
         return {**found, "downloads": downloads, "warnings": list(self.warnings())}
 
@@ -144,9 +163,15 @@ def table(plan: Plan) -> str:
     if len(systems := plan.by("system")) > 1:
         lines += ["", *_rows("system", systems)]
     lines += ["", f"time: {plan.basis}" + (f", {plan.workers} jobs at a time" if plan.workers > 1 else "")]
+    lines += [] if plan.limit is None else [_limited(plan.limit)]
     lines += [f"download: {d.name}, {size(d.bytes)}, licence {d.licence}" for d in plan.downloads]
     lines += [f"not here yet: {missing}" for missing in plan.missing]
     return "\n".join([*lines, *(f"warning: {warning}" for warning in plan.warnings())])
+
+
+def _limited(limit: Link) -> str:
+    mend = "runtime.processes gives a job several GPUs, runtime.partitions divides sampling into jobs"
+    return f"limit: others wait for {limit.rule}, {duration(limit.seconds)}; {mend}"
 
 
 def _dearest(plan: Plan) -> Iterator[Sum]:

@@ -22,7 +22,7 @@ from bridgepipe.config.runtime import Runtime
 from bridgepipe.config.stage_files import RUNTIME, read_runtime_file
 from bridgepipe.errors import UserError
 from bridgepipe.names import Json
-from bridgepipe.workflow.costs import Cost, Download, Plan
+from bridgepipe.workflow.costs import Cost, Download, Link, Plan
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +53,7 @@ def plan(targets: Sequence[str], gpus: int = 0) -> Plan:
     jobs, missing = found["jobs"], found["missing"]
     machine = Machine(read_runtime_file(RUNTIME), gpus)  # as the Snakefile has just written it
     if not any(job["waits"] for job in jobs):
-        return Plan([], 0, 1, [], "nothing is left to do", False)
+        return Plan([], [], 1, [], "nothing is left to do", False)
     estimates = [machine.seconds(job) for job in jobs]
     factors = {} if gpus else dict(_corrections(jobs, estimates))
     seconds = [s * factors.get(job["rule"], 1) for job, s in zip(jobs, estimates, strict=True)]
@@ -62,8 +62,8 @@ def plan(targets: Sequence[str], gpus: int = 0) -> Plan:
     basis = machine.basis
     if factors and not gpus:
         basis += f"; corrected by jobs of {len(factors)} rules that were done here"
-    longest, downloads = _longest(jobs, seconds), list(_downloads(waiting))
-    return Plan(costs, longest, max(gpus, 1), downloads, basis, not gpus, missing)
+    chain = [Link(jobs[number]["rule"], seconds[number]) for number in _chain(jobs, seconds)]
+    return Plan(costs, chain, machine.workers, list(_downloads(waiting)), basis, not gpus, missing)
 
 
 def _found(targets: Sequence[str]) -> Json:
@@ -95,13 +95,20 @@ def _benchmark(file: str | None) -> float | None:
     return None
 
 
-def _longest(jobs: Sequence[Json], seconds: Sequence[float]) -> float:
-    """Seconds of the longest chain of waiting jobs; jobs come after what they need."""
+def _chain(jobs: Sequence[Json], seconds: Sequence[float]) -> list[int]:
+    """Numbers of the jobs of the longest chain of waiting ones; jobs come after what they need."""
     ends: list[float] = []
+    before: list[int | None] = []
     for job, own in zip(jobs, seconds, strict=True):
-        before = max((ends[number] for number in job["needs"]), default=0.0)
-        ends.append(before + own * job["waits"])
-    return max(ends, default=0.0)
+        last = max(job["needs"], key=ends.__getitem__, default=None)
+        before.append(last)
+        ends.append((0 if last is None else ends[last]) + own * job["waits"])
+    number: int | None = max(range(len(ends)), key=ends.__getitem__, default=None)
+    chain = []
+    while number is not None:
+        chain += [number] if jobs[number]["waits"] else []
+        number = before[number]
+    return chain[::-1]
 
 
 def _downloads(waiting: Iterable[tuple[Json, float]]) -> Iterator[Download]:
@@ -132,17 +139,28 @@ class Machine:
         return torch.device(here if self._runtime.device == "auto" else self._runtime.device)
 
     @property
+    def _processes(self) -> int:
+        """That share the GPUs of a job."""
+        return min(self._runtime.processes, self._gpus)
+
+    @property
+    def workers(self) -> int:
+        """Jobs beside each other."""
+        return self._gpus // self._processes if self._gpus else 1
+
+    @property
     def basis(self) -> str:
         if self._gpus:
             which = "one H100" if self._gpus == 1 else f"{self._gpus} H100s"
-            return f"{which} in tf32, 15.9 ms for a call of I2SB's network (docs/gpu.md)"
+            shared = f", shared evenly by {shares} processes a job" if (shares := self._processes) > 1 else ""
+            return f"{which} in tf32, 15.9 ms for a call of I2SB's network (docs/gpu.md){shared}"
         return f"every network timed now on this machine, {self._runtime.threads} threads a job"
 
     def seconds(self, job: Mapping[str, Any]) -> float:
         """Of a job alone on the machine."""
         alone = ALONE.get(job["rule"], START) + job["prepared"] * PREPARED
         if self._gpus:
-            return alone + job["on_h100"]
+            return alone + job["on_h100"] / min(job["processes"], self._gpus)
         calls = sum(self._of_calls(job, net, count) for net, count in job["calls"])
         per_feature = SMALL_FEATURE if job["extractor"] == "classifier" else FEATURE
         return alone + calls + job["features"] * per_feature

@@ -159,7 +159,7 @@ def triggers() -> frozenset[RerunTrigger]:
 
 
 def main() -> None:
-    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, enable_file_logging=False)) as api:
         opened = api.workflow(ResourceSettings(cores=1), snakefile=Path("Snakefile"))
         workflow = opened._workflow  # the only way to the jobs; the version is pinned
         pipeline = workflow.globals["P"]

@@ -30,8 +30,8 @@ def made_by(rule: Any) -> list[str]:
 
 
 def main() -> None:
-    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
-        # as a job reads it: nothing is planned, so nothing is written
+    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, enable_file_logging=False)) as api:
+        # as a job reads it: nothing is planned, so nothing is written, not even a log
         opened = api.workflow(
             ResourceSettings(cores=1),
             config_settings=ConfigSettings(configfiles=[Path(sys.argv[1])], replace_workflow_config=True),

@@ -270,7 +270,7 @@ def plan(recorded: list[str] | None, check: bool) -> None:
         UserError: the names are those of other experiments.
     """
     known, recorded = families(), recorded or recorded_in(NAMES)
-    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, enable_file_logging=False)) as api:
         opened = api.workflow(ResourceSettings(cores=1), snakefile=Path("Snakefile"))
         workflow = opened._workflow  # the only way to the jobs; the version is pinned
         flow = workflow.globals["P"]

@@ -18,6 +18,7 @@ import torch
 from every_verb import VERBS
 from in_process import run
 from PIL import Image
+from trees import tree
 
 from bridgepipe import artifacts
 from bridgepipe.data import store
@@ -145,10 +146,10 @@ def test_quiet_and_verbose(folder: Path, capsys: Printed) -> None:
 
 def would_write(folder: Path, capsys: Printed, *words: str) -> set[str]:
     """What a dry run names, after which everything is as it was."""
-    before = files(folder)
+    before = tree(folder)
     capsys.readouterr()
     run(*words, "--dry-run")
-    assert files(folder) == before
+    assert tree(folder) == before
     return set(capsys.readouterr().out.split())
 
 

@@ -23,6 +23,7 @@ from PIL import Image
 from started import all_succeed, free_port
 from test_perceptual import quarters, tiny_clip
 from torch import nn
+from trees import tree
 
 from bridgepipe import artifacts, cli, config
 from bridgepipe.config.recipe import Distribution
@@ -336,7 +337,9 @@ def test_a_dry_run_names_what_a_verb_writes(
         cli.app([*given, "--dry-run"], standalone_mode=False)
         return {Path(line).relative_to(output.parent) for line in capsys.readouterr().out.split()}
 
+    before = tree(made)
     one, told = made / "one", named(tmp_path / Path(place).name)
+    assert tree(made) == before
     assert not list(tmp_path.iterdir())
     assert len(told) > 2
     assert all((one / path).is_file() for path in told)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from project import ROOT, Project
 from test_own_data import animals, faces, pairs, photographs, picture
+from trees import tree
 
 KINDS = {
     "restoration": ("photos", "i2sb"),
@@ -53,9 +54,10 @@ def refused(project: Project, *words: str) -> str:
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_named_next_can_run(project: Project, kind: str) -> None:
     data, method = KINDS[kind]
+    before = tree(project.folder)
     shown = new(project, kind, "mine", "--data", data, "--dry-run")
     file = project.folder / "experiments/mine.yaml"
-    assert not file.exists()
+    assert tree(project.folder) == before
     done = new(project, kind, "mine", "--data", data)
     assert done.stdout == "experiments/mine.yaml\n"
     assert file.read_text() == shown.stdout

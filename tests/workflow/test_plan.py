@@ -63,6 +63,8 @@ def test_a_network_alone_and_pairs_are_targets(tmp_path: Path) -> None:
     assert pairs["train"]["jobs"] == 2  # the network, and the guide
     assert pairs["fid"]["jobs"] == 2
     assert "sample" not in pairs
+    assert not [*project.folder.glob(".snakemake/log/*")]  # the newest is that of a run, for `status`
+    assert not [*project.folder.glob(".snakemake/log/*")]  # the newest log is that of a run, for `status`
 
 
 def test_what_runs_on_gpus_is_told_without_one(project: Project) -> None:

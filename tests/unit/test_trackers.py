@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 from test_training import RECIPE, RUNNING, Tiny, network, same, stopped_at
 
 from bridgepipe.config import RUNTIME, Resolved, read_yaml
@@ -20,6 +21,8 @@ from bridgepipe.training import loop, trackers
 from bridgepipe.training.trackers import Run, Trackers
 
 ROOT = Path(__file__).parents[2]
+# imported before the stand-ins are there: accelerate looks for the libraries then
+assert {"wandb", "mlflow", "dvclive"} <= LOGGER_TYPE_TO_CLASS.keys()
 SETTINGS = {"train": {"lr": 0.01, "init": None, "ema": [0.9, 0.5]}, "method": "tiny"}
 
 
@@ -207,6 +210,56 @@ def test_a_picture_goes_to_the_trackers_that_take_any(tmp_path: Path, dvclive: L
     shown.picture("restored", tmp_path / "grid.png", 5)
     assert dvclive.of("picture") == ["restored-5.png"]
     assert wandb.of("log") == [5]
+
+
+class MLflow(Fake):
+    """As MLflow 3.17: a run takes one value of a parameter, and says so of another."""
+
+    def __init__(self) -> None:
+        super().__init__("mlflow")
+        self.parameters: dict[str, str] = {}
+        self.utils = types.SimpleNamespace(validation=types.SimpleNamespace(MAX_PARAM_VAL_LENGTH=6000))
+        self.utils.validation.MAX_PARAMS_TAGS_PER_BATCH = 100
+
+    def search_experiments(self, filter_string: str) -> list[Any]:
+        return [types.SimpleNamespace(experiment_id="1")]
+
+    def start_run(self, run_id: str | None, **how: Any) -> Any:
+        self._note("init", run_id)
+        return types.SimpleNamespace(info=types.SimpleNamespace(run_id=run_id or "first"))
+
+    def log_params(self, values: dict[str, Any]) -> None:
+        for key, value in values.items():
+            known = self.parameters.setdefault(key, str(value))
+            if known != str(value):
+                told = f"Param with key='{key}' was already logged with value='{known}' for run ID='first'."
+                raise RuntimeError(f"Changing param values is not allowed. {told}\n\nMore of it.")
+
+    def log_metrics(self, values: Any, step: int) -> None:
+        self._note("log", step)
+
+    def end_run(self) -> None:
+        self._note("finish", None)
+
+
+def test_mlflow_goes_on_with_a_run_whose_settings_have_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, said = MLflow(), []
+    monkeypatch.setitem(sys.modules, "mlflow", library)
+    for steps, first in ((3, 0), (5, 3)):
+        settings = {"train": {"lr": 0.01, "steps": steps}}
+        run = Run("m/tiny", tmp_path, "same", settings, first)
+        shown = Trackers.of(["mlflow"], run, said.append)
+        for step in range(1, steps + 1):
+            shown.log({"step": step, "loss": 1 / step})
+        shown.finish()
+    assert library.of("init") == [None, "first"]
+    assert library.of("log") == [1, 2, 3, 4, 5]
+    (line,) = said
+    assert line.startswith("the tracker mlflow keeps the settings that its run began with: Changing param")
+    assert "train.steps" in line
+    assert "\n" not in line
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ class Trackers:
             self._trying(name, partial(tracker.picture, label, file, step))
 
     def _start(self, name: str) -> None:
-        self._open[name] = _Tracker.started(name, self.run)
+        self._open[name] = _Tracker.started(name, self.run, self.say)
 
     def finish(self) -> None:
         for name, tracker in list(self._open.items()):
@@ -87,9 +87,8 @@ class Trackers:
             work()
         except (Exception, SystemExit) as e:  # whatever a library of others does
             self._open.pop(name, None)
-            reason = " ".join(str(e).split())[:200] or type(e).__name__
             lacks = f"; pip install {_package(name)}" if isinstance(e, ImportError) else ""
-            self.say(f"the tracker {name} is left out: {reason}{lacks}")
+            self.say(f"the tracker {name} is left out: {_reason(e)}{lacks}")
 
 
 @dataclass
@@ -102,7 +101,7 @@ class _Tracker:
     sent: Json
 
     @classmethod
-    def started(cls, name: str, run: Run) -> _Tracker:
+    def started(cls, name: str, run: Run, say: Say) -> _Tracker:
         from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
         memory, kind = run.folder / f"{name}.json", LOGGER_TYPE_TO_CLASS[name]
@@ -120,7 +119,12 @@ class _Tracker:
         tracker.start()
         if name == "mlflow":
             sent["mlflow"] = tracker.tracker.info.run_id
-        tracker.store_init_configuration(flat(run.settings))
+        try:
+            tracker.store_init_configuration(flat(run.settings))
+        except Exception as e:  # MLflow takes no other value of a setting, such as of a training made longer
+            if sent["step"] == 0:
+                raise
+            say(f"the tracker {name} keeps the settings that its run began with: {_reason(e)}")
         return cls(name, tracker, memory, sent)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -180,6 +184,10 @@ def flat(settings: Mapping[str, Any], above: str = "") -> dict[str, str | int | 
             text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
             found[f"{above}{key}"] = "null" if value is None else str(text)[:LONGEST]
     return found
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _pixels(file: Path) -> Any:

@@ -305,6 +305,10 @@ def test_an_output_below_a_file_is_one_line(
         ),
         ("boundary search", r"moved \(bridgepipe boundary search\): call bridgepipe stage boundary search"),
         ("evaluate fid --output a", r"\(bridgepipe evaluate\): call bridgepipe stage evaluate"),
+        (
+            "import-weights hf:google/ddpm-cifar10-32",
+            r'write `train: {published: "hf:google/ddpm-cifar10-32"}` in METHOD/NAME of params.yaml, then',
+        ),
         ("stage nothere", r"No such command 'nothere'"),
         ("restore", r"Missing argument"),
         ("restore a.png --outptu b", r"No such option"),

@@ -6,6 +6,7 @@ Help is plain text under headings: Rich would cost more processor time than all 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from copy import copy
 from functools import cache
@@ -23,6 +24,7 @@ from bridgepipe.errors import UserError
 from bridgepipe.runtime import loudness
 
 STAGE = "stage"
+IMPORTED = "import-weights"  # which an experiment does, by its settings
 # verbs for people, under the headings of the help, which is read without importing any of them
 HELP = {
     "Use a trained model": {
@@ -68,7 +70,7 @@ class Group(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if self.get_command(ctx, args[0]) is None:
-            _refuse_old_name(ctx, args[0])
+            _refuse_old_name(ctx, *args)
         return super().resolve_command(ctx, args)
 
 
@@ -97,12 +99,17 @@ def _all_verbs() -> Any:
     return typer.main.get_group(people).commands
 
 
-def _refuse_old_name(ctx: Any, name: str) -> None:
-    """Tell where a verb stands that was called at the top, where it once stood.
+def _refuse_old_name(ctx: Any, name: str, *arguments: str) -> None:
+    """Tell where a verb stands that was called where it once stood, or what is written in its place.
 
     Raises:
         UserError: the name is a verb of ``stage``.
     """
+    if name == IMPORTED:
+        weights = next((word for word in arguments if not word.startswith("-")), "WEIGHTS")
+        line = f"write `train: {{published: {json.dumps(weights)}}}` in METHOD/NAME of params.yaml"
+        mend = f"{line}, then run `snakemake results/METHOD/NAME/model.safetensors`"
+        raise UserError("an experiment imports weights, no verb", f"bridgepipe {name}", mend)
     verb = f"{verb_of(ctx)} {name}".strip()
     found: Any = ctx.find_root().command.commands[STAGE]
     for word in verb.split():

@@ -19,11 +19,12 @@ def prepare(
     config: Config,
     output: File,
     source: Annotated[Path | None, typer.Argument(help="listing of the files that are to be read")] = None,
+    split: Annotated[str | None, typer.Option(help="split that is prepared alone; default: all")] = None,
 ) -> None:
     """Turn a source of images into one store per split."""
     from bridgepipe.stages import data
 
-    data.prepare(read_dataset(config), output, source)
+    data.prepare(read_dataset(config), output, source, split)
 
 
 @groups.stage.verb()
@@ -84,12 +85,14 @@ def import_weights(
 ) -> None:
     """Turn published weights into a model of an experiment; I2SB's options are compared with it.
 
-    Of a domain of the plane it is the file of the most steps, not EMA.
+    WEIGHTS are named as in train.published. Of a domain of the plane it is the file of the most steps,
+    not EMA.
     """
     settings = read_training(config)
+    from bridgepipe.methods import trained
     from bridgepipe.stages import training
 
-    training.import_weights(weights, settings, config, output, size, domain)
+    training.import_weights(trained.located(weights), settings, config, output, size, domain)
 
 
 @groups.stage.verb()

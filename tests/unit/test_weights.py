@@ -214,6 +214,22 @@ def test_every_layout_is_imported_and_is_where_a_training_starts(name: str, tmp_
     assert task.card["init"] == card["imported_sha256"]
 
 
+@pytest.mark.parametrize("named", ["hf:somebody/ddpm", "results/model/theirs", "model/theirs"])
+def test_weights_are_imported_by_the_names_that_settings_take(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    weights = drawn(3)
+    diffusers_folder(Path("data/hub/somebody/ddpm"), weights)
+    Path("results/model").mkdir(parents=True)
+    ours(Path("results/model/theirs"), weights)
+    stage = settings("model", tmp_path)
+    run("stage", "import-weights", named, "--config", stage, "--size", 16, "--output", "model.safetensors")
+    assert torch.equal(
+        artifacts.load_tensors("model.safetensors")[0]["conv_in.weight"], weights["conv_in.weight"]
+    )
+
+
 class _Images:
     """Training images as far as a task reads them."""
 
@@ -320,6 +336,49 @@ def test_a_half_cached_folder_is_refused_by_name(
     assert told in str(e.value)
 
 
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+WHOLE = "diffusion_pytorch_model.safetensors"
+# how weights that a person put there are spoilt, and the file that is named
+PARTS: dict[str, tuple[Callable[[Path, Weights], Path], Callable[[Path], Any], str]] = {
+    "half a file": (diffusers_folder, lambda p: cut(p / WHOLE), f"{WHOLE}): get it again"),
+    "half of a pipeline": (pipeline_folder, lambda p: cut(p / f"unet/{WHOLE}"), f"unet/{WHOLE}): get"),
+    "a pointer": (
+        diffusers_folder,
+        lambda p: (p / WHOLE).write_bytes(POINTER),
+        f"{WHOLE}): run `git lfs pull`",
+    ),
+    "a shard": (in_shards, lambda p: min(p.glob("*-of-*")).unlink(), "00001-of-00002.safetensors): get"),
+    "half a shard": (in_shards, lambda p: cut(max(p.glob("*-of-*"))), "00002-of-00002.safetensors): get"),
+    "half a header": (
+        ours,
+        lambda p: (p / "model.safetensors").write_bytes(b"half"),
+        "model.safetensors): get",
+    ),
+    "half of a pickle": (i2sb_folder, lambda p: cut(p / "latest.pt"), "latest.pt): get it again, whole"),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_of_weights_is_refused_before_the_first_job(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    put, spoil, told = PARTS[name]
+    place = put(Path("theirs"), drawn(3))
+    values = read_yaml(ROOT / "params.yaml")
+    values["experiments"]["model"]["mine"] = {"train": {"init": "theirs"}}
+    sources = Sources(config.Resolved(values), plans=False)
+    assert "theirs" in sources.start_files("model/mine")
+    spoil(place)
+    with pytest.raises(SystemExit):
+        sources.start_files("model/mine")
+    assert told in capsys.readouterr().err
+
+
 def test_several_averages_of_the_same_steps_are_not_guessed_between(tmp_path: Path) -> None:
     for rate in ("0.999", "0.9999"):
         torch_file(tmp_path / f"ema_{rate}_010000.pt", {})
@@ -360,7 +419,10 @@ def test_the_workflow_waits_for_the_weights_it_starts_from(
     monkeypatch.chdir(tmp_path)
     values = read_yaml(ROOT / "params.yaml")
     resolved = config.Resolved(values)
-    first, second = [n for n in resolved.experiments if n.startswith("model/")][:2]
+    # repeats with other seeds are no entries of the file
+    first, second = [
+        f"model/{n}" for n in values["experiments"]["model"] if f"model/{n}" in resolved.experiments
+    ][:2]
 
     def starting(text: str) -> dict[str, Any]:
         changed = json.loads(json.dumps(values))
@@ -378,7 +440,8 @@ def test_the_workflow_waits_for_the_weights_it_starts_from(
     for text, told in (
         (second, "would begin with its own weights"),
         ("model/nothing", "unknown source 'model/nothing'"),
-        ("hf:mine", "is no repository"),
+        ("hf:mine", "is no network of a hub"),
+        ("hf:datasets/me/mine", "is no network of a hub"),
     ):
         with pytest.raises(UserError, match=told):
             config.Resolved(starting(text))

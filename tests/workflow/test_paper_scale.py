@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import pickle
-import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -16,7 +15,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from PIL import Image
 from project import ROOT, Project
 
@@ -43,7 +41,7 @@ def paper(tmp_path: Path) -> Project:
 
 def test_everything_dry_runs_from_nothing(paper: Project) -> None:
     planned = paper.planned()
-    assert {"prepare_train_val", "prepare_val", "fetch", "train", "sample", "fid", "accuracy"} <= planned
+    assert {"prepare_split", "fetch", "train", "sample", "fid", "accuracy"} <= planned
     assert "train_classifier" in planned  # of the paired demo, which is embedded at every scale
 
 
@@ -72,12 +70,6 @@ def test_super_resolution_is_compared_with_the_published_statistics_and_needs_va
     """Everything else is fetched: weights, statistics of the training set, the list of the 10,000 images."""
     project = Project.create(tmp_path / "project")
     project.write(read_yaml(ROOT / "params.yaml") | {"scale": "paper"})
-    named = [
-        re.findall(r"`datasets\.(\w+)\.splits: (\[\w+\])`", (ROOT / page).read_text("utf8"))
-        for page in ("README.md", "docs/coming-from.md", "docs/i2sb.md")
-    ]
-    ((dataset, splits),) = {pair for (pair,) in named}  # as every page says
-    project.edit(lambda v: v["datasets"][dataset].update(splits=yaml.safe_load(splits)))
     both = ("sr4x-pool", "jpeg-5")
     published = {name: {"corruption": name, "train": {"published": f"i2sb/{name}"}} for name in both}
     published["sr4x-pool"] |= {"sample": {"whole": True}, "evaluate": {"reference": "train"}}
@@ -92,11 +84,50 @@ def test_super_resolution_is_compared_with_the_published_statistics_and_needs_va
     assert "statistics" not in other
     assert other["kid"]
     planned = project.planned("results/i2sb/sr4x-pool/fid.json")
-    assert {"fetch", "fetch_folder", "import_published", "prepare_val", "sample", "fid"} <= planned
-    assert not {"statistics", "train", "prepare_train", "prepare_train_val"} & planned
+    assert {"fetch", "fetch_folder", "import_published", "prepare_split", "sample", "fid"} <= planned
+    assert not {"statistics", "train"} & planned
     assert "statistics" in project.planned("results/i2sb/jpeg-5/fid.json")
     fetched = project.snakemake("-n", "--", "results/i2sb/jpeg-5/fid.json", "results/i2sb/sr4x-pool/fid.json")
     assert all(name in fetched.stdout + fetched.stderr for name in ("imagenet_val_10k.txt", statistics))
+
+
+def test_a_split_of_imagenet_is_prepared_when_something_reads_it(tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "project")
+    some = {"source": "imagenet", "size": 8, "path": "in"}
+    project.edit(lambda v: v["datasets"].update(some=some))
+    store = {split: f"data/prepared/some/{split}.lmdb" for split in ("train", "val")}
+
+    def put(split: str) -> None:
+        file = project.folder / f"in/{split}/n01440764/{split}.png"
+        file.parent.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(file)
+
+    put("val")
+    project.snakemake("-c1", "--", store["val"])
+    refused = project.snakemake("-n", "--", store["train"], check=False)
+    assert "dataset 'some' has no train images (in/train): put the" in refused.stdout + refused.stderr
+    put("train")
+    assert project.planned(store["val"]) == set()
+    project.snakemake("-c1", "--", *store.values())
+    counts = artifacts.read_json(project.folder / "data/prepared/some/counts.json")
+    assert counts["items"] == {"train": 1, "val": 1}
+    for listed in (project.folder / "data/prepared/some").glob("*/*.json"):
+        listed.unlink()  # as versions were that prepared both splits in one job
+    assert project.planned(*store.values()) == set()
+    Image.new("RGB", (8, 8)).save(project.folder / "in/val/n01440764/other.png")
+    assert project.planned(store["val"]) == {"prepare_split"}
+    assert project.planned(store["train"]) == set()
+
+
+def test_published_translations_need_val_alone(tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "project")
+    project.write(read_yaml(ROOT / "params.yaml") | {"scale": "paper"})
+    (project.folder / "data/raw/imagenet/val/n01440764").mkdir(parents=True)
+    folder = "results/ddib/classes/260-261"
+    results = [f"{folder}/{name}.json" for name in ("accuracy", "cycle", "similarity", "fid")]
+    assert {"prepare_split", "import_published", "fid"} <= project.planned(*results)
+    trained = project.snakemake("-n", "--", "results/i2sb/jpeg-5/model.safetensors", check=False)
+    assert "dataset 'imagenet256' has no train images" in trained.stdout + trained.stderr
 
 
 def test_unknown_published_weights_name_the_nearest(paper: Project) -> None:
@@ -204,7 +235,7 @@ def test_published_weights_are_measured_from_files_to_the_table_by_validation_im
     values = read_yaml(ROOT / "params.yaml") | {"scale": "paper"}
     values["runtime"] |= {"threads": 1, "partitions": 1}
     for name in ("imagenet256", "imagenet256-10k"):
-        values["datasets"][name] |= {"size": 32, "splits": ["val"]}
+        values["datasets"][name] |= {"size": 32}
     values["scales"]["paper"]["i2sb"]["network"] = ARGUMENTS
     values["scales"]["paper"]["i2sb"]["sample"]["nfe"] = 2
     its_own = {"corruption": "jpeg-5", "beta_max": 0.3, "train": {"published": str(published()[0])}}

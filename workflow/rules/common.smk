@@ -23,9 +23,9 @@ def drawn(path, caption, category):
 
 
 def prepared_as(*stores):
-    """Datasets that are prepared as exactly these stores; as none: points."""
-    of = P.datasets.items()
-    return one_of(name for name, dataset in of if config.stores_of(dataset) == stores)
+    """Datasets that one job prepares as exactly these stores; as none: points."""
+    together = ((name, dataset) for name, dataset in P.datasets.items() if not config.comes_apart(dataset))
+    return one_of(name for name, dataset in together if config.stores_of(dataset) == stores)
 
 
 def models_of(translation):

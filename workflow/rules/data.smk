@@ -6,8 +6,6 @@ PREPARED = {
     "prepare": ["train", "val", "test"],
     "prepare_train_val": ["train", "val"],
     "prepare_train_test": ["train", "test"],
-    "prepare_train": ["train"],
-    "prepare_val": ["val"],
     "prepare_pairs": ["train", "val", "test", "train-source", "val-source", "test-source"],
 }
 
@@ -18,7 +16,7 @@ for rule_name, stores in PREPARED.items():
             rule_name
         input:
             config="data/prepared/{dataset}/config.json",
-            listing=lambda w: P.sources.listing_of(w.dataset),
+            listing=lambda w: P.sources.listing_of(w.dataset, w.get("split")),
             fetched=lambda w: P.sources.source_of(w.dataset),
         output:
             [f"data/prepared/{{dataset}}/{store}.lmdb" for store in stores],
@@ -30,10 +28,21 @@ for rule_name, stores in PREPARED.items():
             runtime=grows(240),
         params:
             folder=lambda w, output: str(Path(output[0]).parent),
+            split=lambda w: f"--split {w.split}" if w.get("split") else "",
         message:
             "Preparing the dataset {wildcards.dataset}"
         shell:
-            "bridgepipe stage prepare --config {input.config} --output {params.folder} {input.listing} > {log} 2>&1"
+            "bridgepipe stage prepare --config {input.config} --output {params.folder} {params.split} {input.listing} > {log} 2>&1"
+
+
+use rule prepare as prepare_split with:
+    output:
+        "data/prepared/{dataset}/{split}.lmdb",
+    log:
+        "results/logs/prepare-{dataset}-{split}.log",
+    wildcard_constraints:
+        dataset=one_of(name for name, dataset in P.datasets.items() if config.comes_apart(dataset)),
+        split="train|val",
 
 
 use rule prepare as prepare_points with:

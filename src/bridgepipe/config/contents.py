@@ -225,12 +225,18 @@ def paths_of(dataset: Strict) -> list[str]:
     return [values[key] for key in ("path", "subset", "attributes") if values.get(key) is not None]
 
 
-def read_of(dataset: Strict) -> list[str]:
-    """`paths_of`, narrowed to what is read: of ImageNet, the splits in use."""
+def comes_apart(dataset: Strict) -> bool:
+    """Whether every split is prepared from files of its own, so that one can be had without the others."""
+    return isinstance(dataset, ImageNet)
+
+
+def read_of(dataset: Strict, split: str | None = None) -> list[str]:
+    """`paths_of`, narrowed to what a split is prepared from where splits come apart."""
     if not isinstance(dataset, ImageNet):
         return paths_of(dataset)
+    splits = dataset.splits if split is None else (split,)
     files = (
         ("",) if dataset.source == "imagenet" else ("_faster_imagefolder.lmdb", "_faster_imagefolder.lmdb.pt")
     )
-    subset = [] if dataset.subset is None else [dataset.subset]
-    return [f"{dataset.path}/{split}{file}" for split in dataset.splits for file in files] + subset
+    subset = [] if dataset.subset is None or "val" not in splits else [dataset.subset]
+    return [f"{dataset.path}/{name}{file}" for name in splits for file in files] + subset

@@ -208,6 +208,7 @@ class ClassTranslation(BetweenClasses, Pairs):
         stores = {name: f"{folder}/{name}.lmdb" for name in ("translated", "states", "latents", "back")}
         translated = {"translated": stores["translated"]}
         extractor = defined.extractor(self.evaluate.extractor)
+        recipe = defined.experiments[self.models[1]].train
         evaluate = f"{folder}/config/evaluate.json"
         return {
             "sample": {"models": models, "data": store},
@@ -217,7 +218,7 @@ class ClassTranslation(BetweenClasses, Pairs):
                 **translated,
                 "reference": reference,
                 "source": [store] if alike(store, reference) else [],  # no job reads two datasets
-                "real": defined.floor(target, self.evaluate.reference),
+                "real": defined.floor(target, self.evaluate.reference, recipe),
                 **extractor,
             },
             "similarity": {**translated, "source": store, **extractor},

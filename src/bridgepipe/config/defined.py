@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bridgepipe.config.contents import is_paired, is_points, splits_of
+from bridgepipe.config.contents import comes_apart, is_paired, is_points, splits_of
 from bridgepipe.config.recipe import MODEL, Distribution, Recipe
 from bridgepipe.config.values import Strict
 
@@ -83,25 +83,31 @@ class Defined:
     def extractor(self, name: str) -> Files:
         return {"weights": self.weights(name), "extractor": f"data/checkpoints/{name}.json"}
 
-    def distribution(self, dataset: str, evaluate: Distribution, restored: str | None = None) -> Files:
+    def distribution(
+        self, dataset: str, evaluate: Distribution, recipe: Recipe, restored: str | None = None
+    ) -> Files:
         """Statistics of the reference of a FID, the floor, and the extractor.
 
         Args:
             dataset: dataset of the reference.
+            recipe: training of the network.
             restored: store that is restored.
         """
         own = f"data/stats/{dataset}/{evaluate.reference}-{evaluate.extractor}.safetensors"
         statistics = evaluate.known.statistics or own
-        real = self.floor(dataset, evaluate.reference, restored)
+        real = self.floor(dataset, evaluate.reference, recipe, restored)
         return {"statistics": statistics, "real": real, **self.extractor(evaluate.extractor)}
 
-    def floor(self, dataset: str, reference: str, restored: str | None = None) -> list[str]:
+    def floor(self, dataset: str, reference: str, recipe: Recipe, restored: str | None = None) -> list[str]:
         """Store of real images that the reference of a FID lacks; [] where there is none.
 
-        The restored split where it is another than the reference, else another split.
+        The restored split where it is another than the reference, else another split. Where weights are
+        imported nobody has to bring a split of ImageNet for it alone.
         """
         if restored not in (None, self.split(dataset, reference)):
             return [str(restored)]
+        if comes_apart(self.datasets[dataset]) and recipe.published is not None:
+            return []
         order = ("test", "val") if reference == "train" else ("train", "test", "val")
         known = splits_of(self.datasets[dataset])
         return [self.split(dataset, split) for split in order if split in known and split != reference][:1]

@@ -324,8 +324,8 @@ class Generation(Strict):
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:
         """The files of other stages that each stage reads."""
         dataset = defined.experiments[f"model/{self.model}"].dataset
-        measured = defined.distribution(dataset, self.evaluate)
         recipe = defined.experiments[f"model/{self.model}"].train
+        measured = defined.distribution(dataset, self.evaluate, recipe)
         model = network_in(f"results/model/{self.model}", self.sample.file(recipe))
         study, evaluate = (f"{folder}/config/{stage}.json" for stage in ("study", "evaluate"))
         return {

@@ -258,7 +258,7 @@ class I2SB(Restoration, OnDataset):
     def files(self, folder: str, defined: Defined) -> dict[str, Files]:
         """The files of other stages that each stage reads."""
         store = defined.split(self.sampled, self.sample.split)
-        measured = defined.distribution(self.dataset, self.evaluate, store)
+        measured = defined.distribution(self.dataset, self.evaluate, self.train, store)
         restored, degraded = f"{folder}/restored.lmdb", f"{folder}/corrupted.lmdb"
         beside = {"corrupted": degraded, "originals": store}
         images = {"data": store, "sources": defined.sources(self.sampled, self.sample.split)}

@@ -97,7 +97,7 @@ def index_of(variant: str, kind: str) -> str:
     return f"{UNET}.{kind}.index{f'.{variant}' if variant else ''}.json"
 
 
-def weights_in(folder: Path, file: str | None = None) -> Weights:
+def read_in(folder: Path, file: str | None = None) -> Weights:
     """The weights of a folder that are read.
 
     Args:

@@ -133,7 +133,7 @@ def _scheduled(config: Path) -> Json:
 def _diffusers(config: Path, named: str | None) -> Found:
     """The UNet2DModel of a configuration; ``named`` is the file that a person gave in place of its folder."""
     content, folder = described(config), config.parent
-    chosen = unet_files.weights_in(folder, named)
+    chosen = unet_files.read_in(folder, named)
     file = folder / (chosen.index or chosen.files[0])
     shards = chosen.shards(folder) if chosen.index else {}
     weights = _joined(shards, file) if shards else _tensors(file)

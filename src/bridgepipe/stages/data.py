@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bridgepipe import artifacts, datasets
+from bridgepipe import artifacts, config, datasets
 from bridgepipe.config import Strict, asked
 from bridgepipe.data import listing
 from bridgepipe.data.store import ImageStore
+from bridgepipe.errors import UserError
 from bridgepipe.names import Json
 
 
@@ -17,16 +18,29 @@ def prepare(
     settings: Strict,
     output: Path,
     source: Path | None,
+    split: str | None = None,
 ) -> None:
-    """Turn a source of images into one store per split."""
+    """Turn a source of images into one store per split, or one split of it into its store.
+
+    Raises:
+        UserError: no such split, or one that is not prepared without the others.
+    """
+    chosen = settings.model_dump(exclude_none=True)
+    if split is not None:
+        if not config.comes_apart(settings) or split not in chosen["splits"]:
+            raise UserError(f"no split {split} that is prepared alone", "--split", "leave it out")
+        chosen["splits"] = (split,)
     if source is not None:
         listing.check(source)
-    datasets.prepare(out_dir=output, **settings.model_dump(exclude_none=True))
+    datasets.prepare(out_dir=output, **chosen)
     if source is not None:  # what changed meanwhile may be in the stores by half
         listing.check(source)
-    splits = [file for file in sorted(output.glob("*.lmdb")) if not file.stem.endswith("-source")]
-    if splits:  # of images; of points params.yaml tells it
-        artifacts.write_json(output / asked.COUNTS, _counts(splits))
+    with artifacts.exclusive(
+        output / f".{asked.COUNTS}.lock", wait=True, keep=False
+    ):  # of other splits' jobs
+        splits = [file for file in sorted(output.glob("*.lmdb")) if not file.stem.endswith("-source")]
+        if splits:  # of images; of points params.yaml tells it
+            artifacts.write_json(output / asked.COUNTS, _counts(splits))
 
 
 def _counts(splits: list[Path]) -> Json:

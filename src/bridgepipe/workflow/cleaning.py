@@ -84,7 +84,8 @@ class _Makeable:
         """Files that are written beside what rules make: whatever was made with them and stays needs them."""
         stages = set(map(Path, (*self.resolved.stage_files(), *self.resolved.asked_files())))
         beside = (listing.SUMMARY, asked.COUNTS)
-        return stages | {path.with_name(name) for path in stages for name in beside}
+        of_splits = {path.parent / split / listing.SUMMARY for path in stages for split in ("train", "val")}
+        return stages | of_splits | {path.with_name(name) for path in stages for name in beside}
 
     @cached_property
     def _named(self) -> set[Path]:

@@ -13,13 +13,12 @@ from typing import Any
 
 from bridgepipe import artifacts, config
 from bridgepipe.config.outcomes import Outcomes
-from bridgepipe.data import listing
 from bridgepipe.errors import UserError, stop
 from bridgepipe.runtime import closure, cluster, locks, slurm, source
 from bridgepipe.runtime.duration import Durations
 from bridgepipe.workflow.counting import Counted
 from bridgepipe.workflow.resources import Resources
-from bridgepipe.workflow.sources import SEEN, Sources
+from bridgepipe.workflow.sources import Sources
 
 # what the run that is at work was planned with; its jobs read it in place of params.yaml
 PLANNED = ".snakemake/bridgepipe.params.json"
@@ -95,9 +94,7 @@ class Pipeline:
         """What the plan of DVC's stages follows from: parameters, sources and code."""
         files = {**self.resolved.stage_files(), **self.resolved.asked_files()}
         files = {path: content for path, content in files.items() if path != config.RUNTIME}
-        listings = [Path(f"data/prepared/{name}/{listing.SUMMARY}") for name in self.datasets]
-        listings += Path(SEEN).glob(f"*/{listing.SUMMARY}")
-        sources = {str(file): artifacts.digest_file(file) for file in listings if file.is_file()}
+        sources = {str(file): artifacts.digest_file(file) for file in self.sources.listings()}
         code = source.source_digest(*source.everything())
         parts = {"configuration": files, "sources": sources}
         return {**{key: artifacts.digest_of(value) for key, value in parts.items()}, "code": code}

@@ -18,6 +18,7 @@ import yaml
 from bridgepipe import artifacts, config
 from bridgepipe.config import asked, yaml_reader
 from bridgepipe.data import listing
+from bridgepipe.downloads.whole import check_weights
 from bridgepipe.errors import UserError, stop
 from bridgepipe.names import Json, origins
 
@@ -92,7 +93,16 @@ class Sources:
             if not self._can_be_had(file):
                 mend = "put it there, or correct the path; `bridgepipe fetch` lists what can be downloaded"
                 self._miss(UserError(f"no such file: {file}", self._resolved.at(name, key), mend))
+            elif key.startswith("train.") and os.path.normpath(file) not in self._made:
+                self._refuse_parts(file)
         return {key: file for key, file in named.items() if self._can_be_had(file)}
+
+    def _refuse_parts(self, file: str) -> None:
+        """Stop the run, or note it, when a part of weights is missing that a job would read hours later."""
+        try:
+            check_weights(Path(file))
+        except UserError as e:
+            self._miss(e)
 
     def _miss(self, error: UserError) -> None:
         if self.missing is None:
@@ -146,25 +156,34 @@ class Sources:
                 self._miss(UserError(f"dataset '{dataset}' is {what}", path, mend))
         return self.watched(*(path for path in wanted if self._is_fetched(path)))
 
-    def listing_of(self, dataset: str) -> list[str]:
-        """Listing of the files and folders that a dataset is made from, brought up to date.
+    def listing_of(self, dataset: str, split: str | None = None) -> list[str]:
+        """Listing of the files and folders that a dataset or its split is made from, brought up to date.
 
         Snakemake itself would see the time of the top folder only. [] when nothing of a person's is read.
         """
         self.source_of(dataset)
-        paths = [
-            p
-            for p in config.read_of(self._resolved.params.datasets[dataset])
-            if not self._is_fetched(p) and Path(p).exists()
-        ]
+        wanted = config.read_of(self._resolved.params.datasets[dataset], split)
+        paths = [p for p in wanted if not self._is_fetched(p) and Path(p).exists()]
+        if split is not None and wanted[0] not in paths:
+            mend = _how_to_get(f"datasets.{dataset}.path", "imagenet", str(Path(wanted[0]).parent))
+            self._miss(UserError(f"dataset '{dataset}' has no {split} images", wanted[0], mend))
         if not paths:
             return []
-        file = Path(f"data/prepared/{dataset}/{listing.SUMMARY}")
-        if dataset not in self._listed and (self._plans or not file.exists()):
+        file = Path("data/prepared", dataset, split or "", listing.SUMMARY)
+        if str(file) not in self._listed and (self._plans or not file.exists()):
             self._refuse_itself(dataset, paths)
-            self._list(file, paths)
-            self._listed.add(dataset)
+            first = split is not None and not file.exists()
+            newest = self._list(file, paths)
+            if first:  # a store that older versions made stays current
+                os.utime(file, ns=(newest, newest))
+            self._listed.add(str(file))
         return [str(file)]
+
+    def listings(self) -> list[Path]:
+        """Listings that are there: of datasets, of their splits, and of single files."""
+        of = [f"data/prepared/{name}" for name in self._resolved.params.datasets]
+        known = [Path(folder, part, listing.SUMMARY) for folder in of for part in ("", "train", "val")]
+        return [*filter(Path.is_file, known), *Path(SEEN).glob(f"*/{listing.SUMMARY}")]
 
     def check_asked(self, name: str) -> None:
         """Stop the run when an experiment asks for more than its prepared data hold."""
@@ -172,20 +191,23 @@ class Sources:
             self._checked.add(name)
             try:
                 for one in self._resolved.asked(name):
-                    if self._is_prepared(one.dataset):
+                    if self._is_prepared(one.dataset, one.split):
                         asked.compare(one, artifacts.read_object(one.counts))
             except UserError as e:
                 stop(e)
 
-    def _is_prepared(self, dataset: str) -> bool:
-        """Whether the counts of a dataset are those of its stores as they will be used."""
-        self.listing_of(dataset)
+    def _is_prepared(self, dataset: str, split: str) -> bool:
+        """Whether the counts of a split are those of its store as it will be used."""
         folder = Path(f"data/prepared/{dataset}")
+        apart = config.comes_apart(self._resolved.params.datasets[dataset])
+        if apart and not (folder / f"{split}.lmdb").exists():
+            return False
+        read = self.listing_of(dataset, split if apart else None)
         counted = _time(folder / asked.COUNTS)
-        return all(_time(folder / name) <= counted for name in ("config.json", listing.SUMMARY))
+        return all(_time(Path(file)) <= counted for file in [str(folder / "config.json"), *read])
 
-    def _list(self, file: Path, paths: Sequence[str]) -> None:
-        """Write the listing of files and folders where it has changed."""
+    def _list(self, file: Path, paths: Sequence[str]) -> int:
+        """Write the listing of files where it has changed; returns the time of the newest file."""
         try:
             known = listing.known_of(file)
             now = listing.listed(paths, known)
@@ -194,6 +216,7 @@ class Sources:
         if now.known != known:
             artifacts.keep_json(file.with_name(listing.KNOWN), now.known)
         artifacts.keep_json(file, now.summary)
+        return max((times[1] for times in now.known.values()), default=0)
 
     def _refuse_itself(self, dataset: str, paths: Sequence[str]) -> None:
         """A folder that holds what is prepared from it would change by being read."""

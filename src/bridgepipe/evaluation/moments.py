@@ -25,6 +25,9 @@ class Moments:
         self.n = 0
         self.mu = torch.zeros(dim, dtype=torch.float64)
         self._scatter = torch.zeros(dim, dim, dtype=torch.float64)
+        self._product = torch.empty_like(
+            self._scatter
+        )  # memory of its own for each costs more than to fill it
 
     @property
     def sigma(self) -> Tensor:
@@ -34,20 +37,21 @@ class Moments:
     def update(self, features: Array) -> None:
         """Take in ``[B, d]`` vectors of any float dtype."""
         x = float64(features)
-        batch = Moments(x.shape[1])
-        batch.n, batch.mu = len(x), x.mean(dim=0)
-        centred = x - batch.mu
-        batch._scatter = centred.T @ centred
-        self.merge(batch)
+        mu = x.mean(dim=0)
+        centred = x - mu
+        self._merge(len(x), mu, torch.mm(centred.T, centred, out=self._product))
 
     def merge(self, other: Moments) -> None:
         """Take in everything that ``other`` has seen."""
-        n = self.n + other.n
-        if n == 0:
-            return
-        delta = other.mu - self.mu
-        self._scatter = self._scatter + other._scatter + delta.outer(delta) * (self.n * other.n / n)
-        self.mu = self.mu + delta * (other.n / n)
+        if other.n:
+            self._merge(other.n, other.mu, other._scatter)
+
+    def _merge(self, count: int, mu: Tensor, scatter: Tensor) -> None:
+        n = self.n + count
+        delta = mu - self.mu
+        self._scatter += scatter
+        self._scatter += torch.outer(delta, delta, out=self._product).mul_(self.n * count / n)
+        self.mu = self.mu + delta * (count / n)
         self.n = n
 
 

@@ -70,6 +70,8 @@ def test_the_workflow_catalog_finds_what_it_asks_for(finished: Project) -> None:
     """The standardized form: workflow/Snakefile, config/README.md, and words about usage."""
     usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
     assert usage.keys() == {"mandatory-flags", "software-stack-deployment", "report"}
+    assert usage["report"] is True
+    assert {file.suffix for file in (ROOT / "workflow/rules").iterdir()} == {".smk"}
     assert "params.yaml" in (ROOT / "config/README.md").read_text()
     readme = (ROOT / "README.md").read_text().lower()
     assert [word for word in ("snakemake", "workflow") if word not in readme] == []

@@ -222,6 +222,13 @@ def recorded_in(names: Path) -> list[str]:
     return yaml.safe_load(names.read_text(encoding="utf8"))["recorded"] if names.exists() else [ALL]
 
 
+def check_known(flow: Any, recorded: list[str]) -> None:
+    """Refuse names of experiments that no file has: DVC's copies have the files that git knows."""
+    if lost := [name for name in recorded if name not in (ALL, *flow.resolved.experiments)]:
+        mend = "`git add` the file that has it before a queued run, or run `bridgepipe record`"
+        raise UserError(f"no file here has {lost[0]}", NAMES, mend)
+
+
 def targets_of(flow: Any, recorded: list[str]) -> list[str]:
     """Results of the experiments, and tables of the methods that are recorded whole."""
     for group in flow.resolved.groups:
@@ -274,6 +281,8 @@ def plan(recorded: list[str] | None, check: bool) -> None:
         opened = api.workflow(ResourceSettings(cores=1), snakefile=Path("Snakefile"))
         workflow = opened._workflow  # the only way to the jobs; the version is pinned
         flow = workflow.globals["P"]
+        if check:
+            check_known(flow, recorded)
         opened.dag(DAGSettings(targets=set(targets_of(flow, recorded)), forceall=True))
         stages = Graph(workflow).stages(known)
         made = {file for stage in stages for file in stage.files}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from repository import Repository, Truth
+from repository import Repository, Truth, stages_in
 
 pytestmark = pytest.mark.dvc
 
@@ -68,6 +68,19 @@ def test_an_experiment_in_a_temporary_folder(recorded: Repository, clone: Reposi
     clone.run("dvc", "exp", "apply", "three")
     assert clone.settings()["nfe"] == 3
     assert clone.files() == truth(clone)
+
+
+def test_a_new_file_of_experiments_in_a_temporary_folder(clone: Repository) -> None:
+    """A copy has what git knows; the first stage says so, and goes on once the file is added."""
+    new = "experiments: {i2sb: {mine: {corruption: jpeg-10, beta_max: 0.3}}}\n"
+    (clone.folder / "experiments/mine.yaml").write_text(new)
+    clone.run("bridgepipe", "record", "i2sb/jpeg-5", "i2sb/mine")
+    copied = ("dvc", "exp", "run", "--temp", "plan")
+    done = clone.attempt(*copied)
+    assert done.returncode != 0
+    assert "no file here has i2sb/mine (stages/names.yaml): `git add` the file" in done.stdout + done.stderr
+    clone.run("git", "add", "experiments/mine.yaml")
+    assert "plan" in stages_in(clone.run(*copied))
 
 
 def test_two_workers_of_the_queue(clone: Repository, truth: Truth) -> None:

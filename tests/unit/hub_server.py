@@ -28,6 +28,9 @@ class Hub:
         breaks: bytes after which an answer breaks off, by path, once.
         lists: what is listed in place of a file's true size or digest, by path.
         token: what a request has to carry; None: nothing.
+        room: uploads that are answered before the others are held.
+        held: set when one is held.
+        leave: set to let go of those that are held.
     """
 
     def __init__(self) -> None:
@@ -37,6 +40,8 @@ class Hub:
         self.lists: dict[str, dict[str, Any]] = {}
         self.token: str | None = None
         self.sent: dict[str, bytes] = {}  # by sha256
+        self.room, self.lock = 1000, threading.Lock()
+        self.held, self.leave = threading.Event(), threading.Event()
         self.url = ""
 
     def contents(self, name: str) -> dict[str, bytes]:
@@ -138,6 +143,14 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                     {"transfer": "basic", "objects": [*map(self._action, json.loads(body)["objects"])]}
                 )
             if path.startswith("/lfs/"):
+                with hub.lock:
+                    hub.room -= 1
+                    left = hub.room
+                if left < 0:
+                    hub.held.set()
+                    hub.leave.wait(600)
+                    self.close_connection = True
+                    return None
                 hub.sent[path.removeprefix("/lfs/")] = body
                 return self._json({})
             if match := re.fullmatch(r"/api/models/(.+)/commit/main", path):

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
+from in_process import run
+from started import PATIENCE
 
 from bridgepipe.downloads import fetch, hub, records, transfer
 from bridgepipe.errors import UserError
 from bridgepipe.networks import layouts
+from tests.unit import test_weights as weights
 from tests.unit.hub_server import COMMIT, Hub, serving
 
 NAME = "somebody/ddpm"
@@ -262,6 +268,30 @@ def test_half_of_a_mirror_is_not_taken(server: Hub, tmp_path: Path) -> None:
     (mirror / "config.json").write_bytes(FILES["config.json"])
     place = fetch.fetch(f"hf:{NAME}", tmp_path / "data", mirrors=[str(tmp_path / "mirror")], progress=False)
     assert {f.name for f in place.iterdir()} == WANTED
+
+
+@pytest.mark.filterwarnings("ignore:Use 'content")  # the library's own call of its client
+def test_a_push_that_was_killed_goes_on(server: Hub, tmp_path: Path) -> None:
+    folder = weights.in_shards(tmp_path / "mine", weights.drawn(3))
+    (folder / "README.md").write_text("mine")
+    server.room = 1
+    command = [sys.executable, "-m", "bridgepipe", "push", str(folder), "me/mine"]
+    environment = {**os.environ, "HF_HUB_DISABLE_XET": "1"}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as killed:
+        try:
+            assert server.held.wait(PATIENCE)
+        finally:
+            killed.kill()
+            server.leave.set()
+    assert server.repositories["me/mine"] == {}  # a commit is whole or not there
+    (there,) = server.sent
+    server.room, before = 1000, len(server.asked)
+    run("push", folder, "me/mine")
+    sent = [line for line in server.asked[before:] if line.startswith("PUT")]
+    assert len(sent) == 1
+    assert there not in sent[0]
+    files = {f.name: f.read_bytes() for f in folder.iterdir()}
+    assert server.repositories["me/mine"] == files
 
 
 @pytest.mark.filterwarnings("ignore:Use 'content")  # the library's own call of its client

@@ -121,6 +121,14 @@ def test_what_diffusers_lacks_is_a_folder_of_its_own(kind: str) -> None:
     assert same(before, opened(Path("shared")))
 
 
+def test_only_a_bridge_is_rounded(capsys: pytest.CaptureFixture[str]) -> None:
+    trained(KINDS["ddpm"])
+    with pytest.raises(SystemExit):
+        run("share", "model/mine", "--folder", "shared", "--precision", "bf16")
+    assert "only a bridge is shared in bf16 (--precision)" in capsys.readouterr().err
+    assert not Path("shared").exists()
+
+
 def test_the_card_has_the_metrics_of_everything_that_used_the_model() -> None:
     trained({"network": DDPM})
     trained({"network": DDPM}, "other")

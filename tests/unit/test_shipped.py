@@ -168,6 +168,18 @@ def test_a_trained_restorer_is_shared(tmp_path: Path, monkeypatch: pytest.Monkey
     assert measured["made_with"]["model"] == found.card["content"]
     assert choose(None, Path("results"), Path("mine")).weights == found.weights
 
+    run("share", "i2sb/mine", "--folder", "whole", "--precision", "fp32")
+    kept, card = artifacts.load_tensors("whole/model.safetensors")
+    assert all(torch.equal(kept[name], value) for name, value in weights.items())
+    assert any(not torch.equal(value, value.bfloat16().float()) for value in kept.values())
+    assert choose(None, Path("results"), Path("whole")).weights == Path("whole/model.safetensors")
+    whole = restorer_of(
+        Path("whole/model.safetensors"), training, sampling, (32, 32), config.Runtime(device="cpu")
+    )
+    ours = restorer_of(folder / MODEL, training, sampling, (32, 32), config.Runtime(device="cpu"))
+    one, other = (r.restore(images, range(6), sampling.sample).image for r in (whole, ours))
+    assert np.array_equal(one, other)
+
 
 @pytest.mark.parametrize("with_originals", [False, True])
 def test_imported_weights_are_shared(

@@ -21,6 +21,7 @@ from bridgepipe.photographs.restoring import LEAST, QUALITY
 Quality = StrEnum("Quality", list(QUALITY))  # type: ignore[misc]
 Device = StrEnum("Device", ["auto", "cpu", "cuda", "mps"])
 Names = StrEnum("Names", ["number", "source"])
+Stored = StrEnum("Stored", ["bf16", "fp32"])
 Grid = Literal["dmi", "ddib", "exact"]
 Crop = Literal["adm", "torchvision", "stretch"]
 Way = Literal["ddim", "ddpm"]
@@ -236,6 +237,9 @@ def share(
     ] = None,
     results: Annotated[Path, typer.Option(help="folder of experiments")] = Path("results"),
     data: Annotated[Path, typer.Option(help="folder of prepared datasets")] = Path("data/prepared"),
+    precision: Annotated[
+        Stored | None, typer.Option(help="of the weights; default: bf16 of a bridge, fp32 of others")
+    ] = None,
     run: Alone = Alone(),
 ) -> None:
     """Write a trained network as a folder for others: weights, settings, model card.
@@ -245,7 +249,8 @@ def share(
     speed = run.start()
     from bridgepipe.stages import sharing
 
-    sharing.share(experiment, results, folder, data, licence, speed)
+    stored = None if precision is None else precision.value
+    sharing.share(experiment, results, folder, data, licence, stored, speed)
 
 
 @groups.people.verb()

@@ -47,7 +47,15 @@ SIDES = [32, 8192]  # pixels; it is restored in tiles, so that only tiny picture
 CARD = "README.md"
 
 
-def share(name: str, results: Path, folder: Path, data: Path, licence: str | None, speed: Runtime) -> None:
+def share(
+    name: str,
+    results: Path,
+    folder: Path,
+    data: Path,
+    licence: str | None,
+    precision: str | None,
+    speed: Runtime,
+) -> None:
     """Write a trained or imported network as a folder.
 
     Args:
@@ -56,7 +64,11 @@ def share(name: str, results: Path, folder: Path, data: Path, licence: str | Non
         folder: folder that is written.
         data: folder of prepared datasets.
         licence: licence of the weights; None: that of this package, or of the source of imported weights.
+        precision: bf16 or fp32, of the weights of a bridge; None: bf16, half as many bytes to fetch.
         speed: runtime settings of the restoration that is measured.
+
+    Raises:
+        UserError: the folder is that of the experiment, or bf16 is asked for of a network that is no bridge.
     """
     trained = results / name
     if folder.resolve() == trained.resolve():
@@ -66,6 +78,10 @@ def share(name: str, results: Path, folder: Path, data: Path, licence: str | Non
     sampling = None
     if isinstance(training, RestorationTraining):
         sampling = read_stage(trained / "config/sample.json", RestorationSampling)
+    elif precision == "bf16":
+        raise UserError(
+            "only a bridge is shared in bf16", "--precision", "leave it out: the weights stay fp32"
+        )
     file = MODEL if sampling is None else sampling.sample.file(training.train)
     weights, made = artifacts.load_tensors(home / file)
     about = {
@@ -77,7 +93,7 @@ def share(name: str, results: Path, folder: Path, data: Path, licence: str | Non
     }
     shared = Shared(name, folder, training, weights, made, about)
     if sampling is not None:
-        shared.restorer(sampling, data, speed)
+        shared.restorer(sampling, data, precision or "bf16", speed)
     elif (pipeline := _pipeline(training, weights, made)) is not None:
         shared.pipeline(*pipeline)
     else:
@@ -150,10 +166,10 @@ class Shared:
     made: Json
     about: Json
 
-    def restorer(self, sampling: RestorationSampling, data: Path, speed: Runtime) -> None:
-        """Weights in bfloat16, and the card that `restore --model` reads.
+    def restorer(self, sampling: RestorationSampling, data: Path, precision: str, speed: Runtime) -> None:
+        """Weights, and the card that `restore --model` reads.
 
-        The card reports how well these weights restore, which differ from the experiment's by rounding.
+        The card reports how well these weights restore: in bf16 they are the experiment's rounded.
         """
         dataset, how = self.training.dataset, sampling.sample
         trained_for: Json = {"size": SIDES}
@@ -162,7 +178,8 @@ class Shared:
             trained_for["statistics"] = statistics(images, sampling)
             self.about["data"]["images"] = len(images)
         made = {**self.made, "float32_sha256": self.made[artifacts.CONTENT]}
-        rounded = {k: v.to(torch.bfloat16) for k, v in self.weights.items()}
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        rounded = {k: v.to(dtype) for k, v in self.weights.items()}
         originals = data / (how.dataset or dataset) / f"{how.split}.lmdb"
         if originals.exists() or not foreign:
             found = self._measured(rounded, made, sampling, originals, speed)

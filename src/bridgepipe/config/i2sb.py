@@ -35,9 +35,10 @@ from bridgepipe.config.values import (
     Times,
     Variant,
     Varied,
+    absent,
     optional,
 )
-from bridgepipe.names import degradations
+from bridgepipe.names import Json, degradations
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -69,6 +70,13 @@ class Emphasis(Strict):
 
 class Train(Emphasis, Beginning):
     """Training of I2SB."""
+
+    distil: Annotated[int, Field(ge=1, le=4)] | None = Field(
+        None,
+        description="network calls of a student that is distilled from the trained bridge in init, see"
+        " docs/bridge-samplers.md; null: ordinary training",
+        exclude_if=absent,
+    )
 
 
 class SamplerSettings(Strict):
@@ -142,6 +150,11 @@ class Study(Strict):
     samplers: Annotated[dict[Label, StudySampler], Apart] = Field(
         {"ancestral": StudySampler()}, min_length=1, description="samplers by their labels in the figure"
     )
+
+
+def distilled_sampling(calls: int) -> Json:
+    """The sampler settings that a student of so many calls is trained for."""
+    return {"nfe": calls, "sampler": "ancestral", "spacing": "uniform"}
 
 
 class Restoration(Strict):

@@ -29,6 +29,7 @@ TRAINING = (
     "validation",
 )
 TRAINED = {f"train.{key}": PUBLISHED for key in (*TRAINING, "flip", "seed", "log_every", "init")}
+ORDINARY: Rule = (lambda e: e.train.distil is None, "a student is trained where its calls are")
 HEADS: Rule = (lambda e: getattr(e.network, "num_head_channels", -1) == -1, "num_head_channels decides")
 SPECTRAL: Rule = (
     lambda e: e.process.schedule == "shortest_path",
@@ -52,6 +53,8 @@ READ: dict[type[Strict], dict[str, Rule]] = {
             lambda e: e.cond_x1 and e.train.init is not None,
             "it applies to cond_x1 with train.init only",
         ),
+        "train.distil": PUBLISHED,
+        **dict.fromkeys(("train.at_end", "train.clean"), ORDINARY),
         "network.num_heads": HEADS,
         **TRAINED,
     },

@@ -97,7 +97,8 @@ def fits(settings: Training, weights: Mapping[str, Tensor], card: Mapping[str, A
     with torch.device("meta"):
         if isinstance(settings, RestorationTraining):
             kind, arguments = settings.network.kind, settings.network.arguments
-            network: nn.Module = i2sb.network((256, 256), settings.cond_x1, seed=0, kind=kind, **arguments)
+            seen = {"cond_x1": settings.cond_x1, "noise": settings.train.distil is not None}
+            network: nn.Module = i2sb.network((256, 256), seed=0, kind=kind, **seen, **arguments)
         else:
             shape = tuple(card["shape"])
             diffusion = diffusion_of(settings.process, shape, card.get("spectrum", {}))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from bridgepipe import corruptions, samplers
-from bridgepipe.config.i2sb import Emphasis, Restoration, Sample
+from bridgepipe.config.i2sb import Emphasis, Restoration, Sample, distilled_sampling
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.corruptions.inpaint import fill_hole
 from bridgepipe.corruptions.linear import Linear
@@ -118,6 +118,10 @@ class Ends:
             raise UserError("no operator to agree with", "sample.consistent", mend)
         return self.linear.agreeing(x0.float(), self.corrupted)
 
+    def noised(self, noise: Tensor) -> Ends:
+        """These, with noise beside the state: what a student makes the detail of that x1 lacks."""
+        return replace(self, cond=noise if self.cond is None else torch.cat([self.cond, noise], dim=1))
+
     def unless(self, clean: Tensor, x0: Tensor) -> Ends:
         """These, but for images that are clean, bool [B]: those start as they should end."""
         chosen = clean.view(-1, 1, 1, 1)
@@ -126,7 +130,12 @@ class Ends:
 
 
 def network(
-    image_size: tuple[int, int], cond_x1: bool, seed: int, kind: str = "adm", **arguments: Any
+    image_size: tuple[int, int],
+    cond_x1: bool,
+    seed: int,
+    kind: str = "adm",
+    noise: bool = False,
+    **arguments: Any,
 ) -> UNet | ResidualUNet:
     """A freshly initialised network that predicts (x_n - x0) / std_fwd.
 
@@ -135,10 +144,11 @@ def network(
         cond_x1: whether it takes the corrupted image beside the state: twice the channels.
         seed: seed of the initial weights.
         kind: ``adm`` or ``residual``.
+        noise: whether it takes noise beside the state, as a student does.
         arguments: arguments of `UNet` or of `ResidualUNet`.
     """
     torch.manual_seed(seed)
-    in_channels = 2 * CHANNELS if cond_x1 else CHANNELS
+    in_channels = CHANNELS * (1 + cond_x1 + noise)
     if kind == "residual":
         return ResidualUNet(in_channels, CHANNELS, **arguments)
     return UNet(max(image_size), in_channels, out_channels=CHANNELS, **arguments)
@@ -168,7 +178,7 @@ def objective(
         if emphasis.at_end:
             n = torch.where(batch.rng.uniform() < emphasis.at_end, interval - 1, n)
         x_n = process.perturb(x0, ends.x1, n, batch.rng.normal(x0.shape[1:]))
-        output = network(_with(x_n, ends.cond), process.network_time(n).to(x0.device))
+        output = network(beside(x_n, ends.cond), process.network_time(n).to(x0.device))
         return restoration_loss(output, process.target(x0, x_n, n), ends.mask)
 
     return loss
@@ -201,6 +211,7 @@ class Restorer(Inference):
         digest: SHA-256 of the network's weights.
         repeat: seed of its training, of which the sampler's noise is another draw (`rng.repeat_seed`).
         runtime: device, precision and batch size, see `Inference`.
+        calls: network calls that a distilled network makes; None: any number.
     """
 
     def __init__(
@@ -210,8 +221,10 @@ class Restorer(Inference):
         digest: str,
         repeat: int = 0,
         runtime: Runtime = RUNTIME,
+        calls: int | None = None,
     ) -> None:
         super().__init__(network, runtime)
+        self._calls = calls
         self.problem, self.digest, self._repeat, self._factor = problem, digest, repeat, network.factor
 
     def restore(
@@ -229,6 +242,17 @@ class Restorer(Inference):
         source = None if sources is None else sources.batch(items).to(self.device)
         ends = self.problem.ends(x0, ItemNoise(how.seed, "corruption", items, self.device), items, source)
         return _as_pixels(self._sample(ends, items, how), ends, self.problem.settings.variant)
+
+    def check_calls(self, how: Sample) -> None:
+        """Refuse calls that the network was not distilled for.
+
+        Raises:
+            UserError: with those that it makes.
+        """
+        if self._calls is not None and how != how.model_copy(update=distilled_sampling(self._calls)):
+            what = f"a network that was distilled for nfe {self._calls}, not for nfe {how.nfe} as asked"
+            mend = f"take nfe {self._calls} with sampler ancestral and spacing uniform"
+            raise UserError(what, "sample", mend)
 
     def restore_photo(self, pixels: np.ndarray, how: Sample) -> np.ndarray:
         """Restore one image [H,W,C] that is already corrupted, see `restore_photos`."""
@@ -280,7 +304,7 @@ class Restorer(Inference):
     @cached_property
     def reach(self) -> int | None:
         """Receptive field of a network call in pixels beyond its own; None: the whole image."""
-        channels = 2 * CHANNELS if self.problem.settings.cond_x1 else CHANNELS
+        channels = CHANNELS * (1 + self.problem.settings.cond_x1 + (self._calls is not None))
         with self.autocast():
             return tiles.reach(self.network, channels, self._factor)
 
@@ -328,6 +352,9 @@ class Restorer(Inference):
         log_count: int = 10,
         called: Callable[[], None] = lambda: None,
     ) -> samplers.Path:
+        self.check_calls(how)
+        if self._calls is not None:
+            ends = ends.noised(noise.normal(ends.x1.shape[1:]))
         steps = samplers.bridge_steps(self.problem.process, how.nfe, how.spacing)
 
         def network(x: Tensor, t: Tensor) -> Tensor:
@@ -364,5 +391,5 @@ def _changed(pixels: np.ndarray, changes: Tensor, strength: float) -> np.ndarray
     return result
 
 
-def _with(x: Tensor, cond: Tensor | None) -> Tensor:
+def beside(x: Tensor, cond: Tensor | None) -> Tensor:
     return x if cond is None else torch.cat([x, cond], dim=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bridgepipe.methods.gaussian import Diffusion
+    from bridgepipe.methods.i2sb import Problem
+    from bridgepipe.networks.layouts import Found
     from bridgepipe.training.objective import Images, Objective
 
 SPECTRUM = ("c1", "c2", "m")
@@ -33,11 +36,12 @@ class Task:
     """What training needs of a method.
 
     Attributes:
-        network: freshly initialised.
+        network: freshly initialised, with all that is trained.
         objective: loss of the training.
         card: what the artefact must record, including digests of every file that was read.
         code: what made all this, for `closure`.
         unused: code that the method has for other experiments.
+        part: the part of the network that is the result; None: all of it.
     """
 
     network: nn.Module
@@ -45,6 +49,12 @@ class Task:
     card: Card
     code: tuple[closure.Root, ...]
     unused: tuple[closure.Root, ...] = ()
+    part: nn.Module | None = None
+
+    @property
+    def result(self) -> nn.Module:
+        """The network whose averaged weights the training returns."""
+        return self.network if self.part is None else self.part
 
 
 def task_of(settings: Training, data: Images, sources: Path | None, spectrum: Path | None) -> Task:
@@ -90,8 +100,32 @@ def _restoration(settings: RestorationTraining, data: Any, sources: Path | None)
     card |= {} if settings.mask_file is None else {"masks": artifacts.digest_file(settings.mask_file)}
     card |= {} if pairs is None else {"sources": pairs.digest}
     unused = corruptions.unused_modules(settings.corruption)
+    if settings.train.distil is not None:
+        return _distillation(settings, settings.train.distil, made, problem, pairs, card, unused)
     objective = i2sb.objective(problem, pairs, settings.train)
-    return Task(made, objective, card, (_restoration,), unused)
+    return Task(made, objective, card, (_restoration,), (*unused, _distillation))
+
+
+def _distillation(
+    settings: RestorationTraining,
+    calls: int,
+    teacher: nn.Module,
+    problem: Problem,
+    pairs: Images | None,
+    card: Card,
+    unused: tuple[closure.Root, ...],
+) -> Task:
+    """The task of a student of a trained network."""
+    from bridgepipe.methods import distillation, i2sb
+    from bridgepipe.networks import published
+
+    kind, arguments, seed = settings.network.kind, settings.network.arguments, settings.train.seed
+    student = i2sb.network(problem.image_size, settings.cond_x1, seed, kind, noise=True, **arguments)
+    fresh = {name: distillation.FAINT * value for name, value in student.state_dict().items()}
+    student.load_state_dict(published.widened(teacher.state_dict(), fresh))
+    pair = distillation.Pair(student, copy.deepcopy(teacher))
+    objective = distillation.objective(problem, teacher, calls, pairs)
+    return Task(pair, objective, card, (_restoration,), unused, part=student)
 
 
 def _denoiser(settings: ModelTraining | PointTraining, data: Any, diffusion: Diffusion, card: Card) -> Task:
@@ -152,10 +186,28 @@ def _initialised(network: nn.Module, settings: Training, data: Any) -> dict[str,
         fetch.check(source, place)
     found = layouts.open_weights(place, number_of(data))
     weights, wanted = found.weights, network.state_dict()
-    if isinstance(settings, RestorationTraining) and published.is_adm(weights, wanted):
+    if isinstance(settings, RestorationTraining) and settings.train.distil is not None:
+        _teaches(settings, found)
+    elif isinstance(settings, RestorationTraining) and published.is_adm(weights, wanted):
         weights = published.i2sb_from_adm(weights, settings.cond_x1, settings.train.new_channels, how.seed)
     published.load(network, weights, found.file)
     return {"init": found.sha256}
+
+
+def _teaches(settings: RestorationTraining, teacher: Found) -> None:
+    """Refuse weights that say that they are of no bridge, or of another one than is distilled.
+
+    Raises:
+        UserError: with the first setting that differs.
+    """
+    from bridgepipe.methods import fitting
+
+    said = teacher.card.get("config", {})
+    if said.get("method", settings.method) != settings.method:
+        raise UserError(f"weights of {said['method']} are no bridge", teacher.file, "name a teacher of i2sb")
+    if said.get("train", {}).get("distil") is not None:
+        raise UserError("the teacher is itself distilled", teacher.file, "name its own teacher")
+    fitting.agree(settings, teacher, teacher.file)
 
 
 def number_of(data: Any) -> int | None:

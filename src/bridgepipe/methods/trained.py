@@ -151,11 +151,12 @@ def restorer_of(
 
     _same_problem(recipe, settings, model)
     weights, card = artifacts.load_tensors(model, made_under(recipe, artifacts.load_card(model)))
-    kind, arguments = recipe.network.kind, recipe.network.arguments
-    network = i2sb.network(image_size, settings.cond_x1, seed=0, kind=kind, **arguments)
+    kind, arguments, calls = recipe.network.kind, recipe.network.arguments, recipe.train.distil
+    seen = {"cond_x1": settings.cond_x1, "noise": calls is not None}
+    network = i2sb.network(image_size, seed=0, kind=kind, **seen, **arguments)
     published.load(network, weights, model)
     problem = i2sb.Problem(image_size, settings)
-    return i2sb.Restorer(network, problem, card[artifacts.CONTENT], recipe.train.seed, runtime)
+    return i2sb.Restorer(network, problem, card[artifacts.CONTENT], recipe.train.seed, runtime, calls)
 
 
 def _same_problem(trained: Restoration, settings: Restoration, model: Path) -> None:

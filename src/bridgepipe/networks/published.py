@@ -178,6 +178,15 @@ def i2sb_from_adm(
     return {**weights, **cut}
 
 
+def widened(weights: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights for a network that sees more channels, behind those it saw: theirs are as in the fresh one."""
+
+    def wide(old: Tensor, new: Tensor) -> Tensor:
+        return old if old.shape == new.shape else torch.cat([old, new[:, old.shape[1] :]], dim=1)
+
+    return {name: wide(old, fresh[name]) for name, old in weights.items()}
+
+
 def is_adm(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> bool:
     """Whether weights have the variance half that a network of I2SB with these tensors lacks."""
     last = "out.2.weight"

@@ -98,6 +98,7 @@ def check_calls(restorer: Restorer, how: Sample) -> None:
     """
     from bridgepipe.samplers import bridge_steps
 
+    restorer.check_calls(how)
     bridge_steps(restorer.problem.process, how.nfe, how.spacing)
 
 

@@ -19,7 +19,12 @@ from bridgepipe.runtime.work import FEATURES, POINTS, TRAINED, Net, Work
 ON_CPU = 100  # so many times as long
 # images of a split whose size is unknown before it is prepared: as many as ImageNet has
 TRAINING, HELD_OUT = 1_300_000, 50_000
+DISTILLED = 2  # trainings that one step of a student costs, with its bridge and its teacher
 PICTURES = 4  # in a figure of a sampling path
+
+
+def _is_distilled(e: Any) -> bool:
+    return getattr(getattr(e, "train", None), "distil", None) is not None
 
 
 class Durations:
@@ -68,10 +73,9 @@ class Durations:
     def _work(self, name: str, stage: str) -> Work:
         e = self._experiment(name)
         if stage == "train":
-            batch = e.train.batch_size
-            return (
-                e.train.steps * batch * TRAINED * self._call(e, min(batch, self._runtime.microbatch or batch))
-            )
+            batch, networks = e.train.batch_size, DISTILLED if _is_distilled(e) else 1
+            call = self._call(e, min(batch, self._runtime.microbatch or batch))
+            return e.train.steps * batch * TRAINED * networks * call
         return _STAGES[name.rsplit("/", 1)[0], stage](self, e)
 
     def features(self, dataset: str, split: str) -> Work:
@@ -110,9 +114,9 @@ class Durations:
         """The network of an experiment that trains one."""
         dataset = self._datasets[e.dataset]
         size, channels = config.size_of(dataset), config.channels_of(dataset)
-        both = getattr(e, "cond_x1", False)
+        beside = getattr(e, "cond_x1", False) + _is_distilled(e)
         learned = getattr(getattr(e, "process", None), "variance", "").startswith("learned")
-        return Net(e.network, size, channels * (1 + both), channels * (1 + learned))
+        return Net(e.network, size, channels * (1 + beside), channels * (1 + learned))
 
     def _model(self, e: Any) -> Any:
         return self._experiment(f"model/{e.model}")

@@ -1,6 +1,6 @@
 """Sampling loops: pure functions of a denoiser, images, steps and noise."""
 
-from bridgepipe.samplers.bridge_loops import Path, bridge, bridge_steps
+from bridgepipe.samplers.bridge_loops import Path, bridge, bridge_steps, chain
 from bridgepipe.samplers.denoiser import (
     BridgeDenoiser,
     Denoiser,
@@ -31,6 +31,7 @@ __all__ = [
     "ancestral",
     "bridge",
     "bridge_steps",
+    "chain",
     "classifier_free",
     "classifier_gradient",
     "decode",

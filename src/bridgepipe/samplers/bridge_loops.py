@@ -112,10 +112,10 @@ def bridge(
     check(steps, denoiser.process)
     if variant not in ("published", "exact"):
         raise UserError(f"unknown variant {variant!r}", "bridge sampler", "take published or exact")
-    return logged(_chain(denoiser, x1, steps, as_noise(rng), mask, variant == "published"), steps, log_count)
+    return logged(chain(denoiser, x1, steps, as_noise(rng), mask, variant == "published"), steps, log_count)
 
 
-def _chain(
+def chain(
     denoiser: BridgeDenoiser,
     x1: Tensor,
     steps: Sequence[int],
@@ -123,6 +123,7 @@ def _chain(
     mask: Tensor | None,
     published: bool,
 ) -> Iterator[State]:
+    """The states of `bridge` as they are made, with their gradients where they are wanted."""
     process = denoiser.process
     if mask is not None and published:
         x1 = (1 - mask) * x1 + mask * draw(noise, x1)

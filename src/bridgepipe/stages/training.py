@@ -70,9 +70,8 @@ def train(
     noise = rng.ItemNoise if data.suffix == ".lmdb" else rng.BlockNoise
     card = {"kind": settings.method, **identity, "config": settings.as_json(), **_licences(items)}
     validator = validation.validator(settings, task, held_out, noise, speed)
-    weights = loop.train(
-        task.network, task.objective, items, settings.train, speed, folder, identity, noise, card, validator
-    )
+    trained = task.network, task.objective, items, settings.train, speed, folder, identity, noise, card
+    weights = loop.train(*trained, validator, task.part)
     if not is_main():
         return
     artifacts.save_tensors(output, weights, {**card, "step": settings.train.steps})

@@ -30,7 +30,7 @@ from bridgepipe.errors import UserError
 from bridgepipe.evaluation import fid, restoration
 from bridgepipe.evaluation.accuracy import classifier_accuracy
 from bridgepipe.evaluation.extractors import Extractor, check_fits, describe
-from bridgepipe.methods import gaussian, i2sb, spd
+from bridgepipe.methods import distillation, gaussian, i2sb, spd
 from bridgepipe.methods.task import Task, diffusion_of, open_data
 from bridgepipe.methods.trained import HeldOut, load_extractor
 from bridgepipe.names import Json
@@ -111,7 +111,10 @@ def _objectives(
 def _objective(settings: Training, task: Task, data: Any, sources: Images | None) -> Objective:
     """The loss of the training, of other images; times are drawn as at its beginning."""
     if isinstance(settings, RestorationTraining):
-        return i2sb.objective(i2sb.Problem(data.image_size, settings), sources, settings.train)
+        problem, calls = i2sb.Problem(data.image_size, settings), settings.train.distil
+        if calls is not None:
+            return distillation.error(problem, calls, sources)
+        return i2sb.objective(problem, sources, settings.train)
     diffusion = _diffusion(settings, task)
     if isinstance(settings, GuideTraining):
         return gaussian.classifier_objective(diffusion, data.labels)
@@ -137,10 +140,11 @@ def _drawing(
 
     None in place of a drawing: no images.
     """
-    network: Any = copy.deepcopy(task.network)
+    network: Any = copy.deepcopy(task.result)
     seed = settings.train.seed
     if isinstance(settings, RestorationTraining):
-        restorer = i2sb.Restorer(network, i2sb.Problem(data.image_size, settings), "", seed, speed)
+        problem, calls = i2sb.Problem(data.image_size, settings), settings.train.distil
+        restorer = i2sb.Restorer(network, problem, "", seed, speed, calls)
         restoring = Sample(nfe=how.nfe)
 
         def restore(items: Sequence[int]) -> tuple[np.ndarray, ...]:

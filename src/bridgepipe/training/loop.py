@@ -60,6 +60,7 @@ def train(
     noise: type[ItemNoise] | type[BlockNoise] = ItemNoise,
     card: Mapping[str, Any] = NOTHING,
     validator: Validator | None = None,
+    result: nn.Module | None = None,
 ) -> dict[str, Tensor]:
     """Train to the end of the recipe, resuming what an earlier call of the same run left.
 
@@ -75,6 +76,7 @@ def train(
         noise: source of the streams that each place draws from; `BlockNoise` for points.
         card: entries of the card of a checkpoint that is kept along the way.
         validator: settings and measure of the validation; None: no validation.
+        result: the part of the network whose average is the result; None: all of it.
 
     Returns:
         EMA weights by name, on the CPU.
@@ -84,7 +86,7 @@ def train(
         UserError: the loss, a gradient or a weight is not finite, the last good state is kept; or a state
             is there that only the code has changed under.
     """
-    run = _Run(network, objective, data, recipe, running, folder, identity, noise, card, validator)
+    run = _Run(network, objective, data, recipe, running, folder, identity, noise, card, validator, result)
     with run.alone(), noted() as stop:
         return run.to_the_end(stop)
 
@@ -102,6 +104,7 @@ class _Run:
         noise: type[ItemNoise] | type[BlockNoise],
         card: Mapping[str, Any],
         validator: Validator | None,
+        result: nn.Module | None,
     ) -> None:
         if len(data) == 0:
             raise UserError("no training images", folder, "prepare a dataset that is not empty")
@@ -112,7 +115,8 @@ class _Run:
         prepare(self.network, self.accelerator.device, running.channels_last, running.compile)
         adamw = torch.optim.AdamW(self.network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
         self.optimizer = self.accelerator.prepare_optimizer(adamw)
-        self.averages = {decay: EMA(self.network, decay) for decay in recipe.decays}
+        self.result = self.network if result is None else result
+        self.averages = {decay: EMA(self.result, decay) for decay in recipe.decays}
         self.checkpoints = Checkpoints.of(folder, identity, card)
         self.validations = None if validator is None else Validations(validator, self.checkpoints)
         self.step = 0
@@ -206,7 +210,7 @@ class _Run:
             objective.finish(reduction.gather_rows)
         self.step += 1
         for average in self.averages.values():
-            average.update(network, self.step)
+            average.update(self.result, self.step)
 
         # Log.
         self.log.losses.append(loss)
@@ -236,7 +240,7 @@ class _Run:
         device = self.accelerator.device
         view = draw(seed, positions, device, **self.recipe.views)
         images = view(self.data.batch(items).to(device, non_blocking=True))
-        return Batch(images, items, self.noise(seed, "train", positions, device), view)
+        return Batch(images, items, self.noise(seed, "train", positions, device), view, self.step)
 
     def _until_it_fits(self, accumulate: Callable[[], float]) -> float:
         """The result of ``accumulate``; short of memory, it begins again with pieces of half the size."""

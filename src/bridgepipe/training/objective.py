@@ -31,12 +31,14 @@ class Batch:
         items: index of each in the data.
         rng: the randomness of their places in the training.
         view: augmentation of the images.
+        step: steps that are made.
     """
 
     images: Tensor
     items: list[int]
     rng: Noise
     view: Views = AS_STORED
+    step: int = 0
 
     def of(self, other: Images) -> Tensor:
         """The same items of another store, seen alike: what is paired with the images."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from bridgepipe.config import contents
@@ -20,10 +21,11 @@ from bridgepipe.config.checks.shared import (
 from bridgepipe.config.checks.weights import kept_of_both
 from bridgepipe.config.colors import ColorTransfer
 from bridgepipe.config.gaussian import Generation, Guide, Model
-from bridgepipe.config.i2sb import I2SB
+from bridgepipe.config.i2sb import I2SB, Restoration, distilled_sampling
 from bridgepipe.config.points import Domain, PointModel, PointTranslation, SolverSettings
 from bridgepipe.config.validation import Validation
-from bridgepipe.names import degradations
+from bridgepipe.names import degradations, origins
+from bridgepipe.names.released import WEIGHTS
 
 
 def i2sb(e: I2SB, defined: Defined) -> Problems:
@@ -41,8 +43,48 @@ def i2sb(e: I2SB, defined: Defined) -> Problems:
     if e.study is not None:
         yield from at_most("study.count", e.study.count, sampled, e.sample.split)
     yield from weights(e, defined)
+    yield from distilled(e, defined)
     yield from extractors(e, dataset, defined)
     yield from classified(e.evaluate.classifier, sampled, defined)
+
+
+def distilled(e: I2SB, defined: Defined) -> Problems:
+    """A student without a teacher, with one of another bridge, or sampled otherwise than it is trained."""
+    if (calls := e.train.distil) is None or e.train.published is not None:
+        return
+    if e.train.init is None:
+        yield Problem("train.distil", "there is no teacher", "name a trained bridge in train.init")
+        return
+    name = origins.experiment_of(e.train.init)
+    if name is not None and name in defined.experiments and e.train.init not in WEIGHTS:
+        yield from _taught(e, name, defined)
+    for key, wanted in distilled_sampling(calls).items():
+        if (found := getattr(e.sample, key)) != wanted:
+            what = f"the student is distilled for {key} {wanted}, not {found}"
+            yield Problem(f"sample.{key}", what, f"set it to {wanted}")
+    how = e.train.validation
+    if how is not None and how.draws and how.nfe != calls:
+        yield Problem("train.validation.nfe", f"the student makes {calls}", f"set it to {calls}")
+    if e.study is not None:
+        yield Problem("study", "a student makes one number of calls", "leave it out, or set it to null")
+
+
+def _taught(e: I2SB, name: str, defined: Defined) -> Problems:
+    """A teacher that is no trained bridge, or another one than the student is to be."""
+    teacher = defined.experiments[name]
+    if not isinstance(teacher, I2SB):
+        yield Problem("train.init", f"{name} is no bridge", "name an experiment of i2sb")
+        return
+    if teacher.train.distil is not None:
+        yield Problem("train.init", f"{name} is itself distilled", "name its teacher")
+    for key in ("network", *(key for key in Restoration.model_fields if key != "mask_file")):
+        if (its := getattr(teacher, key)) != getattr(e, key):
+            shown = "another" if key == "network" else json.dumps(its)
+            yield Problem(key, f"the teacher {name} has {shown}", f"take that of {name}")
+    size, own = (contents.size_of(defined.datasets[of.dataset]) for of in (teacher, e))
+    if size and own and size != own:
+        what = f"the teacher {name} is of {pixels(size)}, {e.dataset} of {pixels(own)}"
+        yield Problem("dataset", what, "name a dataset of images of that size")
 
 
 def weights(e: Any, defined: Defined) -> Problems:

@@ -40,7 +40,8 @@ def named(full: str, e: Any, defined: Defined) -> Problems:
     for key, text in e.train.weights.items():
         source, experiment = WEIGHTS.get(text), origins.experiment_of(text)
         if source is not None:
-            yield from _released(key, text, source, method, e, defined) if key == "train.published" else ()
+            whole = key == "train.published" or getattr(e.train, "distil", None) is not None
+            yield from _released(key, text, source, method, e, defined) if whole else ()
         elif experiment is not None and experiment in defined.experiments:
             yield from _trained(key, experiment, full, defined)
         elif text.startswith(origins.HUB):

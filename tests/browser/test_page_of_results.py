@@ -147,13 +147,12 @@ def test_a_real_project(browser: Tab, made: Project) -> None:
     made.bridgepipe("report", "--output", "results.html")
     browser.open((made.folder / "results.html").as_uri())
     text = browser.value("document.querySelector('main').textContent")
-    for words in ("What was found", "All numbers", "i2sb/jpeg-5", "Published numbers", "Cost"):
+    for words in ("What was found", "All numbers", "i2sb/jpeg-5", "Published, under other protocols", "Cost"):
         assert words in text
     assert browser.value(EVERY_IMAGE) == [12 + 12 + 3, True]
     assert browser.value("[...document.querySelectorAll('h4')].map(h => h.textContent)") == [
         "Before and after",
         "Metrics",
-        "Published numbers",
         "Figures and curves",
         "Settings",
     ]

@@ -14,7 +14,7 @@ from bridgepipe import artifacts
 from bridgepipe.datasets.items import Item, listing
 from bridgepipe.downloads import fetch, sources
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation import extractors, summary
+from bridgepipe.evaluation import extractors, published_table, summary
 from bridgepipe.evaluation.accuracy import Share
 from bridgepipe.evaluation.protocol import TRUNCATION, Estimate, errors
 from bridgepipe.evaluation.published_numbers import load_published
@@ -34,8 +34,8 @@ def published_listing() -> str:
 
 def as_published() -> dict[str, Any]:
     """A fid.json of jpeg-5 that was measured as the paper did."""
-    numbers = {(n.experiment, n.metric): n for n in load_published()}
-    ten = numbers["jpeg-5", "fid"].same["split"]["listing"]
+    numbers = {(n.experiment, n.metric, n.nfe): n for n in load_published()}
+    ten = numbers["jpeg-5", "fid", 999].same["split"]["listing"]
     extractor = {
         "name": "inception-2015-12-05 legacy_pytorch",
         "digest": "0123456789abcdef",
@@ -60,9 +60,13 @@ def as_published() -> dict[str, Any]:
 
 
 def same(folder: Path, metric: dict[str, Any], experiment: str = "i2sb/jpeg-5") -> str:
+    """What the table of published numbers says of ours; ``yes`` where the number stands beside ours."""
     file = folder / "results" / experiment / "fid.json"
     artifacts.write_json(file, metric)
-    return str(summary.collect([file]).loc[0, "same protocol"])
+    beside = [name for name in summary.collect([file]) if str(name).startswith("FID pub.")]
+    told = [sentence for place in published_table.read([file]) for sentence in place.differs]
+    assert len(told) + len(beside) == 1
+    return told[0].removeprefix(f"Ours ({experiment}): ") if told else "yes"
 
 
 def test_what_was_measured_as_published(tmp_path: Path) -> None:
@@ -72,16 +76,16 @@ def test_what_was_measured_as_published(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "value", "said"),
     [
-        (("made_with", "settings", "sample", "nfe"), 10, "no: nfe 10 (published 999)"),
-        (("protocol", "n"), 9999, "no: n 9999 (published 10000)"),
-        (("protocol", "extractor", "sha256"), "f" * 64, "no: extractor inception-2015-12-05 legacy_pytorch"),
-        (("protocol", "extractor", "resize"), "antialiased", "no: resize antialiased (published bilinear"),
-        (("protocol", "quantisation"), "rounded", "no: quantisation rounded (published uint8 by truncation"),
-        (("protocol", "reference", "origin", "split"), "train", "no: reference imagenet256/val (published"),
-        (("protocol", "reference", "origin", "listing"), "0", "no: reference imagenet256/val (published"),
-        (("made_with", "origin", "source"), "digits", "no: dataset imagenet256-10k/val (published imagenet)"),
-        (("made_with", "origin", "size"), [64, 64], "no: dataset imagenet256-10k/val (published imagenet)"),
-        (("made_with", "origin", "listing"), "0", "no: split imagenet256-10k/val (published val)"),
+        (("made_with", "settings", "sample", "nfe"), 10, "nfe 10 (published 999)"),
+        (("protocol", "n"), 9999, "n 9999 (published 10000)"),
+        (("protocol", "extractor", "sha256"), "f" * 64, "extractor inception-2015-12-05 legacy_pytorch"),
+        (("protocol", "extractor", "resize"), "antialiased", "resize antialiased (published bilinear"),
+        (("protocol", "quantisation"), "rounded", "quantisation rounded (published uint8 by truncation"),
+        (("protocol", "reference", "origin", "split"), "train", "reference imagenet256/val (published"),
+        (("protocol", "reference", "origin", "listing"), "0", "reference imagenet256/val (published"),
+        (("made_with", "origin", "source"), "digits", "dataset imagenet256-10k/val (published imagenet)"),
+        (("made_with", "origin", "size"), [64, 64], "dataset imagenet256-10k/val (published imagenet)"),
+        (("made_with", "origin", "listing"), "0", "split imagenet256-10k/val (published val)"),
         (("made_with", "origin"), None, "unknown: dataset, split"),
         (("protocol", "reference"), {"name": "val"}, "unknown: reference"),
         (("protocol", "extractor"), None, "unknown: extractor, resize"),
@@ -120,7 +124,7 @@ def test_a_doctored_file(tmp_path: Path) -> None:
     }
     found = same(tmp_path, metric)
     assert found.startswith(
-        "no: nfe 2 (published 999), extractor inception-2015-12-05 legacy_pytorch (published "
+        "nfe 2 (published 999), extractor inception-2015-12-05 legacy_pytorch (published "
     )
     assert found.endswith("; unknown: dataset, split, reference, quantisation")
 
@@ -140,7 +144,7 @@ def test_a_number_whose_protocol_is_not_all_written_is_never_the_same(tmp_path: 
     settings["process"] = {"schedule": "linear", "variance": "fixed_large"}
     metric["made_with"] = {"settings": settings, "data": "d"}
     found = same(tmp_path, metric, "spd/ddim")
-    assert found.startswith("no: resize bilinear to 299 without antialias")
+    assert found.startswith("resize bilinear to 299 without antialias")
     assert found.endswith("; unknown: quantisation")
     metric["made_with"]["data"] = "another training set"
     assert "unknown: dataset, split" in same(tmp_path, metric, "spd/ddim")

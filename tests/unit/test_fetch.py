@@ -506,8 +506,8 @@ def test_a_faulty_list_of_sources_is_refused(tmp_path, text):
 
 def test_published_numbers_carry_their_protocol():
     numbers = load_published()
-    assert len({(n.system, n.experiment, n.metric, n.nfe) for n in numbers}) == len(numbers)
-    by_name = {(n.experiment, n.metric, n.nfe): n for n in numbers}
+    assert len({(n.system, n.by, n.experiment, n.metric, n.nfe) for n in numbers}) == len(numbers)
+    by_name = {(n.experiment, n.metric, n.nfe): n for n in numbers if not n.baseline}
     jpeg, pool = by_name["jpeg-5", "fid", 999], by_name["sr4x-pool", "fid", 999]
     assert (jpeg.value, jpeg.protocol["samples"]) == (4.6, 10000)
     assert (pool.value, pool.protocol["samples"]) == (2.7, 50000)
@@ -516,9 +516,21 @@ def test_published_numbers_carry_their_protocol():
     assert "ResNet-50" in by_name["jpeg-5", "accuracy", 999].protocol["extractor"]
     assert by_name["heun", "fid", 19].value == 29.61
     assert by_name["cycle", "cycle_l2_highest", 4000].value == 0.0143
-    assert len([n for n in numbers if n.system == "i2sb"]) == 18
-    assert len([n for n in numbers if n.system == "gaussian"]) == 25
-    assert all(n.source and n.protocol["dataset"] and n.protocol["reference"] for n in numbers)
+    assert len([n for n in numbers if n.system == "i2sb" and n.same]) == 18
+    assert len([n for n in numbers if n.system == "gaussian" and n.same]) == 25
+    assert all(
+        n.source and n.by and n.protocol["dataset"] and None not in n.protocol.values() for n in numbers
+    )
+    assert all(n.protocol["reference"] for n in numbers if n.same)
+
+
+def test_baselines_stand_beside_the_system_of_their_table_and_never_beside_ours():
+    others = {(n.by, n.experiment, n.metric): n for n in load_published() if n.baseline}
+    assert (others["DDRM", "jpeg-5", "fid"].value, others["DDRM", "jpeg-5", "fid"].nfe) == (28.2, 20)
+    assert others["CDSB", "sr4x-pool", "accuracy"].value == 61.3
+    assert others["CDSB", "blur-uni", "fid"].nfe is None  # where no number of calls is told
+    assert not any(n.same for n in others.values())
+    assert {n.by for n in others.values()} >= {"DDRM", "DDNM", "ΠGDM", "ADM", "Palette", "CDSB"}
 
 
 @pytest.mark.parametrize("length", ["twelve", "-5", "1e6", "", "9" * 30])

@@ -14,7 +14,7 @@ from test_one_table import fid
 from benchmarks import report as invented
 from bridgepipe import artifacts, config
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation import one_table
+from bridgepipe.evaluation import one_table, published_table
 from bridgepipe.report import costs, findings, page, photographs
 
 ROOT = Path(__file__).parents[2]
@@ -163,11 +163,15 @@ def test_photographs_are_a_finding_where_nothing_else_was_measured(tmp_path: Pat
 
 def test_the_page_of_the_one_table(tmp_path: Path, project: Path) -> None:
     files = sorted(project.glob("results/i2sb/*/fid.json"))
-    page.write_table(tmp_path / "summary.html", one_table.blocks(one_table.read(files)))
+    published = published_table.read(files)
+    page.write_table(tmp_path / "summary.html", one_table.blocks(one_table.read(files)), published)
     text = (tmp_path / "summary.html").read_text(encoding="utf8")
     assert Tags(text).open == []
     assert text.count("data-experiment=") == 3
     assert "<strong>2.0</strong>" in text
+    assert published_table.HEADING in text
+    for words in ("Table 2 (4x super-resolution)", ">ΠGDM<", ">28.2<", "quoted by Gushchin et al. 2025"):
+        assert words in text
 
 
 def test_the_package_carries_the_page() -> None:

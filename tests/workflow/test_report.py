@@ -10,6 +10,8 @@ import pandas as pd
 import yaml
 from project import ROOT, Project
 
+from bridgepipe.evaluation import published_table
+
 EXPERIMENT = "results/i2sb/jpeg-5"
 
 
@@ -24,15 +26,14 @@ def test_report_holds_figures_and_tables(project: Project) -> None:
 def test_table_marks_other_protocols_as_not_comparable(finished: Project) -> None:
     frame = pd.read_csv(finished.folder / EXPERIMENT / "table.csv")
     assert list(frame["experiment"]) == ["i2sb/jpeg-5"]
-    assert frame.loc[0, "FID pub., originals in reference"] == 4.6
-    same = frame.loc[0, "same protocol"]
-    assert same.startswith(
-        "no: dataset digits/test (published imagenet), split digits/test (published val), "
-    )
-    assert "nfe 2 (published 999)" in same
-    assert "extractor small classifier trained by bridgepipe (published extractor/inception)" in same
-    shown = (finished.folder / EXPERIMENT / "table.md").read_text()
+    assert not [name for name in frame if "pub." in name]
+    shown = (finished.folder / EXPERIMENT / "table.md").read_text(encoding="utf8")
     for words in (
+        "Ours (i2sb/jpeg-5): dataset digits/test (published imagenet), split digits/test (published val), ",
+        "nfe 2 (published 999)",
+        "extractor small classifier trained by bridgepipe (published extractor/inception)",
+        "| i2sb/jpeg-5 | I2SB | 999 | 4.6 | 67.9 |",
+        "| i2sb/jpeg-5 | Palette | 1000 | 8.3 | 64.2 |",
         "| FID real |",
         "| FID 95 % |",
         "| reference | train (",
@@ -107,13 +108,19 @@ def test_the_one_table_and_the_page_of_a_project(project: Project) -> None:
     project.snakemake("--", "results/summary.md")
     tables = [project.folder / f"results/summary.{ending}" for ending in ("csv", "md", "html")]
     text = tables[1].read_text()
-    assert text.count("## ") == len(pd.read_csv(tables[0])) == 5  # FID, KID, accuracy, PSNR, SSIM
-    assert "40 (few)" in text
-    assert "published" not in text  # of other protocols
+    ours, _, published = text.partition(f"## {published_table.HEADING}")
+    assert ours.count("## ") == len(pd.read_csv(tables[0])) == 5  # FID, KID, accuracy, PSNR, SSIM
+    assert "40 (few)" in ours
+    assert "published" not in ours  # of other protocols
+    assert "| i2sb/jpeg-5 | DDRM | 20 | 28.2 | 53.9 |" in published
+    assert published_table.HEADING in tables[2].read_text(encoding="utf8")
     assert "Nothing to be done" in project.snakemake("--", "results/summary.md").stderr
     printed = project.bridgepipe("table", "i2sb")
     assert printed.stdout.count("  i2sb/jpeg-5 ") == 5
     assert printed.stderr == ""
+    longer = project.bridgepipe("table", "i2sb", "--published").stdout
+    assert longer.startswith(printed.stdout)
+    assert "  i2sb/jpeg-5  Palette  1000   8.3         64.2\n" in longer
     project.bridgepipe("report", "--output", "one.html")
     project.bridgepipe("report", "--output", "other.html")
     assert (project.folder / "one.html").read_bytes() == (project.folder / "other.html").read_bytes()

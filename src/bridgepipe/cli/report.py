@@ -22,7 +22,7 @@ def table(
     markdown: File,
     numbers: Annotated[Path | None, typer.Option(help="JSON for DVC with the numbers alone")] = None,
 ) -> None:
-    """One row per experiment from its metric files, published numbers beside ours."""
+    """One row per experiment from its metric files; below them published numbers of their tasks."""
     from bridgepipe.stages import tables
 
     tables.table(metrics, csv, markdown, numbers)
@@ -42,6 +42,9 @@ def show_table(
         str, typer.Argument(help="a method or an experiment, such as i2sb or i2sb/jpeg-5; default: all")
     ] = "",
     as_json: AsJson = False,
+    published: Annotated[
+        bool, typer.Option("--published", help="print published numbers of other protocols, too")
+    ] = False,
     params: File = Path("params.yaml"),
 ) -> None:
     """Print the results that are there, each with its interval, beside its floor and its input.
@@ -52,7 +55,7 @@ def show_table(
     names = resolved.matching(*([method] if method else []))
     from bridgepipe.stages import tables
 
-    tables.show(resolved, names, as_json)
+    tables.show(resolved, names, as_json, published)
 
 
 @groups.people.verb()
@@ -107,10 +110,7 @@ def point_table(metrics: list[Path], csv: File, markdown: File) -> None:
 
 @groups.stage.verb()
 def cycle_table(metrics: list[Path], csv: File, markdown: File) -> None:
-    """Mean and largest error of every solver's cycle, a row per pair, then the worst of every group of pairs.
-
-    Beside them the range that the paper reports.
-    """
+    """Mean and largest error of every solver's cycle, a row per pair, then the worst of every group."""
     from bridgepipe.stages import tables
 
     tables.cycle_table(metrics, csv, markdown)

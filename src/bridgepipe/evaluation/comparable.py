@@ -16,6 +16,11 @@ ENTRIES = ("dataset", "split", "n", "nfe", "reference", "extractor", "resize", "
 OF_CYCLES = ("dataset", "n", "nfe", "solver")  # of points, which no network looks at
 
 
+def beside(number: Published, metric: Mapping[str, Any]) -> bool:
+    """Whether a published number may stand beside ours."""
+    return not number.baseline and verdict([(number, metric)]) == "yes"
+
+
 def verdict(pairs: Sequence[tuple[Published, Mapping[str, Any]]]) -> str:
     """``yes``, or what differs and what is unknown, over published values and our metric files.
 

@@ -162,7 +162,7 @@ def _reading(
         return None if found is None else float(found) * (100 if measure.percent else 1)
 
     key, protocol, sample = measure.key, metric["protocol"], _settings(metric).get("sample", {})
-    same = [p for p in published if p.metric == key and comparable.verdict([(p, metric)]) == "yes"]
+    same = [p for p in published if p.metric == key and comparable.beside(p, metric)]
     return Reading(
         experiment,
         measure,

@@ -14,11 +14,10 @@ from typing import Any
 import pandas as pd
 
 from bridgepipe.artifacts import write_text
-from bridgepipe.evaluation import protocol
+from bridgepipe.evaluation import protocol, tables
 from bridgepipe.evaluation.measures import FEW, MEASURES, Measure, Reading, decimals, readings
-from bridgepipe.evaluation.published_numbers import Published, load_published
+from bridgepipe.evaluation.published_numbers import Published, is_of, load_published
 from bridgepipe.evaluation.repeats import pooled
-from bridgepipe.evaluation.summary import is_of
 from bridgepipe.evaluation.tables import MISSING
 
 COLUMNS = ("experiment", "NFE", "value", "95 %", "real", "input", "published", "n")
@@ -103,8 +102,7 @@ def read(metric_files: Iterable[Path]) -> list[Reading]:
     known = load_published()
     found = []
     for file in metric_files:
-        metric, (*folders, experiment) = protocol.read_metric(file), file.parent.parts
-        method = "/".join(folders[folders.index("results") + 1 :] if "results" in folders else folders[-1:])
+        metric, (method, experiment) = protocol.read_metric(file), protocol.measured(file)
         how = metric["made_with"].get("settings", {})
         mine: list[Published] = [p for p in known if is_of(p, method, experiment, how)]
         found += list(readings(f"{method}/{experiment}", file.stem, metric, mine))
@@ -180,9 +178,7 @@ def markdown(found: Sequence[Block]) -> str:
     parts = []
     for block in found:
         columns = columns_of(block.rows())
-        head = [columns, ["---" if column in TEXT else "---:" for column in columns]]
-        lines = [[_bold(row, block)[column] or MISSING for column in columns] for row in block.rows()]
-        table = "".join(f"| {' | '.join(line)} |\n" for line in [*head, *lines])
+        table = tables.rows_as_markdown(columns, [_bold(row, block) for row in block.rows()], TEXT)
         parts.append(f"## {block.measure.heading}\n\n{block.about}\n\n{table}")
     notes = "".join(f"- {note}\n" for note in notes_of(found))
     return "\n".join([*parts, notes] if notes else parts)

@@ -8,9 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from bridgepipe.evaluation import comparable, protocol, tables
+from bridgepipe.evaluation import protocol, tables
 from bridgepipe.evaluation.protocol import Metric
-from bridgepipe.evaluation.published_numbers import Published, load_published
 from bridgepipe.names import Json
 
 # number of a metric file -> column
@@ -46,11 +45,6 @@ GROUP = (
 )
 FLOOR = "A floor is the distance of as many independent true points, mean and spread of several draws."
 WORST = "worst: the largest of the rows of a group."
-PUBLISHED = "published, DDIM, 4000"
-SAME = (
-    "A published number may stand beside ours only where same protocol says yes. It is about the column that"
-    " is nearest to the published one: DDIM, of as many steps as there are."
-)
 
 
 def points(files: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
@@ -70,22 +64,15 @@ def points(files: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
 
 
 def cycles(files: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
-    """Mean and largest error of every solver's cycle, a row per pair, then the worst of every group of pairs.
-
-    Beside them the range that the paper reports.
-    """
+    """Mean and largest error of every solver's cycle, a row per pair, then the worst of every group."""
     metrics = [_by_solver(protocol.read_metric(file)) for file in files]
     groups = protocol.groups(metrics, POINTS)
-    numbers = [p for p in load_published() if (p.system, p.experiment) == ("ddib", "cycle")]
-    low, high = (end(p.value for p in numbers) for end in (min, max))
     rows: list[Json] = [
         {
             "experiment": file.parent.name,
             "group": group,
             "n": next(iter(of_pair.values()))["protocol"]["n"],
             **_errors(of_pair),
-            PUBLISHED: f"{low} to {high}",
-            "same protocol": _verdict(numbers, of_pair),
         }
         for file, of_pair, group in zip(files, metrics, groups, strict=True)
     ]
@@ -93,7 +80,7 @@ def cycles(files: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     columns = [column for column in frame if str(column).endswith((", mean", ", max"))]
     worst = frame.groupby("group", sort=False)[columns].max().reset_index()
     frame = pd.concat([frame, worst.assign(experiment="worst")], ignore_index=True)
-    return frame, [GROUP, WORST, SAME]
+    return frame, [GROUP, WORST]
 
 
 def parts(values: Mapping[str, Any]) -> dict[str, dict[str, protocol.Value]]:
@@ -125,11 +112,11 @@ def _errors(metrics: Mapping[str, Metric]) -> dict[str, protocol.Value]:
     }
 
 
-def _verdict(numbers: Sequence[Published], metrics: Mapping[str, Metric]) -> str:
-    """Whether the published numbers may stand beside those of the solver settings nearest to theirs."""
-    how = [(metric["protocol"]["settings"], metric) for metric in metrics.values()]
-    wanted = numbers[0].same["solver"]
-    nearest = max(
-        how, key=lambda one: (sum(one[0][k] == v for k, v in wanted.items()), one[1]["values"]["calls"])
-    )
-    return comparable.verdict([(number, nearest[1]) for number in numbers])
+def nearest(metric: Metric, wanted: Mapping[str, Any]) -> Metric:
+    """The part of a file of cycles whose solver is set most like ``wanted``, in the most calls."""
+
+    def likeness(of_solver: Metric) -> tuple[int, Any]:
+        settings = of_solver["protocol"]["settings"]
+        return sum(settings.get(key) == value for key, value in wanted.items()), of_solver["values"]["calls"]
+
+    return max(_by_solver(metric).values(), key=likeness)

@@ -63,6 +63,13 @@ def read_metric(path: str | Path) -> Metric:
     return cast(Metric, read_object(path))
 
 
+def measured(file: Path) -> tuple[str, str]:
+    """Method and experiment that a metric file ``…/METHOD/EXPERIMENT/METRIC.json`` is of."""
+    *folders, experiment = file.parent.parts
+    of_method = folders[folders.index("results") + 1 :] if "results" in folders else folders[-1:]
+    return "/".join(of_method), experiment
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A number that was measured on some images, and its standard error.

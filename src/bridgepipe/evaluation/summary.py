@@ -1,4 +1,4 @@
-"""One row per experiment, from its metric files, with the published number beside ours."""
+"""One row per experiment, from its metric files, and the published number where it was measured alike."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from bridgepipe.evaluation import comparable, protocol, tables
 from bridgepipe.evaluation.protocol import Metric
-from bridgepipe.evaluation.published_numbers import Published, load_published
+from bridgepipe.evaluation.published_numbers import is_of, load_published
 from bridgepipe.names import QUANTISATION, Json
 
 # column -> (metric file, value, scale)
@@ -78,7 +78,8 @@ NOTES = {
     f"^{BITS}$": "8 bits: rounding changes no pixel; truncation, as published, lowers 63 of the 256 levels"
     " by one, so that a perfect restoration of all levels has 54 dB.",
     "^PSNR": "A PSNR is of the 8-bit images; two equal ones, whose PSNR is infinite, count as 100 dB.",
-    "^same protocol$": "A published number (pub.) may stand beside ours only where same protocol says yes.",
+    r" pub\.": "pub.: the published number, where it was measured under the same protocol; others stand in a"
+    " table of their own.",
 }
 
 
@@ -86,9 +87,8 @@ def collect(metric_files: Sequence[Path]) -> pd.DataFrame:
     """Table of the experiments that the files ``…/METHOD/EXPERIMENT/METRIC.json`` belong to.
 
     Columns ending in "in" are of the corrupted input, "real" of real images, "pub." published; "95 %" is
-    the interval of the value before it, and of shares their number of cases. "same protocol" says whether
-    ours may be compared with the published value, or what differs; rows of one ``group`` may be compared with
-    each other; ``protocol`` is the hash of the FID's protocol.
+    the interval of the value before it, and of shares their number of cases. Rows of one ``group`` may be
+    compared with each other; ``protocol`` is the hash of the FID's protocol.
     """
     found: dict[tuple[str, str], dict[str, Metric]] = {}
     for file in metric_files:
@@ -159,21 +159,10 @@ def _holds_originals(metrics: dict[str, Metric]) -> bool:
 
 
 def _published(method: str, experiment: str, how: Json, metrics: dict[str, Metric]) -> Json:
-    """Published numbers of the metrics that this experiment has, and whether ours may stand beside them."""
-    numbers = [p for p in load_published() if is_of(p, method, experiment, how)]
-    numbers = [p for p in numbers if p.metric in PUBLISHED and p.metric in metrics]
-    if not numbers:
-        return {}
-    shown = {PUBLISHED[p.metric] + (HELD if p.same.get("originals") else ""): p.value for p in numbers}
-    return {**shown, "same protocol": comparable.verdict([(p, metrics[p.metric]) for p in numbers])}
-
-
-def is_of(number: Published, method: str, experiment: str, how: Json) -> bool:
-    """Whether a published number is of this experiment: samplers are published by name and calls."""
-    if method != "spd":
-        return (number.system, number.experiment) == (method, experiment)
-    sampler = how["sample"]["sampler"]
-    if how["process"]["schedule"] == "shortest_path":
-        return False
-    name = f"ddpm-{how['process']['variance'].replace('_', '-')}" if sampler == "ancestral" else sampler
-    return (number.system, number.experiment, number.nfe) == ("gaussian", name, how["sample"]["nfe"])
+    """Published numbers that were measured as ours were."""
+    numbers = [p for p in load_published() if is_of(p, method, experiment, how) and p.metric in PUBLISHED]
+    return {
+        PUBLISHED[p.metric] + (HELD if p.same.get("originals") else ""): p.value
+        for p in numbers
+        if p.metric in metrics and comparable.beside(p, metrics[p.metric])
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ def read_csv(path: str | Path, *columns: str) -> pd.DataFrame:
 
 
 def write_table(
-    csv_path: str | Path, md_path: str | Path, frame: pd.DataFrame, notes: Sequence[str] = ()
+    csv_path: str | Path, md_path: str | Path, frame: pd.DataFrame, notes: Sequence[str] = (), below: str = ""
 ) -> None:
     """Write a table twice.
 
@@ -49,9 +49,10 @@ def write_table(
         md_path: Markdown to write; numbers right-aligned, missing values as a dash.
         frame: the table; the index is not written.
         notes: explanation of the table, written below the Markdown.
+        below: Markdown that ends the file.
     """
     write_text(csv_path, frame.to_csv(index=False, lineterminator="\n"))
-    write_text(md_path, markdown(frame, notes))
+    write_text(md_path, markdown(frame, notes) + below)
 
 
 def markdown(frame: pd.DataFrame, notes: Sequence[str] = ()) -> str:
@@ -66,6 +67,13 @@ def markdown(frame: pd.DataFrame, notes: Sequence[str] = ()) -> str:
         lines = [[names[0], row[0]], ["---", "---"], *map(list, zip(names[1:], row[1:], strict=True))]
     below = "".join(f"\n- {note}" for note in notes)
     return "".join(f"| {' | '.join(line)} |\n" for line in lines) + (below and below + "\n")
+
+
+def rows_as_markdown(columns: Sequence[str], rows: Sequence[Mapping[str, str]], left: Collection[str]) -> str:
+    """Rows of text as a Markdown table; the columns of ``left`` are aligned to the left."""
+    rule = ["---" if column in left else "---:" for column in columns]
+    lines = [columns, rule, *([_cell(row[column] or MISSING) for column in columns] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def readable(column: pd.Series) -> list[str]:

@@ -11,12 +11,10 @@ import yaml
 
 from bridgepipe import artifacts
 from bridgepipe.config.resolved import Resolved
-from bridgepipe.evaluation import comparable, one_table, protocol
+from bridgepipe.evaluation import one_table, protocol
 from bridgepipe.evaluation.measures import Reading
 from bridgepipe.evaluation.one_table import Block
 from bridgepipe.evaluation.protocol import Metric
-from bridgepipe.evaluation.published_numbers import load_published
-from bridgepipe.evaluation.summary import is_of
 from bridgepipe.names import Json
 from bridgepipe.report import costs, findings, photographs, pictures
 from bridgepipe.report.costs import Cost
@@ -25,7 +23,6 @@ from bridgepipe.report.photographs import Photographs
 from bridgepipe.report.pictures import Pair, Picture
 
 MODEL = "model.safetensors"
-TITLES = {"fid": "FID", "accuracy": "Accuracy, %"}
 # entries of a record that say how something was computed
 SOFTWARE = ("python", "torch", "numpy", "scipy", "sklearn")
 MACHINE = ("machine", "cpu_kernels", "threads", "processes", "gpus", "cudnn", "precision", "deterministic")
@@ -38,25 +35,6 @@ class Protocol:
     metric: str
     digest: str
     entries: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class PublishedBeside:
-    """A published number, and whether ours may stand beside it.
-
-    Attributes:
-        metric: title of the measure.
-        value: number as printed.
-        nfe: network calls, where they are known.
-        source: paper and table.
-        verdict: ``yes``, or what differs and what is unknown.
-    """
-
-    metric: str
-    value: float
-    nfe: int | None
-    source: str
-    verdict: str
 
 
 @dataclass(frozen=True)
@@ -75,7 +53,6 @@ class Shown:
         blocks: the same under a heading per measure and protocol.
         finding: the one sentence.
         protocols: one for every metric file.
-        published: published numbers of the same experiment.
         provenance: digests, seeds, software and machine.
         costs: time, memory and energy of every rule.
         on_gpu: True where a GPU worked for it, whose energy no benchmark tells.
@@ -92,7 +69,6 @@ class Shown:
     blocks: list[Block]
     finding: Finding | None
     protocols: list[Protocol]
-    published: list[PublishedBeside]
     provenance: Mapping[str, str]
     costs: list[Cost]
     on_gpu: bool
@@ -129,7 +105,6 @@ def shown(resolved: Resolved, name: str, results: list[str]) -> Shown | None:
         one_table.blocks(readings),
         findings.finding(name, readings) or (Finding(name, restored.text, None) if restored else None),
         [_protocol(stem, metric) for stem, metric in metrics.items()],
-        list(_published(name, metrics)),
         _provenance(folder, metrics, sessions),
         costs.read(folder),
         any(session.get("gpus") and session.get("device") != "cpu" for session in sessions),
@@ -154,17 +129,6 @@ def _text(value: Any) -> str:
         return ", ".join(map(_text, value)) or "none"
     words = {None: "none", True: "yes", False: "no"}
     return words[value] if value is None or isinstance(value, bool) else str(value)
-
-
-def _published(name: str, metrics: Mapping[str, Metric]) -> Iterator[PublishedBeside]:
-    method, _, experiment = name.rpartition("/")
-    for number in load_published():
-        metric = metrics.get(number.metric)
-        if metric and is_of(number, method, experiment, metric["made_with"].get("settings", {})):
-            verdict = comparable.verdict([(number, metric)])
-            yield PublishedBeside(
-                TITLES.get(number.metric, number.metric), number.value, number.nfe, number.source, verdict
-            )
 
 
 def _sessions(folder: Path) -> Iterator[Json]:

@@ -11,8 +11,9 @@ from bridgepipe import __version__, artifacts
 from bridgepipe.config.outcomes import Outcomes
 from bridgepipe.config.resolved import Resolved
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation import one_table
+from bridgepipe.evaluation import one_table, published_table
 from bridgepipe.evaluation.one_table import Block
+from bridgepipe.evaluation.published_table import Place
 from bridgepipe.evaluation.repeats import pooled
 from bridgepipe.names import seeds
 from bridgepipe.report import costs, experiments, findings, pictures
@@ -58,9 +59,10 @@ def write(output: Path, resolved: Resolved, names: list[str]) -> None:
     artifacts.write_text(output, _with_size(page))
 
 
-def write_table(output: Path, blocks: Sequence[Block]) -> None:
-    """Write the one table of all results as a page of its own."""
-    page = _environment().get_template("report.html").render(**_of_table(blocks), title="All results")
+def write_table(output: Path, blocks: Sequence[Block], published: Sequence[Place]) -> None:
+    """Write the one table of all results, and published numbers, as a page of its own."""
+    context = _of_table(blocks, published)
+    page = _environment().get_template("report.html").render(**context, title="All results")
     artifacts.write_text(output, _with_size(page))
 
 
@@ -78,7 +80,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"slug": _slug, "duration": _duration}
-    made.globals |= {"asset": _asset, "version": __version__, "columns_of": _columns, "size": SIZE}
+    made.globals |= {
+        "published_table": published_table,
+        "asset": _asset,
+        "version": __version__,
+        "columns_of": _columns,
+        "size": SIZE,
+    }
     return made
 
 
@@ -98,8 +106,13 @@ def _context(resolved: Resolved, found: list[Shown], names: list[str], made: set
     compared = [one for one in found if one.pairs]
     led = [one for one in compared if one.name in {finding.experiment for finding in leading}]
     shared = costs.read(Path("results"))
+    files = [
+        Path(file)
+        for file in Outcomes(resolved).metrics(*(one.name for one in found))
+        if Path(file).is_file()
+    ]
     return {
-        **_of_table(blocks),
+        **_of_table(blocks, published_table.read(files)),
         "title": "Results",
         "scale": resolved.params.scale,
         "made": len(found),
@@ -129,8 +142,8 @@ def _findings(found: Sequence[Shown]) -> list[Finding | None]:
     ]
 
 
-def _of_table(blocks: Sequence[Block]) -> dict[str, Any]:
-    """The table, and no experiments."""
+def _of_table(blocks: Sequence[Block], published: Sequence[Place]) -> dict[str, Any]:
+    """The tables, and no experiments."""
     none: dict[str, Any] = {"findings": [], "hero": None, "first": None, "methods": [], "missing": []}
     more: dict[str, Any] = {
         "shared": [],
@@ -140,7 +153,7 @@ def _of_table(blocks: Sequence[Block]) -> dict[str, Any]:
         "scale": "",
         "made": 0,
     }
-    return {**none, **more, "blocks": blocks, "notes": one_table.notes_of(blocks)}
+    return {**none, **more, "blocks": blocks, "notes": one_table.notes_of(blocks), "published": published}
 
 
 def _method(one: Shown) -> str:

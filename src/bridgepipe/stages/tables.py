@@ -12,7 +12,7 @@ import pandas as pd
 from bridgepipe import artifacts, config
 from bridgepipe.config.outcomes import Outcomes
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation import one_table, point_tables, protocol, summary, tables
+from bridgepipe.evaluation import one_table, point_tables, protocol, published_table, summary, tables
 from bridgepipe.names import Json
 from bridgepipe.report import page
 
@@ -32,28 +32,33 @@ def table(
     markdown: Path,
     numbers: Path | None,
 ) -> None:
-    """One row per experiment from its metric files, published numbers beside ours."""
+    """One row per experiment from its metric files; below them published numbers of their tasks."""
     frame = summary.collect(metrics)
-    tables.write_table(csv, markdown, frame, summary.notes_of(frame))
+    tables.write_table(csv, markdown, frame, summary.notes_of(frame), _published(metrics))
     if numbers is not None:
         _write_numbers(metrics, numbers)
 
 
 def one_table_of(metrics: list[Path], csv: Path, markdown: Path, html: Path) -> None:
-    """The one table of all results as CSV, as Markdown and as a page."""
-    found = one_table.blocks(one_table.read(metrics))
+    """The one table of all results as CSV, as Markdown and as a page, and published numbers in the latter."""
+    found, published = one_table.blocks(one_table.read(metrics)), published_table.read(metrics)
     one_table.write_csv(csv, found)
-    artifacts.write_text(markdown, one_table.markdown(found))
-    page.write_table(html, found)
+    artifacts.write_text(markdown, one_table.markdown(found) + published_table.markdown(published))
+    page.write_table(html, found, published)
 
 
-def show(resolved: config.Resolved, names: Sequence[str], as_json: bool) -> None:
+def _published(metrics: Sequence[Path]) -> str:
+    return published_table.markdown(published_table.read(metrics))
+
+
+def show(resolved: config.Resolved, names: Sequence[str], as_json: bool, published: bool) -> None:
     """Print the one table of the results that are there, and on standard error which are not.
 
     Args:
         resolved: Parameters; results lie in ``results/``.
         names: Names of the experiments.
         as_json: whether to print every digit as JSON.
+        published: whether to print the published numbers that may not stand beside ours, too.
 
     Raises:
         UserError: none has been measured yet.
@@ -67,6 +72,8 @@ def show(resolved: config.Resolved, names: Sequence[str], as_json: bool) -> None
         print(one_table.as_frame(found).to_json(orient="records", indent=2))
     else:
         print(one_table.terminal(found, sys.stdout.isatty()))
+        if published and (others := published_table.read(made)):
+            print(f"\n{published_table.terminal(others)}")
     if missing := [file for file in wanted if not Path(file).is_file()]:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         print(f"not measured yet: {missing[0]}{more}", file=sys.stderr)
@@ -141,7 +148,7 @@ def point_table(
     markdown: Path,
 ) -> None:
     """A row per experiment, or per way of one that goes both ways."""
-    tables.write_table(csv, markdown, *point_tables.points(metrics))
+    tables.write_table(csv, markdown, *point_tables.points(metrics), _published(metrics))
 
 
 def cycle_table(
@@ -149,8 +156,5 @@ def cycle_table(
     csv: Path,
     markdown: Path,
 ) -> None:
-    """Mean and largest error of every solver's cycle, a row per pair, then the worst of every group of pairs.
-
-    Beside them the range that the paper reports.
-    """
-    tables.write_table(csv, markdown, *point_tables.cycles(metrics))
+    """Mean and largest error of every solver's cycle, a row per pair, then the worst of every group."""
+    tables.write_table(csv, markdown, *point_tables.cycles(metrics), _published(metrics))

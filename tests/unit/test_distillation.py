@@ -24,6 +24,7 @@ from bridgepipe.methods import distillation
 from bridgepipe.methods.i2sb import Ends
 from bridgepipe.methods.trained import Trained, load_restorer
 from bridgepipe.processes.bridge import Bridge
+from bridgepipe.runtime.devices import prepare
 from bridgepipe.runtime.rng import BlockNoise
 from bridgepipe.training.objective import Batch
 
@@ -96,6 +97,30 @@ def test_a_student_draws_from_the_posterior(calls: int) -> None:
     assert gain == pytest.approx(GAIN, abs=0.05)
     assert mean == pytest.approx(MEAN, abs=0.05)
     assert sd == pytest.approx(SD, abs=0.05)  # the teacher's one call has none
+
+
+def test_both_networks_of_a_pair_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[nn.Module] = []
+    monkeypatch.setattr(nn.Linear, "compile", compiled.append)
+    pair = distillation.Pair(nn.Linear(1, 1), nn.Linear(1, 1))
+    prepare(pair, CPU, compile=True)
+    assert compiled == [pair.student, pair.bridge]
+
+
+def test_pieces_of_a_batch_add_up_to_its_gradients() -> None:
+    process = Bridge(10, beta_max=1.0)
+    objective = distillation.objective(Gaussian(process), exact(process), 1)  # type: ignore[arg-type]
+    found = []
+    for pieces in ([range(8)], [range(3), range(3, 8)]):
+        pair = distillation.Pair(exact(process, noise=1.0), exact(process))
+        pair.bridge.bias.data += 0.1  # as the teacher it would move nothing
+        for places in map(list, pieces):
+            images, noise = torch.zeros(len(places), 1, 1, 1), BlockNoise(0, "train", places, CPU)
+            objective(pair, Batch(images, places, noise, step=distillation.EVERY - 1)).sum().backward()
+        found.append([weight.grad for weight in pair.parameters()])
+    for whole, parts in zip(*found, strict=True):
+        torch.testing.assert_close(whole, parts)
+    assert all(gradient.any() for gradient in found[0])
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ the student's pairs, and most steps are its alone. Clean images are seen by the 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -39,6 +41,11 @@ class Pair(nn.Module):
         self.student, self.bridge = student, bridge
         for weight in bridge.parameters():
             weight.register_hook(torch.neg)  # it ascends what the student descends
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile both networks, which are called by themselves."""
+        for network in self.children():
+            network.compile(*args, **kwargs)
 
 
 def objective(problem: Problem, teacher: nn.Module, calls: int, sources: Images | None = None) -> Objective:

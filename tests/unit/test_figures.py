@@ -159,7 +159,7 @@ def test_captions_of_studies_name_the_seeds_and_numbers_of_their_curves():
     values = read_yaml(ROOT / "params.yaml")
     values["experiments"]["spd"]["ddim"]["study"]["count"] = 77
     values["scales"]["demo"]["spd"]["sample"]["seed"] = 5
-    values["experiments"]["model"]["ddpm"] = {"train": {"seed": 3}}
+    values["experiments"]["model"]["ddpm"] = {"train": {"seeds": [3, 1, 2]}}
     about = Pipeline(config.Resolved(values)).outcomes.about_studies("spd")
     assert "spd/ddim: 77 images a point, noise of seed 5, network trained with seed 3" in about
     assert "spd/spd: 359 images a point, noise of seed 5, network trained with seed 0" in about

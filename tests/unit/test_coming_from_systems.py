@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import io
+import pickle
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from in_process import run
 from PIL import Image
+from sklearn.svm import SVC
 
-from bridgepipe import datasets
+from bridgepipe import artifacts, datasets
 from bridgepipe.config import Resolved, read_yaml, yaml_reader
 from bridgepipe.data.store import ImageStore
+from bridgepipe.datasets import images
 from bridgepipe.names import origins
 from bridgepipe.names.timesteps import truncated
 from tests.unit import test_shards as shards
+from tests.unit import test_sharing as sharing
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/coming-from.md").read_text()
@@ -138,6 +145,54 @@ def test_shards_of_the_page_are_prepared(row: str, tmp_path: Path, monkeypatch: 
     store = ImageStore(tmp_path / "made/train.lmdb")
     assert store.classes == (["0", "1"] if "webdataset" in row else ["cat", "dog"])
     assert len(store) >= 7
+
+
+@pytest.fixture
+def photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two oblong photographs, a class-conditional model, and boundaries of the published layouts."""
+    monkeypatch.chdir(tmp_path)
+    sharing.trained(sharing.KINDS["adm with classes"])
+    Path("photos").mkdir()
+    for k, size in enumerate(((24, 16), (16, 40))):
+        pixels = np.random.default_rng(k).integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(f"photos/{k}.png")
+    artifacts.save_tensors("results/model/ffhq/model.safetensors", {"w": torch.zeros(1)}, {})
+    Path("their").mkdir()
+    latents = np.random.default_rng(0).standard_normal((20, 12))
+    fitted = SVC(kernel="linear").fit(latents, np.arange(20) % 2)
+    Path("their/smile_h.sav").write_bytes(pickle.dumps(fitted))
+    np.save("their/smile_z.npy", fitted.coef_)
+
+
+def commands(verb: str) -> list[str]:
+    return [ours.removeprefix("bridgepipe ") for _, ours in ROWS if ours.startswith(f"bridgepipe {verb} ")]
+
+
+@pytest.mark.usefixtures("photographs")
+def test_folders_of_the_page_are_translated() -> None:
+    def translated(command: str) -> list[np.ndarray]:
+        run(*command.split(), "--threads", 1)
+        made = [images.read_photo(Path("out", f"{k}.png")) for k in range(2)]
+        shutil.rmtree("out")
+        return made
+
+    stretching, cutting = commands("translate")
+    stretched, cut = translated(stretching), translated(cutting)
+    assert not any(map(np.array_equal, stretched, cut))
+    for file in Path("photos").iterdir():
+        Image.fromarray(images.fit(images.decode(file), 16, "stretch")).save(file)
+    assert all(map(np.array_equal, stretched, translated(cutting)))
+
+
+@pytest.mark.usefixtures("photographs")
+def test_boundaries_of_the_page_come_in_and_go_out() -> None:
+    for words in (*commands("boundary import"), *commands("boundary export")):
+        run(*words.split())
+    coef = np.load("their/smile_z.npy").ravel()
+    with np.load("smile_h.npz") as arrays:
+        assert set(arrays.files) == {"coef", "intercept"}
+        np.testing.assert_allclose(arrays["coef"].ravel(), coef, rtol=1e-6)
+    np.testing.assert_allclose(np.load("smile_z.npy").ravel(), coef, rtol=1e-6)
 
 
 def test_edits_of_samples_are_those_of_the_published_command(tmp_path: Path) -> None:

@@ -162,10 +162,11 @@ class Sources:
         Snakemake itself would see the time of the top folder only. [] when nothing of a person's is read.
         """
         self.source_of(dataset)
-        wanted = config.read_of(self._resolved.params.datasets[dataset], split)
+        entry: Any = self._resolved.params.datasets[dataset]
+        wanted = config.read_of(entry, split)
         paths = [p for p in wanted if not self._is_fetched(p) and Path(p).exists()]
-        if split is not None and wanted[0] not in paths:
-            mend = _how_to_get(f"datasets.{dataset}.path", "imagenet", str(Path(wanted[0]).parent))
+        if split is not None and wanted[0] not in paths and listing.is_there(entry.path):
+            mend = _how_to_get(f"datasets.{dataset}.path", entry.source, entry.path)
             self._miss(UserError(f"dataset '{dataset}' has no {split} images", wanted[0], mend))
         if not paths:
             return []

@@ -338,7 +338,8 @@ def test_params_name_a_reference_file_in_place_of_a_split() -> None:
     for name in ("i2sb/jpeg-5", "spd/spd"):
         experiment = resolved.experiment(name)
         assert experiment.stages()["evaluate"].as_json()["statistics"] == "ref/VIRTUAL.npz"
-    files = resolved.defined.distribution("digits", resolved.experiment("spd/spd").evaluate)
+    recipe = resolved.experiment("model/spd").train
+    files = resolved.defined.distribution("digits", resolved.experiment("spd/spd").evaluate, recipe)
     assert files["statistics"] == "ref/VIRTUAL.npz"
     before = resolved.experiment("spd/ddpm")
     assert "statistics" not in before.stages()["evaluate"].as_json()

@@ -136,7 +136,7 @@ class Pipeline:
         """
         for rule in rules:
             if rule.output:
-                rule.set_params(options=_options, reads=_reads)
+                rule.set_params(options=_options, reads=_reading(rule))
                 if {"name", "experiment"} & set(rule.wildcard_names) or experiment_of(str(rule.output[0])):
                     rule.set_input(asked=self._asking(rule))  # no file: a check of every experiment at work
                 if closure.verb_of(rule.shellcmd or "") not in KEEPS and rule.input:
@@ -195,6 +195,14 @@ def _options(wildcards: Any, input: Any, output: Any) -> str:
     return " ".join(f"--{name.replace('_', '-')} {shlex.join(map(str, files))}" for name, files in several)
 
 
-def _reads(wildcards: Any, input: Any) -> str:
-    """What a job reads, in the order of its rule; how sampling is divided changes no result."""
-    return repr([str(file) for file in input if "/parts/" not in str(file)])
+def _reading(rule: Any) -> Callable[[Any], str]:
+    """What a rule reads, in the order of its inputs; how sampling is divided changes no result.
+
+    Of wildcards alone: what takes ``input`` is no trigger to Snakemake.
+    """
+
+    def reads(wildcards: Any) -> str:
+        named = rule.expand_input(wildcards)[0]
+        return repr([str(file) for file in named if "/parts/" not in str(file)])
+
+    return reads

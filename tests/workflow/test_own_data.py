@@ -119,3 +119,14 @@ def test_the_tutorial_runs(tmp_path: Path, title: str) -> None:
             project.bridgepipe(*("4" if word == "100" else word for word in words))  # fewer steps
             made = set(project.folder.iterdir()) - before
             assert made & {project.folder / name for name in ("restored", "as-dogs", "strip.png")}
+
+
+def test_a_boundary_on_a_small_folder_takes_all_that_its_splits_have(tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "project")
+    faces(project.folder)
+    project.edit(lambda v: v.update(include="experiments/*.yaml"))
+    begun = project.bridgepipe("new", "boundary", "mine", "--data", "faces", "--dry-run")
+    train, test = (int(n) for n in re.search(r"(\d+) train.* (\d+) test", begun.stderr).groups())
+    settings = yaml.safe_load(begun.stdout)["experiments"]["boundary"]["mine"]
+    assert settings["mixing"] == {"images": train}
+    assert settings["edit"] == {"images": test}

@@ -69,7 +69,7 @@ def boundary(
     """Images with metadata.csv beside them: an attribute is found in the latents of a model, and edited."""
     from bridgepipe.workflow import new
 
-    _write(new.boundary(name, data, attribute), params, dry_run)
+    _write(new.boundary(name, data, attribute, params), params, dry_run)
 
 
 def _write(new: New, params: Path, dry_run: bool) -> None:

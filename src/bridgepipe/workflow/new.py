@@ -89,8 +89,9 @@ experiments:
       dataset: {name}
       attribute: {attribute}
       search: {{C_z: 1.0e-4}}
-      evaluate: {{extractor: inception, classifier: null}}
+{counts}      evaluate: {{extractor: inception, classifier: null}}
 """
+TAKEN = {"mixing": "train", "edit": "test"}  # sections of a boundary, and the split whose images they count
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ def translation(name: str, data: Path, source: str | None, target: str | None) -
     )
 
 
-def boundary(name: str, data: Path, attribute: str | None) -> New:
+def boundary(name: str, data: Path, attribute: str | None, params: Path) -> New:
     """Images with a table of attributes beside them."""
     pictures = find(data)
     _readable([data / picture for picture in pictures.sizes])
@@ -211,7 +212,14 @@ def boundary(name: str, data: Path, attribute: str | None) -> New:
     results = f"results/boundary/{name}"
     return New(
         f"boundary/{name}",
-        _text(f"Edits of {chosen}, learned from {found}.", BOUNDARY, name, data, attribute=_scalar(chosen)),
+        _text(
+            f"Edits of {chosen}, learned from {found}.",
+            BOUNDARY,
+            name,
+            data,
+            attribute=_scalar(chosen),
+            counts=_counts(pictures, params),
+        ),
         found,
         [
             f"snakemake {results}/accuracy.json {results}/figures/mixing.png",
@@ -242,6 +250,18 @@ def _readable(files: Sequence[Path]) -> list[int]:
     if bad := [str(file) for file, size in sizes.items() if size is None]:
         raise UserError(f"cannot be read: {some(bad)}", Path(bad[0]).parent, "mend them, or take them away")
     return [min(size) for size in sizes.values() if size is not None]
+
+
+def _counts(pictures: Pictures, params: Path) -> str:
+    """Settings of a boundary that take all images of a split which has fewer than the scale asks for."""
+    splits, _ = find_splits(pictures, lambda _: (), FRACTIONS, seed=0)
+    found = {section: len(splits[split]) for section, split in TAKEN.items()}
+    try:
+        asked = yaml_reader.read(params).values["scales"][SCALE]["boundary"]
+        few = {section: count for section, count in found.items() if count < asked[section]["images"]}
+    except (KeyError, TypeError):
+        return ""  # what the file lacks is told when the new one is checked with it
+    return "".join(f"      {section}: {{images: {count}}}\n" for section, count in few.items())
 
 
 def _found(pictures: Pictures) -> str:

@@ -74,6 +74,13 @@ def test_one_metric_alone_shows_no_column_of_another(tmp_path: Path) -> None:
     assert published_table.markdown([]) == ""
 
 
+def test_a_file_of_another_task_with_the_same_name_is_not_compared(tmp_path: Path) -> None:
+    """The cycles of images have no solvers, by which those of points are published."""
+    files = [written(tmp_path, f"ddib/classes/{name}", as_published(), "cycle") for name in ("3-8", "8-3")]
+    assert published_table.read(files[:1]) == []
+    assert [place.differs for place in published_table.read(files)] == [[]]
+
+
 @pytest.mark.parametrize("nfe", [100, 90])
 def test_ours_is_compared_with_the_number_of_the_nearest_calls(tmp_path: Path, nfe: int) -> None:
     metric = with_calls(nfe)

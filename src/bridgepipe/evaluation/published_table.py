@@ -81,11 +81,11 @@ class _Ours:
         return is_of(number, self.method, self.name, how)
 
     def metric(self, number: Published) -> Metric | None:
-        """The file whose value is the nearest to a published number."""
-        found = self.metrics.get(_file(number))
-        return (
-            point_tables.nearest(found, number.same["solver"]) if found and "solver" in number.same else found
-        )
+        """The file whose value is the nearest to a published number of its task; None where it has none."""
+        found = self.metrics.get(_file(number)) if self.has_task_of(number) else None
+        if found is None or "solver" not in number.same:
+            return found
+        return point_tables.nearest(found, number.same["solver"])
 
 
 def read(files: Iterable[Path]) -> list[Place]:
@@ -125,7 +125,7 @@ def _file(number: Published) -> str:
 
 def _beside(number: Published, one: _Ours) -> bool:
     metric = one.metric(number)
-    return one.has_task_of(number) and metric is not None and comparable.beside(number, metric)
+    return metric is not None and comparable.beside(number, metric)
 
 
 def _place(numbers: Sequence[Published], ours: Sequence[_Ours]) -> Place:
@@ -161,7 +161,7 @@ def _differs(numbers: Sequence[Published], ours: Sequence[_Ours]) -> list[str]:
     """A sentence for all experiments of ours that differ alike from the same system's numbers."""
     found: dict[str, list[str]] = {}
     for one in ours:
-        mine = [n for n in numbers if not n.baseline and n.same and one.has_task_of(n)]
+        mine = [n for n in numbers if not n.baseline and n.same and one.metric(n)]
         pairs = [(n, metric) for n in _nearest(mine, one) if (metric := one.metric(n))]
         if pairs:
             words = comparable.verdict(pairs).removeprefix("no: ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from project import ROOT, Project
-from test_own_data import animals, faces, pairs, photographs, picture
+from test_own_data import PAGE, animals, faces, pairs, photographs, picture
 from trees import tree
 
 KINDS = {
@@ -69,6 +70,28 @@ def test_what_is_named_next_can_run(project: Project, kind: str) -> None:
     planned = project.planned(*words)
     assert {"train", "figure" if method != "boundary" else "boundary_search"} <= planned
     assert planned & {"prepare", "prepare_pairs"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "trained"), [("restoration", "i2sb"), ("pairs", "i2sb"), ("boundary", "model")]
+)
+def test_the_first_look_that_the_file_and_the_page_name_can_run(
+    project: Project, kind: str, trained: str
+) -> None:
+    new(project, kind, "mine", "--data", KINDS[kind][0])
+    file = project.folder / "experiments/mine.yaml"
+    text = file.read_text()
+    (advice,) = re.findall(r"For a first look in minutes, set\n# (.*)\.\n", text)
+    settings = yaml.safe_load(text)
+    for key, value in re.findall(r"train\.([a-z.]+): (\d+)", advice):
+        assert f"`train.{key}: {value}`" in PAGE
+        section = settings["experiments"][trained]["mine"]["train"]
+        *above, last = key.split(".")
+        for name in above:
+            section = section[name]
+        section[last] = int(value)
+    file.write_text(yaml.safe_dump(settings))
+    assert "steps: 100\n" in project.bridgepipe("config", f"{trained}/mine").stdout
 
 
 def test_a_file_that_is_there_stays(project: Project) -> None:

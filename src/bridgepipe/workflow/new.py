@@ -24,8 +24,11 @@ SCALE = "demo"  # whose settings the experiments start from
 HEAD = """\
 # yaml-language-server: $schema=../workflow/schemas/params.schema.json
 # {about}
-# What is not said here comes from scales.demo of params.yaml. For a first look, lower train.steps.
+# What is not said here comes from scales.demo of params.yaml. For a first look in minutes, set
+# {first}.
 """
+FIRST = "train.steps: 100"
+VALIDATED = f"{FIRST} and train.validation.every: 50"  # a validation comes before the last step
 RESTORATION = """\
 datasets:
   {name}: {{source: folder, path: {path}, {size}}}
@@ -229,7 +232,8 @@ def boundary(name: str, data: Path, attribute: str | None, params: Path) -> New:
 
 
 def _text(about: str, body: str, name: str, data: Path, **more: str) -> str:
-    return HEAD.format(about=about) + body.format(name=name, path=_scalar(str(data)), **more)
+    first = VALIDATED if "validation" in body else FIRST
+    return HEAD.format(about=about, first=first) + body.format(name=name, path=_scalar(str(data)), **more)
 
 
 def _scalar(text: str) -> str:

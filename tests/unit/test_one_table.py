@@ -55,6 +55,22 @@ def test_only_one_protocol_stands_under_a_heading_and_its_best_is_bold(files: li
     assert "| i2sb/a | 10 | 3.00 | 2.60 to 3.40 | 1.00 | 9.00 | 400 |" in text
 
 
+def test_restorations_of_one_corruption_alone_are_compared(tmp_path: Path) -> None:
+    """The least damaged image is not the best restored one."""
+    found = {"blur": ("blur-gauss", 32.5), "noise": ("noise-gauss", 25.0), "noise-ode": ("noise-gauss", 26.0)}
+    files = [tmp_path / f"results/i2sb/{name}/restoration.json" for name in found]
+    described = protocol.protocol("psnr", n=400, settings={}, inputs={"originals": "one"})
+    for file, (corruption, psnr) in zip(files, found.values(), strict=True):
+        made_with = {"settings": {"corruption": corruption}, "data": "one"}
+        artifacts.write_json(file, protocol.metric({"psnr": psnr}, described, made_with))
+    assert [block.best for block in blocks(files)] == [set(), {"i2sb/noise-ode"}]
+    assert [block.about.split("; ")[0] for block in blocks(files)] == [
+        "restored from blur-gauss",
+        "restored from noise-gauss",
+    ]
+    assert len({reading.protocol for reading in one_table.read(files)}) == 1
+
+
 def test_few_images_are_said_to_be_few(files: list[Path]) -> None:
     assert "40 (few)" in one_table.markdown(blocks(files))
     assert one_table.FEW_IMAGES in one_table.notes_of(blocks(files))

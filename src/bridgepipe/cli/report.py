@@ -49,7 +49,7 @@ def show_table(
 ) -> None:
     """Print the results that are there, each with its interval, beside its floor and its input.
 
-    Only rows under one heading may be compared: one protocol measured them.
+    Only rows under one heading may be compared: they have one task, and one protocol measured them.
     """
     resolved = configuration.load(params)
     names = resolved.matching(*([method] if method else []))

@@ -13,6 +13,7 @@ from bridgepipe.evaluation.protocol import Metric, Value
 from bridgepipe.evaluation.published_numbers import Published
 from bridgepipe.names import Json
 
+TASK = ("corruption", "variant", "mask_file", "source", "target")  # settings that decide what is asked for
 FEW = 100  # images below which no measure of a distribution is worth a digit
 ARROWS = {"lower": "↓", "higher": "↑"}
 
@@ -100,7 +101,8 @@ class Reading:
         published: the published number; None unless it was measured under the same protocol.
         nfe: network calls an image.
         protocol: hash of the protocol.
-        alike: hash of the protocol but for which points were measured: what stands under one heading.
+        alike: hash of the protocol but for which points were measured, and of the `task`: what stands under
+            one heading.
         metric: the whole file, of the first of several seeds.
         members: the readings of which this is the mean over seeds; none where it was measured itself.
     """
@@ -162,6 +164,7 @@ def _reading(
         return None if found is None else float(found) * (100 if measure.percent else 1)
 
     key, protocol, sample = measure.key, metric["protocol"], _settings(metric).get("sample", {})
+    compared = _but_for_points(protocol) if measure.own_points else protocol
     same = [p for p in published if p.metric == key and comparable.beside(p, metric)]
     return Reading(
         experiment,
@@ -175,9 +178,21 @@ def _reading(
         same[0].value if same else None,
         sample.get("nfe", values.get("calls")),
         metric["protocol_hash"],
-        digest_of(_but_for_points(protocol)) if measure.own_points else metric["protocol_hash"],
+        digest_of([compared, {} if measure.own_points else task(metric)]),
         metric,
     )
+
+
+def task(metric: Metric) -> Json:
+    """What a restoration began with or a translation was to become; nothing where images were generated.
+
+    It is no part of the protocol, which tells how values were measured, and yet no value of one task is
+    better than one of another: its input was nearer to begin with.
+    """
+    found = {key: value for key, value in _settings(metric).items() if key in TASK}
+    if not {"corruption", "target"} & found.keys():
+        return {}
+    return {**found, "images": metric["made_with"].get("data")}
 
 
 def _settings(metric: Metric) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
-"""The one table of all results: a row per measure and experiment, under a heading per protocol.
+"""The one table of all results: a row per measure and experiment, under a heading per protocol and task.
 
-Numbers of different protocols never stand in one row, and only rows under one heading may be compared.
+Numbers of different protocols never stand in one row, and only rows under one heading may be compared:
+restorations of other corruptions, or of other images, are another task with a heading of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pandas as pd
 from bridgepipe.artifacts import write_text
 from bridgepipe.evaluation import protocol, tables
 from bridgepipe.evaluation.measures import FEW, MEASURES, Measure, Reading, decimals, readings
+from bridgepipe.evaluation.measures import task as task_of
 from bridgepipe.evaluation.published_numbers import Published, is_of, load_published
 from bridgepipe.evaluation.repeats import pooled
 from bridgepipe.evaluation.tables import MISSING
@@ -24,7 +26,7 @@ COLUMNS = ("experiment", "NFE", "value", "95 %", "real", "input", "published", "
 TEXT = {"experiment", "95 %"}  # aligned to the left
 # column, or what stands in one -> how it is read; of what no row has nothing is said
 NOTES = {
-    "value": "Bold: the best of the rows that one protocol measured, where there are several.",
+    "value": "Bold: the best of the rows under one heading, where one protocol measured several.",
     "95 %": "95 %: interval for another draw of as many images.",
     "seeds": "seeds: mean over experiments that differ in their seed alone, and Student's t interval of this"
     " mean for other seeds, on the same images.",
@@ -47,11 +49,14 @@ class Block:
 
     @property
     def about(self) -> str:
-        """What the values are measured against and by, in words."""
+        """What was asked for, and what the values are measured against and by, in words."""
         described = self.readings[0].metric["protocol"]
         reference, extractor = described.get("reference") or {}, described.get("extractor") or {}
         known = {"name", "n", "originals"} <= reference.keys()
-        words = [f"to {protocol.reference_of(described)}"] if known else []
+        task = {} if self.measure.own_points else task_of(self.readings[0].metric)
+        words = [f"restored from {task['corruption']}"] if "corruption" in task else []
+        words += [f"translated to {target}"] if (target := task.get("target")) is not None else []
+        words += [f"to {protocol.reference_of(described)}"] if known else []
         words += [f"by {extractor['name']}"] if "name" in extractor else []
         one = len({reading.protocol for reading in self.readings}) == 1
         words += [f"protocol {self.readings[0].protocol[:8]}"] if one else ["each on its own points"]
@@ -110,7 +115,7 @@ def read(metric_files: Iterable[Path]) -> list[Reading]:
 
 
 def blocks(found: Sequence[Reading]) -> list[Block]:
-    """Readings by measure and protocol, measures in the order of `MEASURES`; seeds are `pooled`."""
+    """Readings by measure, protocol and task, measures in the order of `MEASURES`; seeds are `pooled`."""
     groups: dict[tuple[Measure, str], list[Reading]] = {}
     rows = pooled(found)
     for measure in MEASURES:
@@ -174,7 +179,7 @@ def write_csv(path: Path, found: Sequence[Block]) -> None:
 
 
 def markdown(found: Sequence[Block]) -> str:
-    """The table as Markdown, a heading for every measure and protocol."""
+    """The table as Markdown, a heading for every measure, protocol and task."""
     parts = []
     for block in found:
         columns = columns_of(block.rows())

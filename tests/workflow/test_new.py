@@ -64,8 +64,9 @@ def test_what_is_named_next_can_run(project: Project, kind: str) -> None:
     assert file.read_text() == shown.stdout
     assert len(file.read_text().splitlines()) <= 30
     assert done.stderr == shown.stderr
-    _, command, *_ = done.stderr.splitlines()
+    _, plan, command, *_ = done.stderr.splitlines()
     words = command.removeprefix("next: snakemake ").split()
+    assert plan == f"next: bridgepipe plan {' '.join(words)}"
     assert all(word.startswith(f"results/{method}/mine/") for word in words)
     planned = project.planned(*words)
     assert {"train", "figure" if method != "boundary" else "boundary_search"} <= planned

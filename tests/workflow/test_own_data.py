@@ -103,7 +103,7 @@ def test_the_tutorial_runs(tmp_path: Path, title: str) -> None:
     project.edit(lambda v: v.update(experiments=guide, include="experiments/*.yaml"))
     (begin,), *_, lines = (text.splitlines() for text in blocks(SECTIONS[title], "sh"))
     done = project.bridgepipe(*shlex.split(begin)[1:])
-    assert re.search(r"^\d+ images .*\nnext: snakemake results/", done.stderr, flags=re.MULTILINE)
+    assert re.search(r"^\d+ images .*\nnext: bridgepipe plan results/", done.stderr, flags=re.MULTILINE)
     file = project.folder / done.stdout.strip()
     assert file.read_text().endswith("\n" + "".join(blocks(SECTIONS[title], "yaml")))
     settings = yaml.safe_load(file.read_text())

@@ -105,13 +105,20 @@ class New:
         experiment: Full name, ``method/name``.
         text: Content of the file.
         found: What the data hold, for people.
-        next: Commands that come next.
+        targets: Results that come next.
+        use: Commands that use them.
     """
 
     experiment: str
     text: str
     found: str
-    next: Sequence[str]
+    targets: str
+    use: Sequence[str] = ()
+
+    @property
+    def next(self) -> list[str]:
+        """Commands that come next: what the training will take stands before it."""
+        return [f"bridgepipe plan {self.targets}", f"snakemake {self.targets}", *self.use]
 
     @property
     def file(self) -> Path:
@@ -158,10 +165,8 @@ def restoration(name: str, data: Path, corruption: str) -> New:
             corruption=_scalar(corruption),
         ),
         found,
-        [
-            f"snakemake {results}/restoration.json {results}/figures/grid.png",
-            f"bridgepipe restore PHOTO --experiment i2sb/{name}",
-        ],
+        f"{results}/restoration.json {results}/figures/grid.png",
+        [f"bridgepipe restore PHOTO --experiment i2sb/{name}"],
     )
 
 
@@ -175,7 +180,7 @@ def pairs(name: str, data: Path) -> New:
         f"i2sb/{name}",
         _text(f"B from A, learned from {found}.", PAIRS, name, data),
         found,
-        [f"snakemake {results}/restoration.json {results}/figures/grid.png"],
+        f"{results}/restoration.json {results}/figures/grid.png",
     )
 
 
@@ -193,7 +198,7 @@ def translation(name: str, data: Path, source: str | None, target: str | None) -
         f"ddib/classes/{name}",
         _text(about, TRANSLATION, name, data, source=next(written), target=next(written)),
         found,
-        [f"snakemake {results}/accuracy.json {results}/similarity.json {results}/figures/grid.png"],
+        f"{results}/accuracy.json {results}/similarity.json {results}/figures/grid.png",
     )
 
 
@@ -224,10 +229,8 @@ def boundary(name: str, data: Path, attribute: str | None, params: Path) -> New:
             counts=_counts(pictures, params),
         ),
         found,
-        [
-            f"snakemake {results}/accuracy.json {results}/figures/mixing.png",
-            f"bridgepipe edit PHOTO --boundary {results} -o strip.png",
-        ],
+        f"{results}/accuracy.json {results}/figures/mixing.png",
+        [f"bridgepipe edit PHOTO --boundary {results} -o strip.png"],
     )
 
 

@@ -488,6 +488,18 @@ def test_a_long_list_is_counted(tmp_path):
     assert "and 10 more" in text
 
 
+def test_of_many_suffixes_the_most_frequent_are_named(tmp_path, caplog):
+    fill(tmp_path / "in")
+    for i in range(12):
+        (tmp_path / f"in/one.x{i:02d}").touch()
+    for i in range(2):
+        (tmp_path / f"in/{i}.zzz").touch()
+    with caplog.at_level(logging.WARNING):
+        prepare("folder", tmp_path / "out", path=tmp_path / "in", size=8)
+    named = ", ".join(f"1 .x{i:02d}" for i in range(7))
+    assert f"passed over {named}, 2 .zzz and 5 with 5 other suffixes" in caplog.text
+
+
 def test_skip_bad_says_how_many_and_which(tmp_path, caplog):
     bad = corrupt(fill(tmp_path / "in", 30))
     with caplog.at_level(logging.WARNING):

@@ -143,6 +143,12 @@ def test_what_it_cannot_use_is_told(project: Project) -> None:
     assert "1 images leave none for" in refused(project, "restoration", "mine", "--data", "one")
 
 
+def test_without_a_project_no_image_is_looked_at(project: Project) -> None:
+    (project.folder / "params.yaml").unlink()
+    line = refused(project, "restoration", "mine", "--data", "experiments")  # which holds no images
+    assert line == "bridgepipe: no such file (params.yaml): run from the project folder or give --params"
+
+
 def test_a_params_file_that_would_not_read_it_is_told(project: Project) -> None:
     photos = ["restoration", "mine", "--data", "photos"]
     params = project.folder / "params.yaml"

@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridgepipe.cli import groups
-from bridgepipe.cli.options import DryRun, File
+from bridgepipe.cli.options import DryRun
 
 if TYPE_CHECKING:
     from bridgepipe.workflow.new import New
 
 Named = Annotated[str, typer.Argument(help="of the experiment and of its file, experiments/NAME.yaml")]
 Images = Annotated[Path, typer.Option(help="folder of the images", show_default=False)]
+
+
+def _read(params: Path) -> Path:
+    """Without a project nothing can be begun, which is told before many images are looked at."""
+    from bridgepipe.config import yaml_reader
+
+    yaml_reader.read(params)
+    return params
+
+
+Project = Annotated[Path, typer.Option(help="params file of the project", show_default=False, callback=_read)]
 PARAMS = Path("params.yaml")
 
 
@@ -26,7 +37,7 @@ def restoration(
     corruption: Annotated[
         str, typer.Option(help="damage that clean images get: docs/corruptions.md has all")
     ] = "noise-5..50",
-    params: File = PARAMS,
+    params: Project = PARAMS,
     dry_run: DryRun = False,
 ) -> None:
     """Clean images of any sizes: a network learns to take away a damage that a program can do."""
@@ -36,7 +47,7 @@ def restoration(
 
 
 @groups.new.verb()
-def pairs(name: Named, data: Images, params: File = PARAMS, dry_run: DryRun = False) -> None:
+def pairs(name: Named, data: Images, params: Project = PARAMS, dry_run: DryRun = False) -> None:
     """Folders A/ and B/ with files of the same names: a network learns to make B from A."""
     from bridgepipe.workflow import new
 
@@ -49,7 +60,7 @@ def translation(
     data: Images,
     class_a: Annotated[str | None, typer.Option(help="class of the images; of two the first")] = None,
     class_b: Annotated[str | None, typer.Option(help="class that they become; of two the second")] = None,
-    params: File = PARAMS,
+    params: Project = PARAMS,
     dry_run: DryRun = False,
 ) -> None:
     """A sub-folder for each class, no pairs: images of one class become images of another."""
@@ -63,7 +74,7 @@ def boundary(
     name: Named,
     data: Images,
     attribute: Annotated[str | None, typer.Option(help="column of the table; default: the only one")] = None,
-    params: File = PARAMS,
+    params: Project = PARAMS,
     dry_run: DryRun = False,
 ) -> None:
     """Images with metadata.csv beside them: an attribute is found in the latents of a model, and edited."""

@@ -33,6 +33,7 @@ from bridgepipe.photographs.samples import Grid
 Load = Callable[[Path], Arrays]
 # what lies beside pictures and could be none: it is no part of the dataset
 NOTES = frozenset({".txt", ".md", ".rst", ".json", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".html", ".log"})
+NAMED = 8  # suffixes of one line
 log = logging.getLogger(__name__)
 
 
@@ -175,7 +176,11 @@ def _others(tree: Tree) -> dict[str, int]:
 
 
 def _counted(others: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {suffix}" for suffix, count in others.items())
+    """The most frequent suffixes by name, and how many files have another."""
+    most = dict(sorted(Counter(others).most_common(NAMED)))
+    rest = f" and {sum(others.values()) - sum(most.values())} with {len(others) - len(most)} other suffixes"
+    named = ", ".join(f"{count} {suffix}" for suffix, count in most.items())
+    return named if len(most) == len(others) else named + rest
 
 
 def image_names(root: Path) -> list[str]:

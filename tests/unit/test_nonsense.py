@@ -519,6 +519,8 @@ DIRECTED: list[tuple[str, Any, str]] = [
     ("experiments ddib/classes 3-8-separate target", "2", "no class '2'"),
     ("experiments ddib/classes 3-8-separate evaluate label", 10, "no class '10'"),
     ("experiments ddib/classes 260-261 source", 1000, "no class '1000'"),
+    ("experiments ddib/classes 260-261 source", 259, "imagenet256-pairs leaves class 259 out"),
+    ("datasets imagenet256-pairs classes", [261, 1000], "1000"),
     ("experiments ddib/classes 260-261 target", "n99999999", "no class 'n99999999'"),
     (f"{C} sample", {"count": 38}, "38 of the 37 items of split test"),
     (f"{C} sample", {"count": 30, "split": "val"}, "30 of the 18 items of split val"),

@@ -127,6 +127,11 @@ def test_published_translations_need_val_alone(tmp_path: Path) -> None:
     folder = "results/ddib/classes/260-261"
     results = [f"{folder}/{name}.json" for name in ("accuracy", "cycle", "similarity", "fid")]
     assert {"prepare_split", "import_published", "fid"} <= project.planned(*results)
+    dry = project.snakemake("-n", "--", *results[:3]).stdout
+    assert "data/prepared/imagenet256-pairs/val.lmdb" in dry  # the classes of pairs alone
+    assert "data/prepared/imagenet256/val.lmdb" not in dry
+    prepared = artifacts.read_json(project.folder / "data/prepared/imagenet256-pairs/config.json")
+    assert (prepared["crop"], prepared["classes"][:2]) == ("adm", [260, 261])
     trained = project.snakemake("-n", "--", "results/i2sb/jpeg-5/model.safetensors", check=False)
     assert "dataset 'imagenet256' has no train images" in trained.stdout + trained.stderr
 

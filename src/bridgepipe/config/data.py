@@ -123,7 +123,7 @@ class ImageNet(FromFiles):
     crop: Crop = Field(
         "torchvision", description="resizing, as for a folder; torchvision: as I2SB, adm: as DDIB"
     )
-    classes: Annotated[tuple[Label, ...], Distinct] | None = Field(
+    classes: Annotated[tuple[Annotated[int, Field(ge=0, le=999)] | Label, ...], Distinct] | None = Field(
         None, min_length=1, description="classes to prepare, by name or number; null: all"
     )
     subset: FilePath | None = Field(

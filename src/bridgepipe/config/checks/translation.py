@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from bridgepipe.config import contents
 from bridgepipe.config.checks.evaluation import extractors, knows
 from bridgepipe.config.checks.shared import (
@@ -17,6 +19,7 @@ from bridgepipe.config.checks.shared import (
     same_size,
 )
 from bridgepipe.config.checks.weights import kept, kept_of_both
+from bridgepipe.config.data import ImageNet
 from bridgepipe.config.ddib import ClassTranslation
 from bridgepipe.errors import UserError
 from bridgepipe.names import classes, ilsvrc
@@ -37,6 +40,8 @@ def translation(e: ClassTranslation, defined: Defined) -> Problems:
     if source.conditional:
         yield from _class_of("source", e.source, source.dataset, defined)
     yield from _class_of("target", e.target, target.dataset, defined)
+    yield from _left_out("source", e.source, images, defined)
+    yield from _left_out("target", e.target, target.dataset, defined)
     if source.conditional:
         yield from _same_class("source", e.source, images, source.dataset, defined)
     if guide is not None and e.sample.guidance == "classifier":
@@ -78,6 +83,17 @@ def _class_of(key: str, label: Label, dataset: str, defined: Defined) -> Problem
         yield Problem(key, f"no class '{label}' in {dataset}", value=str(label), names=known)
         return
     yield from refused_by(key, lambda: classes.number_of(label, known), f" in {dataset}")
+
+
+def _left_out(key: str, label: Label, dataset: str, defined: Defined) -> Problems:
+    """A class that a dataset has, and does not prepare."""
+    wanted, known = getattr(defined.datasets[dataset], "classes", None), ilsvrc.classes()
+    if label is None or not isinstance(defined.datasets[dataset], ImageNet) or wanted is None:
+        return
+    with suppress(UserError):  # told elsewhere
+        if classes.number_of(label, known) not in {classes.number_of(one, known) for one in wanted}:
+            what = f"{dataset} leaves class {label} out"
+            yield Problem(key, what, f"add it to datasets.{dataset}.classes")
 
 
 def _same_class(key: str, label: Label, images: str, trained: str, defined: Defined) -> Problems:

@@ -55,6 +55,19 @@ def test_every_verb_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert run(capsys, *verb.split(), "--help").startswith(f"Usage: bridgepipe {verb} ")
 
 
+def test_help_of_people_explains_everything_and_cuts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    told = {verb: command for verb, command in VERBS.items() if not verb.startswith("stage ")}
+    bare = [
+        (verb, p.name) for verb, command in told.items() for p in command.params if not (p.help or p.hidden)
+    ]
+    assert bare == []
+    for words in (*VERBS, "new", "store", "boundary", "stage", "stage figure"):
+        shown = run(capsys, *words.split(), "--help")
+        assert "list[" not in shown, words
+        assert re.findall(r"^  .*\w\.\.\.$", shown, flags=re.MULTILINE) == [], words
+    assert "edited.\n" in run(capsys, "new", "--help")
+
+
 def test_help_lists_the_verbs_of_people_under_headings(capsys: pytest.CaptureFixture[str]) -> None:
     listed = run(capsys, "--help")
     assert listed == run(capsys)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from copy import copy
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any
+from typing import Any, get_args
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -25,6 +25,7 @@ from bridgepipe.runtime import loudness
 
 STAGE = "stage"
 IMPORTED = "import-weights"  # which an experiment does, by its settings
+WHOLE = 1000  # characters of a sentence that is not cut
 # verbs for people, under the headings of the help, which is read without importing any of them
 HELP = {
     "Use a trained model": {
@@ -72,6 +73,12 @@ class Group(TyperGroup):
         if self.get_command(ctx, args[0]) is None:
             _refuse_old_name(ctx, *args)
         return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Each verb with the whole sentence that its help begins with."""
+        verbs: Any = self.commands
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, verb.get_short_help_str(WHOLE)) for name, verb in verbs.items()])
 
 
 class People(Group):
@@ -122,13 +129,22 @@ class Guarded(TyperCommand):
     """A verb that begins with its checks, before it loads libraries, and says as much as it is asked to."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return [*super().get_params(ctx), *_loudness(ctx.find_root().command)]
+        own: list[Any] = super().get_params(ctx)
+        for several in (param for param in own if param.type_descriptor.is_list):
+            several.display_type = partial(_type_of_one, several)
+        return [*own, *_loudness(ctx.find_root().command)]
 
     def invoke(self, ctx: Any) -> Any:
         with loudness.of(ctx.meta.get(loudness.KEY), verb_of(ctx)):
             guard(verb_of(ctx), ctx.params)
             look_for_inputs(verb_of(ctx), self.params, ctx)
             return super().invoke(ctx)
+
+
+def _type_of_one(several: Any, ctx: Any) -> str:
+    """What help calls each of several values: ``<path>``, not a list of Python's."""
+    (one,) = get_args(several.type_descriptor.annotation)
+    return f"<{one.__name__.lower()}>"
 
 
 def _loudness(root: Any) -> list[Any]:

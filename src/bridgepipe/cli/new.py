@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridgepipe.cli import groups
-from bridgepipe.cli.options import DryRun
+from bridgepipe.cli.options import PARAMS, PARAMS_HELP, DryRun
 
 if TYPE_CHECKING:
     from bridgepipe.workflow.new import New
@@ -26,8 +26,7 @@ def _read(params: Path) -> Path:
     return params
 
 
-Project = Annotated[Path, typer.Option(help="params file of the project", show_default=False, callback=_read)]
-PARAMS = Path("params.yaml")
+Project = Annotated[Path, typer.Option(help=PARAMS_HELP, show_default=False, callback=_read)]
 
 
 @groups.new.verb()

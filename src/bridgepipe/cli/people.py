@@ -10,7 +10,7 @@ import typer
 
 from bridgepipe import artifacts
 from bridgepipe.cli import groups
-from bridgepipe.cli.options import Alone, DryRun, File, GuideFolder, ModelFolder, OtherModel, Shared
+from bridgepipe.cli.options import Alone, DryRun, GuideFolder, ModelFolder, OtherModel, Shared
 from bridgepipe.errors import UserError
 from bridgepipe.finite import number
 from bridgepipe.names import Json
@@ -23,6 +23,7 @@ Device = StrEnum("Device", ["auto", "cpu", "cuda", "mps"])
 Names = StrEnum("Names", ["number", "source"])
 Stored = StrEnum("Stored", ["bf16", "fp32"])
 Grid = Literal["dmi", "ddib", "exact"]
+Results = Annotated[Path, typer.Option(help="folder of experiments")]
 Crop = Literal["adm", "torchvision", "stretch"]
 Way = Literal["ddim", "ddpm"]
 
@@ -59,7 +60,7 @@ def restore(
         Path | None, typer.Option("--output", "-o", help="folder or file; - is standard output [restored]")
     ] = None,
     experiment: Annotated[str | None, typer.Option(help="one that you trained, METHOD/NAME")] = None,
-    results: Annotated[Path, typer.Option(help="folder of experiments")] = Path("results"),
+    results: Results = Path("results"),
     model: Annotated[Path | None, typer.Option(help="shared folder, weights, or hf:OWNER/NAME")] = None,
     quality: Annotated[Quality | None, typer.Option(help="calls and sampler; default: the network's")] = None,
     nfe: Annotated[int | None, typer.Option(min=1, help="network calls")] = None,
@@ -113,13 +114,13 @@ def translate(
     scale: Annotated[float, typer.Option(help="of the guide, or without one of the null class; 0: none")] = 0,
     respace_type: Annotated[str, typer.Option(help="uniform, quad, log_snr, …")] = "uniform",
     steps: Annotated[str, typer.Option(help="number of visited times, or all", callback=_times)] = "100",
-    solver: SolverName = "ddim",
+    solver: Annotated[SolverName, typer.Option(help="how steps are taken: docs/samplers.md")] = "ddim",
     eta: Annotated[float, typer.Option(min=0, help="noise of ddim on the way to the target")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="of that noise")] = 0,
     grid: Annotated[Grid, typer.Option(help="of timesteps: two as published, or one both ways")] = "dmi",
     clip: Annotated[bool, typer.Option(help="clamp predictions of the clean image, both ways")] = True,
     crop: Annotated[Crop, typer.Option(help="how images come to the size of the network")] = "adm",
-    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, help="images at once")] = 16,
     side_by_side: Annotated[bool, typer.Option(help="also write side-by-side/: before and after")] = False,
     dry_run: DryRun = False,
     run: Shared = Shared(),
@@ -181,10 +182,10 @@ def generate(
     experiment: Annotated[
         str | None, typer.Option(help="whose model and sampler draw; default: spd/spd, or sampler's defaults")
     ] = None,
-    num_images: Annotated[int, typer.Option(min=1)] = 16,
+    num_images: Annotated[int, typer.Option(min=1, help="how many are drawn")] = 16,
     seed: Annotated[int | None, typer.Option(help="of the noise; default: the experiment's")] = None,
     model: Annotated[Path | None, typer.Option(help="network: folder, diffusers' too, hf:OWNER/NAME")] = None,
-    results: File = Path("results"),
+    results: Results = Path("results"),
     run: Alone = Alone(),
 ) -> None:
     """Draw images as an experiment does, as PNG files; with its seed, the first of its own samples."""
@@ -199,7 +200,7 @@ def import_boundary(
     file: Annotated[Path, typer.Argument(help="a .sav, .npz or .npy file, or the name of a fetched source")],
     space: Annotated[Literal["z", "h"], typer.Option(help="the name of the file tells")],
     model: Annotated[Path, typer.Option(help="folder of the network that it belongs to")],
-    attribute: str = typer.Option(...),
+    attribute: str = typer.Option(..., help="name of the attribute"),
     output: Annotated[Path, typer.Option("--output", "-o", help="folder of the boundary")] = ...,  # type: ignore[assignment]
     t: Annotated[int, typer.Option(help="step of its latents")] = 500,
     variant: Annotated[Literal["published", "exact"], typer.Option(help="timing of h")] = "published",
@@ -235,7 +236,7 @@ def share(
         str | None,
         typer.Option(help="of the weights, for the card; default: of this package, or of their source"),
     ] = None,
-    results: Annotated[Path, typer.Option(help="folder of experiments")] = Path("results"),
+    results: Results = Path("results"),
     data: Annotated[Path, typer.Option(help="folder of prepared datasets")] = Path("data/prepared"),
     precision: Annotated[
         Stored | None, typer.Option(help="of the weights; default: bf16 of a bridge, fp32 of others")

@@ -14,7 +14,7 @@ import yaml
 from bridgepipe import artifacts
 from bridgepipe import config as configuration
 from bridgepipe.cli import groups
-from bridgepipe.cli.options import AsJson, DryRun, File
+from bridgepipe.cli.options import PARAMS, AsJson, DryRun, Params
 from bridgepipe.config import paths_of
 from bridgepipe.errors import UserError
 from bridgepipe.photographs import samples
@@ -30,7 +30,7 @@ SEEN = Path(".snakemake/bridgepipe.seen.json")
 @groups.people.verb("config")
 def show_config(
     experiment: Annotated[str, typer.Argument(help="method/name, such as i2sb/jpeg-5")],
-    params: File = Path("params.yaml"),
+    params: Params = PARAMS,
     as_json: AsJson = False,
 ) -> None:
     """Print the resolved experiment."""
@@ -38,19 +38,19 @@ def show_config(
     print(json.dumps(resolved, indent=2) if as_json else yaml.safe_dump(resolved, sort_keys=False).rstrip())
 
 
-PARAMS = Path("params.yaml")
+SCHEMA = Path("workflow/schemas/params.schema.json")
 
 
 @groups.people.verb("schema")
 def write_schema(
-    output: Annotated[Path, typer.Option("--output", "-o")] = Path("workflow/schemas/params.schema.json"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="place of the schema")] = SCHEMA,
 ) -> None:
     """Write the JSON schema of params.yaml, which editors use."""
     artifacts.write_json(output, configuration.schema())
 
 
 @groups.people.verb()
-def doctor(params: File = PARAMS, as_json: AsJson = False) -> None:
+def doctor(params: Params = PARAMS, as_json: AsJson = False) -> None:
     """What this machine has, and whether params.yaml, where there is one, can run on it."""
     import platform
     import shutil
@@ -97,7 +97,7 @@ def _wanted(params: Path) -> dict[str, str]:
 
 @groups.people.verb()
 def status(
-    folder: Path = Path(),
+    folder: Annotated[Path, typer.Option(help="folder of the project")] = Path(),
     as_json: AsJson = False,
     watch: Annotated[bool, typer.Option("--watch", help="show it again and again, until Ctrl-C")] = False,
     follow: Annotated[
@@ -193,7 +193,7 @@ def record(
 
 
 @groups.people.verb()
-def clean(params: File = Path("params.yaml"), dry_run: DryRun = False) -> None:
+def clean(params: Params = PARAMS, dry_run: DryRun = False) -> None:
     """Remove what the workflow can make again from what is here, and say what is left.
 
     Files that no rule makes stay, downloads and training states too, and so does whatever was made from data
@@ -215,7 +215,7 @@ def verify(
     again: Annotated[
         bool, typer.Option("--rerun", help="make the named files again and compare the bytes")
     ] = False,
-    params: File = Path("params.yaml"),
+    params: Params = PARAMS,
     seen: Annotated[Path, typer.Option(help="digests of the files as they were found sound")] = SEEN,
 ) -> None:
     """Read every artefact; name those that are damaged, and results of other parameters than params.yaml's.
@@ -235,7 +235,7 @@ def verify(
 
 @groups.people.verb("training-state")
 def show_training_state(
-    folder: Path,
+    folder: Annotated[Path, typer.Argument(help="folder train/ of an experiment")],
     go_on: Annotated[
         bool, typer.Option("--go-on", help="train on from the state although the code has changed")
     ] = False,
@@ -275,7 +275,7 @@ def fetch(
         ),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="another place for the file")] = None,
-    root: File = Path("data"),
+    root: Annotated[Path, typer.Option(help="folder of the data", show_default=False)] = Path("data"),
     dry_run: DryRun = False,
 ) -> None:
     """Download published weights or data: resumes, verifies, shows the licence."""
@@ -292,7 +292,7 @@ def fetch(
 
 
 @groups.store.verb("info")
-def store_info(file: Path, as_json: AsJson = False) -> None:
+def store_info(file: Annotated[Path, typer.Argument(help="store")], as_json: AsJson = False) -> None:
     """What a store holds and how it was made."""
     from bridgepipe.data import storecard
 

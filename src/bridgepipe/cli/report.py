@@ -9,7 +9,7 @@ import typer
 
 from bridgepipe import config as configuration
 from bridgepipe.cli import groups
-from bridgepipe.cli.options import Alone, AsJson, Config, Ends, File, Shared, Sources, Trained
+from bridgepipe.cli.options import PARAMS, Alone, AsJson, Config, Ends, File, Params, Shared, Sources, Trained
 from bridgepipe.config.i2sb import RestorationSampling
 from bridgepipe.config.points import PointTranslating
 from bridgepipe.config.stage_files import read_stage
@@ -45,7 +45,7 @@ def show_table(
     published: Annotated[
         bool, typer.Option("--published", help="print published numbers of other protocols, too")
     ] = False,
-    params: File = Path("params.yaml"),
+    params: Params = PARAMS,
 ) -> None:
     """Print the results that are there, each with its interval, beside its floor and its input.
 
@@ -65,7 +65,7 @@ def report(
         typer.Argument(help="experiments or methods, such as i2sb/jpeg-5 or spd; default: all"),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file")] = Path("report.html"),
-    params: File = Path("params.yaml"),
+    params: Params = PARAMS,
 ) -> None:
     """Write one HTML file with all results that are there: numbers, figures, settings, protocols, costs.
 

@@ -155,11 +155,14 @@ def test_a_client_of_slurm_without_a_cluster_is_told(
     from bridgepipe.cli.project import status
 
     pretend(commands, sacct="exit 1", squeue="echo no configuration >&2; exit 1")
-    (tmp_path / ".snakemake/log").mkdir(parents=True)
+    status(tmp_path)  # it is not asked where nothing was sent
+    assert capsys.readouterr().err == ""
+    (tmp_path / slurm.LOGS).mkdir(parents=True)
+    (tmp_path / ".snakemake/log").mkdir()
     (tmp_path / ".snakemake/log/1.snakemake.log").write_text(LOG)
     status(tmp_path)
     said = capsys.readouterr()
-    assert "no configuration" in said.err.splitlines()[0]
+    assert said.err == "Slurm does not answer (`sinfo` tells why): states are those of Snakemake's log\n"
     assert said.out.splitlines()[-1].startswith("evaluate fid  i2sb/jpeg-5")
 
 
@@ -178,6 +181,7 @@ def test_jobs_of_a_quiet_run_that_wait_are_told_by_slurm(
 ) -> None:
     from bridgepipe.cli.project import status
 
+    (tmp_path / slurm.LOGS).mkdir(parents=True)
     queue = f"18|PENDING|Resources|{tmp_path}|rule_train_wildcards_i2sb_jpeg-5"
     pretend(
         commands, sacct="exit 1", squeue=f"echo '{queue}'; echo '19|PENDING|Priority|/elsewhere|rule_fid'"

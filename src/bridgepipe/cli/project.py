@@ -135,20 +135,22 @@ def _status(folder: Path, say: Callable[[str], None] = _to_stderr) -> history.St
     from bridgepipe.runtime import history
 
     states = [line for found in folders(folder / "results", "train") for line in _states(found)]
-    return history.status(folder, _slurm_states(say), states)
+    return history.status(folder, _slurm_states(folder, say), states)
 
 
-def _slurm_states(say: Callable[[str], None]) -> dict[str, str] | None:
-    """Slurm's states of jobs; where there are none it is said why."""
-    from bridgepipe.runtime import slurm
+def _slurm_states(folder: Path, say: Callable[[str], None]) -> dict[str, str] | None:
+    """Slurm's states of jobs; None, said where it may surprise, where none is or was in Slurm's hands."""
+    from bridgepipe.runtime import jobs, slurm
 
     if not slurm.present():
         say("no Slurm here: states are those of Snakemake's log")
         return None
+    if not slurm.sent_any(folder) and not any(job.number for job in jobs.unfinished(folder)):
+        return None
     try:
         return slurm.states()
-    except UserError as e:  # its client can be installed without a cluster
-        say(f"{e}; states are those of Snakemake's log")
+    except UserError:
+        say("Slurm does not answer (`sinfo` tells why): states are those of Snakemake's log")
         return None
 
 

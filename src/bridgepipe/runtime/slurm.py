@@ -66,8 +66,7 @@ def cancel_orphans(folder: Path, killed: locks.Owner | None) -> list[str]:
         UserError: there are jobs, and nothing proves that their run has ended: it was on another machine,
             whose lock may not be seen here, or left no record.
     """
-    sent = (folder / LOGS).exists()  # elsewhere Slurm is not asked: it may be installed and no cluster there
-    left = _orphans(folder) if sent and present() else []
+    left = _orphans(folder) if sent_any(folder) and present() else []
     if not left:
         return []
     if killed is None or not killed.here:
@@ -83,6 +82,11 @@ def cancel_orphans(folder: Path, killed: locks.Owner | None) -> list[str]:
     while set(_orphans(folder)) & set(left) and time.monotonic() < deadline:
         time.sleep(0.5)
     return left
+
+
+def sent_any(folder: Path) -> bool:
+    """Whether Snakemake sent jobs from a folder; elsewhere Slurm may be installed and no cluster there."""
+    return (folder / LOGS).exists()
 
 
 def _orphans(folder: Path) -> list[str]:

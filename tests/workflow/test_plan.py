@@ -46,7 +46,19 @@ def test_an_unknown_target_is_refused(project: Project, target: str, said: str) 
     assert done.returncode != 0
     assert said in done.stderr
     assert "Traceback" not in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[0] == "plan: reading the graph of jobs"
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_a_pipe_shows_what_a_plan_is_at(project: Project) -> None:
+    project.edit(lambda p: p["experiments"]["i2sb"]["jpeg-5"].update(sample={"nfe": 3}))
+    done = project.bridgepipe("plan", "--json", FID)
+    json.loads(done.stdout)
+    graph, *networks = done.stderr.splitlines()
+    assert graph == "plan: reading the graph of jobs"
+    assert networks
+    assert networks == [f"plan: timing network {n} of {len(networks)}" for n in range(1, len(networks) + 1)]
 
 
 def test_a_network_alone_and_pairs_are_targets(tmp_path: Path) -> None:

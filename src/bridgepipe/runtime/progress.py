@@ -56,7 +56,7 @@ class Progress:
         self._open.append(self)
         if self._shown and self._first:
             of = f" of {self._count(self._total)}" if self._total is not None else ""
-            self._say(f"found {self._count(self._first)}{of} {self._unit}s finished")
+            say(f"found {self._count(self._first)}{of} {self._unit}s finished")
         return self
 
     def __exit__(
@@ -87,7 +87,7 @@ class Progress:
             now = time.monotonic()
             if self._lines and now >= self._next and self._done != self._total:
                 self._next = now + EVERY
-                self._say(self._line(now - self._began))
+                say(self._line(now - self._began))
 
     def _line(self, seconds: float) -> str:
         rate = (self._done - self._first) / seconds
@@ -107,9 +107,11 @@ class Progress:
     def _count(self, items: int) -> str:
         return tqdm.format_sizeof(items) if self._unit in SCALED else str(items)
 
-    def _say(self, line: str) -> None:
-        tqdm.write(line, file=sys.stderr)
-        sys.stderr.flush()
+
+def say(line: str) -> None:
+    """A line about the work that begins now, above the bar of a terminal."""
+    tqdm.write(line, file=sys.stderr)
+    sys.stderr.flush()
 
 
 def duration(seconds: float) -> str:

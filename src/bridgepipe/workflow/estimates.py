@@ -22,6 +22,7 @@ from bridgepipe.config.runtime import Runtime
 from bridgepipe.config.stage_files import RUNTIME, read_runtime_file
 from bridgepipe.errors import UserError
 from bridgepipe.names import Json
+from bridgepipe.runtime import progress
 from bridgepipe.workflow.costs import Cost, Download, Link, Plan
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def plan(targets: Sequence[str], gpus: int = 0) -> Plan:
     machine = Machine(read_runtime_file(RUNTIME), gpus)  # as the Snakefile has just written it
     if not any(job["waits"] for job in jobs):
         return Plan([], [], 1, [], "nothing is left to do", False)
+    machine.measure(jobs)
     estimates = [machine.seconds(job) for job in jobs]
     factors = {} if gpus else dict(_corrections(jobs, estimates))
     seconds = [s * factors.get(job["rule"], 1) for job, s in zip(jobs, estimates, strict=True)]
@@ -70,6 +72,7 @@ def _found(targets: Sequence[str]) -> Json:
     """The jobs, and what a person has yet to put there."""
     if not SCRIPT.is_file():
         raise UserError("no workflow here", Path.cwd(), "run it in the folder of a project")
+    progress.say("plan: reading the graph of jobs")
     done = subprocess.run([sys.executable, SCRIPT, *targets], check=False, capture_output=True, text=True)
     if done.returncode:
         print(done.stderr, end="", file=sys.stderr)
@@ -155,6 +158,15 @@ class Machine:
             shared = f", shared evenly by {shares} processes a job" if (shares := self._processes) > 1 else ""
             return f"{which} in tf32, 15.9 ms for a call of I2SB's network (docs/gpu.md){shared}"
         return f"every network timed now on this machine, {self._runtime.threads} threads a job"
+
+    def measure(self, jobs: Iterable[Json]) -> None:
+        """Take every network's measures, which `seconds` and `cost` need, and tell how far that is."""
+        needed = [job for job in jobs if job["waits"] or not self._gpus]
+        asked = {(json.dumps(net), job["batch"], job["trains"]) for job in needed for net, _ in job["calls"]}
+        verb = "counting" if self._gpus else "timing"
+        for number, how in enumerate(sorted(asked), start=1):
+            progress.say(f"plan: {verb} network {number} of {len(asked)}")
+            self._footprint(*how) if self._gpus else self._per_call(*how)
 
     def seconds(self, job: Mapping[str, Any]) -> float:
         """Of a job alone on the machine."""

@@ -40,8 +40,7 @@ Control = Annotated[Path, typer.Option(help="the same images, decoded with the s
 Plain = Annotated[Path, typer.Option(help="the same images, decoded without an edit and with eta 0")]
 Real = Annotated[Path | None, typer.Option(help="real images outside the reference, whose FID is the floor")]
 PARAMS = Path("params.yaml")
-PARAMS_HELP = "params file of the project"
-Params = Annotated[Path, typer.Option(help=PARAMS_HELP, show_default=False)]
+Params = Annotated[Path, typer.Option(help="params file of the project", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="print what would be written; write nothing")]
 Runtime = Annotated[Path, typer.Option(help="how things run; without the workflow's file: defaults")]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from bridgepipe import config
@@ -258,3 +263,24 @@ def test_a_table_is_written_exactly_as_csv_and_readably_as_markdown(tmp_path):
         "| a\\|b | 100 | 3.33 | 7.12e-06 | 0.679 | 5 |\n"
         "| c | 5 | 266.75 | 2.21e-01 | — | — |\n"
     )
+
+
+def test_neither_legend_nor_labels_of_a_loss_touch_what_is_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+
+    @contextmanager
+    def keeping(*how: Any) -> Iterator[Figure]:
+        with canvas.canvas(*how) as figure:
+            yield figure
+        drawn.append(figure)
+
+    monkeypatch.setattr("bridgepipe.figures.images.canvas", keeping)
+    found = pd.DataFrame({"step": [1, 9], "loss": [0.5, 0.4], "psnr": [20, 21], "fid": [0.00312, 0.00105]})
+    figures.loss_curve(tmp_path / "l.png", range(1, 10), [0.5] * 9, "i2sb/jpeg-5", found)
+    [figure] = drawn
+    panels = [axes.get_tightbbox() for axes in figure.axes]
+    [legend] = [legend.get_window_extent() for legend in figure.legends]
+    assert not any(legend.overlaps(panel) for panel in panels)
+    assert all(right.x0 - left.x1 > 0.1 * figure.dpi for left, right in itertools.pairwise(panels))

@@ -119,7 +119,8 @@ def loss_curve(
     smooth = pd.Series(losses).rolling(window, center=True, min_periods=1).mean()
     found = pd.DataFrame(columns=["step", "loss"]) if validation is None else validation
     panels = found.columns.drop("step")
-    with canvas(path, 4.5 * len(panels), 2.8) as figure:
+    with canvas(path, 4.5 * len(panels), 3.0) as figure:
+        figure.set_layout_engine("constrained", wspace=0.06)  # labels keep clear of the panel before them
         axes = _axes(figure, title, (1, len(panels), 1))
         axes.plot(steps, losses, color=COLOURS[0], alpha=0.35, linewidth=0.5, label="as logged")
         axes.plot(steps, smooth, color=COLOURS[0], label=f"mean of {window}")
@@ -128,7 +129,7 @@ def loss_curve(
         axes.set(yscale="log", xlabel="Training step", ylabel="Loss")
         axes.margins(x=0)
         _plain_log_ticks(axes.yaxis)
-        axes.legend(loc="upper right")
+        figure.legend(loc="outside lower left", ncols=3)  # no corner is free of every curve
         for number, name in enumerate(panels.drop("loss"), start=2):
             panel = _axes(figure, "Validation", (1, len(panels), number))
             panel.plot(found["step"], found[name], "o-", color=COLOURS[1], clip_on=False)

@@ -17,18 +17,29 @@ from bridgepipe.photographs.encoding import plain_rgb
 from bridgepipe.photographs.pictures import read
 
 SHOWN = {"JPEG": "jpeg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "AVIF": "avif"}  # by every browser
+# The track is longer than the picture by the knob, whose middle is therefore at the edge that it moves.
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="generator" content="bridgepipe">
 <meta name="viewport" content="width=device-width"><title>Before and after</title>
-<style>body{font:16px sans-serif;margin:1em;background:#222;color:#eee}
-figure{margin:0 0 2em;max-width:max-content}
-.both{position:relative;display:inline-block;--at:50%}.both img{display:block;max-width:100%}
-.both img+img{position:absolute;top:0;left:0;width:100%;height:100%;clip-path:inset(0 0 0 var(--at))}
-input{width:100%}</style>
+<style>:root{color-scheme:light dark;--knob:20px}body{font:16px sans-serif;margin:1em}
+figure{margin:0 0 2em}figcaption{margin-bottom:.5em}
+.both{position:relative;width:max-content;max-width:100%;padding-bottom:calc(var(--knob) + .5em);--at:50%}
+.pictures{position:relative}.pictures img{display:block;max-width:100%}
+.pictures img+img{position:absolute;top:0;left:0;width:100%;height:100%;clip-path:inset(0 0 0 var(--at))}
+.pictures::after{content:"";position:absolute;top:0;bottom:0;left:var(--at);width:2px;margin-left:-1px;
+background:#fff;box-shadow:0 0 0 1px #000}
+input{appearance:none;position:absolute;bottom:0;left:calc(var(--knob)/-2);margin:0;background:none;
+height:var(--knob);width:calc(100% + var(--knob))}
+input::-webkit-slider-runnable-track{height:4px;border-radius:2px;background:gray}
+input::-moz-range-track{height:4px;border-radius:2px;background:gray}
+input::-webkit-slider-thumb{appearance:none;width:var(--knob);height:var(--knob);margin-top:-8px;
+border:0;border-radius:50%;background:CanvasText}
+input::-moz-range-thumb{width:var(--knob);height:var(--knob);border:0;border-radius:50%;background:CanvasText}
+</style>
 """
 FIGURE = """<figure><figcaption>NAME: left before, right after</figcaption>
-<div class="both"><img alt="before" src="BEFORE"><img alt="after" src="AFTER"></div>
+<div class="both"><div class="pictures"><img alt="before" src="BEFORE"><img alt="after" src="AFTER"></div>
 <input type="range" min="0" max="100" value="50" aria-label="how much is before"
-oninput="this.previousElementSibling.style.setProperty('--at',this.value+'%')"></figure>
+oninput="this.parentNode.style.setProperty('--at',this.value+'%')"></div></figure>
 """
 
 

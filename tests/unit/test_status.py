@@ -82,7 +82,7 @@ def test_one_way_to_show_it(project: Path) -> None:
 
 def test_it_is_drawn_in_place(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(watching.shutil, "get_terminal_size", lambda: (10, 3))
+    monkeypatch.setattr(watching.shutil, "get_terminal_size", lambda fallback=(): (10, 3))
     looks = iter([["one"], ["one", "two and more than fits", "three"]])
 
     def look() -> list[str]:

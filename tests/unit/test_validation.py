@@ -483,7 +483,7 @@ def test_trackers_receive_validations_with_their_step_and_pictures_once(
         def log_images(self, values: dict[str, Any], step: int) -> None:
             heard.append((step, "picture"))
 
-    def started(name: str, run: trackers.Run) -> Any:
+    def started(name: str, run: trackers.Run, say: Any) -> Any:
         memory = run.folder / "wandb.json"
         sent = artifacts.read_json(memory) if run.first else {"step": 0}
         return trackers._Tracker(name, Heard(), memory, sent)

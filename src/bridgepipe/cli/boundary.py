@@ -60,7 +60,7 @@ def search(
     config: Config,
     latents: Annotated[Path, typer.Option(help="folder of the latents")],
     output: Annotated[Path, typer.Option(help="folder of the boundaries")],
-    accuracy: File,
+    accuracy: Annotated[Path, typer.Option(help="file to write: accuracy on held-out latents")],
     run: Alone = Alone(),
 ) -> None:
     """Find the boundaries in z and in h, and measure how well they separate held-out latents."""
@@ -119,7 +119,9 @@ def evaluate(
 
 
 @groups.boundary.verb()
-def figure_strip(edited: File, control: File, plain: File, data: File, output: File, title: str = "") -> None:
+def figure_strip(
+    edited: File, control: Control, plain: Plain, data: File, output: File, title: str = ""
+) -> None:
     """Some images, as they are decoded with the same noise and no move, and edited at every distance."""
     from bridgepipe.stages import pictures
 
@@ -128,9 +130,9 @@ def figure_strip(edited: File, control: File, plain: File, data: File, output: F
 
 @groups.boundary.verb()
 def figure_flips(
-    csv: Path = typer.Option(...),
-    metric: Path = typer.Option(...),
-    output: Path = typer.Option(...),
+    csv: File,
+    metric: Annotated[Path, typer.Option(help="metric file of the edits", show_default=False)],
+    output: File,
     title: str = "",
 ) -> None:
     """What edits flip and keep against the distance."""

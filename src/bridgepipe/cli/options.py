@@ -1,6 +1,7 @@
 """Options that verbs share, each declared once.
 
-A parameter of a verb whose type is one of the classes below stands for an option per field.
+A parameter of a verb whose type is one of the classes below stands for an option per field. One without a
+text of its own has that of its name in ``TEXTS``.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable
+from copy import copy
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
@@ -39,6 +41,7 @@ GuideFolder = Annotated[Path | None, typer.Option(help="results folder of a trai
 Control = Annotated[Path, typer.Option(help="the same images, decoded with the same noise, not moved")]
 Plain = Annotated[Path, typer.Option(help="the same images, decoded without an edit and with eta 0")]
 Real = Annotated[Path | None, typer.Option(help="real images outside the reference, whose FID is the floor")]
+Metrics = Annotated[list[Path], typer.Argument(help="metric files", show_default=False)]
 PARAMS = Path("params.yaml")
 Params = Annotated[Path, typer.Option(help="params file of the project", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
@@ -46,6 +49,46 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="print what would be wri
 Runtime = Annotated[Path, typer.Option(help="how things run; without the workflow's file: defaults")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; default: runtime.threads")]
 Processes = Annotated[int | None, typer.Option(help="processes of this command; default: runtime.processes")]
+TEXTS = {  # of options that mean the same in every verb which gives them no text
+    "back": "store of the images that translations return to",
+    "corrupted": "store of the corrupted images",
+    "csv": "table, as CSV",
+    "data": "split of the dataset",
+    "edited": "store of the edited images",
+    "evaluate_config": "configuration of the evaluation",
+    "figure": "picture, a PNG file",
+    "folder": "folder that keeps the training's state and its checkpoints",
+    "html": "table, as a page",
+    "images": "store of the images",
+    "latents": "store of the latents",
+    "markdown": "table, as Markdown",
+    "metrics": "metric file to write",
+    "model": "weights of the trained network",
+    "originals": "store of the original images",
+    "output": "file to write",
+    "part": "number of the part of the work that is done, from 0",
+    "parts": "number of parts that the work is divided into",
+    "reference": "store of real images of the target class",
+    "restored": "store of the restored images",
+    "sample_config": "configuration of the sampling",
+    "samples": "file of the sampled points",
+    "source": "store of the source images",
+    "source_config": "configuration that the source's model was trained under",
+    "source_pixels": "colours of the source photograph",
+    "states": "store of the state pairs that the way back starts from",
+    "statistics": "reference statistics of the FID",
+    "target_config": "configuration that the target's model was trained under",
+    "target_pixels": "colours of the target photograph",
+    "test": "test images",
+    "title": "title of the picture",
+    "train": "training images",
+    "train_config": "configuration that the network was trained under",
+    "transferred": "file of the transferred colours",
+    "translated": "translations of the source",
+    "truth": "true points of the target",
+    "val": "validation images",
+    "weights": "weights of the extractor",
+}
 # runtime settings that may move a last bit; the numbers of threads and processes are taken as they are
 BITS = ("device", "precision", "compile", "channels_last", "batch_size", "microbatch")
 
@@ -136,25 +179,29 @@ class HeldOut(trained.HeldOut):
     validation: Annotated[Path | None, typer.Option(help="data that the training is validated on")] = None
     validation_sources: Sources = None
     extractor: Annotated[Path | None, typer.Option(help="configuration of the extractor")] = None
-    weights: Annotated[Path | None, typer.Option(help="weights of the extractor")] = None
-    statistics: Annotated[Path | None, typer.Option(help="reference of the FID")] = None
+    weights: Path | None = None
+    statistics: Path | None = None
 
 
 def spread(verb: Callable[..., Any]) -> Callable[..., Any]:
-    """A verb with an option per field in place of every parameter whose type is a class of options."""
+    """A verb with an option per field in place of every parameter whose type is a class of options.
+
+    An option without a text has that of its name.
+    """
     types = typing.get_type_hints(verb, include_extras=True)
     grouped: dict[str, Any] = {name: kind for name, kind in types.items() if is_dataclass(kind)}
 
     @wraps(verb)
-    def called(**given: Any) -> Any:
+    def called(**values: Any) -> Any:
         for name, kind in grouped.items():
-            given[name] = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
-        return verb(**given)
+            values[name] = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
+        return verb(**values)
 
-    options = [option for p in inspect.signature(verb).parameters.values() for option in _options(p, types)]
+    given = inspect.signature(verb).parameters.values()
+    options = [_with_text(option) for parameter in given for option in _options(parameter, types)]
     called.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
     called.__annotations__ = {option.name: option.annotation for option in options}
-    return called if grouped else verb
+    return called
 
 
 def _options(parameter: inspect.Parameter, types: dict[str, Any]) -> list[inspect.Parameter]:
@@ -171,3 +218,16 @@ def _options(parameter: inspect.Parameter, types: dict[str, Any]) -> list[inspec
         )
         for field in fields(kind)
     ]
+
+
+def _with_text(option: inspect.Parameter) -> inspect.Parameter:
+    """The option, with the text of its name where it has none."""
+    kind, text = option.annotation, TEXTS.get(option.name)
+    plain, declared = (
+        typing.get_args(kind) if typing.get_origin(kind) is Annotated else (kind, typer.Option())
+    )
+    if text is None or declared.help:
+        return option
+    explained = copy(declared)
+    explained.help = text
+    return option.replace(annotation=Annotated[plain, explained])

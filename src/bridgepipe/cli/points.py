@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from bridgepipe.cli import groups
 from bridgepipe.cli.options import Config, Ends, File, Shared, Trained
 from bridgepipe.config.colors import ColorTranslating
@@ -26,7 +30,12 @@ def sample_points(
 
 @groups.stage.verb()
 def evaluate_samples(
-    samples: File, truth: File, metrics: File, figure: File, title: str = "", exact: int = 2000
+    samples: File,
+    truth: File,
+    metrics: File,
+    figure: File,
+    title: str = "",
+    exact: Annotated[int, typer.Option(help="points of the exact transport plan, at most")] = 2000,
 ) -> None:
     """Distances of samples to true points beside the noise floor, normality of latents, and a picture."""
     from bridgepipe.stages import points

@@ -9,7 +9,19 @@ import typer
 
 from bridgepipe import config as configuration
 from bridgepipe.cli import groups
-from bridgepipe.cli.options import PARAMS, Alone, AsJson, Config, Ends, File, Params, Shared, Sources, Trained
+from bridgepipe.cli.options import (
+    PARAMS,
+    Alone,
+    AsJson,
+    Config,
+    Ends,
+    File,
+    Metrics,
+    Params,
+    Shared,
+    Sources,
+    Trained,
+)
 from bridgepipe.config.i2sb import RestorationSampling
 from bridgepipe.config.points import PointTranslating
 from bridgepipe.config.stage_files import read_stage
@@ -17,7 +29,7 @@ from bridgepipe.config.stage_files import read_stage
 
 @groups.stage.verb()
 def table(
-    metrics: list[Path],
+    metrics: Metrics,
     csv: File,
     markdown: File,
     numbers: Annotated[Path | None, typer.Option(help="JSON for DVC with the numbers alone")] = None,
@@ -29,7 +41,7 @@ def table(
 
 
 @groups.stage.verb()
-def summary(metrics: list[Path], csv: File, markdown: File, html: File) -> None:
+def summary(metrics: Metrics, csv: File, markdown: File, html: File) -> None:
     """One row per measure and experiment, under a heading for every protocol."""
     from bridgepipe.stages import tables
 
@@ -80,7 +92,7 @@ def report(
 
 
 @groups.stage.verb("numbers")
-def write_numbers(metrics: list[Path], output: File) -> None:
+def write_numbers(metrics: Metrics, output: File) -> None:
     """The numbers of an experiment's metric files, without what they were made with, for DVC."""
     from bridgepipe.stages import tables
 
@@ -88,7 +100,13 @@ def write_numbers(metrics: list[Path], output: File) -> None:
 
 
 @groups.stage.verb()
-def study_table(parts: list[Path], csv: File, markdown: File, figure: File, title: str = "") -> None:
+def study_table(
+    parts: Annotated[list[Path], typer.Argument(help="tables of the studies", show_default=False)],
+    csv: File,
+    markdown: File,
+    figure: File,
+    title: str = "",
+) -> None:
     """Join the studies of several experiments into one table and one figure.
 
     Metrics under another protocol are another column, and another panel: few images make a FID larger by
@@ -101,7 +119,7 @@ def study_table(parts: list[Path], csv: File, markdown: File, figure: File, titl
 
 
 @groups.stage.verb()
-def point_table(metrics: list[Path], csv: File, markdown: File) -> None:
+def point_table(metrics: Metrics, csv: File, markdown: File) -> None:
     """A row per experiment, or per way of one that goes both ways."""
     from bridgepipe.stages import tables
 
@@ -109,7 +127,7 @@ def point_table(metrics: list[Path], csv: File, markdown: File) -> None:
 
 
 @groups.stage.verb()
-def cycle_table(metrics: list[Path], csv: File, markdown: File) -> None:
+def cycle_table(metrics: Metrics, csv: File, markdown: File) -> None:
     """Mean and largest error of every solver's cycle, a row per pair, then the worst of every group."""
     from bridgepipe.stages import tables
 
@@ -125,7 +143,12 @@ def grid(restored: File, corrupted: File, originals: File, output: File, title: 
 
 
 @groups.figure.verb()
-def samples(images: File, output: File, title: str = "", count: int = 64) -> None:
+def samples(
+    images: File,
+    output: File,
+    title: str = "",
+    count: Annotated[int, typer.Option(help="images in the picture, at most")] = 64,
+) -> None:
     """Samples side by side."""
     from bridgepipe.stages import pictures
 

@@ -17,7 +17,7 @@ from bridgepipe.config.stage_files import read_dataset, read_stage, read_trainin
 @groups.stage.verb()
 def prepare(
     config: Config,
-    output: File,
+    output: Annotated[Path, typer.Option(help="folder of the stores", show_default=False)],
     source: Annotated[Path | None, typer.Argument(help="listing of the files that are to be read")] = None,
     split: Annotated[str | None, typer.Option(help="split that is prepared alone; default: all")] = None,
 ) -> None:
@@ -28,7 +28,10 @@ def prepare(
 
 
 @groups.stage.verb()
-def gather(parts: list[Path], output: File) -> None:
+def gather(
+    parts: Annotated[list[Path], typer.Argument(help="stores of the parts", show_default=False)],
+    output: File,
+) -> None:
     """Join the stores of parallel jobs."""
     from bridgepipe.data import joining
 
@@ -36,7 +39,13 @@ def gather(parts: list[Path], output: File) -> None:
 
 
 @groups.stage.verb()
-def spectrum(data: File, output: File, figure: File, title: str = "", batch_size: int = 256) -> None:
+def spectrum(
+    data: File,
+    output: File,
+    figure: File,
+    title: str = "",
+    batch_size: Annotated[int, typer.Option(help="images that are read at a time")] = 256,
+) -> None:
     """Fit the power law of Shortest-Path Diffusion to a split; picture of spectrum and fit.
 
     Of patches also the exponent of every picture, and the interval of their mean over the pictures.
@@ -77,7 +86,7 @@ def checkpoint(config: Config, model: File, folder: File, output: File) -> None:
 
 @groups.stage.verb()
 def import_weights(
-    weights: Path,
+    weights: Annotated[Path, typer.Argument(help="file or folder of the weights", show_default=False)],
     config: Config,
     output: File,
     size: Annotated[int | None, typer.Option(help="of the images of a Gaussian model")] = None,

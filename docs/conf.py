@@ -51,8 +51,14 @@ napoleon_use_rtype = False
 def setup(app):
     mathml.setup(app)
     app.connect("autodoc-process-docstring", plain_bars)
+    app.connect("autodoc-process-docstring", links_to_pages)
 
 
 def plain_bars(app, what, name, obj, options, lines):
     """A bar in a docstring means an absolute value, not a substitution."""
     lines[:] = [re.sub(r"(``.*?``)|\|", lambda found: found[1] or r"\|", line) for line in lines]
+
+
+def links_to_pages(app, what, name, obj, options, lines):
+    """A page that a docstring names is a link to it."""
+    lines[:] = [generate.PAGE.sub(r":doc:`../\1`", line) for line in lines]

@@ -19,6 +19,7 @@ from bridgepipe.config.methods import METHODS, Params
 from bridgepipe.config.schema import INCLUDE
 
 PACKAGE = Path(bridgepipe.__file__).parent
+PAGE = re.compile(r"\bdocs/([\w-]+)\.md\b")  # how help, descriptions of keys and docstrings name a page
 
 
 def write(folder: Path) -> None:
@@ -35,7 +36,8 @@ def write(folder: Path) -> None:
 
 def pages() -> dict[str, str]:
     """Name of a file and its text, of every page."""
-    return {"commands.md": commands(), "params.md": params()} | dict(api())
+    texts = {"commands.md": commands(), "params.md": params()}
+    return {name: PAGE.sub(r"[](../\1.md)", text) for name, text in texts.items()} | dict(api())
 
 
 # commands

@@ -51,6 +51,20 @@ def test_the_reference_holds_every_verb_key_and_module(tmp_path: Path) -> None:
     assert {f"experiments.{method}.NAME" for method in METHODS} <= set(re.findall(r"^## `(.*)`$", text, re.M))
 
 
+def test_the_reference_links_to_the_pages_that_help_and_keys_name() -> None:
+    """A terminal shows ``docs/gpu.md``; the site shows that page's title as a link, which Sphinx checks."""
+    assert "(docs/gpu.md)" in generate.params()
+    made = generate.pages()
+    linked = {
+        page
+        for name in ("commands.md", "params.md")
+        for page in re.findall(r"\[\]\(\.\./(.*?)\)", made[name])
+    }
+    assert {"gpu.md", "corruptions.md", "bridge-samplers.md", "samplers.md"} <= linked
+    assert {page for page in linked if not (DOCS / page).is_file()} == set()
+    assert [name for name, text in made.items() if generate.PAGE.search(text)] == []
+
+
 def test_every_key_of_params_yaml_says_what_it_means() -> None:
     sections = re.split(r"^## `", generate.params(), flags=re.MULTILINE)[1:]
     keys = [

@@ -21,6 +21,7 @@ setup: .venv/.ready
 
 .venv/.ready: pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "bridgepipe needs Python 3.11 or newer (make PYTHON=/path/to/python3.11)" >&2; exit 1; }
+	@echo "installing packages into .venv: some 3 minutes, longer on a slow line" >&2
 	$(PYTHON) -m venv --clear .venv
 	$(INSTALL) -e '.[dev]'
 	$(INSTALL) --no-deps --target .venv/plugins snakemake-executor-plugin-kubernetes
@@ -67,17 +68,21 @@ report: setup
 
 # the pages as a site that opens from the disk: site/index.html
 docs: .venv/.docs
+	@echo "building the pages: some 2 minutes" >&2
 	@rm -rf site
 	sphinx-build -q -W --keep-going -d .venv/.doctrees docs site
 	python docs/check_site.py site
+	@echo site/index.html
 
 .venv/.docs: .venv/.ready
+	@echo "installing what builds the pages: some 20 s" >&2
 	$(INSTALL) -e '.[docs]'
 	@touch $@
 
 # after a clone or a checkout: fetch what DVC recorded at these parameters, and tell Snakemake that it is current
 sync: setup
 	dvc pull
+	@echo "comparing the files with dvc.lock: some seconds for every GB" >&2
 	@dvc status --quiet $$($(STAGES) --recorded stages) || { dvc status $$($(STAGES) --recorded stages); \
 	  echo "not what dvc.lock recorded: commit or undo the edits, or run dvc repro" >&2; exit 1; }
 	set -o pipefail; $(STAGES) --recorded files | xargs -r snakemake --quiet all --touch --forceall --
@@ -85,6 +90,7 @@ sync: setup
 # Slurm, Chromium and Graphviz for make test-engines, on Debian and Ubuntu, as root; without them those tests skip themselves
 system-setup:
 	@for tool in slurmctld slurmd munged sbatch chromium dot; do command -v $$tool > /dev/null || { \
+	  echo "installing Slurm, Chromium and Graphviz: some 3 minutes" >&2; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 	    slurmctld slurmd munge slurm-client chromium fonts-dejavu-core graphviz; exit; }; done
 

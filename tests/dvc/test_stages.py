@@ -53,6 +53,7 @@ def test_every_job_of_all_experiments_has_a_stage(tmp_path: Path) -> None:
     assert order[:2] == ["jpeg-5", "jpeg-10"]  # as in params.yaml: another order is another table
     told = project.attempt("bridgepipe", "record", "i2sb/jpeg-55")
     assert told.returncode != 0
+    assert told.stderr.startswith("record: reading the graph of jobs\n")
     assert "unknown experiment 'i2sb/jpeg-55'" in told.stderr
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -164,3 +165,12 @@ def test_setup_begins_anew_when_the_folder_or_python_is_another(tmp_path: Path) 
     (here / ".venv/.ready").write_text(f"{stamp}\n")
     here.rename(tmp_path / "there")
     assert "-m venv --clear" in planned(tmp_path / "there")
+
+
+def test_make_says_what_it_does_and_how_long_before_it_is_silent() -> None:
+    recipes = re.split(r"^(?=\S+:(?!=))", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    silent = re.compile(r"\$\(INSTALL\)|-qq|sphinx-build -q|status --quiet")
+    found = {text.split(":")[0]: text[: match.start()] for text in recipes if (match := silent.search(text))}
+    assert found.keys() == {".venv/.ready", "docs", ".venv/.docs", "sync", "system-setup"}
+    for target, before in found.items():
+        assert re.search(r'echo "[a-z].*: some (\d+ )?(s|seconds|minutes)\b.*" >&2', before), target

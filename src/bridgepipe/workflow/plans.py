@@ -9,6 +9,7 @@ from pathlib import Path
 from bridgepipe import artifacts, workflow
 from bridgepipe import config as configuration
 from bridgepipe.errors import UserError
+from bridgepipe.runtime import progress
 
 SCRIPT = Path("workflow/stages.py")  # reads the graph of jobs
 NAMES = Path("stages/names.yaml")
@@ -22,6 +23,7 @@ def plan(experiments: list[str], check: bool) -> None:
     """
     if not SCRIPT.is_file():
         raise UserError("no workflow here", Path.cwd(), "run it in the folder of a project")
+    progress.say("record: reading the graph of jobs")
     _run(*experiments, *(["--check"] if check else ()))
 
 

@@ -64,7 +64,7 @@ def epoch(folder: Path, count: int) -> Callable[[], Any]:
 
 
 def gather(folder: Path, count: int) -> Callable[[], Any]:
-    """The store of one part, joined with an empty one into another."""
+    """The store of one part, copied into that of the whole with its checksums."""
     from bridgepipe.data import joining
 
     part = _store(folder, count).path

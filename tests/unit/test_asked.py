@@ -171,7 +171,7 @@ def test_only_data_that_can_lack_something_are_asked(tmp_path: Path, monkeypatch
     found = {(one["dataset"], one["where"].rpartition(".")[2]) for one in every}
     of_imagenet = {(dataset, key) for dataset, key in found if dataset.startswith("imagenet256")}
     pairs = "imagenet256-pairs"
-    assert of_imagenet == {(pairs, "source"), ("imagenet256", "target"), (pairs, "cycle")}
+    assert of_imagenet == {(pairs, "source"), ("imagenet256-adm", "target"), (pairs, "cycle")}
     for path, content in files.items():
         assert {f"results/{one['experiment']}/config/asked.json" for one in content["asked"]} <= {path}
     assert not set(files) & set(resolved.stage_files())

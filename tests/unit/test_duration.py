@@ -165,3 +165,17 @@ def test_an_own_folder_is_counted_before_it_is_prepared(
     artifacts.write_json(tmp_path / "data/prepared/whole/counts.json", {"items": {"train": 7}})
     opened_again = opened(lambda values: values["datasets"].update(folders), scale="demo")
     assert opened_again.durations.images("whole", "train") == 7
+
+
+@pytest.mark.parametrize(("layout", "sides"), [("folders", ("A", "B")), ("side-by-side", (".",))])
+def test_own_pairs_are_counted_as_pairs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str, sides: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for side in sides:
+        (tmp_path / "pairs" / side).mkdir(parents=True)
+        for number in range(20):
+            Image.new("RGB", (16, 8)).save(tmp_path / f"pairs/{side}/{number}.png")
+    mine = {"source": "pairs", "path": "pairs", "size": 8, "layout": layout}
+    images = opened(lambda values: values["datasets"].update(mine=mine), scale="demo").durations.images
+    assert sum(images("mine", split) for split in ("train", "val", "test")) == 20

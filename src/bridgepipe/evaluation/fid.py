@@ -13,7 +13,7 @@ left out of a Fréchet distance; there only the same distance of real images say
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -131,7 +131,7 @@ def statistics(
 
     selected = _selected(len(images), sample_size)
     batches = outputs(both, images, batch_size, label)
-    moments, sample, pictures = running.broadcast(_moments(batches, selected))
+    moments, sample, pictures = running.broadcast(_moments(batches, selected, len(images)))
     about = describe(extractor), data_digest(images)
     return Statistics(moments.mu, moments.sigma, moments.n, sample, *about, pictures)
 
@@ -142,19 +142,21 @@ def _selected(n: int, sample_size: int) -> set[int]:
 
 
 def _moments(
-    batches: Iterator[tuple[Tensor, Tensor]], selected: Container[int]
+    batches: Iterator[tuple[Tensor, Tensor]], selected: Collection[int], count: int
 ) -> tuple[Moments, Tensor, Tensor]:
-    """Moments of all features, the ``selected`` rows and the contents of all images; empty if no batch."""
-    moments, rows, pictures = Moments(0), [], []
+    """Moments of all features, the ``selected`` rows, contents of all ``count`` images; empty if no batch."""
+    moments, sample, pictures, taken = Moments(0), torch.empty(0), torch.empty(0), 0
     for features, shown in batches:
         first = moments.n
-        moments = moments if first else Moments(features.shape[1])
+        if not first:
+            moments = Moments(features.shape[1])
+            sample, pictures = features.new_empty(len(selected), features.shape[1]), shown.new_empty(count)
+        rows = features[[i for i in range(len(features)) if first + i in selected]]
+        sample[taken : taken + len(rows)] = rows
+        pictures[first : first + len(shown)] = shown
         moments.update(features)
-        rows.append(features[[i for i in range(len(features)) if first + i in selected]])
-        pictures.append(shown)
-    if not rows:
-        return moments, torch.empty(0), torch.empty(0)
-    return moments, torch.cat(rows), torch.cat(pictures)
+        taken += len(rows)
+    return moments, sample, pictures
 
 
 def held(found: Statistics, reference: Statistics) -> int:

@@ -25,9 +25,8 @@ class Moments:
         self.n = 0
         self.mu = torch.zeros(dim, dtype=torch.float64)
         self._scatter = torch.zeros(dim, dim, dtype=torch.float64)
-        self._product = torch.empty_like(
-            self._scatter
-        )  # memory of its own for each costs more than to fill it
+        # kept: to ask for this memory at every batch takes longer than to fill it
+        self._product = torch.empty_like(self._scatter)
 
     @property
     def sigma(self) -> Tensor:

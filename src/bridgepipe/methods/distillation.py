@@ -5,7 +5,7 @@ is trained on them is the teacher. Over states x_n of a bridge between the two, 
 
     D = E |teacher(x_n) - target|^2 - min E |bridge(x_n) - target|^2,    target = (x_n - x0) / std_fwd
 
-(theorem 3.2 of the paper, in I2SB's weights), with the minimum over all bridges. The student descends D,
+(the paper's objective, in I2SB's parametrisation), with the minimum over all bridges. The student descends D,
 through x0 and x_n. A bridge of its own, which begins as the teacher, ascends it: that is ordinary training on
 the student's pairs, and most steps are its alone. Clean images are seen by the degradation only.
 """

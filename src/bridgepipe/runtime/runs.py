@@ -122,7 +122,7 @@ _logs: dict[Path, RunLog] = {}  # that were read
 
 def logs(folder: Path) -> list[RunLog]:
     """Logs of the runs of a folder, oldest first."""
-    return [_log(file).update() for file in sorted((folder / LOGS).glob("*.snakemake.log"))]
+    return [_log(file) for file in sorted((folder / LOGS).glob("*.snakemake.log"))]
 
 
 def _log(file: Path) -> RunLog:

@@ -35,9 +35,8 @@ def prepare(
     datasets.prepare(out_dir=output, **chosen)
     if source is not None:  # what changed meanwhile may be in the stores by half
         listing.check(source)
-    with artifacts.exclusive(
-        output / f".{asked.COUNTS}.lock", wait=True, keep=False
-    ):  # of other splits' jobs
+    lock = output / f".{asked.COUNTS}.lock"  # jobs of other splits write this file, too
+    with artifacts.exclusive(lock, wait=True, keep=False):
         splits = [file for file in sorted(output.glob("*.lmdb")) if not file.stem.endswith("-source")]
         if splits:  # of images; of points params.yaml tells it
             artifacts.write_json(output / asked.COUNTS, _counts(splits))

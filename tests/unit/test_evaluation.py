@@ -29,6 +29,7 @@ from bridgepipe.evaluation.fid import (
 from bridgepipe.evaluation.frechet import frechet_distance
 from bridgepipe.evaluation.kid import kid
 from bridgepipe.evaluation.moments import Moments
+from bridgepipe.evaluation.protocol import Estimate
 from bridgepipe.evaluation.restoration import PSNR_OF_EQUAL_IMAGES, quality, restoration
 from bridgepipe.networks.convnet import ConvNet
 
@@ -520,6 +521,29 @@ def test_restoration_says_what_was_gained() -> None:
     # image by image: the interval of a gain is that of the differences
     gains = np.subtract(found.restored.psnr, found.corrupted.psnr)
     assert means["psnr_gain_low"] == pytest.approx(gains.mean() - 1.959964 * abs(gains[1] - gains[0]) / 2)
+
+
+def test_patches_of_one_photograph_are_no_independent_images() -> None:
+    values = np.array([1.0, 2.0, 4.0, 8.0])
+    alone = Estimate.of(values, list("abcd"))
+    assert alone.error == pytest.approx(Estimate.of(values).error)
+    assert alone.reach == pytest.approx(3.182446, rel=1e-6)  # Student's t, 3 degrees of freedom
+    again = Estimate.of(values.repeat(9), [name for name in "abcd" for _ in range(9)])
+    assert (again.value, again.error) == (pytest.approx(alone.value), pytest.approx(alone.error))
+    assert Estimate.of(values, list("aaaa")).values("psnr") == {"psnr": 3.75}
+
+
+def test_the_interval_over_photographs_holds_the_mean_as_often_as_it_says() -> None:
+    """Photographs differ here as much as their patches, which are no independent images."""
+    rng, photographs = np.random.default_rng(0), np.repeat(list("abcdef"), 30)
+    over = {"photographs": 0, "patches": 0}
+    for _ in range(2000):
+        values = rng.normal(size=6).repeat(30) + rng.normal(size=180)
+        for name, sources in (("photographs", photographs), ("patches", None)):
+            found = Estimate.of(values, sources).values("mean")
+            over[name] += found["mean_low"] < 0 < found["mean_high"]
+    assert 0.93 < over["photographs"] / 2000 < 0.97
+    assert over["patches"] / 2000 < 0.5
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,14 @@ import torch
 from every_verb import VERBS
 from test_belonging import SIZE, images, run
 
-from bridgepipe import artifacts
+from bridgepipe import artifacts, datasets
 from bridgepipe.data.store import ImageStore, writer
+from bridgepipe.data.subset import Subset
 from bridgepipe.datasets import digits, points
 from bridgepipe.evaluation import point_tables, protocol, summary
 from bridgepipe.evaluation.classifier import SmallClassifier
+from bridgepipe.evaluation.protocol import Estimate
+from bridgepipe.evaluation.restoration import quality
 from bridgepipe.networks.convnet import ConvNet
 
 
@@ -86,6 +89,23 @@ def test_a_perfect_restoration_to_a_reference_that_holds_the_originals(folder: F
     assert found["protocol"]["floor"] == {"n": 60, "in_reference": 0}
     assert found["values"]["fid"] == pytest.approx(0, abs=1e-6)  # what a floor of 0 looks like
     assert found["values"]["fid_real"] > 100 * found["values"]["fid"]
+
+
+def test_intervals_over_patches_are_over_their_photographs(tmp_path: Path) -> None:
+    patches = {"size": SIZE, "stride": 200, "scales": [1]}
+    datasets.prepare(source="sample-photos", out_dir=tmp_path / "photos", patches=patches)
+    truth = ImageStore(tmp_path / "photos/test.lmdb")
+    made = restored(tmp_path, truth, [*range(1, len(truth))], noise=20)
+    out = tmp_path / "restoration.json"
+    stores = ["--restored", made, "--corrupted", made, "--originals", truth.path]
+    assert run("stage", "evaluate", "restoration", *stores, "--output", out) == ""
+    found = artifacts.read_json(out)
+    assert found["protocol"]["intervals_over"] == "3 pictures of the patches"
+    psnr = quality(ImageStore(made), Subset(truth, range(1, len(truth)))).psnr
+    names = [name.split("-")[0] for name in (truth.names or [])[1:]]
+    assert set(names) == {"china", "flower", "motorcycle"}
+    expected = Estimate.of(psnr, names).values("psnr")
+    assert {key: found["values"][key] for key in expected} == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_perfect_restoration_is_at_the_floor(folder: Folder) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
@@ -158,12 +158,25 @@ def _name(picture: Picture, scale: float, y: int, x: int) -> str:
 
 def by_picture(store: ImageStore) -> dict[str, list[int]] | None:
     """Indices of the patches of every picture in a store, by its name; None where items are no patches."""
-    if "stride" not in store.card["made_by"]:
+    pictures = pictures_of(store)
+    if pictures is None:
         return None
     found: dict[str, list[int]] = {}
-    for index, name in enumerate(store.names or []):
-        found.setdefault(name.rsplit("-", 3)[0], []).append(index)
+    for index, name in enumerate(pictures):
+        found.setdefault(name, []).append(index)
     return found
+
+
+def pictures_of(store: ImageStore, items: Iterable[int] | None = None) -> list[str] | None:
+    """Name of the picture that each patch of a store was cut from; None where items are no patches.
+
+    Args:
+        items: indices of patches; None: all of them.
+    """
+    if "stride" not in store.card["made_by"]:
+        return None
+    names = store.names or []
+    return [names[item].rsplit("-", 3)[0] for item in (range(len(names)) if items is None else items)]
 
 
 def resized(pixels: np.ndarray, scale: float) -> np.ndarray:

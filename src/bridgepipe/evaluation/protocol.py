@@ -76,23 +76,47 @@ class Estimate:
 
     The error is that of another draw of as many images; what they are compared with is taken as it is. None
     where there are too few images to tell.
+
+    Attributes:
+        reach: half of the 95 % interval, in standard errors.
     """
 
     value: float
     error: float | None
+    reach: float = Z95
 
     @classmethod
-    def of(cls, numbers: ArrayLike) -> Self:
-        """The mean of independent numbers ``[N]``, such as one for every image."""
+    def of(cls, numbers: ArrayLike, sources: Sequence[str] | None = None) -> Self:
+        """The mean of numbers ``[N]``, such as one for every image.
+
+        Args:
+            numbers: independent ones, unless there are sources.
+            sources: what each number is of, such as the photograph that a patch was cut from. Numbers of one
+                source may depend on one another, and another draw is one of as many sources.
+        """
         found = np.asarray(numbers, np.float64)
+        if sources is not None:
+            return cls._over_sources(found, sources)
         error = float(found.std(ddof=1) / math.sqrt(len(found))) if len(found) > 1 else None
         return cls(float(found.mean()), error)
+
+    @classmethod
+    def _over_sources(cls, found: np.ndarray, sources: Sequence[str]) -> Self:
+        """With the error that is robust to clusters, and Student's t with one less degree of freedom."""
+        from scipy.stats import t
+
+        _, source = np.unique(sources, return_inverse=True)
+        sums = np.bincount(source, found - found.mean())
+        if (k := len(sums)) < 2:
+            return cls(float(found.mean()), None)
+        error = math.sqrt(k / (k - 1) * np.square(sums).sum()) / len(found)
+        return cls(float(found.mean()), error, float(t.ppf(0.975, k - 1)))
 
     def values(self, name: str, least: float = -math.inf) -> dict[str, float]:
         """The value and the ends of its 95 % interval, which does not go below ``least``."""
         if self.error is None:
             return {name: self.value}
-        low, high = self.value - Z95 * self.error, self.value + Z95 * self.error
+        low, high = self.value - self.reach * self.error, self.value + self.reach * self.error
         return {name: self.value, f"{name}_low": max(least, low), f"{name}_high": high}
 
 

@@ -29,11 +29,11 @@ class Quality:
     psnr: list[float]
     ssim: list[float]
 
-    def values(self, suffix: str = "") -> dict[str, float]:
-        """Both means, each with its 95 % interval over the images where there are several."""
+    def values(self, suffix: str = "", sources: Sequence[str] | None = None) -> dict[str, float]:
+        """Both means, each with its 95 % interval where it can be told; sources as in `Estimate.of`."""
         found: dict[str, float] = {}
         for name, values in (("psnr", self.psnr), ("ssim", self.ssim)):
-            found |= Estimate.of(values).values(f"{name}{suffix}")
+            found |= Estimate.of(values, sources).values(f"{name}{suffix}")
         return found
 
 
@@ -44,16 +44,16 @@ class Restoration:
     restored: Quality
     corrupted: Quality
 
-    def means(self) -> dict[str, float]:
+    def means(self, sources: Sequence[str] | None = None) -> dict[str, float]:
         """The four means and the two gains, image by image, each with its interval, for a metric file."""
         restored, corrupted = self.restored, self.corrupted
         gains = {
             "psnr_gain": np.subtract(restored.psnr, corrupted.psnr),
             "ssim_gain": np.subtract(restored.ssim, corrupted.ssim),
         }
-        found = restored.values() | corrupted.values("_corrupted")
+        found = restored.values("", sources) | corrupted.values("_corrupted", sources)
         for name, gain in gains.items():
-            found |= Estimate.of(gain).values(name)
+            found |= Estimate.of(gain, sources).values(name)
         return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,19 +29,19 @@ class Likeness:
     ssim: np.ndarray
     distance: np.ndarray
 
-    def means(self, suffix: str = "") -> dict[str, float]:
-        """Each mean with its 95 % interval over the pairs."""
+    def means(self, suffix: str = "", sources: Sequence[str] | None = None) -> dict[str, float]:
+        """Each mean with its 95 % interval over the pairs; sources as in `Estimate.of`."""
         found: dict[str, float] = {}
         for name, value in vars(self).items():
-            found |= Estimate.of(value).values(f"{name}{suffix}")
+            found |= Estimate.of(value, sources).values(f"{name}{suffix}")
         return found
 
-    def gains(self, other: Likeness, suffix: str) -> dict[str, float]:
+    def gains(self, other: Likeness, suffix: str, sources: Sequence[str] | None = None) -> dict[str, float]:
         """Mean of how much nearer than ``other``, pair by pair, with its 95 % interval."""
         found: dict[str, float] = {}
         for name, value in vars(self).items():
             gain = (getattr(other, name) - value) if name == "distance" else value - getattr(other, name)
-            found |= Estimate.of(gain).values(f"{name}_gain{suffix}")
+            found |= Estimate.of(gain, sources).values(f"{name}_gain{suffix}")
         return found
 
 

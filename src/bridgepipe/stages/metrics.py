@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from bridgepipe.data import lineage
 from bridgepipe.data.lineage import same_count
 from bridgepipe.data.store import ImageStore
 from bridgepipe.data.subset import Subset, items_of
+from bridgepipe.datasets.patches import pictures_of
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import extractors, fid, protocol
 from bridgepipe.evaluation import real as real_images
@@ -143,16 +144,23 @@ def restoration_metric(
 ) -> None:
     """PSNR and SSIM of restored and of corrupted images against their originals."""
     images, seen, truth = _restored_stores(restored, corrupted, originals)
-    found = restoration(images, seen, Subset(truth, items_of(images)))
+    items = items_of(images)
+    found, pictures = restoration(images, seen, Subset(truth, items)), pictures_of(truth, items)
     write(
         output,
         images,
-        found.means(),
+        found.means(pictures),
         "psnr, ssim: per image on uint8, mean and its 95 % interval",
         settings={},
         inputs={"originals": truth},
         subset=images.card["made_by"].get("subset"),
+        **over_pictures(pictures),
     )
+
+
+def over_pictures(pictures: Sequence[str] | None) -> Json:
+    """Entry of a protocol whose intervals are over the pictures that patches were cut from; else none."""
+    return {} if pictures is None else {"intervals_over": f"{len(set(pictures))} pictures of the patches"}
 
 
 def write(output: Path, images: ImageStore, values: Mapping[str, Value], metric: str, **about: Any) -> None:

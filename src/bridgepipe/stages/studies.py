@@ -111,15 +111,23 @@ class _Compared:
 
         return np.stack([self.images[i] for i in self.items])
 
+    @property
+    def pictures(self) -> list[str] | None:
+        """What each image was cut from; None where they are no patches."""
+        from bridgepipe.datasets.patches import pictures_of
+
+        return pictures_of(self.images, self.items)
+
     def measured(self, found: np.ndarray) -> Json:
         """Columns of restored images, uint8 ``[N, H, W, C]`` in the order of the items."""
         from bridgepipe.evaluation import fid, protocol, real, restoration
         from bridgepipe.evaluation.features import contents
 
+        quality = restoration.quality(found, self.originals)
         measured = fid.statistics(self.network, found, self.batch_size)
         sets = {"": replace(measured, pictures=contents(self.originals)), "_real": self.floor}
         return {
-            **protocol.as_columns(restoration.quality(found, self.originals).values(), "psnr", "PSNR"),
+            **protocol.as_columns(quality.values("", self.pictures), "psnr", "PSNR"),
             **real.columns(sets, self.reference),
             **protocol.protocol_columns(real.described(sets, self.reference, **self.about)),
             **self._recognised(found),

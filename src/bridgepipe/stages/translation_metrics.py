@@ -13,6 +13,7 @@ from bridgepipe.config.runtime import Runtime
 from bridgepipe.data import lineage
 from bridgepipe.data.store import ImageStore
 from bridgepipe.data.subset import Subset, items_of, items_of_class
+from bridgepipe.datasets.patches import pictures_of
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import fid, protocol
 from bridgepipe.evaluation import real as real_images
@@ -25,7 +26,7 @@ from bridgepipe.names import Json
 from bridgepipe.names.classes import name_of, numbers_in
 from bridgepipe.runtime import running
 from bridgepipe.runtime.finished import resumable
-from bridgepipe.stages.metrics import made_with, write
+from bridgepipe.stages.metrics import made_with, over_pictures, write
 
 
 def translation_fid(
@@ -132,17 +133,17 @@ def similarity_metric(
     images, store = ImageStore(translated), ImageStore(source)
     lineage.made_from(images, store, "source images")
     check_fits(network, store)
-    sources = Subset(store, images.array("item"))
+    sources, pictures = Subset(store, images.array("item")), pictures_of(store, images.array("item"))
     floors: dict[str, Subset] = {"_other": Subset(images, others(len(images)))}
     if real:
         targets = items_of_class(store, _target(images))
         floors["_random"] = Subset(Subset(store, targets), partners(len(images), len(targets)))
     with resumable(output, {"extractor": describe(network), "images": [images.digest, store.digest]}, speed):
         found = likeness(images, sources, network, speed.batch_size)
-        values = found.means()
+        values = found.means("", pictures)
         for suffix, some in floors.items():
             floor = likeness(some, sources, network, speed.batch_size)
-            values |= {**floor.means(suffix), **found.gains(floor, suffix)}
+            values |= {**floor.means(suffix, pictures), **found.gains(floor, suffix, pictures)}
     if not running.is_main():
         return
     write(
@@ -154,6 +155,7 @@ def similarity_metric(
         inputs={"source": store, "extractor": network.digest},
         extractor=describe(network),
         **_translated(images),
+        **over_pictures(pictures),
     )
 
 

@@ -51,6 +51,11 @@ def _open(tab: Any, file: Path) -> None:
 def made(folder: Path, count: int) -> Path:
     """The report of a project of so many invented experiments."""
     project(folder, count)
+    return written(folder)
+
+
+def written(folder: Path) -> Path:
+    """The report of a project as it is."""
     with _inside(folder):
         resolved = load("params.yaml")
         page.write(Path("report.html"), resolved, resolved.matching())

@@ -9,6 +9,7 @@ from pathlib import Path
 import chromium
 import pytest
 from devtools import Tab, tab
+from PIL import Image
 from project import Project
 
 from benchmarks import report as invented
@@ -48,6 +49,27 @@ def page(browser: Tab, many: Path) -> Iterator[Tab]:
     left = [address for address in browser.requests if not address.startswith(("file:", "data:", "about:"))]
     assert left == []
     assert browser.complaints == []
+
+
+def test_a_tall_figure_leaves_no_hole_beside_it(browser: Tab, tmp_path: Path) -> None:
+    """Others stand right beside it, from its top on, and below it on a narrow screen."""
+    invented.project(tmp_path / "project", 1)
+    with Image.open(tmp_path / "project/results/i2sb/made-000/figures/grid.png") as wide:
+        wide.resize((600, 1700)).save(wide.filename)
+    browser.look(1400, dark=False)
+    browser.open(invented.written(tmp_path / "project").as_uri())
+    places = (
+        "[...document.querySelectorAll('.figures img')].map(image => image.getBoundingClientRect())"
+        ".map(({left, right, top, bottom, width}) => ({left, right, top, bottom, width}))"
+    )
+    tall, other = browser.value(places)
+    assert 0 < other["left"] - tall["right"] < 40
+    assert other["top"] == tall["top"]
+    assert other["width"] > 2 * tall["width"]
+    browser.look(400, dark=True)
+    tall, other = browser.value(places)
+    assert other["top"] > tall["bottom"]
+    assert browser.value("document.documentElement.scrollWidth") <= 400
 
 
 def values(page: Tab) -> list[float]:

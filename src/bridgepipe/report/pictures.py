@@ -18,6 +18,7 @@ from bridgepipe.errors import reading
 
 WIDEST = 1600  # pixels of a figure
 PLAIN = 200_000  # bytes up to which a figure is kept without loss
+TALL = 1.5  # height by width from which a figure takes less than half of the page
 TILES = 6  # images of a comparison
 TILE = 384  # pixels of the longer side of an image of a comparison
 TINY = 64  # pixels up to which an image is kept as it is, and shown enlarged
@@ -54,6 +55,11 @@ class Picture:
     uri: str
     width: int
     height: int
+
+    @property
+    def tall(self) -> bool:
+        """Whether others have room beside it."""
+        return self.height > TALL * self.width
 
 
 @dataclass(frozen=True)

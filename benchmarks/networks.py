@@ -153,10 +153,7 @@ def _calls(
         _wait()
 
     found = compare(what, lambda: run(model.call), "published, fp32", lambda: run(published))
-    with FlopCounterMode(display=False) as counter:
-        run(published)
-    kind = torch.bfloat16 if precision == "bf16" else torch.float32
-    return replace(found, share=counter.get_total_flops() / found.ours_s / _matrix_rate(kind))
+    return _with_share(found, lambda: run(published), precision)
 
 
 def _steps(
@@ -179,7 +176,16 @@ def _steps(
         return run
 
     theirs = step(copy.deepcopy(published), rounded=False)
-    return compare(what, step(mine, rounded=precision == "bf16"), "published, fp32", theirs)
+    found = compare(what, step(mine, rounded=precision == "bf16"), "published, fp32", theirs)
+    return _with_share(found, theirs, precision)
+
+
+def _with_share(found: Result, work: Callable[[], None], precision: str) -> Result:
+    """With the share of the matrix rate at which ours does the operations of ``work``."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    return replace(found, share=counter.get_total_flops() / found.ours_s / _matrix_rate(kind))
 
 
 def _matrix_rate(kind: torch.dtype, side: int = 2048) -> float:

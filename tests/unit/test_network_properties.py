@@ -151,12 +151,57 @@ def test_quick_attention_agrees_with_the_plain_one(tokens: int) -> None:
     assert (actual - layers.attend(q, k, v)).abs().max() < 0.05
 
 
+def agree(actual: Tensor, expected: Tensor) -> bool:
+    """Within what bf16 rounds, some 0.4 % of each number."""
+    return bool((actual.float() - expected).norm() < 0.01 * expected.norm())
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("side", [4, 32])
+@pytest.mark.parametrize("is_scaled", [False, True])
+def test_quick_normalisation_has_the_gradients_of_the_plain_one(
+    layout: torch.memory_format, side: int, is_scaled: bool
+) -> None:
+    torch.manual_seed(0)
+    norm = layers.normalization(64)
+    for parameter in norm.parameters():
+        torch.nn.init.normal_(parameter)
+    x = (3 + torch.randn(2, 64, side, side)).bfloat16().to(memory_format=layout).requires_grad_()
+    moves = [part.requires_grad_() for part in torch.randn(2, 2, 64, 1, 1).bfloat16()] if is_scaled else []
+    weights = torch.randn(2, 64, side, side).to(memory_format=layout)
+    learning = [x, norm.weight, norm.bias, *moves]
+    plain = norm.activated(x.float(), *(part.float() for part in moves))
+    expected = torch.autograd.grad((plain * weights).sum(), learning)
+    with torch.autocast("cpu", torch.bfloat16):
+        quick = norm.activated(x, *moves)
+    assert quick.stride() == x.stride()
+    assert agree(quick, plain)
+    actual = torch.autograd.grad((quick * weights).sum(), learning)
+    assert all(agree(one, other.float()) for one, other in zip(actual, expected, strict=True))
+
+
+@pytest.mark.parametrize("tokens", [7, 64, 1100])
+def test_quick_attention_has_the_gradients_of_the_plain_one(tokens: int) -> None:
+    torch.manual_seed(0)
+    given = [part.bfloat16().requires_grad_() for part in torch.randn(3, 2, tokens, 3, 16)]
+    weights = torch.randn(2, tokens, 48)
+    expected = torch.autograd.grad((layers.attend(*(p.float() for p in given)) * weights).sum(), given)
+    actual = torch.autograd.grad((layers.attend(*given) * weights).sum(), given)
+    assert all(agree(one, other.float()) for one, other in zip(actual, expected, strict=True))
+
+
 @pytest.mark.parametrize("build", [unet, ddpm_unet])
 def test_rounded_networks_learn(build: Any) -> None:
-    network = build()
-    with torch.autocast("cpu", torch.bfloat16):
-        network(images(), torch.tensor([1, 500])).square().mean().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+    def gradients(enabled: bool) -> list[Tensor]:
+        network = build()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            network(images(), torch.tensor([1, 500])).square().mean().backward()
+        return [parameter.grad for parameter in network.parameters()]
+
+    expected, actual, again = gradients(False), gradients(True), gradients(True)
+    assert all(torch.equal(one, other) for one, other in zip(actual, again, strict=True))
+    whole = [torch.cat([part.flatten() for part in parts]) for parts in (actual, expected)]
+    assert (whole[0] - whole[1]).norm() < 0.05 * whole[1].norm()
 
 
 @pytest.mark.parametrize("build", [lambda: adm.UNet(16, 3, out_channels=6, **SMALL), mlp.PointNet])

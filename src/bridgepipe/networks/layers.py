@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bridgepipe.errors import UserError
+from bridgepipe.networks import rounded
 
 GROUPS = 32
-MANY = 1024  # pixels from which on PyTorch normalises channels_last images in whole rows
-SCORES = 2**22  # of attention that are held at a time
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -40,47 +39,28 @@ class GroupNorm(nn.GroupNorm):
     """Group normalisation with statistics in float32 (or wider), whatever the precision around it."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if is_rounded(input, self.weight):
-            return self._rounded(input).to(input.dtype)
+        if rounded.is_rounded(input) and not rounded.learns(input, self.weight):
+            return rounded.normalised(self, input).to(input.dtype)
         wide = torch.promote_types(input.dtype, torch.float32)
         weight, bias = self.weight.to(wide), self.bias.to(wide)
         return F.group_norm(input.to(wide), self.num_groups, weight, bias, self.eps).to(input.dtype)
 
-    def activated(self, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
-        """SiLU of the normalised x [B,C,...], times 1 + scale and shifted where both [B,C,...] are given."""
-        if is_rounded(x, self.weight):
-            return F.silu(self._rounded(x, scale, shift), inplace=True).to(x.dtype)
+    def activated(self, x: Tensor, *moves: Tensor) -> Tensor:
+        """SiLU of the normalised x [B,C,...], times 1 + scale and shifted by ``moves`` [B,C,...], if any."""
+        if rounded.is_rounded(x):
+            if rounded.learns(x, self.weight):
+                return rounded.activated(self, x, *moves)
+            return F.silu(rounded.normalised(self, x, *moves), inplace=True).to(x.dtype)
         h = self(x)
-        if scale is not None:
+        if moves:
+            scale, shift = moves
             h = h * (1 + scale) + shift
         return F.silu(h, inplace=not h.requires_grad)
 
-    def _rounded(self, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
-        """The normalised x, scaled and shifted, in bf16 or float32."""
-        if x.is_contiguous() or x.shape[2:].numel() >= MANY:
-            h = F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
-            return h if scale is None or shift is None else torch.addcmul(shift, h, 1 + scale)
-        # of few pixels that lie side by side PyTorch's kernel is 3 to 15 times slower than its parts
-        h = x.float()
-        mean, square = (self._mean_of_groups(part) for part in (h, h.square()))
-        inverse = (square - mean.square()).clamp(min=0).add(self.eps).rsqrt()
-        factor = inverse * self.weight.unflatten(0, (self.num_groups, -1))
-        summand = self.bias.unflatten(0, (self.num_groups, -1)) - mean * factor
-        factor, summand = (part.flatten(1)[..., *[None] * (x.dim() - 2)] for part in (factor, summand))
-        if scale is not None and shift is not None:
-            factor, summand = factor * (1 + scale), summand * (1 + scale) + shift
-        return torch.addcmul(summand, h, factor, out=h)
 
-    def _mean_of_groups(self, x: Tensor) -> Tensor:
-        """Means [B,groups,1] of x [B,C,...]."""
-        return x.flatten(2).sum(2).unflatten(1, (self.num_groups, -1)).sum(2, keepdim=True) / (
-            x.shape[1:].numel() // self.num_groups
-        )
-
-
-def activated(norm: nn.Module, x: Tensor, *scale_and_shift: Tensor) -> Tensor:
+def activated(norm: nn.Module, x: Tensor, *moves: Tensor) -> Tensor:
     """`GroupNorm.activated` of a layer of an ``nn.Sequential``, whose types are not known."""
-    return cast(GroupNorm, norm).activated(x, *scale_and_shift)
+    return cast(GroupNorm, norm).activated(x, *moves)
 
 
 def normalization(channels: int, eps: float = 1e-5) -> GroupNorm:
@@ -143,25 +123,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         [B,tokens,heads*channels].
     """
     q, k, v = (part.transpose(1, 2) for part in (q, k, v))
-    attended = _by_matrices if is_rounded(q) and q.shape[2] ** 2 <= SCORES else F.scaled_dot_product_attention
+    by_matrices = rounded.is_rounded(q) and q.shape[2] <= rounded.TOKENS
+    attended = rounded.attended if by_matrices else F.scaled_dot_product_attention
     return attended(q, k, v).transpose(1, 2).flatten(2)
-
-
-def _by_matrices(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention of as many heads at a time as leave their scores in the cache."""
-    heads = max(1, SCORES // q.shape[2] ** 2)
-    parts = zip(*((part.flatten(0, 1)).split(heads) for part in (q * q.shape[-1] ** -0.5, k, v)), strict=True)
-    found = [torch.bmm(torch.softmax(torch.bmm(a, b.transpose(1, 2)), dim=-1), c) for a, b, c in parts]
-    return torch.cat(found).unflatten(0, q.shape[:2])
-
-
-def is_rounded(x: Tensor, *weights: Tensor) -> bool:
-    """Whether a network is called in bf16 on a CPU and nobody asks for its gradient.
-
-    Nothing is promised of the last bits there, so that faster formulas may be used.
-    """
-    learns = torch.is_grad_enabled() and any(part.requires_grad for part in (x, *weights))
-    return x.dtype == torch.bfloat16 and x.device.type == "cpu" and not learns
 
 
 def check_size(x: Tensor, factor: int) -> None:

@@ -130,6 +130,43 @@ def test_what_broke_off_goes_on_where_it_was(
     assert server.asked.count(f"GET /{NAME}/resolve/{COMMIT}/config.json") == sent
 
 
+def test_a_file_that_is_listed_as_empty_comes_empty(server: Hub, tmp_path: Path) -> None:
+    server.repositories[NAME] = {**FILES, "README.md": b"", "LICENSE": b""}
+    place = fetch.fetch(f"hf:{NAME}", tmp_path / "data", progress=True)
+    sizes = {name: len(server.repositories[NAME][name]) for name in (*WANTED, "LICENSE")}
+    assert {f.name: f.stat().st_size for f in place.iterdir()} == sizes
+    assert set(json.loads(records.place_of(place).read_text())["sha256"]) == {*sizes}
+    before = len(server.asked)
+    assert fetched(tmp_path) == place
+    assert len(server.asked) == before
+    (place / "LICENSE").unlink()
+    assert (fetched(tmp_path) / "LICENSE").read_bytes() == b""
+
+
+def test_a_broken_transfer_goes_on_beside_empty_files(
+    server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the file that broke off is empty in the next commit."""
+    monkeypatch.setattr(transfer, "ATTEMPTS", 1)
+    server.repositories[NAME] = {"LICENSE": b"", **FILES}
+    server.breaks["README.md"] = 5
+    assert "broke off" in refused(tmp_path)
+    server.repositories[NAME]["README.md"] = b""
+    monkeypatch.setattr(transfer, "ATTEMPTS", 2)
+    place = fetched(tmp_path)
+    assert {f.name for f in place.iterdir()} == {*WANTED, "LICENSE"}
+    assert not any((place / name).stat().st_size for name in ("LICENSE", "README.md"))
+    assert len([line for line in server.asked if line.endswith("/LICENSE")]) == 1
+
+
+def test_an_empty_answer_for_a_file_with_content_is_refused(server: Hub, tmp_path: Path) -> None:
+    server.repositories[NAME]["config.json"] = b""
+    server.lists["config.json"] = {"size": 2}
+    assert "the file there is empty" in refused(tmp_path)
+    server.lists["config.json"] = {"size": 0, "blobId": "0" * 40}
+    assert "its git digest is e69de29" in refused(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("file", "lists", "told"),
     [

@@ -76,7 +76,8 @@ def download(repository: str, target: Path, progress: bool) -> None:
         place = target / file.rfilename
         if not place.is_file():
             place.parent.mkdir(parents=True, exist_ok=True)
-            from_web(hf_hub_url(name, file.rfilename, **of), place, progress, build_hf_headers())
+            url = hf_hub_url(name, file.rfilename, **of)
+            from_web(url, place, progress, build_hf_headers(), empty=file.size == 0)
         if (problem := _differs(file, place)) is not None:
             place.unlink()
             raise Failed(f"{file.rfilename}: {problem}")

@@ -64,11 +64,21 @@ def from_disk(place: Path, target: Path) -> None:
         raise Failed("no such file")
 
 
-def from_web(url: str, target: Path, progress: bool = True, headers: Mapping[str, str] | None = None) -> None:
-    """Plain HTTP(S), with several attempts; ``headers`` go with every request.
+def from_web(
+    url: str,
+    target: Path,
+    progress: bool = True,
+    headers: Mapping[str, str] | None = None,
+    empty: bool = False,
+) -> None:
+    """Plain HTTP(S), with several attempts.
+
+    Args:
+        headers: these go with every request.
+        empty: whether the file is known to have no bytes; else one without any is refused.
 
     Raises:
-        Failed: unreachable, refused, or a web page instead of the file.
+        Failed: unreachable, refused, empty, or a web page instead of the file.
         Interrupted: the transfer broke off at every attempt; the next call goes on.
         OSError: the disk is full or not writable.
     """
@@ -81,7 +91,8 @@ def from_web(url: str, target: Path, progress: bool = True, headers: Mapping[str
             if attempt + 1 == ATTEMPTS or time.monotonic() > ends:
                 raise
             time.sleep(PAUSE * 2**attempt)
-    _refuse_empty(part)
+    if not empty:
+        _refuse_empty(part)
     os.replace(part, target)
     _version(part).unlink(missing_ok=True)
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from in_process import run
 from test_comparable import as_published
 
 from bridgepipe import artifacts
+from bridgepipe.config import read_yaml
 from bridgepipe.evaluation import one_table, published_numbers, published_table
 from bridgepipe.evaluation.published_numbers import load_published
 from bridgepipe.evaluation.published_table import Place
+
+ROOT = Path(__file__).parents[2]
 
 
 def written(folder: Path, name: str, metric: dict[str, Any], stem: str = "fid") -> Path:
@@ -100,3 +106,78 @@ def test_every_metric_has_a_title_and_text_stays_in_its_cell(tmp_path: Path) -> 
     lines = published_table.terminal(places).splitlines()
     assert "  i2sb/jpeg-5  CDSB       50  38.7" in lines
     assert lines[0] == published_table.HEADING
+
+
+def printed(capsys: pytest.CaptureFixture[str], *asked: str) -> str:
+    run("table", *asked, "--published", "--params", str(ROOT / "params.yaml"))
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out
+
+
+def test_a_project_without_results_shows_what_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    everything, one = printed(capsys), printed(capsys, "i2sb/jpeg-5")
+    assert {number.source for number in load_published()} <= {*everything.splitlines()}
+    assert everything.startswith(f"{published_table.ALONE}\n\n")
+    assert "compared with ours" not in everything
+    assert "  i2sb/jpeg-5  I2SB    999  4.6         67.9\n" in one
+    assert "jpeg-10" not in one
+    for asked, tasks in {
+        "spd/ddpm": "ddpm-fixed-small",
+        "spd/ddim": "ddim",
+        "ddib/points": "ddib/points/",
+    }.items():
+        shown = [line for line in printed(capsys, asked).splitlines() if re.match("  (i2sb|dd)", line)]
+        assert shown
+        assert all(line.startswith(f"  {tasks}") for line in shown)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_as_with_results_so_without(tmp_path: Path) -> None:
+    """The same numbers, whether ours are there, but may not be compared, or are still to be made."""
+    files = [tmp_path / f"results/i2sb/{name}/fid.json" for name in ("jpeg-5", "blur-uni")]
+    for some in (files[:1], files):
+        before = rows(published_table.before(some, {}))
+        for file in some:
+            artifacts.write_json(file, with_calls(10))
+        assert before == rows(published_table.read(some))
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (
+            ["spd/spd", "--published"],
+            "nothing has been measured yet (results): run snakemake results/spd/spd/",
+        ),
+        (["i2sb", "--published", "--json"], "nothing has been measured yet"),
+        (["guide"], "nothing is measured of guide/digits itself (table): name a method"),
+    ],
+)
+def test_where_nothing_is_published_either_it_is_said(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    asked: list[str],
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        run("table", *asked, "--params", str(ROOT / "params.yaml"))
+    out, err = capsys.readouterr()
+    assert not out
+    assert told in err
+    assert err.count("\n") == 1
+
+
+def test_without_experiments_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(yaml.safe_dump(read_yaml(ROOT / "params.yaml") | {"experiments": {}}))
+    with pytest.raises(SystemExit):
+        run("table", "--published")
+    assert "no experiments at this scale (params.yaml): write one" in capsys.readouterr().err

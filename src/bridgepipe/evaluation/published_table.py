@@ -6,16 +6,17 @@ different in ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bridgepipe.evaluation import comparable, point_tables, protocol, tables
 from bridgepipe.evaluation.protocol import Metric
 from bridgepipe.evaluation.published_numbers import Published, is_of, load_published
-from bridgepipe.names import seeds
+from bridgepipe.names import Json, seeds
 
 HEADING = "Published, under other protocols"
+ALONE = "Published"  # where there is nothing of ours
 NOTE = "They may not be compared with ours: they were measured in another way, or it is not known how."
 # metric -> its column; of a metric that our files have under another name, the file
 TITLES = {
@@ -70,15 +71,20 @@ class Place:
 
 @dataclass(frozen=True)
 class _Ours:
-    """The metric files of one experiment."""
+    """One experiment.
+
+    Attributes:
+        how: settings that its results are made with.
+        metrics: the metric files by name, None in place of one that is not there yet.
+    """
 
     method: str
     name: str
-    metrics: Mapping[str, Metric]
+    how: Json
+    metrics: Mapping[str, Metric | None]
 
     def has_task_of(self, number: Published) -> bool:
-        how = next(iter(self.metrics.values()))["made_with"].get("settings", {})
-        return is_of(number, self.method, self.name, how)
+        return is_of(number, self.method, self.name, self.how)
 
     def metric(self, number: Published) -> Metric | None:
         """The file whose value is the nearest to a published number of its task; None where it has none."""
@@ -96,20 +102,34 @@ def read(files: Iterable[Path]) -> list[Place]:
     Args:
         files: metric files ``…/METHOD/EXPERIMENT/METRIC.json``.
     """
-    ours = list(_ours(files))
+    found: dict[tuple[str, str], dict[str, Metric]] = {}
+    for file in files:
+        found.setdefault(protocol.measured(file), {})[file.stem] = protocol.read_metric(file)
+    how = {
+        key: next(iter(metrics.values()))["made_with"].get("settings", {}) for key, metrics in found.items()
+    }
+    return _places([_Ours(*key, how[key], metrics) for key, metrics in found.items()])
+
+
+def before(files: Iterable[Path], settings: Mapping[str, Json]) -> list[Place]:
+    """Published numbers of what has not been measured yet, chosen as by `read`.
+
+    Args:
+        files: metric files that are still to be made.
+        settings: sections ``sample`` and ``process`` of what samples a model, by ``METHOD/EXPERIMENT``.
+    """
+    found: dict[tuple[str, str], dict[str, Metric | None]] = {}
+    for file in files:
+        found.setdefault(protocol.measured(file), {})[file.stem] = None
+    return _places([_Ours(*key, settings.get("/".join(key), {}), metrics) for key, metrics in found.items()])
+
+
+def _places(ours: Sequence[_Ours]) -> list[Place]:
     found: dict[str, list[Published]] = {}
     for number in load_published():
         if _belongs(number, ours) and not any(_beside(number, one) for one in ours):
             found.setdefault(number.source, []).append(number)
     return [_place(numbers, ours) for numbers in found.values()]
-
-
-def _ours(files: Iterable[Path]) -> Iterator[_Ours]:
-    found: dict[tuple[str, str], dict[str, Metric]] = {}
-    for file in files:
-        found.setdefault(protocol.measured(file), {})[file.stem] = protocol.read_metric(file)
-    for (method, name), metrics in found.items():
-        yield _Ours(method, name, metrics)
 
 
 def _belongs(number: Published, ours: Sequence[_Ours]) -> bool:
@@ -171,8 +191,7 @@ def _differs(numbers: Sequence[Published], ours: Sequence[_Ours]) -> list[str]:
 
 def _nearest(numbers: Sequence[Published], one: _Ours) -> Sequence[Published]:
     """Those in the number of calls that is the nearest to that of an experiment."""
-    how = next(iter(one.metrics.values()))["made_with"].get("settings", {})
-    calls = how.get("sample", {}).get("nfe", 0)
+    calls = one.how.get("sample", {}).get("nfe", 0)
     best = min((abs((n.nfe or 0) - calls) for n in numbers), default=0)
     return [n for n in numbers if abs((n.nfe or 0) - calls) == best]
 
@@ -189,9 +208,13 @@ def markdown(places: Sequence[Place]) -> str:
     return "\n" + "\n".join(parts)
 
 
-def terminal(places: Sequence[Place]) -> str:
-    """The tables as lines of text."""
-    parts = [f"{HEADING}\n{NOTE}"]
+def terminal(places: Sequence[Place], alone: bool = False) -> str:
+    """The tables as lines of text.
+
+    Args:
+        alone: whether there are no numbers of ours, which they might be compared with.
+    """
+    parts = [ALONE if alone else f"{HEADING}\n{NOTE}"]
     for place in places:
         rows = [dict(zip(place.columns, place.columns, strict=True)), *place.rows]
         width = {column: max(len(row[column]) or 1 for row in rows) for column in place.columns}

@@ -58,15 +58,26 @@ def show(resolved: config.Resolved, names: Sequence[str], as_json: bool, publish
         resolved: Parameters; results lie in ``results/``.
         names: Names of the experiments.
         as_json: whether to print every digit as JSON.
-        published: whether to print the published numbers that may not stand beside ours, too.
+        published: whether to print the published numbers that may not stand beside ours, too; all of them
+            where there are no results.
 
     Raises:
-        UserError: none has been measured yet.
+        UserError: none has been measured yet, and no published numbers are printed; or none ever is.
     """
+    if not names:
+        mend = "write one, or let `bridgepipe new` do so"
+        raise UserError("no experiments at this scale", resolved.places.file, mend)
     wanted = Outcomes(resolved).metrics(*names)
+    if not wanted:
+        mend = "name a method whose experiments use them, such as i2sb or spd"
+        raise UserError(f"nothing is measured of {names[0]} itself", "table", mend)
     made = [Path(file) for file in wanted if Path(file).is_file()]
     if not made:
-        raise UserError("nothing has been measured yet", "results", f"run snakemake {wanted[0]}")
+        known = _published_alone(resolved, wanted) if published and not as_json else []
+        if not known:
+            raise UserError("nothing has been measured yet", "results", f"run snakemake {wanted[0]}")
+        print(published_table.terminal(known, alone=True))
+        return
     found = one_table.blocks(one_table.read(made))
     if as_json:
         print(one_table.as_frame(found).to_json(orient="records", indent=2))
@@ -77,6 +88,19 @@ def show(resolved: config.Resolved, names: Sequence[str], as_json: bool, publish
     if missing := [file for file in wanted if not Path(file).is_file()]:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         print(f"not measured yet: {missing[0]}{more}", file=sys.stderr)
+
+
+def _published_alone(resolved: config.Resolved, wanted: Sequence[str]) -> list[published_table.Place]:
+    """Published numbers of metric files that are still to be made."""
+    settings = {
+        name: {
+            "sample": e.sample.as_json(),
+            "process": resolved.experiment(f"model/{e.model}").process.as_json(),
+        }
+        for name, e in resolved.experiments.items()
+        if isinstance(e, config.Generation)
+    }
+    return published_table.before(map(Path, wanted), settings)
 
 
 def write_numbers(

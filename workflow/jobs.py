@@ -24,6 +24,7 @@ from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, Res
 from bridgepipe import config
 from bridgepipe.config.recipe import MODEL
 from bridgepipe.errors import UserError
+from bridgepipe.runtime.jobs import BAD_INPUT
 from bridgepipe.runtime.work import Net, Work
 from bridgepipe.workflow.pipeline import experiment_of
 from bridgepipe.workflow.resources import Takes, TakesStatistics
@@ -183,6 +184,11 @@ if __name__ == "__main__":
     try:
         main()
     except MissingRuleException as error:
-        sys.exit(f"bridgepipe: {str(error).partition(' (')[0]}: name a result, a rule or an experiment")
+        print(
+            f"bridgepipe: {str(error).partition(' (')[0]}: name a result, a rule or an experiment",
+            file=sys.stderr,
+        )
+        sys.exit(BAD_INPUT)
     except (UserError, WorkflowError) as error:
-        sys.exit(f"bridgepipe: {error}")
+        print(f"bridgepipe: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)

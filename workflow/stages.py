@@ -29,6 +29,7 @@ from bridgepipe.config import PLAN
 from bridgepipe.data import listing
 from bridgepipe.errors import UserError
 from bridgepipe.runtime import closure
+from bridgepipe.runtime.jobs import BAD_INPUT
 
 NAMES = Path("stages/names.yaml")
 SOURCES = Path("stages/sources")  # listings of what a person put there
@@ -340,7 +341,8 @@ def main() -> None:
         else:
             plan(given.experiments, given.check)
     except UserError as error:
-        sys.exit(f"bridgepipe: {error}")
+        print(f"bridgepipe: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("given")
     for name in ("empty", "full"):
         (folder / name).mkdir()
-    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(folder / "full/photo.png")
+    for name in ("photo.png", "photo.jpg"):
+        Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(folder / "full" / name)
     (folder / "text.md").write_text("words\n")
     artifacts.write_json(folder / "other.json", {"a": {"b": 1}})
     return folder
@@ -130,6 +131,11 @@ MISTAKES = {
     "restore full --experiment i2sb/none --results full": "no results of this experiment",
     "restore full --experiment i2sb/none": "no results of this experiment",
     "restore empty": "no images (empty)",
+    "restore text.md": "cannot be read as an image",
+    "restore full/photo.png --format fast": "unknown format 'fast'",
+    "restore full/photo.jpg --compare o.txt": "a comparison is .png or .html",
+    "restore full/photo.jpg full/photo.png --output -": "2 pictures for standard output",
+    "restore full/photo.jpg full/photo.png --output text.md": "a file stands where a folder should be",
     "share i2sb/none --folder o --results full": "no results of this experiment",
     "serve --experiment i2sb/none --results full": "no results of this experiment",
     "export text.md --output o": "text.md",

@@ -83,10 +83,11 @@ def restore(
     """
     # before libraries are loaded, which takes long
     sources, chosen = files.sources_of(photos), restoring.choose(experiment, results, model)
-    speed = run.start(quick=True, **({"device": str(device)} if device else {}))
-    found = files.looked_at(sources, format)
     target = output or (Path(files.STREAM) if Path(files.STREAM) in photos else Path("restored"))
-    made = files.places_of(found, target, compare)
+    files.check_target(sources, target, compare)
+    found = files.looked_at(sources, format)
+    made = files.places_of(found, target)
+    speed = run.start(quick=True, **({"device": str(device)} if device else {}))
     restorer, how = restoring.start(chosen, speed)
     asked: Json = QUALITY[str(quality)] if quality else {}
     asked = asked | {k: v for k, v in (("nfe", nfe), ("seed", seed)) if v is not None}

@@ -193,11 +193,11 @@ def _format(suffix: str) -> str:
     return found
 
 
-def places_of(photos: list[Photo], target: Path, compare: Path | None) -> Made | None:
-    """Give every picture the place of its result, and find what was made before; None: standard output.
+def check_target(photos: Sequence[Photo], target: Path, compare: Path | None) -> None:
+    """Refuse a place that suits no such pictures, before any is looked at, which may load libraries.
 
     Raises:
-        UserError: something would be lost, see `where.check`.
+        UserError: several pictures for one file, a folder below a file, or no place for a comparison.
     """
     if compare is not None:
         _check_comparison(compare, photos)
@@ -206,8 +206,23 @@ def places_of(photos: list[Photo], target: Path, compare: Path | None) -> Made |
             raise UserError(f"{len(photos)} pictures for standard output", "--output", "give a folder")
         if compare is not None:
             raise UserError("a comparison needs a result in a file", "--compare", "give a file to --output")
+    elif target.is_file() and not _is_one_file(photos, target):
+        raise UserError("a file stands where a folder should be", target, "give another place to --output")
+
+
+def _is_one_file(photos: Sequence[Photo], target: Path) -> bool:
+    return len(photos) == 1 and bool(target.suffix) and not target.is_dir() and _is_known(target.suffix)
+
+
+def places_of(photos: list[Photo], target: Path) -> Made | None:
+    """Give every picture the place of its result, and find what was made before; None: standard output.
+
+    Raises:
+        UserError: something would be lost, see `where.check`.
+    """
+    if str(target) == STREAM:
         return None
-    is_file = len(photos) == 1 and bool(target.suffix) and not target.is_dir() and _is_known(target.suffix)
+    is_file = _is_one_file(photos, target)
     made = Made(target.parent if is_file else target)
     for k, photo in enumerate(photos):
         if is_file:

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from bridgepipe.corruptions.jpeg import quantisation
-
 SUBSAMPLING = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 JPEG_QUALITY = "jpeg_quality"  # measure of the file, beside those of its pixels
 SAMPLED = 256  # side of the squares of a large picture that are measured
@@ -29,6 +27,10 @@ def jpeg_quality(image: Image.Image) -> int | None:
 @cache
 def _steps() -> np.ndarray:
     """Steps of the luma coefficients of every quality [100,64]."""
+    from bridgepipe.corruptions.jpeg import (
+        quantisation,
+    )  # loads PyTorch, which a wrong input is not to wait for
+
     return np.stack([quantisation(quality)[0].flatten().double().numpy() for quality in range(1, 101)])
 
 

@@ -18,11 +18,13 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bridgepipe.config.methods import METHODS
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.config.stage_files import RUNTIME, read_runtime_file
 from bridgepipe.errors import UserError
 from bridgepipe.names import Json
 from bridgepipe.runtime import progress
+from bridgepipe.workflow import plans
 from bridgepipe.workflow.costs import Cost, Download, Link, Plan
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def plan(targets: Sequence[str], gpus: int = 0) -> Plan:
         gpus: H100s that they would run on; 0: this machine.
 
     Raises:
-        UserError: this is not the folder of a project, or nothing makes a target.
+        UserError: this is not the folder of a project, or it has no such experiment.
     """
     found = _found(targets)
     jobs, missing = found["jobs"], found["missing"]
@@ -72,6 +74,7 @@ def _found(targets: Sequence[str]) -> Json:
     """The jobs, and what a person has yet to put there."""
     if not SCRIPT.is_file():
         raise UserError("no workflow here", Path.cwd(), "run it in the folder of a project")
+    plans.check_known(target for target in targets if target.rpartition("/")[0] in METHODS)
     progress.say("plan: reading the graph of jobs")
     done = subprocess.run([sys.executable, SCRIPT, *targets], check=False, capture_output=True, text=True)
     if done.returncode:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from bridgepipe import artifacts, workflow
@@ -13,18 +14,32 @@ from bridgepipe.runtime import progress
 
 SCRIPT = Path("workflow/stages.py")  # reads the graph of jobs
 NAMES = Path("stages/names.yaml")
+ALL = "all"  # in place of the names of experiments
 
 
 def plan(experiments: list[str], check: bool) -> None:
     """Write which stages DVC has, and what each depends on.
 
     Raises:
-        UserError: this is not the folder of a project.
+        UserError: this is not the folder of a project, or it has no such experiment.
     """
     if not SCRIPT.is_file():
         raise UserError("no workflow here", Path.cwd(), "run it in the folder of a project")
+    check_known(name for name in experiments if name != ALL)
     progress.say("record: reading the graph of jobs")
     _run(*experiments, *(["--check"] if check else ()))
+
+
+def check_known(experiments: Iterable[str]) -> None:
+    """Refuse names of experiments before the graph of jobs is read, which takes seconds.
+
+    Raises:
+        UserError: params.yaml has no such experiment.
+    """
+    resolved = configuration.load("params.yaml")
+    for name in experiments:
+        if name not in resolved.groups:
+            resolved.experiment(name)
 
 
 def refresh(resolved: configuration.Resolved) -> None:

@@ -24,7 +24,7 @@ from bridgepipe.config.i2sb import RestorationSampling, Sample, SamplerSettings
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.config.stage_files import read_stage
 from bridgepipe.data.store import ImageStore
-from bridgepipe.evaluation import photographs
+from bridgepipe.evaluation import restoration
 from bridgepipe.evaluation.accuracy import classifier_accuracy
 from bridgepipe.evaluation.classifier import SmallClassifier
 from bridgepipe.evaluation.fid import fid, frechet_distance, statistics
@@ -117,7 +117,7 @@ class Bench:
         images = [split.restore(items[i : i + BATCH], how).image for i in items[::BATCH]]
         took = time.process_time() - began
         found = np.concatenate(images)
-        psnr = np.array([photographs.psnr(*pair) for pair in zip(self.originals, found, strict=True)])
+        psnr = np.array(list(map(restoration.psnr, self.originals, found)))
         right = classifier_accuracy(self.network, found, self.images.labels, BATCH, self.images.classes)
         return {
             "ms": 1e3 * took / len(found),

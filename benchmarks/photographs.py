@@ -24,7 +24,8 @@ from PIL import Image
 
 from bridgepipe import config
 from bridgepipe.config.i2sb import Sample
-from bridgepipe.evaluation.photographs import as_jpeg, psnr, ssim
+from bridgepipe.evaluation.photographs import as_jpeg, ssim
+from bridgepipe.evaluation.restoration import psnr
 from bridgepipe.methods.i2sb import Restorer
 from bridgepipe.photographs.restoring import QUALITY, choose, start
 from bridgepipe.photographs.samples import photographs

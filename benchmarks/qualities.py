@@ -22,7 +22,8 @@ from PIL import Image
 from bridgepipe import config
 from bridgepipe.evaluation.classifier import SmallClassifier
 from bridgepipe.evaluation.fid import fid, statistics
-from bridgepipe.evaluation.photographs import as_jpeg, psnr, ssim
+from bridgepipe.evaluation.photographs import as_jpeg, ssim
+from bridgepipe.evaluation.restoration import psnr
 from bridgepipe.photographs.likeness import measures
 from bridgepipe.photographs.restoring import choose, start
 from bridgepipe.photographs.samples import photographs

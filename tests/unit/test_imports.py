@@ -179,6 +179,8 @@ VERBS = "bridgepipe.cli.people"  # all verbs are imported with one
         (f"{VERBS}, bridgepipe.cli.project", ["torch", "numpy", "PIL", *SLOW]),
         ("bridgepipe.data.storecard, bridgepipe.training.state", ["torch", "numpy", "PIL", *SLOW]),
         ("bridgepipe.stages.data, bridgepipe.data.joining", ["torch", *SLOW]),
+        ("bridgepipe.stages.curves", ["torch", "scipy", "skimage", "sklearn"]),
+        ("bridgepipe.stages.pictures", ["torchvision", "torch._dynamo", "skimage", "sklearn"]),
         ("bridgepipe.stages.restoration, bridgepipe.stages.generation", SLOW),
         ("bridgepipe.stages.training, bridgepipe.stages.translation", SLOW),
         ("bridgepipe.photographs.editing, bridgepipe.photographs.translating, bridgepipe.web.app", SLOW),

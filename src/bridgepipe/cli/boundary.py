@@ -136,6 +136,6 @@ def figure_flips(
     title: str = "",
 ) -> None:
     """What edits flip and keep against the distance."""
-    from bridgepipe.stages import pictures
+    from bridgepipe.stages import curves
 
-    pictures.figure_flips(csv, metric, output, title)
+    curves.flips(csv, metric, output, title)

@@ -180,9 +180,9 @@ def loss(
     title: str = "",
 ) -> None:
     """Training loss against the step, beside what was found on other images."""
-    from bridgepipe.stages import pictures
+    from bridgepipe.stages import curves
 
-    pictures.loss(csv, output, validation, title)
+    curves.loss(csv, output, validation, title)
 
 
 @groups.figure.verb("translations")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from PIL import Image
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from skimage.metrics import structural_similarity
 
-from bridgepipe.evaluation.restoration import Quality
+from bridgepipe.evaluation.restoration import Quality, psnr
 from bridgepipe.runtime import running
 
 QUALITIES = (5, 10, 20, 40)
@@ -28,11 +28,6 @@ def as_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling="4:2:0")
     return np.asarray(Image.open(file))
-
-
-def psnr(clean: np.ndarray, image: np.ndarray) -> float:
-    """In dB, of uint8 images [H,W,3]; infinite of equal ones."""
-    return float(peak_signal_noise_ratio(clean, image, data_range=255))
 
 
 def ssim(clean: np.ndarray, image: np.ndarray) -> float:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import ModuleType
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.features import Images
@@ -83,32 +81,13 @@ def quality(images: Images, originals: Images, label: str = "images") -> Quality
         )
 
     def run(piece: Sequence[int]) -> np.ndarray:
-        pairs = (_pair(images[i], originals[i], f"{label}, number {i}") for i in piece)
-        return np.array([(_psnr(x, y), _ssim(x, y)) for x, y in pairs])
+        return np.array([_of_pair(images[i], originals[i], f"{label}, number {i}") for i in piece])
 
     found = np.concatenate(running.shared_by_all(run, range(len(images)), BATCH, label, pad=False))
     return Quality(found[:, 0].tolist(), found[:, 1].tolist())
 
 
-def _psnr(x: Tensor, y: Tensor) -> float:
-    metrics = _torchmetrics()
-    return min(PSNR_OF_EQUAL_IMAGES, float(metrics.peak_signal_noise_ratio(x, y, data_range=255.0)))
-
-
-def _ssim(x: Tensor, y: Tensor) -> float:
-    return float(_torchmetrics().structural_similarity_index_measure(x, y, data_range=255.0))
-
-
-def _torchmetrics() -> ModuleType:
-    # It imports torchvision by itself, which works only once vision.py has been through.
-    from bridgepipe.evaluation import vision  # noqa: F401, I001
-    import torchmetrics.functional.image
-
-    return torchmetrics.functional.image
-
-
-def _pair(image: np.ndarray, original: np.ndarray, where: str) -> tuple[Tensor, Tensor]:
-    """Both as float64 ``[1, C, H, W]`` in [0, 255]: SSIM subtracts large squares."""
+def _of_pair(image: np.ndarray, original: np.ndarray, where: str) -> tuple[float, float]:
     if image.shape != original.shape:
         raise UserError(
             f"size {image.shape}, its original has {original.shape}", where, "compare images of the same size"
@@ -119,5 +98,20 @@ def _pair(image: np.ndarray, original: np.ndarray, where: str) -> tuple[Tensor, 
             where,
             f"use images of {SMALLEST_SIDE} pixels or more",
         )
+    return psnr(image, original), _ssim(image, original)
+
+
+def psnr(image: np.ndarray, original: np.ndarray) -> float:
+    """Of uint8 images of one shape, in dB; 100 of equal ones."""
+    error = np.square(image.astype(np.float64) - original).mean()
+    return min(PSNR_OF_EQUAL_IMAGES, float(10 * np.log10(255**2 / error))) if error else PSNR_OF_EQUAL_IMAGES
+
+
+def _ssim(image: np.ndarray, original: np.ndarray) -> float:
+    # torchmetrics imports torchvision by itself, which works only once vision.py has been through
+    from bridgepipe.evaluation import vision  # noqa: F401, I001
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    # float64 [1,C,H,W]: SSIM subtracts large squares
     x, y = (torch.from_numpy(np.array(v)).permute(2, 0, 1)[None].double() for v in (image, original))
-    return x, y
+    return float(structural_similarity_index_measure(x, y, data_range=255.0))  # type: ignore[arg-type]

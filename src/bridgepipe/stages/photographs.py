@@ -13,6 +13,7 @@ from bridgepipe.config.i2sb import RestorationSampling, Sample
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.evaluation import photographs, tables
 from bridgepipe.evaluation.photographs import DECODED, ORIGINAL, Restore
+from bridgepipe.evaluation.restoration import psnr
 from bridgepipe.figures import images as figures
 from bridgepipe.methods.i2sb import Restorer
 from bridgepipe.methods.trained import Trained, load_restorer
@@ -50,9 +51,9 @@ def compare_photographs(
     tables.write_table(csv, markdown, compared.table(), notes)
     squares = compared.middles(SIDE, SHOWN, [photo.name for photo in test if photo.may_be_shown])
     truth = squares[photographs.ORIGINAL]
-    psnr = {made: list(map(photographs.psnr, truth, of)) for made, of in squares.items() if of is not truth}
+    quality = {made: list(map(psnr, truth, of)) for made, of in squares.items() if of is not truth}
     heading = f"JPEG files of quality {SHOWN}: the middle of test photographs"
-    figures.comparison_grid(figure, squares, psnr, heading)
+    figures.comparison_grid(figure, squares, quality, heading)
 
 
 def _pixels(photo: Photograph) -> np.ndarray:

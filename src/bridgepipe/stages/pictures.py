@@ -9,16 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from bridgepipe import artifacts
 from bridgepipe.config.i2sb import RestorationSampling
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.data import lineage
 from bridgepipe.data.pixels import to_uint8
 from bridgepipe.data.store import ImageStore
 from bridgepipe.data.subset import choose, choose_from, items_of
-from bridgepipe.evaluation import tables
+from bridgepipe.evaluation import restoration
 from bridgepipe.evaluation.judges import open_strips
-from bridgepipe.evaluation.restoration import quality
 from bridgepipe.figures import boundary as figures_boundary
 from bridgepipe.figures import images as figures
 from bridgepipe.methods.trained import Trained
@@ -50,7 +48,10 @@ def grid(
     shown = choose_from(stores["restored"], ROWS)
     rows = dict.fromkeys(stores, shown) | {"original": items_of(stores["restored"])[shown]}
     columns = {name: np.stack([s[int(i)] for i in rows[name]]) for name, s in stores.items()}
-    psnr = {name: quality(columns[name], columns["original"]).psnr for name in ("corrupted", "restored")}
+    psnr = {
+        name: list(map(restoration.psnr, columns[name], columns["original"]))
+        for name in ("corrupted", "restored")
+    }
     figures.comparison_grid(output, columns, psnr, title)
 
 
@@ -90,18 +91,6 @@ def path(
         figures.path_grid(output, corrupted, states, predictions, tuple(steps[0].tolist()), title)
 
 
-def loss(
-    csv: Path,
-    output: Path,
-    validation: Path | None,
-    title: str,
-) -> None:
-    """Training loss against the step, and what validations found."""
-    rows = tables.read_csv(csv, "step", "loss")
-    found = None if validation is None else tables.read_csv(validation, "step", "loss")
-    figures.loss_curve(output, rows["step"].to_numpy(), rows["loss"].to_numpy(), title, found)
-
-
 def figure_strip(
     edited: Path,
     control: Path,
@@ -116,17 +105,6 @@ def figure_strip(
     beside = {} if strips.originals is None else {"image": strips.originals[shown]}
     beside |= {"no move": strips.control[shown]}
     figures_boundary.strip_grid(output, strips.images[shown], strips.distances.tolist(), beside, title)
-
-
-def figure_flips(
-    csv: Path,
-    metric: Path,
-    output: Path,
-    title: str,
-) -> None:
-    """What edits flip and keep against the distance."""
-    best = artifacts.read_object(metric)["values"]["best_distance"]
-    figures_boundary.flips_against_distance(output, tables.read_csv(csv, "distance"), best, title)
 
 
 def translations(

@@ -25,7 +25,7 @@ from bridgepipe.config.runtime import Runtime
 from bridgepipe.config.stage_files import Training
 from bridgepipe.config.validation import Validation
 from bridgepipe.data import lineage
-from bridgepipe.data.subset import Subset, choose
+from bridgepipe.data.subset import choose
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import fid, restoration
 from bridgepipe.evaluation.accuracy import classifier_accuracy
@@ -216,8 +216,8 @@ class _Measure:
     def _metrics(self, images: np.ndarray) -> dict[str, float]:
         asked, size, found = self.how.metrics, self.model.batch_size, {}
         if "psnr" in asked:
-            quality = restoration.quality(images, Subset(self.data, self.items), f"{PURPOSE}: psnr")
-            found["psnr"] = float(np.mean(quality.psnr))
+            originals = (self.data[i] for i in self.items)
+            found["psnr"] = float(np.mean(list(map(restoration.psnr, images, originals))))
         if "fid" in asked and self.extractor is not None and self.statistics is not None:
             statistics = fid.statistics(self.extractor, images, size, label=f"{PURPOSE}: fid")
             found["fid"] = fid.fid(statistics, self.statistics)

@@ -185,10 +185,10 @@ def _with_share(found: Result, work: Callable[[], None], precision: str) -> Resu
     with FlopCounterMode(display=False) as counter:
         work()
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
-    return replace(found, share=counter.get_total_flops() / found.ours_s / _matrix_rate(kind))
+    return replace(found, share=counter.get_total_flops() / found.ours_s / matrix_rate(kind))
 
 
-def _matrix_rate(kind: torch.dtype, side: int = 2048) -> float:
+def matrix_rate(kind: torch.dtype, side: int = 2048) -> float:
     """Operations per second of a product of two matrices, the best of several."""
     a, seconds = torch.randn(side, side, device=_device()).to(kind), []
     for _ in range(5):

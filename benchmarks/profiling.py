@@ -1,0 +1,102 @@
+"""`python -m benchmarks.profiling`: where the time of a network goes, and how near to the processor's limit it is.
+
+The limit is the rate at which PyTorch multiplies two large matrices, in the precision of the convolutions.
+Prints the table of docs/speed.md.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+import bridgepipe.cli  # noqa: F401  sets what PyTorch reads when it is imported
+from benchmarks.networks import CALLED, matrix_rate
+from bridgepipe.config.runtime import Runtime
+from bridgepipe.evaluation.tables import markdown, table
+from bridgepipe.networks.adm import UNet
+from bridgepipe.runtime.devices import prepare
+from bridgepipe.runtime.running import Inference
+
+REPEATED = 5
+# names of PyTorch's operators, by what they are for; the first kind that fits counts
+KINDS = {
+    "convolutions": ("conv",),
+    "attention, matrices": ("attention", "Attended", "bmm", "mm", "softmax"),
+    "normalisation, SiLU": ("norm", "silu", "Activated", "addcmul", "pow", "rsqrt", "sum"),
+    "optimiser": ("Optimizer", "lerp", "addcdiv", "sqrt", "AdamW"),
+    "copies": ("copy", "cat", "clone", "empty"),
+}
+OTHER = "other"
+
+
+def main() -> None:
+    print(markdown(table(list(_rows()))))
+
+
+def _rows() -> Iterator[dict[str, Any]]:
+    for name, (settings, side, count) in CALLED.items():
+        torch.manual_seed(0)
+        network = UNet(side, 3, out_channels=3, **settings)
+        batch = torch.randn(count, 3, side, side), torch.rand(count) * 999
+        for precision in ("fp32", "bf16"):
+            for what, work in (("call", _call), ("step", _step)):
+                yield {"network": f"{name}, {what}, {precision}"} | _row(
+                    work(copy.deepcopy(network), batch, precision), precision
+                )
+
+
+def _call(network: nn.Module, batch: tuple[torch.Tensor, ...], precision: Any) -> Callable[[], Any]:
+    model = Inference(network, Runtime(device="cpu", precision=precision))
+    return torch.no_grad()(lambda: model.call(*batch))
+
+
+def _step(network: nn.Module, batch: tuple[torch.Tensor, ...], precision: Any) -> Callable[[], Any]:
+    prepare(network, torch.device("cpu"))
+    optimizer = torch.optim.AdamW(network.parameters())
+
+    def run() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            loss = (network(*batch).float() - batch[0]).square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return run
+
+
+def _row(work: Callable[[], Any], precision: str) -> dict[str, Any]:
+    """Milliseconds, shares of the limit, and shares of the time in percent."""
+    work()
+    with FlopCounterMode(display=False) as counter:
+        work()
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        for _ in range(REPEATED):
+            work()
+    spent: defaultdict[str, float] = defaultdict(float)
+    for event in found.key_averages():
+        spent[_kind(event.key)] += event.self_cpu_time_total / 1e6 / REPEATED
+    whole = sum(spent.values())
+    rate = matrix_rate(torch.bfloat16 if precision == "bf16" else torch.float32)
+    counts = counter.get_flop_counts()["Global"]
+    of_convolutions = sum(count for operator, count in counts.items() if "conv" in str(operator))
+    return {
+        "ms": round(1e3 * whole),
+        "of the limit": round(counter.get_total_flops() / whole / rate, 2),
+        "convolutions, of the limit": round(of_convolutions / spent["convolutions"] / rate, 2),
+        **{f"{kind}, %": round(100 * spent[kind] / whole) for kind in (*KINDS, OTHER)},
+    }
+
+
+def _kind(operator: str) -> str:
+    return next((kind for kind, names in KINDS.items() if any(name in operator for name in names)), OTHER)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.profiling`: where the time of a network goes, and how near to the processor's limit it is.
+"""`python -m benchmarks.profiling`: where a network's time goes, and how near the processor's limit it is.
 
 The limit is the rate at which PyTorch multiplies two large matrices, in the precision of the convolutions.
 Prints the table of docs/speed.md.

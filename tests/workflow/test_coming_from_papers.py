@@ -61,7 +61,7 @@ def small(values: dict[str, Any]) -> None:
         network = own.get("network", {}) | change.get("network", {})
         kept = values["experiments"].setdefault(method, {})
         kept[name] = own | change | ({"network": network} if network else {})
-    for name in ("imagenet256", "imagenet256-pairs", "celebahq"):
+    for name in ("imagenet256-adm", "imagenet256-pairs", "celebahq"):
         values["datasets"][name]["size"] = SIZE
     values["runtime"] |= {"threads": 1, "partitions": 1}
 

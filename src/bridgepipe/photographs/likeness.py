@@ -27,9 +27,8 @@ def jpeg_quality(image: Image.Image) -> int | None:
 @cache
 def _steps() -> np.ndarray:
     """Steps of the luma coefficients of every quality [100,64]."""
-    from bridgepipe.corruptions.jpeg import (
-        quantisation,
-    )  # loads PyTorch, which a wrong input is not to wait for
+    # here: it loads PyTorch, which a wrong input is not to wait for
+    from bridgepipe.corruptions.jpeg import quantisation
 
     return np.stack([quantisation(quality)[0].flatten().double().numpy() for quality in range(1, 101)])
 

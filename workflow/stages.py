@@ -32,9 +32,11 @@ from bridgepipe.runtime import closure
 from bridgepipe.runtime.jobs import BAD_INPUT
 
 NAMES = Path("stages/names.yaml")
+INPUTS = ("params.yaml", "experiments", "stages")  # what a person commits before the results
 SOURCES = Path("stages/sources")  # listings of what a person put there
 HEAD = "# Written by `bridgepipe record`: the stages that dvc.yaml has. docs/engines-dvc.md explains it.\n"
 ALL = "all"
+SHOWN = 5  # experiments that a line names
 EMPTY = f"{PLAN}/none"  # in place of a file, where a stage reads fewer than its family
 Job = Any
 
@@ -225,7 +227,7 @@ def recorded_in(names: Path) -> list[str]:
 
 def check_known(flow: Any, recorded: list[str]) -> None:
     """Refuse names of experiments that no file has: DVC's copies have the files that git knows."""
-    if lost := [name for name in recorded if name not in (ALL, *flow.resolved.experiments)]:
+    if lost := [name for name in recorded if name not in (ALL, *flow.resolved.experiments, *flow.newer)]:
         mend = "`git add` the file that has it before a queued run, or run `bridgepipe record`"
         raise UserError(f"no file here has {lost[0]}", NAMES, mend)
 
@@ -292,12 +294,33 @@ def plan(recorded: list[str] | None, check: bool) -> None:
         for stage in stages:
             members[stage.family.name][stage.key] = stage.item(made)
         text = written(recorded, members)
+        current = NAMES.exists() and NAMES.read_text(encoding="utf8") == text
         if not check:
             artifacts.write_text(NAMES, text)
-        elif not NAMES.exists() or NAMES.read_text(encoding="utf8") != text:
+        elif not current:
             what = "other experiments or files than those of params.yaml"
             raise UserError(what, NAMES, "run `bridgepipe record`, then go on")
         write_closures(flow, stages, made)
+    if not check:
+        print(*told(recorded, current), sep="\n", file=sys.stderr)
+
+
+def told(recorded: list[str], current: bool) -> list[str]:
+    """What was recorded, and what to commit: DVC compares later runs with the names that git knows.
+
+    Args:
+        current: whether the names were the same before.
+    """
+    named = "all experiments" if ALL in recorded else ", ".join(recorded[:SHOWN])
+    more = f" and {len(recorded) - SHOWN} more" if len(recorded) > SHOWN and ALL not in recorded else ""
+    if current:
+        return [f"record: {NAMES} is as it was, the stages of {named}{more}"]
+    inputs = " ".join(path for path in INPUTS if Path(path).exists())
+    return [
+        f"record: {NAMES} has the stages of {named}{more} now",
+        f'next: git add {inputs} && git commit -m "Experiments"',
+        'next: dvc repro && git add dvc.lock results && git commit -m "Results"',
+    ]
 
 
 def write_closures(flow: Any, stages: list[Stage], made: set[str]) -> None:

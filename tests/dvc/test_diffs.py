@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
-from repository import EXPERIMENT, METRICS, NUMBERS, OWN, Repository
+from repository import EXPERIMENT, METRICS, NUMBERS, OWN, ROOT, Repository
 
 pytestmark = pytest.mark.dvc
 
@@ -66,3 +67,29 @@ def test_an_edit_of_an_included_file_is_named_with_its_file(clone: Repository) -
     assert {key: found[key] for key in change} == change
     train = json.loads((clone.folder / f"{EXPERIMENT}/config/train.json").read_text())
     assert train["beta_max"] == 0.2
+
+
+MINE = "experiments: {i2sb: {mine: {corruption: jpeg-10, beta_max: 0.3, sample: {nfe: 5}}}}\n"
+
+
+def test_the_page_ends_with_the_edit_and_its_numbers_alone(clone: Repository) -> None:
+    """Of an experiment of a person's own, by the commands of the page as they stand there."""
+    section = (ROOT / "docs/engines-dvc.md").read_text().partition("## Comparing two\n")[2]
+    commands = re.findall("^    (.+)", section.partition("\n## ")[0], flags=re.MULTILINE)
+    assert commands[0] == "bridgepipe record i2sb/mine"
+    (clone.folder / "experiments/mine.yaml").write_text(MINE)
+    said = [clone.run("bash", "-c", command) for command in commands]
+    assert said[0].splitlines()[1:] == [
+        "record: stages/names.yaml has the stages of i2sb/mine now",
+        f"next: {commands[1]}",
+        'next: dvc repro && git add dvc.lock results && git commit -m "Results"',
+    ]
+    (params,) = re.findall("^experiments/.*|^params.*|^stages.*", said[-2], flags=re.MULTILINE)
+    assert params.split() == ["experiments/mine.yaml", "experiments.i2sb.mine.sample.nfe", "5", "20"]
+    changes = clone.diff("metrics")
+    assert changes.keys() == {"results/metrics/i2sb/mine.json"}
+    assert {"fid.fid", "restoration.psnr"} <= changes["results/metrics/i2sb/mine.json"].keys()
+    assert "failed to load" not in said[-1]
+    assert clone.run("bridgepipe", "record").splitlines()[1:] == [
+        "record: stages/names.yaml is as it was, the stages of i2sb/mine"
+    ]

@@ -38,7 +38,10 @@ def test_a_fresh_clone_is_readable(tmp_path: Path) -> None:
 
 def test_every_job_of_all_experiments_has_a_stage(tmp_path: Path) -> None:
     project = fresh_project(tmp_path / "project")
-    assert project.run("bridgepipe", "record", "all") == "record: reading the graph of jobs\n"
+    at, has, *after = project.run("bridgepipe", "record", "all").splitlines()
+    assert at == "record: reading the graph of jobs"
+    assert has == f"record: {NAMES} has the stages of all experiments now"
+    assert [line.partition(": ")[0] for line in after] == ["next", "next"]
     stages = [line.split()[0] for line in project.run("dvc", "stage", "list").splitlines()]
     methods = (
         "evaluate-unclassified@i2sb/edges",

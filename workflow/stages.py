@@ -227,7 +227,7 @@ def recorded_in(names: Path) -> list[str]:
 
 def check_known(flow: Any, recorded: list[str]) -> None:
     """Refuse names of experiments that no file has: DVC's copies have the files that git knows."""
-    if lost := [name for name in recorded if name not in (ALL, *flow.resolved.experiments, *flow.newer)]:
+    if lost := [name for name in recorded if name not in (ALL, *flow.resolved.experiments)]:
         mend = "`git add` the file that has it before a queued run, or run `bridgepipe record`"
         raise UserError(f"no file here has {lost[0]}", NAMES, mend)
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from project import ROOT, Project
 
+from bridgepipe import artifacts, workflow
 from bridgepipe.config import read_yaml
+from bridgepipe.runtime import locks
 
 FID = "results/i2sb/jpeg-5/fid.json"
 
@@ -51,6 +53,38 @@ def test_an_unknown_experiment_is_refused_before_the_graph_is_read(project: Proj
     (said,) = done.stderr.splitlines()
     assert said.startswith("bridgepipe: unknown experiment 'i2sb/jpeg-55'")
     assert "did you mean 'i2sb/jpeg-5'?" in said
+
+
+def _newer(values: dict[str, Any]) -> None:
+    values["datasets"]["mine"] = values["datasets"]["digits"]
+    values["experiments"]["i2sb"]["mine"] = {**values["experiments"]["i2sb"]["jpeg-5"], "dataset": "mine"}
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "key"),
+    [
+        (("bridgepipe", "plan", "i2sb/mine"), "i2sb/mine", "experiments.i2sb.mine"),
+        (("bridgepipe", "plan", "results/i2sb/mine/fid.json"), "i2sb/mine", "experiments.i2sb.mine"),
+        (("snakemake", "-n", "results/i2sb/mine/fid.json"), "i2sb/mine", "experiments.i2sb.mine"),
+        (("snakemake", "-n", "data/prepared/mine/train.lmdb"), "mine", "datasets.mine"),
+    ],
+)
+def test_what_is_newer_than_the_run_at_work_is_told_as_that(
+    project: Project, command: tuple[str, ...], name: str, key: str
+) -> None:
+    with artifacts.exclusive(project.folder / locks.LOCK):
+        project.edit(_newer)
+        program, *words = command
+        done = getattr(project, program)(*words, check=False)
+    assert done.returncode == 2
+    at_work, told = [line for line in done.stderr.splitlines() if line.startswith("bridgepipe: ")]
+    assert at_work == f"bridgepipe: {workflow.AT_WORK}"
+    place = re.escape("(params.yaml:") + r"\d+:\d+: " + re.escape(f"{key})")
+    counts = "it counts once that run is done, so try again then"
+    said = f"bridgepipe: {name} is newer than the run that is at work here {place}: {counts}"
+    assert re.fullmatch(said, told)
+    if program == "bridgepipe":  # when the run is done
+        assert planned(project, *words[1:])["total"]["jobs"]
 
 
 def test_a_pipe_shows_what_a_plan_is_at(project: Project) -> None:

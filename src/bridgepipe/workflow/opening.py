@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,42 @@ from bridgepipe import artifacts, config
 from bridgepipe.config import including, yaml_reader
 from bridgepipe.errors import UserError, stop
 from bridgepipe.runtime import cluster
-from bridgepipe.workflow.pipeline import PLANNED, Pipeline
+from bridgepipe.workflow.pipeline import PLANNED, Pipeline, experiment_of
 
 AT_WORK = (
     "another run is at work here, so this one is planned with the parameters of that run;"
     " edits of params.yaml since then count when it is done"
 )
+
+OF_DATASET = re.compile("data/(?:prepared|points|stats)/([^/]+)/")
+
+
+class AtWork(config.Resolved):
+    """The parameters of the run at work here; what a person names of today's is newer, and not unknown."""
+
+    def __init__(self, planned: Mapping[str, Any], now: config.Resolved) -> None:
+        """
+        Args:
+            planned: values that the run was planned with.
+            now: the parameters of today.
+        """
+        super().__init__(planned)
+        self._now = now
+
+    def experiment(self, name: str) -> Any:
+        if name not in self.experiments and name in {*self._now.experiments, *self._now.groups}:
+            raise _newer(name, self._now.at(name))
+        return super().experiment(name)
+
+    def check_dataset(self, name: str) -> None:
+        """Refuse a dataset that the run does not know."""
+        if name in {*self._now.params.datasets} - {*self.params.datasets}:
+            raise _newer(name, self._now.places.at("datasets", name))
+
+
+def _newer(name: str, where: str) -> UserError:
+    what = f"{name} is newer than the run that is at work here"
+    return UserError(what, where, "it counts once that run is done, so try again then")
 
 
 def params_files(settings: Any) -> list[Path]:
@@ -50,11 +81,24 @@ def open_params(values: Mapping[str, Any], files: Sequence[str | Path], plans: b
         pipeline = _planned() if not plans and Path(PLANNED).exists() else _read(values, files, plans)
         if plans and not pipeline.write_unless_at_work():
             print(f"bridgepipe: {AT_WORK}", file=sys.stderr, flush=True)
-            pipeline = _planned()
+            pipeline = _planned(pipeline.resolved)
+        check_targets(pipeline.resolved, sys.argv[1:])
     except UserError as e:
         stop(e)
-    pipeline.check_targets(a for a in sys.argv[1:] if a.startswith("results/"))
     return pipeline
+
+
+def check_targets(resolved: config.Resolved, targets: Iterable[str]) -> None:
+    """Refuse a target that names an unknown experiment, or what is newer than the run at work.
+
+    Raises:
+        UserError: with the nearest valid name, or with the place of what is newer.
+    """
+    for target in targets:
+        if (name := experiment_of(target)) and name not in resolved.groups:
+            resolved.experiment(name)
+        if isinstance(resolved, AtWork) and (dataset := OF_DATASET.match(target)):
+            resolved.check_dataset(dataset[1])
 
 
 def _read(values: Mapping[str, Any], files: Sequence[str | Path], plans: bool) -> Pipeline:
@@ -63,10 +107,14 @@ def _read(values: Mapping[str, Any], files: Sequence[str | Path], plans: bool) -
     return Pipeline(config.Resolved(document.values, document.places), plans)
 
 
-def _planned() -> Pipeline:
-    """As the run that is at work here, or was last, was planned."""
+def _planned(now: config.Resolved | None = None) -> Pipeline:
+    """As the run that is at work here, or was last, was planned.
+
+    Args:
+        now: the parameters of today, of which a person may name what that run does not know.
+    """
     values = artifacts.read_json(PLANNED)
-    return Pipeline(config.Resolved(values), plans=False)
+    return Pipeline(config.Resolved(values) if now is None else AtWork(values, now), plans=False)
 
 
 def _from_here(file: Path) -> Path:

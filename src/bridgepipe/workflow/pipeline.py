@@ -166,15 +166,6 @@ class Pipeline:
 
         return asking
 
-    def check_targets(self, targets: Iterable[str]) -> None:
-        """Stop on a target that names an unknown experiment, with the nearest valid name."""
-        for target in targets:
-            if (name := experiment_of(target)) and name not in self.resolved.groups:
-                try:
-                    self.experiment(name)
-                except UserError as e:
-                    stop(e)
-
 
 def experiment_of(path: str) -> str | None:
     """The experiment ``method/name`` that a result is of, there or not; None for other files."""

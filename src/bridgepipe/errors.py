@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import resource
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +45,12 @@ REFUSED: dict[int, tuple[str, str]] = {
     errno.EEXIST: ("a file stands where a folder should be", "give another path"),
     errno.ENXIO: ("not a regular file", "give a file"),
 }
+
+# files that a rule of the workflow makes, and not the Snakefile or a training on its way
+MADE = re.compile(
+    r"results/(?!config/|plan/)(?!.*/(config|train|logs|benchmarks|provenance)/).+\.(safetensors|lmdb|json|csv|png|md)"
+    r"|data/(prepared|points|stats|checkpoints)/.+\.(safetensors|lmdb)"
+)
 
 
 class UserError(Exception):
@@ -132,6 +139,18 @@ def refused(error: BaseException, where: object, verb: str, again: str = "") -> 
     return UserError(what if absent else f"cannot {verb}: {what}", named or where, mend + again)
 
 
+def maker(path: str | Path) -> str | None:
+    """The command that makes a file of the project in the current folder; None of other files."""
+    here = os.path.relpath(path)
+    return f"snakemake {shlex.quote(here)}" if MADE.fullmatch(here) and os.path.exists("Snakefile") else None
+
+
+def mend_missing(path: str | Path) -> str:
+    """Advice where no file is."""
+    by = f" (`{command}`)" if (command := maker(path)) else ""
+    return f"make it first{by}, or give another path"
+
+
 def stop(error: UserError) -> NoReturn:
     """Print one line and leave with code 2, where an exception would be buried in the output of others."""
     print(f"bridgepipe: {error}", file=sys.stderr, flush=True)
@@ -167,7 +186,7 @@ def reading(path: str | Path, what: str, mend: str, missing: str = "") -> Iterat
     except UserError:
         raise
     except FileNotFoundError as e:
-        raise UserError("no such file", path, missing or REFUSED[errno.ENOENT][1]) from e
+        raise UserError("no such file", path, missing or mend_missing(path)) from e
     except Exception as e:  # readers of damaged bytes raise anything
         if errno_of(e) is not None:
             raise refused(e, path, "read") from e

@@ -18,6 +18,7 @@ from project import MODEL, Project, demo
 
 from bridgepipe import artifacts, cli, config, workflow
 from bridgepipe.data import store
+from bridgepipe.errors import maker
 
 EXPERIMENT = "results/i2sb/jpeg-5"
 TEST_STORE = "data/prepared/digits/test.lmdb"
@@ -304,3 +305,43 @@ def test_a_missing_start_stops_a_dry_run_of_a_finished_experiment_and_no_other(p
     assert project.planned(f"{EXPERIMENT}/fid.json") == set()
     project.edit(lambda v: v["experiments"]["i2sb"]["jpeg-5"].update(train={"init": "typo.pt"}))
     assert "no such file: typo.pt" in stopped(project, "-n", "--", f"{EXPERIMENT}/fid.json")
+
+
+def test_a_result_that_is_not_made_yet_is_told_with_the_command_that_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = Project.create(tmp_path / "project")
+    target = f"{EXPERIMENT}/table.md"
+    assert "train" in project.planned(target)  # the files of the stages are there now
+    monkeypatch.chdir(project.folder)
+    Image.new("RGB", (16, 16)).save("photo.png")
+    said = {
+        MODEL: refused(capsys, "restore", "photo.png", "--experiment", "i2sb/jpeg-5"),
+        TEST_STORE: refused(capsys, "store", "info", TEST_STORE),
+    }
+    for file, line in said.items():
+        assert f"({file}): " in line
+        assert f"make it first (`snakemake {file}`)" in line
+        assert project.planned(file)
+    Path("Snakefile").unlink()  # there is no such command outside a project
+    elsewhere = refused(capsys, "restore", "photo.png", "--experiment", "i2sb/jpeg-5")
+    assert elsewhere.endswith(f"({MODEL}): make it first, or give another path")
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        f"{EXPERIMENT}/config/sample.json",  # the Snakefile writes it
+        f"{EXPERIMENT}/train/state.safetensors",
+        "data/raw/images.lmdb",
+        "weights.safetensors",
+        "../results/model.safetensors",
+    ],
+)
+def test_no_command_is_named_for_what_no_rule_makes(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("Snakefile").touch()
+    assert maker(file) is None
+    assert maker(tmp_path / MODEL) == f"snakemake {MODEL}"

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bridgepipe.errors import UserError, writing
+from bridgepipe.errors import UserError, maker, writing
 
 # Options that name what is written: of all verbs but those of READ, and of single verbs.
 ALWAYS_WRITTEN = {"output", "csv", "figure", "markdown", "accuracy", "seen"}
@@ -100,7 +100,8 @@ def look_for_inputs(verb: str, options: Sequence[Any], ctx: Any) -> None:
         if typed and not is_written(verb, option.name) and (verb, option.name) not in MAY_BE_ABSENT:
             for path in _paths(ctx.params[option.name]):
                 if not _can_be_had(path):
-                    raise UserError("no such file or folder", path, f"correct {_said_of(option)}")
+                    made = f", or make it first (`{command}`)" if (command := maker(path)) else ""
+                    raise UserError("no such file or folder", path, f"correct {_said_of(option)}{made}")
     _look_for_experiment(ctx.params)
 
 

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 import lmdb
 import xxhash
 
-from bridgepipe.errors import UserError
+from bridgepipe.errors import UserError, mend_missing
 
 MAGIC = 0xBEEFC0DE
 PAGE_BYTES = [1 << n for n in range(9, 17)]
@@ -65,7 +65,7 @@ def open_readonly(path: Path) -> lmdb.Environment:
 def _size(path: Path) -> int:
     if not path.is_file():
         what = "not a file" if path.exists() else "no such file"
-        raise UserError(what, path, "make it first, or give another path")
+        raise UserError(what, path, mend_missing(path))
     return path.stat().st_size
 
 

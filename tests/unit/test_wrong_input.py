@@ -161,6 +161,7 @@ MISTAKES = {
     "new translation mine --data full --params PARAMS": "no sub-folders of classes (full)",
     "new boundary mine --data full --params PARAMS": "no table of attributes",
     "config i2sb/none --params text.md": "text.md",
+    "config i2sb/none --params PARAMS": "unknown experiment 'i2sb/none'",
     "clean --params text.md": "text.md",
     "verify --params text.md": "text.md",
     "store info text.md": "text.md",

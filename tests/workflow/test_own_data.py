@@ -130,3 +130,47 @@ def test_a_boundary_on_a_small_folder_takes_all_that_its_splits_have(tmp_path: P
     settings = yaml.safe_load(begun.stdout)["experiments"]["boundary"]["mine"]
     assert settings["mixing"] == {"images": train}
     assert settings["edit"] == {"images": test}
+
+
+def by_colour(folder: Path) -> None:
+    """The pictures of a folder, every second one in a sub-folder, and a table of them as before."""
+    table = folder / "metadata.csv"
+    for n, file in enumerate(sorted(folder.glob("*.png"))):
+        kind = folder / ("red" if n % 2 else "blue")
+        kind.mkdir(exist_ok=True)
+        file.rename(kind / file.name)
+        if table.exists():
+            table.write_text(table.read_text().replace(file.name, f"{kind.name}/{file.name}"))
+
+
+@pytest.mark.parametrize(
+    ("title", "folders", "result"),
+    [
+        ("Restoration", ["photos"], "fid.json"),
+        ("Pairs of images", ["pairs/A", "pairs/B"], "fid.json"),
+        ("An attribute, and edits of it", ["faces"], "edit.json"),
+    ],
+)
+def test_a_fid_without_a_download(tmp_path: Path, title: str, folders: list[str], result: str) -> None:
+    """By the lines of the page, on images with classes."""
+    project = Project.create(tmp_path / "project")
+    LAYOUTS[title](project.folder)
+    for folder in folders:
+        by_colour(project.folder / folder)
+    project.edit(small)
+    project.edit(lambda v: v.update(include="experiments/*.yaml"))
+    ((begin,), *_) = (text.splitlines() for text in blocks(SECTIONS[title], "sh"))
+    file = project.folder / project.bridgepipe(*shlex.split(begin)[1:]).stdout.strip()
+    settings = yaml.safe_load(file.read_text())
+    (name,) = settings["datasets"]
+    section = PAGE.partition("## FID without a download\n")[2].partition("\n## ")[0]
+    added = "\n".join(re.findall("^    (.+)", section, flags=re.MULTILINE)).replace("mine-noise", name)
+    settings["extractors"], evaluate = (yaml.safe_load(added)[key] for key in ("extractors", "evaluate"))
+    method = next(method for method in settings["experiments"] if method != "model")
+    settings["experiments"][method][name]["evaluate"] = evaluate
+    shorter(settings)
+    file.write_text(yaml.safe_dump(settings))
+    target = f"results/{method}/{name}/{result}"
+    assert not project.planned(target) & {"fetch"}
+    project.snakemake("-c1", "--", target)
+    assert "mine-classifier" in (project.folder / target).read_text()

@@ -79,5 +79,7 @@ def _write(looked_at: Callable[[], New], params: Path, dry_run: bool) -> None:
     yaml_reader.read(params)
     new = looked_at()
     place = new.write(params, dry_run)
-    print(new.text if place is None else place, end="" if place is None else "\n")
+    print(new.text if place is None else place, end="" if place is None else "\n", flush=True)
+    if place is None:
+        print(f"nothing was written: without --dry-run this is {params.parent / new.file}", file=sys.stderr)
     print(new.found, *(f"next: {command}" for command in new.next), sep="\n", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import struct
 import sys
 import tracemalloc
@@ -364,6 +365,51 @@ def test_a_run_goes_on_where_it_was(
     assert Path("twice/0.png").read_bytes() != Path("once/0.png").read_bytes()
     Image.fromarray(photo()).save("twice/1.png")  # somebody's own
     assert "did not make" in refused(capsys, *names, "-o", "twice", "--model", weights)
+
+
+def written_at(folder: str) -> dict[str, int]:
+    """When each file of a folder was written."""
+    return {file.name: file.stat().st_mtime_ns for file in Path(folder).iterdir()}
+
+
+def test_the_result_of_another_photograph_is_not_replaced(
+    weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, name in enumerate(("photo.png", "other/photo.png")):
+        Path(name).parent.mkdir(exist_ok=True)
+        Image.fromarray(photo(seed=seed)).save(name)
+    restore(weights, "photo.png")
+    first = written_at("restored")
+    for words in (["other/photo.png"], ["other"], ["other/photo.png", "-o", "restored/photo.png"]):
+        line = refused(capsys, *words, "--model", weights)
+        assert "made of another photograph" in line
+        assert line.endswith("(restored/photo.png): give another place to --output, or move it away")
+    assert written_at("restored") == first
+    restore(weights, "photo.png")
+    assert capsys.readouterr().err.splitlines() == ["already restored"]
+    assert written_at("restored") == first
+    Path("renamed.png").write_bytes(Path("photo.png").read_bytes())
+    restore(weights, "renamed.png", "-o", "restored/photo.png")  # the same photograph
+    assert written_at("restored") == first
+    Path("restored/photo.png").unlink()
+    restore(weights, "other/photo.png")
+    assert Path("restored/photo.png").is_file()
+
+
+def test_records_that_do_not_say_which_photograph_a_result_is_of_are_read(weights: Path) -> None:
+    for seed, name in enumerate(("photo.png", "other/photo.png")):
+        Path(name).parent.mkdir(exist_ok=True)
+        Image.fromarray(photo(seed=seed)).save(name)
+    restore(weights, "photo.png")
+    record = Path("restored", NAME)
+    entry = json.loads(record.read_text())
+    assert entry.pop("photo") == artifacts.digest_file(Path("photo.png"))
+    record.write_text(json.dumps(entry) + "\n")
+    first = written_at("restored")
+    restore(weights, "photo.png")
+    assert written_at("restored") == first
+    restore(weights, "other/photo.png")
+    assert written_at("restored") != first
 
 
 def test_small_pictures_do_not_depend_on_their_neighbours(weights: Path) -> None:

@@ -218,7 +218,7 @@ def places_of(photos: list[Photo], target: Path) -> Made | None:
     """Give every picture the place of its result, and find what was made before; None: standard output.
 
     Raises:
-        UserError: something would be lost, see `where.check`.
+        UserError: something would be lost, see `where.check`; or the result of another photograph.
     """
     if str(target) == STREAM:
         return None
@@ -236,6 +236,9 @@ def places_of(photos: list[Photo], target: Path) -> Made | None:
             where.not_mine(photo.place, made.is_ours)
         if photo.searched is not None:
             where.outside(photo.place, photo.searched)
+        if made.is_of_another(photo.place, photo.digest):
+            what = "it would replace what was made of another photograph, or of this one before an edit"
+            raise UserError(what, photo.place, f"{where.OTHER}, or move it away")
     return made
 
 

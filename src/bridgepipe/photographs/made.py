@@ -1,4 +1,4 @@
-"""Which files in a folder bridgepipe made, and of what: not every format has a place to record it."""
+"""Which files in a folder bridgepipe made, and of which photographs: not every format can hold that itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class Made:
             for line in self._file.read_text(encoding="utf8").splitlines():
                 try:
                     entry = json.loads(line)
-                    self._of[entry["name"]] = {key: str(entry[key]) for key in ("of", "sha256")}
+                    made = {key: str(entry[key]) for key in ("of", "sha256")}
+                    self._of[entry["name"]] = made | {"photo": str(entry.get("photo", ""))}
                 except (ValueError, KeyError, TypeError):  # of a write that was cut off
                     continue
 
@@ -36,9 +37,23 @@ class Made:
         entry = self._of.get(self._name(place))
         return entry is not None and entry["of"] == of and self.is_ours(place)
 
-    def write(self, place: Path, content: bytes, of: str) -> None:
-        """Write a file, atomically; the caller syncs its folder after the last."""
-        entry = {"name": self._name(place), "of": of, "sha256": hashlib.sha256(content).hexdigest()}
+    def is_of_another(self, place: Path, photo: str) -> bool:
+        """Whether a file is as it was written, and was made of another photograph than that of this digest.
+
+        Records of earlier versions do not say of which.
+        """
+        entry = self._of.get(self._name(place))
+        return entry is not None and entry["photo"] not in ("", photo) and self.is_ours(place)
+
+    def write(self, place: Path, content: bytes, of: str, photo: str) -> None:
+        """Write a file, atomically; the caller syncs its folder after the last.
+
+        Args:
+            of: digest of all that the file depends on.
+            photo: digest of the photograph alone.
+        """
+        entry = {"name": self._name(place), "of": of, "photo": photo}
+        entry["sha256"] = hashlib.sha256(content).hexdigest()
         with writing(self._file):
             self._folder.mkdir(parents=True, exist_ok=True)
             with open(self._file, "a", encoding="utf8") as record:

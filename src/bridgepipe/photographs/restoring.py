@@ -116,7 +116,7 @@ class Work:
     def do(self, photos: Sequence[Photo], made: Made | None, target: Path) -> None:
         """Restore all, and print where each went; those that were finished before are skipped."""
         from bridgepipe.runtime.interruption import FINISHED_KEPT, at_once
-        from bridgepipe.runtime.progress import MANY, Progress
+        from bridgepipe.runtime.progress import say
 
         self._warn_of_parts(photos)
         if made is None:
@@ -125,16 +125,24 @@ class Work:
             return
         lock = target.with_name(f".{target.name}.lock")
         with at_once(FINISHED_KEPT), artifacts.exclusive(lock, wait=True):
-            left = self._left(photos, made)
-            total, done = (sum(photo.work for photo in some) for some in (photos, left))
-            with Progress(total, total - done, "restoring", MANY) as progress:
-                for batch in batches(left, self.speed.batch_size):
-                    for photo, content in zip(batch, self._files(batch, progress), strict=True):
-                        made.write(photo.place, content, self.origin(photo))
+            if left := self._left(photos, made):
+                self._write(left, sum(photo.work for photo in photos), made)
+            else:
+                say("already restored")
             where.finish(photo.place for photo in photos)
             lock.unlink(missing_ok=True)
         for photo in photos:
             print(photo.place)
+
+    def _write(self, left: Sequence[Photo], total: int, made: Made) -> None:
+        """Restore what is left of so many pixels."""
+        from bridgepipe.runtime.progress import MANY, Progress
+
+        finished = total - sum(photo.work for photo in left)
+        with Progress(total, finished, "restoring", MANY) as progress:
+            for batch in batches(left, self.speed.batch_size):
+                for photo, content in zip(batch, self._files(batch, progress), strict=True):
+                    made.write(photo.place, content, self.origin(photo), photo.digest)
 
     def say(self, photos: Sequence[Photo], made: Made | None, compare: Path | None) -> None:
         """Print what `do`, and the comparison after it, would write."""

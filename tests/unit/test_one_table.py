@@ -71,6 +71,45 @@ def test_restorations_of_one_corruption_alone_are_compared(tmp_path: Path) -> No
     assert len({reading.protocol for reading in one_table.read(files)}) == 1
 
 
+def restored(folder: Path, psnr: float, gain: float, seed: int | None = None) -> Path:
+    """The metric file of a restoration whose input has 26 dB; the gain is known to half a decibel."""
+    values = {"psnr": psnr, "psnr_low": psnr - 1, "psnr_high": psnr + 1, "psnr_corrupted": 26.0}
+    values |= {"psnr_gain": gain, "psnr_gain_low": gain - 0.5, "psnr_gain_high": gain + 0.5}
+    described = protocol.protocol("psnr", n=400, settings={}, inputs={"originals": "one"})
+    settings = {"sample": {"nfe": 5}, "train": {"seed": seed or 0}}
+    file = folder / f"restoration{'' if seed is None else f'.seed-{seed}'}/restoration.json"
+    artifacts.write_json(file, protocol.metric(values, described, {"settings": settings}))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("gain", "cell", "note"),
+    [(0.6, "26.0", ""), (0.4, "26.0 (alike)", "alike"), (-0.4, "26.0 (alike)", "alike"),
+     (-0.6, "26.0 (better)", "better")],
+)  # fmt: skip
+def test_a_restoration_that_is_not_better_than_its_input_says_so(
+    tmp_path: Path, gain: float, cell: str, note: str
+) -> None:
+    found = blocks([restored(tmp_path / "results/i2sb", 26 + gain, gain)])
+    assert [row["input"] for block in found for row in block.rows()] == [cell]
+    said = {name for name in ("better", "alike") if one_table.NOTES[name] in one_table.notes_of(found)}
+    assert said == ({note} if note else set())
+
+
+def test_of_several_seeds_the_interval_of_their_mean_decides(tmp_path: Path) -> None:
+    """The seeds restore the same images, so that the input is one number for all."""
+    psnr = (26.3, 26.35, 26.4)  # each by itself within half a decibel of the input
+    files = [
+        restored(tmp_path / "results/i2sb", value, value - 26, seed or None)
+        for seed, value in enumerate(psnr)
+    ]
+    (block,) = blocks(files)
+    (reading,) = block.readings
+    assert (len(reading.members), reading.like_input, reading.worse_than_input) == (3, False, False)
+    assert all(member.like_input for member in reading.members)
+    assert reading.gain == pytest.approx((0.35 - 0.1242, 0.35 + 0.1242), abs=1e-3)
+
+
 def test_few_images_are_said_to_be_few(files: list[Path]) -> None:
     assert "40 (few)" in one_table.markdown(blocks(files))
     assert one_table.FEW_IMAGES in one_table.notes_of(blocks(files))

@@ -136,6 +136,31 @@ def test_a_project_without_results_shows_what_is_published(
     assert not [*tmp_path.iterdir()]
 
 
+def told(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The one line of `bridgepipe table` where it has nothing to print."""
+    with pytest.raises(SystemExit):
+        run("table", *words, "--params", str(ROOT / "params.yaml"))
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    return err
+
+
+def test_tables_of_photographs_are_named_where_nothing_else_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As after `make demo`."""
+    monkeypatch.chdir(tmp_path)
+    file = Path("results/i2sb/photos-quick/photographs.md")
+    file.parent.mkdir(parents=True)
+    file.write_text("| photograph |\n")
+    line = told(capsys, "i2sb")
+    assert line.startswith(
+        "bridgepipe: nothing has been measured yet but whole photographs, in tables of their own"
+        f" ({file}): run snakemake results/i2sb/"
+    )
+    assert "photographs" not in told(capsys, "spd")
+
+
 def test_as_with_results_so_without(tmp_path: Path) -> None:
     """The same numbers, whether ours are there, but may not be compared, or are still to be made."""
     files = [tmp_path / f"results/i2sb/{name}/fid.json" for name in ("jpeg-5", "blur-uni")]
@@ -147,7 +172,7 @@ def test_as_with_results_so_without(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("asked", "line"),
     [
         (
             ["spd/spd", "--published"],
@@ -162,15 +187,10 @@ def test_where_nothing_is_published_either_it_is_said(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     asked: list[str],
-    told: str,
+    line: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit):
-        run("table", *asked, "--params", str(ROOT / "params.yaml"))
-    out, err = capsys.readouterr()
-    assert not out
-    assert told in err
-    assert err.count("\n") == 1
+    assert line in told(capsys, *asked)
 
 
 def test_without_experiments_it_is_said(

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from test_one_table import fid
+from test_one_table import fid, restored
 
 from benchmarks import report as invented
 from bridgepipe import artifacts, config
@@ -141,6 +141,23 @@ def test_a_finding_is_one_sentence_of_what_was_measured(tmp_path: Path) -> None:
     assert best.experiment == "i2sb/b"
     assert best.text.endswith(", the best of 2 under one protocol.")
     assert findings.finding("i2sb/none", []) is None
+
+
+@pytest.mark.parametrize(
+    ("gain", "aside"),
+    [(0.6, "input 26.0"), (0.4, "input 26.0, from which it can't be told"),
+     (-0.6, "worse than its input, 26.0")],
+)  # fmt: skip
+def test_a_finding_says_whether_a_restoration_is_better_than_its_input(
+    tmp_path: Path, gain: float, aside: str
+) -> None:
+    readings = one_table.read([restored(tmp_path / "results/i2sb", 26 + gain, gain)])
+    found = findings.finding("i2sb/restoration", readings)
+    assert found is not None
+    low, high = 25 + gain, 27 + gain
+    assert found.text == (
+        f"has a PSNR of {26 + gain:.1f} dB (95 % interval {low:.1f} to {high:.1f}; {aside})."
+    )
 
 
 def test_photographs_are_a_finding_where_nothing_else_was_measured(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def show_table(
     ] = False,
     params: Params = PARAMS,
 ) -> None:
-    """Print the results that are there, each with its interval, beside its floor and its input.
+    """Print what metric files hold, each number with its interval, beside its floor and its input.
 
     Only rows under one heading may be compared: they have one task, and one protocol measured them.
     """

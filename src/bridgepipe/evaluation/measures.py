@@ -97,6 +97,8 @@ class Reading:
     Attributes:
         experiment: full name, and after it the part that is measured where there are several.
         value, low, high, floor, before: numbers in the unit of the heading.
+        gain: 95 % interval of what is gained over the input, of every image over its own; None where that was
+            not measured.
         n: number of images or points.
         published: the published number; None unless it was measured under the same protocol.
         nfe: network calls an image.
@@ -114,6 +116,7 @@ class Reading:
     high: float | None
     floor: float | None
     before: float | None
+    gain: tuple[float, float] | None
     n: int
     published: float | None
     nfe: int | None
@@ -126,6 +129,16 @@ class Reading:
     def few(self) -> bool:
         """Whether there are too few images for the number to mean much."""
         return self.n < FEW
+
+    @property
+    def worse_than_input(self) -> bool:
+        """Whether the interval of the gain lies below zero."""
+        return self.gain is not None and self.gain[1] < 0
+
+    @property
+    def like_input(self) -> bool:
+        """Whether the interval of the gain holds zero."""
+        return self.gain is not None and self.gain[0] <= 0 <= self.gain[1]
 
     @property
     def like_real(self) -> bool:
@@ -163,6 +176,7 @@ def _reading(
         found = next((values[name] for name in names if values.get(name) is not None), None)
         return None if found is None else float(found) * (100 if measure.percent else 1)
 
+    low, high = scaled(f"{measure.key}_gain_low"), scaled(f"{measure.key}_gain_high")
     key, protocol, sample = measure.key, metric["protocol"], _settings(metric).get("sample", {})
     compared = _but_for_points(protocol) if measure.own_points else protocol
     same = [p for p in published if p.metric == key and comparable.beside(p, metric)]
@@ -174,6 +188,7 @@ def _reading(
         scaled(f"{key}_high"),
         scaled(measure.floor),
         scaled(*measure.before),
+        None if low is None or high is None else (low, high),
         int(values.get(f"{key}_n") or protocol["n"]),
         same[0].value if same else None,
         sample.get("nfe", values.get("calls")),

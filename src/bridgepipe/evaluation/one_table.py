@@ -34,6 +34,9 @@ NOTES = {
     " can't be told from it.",
     "input": "input: the same of the degraded, unedited or untouched input; of similarities, of random"
     " images.",
+    "better": "better: the input is better than the result, by the 95 % interval of the gain of every image"
+    " over its own input.",
+    "alike": "alike: by that interval the result can't be told from the input.",
     "published": "published: only where the published number was measured under the same protocol.",
 }
 MOST_DECIMALS = 5  # more are written as a power of ten
@@ -76,7 +79,8 @@ class Block:
 
     def rows(self) -> list[dict[str, str]]:
         """Cells of `COLUMNS` as text; empty where there is nothing to say."""
-        return [cells(reading) for reading in self.readings]
+        found = [(cells(reading), _judged(reading)) for reading in self.readings]
+        return [cell | {"input": f"{cell['input']}{judged}"} for cell, judged in found]
 
 
 def cells(reading: Reading) -> dict[str, str]:
@@ -94,6 +98,11 @@ def cells(reading: Reading) -> dict[str, str]:
         "published": "" if reading.published is None else f"{reading.published:g}",
         "n": f"{reading.n:,}" + (" (few)" if reading.few else ""),
     }
+
+
+def _judged(reading: Reading) -> str:
+    """What stands beside the value of an input that its restoration does not surpass."""
+    return " (better)" if reading.worse_than_input else " (alike)" if reading.like_input else ""
 
 
 def _text(number: float | None, digits: int) -> str:
@@ -136,6 +145,8 @@ def notes_of(found: Sequence[Block]) -> list[str]:
     few = any(reading.few for block in found for reading in block.readings)
     said = {column: column in used for column in NOTES}
     said["value"] = any(block.best for block in found)
+    said["better"] = any(reading.worse_than_input for block in found for reading in block.readings)
+    said["alike"] = any(reading.like_input for block in found for reading in block.readings)
     said["seeds"] = any(reading.members for block in found for reading in block.readings)
     notes = [note for column, note in NOTES.items() if said[column]]
     return notes + ([FEW_IMAGES] if few else [])

@@ -40,13 +40,17 @@ def _over_seeds(members: Sequence[Reading]) -> Reading:
     values = np.array([member.value for member in members])
     reach = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     first = min(members, key=lambda member: len(member.experiment))
+    ends = float(values.mean() - reach), float(values.mean() + reach)
+    before = _mean([member.before for member in members])  # of the same images for all seeds
+    gain = None if before is None or first.gain is None else (ends[0] - before, ends[1] - before)
     return replace(
         first,
         value=float(values.mean()),
-        low=float(values.mean() - reach),
-        high=float(values.mean() + reach),
+        low=ends[0],
+        high=ends[1],
         floor=_mean([member.floor for member in members]),
-        before=_mean([member.before for member in members]),
+        before=before,
+        gain=gain,
         members=tuple(members),
     )
 

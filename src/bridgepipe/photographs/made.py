@@ -1,4 +1,4 @@
-"""Which files in a folder bridgepipe made, and of which photographs: not every format can hold that itself."""
+"""Which files in a folder bridgepipe made, and of what: not every format has a place to record it."""
 
 from __future__ import annotations
 

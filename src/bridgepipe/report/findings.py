@@ -86,9 +86,16 @@ def _said(reading: Reading) -> str:
     measure, cell = reading.measure, cells(reading)
     unit = "%" if measure.percent else measure.unit
     beside = [f"95 % interval {cell['95 %']}"] if cell["95 %"] else []
-    beside += [f"input {cell['input']}"] if cell["input"] else []
+    beside += [_beside_input(reading, cell["input"])] if cell["input"] else []
     beside += [f"real {cell['real']}, from which it can't be told"] if reading.like_real else []
     beside += [f"real {cell['real']}"] if cell["real"] and not reading.like_real else []
     aside = f" ({'; '.join(beside)})" if beside else ""
     title = HEADLINES[measure.metric, measure.key]
     return f"{title} of {cell['value']}{unit and ' '}{unit}{aside}"
+
+
+def _beside_input(reading: Reading, given: str) -> str:
+    """The value of the input, and whether the result is worse or can't be told from it."""
+    if reading.worse_than_input:
+        return f"worse than its input, {given}"
+    return f"input {given}, from which it can't be told" if reading.like_input else f"input {given}"

@@ -75,7 +75,7 @@ def show(resolved: config.Resolved, names: Sequence[str], as_json: bool, publish
     if not made:
         known = _published_alone(resolved, wanted) if published and not as_json else []
         if not known:
-            raise UserError("nothing has been measured yet", "results", f"run snakemake {wanted[0]}")
+            raise _unmeasured(names, wanted[0])
         print(published_table.terminal(known, alone=True))
         return
     found = one_table.blocks(one_table.read(made))
@@ -88,6 +88,15 @@ def show(resolved: config.Resolved, names: Sequence[str], as_json: bool, publish
     if missing := [file for file in wanted if not Path(file).is_file()]:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         print(f"not measured yet: {missing[0]}{more}", file=sys.stderr)
+
+
+def _unmeasured(names: Sequence[str], first: str) -> UserError:
+    """That no metric file is there; tables of whole photographs, which may be, are named."""
+    there = [file for name in names if Path(file := f"results/{name}/photographs.md").is_file()]
+    but = " but whole photographs, in tables of their own" if there else ""
+    return UserError(
+        f"nothing has been measured yet{but}", ", ".join(there) or "results", f"run snakemake {first}"
+    )
 
 
 def _published_alone(resolved: config.Resolved, wanted: Sequence[str]) -> list[published_table.Place]:

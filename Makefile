@@ -34,7 +34,7 @@ demo: setup
 	@bridgepipe plan demo; echo
 	@set -o pipefail; snakemake --quiet rules -- demo 2>&1 | bridgepipe status --follow
 	@echo; cat $(PHOTOS)/photographs.md; echo
-	@echo "pictures:"; ls $(PHOTOS)/figures/*.png
+	@echo "pictures:"; ls $(PHOTOS)/figures/photographs.png; ls $(PHOTOS)/figures/loss.png
 
 # the published bridge on small digits: FID, accuracy, restoration, figures
 DIGITS := results/i2sb/jpeg-5

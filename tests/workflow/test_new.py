@@ -65,7 +65,8 @@ def test_what_is_named_next_can_run(project: Project, kind: str) -> None:
     assert len(file.read_text().splitlines()) <= 30
     unwritten = "nothing was written: without --dry-run this is experiments/mine.yaml\n"
     assert shown.stderr == unwritten + done.stderr
-    _, plan, command, *_ = done.stderr.splitlines()
+    _, plan, command, watch, *_ = done.stderr.splitlines()
+    assert watch.startswith("next: bridgepipe status --watch ")
     words = command.removeprefix("next: snakemake ").split()
     assert plan == f"next: bridgepipe plan {' '.join(words)}"
     assert all(word.startswith(f"results/{method}/mine/") for word in words)
@@ -83,7 +84,11 @@ def test_the_first_look_that_the_file_and_the_page_name_can_run(
     new(project, kind, "mine", "--data", KINDS[kind][0])
     file = project.folder / "experiments/mine.yaml"
     text = file.read_text()
-    (advice,) = re.findall(r"For a first look in minutes, set\n# (.*)\.\n", text)
+    ((minutes, advice),) = re.findall(
+        r"For a first look, (.*) minutes on\n# two cores, set (.*)\.\n# It shows", text
+    )
+    size = "32" if "size: 32" in text else "64"
+    assert re.search(rf"{minutes}\b[^.]* for\s{size}\b", PAGE)
     settings = yaml.safe_load(text)
     for key, value in re.findall(r"train\.([a-z.]+): (\d+)", advice):
         assert f"`train.{key}: {value}`" in PAGE

@@ -113,6 +113,7 @@ def test_the_tutorial_runs(tmp_path: Path, title: str) -> None:
     for line in lines:
         program, *words = shlex.split(line)
         if program == "snakemake":
+            assert f"next: {line}\n" in done.stderr
             project.snakemake("-c1", "--", *words)
             assert all((project.folder / target).stat().st_size for target in words)
         else:

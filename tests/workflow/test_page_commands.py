@@ -104,6 +104,7 @@ ELSEWHERE = {
         '"--model", model',
     ),
     "bridgepipe record": ("dvc/repository.py", '"record"'),
+    "bridgepipe status --watch": ("unit/test_status.py", "watching.watch("),
     "bridgepipe training-state": ("unit/test_train_verb.py", '"training-state"'),
     "bridgepipe measure A B": ("unit/test_measuring.py", '"measure"'),
     "bridgepipe fid A B": ("unit/test_measuring.py", '"fid"'),

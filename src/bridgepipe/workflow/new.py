@@ -24,10 +24,12 @@ SCALE = "demo"  # whose settings the experiments start from
 HEAD = """\
 # yaml-language-server: $schema=../workflow/schemas/params.schema.json
 # {about}
-# What is not said here comes from scales.demo of params.yaml. For a first look in minutes, set
-# {first}.
+# What is not said here comes from scales.demo of params.yaml. For a first look, {minutes} minutes on
+# two cores, set {first}.
+# It shows that all runs; its network is not yet of use.
 """
 FIRST = "train.steps: 100"
+MINUTES = {32: "2 to 4", PATCH: "5 to 10"}  # of these steps, by the side of the images
 VALIDATED = f"{FIRST} and train.validation.every: 50"  # a validation comes before the last step
 RESTORATION = """\
 datasets:
@@ -94,6 +96,7 @@ experiments:
       search: {{C_z: 1.0e-4}}
 {counts}      evaluate: {{extractor: inception, classifier: null}}
 """
+WATCH = "bridgepipe status --watch    # in a second terminal: how far it is"
 TAKEN = {"mixing": "train", "edit": "test"}  # sections of a boundary, and the split whose images they count
 
 
@@ -117,8 +120,8 @@ class New:
 
     @property
     def next(self) -> list[str]:
-        """Commands that come next: what the training will take stands before it."""
-        return [f"bridgepipe plan {self.targets}", f"snakemake {self.targets}", *self.use]
+        """Commands that come next: what the training will take stands before it, how far it is after it."""
+        return [f"bridgepipe plan {self.targets}", f"snakemake {self.targets}", WATCH, *self.use]
 
     @property
     def file(self) -> Path:
@@ -165,7 +168,7 @@ def restoration(name: str, data: Path, corruption: str) -> New:
             corruption=_scalar(corruption),
         ),
         found,
-        f"{results}/restoration.json {results}/figures/grid.png",
+        f"{results}/restoration.json {results}/figures/grid.png {results}/figures/loss.png",
         [f"bridgepipe restore PHOTO --experiment i2sb/{name}"],
     )
 
@@ -235,8 +238,10 @@ def boundary(name: str, data: Path, attribute: str | None, params: Path) -> New:
 
 
 def _text(about: str, body: str, name: str, data: Path, **more: str) -> str:
+    text = body.format(name=name, path=_scalar(str(data)), **more)
     first = VALIDATED if "validation" in body else FIRST
-    return HEAD.format(about=about, first=first) + body.format(name=name, path=_scalar(str(data)), **more)
+    minutes = MINUTES[32 if "size: 32" in text else PATCH]
+    return HEAD.format(about=about, minutes=minutes, first=first) + text
 
 
 def _scalar(text: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,3 +69,17 @@ def test_there_is_a_rule_for_every_target(tmp_path: Path) -> None:
     assert len(targets) > 12
     done = project.snakemake("-n", "--quiet", "--", *sorted(targets - ADDED))
     assert done.returncode == 0
+
+
+def test_git_ignores_what_the_pages_make_of_photographs(tmp_path: Path) -> None:
+    """What commands that name no folder leave beside the project's own files."""
+    named = {
+        word for page, words in ALL for word in words if re.fullmatch(r"(strip|before-after)\.\w+", word)
+    }
+    assert named == {"strip.png", "before-after.html"}
+    made = sorted({*named, "strip/0.png", "restored/photo.jpg", "report.html"})
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    ignored = ["git", "check-ignore", *made]
+    done = subprocess.run(ignored, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == made

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridgepipe.errors import UserError, errno_of, reading, refused, writing
 from bridgepipe.names import Json
+from bridgepipe.runtime.interruption import Interrupted
 from bridgepipe.runtime.locks import exclusive, is_left_over, temporary_name
 
 __all__ = ["exclusive"]
@@ -55,19 +56,24 @@ REMAKE = "if it was damaged, make it again; otherwise give a file made by bridge
 
 
 @contextmanager
-def atomic(path: str | Path, one_of_many: bool = False, lasting: bool = True) -> Iterator[Path]:
+def atomic(
+    path: str | Path, one_of_many: bool = False, lasting: bool = True, resumable: bool = False
+) -> Iterator[Path]:
     """A temporary name beside ``path``; renamed to it on success, removed on failure.
 
     Args:
         path: file to write.
         one_of_many: leave it to the caller to `sync` the folder, once after all of its files.
         lasting: wait until the file outlives a power cut; False for what is made again when it is damaged.
+        resumable: the name is ``.NAME.partial``, the file may be there, and a signal leaves it for the same
+            command; the caller sees to it that no other process writes it.
 
     Raises:
         UserError: the folder cannot be written, the disk is full, or another limit was met.
     """
     path = Path(path)
-    temporary = path.with_name(temporary_name(path.name))
+    temporary = path.with_name(f".{path.name}.partial" if resumable else temporary_name(path.name))
+    left = False
     try:
         with writing(path, again=AGAIN):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,9 +86,13 @@ def atomic(path: str | Path, one_of_many: bool = False, lasting: bool = True) ->
             if lasting and not one_of_many:
                 sync(path.parent)
         written.append(path)
+    except Interrupted:
+        left = resumable
+        raise
     finally:
-        with suppress(OSError):  # a read-only file system refuses even this
-            temporary.unlink(missing_ok=True)
+        if not left:
+            with suppress(OSError):  # a read-only file system refuses even this
+                temporary.unlink(missing_ok=True)
 
 
 @contextmanager

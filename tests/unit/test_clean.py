@@ -32,6 +32,8 @@ GONE = (
     "results/boundary/table.md",
     "results/logs/prepare-digits.log",
     "results/i2sb/jpeg-5/.restored.lmdb.partial",
+    "data/prepared/mine/.train.lmdb.notes",
+    "data/prepared/mine/.train.lmdb.partial",
     "results/i2sb/jpeg-5/provenance/fid.json.json",
     "results/i2sb/jpeg-5/logs/sample-0-of-4.log",
     "results/plan/train@i2sb/jpeg-5.json",

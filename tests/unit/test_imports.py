@@ -21,6 +21,8 @@ BASE = {
     "finite",
     "runtime.rng",
     "runtime.progress",
+    "runtime.interruption",
+    "runtime.locks",
     "photographs.samples",
 }  # anyone may import these
 MATHS = {"torch", "numpy", "math", "bridgepipe"}

@@ -7,8 +7,9 @@ import io
 import json
 import math
 import operator
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from bridgepipe.artifacts import Card, atomic, canonical
 from bridgepipe.data.entries import (
     ARRAY,
     CARD,
+    CHECKSUM_BYTES,
     NAMES,
     content,
     hash_entry,
@@ -27,8 +29,11 @@ from bridgepipe.data.entries import (
     key_of,
     layout,
     with_checksum,
+    without_checksum,
 )
 from bridgepipe.data.lmdbfile import seal, whole_bytes
+from bridgepipe.data.unfinished import Notes, noted
+from bridgepipe.errors import UserError
 from bridgepipe.runtime.progress import Progress
 
 Codec = Literal["raw", "png", "source"]
@@ -36,6 +41,7 @@ FIRST_MAP_BYTES = 64 << 20
 # One transaction a batch of this size: fast, and small enough to be repeated when the map was full.
 COMMIT_BYTES = 32 << 20
 ZEROS = bytes(1 << 20)
+FREE_BYTES = 1 << 16  # at the end of a file: pages that LMDB counts and need not have written
 FILES = ("JPEG", "PNG", "WEBP")  # image files that a store of codec source keeps as they came
 
 
@@ -53,10 +59,11 @@ class Writer:
         codec: Codec,
         classes: Sequence[str] | None,
         first: int,
-        bar: Progress,
+        notes: Notes | None = None,
     ) -> None:
         self.made_by = dict(made_by)
-        self._codec, self._first, self._bar = codec, first, bar
+        self._path, self._codec, self._first, self._notes = path, codec, first, notes
+        self.bar: Progress | None = None
         self._classes = None if classes is None else list(classes)
         self._shape: list[int] | None = None
         self._dtype: str | None = None
@@ -68,10 +75,62 @@ class Writer:
         self._pending_bytes = 0
         self._map_bytes = FIRST_MAP_BYTES
         self._digest = hashlib.sha256()
-        self._finished = False
-        self._env = lmdb.open(
-            str(path), subdir=False, lock=False, sync=False, mode=0o644, map_size=FIRST_MAP_BYTES
-        )
+        self._complete = self._finished = False
+        if notes is not None:
+            self._take_up(notes)
+        self._open().close()
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def left_out(self) -> dict[int, str]:
+        """By place in the source, why an item is not in a store that is resumed."""
+        return {} if self._notes is None else self._notes.left_out
+
+    def leave_out(self, place: int, reason: str) -> None:
+        """Remember that the item at a place in the source is bad, should the store be resumed."""
+        if self._notes is not None:
+            self._notes.leave_out(place, reason)
+
+    def _take_up(self, notes: Notes) -> None:
+        """Count and check what a killed process has committed."""
+        if self._path.exists():
+            try:
+                self._map_bytes = _mend(self._path)
+                self._read(notes.kind)
+            except (UserError, ValueError, lmdb.Error):
+                notes.give_up("is damaged")
+                self._count, self._digest, self._complete = 0, hashlib.sha256(), False
+                self._map_bytes = FIRST_MAP_BYTES
+        notes.begin(self._count)
+
+    def _read(self, kind: Sequence[Any] | None) -> None:
+        """Take the items of the file into the digest.
+
+        Raises:
+            ValueError, lmdb.Error: damaged.
+        """
+        self._shape, self._dtype = kind or (None, None)
+        size = item_bytes(self._codec, self._shape, self._dtype)
+        self._per_value = items_per_value(size)
+        with _environment(self._path, 0) as env, env.begin(buffers=True) as txn:
+            for key, value in txn.cursor():
+                if bytes(key) >= CARD:
+                    self._complete = True
+                    break
+                self._read_value(bytes(key), value, len(value) if size is None else size + CHECKSUM_BYTES)
+
+    def _read_value(self, key: bytes, value: memoryview, item: int) -> None:
+        if key != key_of(self._first + self._count) or not value or len(value) % item:
+            raise ValueError("an entry is missing")
+        for start in range(0, len(value), item):
+            key = key_of(self._first + self._count)
+            hash_entry(self._digest, key, without_checksum(key, value[start : start + item]))
+            self._count += 1
+
+    def _open(self) -> lmdb.Environment:
+        return _environment(self._path, self._map_bytes)
 
     def put(self, image: np.ndarray, name: str | None = None, file: bytes | None = None) -> int:
         """Add one item.
@@ -92,6 +151,10 @@ class Writer:
             self._names.append(name)
         return self._append(data)
 
+    def set_names(self, names: Sequence[str]) -> None:
+        """Where every item came from, in place of names that are given one by one."""
+        self._names = list(names)
+
     def set_labels(self, labels: Sequence[int] | np.ndarray) -> None:
         """Class index of every item, stored as int64 ``[N]``."""
         self.set_array("labels", np.asarray(labels, np.int64))
@@ -111,6 +174,8 @@ class Writer:
         shape, dtype = list(image.shape), image.dtype.str
         if self._count == 0:
             self._shape, self._dtype = shape, dtype
+            if self._notes is not None:
+                self._notes.of_kind(shape, dtype)
         elif (shape, dtype) != (self._shape, self._dtype):
             raise ValueError(f"item {shape} {dtype} in a store of {self._shape} {self._dtype}")
 
@@ -128,30 +193,41 @@ class Writer:
         value += with_checksum(key, data)
         self._pending_bytes += len(data)
         self._count += 1
-        self._bar.after(1)
+        if self.bar is not None:
+            self.bar.after(1)
         return index
 
     def _commit(self) -> None:
         while True:
             try:
-                with self._env.begin(write=True) as txn:
+                # LMDB does not clear pages that it uses again: in a new environment the bytes don't depend on
+                # what this process has written before.
+                with self._open() as env, env.begin(write=True) as txn:
                     for key, value in self._pending:
                         # Keys come in sorted order, so pages fill up completely.
                         txn.put(key, value, append=True)
                 break
             except lmdb.MapFullError:
                 self._map_bytes *= 2
-                self._env.set_mapsize(self._map_bytes)
         self._pending, self._pending_bytes = [], 0
 
     def finish(self) -> None:
-        """Write card, names and arrays, without which the file is not a store; nothing can follow.
+        """Write card, names, arrays and the seal, without which the file is not whole; nothing can follow.
 
         The end of the `writer` block calls it; calling it before finds a full disk while
         other stores that belong to this one can still be given up.
         """
         if self._finished:
             return
+        if not self._complete:
+            self._describe()
+        with open(self._path, "r+b") as f:
+            # LMDB need not write its last page if that is free; then the length would not prove completeness.
+            f.truncate(max(self._path.stat().st_size, whole_bytes(self._path)))
+        seal(self._path)
+        self._finished = True
+
+    def _describe(self) -> None:
         for name, values in self._arrays.items():
             if len(values) != self._count:
                 raise ValueError(f"array {name} has {len(values)} rows, the store {self._count} items")
@@ -166,7 +242,6 @@ class Writer:
         entries[CARD] = canonical({**card, "digest": self._digest.hexdigest()}).encode()
         self._pending += [(key, with_checksum(key, value)) for key, value in sorted(entries.items())]
         self._commit()
-        self._finished = True
 
     def _card(self) -> Card:
         arrays = {k: {"shape": list(v.shape), "dtype": v.dtype.str} for k, v in sorted(self._arrays.items())}
@@ -183,9 +258,6 @@ class Writer:
             "made_by": self.made_by,
         }
 
-    def close(self) -> None:
-        self._env.close()
-
 
 @contextmanager
 def writer(
@@ -196,6 +268,7 @@ def writer(
     first: int = 0,
     total: int | None = None,
     progress: bool | None = None,
+    origin: Card | None = None,
 ) -> Iterator[Writer]:
     """Write a store; the file appears under its name when the block ends without an error.
 
@@ -209,27 +282,45 @@ def writer(
         first: global index of the first item, for a partition that `gather` joins later.
         total: number of items, whose progress is shown; None where something else shows it.
         progress: whether it is shown; None: yes.
+        origin: given, a store that a killed process left is resumed if the same values, ``origin`` among
+            them, say what it is made from.
 
     Raises:
         UserError: the folder cannot be written or the disk is full.
     """
     path = Path(path)
     shown = total is not None and progress is not False
+    identity = {"made_by": made_by, "codec": codec, "classes": classes, "first": first, "origin": origin}
+    identity |= {"commits": [COMMIT_BYTES, FIRST_MAP_BYTES]}
     with (
-        atomic(path) as temporary,
+        nullcontext() if origin is None else noted(path, identity) as notes,
+        atomic(path, resumable=notes is not None) as temporary,
         _disk_errors(temporary),
-        Progress(total, 0, path.name, shown=shown) as bar,
     ):
-        w = Writer(temporary, made_by, codec, classes, first, bar)
-        try:
+        w = Writer(temporary, made_by, codec, classes, first, notes)
+        with Progress(total, len(w), path.name, shown=shown) as w.bar:
             yield w
             w.finish()
-        finally:
-            w.close()
-        with open(temporary, "r+b") as f:
-            # LMDB need not write its last page if that is free; then the length would not prove completeness.
-            f.truncate(max(temporary.stat().st_size, whole_bytes(temporary)))
-        seal(temporary)
+
+
+def _environment(path: Path, map_bytes: int) -> lmdb.Environment:
+    """A file for one writer; with a map of 0 bytes, of the size that the file was last written with."""
+    return lmdb.open(str(path), subdir=False, lock=False, sync=False, mode=0o644, map_size=map_bytes)
+
+
+def _mend(path: Path) -> int:
+    """Cut off what a killed process wrote without committing it; the bytes of LMDB's map at the last commit.
+
+    Raises:
+        UserError: truncated, or no LMDB file.
+        ValueError: truncated.
+    """
+    size, whole = path.stat().st_size, whole_bytes(path)
+    if whole - size > FREE_BYTES:
+        raise ValueError("truncated")
+    os.truncate(path, whole)
+    with _environment(path, 0) as env:
+        return env.info()["map_size"]
 
 
 @contextmanager

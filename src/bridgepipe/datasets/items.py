@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +18,7 @@ import numpy as np
 from PIL import UnidentifiedImageError
 
 from bridgepipe.artifacts import digest_of
-from bridgepipe.data import store
+from bridgepipe.data import store, unfinished
 from bridgepipe.data.listing import NOWHERE
 from bridgepipe.datasets.images import Loaded
 from bridgepipe.errors import UserError
@@ -114,7 +115,8 @@ def write_splits(
 ) -> None:
     """Write ``{split}{suffix}.lmdb`` for every split and every array that the items load.
 
-    Nothing appears under a final name unless everything could be written.
+    Nothing appears under a final name unless everything could be written. In a block of
+    `bridgepipe.data.unfinished.resumable` what a killed process had written is gone on with.
 
     Raises:
         UserError: bad items (all of them are named, or counted), or a split without items.
@@ -133,6 +135,7 @@ def write_splits(
                         classes,
                         total=len(items),
                         progress=progress,
+                        origin=unfinished.origin(),
                     )
                 )
                 for suffix in suffixes
@@ -151,36 +154,69 @@ def write_splits(
 
 
 def _write(items: Sequence[Item], writers: Sequence[store.Writer]) -> dict[str, str]:
-    """Write all good items; return the reasons of the bad ones by name."""
-    labels: list[int] = []
-    attributes: dict[str, list[float]] = {name: [] for item in items[:1] for name in item.attributes}
-    bad: dict[str, str] = {}
-    for item, arrays in in_order(items):
+    """Write all good items that are not in a store yet; return the reasons of the bad ones by name."""
+    done = [len(writer) + len(writer.left_out) for writer in writers]
+    bad = {place: reason for place, reason in writers[0].left_out.items() if place < min(done)}
+    for place, (item, arrays) in enumerate(in_order(islice(items, min(done), None)), min(done)):
         if isinstance(arrays, OSError) and arrays.errno not in (None, *NOWHERE):
             # No fault of the picture: leaving it out would change the dataset unasked.
             what = f"{item.name} cannot be read: {arrays.strerror}"
             raise UserError(what, arrays.filename or item.name, "make it readable, or take it away")
         if isinstance(arrays, Exception):
-            bad[item.name] = _reason(arrays)
-            continue
+            bad[place] = _reason(arrays)
+        _put(place, item, arrays, writers, done, bad)
+    good = (item for place, item in enumerate(items) if place not in bad)
+    skipped = {items[place].name: reason for place, reason in bad.items()}
+    _finish(good, list(items[0].attributes) if items else [], list(skipped), writers)
+    return skipped
+
+
+def _put(
+    place: int,
+    item: Item,
+    arrays: Arrays | Exception,
+    writers: Sequence[store.Writer],
+    done: Sequence[int],
+    bad: Mapping[int, str],
+) -> None:
+    """Put an item, or note that it is bad, where a store is not beyond it."""
+    layers = [None] * len(writers) if isinstance(arrays, Exception) else arrays
+    for writer, beyond, array in zip(writers, done, layers, strict=True):
+        if place < beyond:
+            if (place in writer.left_out) != (place in bad):
+                what = "no longer what it was when a part of the store was written"
+                raise UserError(what, item.name, "run the same command again")
+        elif array is None:
+            writer.leave_out(place, bad[place])
+        else:
+            pixels, file = array if isinstance(array, Loaded) else (array, None)
+            writer.put(pixels, file=file)
+
+
+def _finish(
+    good: Iterable[Item], attributes: Sequence[str], skipped: Sequence[str], writers: Sequence[store.Writer]
+) -> None:
+    """Give the stores what belongs to their items beside pixels, and make them whole."""
+    names: list[str] = []
+    labels: list[int] = []
+    values: dict[str, list[float]] = {name: [] for name in attributes}
+    for item in good:
+        names.append(item.name)
         if item.label is not None:
             labels.append(item.label)
-        for name, values in attributes.items():
-            values.append(item.attributes[name])
-        for writer, array in zip(writers, arrays, strict=True):
-            pixels, file = array if isinstance(array, Loaded) else (array, None)
-            writer.put(pixels, item.name, file)
+        for name, rows in values.items():
+            rows.append(item.attributes[name])
     for writer in writers:
+        writer.set_names(names)
         if labels:
             writer.set_labels(labels)
-        for name, values in attributes.items():
-            writer.set_array(name, np.array(values))
-        writer.made_by["skipped"] = list(bad)
+        for name, rows in values.items():
+            writer.set_array(name, np.array(rows))
+        writer.made_by["skipped"] = list(skipped)
         writer.finish()
-    return bad
 
 
-def in_order(items: Sequence[Item]) -> Iterator[tuple[Item, Arrays | Exception]]:
+def in_order(items: Iterable[Item]) -> Iterator[tuple[Item, Arrays | Exception]]:
     """Load items in parallel threads, a few ahead, and yield them in their own order."""
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     ahead: deque[tuple[Item, Future]] = deque()

@@ -8,10 +8,13 @@ import numpy as np
 
 from bridgepipe import artifacts, config, datasets
 from bridgepipe.config import Strict, asked
-from bridgepipe.data import listing
+from bridgepipe.data import listing, unfinished
 from bridgepipe.data.store import ImageStore
 from bridgepipe.errors import UserError
 from bridgepipe.names import Json
+from bridgepipe.runtime.source import source_digest
+
+CODE = ("corruptions", "data", "datasets", "photographs")  # what decides pixels and the bytes of a store
 
 
 def prepare(
@@ -32,7 +35,9 @@ def prepare(
         chosen["splits"] = (split,)
     if source is not None:
         listing.check(source)
-    datasets.prepare(out_dir=output, **chosen)
+    listed = None if source is None else artifacts.digest_file(source)
+    with unfinished.resumable({"source": listed, "code": source_digest(*CODE)}):
+        datasets.prepare(out_dir=output, **chosen)
     if source is not None:  # what changed meanwhile may be in the stores by half
         listing.check(source)
     lock = output / f".{asked.COUNTS}.lock"  # jobs of other splits write this file, too

@@ -191,7 +191,7 @@ def _result_of(path: Path) -> Path:
         return path.parent.parent / path.name.removesuffix(".json")
     if path.name == listing.KNOWN:
         return path.with_name(listing.SUMMARY)
-    unfinished = re.fullmatch(r"\.(.+)\.(partial|lock)", path.name)
+    unfinished = re.fullmatch(r"\.(.+)\.(partial|notes|lock)", path.name)
     return path.with_name(unfinished[1]) if unfinished else path
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,9 @@ def fill(root: Path, number: int = 24) -> Path:
     return root
 
 
-def prepare(out: Path, source: str = "folder", origin: str = "", progress: bool = False, **arguments) -> None:
+def prepare(
+    out: Path, source: str = "folder", origin: str = "", progress: bool = False, **arguments: Any
+) -> None:
     arguments = {"size": SIDE, "skip_bad": True, "fractions": WHOLE, **arguments}
     if "patches" in arguments:
         del arguments["size"]
@@ -140,7 +143,7 @@ def test_both_stores_of_pairs_go_on_from_where_each_was(tmp_path: Path) -> None:
     flat = Image.fromarray(np.zeros((SIDE, SIDE, 3), np.uint8))
     for file in (tmp_path / "in/A/cats").iterdir():
         flat.save(file)  # sources that take far fewer bytes than their targets
-    given = {"source": "pairs", "path": tmp_path / "in", "layout": "folders", "codec": "png"}
+    given: dict[str, Any] = {"source": "pairs", "path": tmp_path / "in", "layout": "folders", "codec": "png"}
     prepare(tmp_path / "whole", **given)
     whole, at = contents(tmp_path / "whole"), 1
 
@@ -228,9 +231,12 @@ def test_what_was_begun_under_other_settings_is_given_up(
 ) -> None:
     if change == "listing":
         (stopped.root / "cats/99.png").write_bytes((stopped.root / "dogs/01.png").read_bytes())
-    more = {"setting": {"crop": "stretch"}, "codec": {"codec": "png"}, "origin": {"origin": "b"}}.get(
-        change, {}
-    )
+    changes: dict[str, dict[str, Any]] = {
+        "setting": {"crop": "stretch"},
+        "codec": {"codec": "png"},
+        "origin": {"origin": "b"},
+    }
+    more = changes.get(change, {})
     stopped.run(**more)
     assert capsys.readouterr().err == "unfinished train.lmdb was begun under other settings and is given up\n"
     assert stopped.loaded == 24 + (change == "listing")
@@ -295,7 +301,7 @@ def test_an_image_that_changed_from_bad_to_good_between_pairs_is_an_error(tmp_pa
         return tuple(np.full(shape, place, np.uint8) for shape in ((64, 64, 3), (2, 2, 3)))
 
     def run() -> None:
-        listed = [items.Item(str(k), lambda k=k: load(k)) for k in range(12)]
+        listed = [items.Item(str(k), partial(load, k)) for k in range(12)]
         with unfinished.resumable({}):
             items.write_splits(
                 tmp_path, {"train": listed}, {}, skip_bad=True, suffixes=("", "-source"), progress=False

@@ -68,7 +68,7 @@ def without_checksum(key: bytes, value: memoryview) -> memoryview:
     return data
 
 
-def hash_entry(digest: hashlib._Hash, key: bytes, value: bytes) -> None:
+def hash_entry(digest: hashlib._Hash, key: bytes, value: bytes | memoryview) -> None:
     """Take an entry into the digest of a store: all entries, by key, the card without its digest."""
     digest.update(b"%s %d " % (key, len(value)))
     digest.update(value)

@@ -290,8 +290,14 @@ def writer(
     """
     path = Path(path)
     shown = total is not None and progress is not False
-    identity = {"made_by": made_by, "codec": codec, "classes": classes, "first": first, "origin": origin}
-    identity |= {"commits": [COMMIT_BYTES, FIRST_MAP_BYTES]}
+    identity: Card = {
+        "made_by": made_by,
+        "codec": codec,
+        "classes": classes,
+        "first": first,
+        "origin": origin,
+    }
+    identity["commits"] = [COMMIT_BYTES, FIRST_MAP_BYTES]
     with (
         nullcontext() if origin is None else noted(path, identity) as notes,
         atomic(path, resumable=notes is not None) as temporary,

@@ -60,7 +60,7 @@ class Notes:
 
     Attributes:
         kind: shape and dtype of its items; None before the first.
-        left_out: by place in the source, why an item is not in the store.
+        left_out: reasons why items are not in the store, by their places in the source.
     """
 
     def __init__(self, output: Path, identity: Card) -> None:

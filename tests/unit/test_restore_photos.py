@@ -391,6 +391,9 @@ def test_the_result_of_another_photograph_is_not_replaced(
     Path("renamed.png").write_bytes(Path("photo.png").read_bytes())
     restore(weights, "renamed.png", "-o", "restored/photo.png")  # the same photograph
     assert written_at("restored") == first
+    Image.fromarray(photo(seed=2)).save("photo.png")  # edited
+    restore(weights, "photo.png")
+    assert written_at("restored") != first
     Path("restored/photo.png").unlink()
     restore(weights, "other/photo.png")
     assert Path("restored/photo.png").is_file()

@@ -54,6 +54,11 @@ class Photo:
     remarks: tuple[str, ...] = ()
 
     @property
+    def file(self) -> Path | None:
+        """File of the picture; None of standard input."""
+        return self.source if self.content is None else None
+
+    @property
     def notes(self) -> list[str]:
         """What a person should know of it, and of what its result cannot hold."""
         lost = (
@@ -236,8 +241,8 @@ def places_of(photos: list[Photo], target: Path) -> Made | None:
             where.not_mine(photo.place, made.is_ours)
         if photo.searched is not None:
             where.outside(photo.place, photo.searched)
-        if made.is_of_another(photo.place, photo.digest):
-            what = "it would replace what was made of another photograph, or of this one before an edit"
+        if made.is_of_another(photo.place, photo.digest, photo.file):
+            what = "it would replace what was made of another photograph"
             raise UserError(what, photo.place, f"{where.OTHER}, or move it away")
     return made
 

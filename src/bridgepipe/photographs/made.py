@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 from bridgepipe import artifacts
@@ -23,7 +24,8 @@ class Made:
                 try:
                     entry = json.loads(line)
                     made = {key: str(entry[key]) for key in ("of", "sha256")}
-                    self._of[entry["name"]] = made | {"photo": str(entry.get("photo", ""))}
+                    of_photo = {key: str(entry.get(key, "")) for key in ("photo", "from")}
+                    self._of[entry["name"]] = made | of_photo
                 except (ValueError, KeyError, TypeError):  # of a write that was cut off
                     continue
 
@@ -37,22 +39,29 @@ class Made:
         entry = self._of.get(self._name(place))
         return entry is not None and entry["of"] == of and self.is_ours(place)
 
-    def is_of_another(self, place: Path, photo: str) -> bool:
-        """Whether a file is as it was written, and was made of another photograph than that of this digest.
+    def is_of_another(self, place: Path, photo: str, source: Path | None) -> bool:
+        """Whether a file is as it was written, and was made of another photograph.
 
-        Records of earlier versions do not say of which.
+        One that was edited since then is no other one. Records of earlier versions do not say of which.
+
+        Args:
+            photo, source: digest and file of the photograph, see `write`.
         """
         entry = self._of.get(self._name(place))
-        return entry is not None and entry["photo"] not in ("", photo) and self.is_ours(place)
+        if entry is None or entry["photo"] in ("", photo):
+            return False
+        return (source is None or entry["from"] != self._from(source)) and self.is_ours(place)
 
-    def write(self, place: Path, content: bytes, of: str, photo: str) -> None:
+    def write(self, place: Path, content: bytes, of: str, photo: str, source: Path | None) -> None:
         """Write a file, atomically; the caller syncs its folder after the last.
 
         Args:
             of: digest of all that the file depends on.
             photo: digest of the photograph alone.
+            source: file of the photograph; None of standard input.
         """
         entry = {"name": self._name(place), "of": of, "photo": photo}
+        entry["from"] = "" if source is None else self._from(source)
         entry["sha256"] = hashlib.sha256(content).hexdigest()
         with writing(self._file):
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -61,6 +70,10 @@ class Made:
         self._of[entry["name"]] = entry
         with artifacts.atomic(place, one_of_many=True) as temporary:
             temporary.write_bytes(content)
+
+    def _from(self, source: Path) -> str:
+        """A file as seen from the folder, so that both may be moved together."""
+        return os.path.relpath(source, self._folder)
 
     def _name(self, place: Path) -> str:
         return place.relative_to(self._folder).as_posix()

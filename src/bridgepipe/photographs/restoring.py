@@ -142,7 +142,7 @@ class Work:
         with Progress(total, finished, "restoring", MANY) as progress:
             for batch in batches(left, self.speed.batch_size):
                 for photo, content in zip(batch, self._files(batch, progress), strict=True):
-                    made.write(photo.place, content, self.origin(photo), photo.digest)
+                    made.write(photo.place, content, self.origin(photo), photo.digest, photo.file)
 
     def say(self, photos: Sequence[Photo], made: Made | None, compare: Path | None) -> None:
         """Print what `do`, and the comparison after it, would write."""

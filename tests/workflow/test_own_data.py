@@ -74,6 +74,8 @@ def small(values: dict[str, Any]) -> None:
     demo["boundary"]["mixing"] |= {"count": 3, "every": 1, "images": 20}
     demo["boundary"]["edit"] |= {"images": 4, "count": 4}
     demo["ddib/classes"]["sample"] |= {"respacing": "log_snr 4", "count": 2}
+    demo["i2sb"]["network"] |= {"channel_mult": [1, 1, 1, 1], "attention_resolutions": []}
+    demo["i2sb"]["train"]["batch_size"] = 8
     demo["i2sb"]["sample"]["count"] = 2
 
 

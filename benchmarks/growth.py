@@ -3,7 +3,7 @@
 Every point is a process of its own on one core: its processor time, and the most memory that it held beyond
 what it held before the work, without pages of files that the system lends. A stage is measured up to `--most`
 images, or until a point takes a minute; the law ``seconds = a + b * images`` is fitted to its points and says
-what a million images take. Prints the table of docs/growth.md.
+what a million images take. Prints the table of docs/speed.md.
 """
 
 from __future__ import annotations

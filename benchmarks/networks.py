@@ -153,7 +153,7 @@ def _calls(
         _wait()
 
     found = compare(what, lambda: run(model.call), "published, fp32", lambda: run(published))
-    return _with_share(found, lambda: run(published), precision)
+    return _with_share(found, published, batch, precision)
 
 
 def _steps(
@@ -177,15 +177,18 @@ def _steps(
 
     theirs = step(copy.deepcopy(published), rounded=False)
     found = compare(what, step(mine, rounded=precision == "bf16"), "published, fp32", theirs)
-    return _with_share(found, theirs, precision)
+    return _with_share(found, published, batch, precision, calls=3)  # forward, and backward twice as many
 
 
-def _with_share(found: Result, work: Callable[[], None], precision: str) -> Result:
-    """With the share of the matrix rate at which ours does the operations of ``work``."""
+@torch.no_grad()
+def _with_share(
+    found: Result, published: nn.Module, batch: tuple[Tensor, Tensor], precision: str, calls: int = 1
+) -> Result:
+    """With the share of the matrix rate at which ours does the operations of so many calls."""
     with FlopCounterMode(display=False) as counter:
-        work()
+        published(*batch)
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
-    return replace(found, share=counter.get_total_flops() / found.ours_s / matrix_rate(kind))
+    return replace(found, share=calls * counter.get_total_flops() / found.ours_s / matrix_rate(kind))
 
 
 def matrix_rate(kind: torch.dtype, side: int = 2048) -> float:

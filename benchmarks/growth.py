@@ -232,7 +232,8 @@ def _draw(path: Path, found: dict[str, list[Point]]) -> None:
             frame = pd.DataFrame(points)
             how = {"color": COLOURS[number], "marker": MARKERS[number], "markersize": 4, "label": stage}
             time_axes.loglog(frame["count"], frame["seconds"], **how)
-            memory_axes.loglog(frame["count"], frame["memory"] / 1e6, **how)
+            memory = frame["memory"].where(frame["memory"] > 0)  # a logarithm knows no 0
+            memory_axes.loglog(frame["count"], memory / 1e6, **how)
         time_axes.set(xlabel="Images", ylabel="Processor time (s)")
         memory_axes.set(xlabel="Images", ylabel="Memory (MB)")
         time_axes.legend()

@@ -29,7 +29,7 @@ HEAD = """\
 # It shows that all runs; its network is not yet of use.
 """
 FIRST = "train.steps: 100"
-MINUTES = {32: "2 to 4", PATCH: "5 to 10"}  # of these steps, by the side of the images
+MINUTES = {32: "about 5", PATCH: "5 to 10"}  # of these steps, by the side of the images
 VALIDATED = f"{FIRST} and train.validation.every: 50"  # a validation comes before the last step
 RESTORATION = """\
 datasets:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bridgepipe.errors import UserError
 from bridgepipe.methods import tiles
-from bridgepipe.networks import adm, ddpm, layers, mlp, residual
+from bridgepipe.networks import adm, ddpm, layers, mlp, residual, rounded
 from bridgepipe.networks.hspace import HSpace
 
 SMALL: dict[str, Any] = {
@@ -178,6 +178,23 @@ def test_quick_normalisation_has_the_gradients_of_the_plain_one(
     assert agree(quick, plain)
     actual = torch.autograd.grad((quick * weights).sum(), learning)
     assert all(agree(one, other.float()) for one, other in zip(actual, expected, strict=True))
+
+
+def test_quick_normalisation_gives_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    norm = layers.normalization(64)
+    x = torch.randn(5, 64, 8, 8).bfloat16().to(memory_format=torch.channels_last).requires_grad_()
+    moves = [part.requires_grad_() for part in torch.randn(2, 5, 64, 1, 1).bfloat16()]
+    weights = torch.randn(5, 64, 8, 8)
+
+    def found() -> list[Tensor]:
+        output = norm.activated(x, *moves)
+        of = [x, norm.weight, norm.bias, *moves]
+        return [output, *torch.autograd.grad((output * weights).sum(), of)]
+
+    whole = found()
+    monkeypatch.setattr(rounded, "CACHED", 2 * x[0].numel())  # two images, two, and one
+    assert all(torch.equal(one, other) for one, other in zip(found(), whole, strict=True))
 
 
 @pytest.mark.parametrize("tokens", [7, 64, 1100])

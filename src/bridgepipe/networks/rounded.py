@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 MANY = 1024  # pixels from which on PyTorch normalises channels_last images in whole rows
+CACHED = 2**19  # numbers that are normalised at a time: 2 MB in float32, which stay in the cache
 SCORES = 2**20  # of attention that are held at a time: 2 MB
 TOKENS = 2048  # up to which products of matrices are quicker than the fused kernel
 
@@ -32,9 +33,9 @@ def normalised(norm: nn.GroupNorm, x: Tensor, *moves: Tensor) -> Tensor:
     """The normalised x [B,C,...], in bf16 or float32; ``moves`` are none, or scale and shift [B,C,...]."""
     if x.is_contiguous() or x.shape[2:].numel() >= MANY:
         h = F.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
-        return torch.addcmul(moves[1], h, 1 + moves[0]) if moves else h
+        return torch.addcmul(moves[1], h, 1 + moves[0], out=h) if moves else h
     h = x.float()
-    factor, summand = _line(norm, x, _sums(h), _sums(h.square()), norm.weight, norm.bias, *moves)
+    factor, summand = _line(norm, x, *_moments(h), norm.weight, norm.bias, *moves)
     return torch.addcmul(summand, h, factor, out=h)
 
 
@@ -48,12 +49,14 @@ class _Activated(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, norm: nn.GroupNorm, x: Tensor, *given: Tensor) -> Tensor:
-        h = x.float()
-        values = (_sums(h), _sums(h.square()), *given)
-        factor, summand = _line(norm, x, *values)
+        values = (*_moments(x), *given)
         ctx.norm = norm
         ctx.save_for_backward(x, *values)
-        return F.silu(torch.addcmul(summand, h, factor, out=h), inplace=True).to(x.dtype)
+        output = torch.empty_like(x)
+        for part, out, factor, summand in _cached(x, output, *_line(norm, x, *values)):
+            h = part.float()
+            out.copy_(F.silu(torch.addcmul(summand, h, factor, out=h), inplace=True))
+        return output
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
@@ -61,18 +64,44 @@ class _Activated(torch.autograd.Function):
         leaves = [value.detach().requires_grad_() for value in values]
         with torch.enable_grad():
             line = _line(ctx.norm, x, *leaves)
-        factor, summand = (part.detach() for part in line)
-        h = x.float()
-        inner = torch.ops.aten.silu_backward(gradient.float(), torch.addcmul(summand, h, factor))
-        of_line = [_spread(_sums(part), x) for part in (inner * h, inner)]
+        factors, summands = (part.detach() for part in line)
+        inners = torch.empty_like(x, dtype=torch.float32)
+        of_factor, of_summand = inners.new_empty(2, *x.shape[:2])
+        for part, of_part, inner, factor, summand, *sums in _cached(
+            x, gradient, inners, factors, summands, of_factor, of_summand
+        ):
+            h = part.float()
+            torch.addcmul(summand, h, factor, out=inner)
+            torch.ops.aten.silu_backward.grad_input(of_part.float(), inner, grad_input=inner)
+            _sums(h.mul_(inner), out=sums[0])
+            _sums(inner, out=sums[1])
+        of_line = [_spread(part, x) for part in (of_factor, of_summand)]
         of_sum, of_square, *rest = torch.autograd.grad(line, leaves, of_line)
-        of_x = torch.addcmul(_spread(of_sum, x), inner, factor).addcmul_(h, _spread(of_square, x), value=2)
-        return None, of_x.to(x.dtype), *rest
+        of_x, of_moments = torch.empty_like(x), (_spread(of_sum, x), _spread(2 * of_square, x))
+        for part, out, inner, factor, constant, slope in _cached(x, of_x, inners, factors, *of_moments):
+            out.copy_(torch.addcmul(constant, inner, factor, out=inner).addcmul_(part.float(), slope))
+        return None, of_x, *rest
 
 
-def _sums(x: Tensor) -> Tensor:
-    """Sums [B,C] over the pixels of x [B,C,...]."""
-    return x.flatten(2).sum(2)
+def _cached(*whole: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Tensors of one batch, cut into as many images at a time as stay in the cache; the first holds them."""
+    images = max(1, CACHED // whole[0].shape[1:].numel())
+    return zip(*(part.split(images) for part in whole), strict=True)
+
+
+def _moments(x: Tensor) -> Tensor:
+    """Sums [2,B,C] over the pixels of x and of its squares."""
+    moments = torch.empty(2, *x.shape[:2])
+    for part, of_values, of_squares in _cached(x, *moments):
+        h = part.float()
+        _sums(h, out=of_values)
+        _sums(h.square(), out=of_squares)
+    return moments
+
+
+def _sums(x: Tensor, out: Tensor) -> None:
+    """Put sums [B,C] over the pixels of x [B,C,...] into ``out``."""
+    torch.sum(x.flatten(2), 2, out=out)
 
 
 def _spread(values: Tensor, x: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from bridgepipe import artifacts, datasets
 from bridgepipe.data import store, storewriter, unfinished
+from bridgepipe.data.lmdbfile import open_writable
 from bridgepipe.data.store import ImageStore
 from bridgepipe.datasets import items
 from bridgepipe.errors import UserError
@@ -94,6 +95,7 @@ def died(at: int, work: Callable[[], None], *also: tuple[Any, str]) -> bool:
             (storewriter.Writer, "_commit"),
             (storewriter, "seal"),
             (unfinished.Notes, "begin"),
+            (unfinished.Notes, "committed"),
             (unfinished.Notes, "end"),
             *also,
         ]
@@ -164,7 +166,7 @@ def len_of(partial: Path) -> int:
     """Entries that a killed process has committed."""
     if not partial.exists() or not partial.stat().st_size:
         return 0
-    with storewriter._environment(partial, 0) as env:
+    with open_writable(partial, 0) as env:
         return env.stat()["entries"]
 
 
@@ -255,7 +257,7 @@ def test_what_was_not_committed_yet_is_cut_off(stopped: Stopped, capsys: pytest.
     assert contents(stopped.out) == stopped.whole
 
 
-@pytest.mark.parametrize("damage", ["item", "cut", "beginning", "empty"])
+@pytest.mark.parametrize("damage", ["item", "cut", "beginning", "empty", "index"])
 def test_a_damaged_store_is_given_up(
     stopped: Stopped, capsys: pytest.CaptureFixture[str], damage: str
 ) -> None:
@@ -266,6 +268,12 @@ def test_a_damaged_store_is_given_up(
         data[data.index(first) + 100] ^= 1
     elif damage == "beginning":
         data[:100] = bytes(100)
+    elif (
+        damage == "index"
+    ):  # told by its digest alone: of a file that is damaged so, LMDB could end the process
+        notes = file.with_suffix(".notes")
+        *before, last = [line for line in notes.read_text().splitlines() if "committed" in line]
+        notes.write_text(notes.read_text().replace(last, before[-1].replace("[", f"[{10**6}")))
     file.write_bytes(data[: {"cut": len(data) // 3, "empty": 0}.get(damage)])
     stopped.run()
     assert capsys.readouterr().err == "unfinished train.lmdb is damaged and is given up\n"

@@ -8,9 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bridgepipe.data.store import ImageStore
-from bridgepipe.data.storewriter import (
-    writer,
-)
+from bridgepipe.data.storewriter import writer
 from bridgepipe.errors import UserError
 
 

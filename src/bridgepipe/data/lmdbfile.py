@@ -1,4 +1,4 @@
-"""Reading LMDB data files safely: no locks, no lock files, and no crash on a truncated or damaged file.
+"""Opening LMDB data files safely: no locks, no lock files, and no crash on a truncated or damaged file.
 
 LMDB trusts the lengths and page numbers in its pages: one flipped bit there ends the process. So
 `seal` writes, behind the pages of LMDB, the numbers of all pages that hold more than
@@ -22,6 +22,7 @@ from bridgepipe.errors import UserError, mend_missing
 
 MAGIC = 0xBEEFC0DE
 PAGE_BYTES = [1 << n for n in range(9, 17)]
+META = slice(32, 152)  # what a transaction writes of its meta page
 OVERFLOW = 0x04  # flag of the first page of a large value
 SEAL = b"bridgepipe seal\n"
 SEAL_BYTES = len(SEAL) + 16  # then the number of pages and the checksum
@@ -69,23 +70,39 @@ def _size(path: Path) -> int:
     return path.stat().st_size
 
 
-def whole_bytes(path: Path) -> int:
-    """Size that the newest of LMDB's two meta pages promises.
+def open_writable(path: Path, map_bytes: int) -> lmdb.Environment:
+    """A file for one writer; with a map of 0 bytes, of the size that the file was last written with."""
+    return lmdb.open(str(path), subdir=False, lock=False, sync=False, mode=0o644, map_size=map_bytes)
 
-    A meta page holds, from byte 16: magic, version, address, map size, two 48-byte records (the
-    first begins with the page size), the last page used and the number of the transaction.
+
+def whole_bytes(path: Path) -> int:
+    """Size that the newest of LMDB's two meta pages promises."""
+    last_page, _ = max(_metas(path), key=lambda meta: meta[1])
+    return (last_page + 1) * page_bytes_of(path)
+
+
+def transactions(path: Path) -> list[int]:
+    """Number of the transaction that wrote each of the two meta pages; the greater one counts."""
+    return [transaction for _, transaction in _metas(path)]
+
+
+def _metas(path: Path) -> list[tuple[int, int]]:
+    """The last page used, and the number of the transaction, of both meta pages.
+
+    A meta page holds, from byte 16: magic, version, address, map size, a 48-byte record of the tree of free
+    pages and one of that of items (the first begins with the page size, both end in the number of their
+    root), the last page used and the number of the transaction.
     """
-    page_bytes = _page_bytes(path)
+    page_bytes = page_bytes_of(path)
     with open(path, "rb") as f:
         metas = f.read(2 * page_bytes)
     if len(metas) < 2 * page_bytes:
         raise UserError(f"truncated: {len(metas)} bytes", path, REMAKE)
-    pages = [struct.unpack_from("=QQ", metas, at + 136) for at in (0, page_bytes)]
-    last_page, _ = max(pages, key=lambda page: page[1])
-    return (last_page + 1) * page_bytes
+    return [struct.unpack_from("=QQ", metas, at + 136) for at in (0, page_bytes)]
 
 
-def _page_bytes(path: Path) -> int:
+def page_bytes_of(path: Path) -> int:
+    """Bytes of a page of an LMDB file."""
     with open(path, "rb") as f:
         head = f.read(64).ljust(64, b"\0")
     magic, page_bytes = struct.unpack_from("=I20xI", head, 16)
@@ -97,7 +114,7 @@ def _page_bytes(path: Path) -> int:
 
 def seal(path: Path) -> None:
     """Append the seal to a complete data file, which nothing may change after that."""
-    page_bytes = _page_bytes(path)
+    page_bytes = page_bytes_of(path)
     with open(path, "r+b") as f:
         pages = array("Q", _structure(f.fileno(), os.fstat(f.fileno()).st_size // page_bytes, page_bytes))
         checksum = _checksum(f.fileno(), pages, page_bytes)
@@ -147,5 +164,5 @@ def _check_seal(path: Path, whole: int) -> None:
         if len(mark) < SEAL_BYTES or len(numbers) != 8 * count:
             raise UserError("truncated: its end is missing", path, REMAKE)
         pages = array("Q", numbers)
-        if _checksum(f.fileno(), pages, _page_bytes(path)) != expected:
+        if _checksum(f.fileno(), pages, page_bytes_of(path)) != expected:
             raise UserError("damaged image store: its index differs from its checksum", path, REMAKE)

@@ -24,6 +24,7 @@ import lmdb
 import numpy as np
 
 from bridgepipe.artifacts import Card, canonical
+from bridgepipe.data.codecs import Codec, decode_item, item_bytes
 from bridgepipe.data.entries import (
     ARRAY,
     CARD,
@@ -36,7 +37,7 @@ from bridgepipe.data.entries import (
 )
 from bridgepipe.data.lmdbfile import open_readonly
 from bridgepipe.data.storecard import damaged, read_card
-from bridgepipe.data.storewriter import Codec, Writer, decode_item, item_bytes, writer
+from bridgepipe.data.storewriter import Writer, writer
 from bridgepipe.errors import UserError
 from bridgepipe.finite import finite, naming
 

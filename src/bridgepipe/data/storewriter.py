@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-import math
-import operator
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lmdb
 import numpy as np
-from PIL import Image
 
 from bridgepipe.artifacts import Card, atomic, canonical
+from bridgepipe.data.codecs import Codec, encode, item_bytes
 from bridgepipe.data.entries import (
     ARRAY,
     CARD,
-    CHECKSUM_BYTES,
     NAMES,
     content,
     hash_entry,
@@ -29,20 +24,16 @@ from bridgepipe.data.entries import (
     key_of,
     layout,
     with_checksum,
-    without_checksum,
 )
-from bridgepipe.data.lmdbfile import seal, whole_bytes
+from bridgepipe.data.lmdbfile import open_writable, seal, whole_bytes
+from bridgepipe.data.resuming import Begun, take_up
 from bridgepipe.data.unfinished import Notes, noted
-from bridgepipe.errors import UserError
 from bridgepipe.runtime.progress import Progress
 
-Codec = Literal["raw", "png", "source"]
 FIRST_MAP_BYTES = 64 << 20
 # One transaction a batch of this size: fast, and small enough to be repeated when the map was full.
 COMMIT_BYTES = 32 << 20
 ZEROS = bytes(1 << 20)
-FREE_BYTES = 1 << 16  # at the end of a file: pages that LMDB counts and need not have written
-FILES = ("JPEG", "PNG", "WEBP")  # image files that a store of codec source keeps as they came
 
 
 class Writer:
@@ -65,19 +56,18 @@ class Writer:
         self._path, self._codec, self._first, self._notes = path, codec, first, notes
         self.bar: Progress | None = None
         self._classes = None if classes is None else list(classes)
-        self._shape: list[int] | None = None
-        self._dtype: str | None = None
-        self._count = 0
-        self._per_value = 1
         self._names: list[str] = []
         self._arrays: dict[str, np.ndarray] = {}
         self._pending: list[tuple[bytes, bytearray | bytes]] = []
         self._pending_bytes = 0
-        self._map_bytes = FIRST_MAP_BYTES
-        self._digest = hashlib.sha256()
-        self._complete = self._finished = False
-        if notes is not None:
-            self._take_up(notes)
+        begun = Begun() if notes is None else take_up(path, notes, codec, first)
+        self._count, self._digest, self._complete = begun.count, begun.digest, begun.complete
+        self._map_bytes = begun.map_bytes or FIRST_MAP_BYTES
+        self._shape: list[int] | None
+        self._dtype: str | None
+        self._shape, self._dtype = begun.kind or (None, None)
+        self._per_value = items_per_value(item_bytes(codec, self._shape, self._dtype))
+        self._finished = False
         self._open().close()
 
     def __len__(self) -> int:
@@ -93,44 +83,8 @@ class Writer:
         if self._notes is not None:
             self._notes.leave_out(place, reason)
 
-    def _take_up(self, notes: Notes) -> None:
-        """Count and check what a killed process has committed."""
-        if self._path.exists():
-            try:
-                self._map_bytes = _mend(self._path)
-                self._read(notes.kind)
-            except (UserError, ValueError, lmdb.Error):
-                notes.give_up("is damaged")
-                self._count, self._digest, self._complete = 0, hashlib.sha256(), False
-                self._map_bytes = FIRST_MAP_BYTES
-        notes.begin(self._count)
-
-    def _read(self, kind: Sequence[Any] | None) -> None:
-        """Take the items of the file into the digest.
-
-        Raises:
-            ValueError, lmdb.Error: damaged.
-        """
-        self._shape, self._dtype = kind or (None, None)
-        size = item_bytes(self._codec, self._shape, self._dtype)
-        self._per_value = items_per_value(size)
-        with _environment(self._path, 0) as env, env.begin(buffers=True) as txn:
-            for key, value in txn.cursor():
-                if bytes(key) >= CARD:
-                    self._complete = True
-                    break
-                self._read_value(bytes(key), value, len(value) if size is None else size + CHECKSUM_BYTES)
-
-    def _read_value(self, key: bytes, value: memoryview, item: int) -> None:
-        if key != key_of(self._first + self._count) or not value or len(value) % item:
-            raise ValueError("an entry is missing")
-        for start in range(0, len(value), item):
-            key = key_of(self._first + self._count)
-            hash_entry(self._digest, key, without_checksum(key, value[start : start + item]))
-            self._count += 1
-
     def _open(self) -> lmdb.Environment:
-        return _environment(self._path, self._map_bytes)
+        return open_writable(self._path, self._map_bytes)
 
     def put(self, image: np.ndarray, name: str | None = None, file: bytes | None = None) -> int:
         """Add one item.
@@ -146,7 +100,7 @@ class Writer:
             The index of the item.
         """
         self._same_kind(image)
-        data = _encode(image, self._codec, file)
+        data = encode(image, self._codec, file)
         if name is not None:
             self._names.append(name)
         return self._append(data)
@@ -210,6 +164,8 @@ class Writer:
             except lmdb.MapFullError:
                 self._map_bytes *= 2
         self._pending, self._pending_bytes = [], 0
+        if self._notes is not None:
+            self._notes.committed()
 
     def finish(self) -> None:
         """Write card, names, arrays and the seal, without which the file is not whole; nothing can follow.
@@ -309,26 +265,6 @@ def writer(
             w.finish()
 
 
-def _environment(path: Path, map_bytes: int) -> lmdb.Environment:
-    """A file for one writer; with a map of 0 bytes, of the size that the file was last written with."""
-    return lmdb.open(str(path), subdir=False, lock=False, sync=False, mode=0o644, map_size=map_bytes)
-
-
-def _mend(path: Path) -> int:
-    """Cut off what a killed process wrote without committing it; the bytes of LMDB's map at the last commit.
-
-    Raises:
-        UserError: truncated, or no LMDB file.
-        ValueError: truncated.
-    """
-    size, whole = path.stat().st_size, whole_bytes(path)
-    if whole - size > FREE_BYTES:
-        raise ValueError("truncated")
-    os.truncate(path, whole)
-    with _environment(path, 0) as env:
-        return env.info()["map_size"]
-
-
 @contextmanager
 def _disk_errors(temporary: Path) -> Iterator[None]:
     """LMDB calls every short write an input/output error: the file itself shows which limit was met.
@@ -345,51 +281,7 @@ def _disk_errors(temporary: Path) -> Iterator[None]:
         raise
 
 
-def item_bytes(codec: str, shape: Sequence[int] | None, dtype: str | None) -> int | None:
-    """Bytes of the data of every item, where all have the same.
-
-    Raises:
-        TypeError, ValueError: no shape and dtype of items.
-    """
-    if codec != "raw" or shape is None:
-        return None
-    return math.prod(map(operator.index, shape)) * np.dtype(dtype).itemsize
-
-
 def _to_npy(values: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.save(file, values, allow_pickle=False)
-    return file.getvalue()
-
-
-def _encode(image: np.ndarray, codec: Codec, file: bytes | None) -> bytes:
-    if codec == "raw":
-        return image.tobytes()
-    if codec == "source" and file is not None and _holds(file, image):
-        return file
-    return _to_png(image)
-
-
-def _holds(file: bytes, image: np.ndarray) -> bool:
-    """Whether readers of a store would find exactly these pixels in a file."""
-    try:
-        return np.array_equal(decode_item(file, image.shape), image)
-    except (ValueError, OSError, SyntaxError):
-        return False
-
-
-def decode_item(data: bytes | memoryview, shape: Sequence[int]) -> np.ndarray:
-    """Pixels uint8 ``[H, W, C]`` of an item that is an image file.
-
-    Raises:
-        ValueError, OSError, SyntaxError: no such file, damaged, or of another shape.
-    """
-    with Image.open(io.BytesIO(data), formats=FILES) as image:
-        pixels = image.convert("RGB") if shape[2] == 3 else image  # such as grey and indexed ones
-        return np.array(pixels).reshape(shape)
-
-
-def _to_png(image: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(file, "PNG")
     return file.getvalue()

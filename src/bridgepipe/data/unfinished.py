@@ -1,15 +1,15 @@
 """Stores that a kill or a signal left unfinished, with which the same command goes on.
 
 Beside an output lie the hidden files ``.NAME.partial``, the store so far, and ``.NAME.notes``, lines of
-JSON: what the store is made from, shape and dtype of its items, and what was left out. How many items there
-are, the store itself tells. LMDB does not wait for the disk, so a machine that went down may have kept a part
-of it only: what another boot or another machine left counts where a signal left time to bring it to the disk.
+JSON: what the store is made from, shape and dtype of its items, what was left out, and a digest of the index
+after every commit. How many items there are, the store itself tells. LMDB does not wait for the disk, so a
+machine that went down may have kept a part of it only: what another boot or another machine left counts where
+a signal left time to bring it to the disk.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +20,7 @@ from typing import Any
 
 from bridgepipe import artifacts
 from bridgepipe.artifacts import Card, canonical
+from bridgepipe.data.lmdbindex import Index
 from bridgepipe.errors import writing
 from bridgepipe.names import Json
 from bridgepipe.runtime import locks
@@ -33,6 +34,9 @@ _origin: ContextVar[Json | None] = ContextVar("origin", default=None)
 @contextmanager
 def resumable(origin: Mapping[str, Any]) -> Iterator[None]:
     """Stores of splits that are written in the block go on where a killed process was.
+
+    The sources of datasets lie between this block and the writer. None of them has a use for the origin, so
+    it is no argument that each would have to pass on.
 
     Args:
         origin: JSON values that items depend on and that the cards of the stores don't tell, such as a digest
@@ -70,6 +74,8 @@ class Notes:
         )
         self.kind: list[Any] | None = None
         self.left_out: dict[int, str] = {}
+        self._index = Index(self._partial)
+        self._committed: list[Any] | None = None  # transaction of the last commit, digest of its index
         if self._partial.exists():
             self._load()
 
@@ -82,13 +88,29 @@ class Notes:
         for line in lines if self._partial.exists() else ():
             self.kind = line.get("kind", self.kind)
             self.left_out |= {int(place): reason for place, reason in line.get("left out", {}).items()}
+            self._committed = line.get("committed", self._committed)
+        if self._committed is None:  # nothing is lost
+            self._forget()
 
     def give_up(self, reason: str) -> None:
         """Take the unfinished store away, which makes the writing begin anew."""
         print(f"unfinished {self._output.name} {reason} and is given up", file=sys.stderr, flush=True)
-        self._partial.unlink()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._partial.unlink(missing_ok=True)
         artifacts.sync(self._output.parent)
-        self.kind, self.left_out = None, {}
+        self.kind, self.left_out, self._committed = None, {}, None
+        self._index = Index(self._partial)
+
+    def check(self) -> None:
+        """Compare the index of the store with that of the last commit; what came after is no longer in it.
+
+        Raises:
+            UserError, ValueError: it differs, and LMDB must not open the file.
+        """
+        assert self._committed is not None
+        self._index.go_back_to(*self._committed)
 
     def begin(self, count: int) -> None:
         """Forget what was noted behind the items that the store has, which is looked at again."""
@@ -100,6 +122,7 @@ class Notes:
             self.left_out[left_out] = known[left_out]
             place += 1
         lines = [{"identity": self._identity}, {"boot": _boot()}, {"kind": self.kind}]
+        lines += [{"committed": self._committed}] if self._committed else []
         lines += [{"left out": {str(k): reason}} for k, reason in self.left_out.items()]
         artifacts.write_text(self._file, "".join(canonical(line) + "\n" for line in lines))
 
@@ -107,6 +130,11 @@ class Notes:
         """Note what the first item is."""
         self.kind = [shape, dtype]
         self._note({"kind": self.kind})
+
+    def committed(self) -> None:
+        """Note what a commit left; a kill before that costs this commit."""
+        self._committed = list(self._index.newest())
+        self._note({"committed": self._committed})
 
     def leave_out(self, place: int, reason: str) -> None:
         """Note an item before any that comes behind it is in the store."""
@@ -116,14 +144,13 @@ class Notes:
     def _note(self, line: Json) -> None:
         with writing(self._file), open(self._file, "a", encoding="utf8") as file:
             file.write(canonical(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
 
     def on_disk(self) -> None:
         """Bring the store to the disk, so that any machine can go on with it."""
         if self._partial.exists():
             artifacts.sync(self._partial)
             self._note({"boot": None})
+            artifacts.sync(self._file)
 
     def end(self) -> None:
         self._file.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ BENCHMARKS = (
     planning.dry_run_of_more_experiments_against_bare_rules,
     data.store_against_png_folder,
     data.loading_against_published,
+    data.loading_against_conversion,
     data.checked_reading_against_unchecked,
     preparing.folder_against_pillow,
     preparing.all_cores_against_one,

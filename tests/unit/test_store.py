@@ -24,6 +24,7 @@ from PIL import Image
 
 from bridgepipe.data import entries, joining, lmdbfile, store, storecard, storewriter
 from bridgepipe.data.entries import key_of
+from bridgepipe.data.pixels import from_uint8
 from bridgepipe.data.store import ImageStore
 from bridgepipe.errors import UserError
 from bridgepipe.runtime import progress as progress_of_work
@@ -157,6 +158,21 @@ def test_every_item_of_a_batch_is_checked_once(tmp_path, monkeypatch):
     assert s.batch([]).shape == (0, 3, 4, 4)
     with pytest.raises(UserError, match="entry 000000000003: differs from its checksum"):
         s.batch(range(6))
+
+
+@pytest.mark.parametrize("codec", ["raw", "png"])
+@pytest.mark.parametrize("piece", [1, 100, 300])
+def test_a_batch_is_the_same_in_whatever_pieces_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int, codec: store.Codec
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 6, 4, 3), np.uint8)
+    with store.writer(tmp_path / "a.lmdb", {}, codec, progress=False) as w:
+        for image in pixels:
+            w.put(image)
+    monkeypatch.setattr(store, "PIECE_BYTES", piece)
+    batch = ImageStore(tmp_path / "a.lmdb").batch([6, 0, 3, 3, 1])
+    assert torch.equal(batch, from_uint8(pixels[[6, 0, 3, 3, 1]]))
+    assert batch.is_contiguous()
 
 
 def test_indices_out_of_range(tmp_path):

@@ -107,7 +107,7 @@ class Notes:
         """Compare the index of the store with that of the last commit; what came after is no longer in it.
 
         Raises:
-            UserError, ValueError: it differs, and LMDB must not open the file.
+            UserError, ValueError: another index, with which LMDB must not open the file.
         """
         assert self._committed is not None
         self._index.go_back_to(*self._committed)

@@ -9,13 +9,14 @@ import os
 import sys
 
 import bridgepipe.cli  # noqa: F401  sets what PyTorch reads when it is imported
-from benchmarks import boundary, data, distances, networks, planning, preparing, record, report
+from benchmarks import boundary, data, distances, networks, planning, preparing, record, report, starting
 from benchmarks.measure import Result
 from bridgepipe.evaluation.tables import markdown, table
 
 BENCHMARKS = (
     planning.dry_run_against_empty_snakefile,
     planning.dry_run_of_more_experiments_against_bare_rules,
+    starting.stages_against_their_libraries,
     data.store_against_png_folder,
     data.loading_against_published,
     data.loading_against_conversion,

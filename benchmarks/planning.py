@@ -27,7 +27,7 @@ def dry_run_against_empty_snakefile() -> Result:
             lambda: _plan(TARGET, "."),
             "an empty Snakefile",
             lambda: _plan("file", folder),
-            clock=_spent,
+            clock=spent,
         )
 
 
@@ -49,7 +49,7 @@ def dry_run_of_more_experiments_against_bare_rules() -> Result:
             f"a Snakefile of {MORE * JOBS} jobs without anything",
             lambda: _plan("all", str(bare)),
             repeat=3,
-            clock=_spent,
+            clock=spent,
         )
 
 
@@ -75,7 +75,7 @@ def _plan(target: str, folder: str) -> None:
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
 
 
-def _spent() -> float:
+def spent() -> float:
     """Processor seconds of the processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

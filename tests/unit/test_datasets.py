@@ -24,7 +24,7 @@ from vectors import assert_close, case
 
 from bridgepipe import datasets
 from bridgepipe.data.store import ImageStore
-from bridgepipe.datasets import digits, i2sb_lmdb, items, photos
+from bridgepipe.datasets import colors, digits, i2sb_lmdb, items, photos
 from bridgepipe.datasets.images import decode, fit
 from bridgepipe.datasets.items import Item, divide
 from bridgepipe.datasets.patches import Patches, Picture, by_picture
@@ -221,6 +221,17 @@ def test_digits(tmp_path):
     assert again["test"].digest == test.digest
     assert other["test"][0].shape == (16, 24, 3)
     assert other["test"].names != test.names
+
+
+def test_what_is_read_from_the_package_is_what_scikit_learn_loads() -> None:
+    from sklearn.datasets import load_digits, load_sample_image
+
+    data, read = load_digits(), digits.digit_items((8, 8))
+    (images,) = zip(*(item.load.args[:1] for item in read), strict=True)  # type: ignore[attr-defined]
+    assert np.array_equal(images, data.images)
+    assert [item.label for item in read] == data.target.tolist()
+    for name in colors.EMBEDDED:
+        assert np.array_equal(colors.load(name), load_sample_image(f"{name}.jpg"))
 
 
 def test_slant_is_positive_when_a_digit_leans_to_the_right():

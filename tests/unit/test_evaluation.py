@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from scipy.linalg import sqrtm
 from scipy.ndimage import gaussian_filter
 
@@ -29,9 +30,10 @@ from bridgepipe.evaluation.fid import (
 from bridgepipe.evaluation.frechet import frechet_distance
 from bridgepipe.evaluation.kid import kid
 from bridgepipe.evaluation.moments import Moments
-from bridgepipe.evaluation.protocol import Estimate
+from bridgepipe.evaluation.protocol import Estimate, students_t
 from bridgepipe.evaluation.restoration import PSNR_OF_EQUAL_IMAGES, quality, restoration
 from bridgepipe.networks.convnet import ConvNet
+from bridgepipe.training.optimizer import AdamW
 
 
 def random_images(n: int, height: int = 16, width: int = 16, seed: int = 0) -> np.ndarray:
@@ -341,11 +343,11 @@ def test_training_repeats_to_the_byte_and_follows_its_seed() -> None:
 
 
 def test_a_classifier_that_diverges_is_never_saved(monkeypatch: pytest.MonkeyPatch) -> None:
-    def bad_update(optimizer: torch.optim.AdamW) -> None:
+    def bad_update(optimizer: AdamW) -> None:
         for parameter in optimizer.param_groups[0]["params"]:
             parameter.data.fill_(torch.inf)
 
-    monkeypatch.setattr(torch.optim.AdamW, "step", bad_update)
+    monkeypatch.setattr(AdamW, "step", bad_update)
     monkeypatch.setattr(torch.optim.lr_scheduler.OneCycleLR, "__init__", lambda *_, **__: None)
     monkeypatch.setattr(torch.optim.lr_scheduler.OneCycleLR, "step", lambda _: None)
     images, labels = random_images(8), [0, 1] * 4
@@ -417,6 +419,14 @@ def test_published_weights_are_refused_unless_they_are_the_right_file(
 
 
 # --- accuracy ------------------------------------------------------------------------------------
+
+
+def test_intervals_are_those_of_scipy_to_the_last_bit() -> None:
+    for n in (1, 2, 7, 12, 359, 1797):
+        for hits in {0, 1, n // 3, n}:
+            found = stats.binomtest(hits, n).proportion_ci(0.95, method="wilson")
+            assert wilson(hits, n) == (found.low, found.high)
+    assert all(students_t(freedom) == stats.t.ppf(0.975, freedom) for freedom in range(1, 100))
 
 
 def test_wilson_interval_of_textbook_counts() -> None:

@@ -182,7 +182,11 @@ VERBS = "bridgepipe.cli.people"  # all verbs are imported with one
         ("bridgepipe.data.storecard, bridgepipe.training.state", ["torch", "numpy", "PIL", *SLOW]),
         ("bridgepipe.stages.data, bridgepipe.data.joining", ["torch", *SLOW]),
         ("bridgepipe.stages.curves", ["torch", "scipy", "skimage", "sklearn"]),
-        ("bridgepipe.stages.pictures", ["torchvision", "torch._dynamo", "skimage", "sklearn"]),
+        ("bridgepipe.stages.numbers", ["torch", *SLOW]),
+        ("bridgepipe.stages.pictures, bridgepipe.stages.spectrum", [*SLOW[:-1], "ot"]),  # all but matplotlib
+        ("bridgepipe.stages.points, bridgepipe.stages.color", [*SLOW, "ot"]),
+        ("bridgepipe.stages.metrics, bridgepipe.stages.translation_metrics, bridgepipe.stages.studies", SLOW),
+        ("bridgepipe.stages.edits", SLOW),
         ("bridgepipe.stages.restoration, bridgepipe.stages.generation", SLOW),
         ("bridgepipe.stages.training, bridgepipe.stages.translation", SLOW),
         ("bridgepipe.photographs.editing, bridgepipe.photographs.translating, bridgepipe.web.app", SLOW),
@@ -192,6 +196,32 @@ def test_verbs_import_what_they_use(modules: str, unneeded: list[str]) -> None:
     code = f"import sys, {modules}; print([name for name in {unneeded} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("work", "unneeded"),
+    [
+        (
+            "import torch; from bridgepipe.training.optimizer import AdamW;"
+            "weight = torch.nn.Parameter(torch.ones(1)); adamw = AdamW([weight]);"
+            "weight.grad = torch.ones(1); adamw.step(); adamw.zero_grad();"
+            "adamw.load_state_dict(adamw.state_dict())",
+            "torch._dynamo",
+        ),
+        (
+            "from bridgepipe.datasets import colors, digits;colors.load('china'), digits.digit_items((8, 8))",
+            "sklearn",
+        ),
+        (
+            "from bridgepipe.evaluation import accuracy, protocol;"
+            "accuracy.wilson(1, 9), protocol.students_t(3)",
+            "scipy.stats",
+        ),
+    ],
+)
+def test_work_imports_what_it_uses(work: str, unneeded: str) -> None:
+    code = f"import sys; {work}; sys.exit({unneeded!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_one_process_samples_without_accelerate() -> None:

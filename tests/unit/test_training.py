@@ -22,6 +22,7 @@ from bridgepipe.runtime.interruption import Interrupted
 from bridgepipe.training import loop
 from bridgepipe.training import state as training_state
 from bridgepipe.training.objective import Batch
+from bridgepipe.training.optimizer import AdamW
 from bridgepipe.training.order import order
 
 RECIPE = Recipe(steps=12, batch_size=8, lr=1e-2, lr_gamma=0.5, lr_step=5, ema=0.9, flip=True, log_every=1)
@@ -52,6 +53,20 @@ Loss = Callable[[nn.Module, Batch], Tensor]
 def objective(network: nn.Module, batch: Batch) -> Tensor:
     noise = batch.rng.normal(batch.images.shape[1:])
     return (network(batch.images + noise) - batch.images).square().flatten(1).mean(1)
+
+
+def test_the_optimiser_is_pytorchs_to_the_last_bit() -> None:
+    after = []
+    for kind in (AdamW, torch.optim.AdamW):
+        net = network()
+        adamw = kind(net.parameters(), lr=1e-2, weight_decay=0.05)
+        for step in range(8):
+            net(Tiny.images.roll(step, 0)).square().mean().backward()
+            adamw.step()
+            adamw.zero_grad()
+            adamw.load_state_dict(adamw.state_dict())
+        after.append(torch.cat([p.detach().flatten() for p in net.parameters()]))
+    assert torch.equal(*after)
 
 
 def stopped_at(step: int | None) -> Loss:

@@ -94,9 +94,9 @@ def report(
 @groups.stage.verb("numbers")
 def write_numbers(metrics: Metrics, output: File) -> None:
     """The numbers of an experiment's metric files, without what they were made with, for DVC."""
-    from bridgepipe.stages import tables
+    from bridgepipe.stages import numbers
 
-    tables.write_numbers(metrics, output)
+    numbers.write_numbers(metrics, output)
 
 
 @groups.stage.verb()

@@ -13,6 +13,7 @@ from PIL import Image
 from bridgepipe.datasets import points
 from bridgepipe.datasets.images import decode
 from bridgepipe.errors import UserError
+from bridgepipe.photographs.samples import photographs
 from bridgepipe.runtime.rng import generator
 
 Space = Literal["rgb", "lab"]
@@ -130,9 +131,7 @@ def load(image: str | Path, size: int | None = None) -> np.ndarray:
 
 def _opened(image: str | Path) -> Image.Image:
     if image in EMBEDDED:
-        from sklearn.datasets import load_sample_image
-
-        return Image.fromarray(load_sample_image(f"{image}.jpg"))
+        return decode(next(photo for photo in photographs() if photo.name == image).read())
     try:
         return decode(Path(image))
     except (OSError, ValueError) as e:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan
+from math import nan, sqrt
 from typing import Any, Self
 
 import numpy as np
 
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.features import Images, per_image
+from bridgepipe.evaluation.protocol import Z95
 from bridgepipe.names.classes import numbers_in
 
 
@@ -62,12 +63,12 @@ class Accuracy(Share):
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
     """Wilson's 95 % score interval of a share: unlike the normal one it stays within [0, 1]; of none, nan."""
-    from scipy.stats import binomtest
-
     if not n:
         return nan, nan
-    found = binomtest(successes, n).proportion_ci(0.95, method="wilson")
-    return float(found.low), float(found.high)
+    share, twice = successes / n, 2 * (n + Z95**2)
+    centre = (2 * n * share + Z95**2) / twice
+    half = Z95 / twice * sqrt(4 * n * share * (1 - share) + Z95**2)
+    return centre - half if successes else 0.0, centre + half if successes < n else 1.0
 
 
 def worse(right: np.ndarray, than: np.ndarray) -> float:

@@ -27,6 +27,7 @@ from bridgepipe.networks.convnet import ConvNet
 from bridgepipe.runtime import devices, running
 from bridgepipe.runtime.progress import Progress
 from bridgepipe.runtime.rng import generator
+from bridgepipe.training.optimizer import AdamW
 
 KIND = "small classifier"
 STATE_EVERY = 50  # of a training, between two states
@@ -156,7 +157,7 @@ def train_classifier(
     classes = trained_classes(truth, classes or getattr(images, "classes", None), "classifier")
     image_size = images[0].shape[:2]
     network = _initial(len(classes), width, seed)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=lr)
+    optimizer = AdamW(network.parameters(), lr=lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
     order = _order(len(images), steps * batch_size, seed).reshape(steps, batch_size)
     state = _TrainingState(network, optimizer, schedule)

@@ -1,4 +1,7 @@
-"""Plans of optimal transport between two samples: exact, and with entropy."""
+"""Plans of optimal transport between two samples: exact, and with entropy.
+
+POT takes longer to load than PyTorch, so only what makes a plan does.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import ot
-from scipy.spatial import cKDTree
 
 from bridgepipe.errors import UserError
 from bridgepipe.runtime.rng import generator
@@ -58,7 +59,7 @@ def coupling(x: np.ndarray, y: np.ndarray, n: int = LARGEST, seed: int = 0) -> C
     x, y = subsample(x, n, seed, "pairs"), subsample(y, n, seed, "pairs")
     cost = float(((x - y) ** 2).sum(1).mean())
     # the optimum's sum may exceed an optimal map's own by a rounding error
-    return Coupling(cost, min(cost, exact(ot.dist(x, y))), len(x))
+    return Coupling(cost, min(cost, exact(squared_distances(x, y))), len(x))
 
 
 def ot_color_map(
@@ -86,6 +87,8 @@ def ot_color_map(
     Raises:
         UserError: as `exact_cost` or `entropic_cost`.
     """
+    from scipy.spatial import cKDTree
+
     source, target = checked(source, target)
     x, moves = ot_moves(source, target, n, seed, regularisation)
     return source + moves[cKDTree(x).query(source)[1]]
@@ -96,7 +99,7 @@ def ot_moves(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A subsample of the source, and how the plan of `ot_color_map` moves each of it, ``[n, D]`` both."""
     x, y = subsample(source, n, seed, "x"), subsample(target, n, seed, "y")
-    cost = ot.dist(x, y)
+    cost = squared_distances(x, y)
     plan = _optimal(cost)[0] if regularisation is None else _entropic_plan(cost, regularisation)
     return x, plan @ y / plan.sum(1, keepdims=True) - x
 
@@ -117,6 +120,13 @@ def checked(x: np.ndarray, y: np.ndarray) -> Sequence[np.ndarray]:
     return [np.ascontiguousarray(p, dtype=np.float64) for p in (x, y)]
 
 
+def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Between all of ``[N, D]`` and all of ``[M, D]``: ``[N, M]``."""
+    import ot
+
+    return np.asarray(ot.dist(x, y))
+
+
 def exact(cost: np.ndarray) -> float:
     return max(0.0, float(_optimal(cost)[1]["cost"]))
 
@@ -127,6 +137,8 @@ def _optimal(cost: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
     Raises:
         UserError: the solver stopped before the optimum; POT only warns of it, and returns what it has.
     """
+    import ot
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         plan, log = ot.emd([], [], cost, numItermax=ITERATIONS, log=True)
@@ -146,6 +158,8 @@ def _entropic_plan(cost: np.ndarray, regularisation: float) -> np.ndarray:
     Raises:
         UserError: the masses of the plan are not those of the points: it has not converged.
     """
+    import ot
+
     # sets that coincide have no cost to measure the entropy by
     weight = regularisation * (float(cost.mean()) or 1.0)
     with warnings.catch_warnings(), np.errstate(all="ignore"):

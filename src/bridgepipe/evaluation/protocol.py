@@ -63,6 +63,13 @@ def read_metric(path: str | Path) -> Metric:
     return cast(Metric, read_object(path))
 
 
+def students_t(freedom: int) -> float:
+    """Two-sided 95 % point of Student's t with so many degrees of freedom."""
+    from scipy.special import stdtrit  # scipy.stats takes a second to load, and asks this, too
+
+    return float(stdtrit(freedom, 0.975))
+
+
 def measured(file: Path) -> tuple[str, str]:
     """Method and experiment that a metric file ``…/METHOD/EXPERIMENT/METRIC.json`` is of."""
     *folders, experiment = file.parent.parts
@@ -103,14 +110,12 @@ class Estimate:
     @classmethod
     def _over_sources(cls, found: np.ndarray, sources: Sequence[str]) -> Self:
         """With the error that is robust to clusters, and Student's t with one less degree of freedom."""
-        from scipy.stats import t
-
         _, source = np.unique(sources, return_inverse=True)
         sums = np.bincount(source, found - found.mean())
         if (k := len(sums)) < 2:
             return cls(float(found.mean()), None)
         error = math.sqrt(k / (k - 1) * np.square(sums).sum()) / len(found)
-        return cls(float(found.mean()), error, float(t.ppf(0.975, k - 1)))
+        return cls(float(found.mean()), error, students_t(k - 1))
 
     def values(self, name: str, least: float = -math.inf) -> dict[str, float]:
         """The value and the ends of its 95 % interval, which does not go below ``least``."""

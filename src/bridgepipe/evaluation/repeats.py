@@ -9,6 +9,7 @@ import numpy as np
 
 from bridgepipe.artifacts import digest_of
 from bridgepipe.evaluation.measures import Reading
+from bridgepipe.evaluation.protocol import students_t
 from bridgepipe.names import seeds
 
 
@@ -35,10 +36,8 @@ def _names(members: Sequence[Reading]) -> set[str]:
 
 def _over_seeds(members: Sequence[Reading]) -> Reading:
     """The mean over independent seeds and Student's t interval of it, with one less degree of freedom."""
-    from scipy.stats import t
-
     values = np.array([member.value for member in members])
-    reach = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    reach = students_t(len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     first = min(members, key=lambda member: len(member.experiment))
     ends = float(values.mean() - reach), float(values.mean() + reach)
     before = _mean([member.before for member in members])  # of the same images for all seeds

@@ -6,11 +6,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
 
 import numpy as np
-import ot
-from scipy.stats import kstest
 
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation.plans import LARGEST, REGULARISATION, checked, entropic, exact, subsample
+from bridgepipe.evaluation.plans import (
+    LARGEST,
+    REGULARISATION,
+    checked,
+    entropic,
+    exact,
+    squared_distances,
+    subsample,
+)
 from bridgepipe.runtime.rng import generator
 
 PROJECTIONS = 128
@@ -100,7 +106,7 @@ def exact_cost(x: np.ndarray, y: np.ndarray, n: int = LARGEST, seed: int = 0) ->
         UserError: as `sliced_w2`, or the solver does not reach the optimum.
     """
     x, y = checked(x, y)
-    return exact(ot.dist(subsample(x, n, seed, "x"), subsample(y, n, seed, "y")))
+    return exact(squared_distances(subsample(x, n, seed, "x"), subsample(y, n, seed, "y")))
 
 
 def entropic_cost(
@@ -122,7 +128,7 @@ def entropic_cost(
         UserError: as `sliced_w2`, or the plan does not converge.
     """
     x, y = checked(x, y)
-    return entropic(ot.dist(subsample(x, n, seed, "x"), subsample(y, n, seed, "y")), regularisation)
+    return entropic(squared_distances(subsample(x, n, seed, "x"), subsample(y, n, seed, "y")), regularisation)
 
 
 def distances(x: np.ndarray, y: np.ndarray, n: int = LARGEST, seed: int = 0) -> Distances:
@@ -133,7 +139,7 @@ def distances(x: np.ndarray, y: np.ndarray, n: int = LARGEST, seed: int = 0) -> 
     """
     x, y = checked(x, y)
     n = min(n, len(x), len(y))
-    cost = ot.dist(subsample(x, n, seed, "x"), subsample(y, n, seed, "y"))
+    cost = squared_distances(subsample(x, n, seed, "x"), subsample(y, n, seed, "y"))
     return Distances(sliced_w2(x, y, seed=seed), exact(cost), entropic(cost, REGULARISATION), n)
 
 
@@ -173,6 +179,8 @@ def normality(latents: np.ndarray, seed: int = 0) -> Normality:
     Raises:
         UserError: no points, or a single one.
     """
+    from scipy.stats import kstest
+
     z, _ = checked(latents, latents)
     if len(z) < 2:
         raise UserError("one point has no covariance", "latents", "give more points")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -16,6 +15,9 @@ from numpy.typing import ArrayLike
 from bridgepipe.evaluation.tables import table as table
 from bridgepipe.evaluation.tables import write_table as write_table
 from bridgepipe.figures.canvas import Cell, Images, canvas, mosaic
+
+if TYPE_CHECKING:  # only curves are tables
+    import pandas as pd
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")  # Okabe and Ito
 SEEDS = ("noise seed", "network seed")
@@ -114,6 +116,8 @@ def loss_curve(
         validation: columns ``step``, ``loss``, which is drawn beside the training's, and one per metric, each
             in a panel of its own.
     """
+    import pandas as pd
+
     steps, losses = np.asarray(steps), np.asarray(losses)
     window = max(SMOOTHED, len(losses) // 50)
     smooth = pd.Series(losses).rolling(window, center=True, min_periods=1).mean()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
@@ -199,6 +198,8 @@ def _reach(panels: Mapping[str, Points]) -> float:
 
 def _colours_of(points: Points) -> NDArray[np.float64]:
     """sRGB ``[N, 3]`` in [0, 1] that varies evenly with the place: the points as a, b of OKLab."""
+    import pandas as pd
+
     ranks = pd.DataFrame(points).rank().to_numpy() / len(points)  # so that crowded places differ as well
     a, b = (0.30 * (ranks - 0.5)).T
     light = np.full_like(a, 0.68)

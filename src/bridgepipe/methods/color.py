@@ -10,8 +10,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from scipy.ndimage import map_coordinates
-from scipy.spatial import cKDTree
 
 from bridgepipe.config.points import SolverSettings
 from bridgepipe.evaluation import plans, transport
@@ -72,6 +70,8 @@ def palette_map(source: np.ndarray, target: np.ndarray, seed: int = 0) -> np.nda
     Returns:
         float64 ``[GRID, GRID, GRID, 3]``: the new colour at every node of a grid over [0, 255]^3.
     """
+    from scipy.spatial import cKDTree
+
     # no exact plan depends on it, how much the entropic one smooths would
     shift = target.mean(axis=0) - source.mean(axis=0)
     x, moves = plans.ot_moves(source.astype(np.float64), target - shift, SAMPLED, seed, SMOOTH)
@@ -89,6 +89,8 @@ def recoloured(pixels: np.ndarray, colours: np.ndarray, strength: float) -> np.n
     Args:
         strength: 0 the pixels as they are, 1 the new colours.
     """
+    from scipy.ndimage import map_coordinates
+
     most = np.iinfo(pixels.dtype).max
     at = pixels.reshape(-1, 3).T * ((GRID - 1) / most)
     new = np.stack(

@@ -95,23 +95,31 @@ class Photograph:
         Raises:
             UserError: the package is missing, or holds another file.
         """
-        folder, _, rest = self.file.partition("/")
-        package = PACKAGES[folder]
-        spec = find_spec(folder)
-        places = [] if spec is None else spec.submodule_search_locations or []
-        found = next((file for place in places if (file := Path(place, rest)).is_file()), None)
-        if found is None:
-            what = f"the package {package} is missing, or has no file {rest}"
-            raise UserError(
-                what, f"sample photograph {self.name}", f"install the {package} of requirements.lock"
-            )
-        content = found.read_bytes()
-        if hashlib.sha256(content).hexdigest() != self.digest:
-            what = f"{package} holds another {rest} than the one that is recorded"
-            raise UserError(
-                what, f"sample photograph {self.name}", f"install the {package} of requirements.lock"
-            )
-        return content
+        return installed(self.file, self.digest, f"sample photograph {self.name}")
+
+
+def installed(file: str, digest: str, what: str) -> bytes:
+    """Content of a file ``PACKAGE/...`` of an installed package, which is not imported.
+
+    Args:
+        digest: sha256 of the content.
+        what: the file's name in errors.
+
+    Raises:
+        UserError: the package is missing, or holds another file.
+    """
+    folder, _, rest = file.partition("/")
+    package = PACKAGES[folder]
+    mend = f"install the {package} of requirements.lock"
+    spec = find_spec(folder)
+    places = [] if spec is None else spec.submodule_search_locations or []
+    found = next((path for place in places if (path := Path(place, rest)).is_file()), None)
+    if found is None:
+        raise UserError(f"the package {package} is missing, or has no file {rest}", what, mend)
+    content = found.read_bytes()
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise UserError(f"{package} holds another {rest} than the one that is recorded", what, mend)
+    return content
 
 
 @cache

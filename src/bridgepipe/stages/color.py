@@ -17,7 +17,6 @@ from bridgepipe.datasets.colors import Scaling
 from bridgepipe.datasets.points import Points
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import protocol
-from bridgepipe.figures import points as figures_points
 from bridgepipe.methods import color
 from bridgepipe.methods.trained import Ends, check_dimension, load_ends
 from bridgepipe.names import Json
@@ -65,6 +64,8 @@ def evaluate_color(
     title: str,
 ) -> None:
     """Mean squared errors to optimal transport, distances of the palettes, and both transfers as pictures."""
+    from bridgepipe.figures import points as figures_points  # not for what draws nothing
+
     tensors, clouds, made_by = _transfer(transferred, source_pixels, target_pixels)
     seed = made_by["settings"]["seed"]
     values: dict[str, float] = {}

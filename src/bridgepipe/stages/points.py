@@ -19,7 +19,6 @@ from bridgepipe.errors import UserError
 from bridgepipe.evaluation import plans, protocol, transport
 from bridgepipe.evaluation.extractors import digest_tensors
 from bridgepipe.evaluation.transport import Comparison
-from bridgepipe.figures import points as figures_points
 from bridgepipe.methods import ddib, ddib_points
 from bridgepipe.methods.ddib_points import Cycle
 from bridgepipe.methods.gaussian import Model
@@ -63,6 +62,8 @@ def evaluate_samples(
     exact: int,
 ) -> None:
     """Distances of samples to true points beside the noise floor, normality of latents, and a picture."""
+    from bridgepipe.figures import points as figures_points  # not for what draws nothing
+
     tensors, card = artifacts.load_tensors(samples)
     true = Points(truth)
     if true.digest != card["made_by"]["data"]:
@@ -124,6 +125,8 @@ def draw_densities(
     Args:
         stops: number of places on the way to the latent, and on the way from it.
     """
+    from bridgepipe.figures import points as figures_points
+
     a, b = load_ends(ends, speed)
     starts, items, points = _chosen(data, how.count, how.seed, a)
     places = ddib_points.stops_of(how.translate, a.process, stops)
@@ -183,6 +186,8 @@ def evaluate_translation(
     title: str,
 ) -> None:
     """Distances of translated points to the true target, the cost of the map, and the picture of the map."""
+    from bridgepipe.figures import points as figures_points
+
     tensors, card = artifacts.load_tensors(translated)
     found = {k: v.numpy() for k, v in tensors.items() if k != "items"}
     true, n, seed = Points(truth), how.exact, how.seed

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from bridgepipe import artifacts
 from bridgepipe.data.store import ImageStore
 from bridgepipe.datasets.patches import by_picture
+from bridgepipe.evaluation.protocol import students_t
 from bridgepipe.figures import images as figures
 from bridgepipe.names import Json
 from bridgepipe.processes import schedules
@@ -52,6 +52,7 @@ def _of_pictures(exponents: Mapping[str, float]) -> Json:
     if len(exponents) < 2:
         return {}
     values = list(exponents.values())
-    mean, half = sum(values) / len(values), float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    mean, error = sum(values) / len(values), np.std(values, ddof=1) / np.sqrt(len(values))
+    half = float(students_t(len(values) - 1) * error)
     interval = {"exponent_low": mean - half, "exponent_high": mean + half, "exponent_n": len(values)}
     return {"exponent": mean, **interval, "exponents": dict(exponents)}

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from bridgepipe import artifacts, config
 from bridgepipe.config.outcomes import Outcomes
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation import one_table, point_tables, protocol, published_table, summary, tables
-from bridgepipe.names import Json
+from bridgepipe.evaluation import one_table, point_tables, published_table, summary, tables
 from bridgepipe.report import page
+from bridgepipe.stages.numbers import write_numbers
 
 NOTES = (
     "low of, high of: ends of the 95 % interval for another draw of as many images, to the same reference.",
@@ -36,7 +35,7 @@ def table(
     frame = summary.collect(metrics)
     tables.write_table(csv, markdown, frame, summary.notes_of(frame), _published(metrics))
     if numbers is not None:
-        _write_numbers(metrics, numbers)
+        write_numbers(metrics, numbers)
 
 
 def one_table_of(metrics: list[Path], csv: Path, markdown: Path, html: Path) -> None:
@@ -110,25 +109,6 @@ def _published_alone(resolved: config.Resolved, wanted: Sequence[str]) -> list[p
         if isinstance(e, config.Generation)
     }
     return published_table.before(map(Path, wanted), settings)
-
-
-def write_numbers(
-    metrics: list[Path],
-    output: Path,
-) -> None:
-    """The numbers of an experiment's metric files, without what they were made with, for DVC."""
-    _write_numbers(metrics, output)
-
-
-def _without_intervals(values: Mapping[str, Any]) -> Json:
-    return {name: value for name, value in values.items() if not name.endswith(("_low", "_high", "_n"))}
-
-
-def _write_numbers(metrics: list[Path], output: Path) -> None:
-    """Numbers by metric file; digests of these files stand in a list, which DVC does not show."""
-    values = {file.stem: _without_intervals(protocol.read_metric(file)["values"]) for file in metrics}
-    made_of = [[file.as_posix(), artifacts.digest_file(file)] for file in metrics]
-    artifacts.write_json(output, {**values, "made_of": made_of})
 
 
 def study_table(

@@ -37,6 +37,7 @@ from bridgepipe.training.checkpoints import Checkpoints
 from bridgepipe.training.ema import EMA
 from bridgepipe.training.log import Log, Row
 from bridgepipe.training.objective import Batch, Images, Learning, Objective
+from bridgepipe.training.optimizer import AdamW
 from bridgepipe.training.order import order
 from bridgepipe.training.rate import lr_at
 from bridgepipe.training.state import State
@@ -113,7 +114,7 @@ class _Run:
         self.accelerator = accelerator(running.device, running.precision)
         self.network = network.train()
         prepare(self.network, self.accelerator.device, running.channels_last, running.compile)
-        adamw = torch.optim.AdamW(self.network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+        adamw = AdamW(self.network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
         self.optimizer = self.accelerator.prepare_optimizer(adamw)
         self.result = self.network if result is None else result
         self.averages = {decay: EMA(self.result, decay) for decay in recipe.decays}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -13,8 +15,10 @@ from bridgepipe.config.gaussian import Process
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.data.subset import Subset
 from bridgepipe.errors import UserError
-from bridgepipe.evaluation import edits, strips
+from bridgepipe.evaluation import edits, protocol, strips
+from bridgepipe.evaluation.restoration import quality
 from bridgepipe.evaluation.strips import ByClass, Measured, Strips, half
+from bridgepipe.figures import boundary
 from bridgepipe.methods import gaussian
 from bridgepipe.methods.boundary_latents import bottleneck, space
 
@@ -113,8 +117,27 @@ def test_preserved_class_and_other_attributes() -> None:
     assert rows[2]["preserved_class"] == 1
     # each image once, to its other side: only 20 becomes lit, only 160 - 120 becomes dark
     assert (values["preserved_lit_at_best"], values["preserved_lit_at_best_n"]) == (0.5, 4)
+    assert boundary.shares(pd.DataFrame(rows)) == ["flipped", "preserved_lit", "preserved_class"]
     with pytest.raises(UserError, match="knows no classes"):
         strips.probabilities(type("Blind", (), {"name": "blind"})(), [flat(0)])
+
+
+def test_intervals_of_edited_patches_are_over_their_photographs() -> None:
+    strips = brightening(images=20)
+    names = np.repeat(["china", "flower", "coffee", "rocket"], 10)
+    apart, _ = edits.measure(strips, BRIGHT, {})
+    over, clustered = edits.measure(replace(strips, sources=names), BRIGHT, {})
+    reported = ~half(strips.kinds, 0)
+    assert strips.sources_of(reported) is None
+    moved = quality(strips.images[reported, 0], strips.control[reported]).psnr
+    expected = protocol.Estimate.of(moved, names[reported]).values("psnr")
+    assert {key: clustered[0][key] for key in expected} == pytest.approx(expected)
+    across = reported[:, None] & (np.abs(DISTANCES) == over["best_distance"])
+    assert replace(strips, sources=names).sources_of(across) == list(np.repeat(names[reported], 2))
+    assert {k: v for k, v in over.items() if not k.endswith(("_low", "_high"))} == {
+        k: v for k, v in apart.items() if not k.endswith(("_low", "_high"))
+    }
+    assert over["flipped_low"] < apart["flipped_low"]
 
 
 def test_the_distance_is_chosen_on_one_half_and_reported_on_the_other() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from bridgepipe.evaluation.fid import (
     distances,
     fid,
     fid_error,
+    fid_estimate,
     held,
     kernel_distance,
     statistics,
@@ -206,6 +208,61 @@ def test_the_error_of_the_frechet_distance_is_the_spread_over_draws(
     assert np.mean(np.abs(values - values.mean()) < 1.96 * errors) > 0.9
     closed = d * (shift**2 + (scale - 1) ** 2)
     assert values.mean() == pytest.approx(closed, abs=0.15)
+
+
+def patches(rng: np.random.Generator, pictures: int, each: int = 20, d: int = 3) -> np.ndarray:
+    """Features of patches, most of whose spread is that of the pictures."""
+    of_pictures = rng.standard_normal((pictures, d)) * 0.9
+    return np.repeat(of_pictures, each, axis=0) + rng.standard_normal((pictures * each, d)) * np.sqrt(0.19)
+
+
+def test_errors_of_distances_of_patches_are_the_spread_over_draws_of_pictures() -> None:
+    rng = np.random.default_rng(0)
+    reference, sources = as_statistics(rng.standard_normal((1000, 3))), [str(i // 20) for i in range(600)]
+    drawn = [as_statistics(patches(rng, 30) + 0.7) for _ in range(60)]
+    for measured in (fid_estimate, kernel_distance):
+        apart = [measured(x, reference) for x in drawn]
+        together = [measured(replace(x, sources=sources), reference) for x in drawn]
+        values, errors = np.array([e.value for e in together]), np.array([e.error for e in together])
+        assert [e.value for e in apart] == values.tolist()
+        assert 0.8 < errors.mean() / values.std() < 1.7
+        assert np.mean(np.abs(values - values.mean()) < together[0].reach * errors) > 0.85
+        assert np.mean([e.error for e in apart]) < errors.mean() / 2
+
+
+def test_images_that_are_a_source_each_are_independent() -> None:
+    rng = np.random.default_rng(0)
+    found, reference = (as_statistics(rng.standard_normal((n, 3)) + n / 50) for n in (50, 100))
+    alone = replace(found, sources=[str(i) for i in range(50)])
+    for measured in (fid_estimate, kernel_distance):
+        expected, clustered = measured(found, reference), measured(alone, reference)
+        assert (clustered.value, clustered.error) == (expected.value, pytest.approx(expected.error))
+    one = replace(found, sources=["china"] * 50)
+    assert distances(one, reference, kernel=True).keys() == {"fid", "kid"}
+    assert one.part(torch.arange(3)).sampled_sources == ["china"] * 3
+
+
+def test_the_interval_of_a_share_of_patches_is_over_the_pictures() -> None:
+    rng = np.random.default_rng(0)
+    sources, held = np.repeat(np.arange(20), 15).astype(str), {"together": 0, "apart": 0}
+    for _ in range(300):
+        chances = rng.beta(1.4, 0.6, 20)  # of the pictures, 0.7 on average
+        cases = rng.random(300) < np.repeat(chances, 15)
+        for how, share in (("together", Share.of(cases, sources)), ("apart", Share.of(cases))):
+            held[how] += share.low <= 0.7 <= share.high
+    assert held["together"] > 0.92 * 300
+    assert held["apart"] < 0.7 * 300
+    assert Share.of(cases, sources).share == Share.of(cases).share
+
+
+def test_the_interval_of_a_share_stays_within_its_range() -> None:
+    everything = Share.of(np.ones(40, bool), ["a"] * 20 + ["b"] * 20)
+    assert (everything.low, everything.high) == (pytest.approx(wilson(2, 2)[0]), pytest.approx(1))
+    single = Share.of(np.array([True, False]), ["a", "a"])
+    assert [*single.values("accuracy").values()] == [0.5, None, None, 2]
+    cases = np.arange(30) % 3 > 0
+    apart, each = Share.of(cases), Share.of(cases, [str(i) for i in range(30)])
+    assert (each.low, each.high) == (pytest.approx(apart.low, abs=0.02), pytest.approx(apart.high, abs=0.02))
 
 
 def test_the_error_of_fewer_images_than_dimensions() -> None:

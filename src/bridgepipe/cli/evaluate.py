@@ -101,13 +101,14 @@ def target_accuracy(
     translated: File,
     extractor: ExtractorFiles,
     output: File,
+    source: File | None = None,
     run: Shared = Shared(),
 ) -> None:
     """Share of translations that an independent classifier takes for the target class."""
     settings, speed = read_stage(config, EvaluateTranslation), run.start()
     from bridgepipe.stages import translation_metrics
 
-    translation_metrics.target_accuracy(settings, translated, extractor, output, speed)
+    translation_metrics.target_accuracy(settings, translated, source, extractor, output, speed)
 
 
 @groups.evaluate.verb("similarity")

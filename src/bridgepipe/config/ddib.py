@@ -222,7 +222,7 @@ class ClassTranslation(BetweenClasses, Pairs):
                 **extractor,
             },
             "similarity": {**translated, "source": store, **extractor},
-            "accuracy": {"config": evaluate, **translated},
+            "accuracy": {"config": evaluate, **translated, "source": store},
             "grid": {**translated, "source": store, "latents": stores["latents"], "back": stores["back"]},
         }
 

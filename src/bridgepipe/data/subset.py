@@ -81,22 +81,22 @@ class Subset:
     """The ``items`` of ``images``, in the order of ``items``; read when they are asked for."""
 
     def __init__(self, images: Any, items: Sequence[int] | np.ndarray) -> None:
-        self._images, self._items = images, [int(item) for item in items]
+        self.images, self.items = images, [int(item) for item in items]
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self.items)
 
     def __getitem__(self, index: int) -> Any:
-        return self._images[self._items[index]]
+        return self.images[self.items[index]]
 
     def batch(self, indices: Sequence[int]) -> Tensor:
         """`ImageStore.batch` of items of this subset."""
-        return self._images.batch([self._items[int(i)] for i in indices])
+        return self.images.batch([self.items[int(i)] for i in indices])
 
     @property
     def digest(self) -> str:
         """Of the images and of their choice."""
-        return digest_of({"images": self._images.digest, "items": self._items})
+        return digest_of({"images": self.images.digest, "items": self.items})
 
 
 def items_of_class(images: ImageStore, label: Label, count: int | None = None) -> list[int]:

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from PIL import Image
@@ -167,15 +167,21 @@ def by_picture(store: ImageStore) -> dict[str, list[int]] | None:
     return found
 
 
-def pictures_of(store: ImageStore, items: Iterable[int] | None = None) -> list[str] | None:
-    """Name of the picture that each patch of a store was cut from; None where items are no patches.
+def pictures_of(images: Any, items: Iterable[int] | None = None) -> list[str] | None:
+    """Name of the picture that each patch was cut from; None where the images are no patches of a store.
 
     Args:
+        images: a store, or a subset of one.
         items: indices of patches; None: all of them.
     """
-    if "stride" not in store.card["made_by"]:
+    from bridgepipe.data.store import ImageStore
+    from bridgepipe.data.subset import Subset
+
+    if isinstance(images, Subset):
+        return pictures_of(images.images, images.items if items is None else [images.items[i] for i in items])
+    if not isinstance(images, ImageStore) or "stride" not in images.card["made_by"]:
         return None
-    names = store.names or []
+    names = images.names or []
     return [names[item].rsplit("-", 3)[0] for item in (range(len(names)) if items is None else items)]
 
 

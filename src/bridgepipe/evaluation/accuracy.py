@@ -11,26 +11,29 @@ import numpy as np
 
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.features import Images, per_image
-from bridgepipe.evaluation.protocol import Z95
+from bridgepipe.evaluation.protocol import Z95, Estimate
 from bridgepipe.names.classes import numbers_in
 
 
 @dataclass(frozen=True)
 class Share:
-    """A share of independent cases: never shown without its 95 % interval and their number.
+    """A share of cases: never shown without its 95 % interval and their number.
 
     Args:
         hits: cases that count.
         n: all cases; of none, the share and its interval are nan.
+        independent: how many independent cases tell as much; None: all are independent.
     """
 
     hits: int
     n: int
+    independent: float | None = None
 
     @classmethod
-    def of(cls, cases: np.ndarray) -> Self:
-        """Of cases ``[N]``, bool."""
-        return cls(int(np.count_nonzero(cases)), len(cases))
+    def of(cls, cases: np.ndarray, sources: Sequence[str] | None = None) -> Self:
+        """Of cases ``[N]``, bool; sources as in `Estimate.of`, of a single one the interval is unknown."""
+        hits, n = int(np.count_nonzero(cases)), len(cases)
+        return cls(hits, n, None if sources is None or not n else _independent(cases, sources))
 
     @property
     def share(self) -> float:
@@ -39,18 +42,25 @@ class Share:
     @property
     def low(self) -> float:
         """Lower end of Wilson's 95 % interval."""
-        return wilson(self.hits, self.n)[0]
+        return self._interval[0]
 
     @property
     def high(self) -> float:
         """Upper end of Wilson's 95 % interval."""
-        return wilson(self.hits, self.n)[1]
+        return self._interval[1]
+
+    @property
+    def _interval(self) -> tuple[float, float]:
+        if self.independent is None:
+            return wilson(self.hits, self.n)
+        return wilson(self.share * self.independent, self.independent)
 
     def values(self, name: str) -> dict[str, float | int | None]:
         """Entries of a metric or a table: NAME, NAME_low, NAME_high, NAME_n; None where there is no case."""
         if not self.n:
             return {name: None, f"{name}_low": None, f"{name}_high": None, f"{name}_n": 0}
-        return {name: self.share, f"{name}_low": self.low, f"{name}_high": self.high, f"{name}_n": self.n}
+        low, high = (None, None) if self.independent == 0 else self._interval
+        return {name: self.share, f"{name}_low": low, f"{name}_high": high, f"{name}_n": self.n}
 
 
 class Accuracy(Share):
@@ -61,7 +71,7 @@ class Accuracy(Share):
         return self.share
 
 
-def wilson(successes: int, n: int) -> tuple[float, float]:
+def wilson(successes: float, n: float) -> tuple[float, float]:
     """Wilson's 95 % score interval of a share: unlike the normal one it stays within [0, 1]; of none, nan."""
     if not n:
         return nan, nan
@@ -69,6 +79,20 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     centre = (2 * n * share + Z95**2) / twice
     half = Z95 / twice * sqrt(4 * n * share * (1 - share) + Z95**2)
     return centre - half if successes else 0.0, centre + half if successes < n else 1.0
+
+
+def _independent(cases: np.ndarray, sources: Sequence[str]) -> float:
+    """How many independent cases have the error of these (Korn and Graubard 1998), 0 of a single source.
+
+    Where all sources have the same share, which tells nothing of the error, they count as a case each.
+    """
+    found = Estimate.of(cases, sources)
+    if found.error is None:
+        return 0.0
+    if not found.error:
+        return float(len(set(sources)))
+    variance = (found.error * found.reach / Z95) ** 2
+    return min(float(len(cases)), found.value * (1 - found.value) / variance)
 
 
 def worse(right: np.ndarray, than: np.ndarray) -> float:
@@ -92,6 +116,7 @@ def classifier_accuracy(
     labels: Sequence[int] | np.ndarray | None,
     batch_size: int = 64,
     classes: Sequence[str] | None = None,
+    sources: Sequence[str] | None = None,
 ) -> Accuracy:
     """Accuracy of ``classifier`` on ``images``.
 
@@ -101,6 +126,7 @@ def classifier_accuracy(
         labels: class of every image.
         batch_size: images per call of the classifier.
         classes: names of the labels, which the classifier must know; None: labels are its own numbers.
+        sources: what each image was cut from, see `Share.of`.
 
     Raises:
         UserError: no labels, another number of them, no images, an extractor without classes or with others.
@@ -110,7 +136,7 @@ def classifier_accuracy(
     if classes is not None:
         truth = np.asarray(numbers_in(names, classes, classifier.name, "accuracy"))[truth]
     predicted = per_image(classifier.logits, images, batch_size, "accuracy").argmax(dim=1).numpy()
-    return Accuracy.of(predicted == truth)
+    return Accuracy.of(predicted == truth, sources)
 
 
 def classes_of(classifier: Any) -> Sequence[str]:

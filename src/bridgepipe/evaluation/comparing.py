@@ -11,6 +11,7 @@ import torch
 
 from bridgepipe.data import lineage
 from bridgepipe.data.subset import Subset
+from bridgepipe.datasets.patches import pictures_of
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import extractors, fid, neighbours, protocol, real
 from bridgepipe.evaluation.features import contents
@@ -67,8 +68,8 @@ def distributions(
     """
     ours, theirs = (_statistics(one, name, network, batch_size, found) for one, name in ((a, "A"), (b, "B")))
     if a.images is not None and b.images is not None and isinstance(pairs, Pairs):
-        shown = contents(Subset(b.images, pairs.second))
-        ours = replace(ours, pictures=shown)
+        originals = Subset(b.images, pairs.second)
+        ours = replace(ours, pictures=contents(originals), sources=pictures_of(originals) or ours.sources)
     _same_width(ours, theirs, a, b)
     kernel = min(len(ours.sample), len(theirs.sample)) > 1
     if not kernel:
@@ -98,7 +99,8 @@ def _shares(sets: Mapping[str, tuple[Statistics, Statistics]]) -> Json:
     shares: Json = {}
     for suffix, (x, y) in sets.items():
         if min(len(x.sample), len(y.sample)) > neighbours.K:
-            precision, recall = neighbours.precision_and_recall(x.sample, y.sample)
+            cut = x.sampled_sources, y.sampled_sources
+            precision, recall = neighbours.precision_and_recall(x.sample, y.sample, cut)
             shares |= precision.values(f"precision{suffix}") | recall.values(f"recall{suffix}")
     return shares
 
@@ -116,6 +118,7 @@ def _statistics(
         return _of_extractor(one.known, one, name, network, found)
     assert network is not None
     measured = fid.statistics(network, one.images, batch_size, label=f"features of {name}")
+    measured = replace(measured, sources=pictures_of(one.images))
     if one.known is None:
         return measured
     found.notes.append(f"{name}: mean and covariance are those of the file, of more images than are in it")
@@ -182,6 +185,7 @@ def _protocol(
         "reference": reference,
         "quantisation": _quantisation(a),
         "floor": halves or None,
+        **protocol.over_pictures(ours.sources),
     }
 
 
@@ -199,19 +203,20 @@ def similarities(
     assert a.images is not None
     assert b.images is not None
     ours, theirs = Subset(a.images, pairs.first), Subset(b.images, pairs.second)
+    cut = pictures_of(theirs) or pictures_of(ours)
 
     def metric(name: str, values: Mapping[str, float], definition: str, **inputs: Any) -> None:
         read = {"originals": theirs, **inputs}
-        about = {"n": len(ours), "settings": {"pairs": pairs.how}, "inputs": read}
-        entries = protocol.protocol(definition, **about, quantisation=_quantisation(a))  # type: ignore[arg-type]
-        found.metrics[name] = protocol.metric(values, entries)
+        about: Json = {"n": len(ours), "settings": {"pairs": pairs.how}, "inputs": read}
+        about |= {"quantisation": _quantisation(a), **protocol.over_pictures(cut)}
+        found.metrics[name] = protocol.metric(values, protocol.protocol(definition, **about))
 
     def distance(name: str, network: Lpips | Identity) -> None:
-        values = protocol.Estimate.of(network.distances(ours, theirs)).values(name, 0.0)
+        values = protocol.Estimate.of(network.distances(ours, theirs), cut).values(name, 0.0)
         metric(name, values, network.metric, network=network.digest)
 
     ways: dict[str, Callable[[], None]] = {
-        "psnr, ssim": lambda: metric("similarity", quality(ours, theirs, "pairs").values(), SIMILARITY)
+        "psnr, ssim": lambda: metric("similarity", quality(ours, theirs, "pairs").values("", cut), SIMILARITY)
     }
     ways |= {name: partial(distance, name, network) for name, network in networks.items()}
     for name, way in ways.items():
@@ -225,6 +230,8 @@ def fit_to_text(a: ImageSet, text: str, network: Clip, found: Found) -> None:
     """Add the CLIP score of the evaluated images to ``found``."""
     assert a.images is not None
     scores = network.scores(a.images, text)
-    about = {"n": len(scores), "settings": {"text": text}, "inputs": {"network": network.digest}}
-    entries = protocol.protocol(network.metric, **about, quantisation=_quantisation(a))  # type: ignore[arg-type]
-    found.metrics["clip"] = protocol.metric(protocol.Estimate.of(scores).values("clip"), entries)
+    about: Json = {"n": len(scores), "settings": {"text": text}, "inputs": {"network": network.digest}}
+    cut = pictures_of(a.images)
+    about |= {"quantisation": _quantisation(a), **protocol.over_pictures(cut)}
+    values = protocol.Estimate.of(scores, cut).values("clip")
+    found.metrics["clip"] = protocol.metric(values, protocol.protocol(network.metric, **about))

@@ -11,12 +11,14 @@ The best distance is chosen on one half of the images, and everything is reporte
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bridgepipe.data.subset import Subset
+from bridgepipe.datasets.patches import pictures_of
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation import fid
 from bridgepipe.evaluation.accuracy import Share
@@ -65,11 +67,12 @@ def best_distance(flipped: Mask, able: Mask, distances: Floats) -> float:
     return max(known, key=lambda size: (known[size], -size))
 
 
-def monotonicity(scores: Floats) -> dict[str, float]:
+def monotonicity(scores: Floats, sources: Sequence[str] | None = None) -> dict[str, float]:
     """How evenly the score rises along a strip, mean over strips and its 95 % interval.
 
     Args:
         scores: ``[N, K]`` at ascending distances.
+        sources: what each strip was cut from, see `Estimate.of`.
 
     Returns:
         ``spearman``: rank correlation of distance and score (0 of a strip that does not change);
@@ -77,8 +80,9 @@ def monotonicity(scores: Floats) -> dict[str, float]:
     """
     rounded = scores.round(ROUNDING)
     rising = (np.diff(rounded, axis=1) >= 0).mean(axis=1)
-    correlations = [_spearman(strip) for strip in rounded]
-    return {**Estimate.of(correlations).values("spearman"), **Estimate.of(rising).values("rising")}
+    found = {"spearman": [_spearman(strip) for strip in rounded], "rising": rising}
+    means = (Estimate.of(of_strips, sources).values(name) for name, of_strips in found.items())
+    return {key: value for mean in means for key, value in mean.items()}
 
 
 def _spearman(strip: Floats) -> float:
@@ -150,23 +154,29 @@ def measure(
     best = best_distance(flipped[chosen], able[chosen], strips.distances)
     reported = ~chosen
     rows: list[Json] = []
+    cut = strips.sources_of(reported)
     for k, distance in enumerate(strips.distances.tolist()):
-        rows.append({"distance": distance, **summary("flipped", flipped[reported & able[:, k], k])})
+        fit = reported & able[:, k]
+        rows.append({"distance": distance, **summary("flipped", flipped[fit, k], strips.sources_of(fit))})
         for key, column in columns.items():
-            rows[k] |= summary(key, column[reported, k])
+            rows[k] |= summary(key, column[reported, k], cut)
     across = reported[:, None] & able & (np.abs(strips.distances) == best)
-    values = {"best_distance": best, **summary("flipped", flipped[across])}
+    values = {"best_distance": best, **summary("flipped", flipped[across], strips.sources_of(across))}
     for key, column in columns.items():
-        values |= summary(f"{key}_at_best", column[across])
-    values |= monotonicity(scores[reported])
+        values |= summary(f"{key}_at_best", column[across], strips.sources_of(across))
+    values |= monotonicity(scores[reported], cut)
     return {**values, **unedited(strips, judge, before, reported, rows)}, rows
 
 
-def summary(name: str, column: np.ndarray) -> Json:
-    """Entries of a metric: a share of bools, or a mean, with its interval; None of nothing."""
+def summary(name: str, column: np.ndarray, sources: Sequence[str] | None = None) -> Json:
+    """Entries of a metric: a share of bools, or a mean, with its interval; None of nothing.
+
+    Args:
+        sources: what each was cut from, see `Estimate.of`.
+    """
     if column.dtype == bool:
-        return Share.of(column).values(name)
-    return Estimate.of(column).values(name) if len(column) else {name: None}
+        return Share.of(column, sources).values(name)
+    return Estimate.of(column, sources).values(name) if len(column) else {name: None}
 
 
 def _chosen(strips: Strips, before: np.ndarray, seed: int) -> Mask:
@@ -209,13 +219,15 @@ def unedited(
         images decoded with eta 0, ``psnr_plain``, with the noise of the edits, ``psnr_control``, and edited
         by 0, ``psnr_zero``.
     """
-    found = summary("baseline_flipped", ((judge.score(strips.plain) > judge.cut) != before)[reported])
+    cut = strips.sources_of(reported)
+    found = summary("baseline_flipped", ((judge.score(strips.plain) > judge.cut) != before)[reported], cut)
     if strips.originals is None:
         return found
     differs = ((judge.score(strips.originals) > judge.cut) != before)[reported]
-    found |= summary("baseline_flipped_original", differs)
+    found |= summary("baseline_flipped_original", differs, cut)
     for name, images in (("plain", strips.plain), ("control", strips.control)):
-        found |= summary(f"psnr_{name}", np.array(quality(images[reported], strips.originals[reported]).psnr))
+        psnr = np.array(quality(images[reported], strips.originals[reported]).psnr)
+        found |= summary(f"psnr_{name}", psnr, cut)
     zero = next((row for row in rows if row["distance"] == 0), {})
     return found | {
         key.replace("original", "zero"): value
@@ -255,13 +267,15 @@ def distances_to_real(
         n = min(len(edited), len(own), len(known) // 2)
         if n < 2:
             continue
-        sets: dict[str, Images] = {
-            f"_{name}": strips.images[edited[:n], at[0]],
-            f"_{name}_plain": strips.control[own[:n]],
-            f"_{name}_real": Subset(real[name], known[:n]),
+        held_out = Subset(real[name], known[:n])
+        sets: dict[str, tuple[Images, Sequence[str] | None]] = {
+            f"_{name}": (strips.images[edited[:n], at[0]], strips.sources_of(edited[:n])),
+            f"_{name}_plain": (strips.control[own[:n]], strips.sources_of(own[:n])),
+            f"_{name}_real": (held_out, pictures_of(held_out)),
         }
         reference = fid.statistics(extractor, Subset(real[name], known[n:]))
-        for suffix, images in sets.items():
-            found |= fid.distances(fid.statistics(extractor, images), reference, kernel=False, suffix=suffix)
+        for suffix, (images, cut) in sets.items():
+            measured = replace(fid.statistics(extractor, images), sources=cut)
+            found |= fid.distances(measured, reference, kernel=False, suffix=suffix)
         found[f"fid_{name}_n"] = n
     return found

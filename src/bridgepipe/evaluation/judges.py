@@ -11,6 +11,7 @@ import numpy as np
 from bridgepipe.data.store import ImageStore
 from bridgepipe.datasets import attributes
 from bridgepipe.datasets.attributes import values_and_cut
+from bridgepipe.datasets.patches import pictures_of
 from bridgepipe.errors import UserError
 from bridgepipe.evaluation.accuracy import classes_of
 from bridgepipe.evaluation.extractors import load_extractor
@@ -30,12 +31,13 @@ def open_strips(edited: ImageStore, control: ImageStore, plain: ImageStore, data
 
     n, images = len(plain), read(edited)
     distances = edited.array("distance")[: len(edited) // n]
-    originals = kinds = None
+    originals = kinds = sources = None
     if "item" in plain.card["arrays"]:
         items = plain.array("item")
+        sources = None if (cut := pictures_of(data, items)) is None else np.array(cut)
         originals, kinds = read(data, items), None if data.labels is None else data.labels[items]
     strips = images.reshape(n, len(distances), *images.shape[1:])
-    return Strips(strips, distances, read(control), read(plain), originals, kinds)
+    return Strips(strips, distances, read(control), read(plain), originals, kinds, sources)
 
 
 def load_judge(settings: BoundaryMeasures, weights: Path, real: ImageStore, speed: Any) -> Any:

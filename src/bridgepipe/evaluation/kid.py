@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -12,7 +14,12 @@ from bridgepipe.evaluation.moments import Array, float64
 from bridgepipe.evaluation.protocol import Estimate
 
 
-def kid(x: Array, y: Array, pictures: tuple[Tensor, Tensor] | None = None) -> Estimate:
+def kid(
+    x: Array,
+    y: Array,
+    pictures: tuple[Tensor, Tensor] | None = None,
+    sources: Sequence[str] | None = None,
+) -> Estimate:
     """Kernel distance: unbiased squared maximum mean discrepancy under the kernel ``(x.y/d + 1)^3``.
 
     All pairs of different images are used, where clean-fid averages over random subsets of at most 1,000: the
@@ -23,6 +30,7 @@ def kid(x: Array, y: Array, pictures: tuple[Tensor, Tensor] | None = None) -> Es
         y: those of the reference, ``[m, d]``, m >= 2.
         pictures: what each of both shows, int64 ``[n]`` and ``[m]``: pairs that show the same, such as a
             restored image and its original, depend on each other and are left out. None: all are independent.
+        sources: what each of ``x`` was cut from; the error is then over these, as in `Estimate.of`.
 
     Raises:
         UserError: fewer than 2 vectors, or no two of them that are independent.
@@ -43,6 +51,8 @@ def kid(x: Array, y: Array, pictures: tuple[Tensor, Tensor] | None = None) -> Es
         return Estimate(value.item(), None)
     rest = (partners.sum() - partners).clamp(min=1)
     without = (within.sum() - 2 * within) / ((n - 1) * (n - 2)) - 2 * (between.sum() - between) / rest
+    if sources is not None:  # of the jackknife's pseudo-values
+        return replace(Estimate.of((n - 1) * (value - without).numpy(), sources), value=value.item())
     spread = (without - without.mean()).square().sum() * (n - 1) / n
     return Estimate(value.item(), math.sqrt(spread.item()))
 

@@ -161,6 +161,11 @@ def protocol(
     }
 
 
+def over_pictures(pictures: Sequence[str] | None) -> Json:
+    """Entry of a protocol whose intervals are over the pictures that patches were cut from; else none."""
+    return {} if pictures is None else {"intervals_over": f"{len(set(pictures))} pictures of the patches"}
+
+
 def metric(
     values: Mapping[str, Value], protocol: Mapping[str, Any], made_with: Mapping[str, Any] | None = None
 ) -> Metric:

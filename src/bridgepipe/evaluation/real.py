@@ -7,11 +7,12 @@ real images, and its protocol counts the originals in the reference.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from bridgepipe.data.subset import Subset, choose, choose_from, items_of
+from bridgepipe.datasets.patches import pictures_of
 from bridgepipe.evaluation import protocol
 from bridgepipe.evaluation.features import Images, contents
 from bridgepipe.evaluation.fid import Statistics, distances, held
@@ -64,6 +65,21 @@ def restored_from(
             items = choose(found[suffix].n, len(shown)) if which is None else which
             found[suffix] = replace(found[suffix], pictures=shown[items])
     return found
+
+
+def cut_from(
+    measured: Mapping[str, Statistics], sources: Sequence[str] | None, floor: Images | None
+) -> dict[str, Statistics]:
+    """Statistics that know which picture each patch was cut from, over which their intervals are.
+
+    Args:
+        sources: of the evaluated images and of those that they were made from; None: they are no patches.
+        floor: the images of ``_real``.
+    """
+    of = dict.fromkeys(measured, sources) | {"_real": pictures_of(floor)}
+    if "_equal" in measured and sources is not None:
+        of["_equal"] = [sources[i] for i in choose(measured["_equal"].n, len(sources))]
+    return {suffix: replace(found, sources=of[suffix]) for suffix, found in measured.items()}
 
 
 def values_of(

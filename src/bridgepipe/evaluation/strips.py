@@ -94,6 +94,7 @@ class Strips:
         plain: uint8 ``[N, H, W, C]``, decoded without an edit and with eta 0.
         originals: uint8 ``[N, H, W, C]``; None of samples.
         kinds: ``[N]``, such as the classes, which both halves have as many of; None: the sides of the judge.
+        sources: ``[N]``, names of what the originals were cut from; None: they are independent.
     """
 
     images: np.ndarray
@@ -102,6 +103,7 @@ class Strips:
     plain: np.ndarray
     originals: np.ndarray | None = None
     kinds: np.ndarray | None = None
+    sources: np.ndarray | None = None
 
     @property
     def flat(self) -> np.ndarray:
@@ -111,6 +113,13 @@ class Strips:
     def per_strip(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
         """Values of `flat` as ``[N, K]``."""
         return np.asarray(values).reshape(self.images.shape[:2])
+
+    def sources_of(self, chosen: Mask | NDArray[np.int64]) -> list[str] | None:
+        """Sources of the chosen strips ``[N]``, or of the chosen images ``[N, K]``, in order."""
+        if self.sources is None:
+            return None
+        names = self.sources if chosen.ndim == 1 else np.tile(self.sources[:, None], len(self.distances))
+        return list(names[chosen])
 
 
 def half(kinds: np.ndarray, seed: int) -> Mask:

@@ -102,6 +102,12 @@ def strip_grid(
     mosaic(path, cells, heads, [], title)
 
 
+def shares(table: pd.DataFrame) -> list[str]:
+    """The shares of rows of `evaluation.edits.measure`: ``flipped``, then what edits preserve."""
+    counts = [str(name) for name in table.columns if re.fullmatch("preserved_.*_n", str(name))]
+    return ["flipped", *(name.removesuffix("_n") for name in counts)]
+
+
 def flips_against_distance(path: str | Path, table: pd.DataFrame, best: float, title: str = "") -> None:
     """Share of flipped edits with its interval, and what they keep, against the distance.
 
@@ -113,10 +119,7 @@ def flips_against_distance(path: str | Path, table: pd.DataFrame, best: float, t
     """
     with canvas(path, 6.8, 3.4) as figure:
         flipped, like = (_panel(figure, k) for k in (1, 2))
-        preserved = [
-            str(name).removesuffix("_n") for name in table.columns if re.fullmatch("kept_.*_n", str(name))
-        ]
-        for n, name in enumerate(["flipped", *preserved]):
+        for n, name in enumerate(shares(table)):
             _share(flipped, table, "distance", name, COLOURS[n], name.replace("preserved_", "preserved: "))
         flipped.set(
             xlabel="Distance of the edit", ylabel="Share of images (95 % interval)", ylim=(-0.03, 1.03)

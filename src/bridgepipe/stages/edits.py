@@ -207,6 +207,7 @@ def evaluate(
         source=made["source"],
         items=artifacts.digest_of(undone.array("item").tolist()) if strips.originals is not None else None,
         **halves(strips, seed),
+        **protocol.over_pictures(strips.sources_of(np.arange(len(strips.plain)))),
     )
     made_with = {key: made[key] for key in ("settings", "model", "data", "boundaries")}
     artifacts.write_json(output, {**protocol.metric(found, shared, made_with), "curve": rows})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,8 @@ def fid_metric(
     if not running.is_main():
         return
     measured = real_images.restored_from(measured, store, truth)
+    pictures = None if truth is None else pictures_of(truth, items_of(store))
+    measured = real_images.cut_from(measured, pictures, sets.get("_real"))
     values = real_images.values_of(measured, reference, settings.kid)
     made_by = store.card["made_by"]
     shared = real_images.described(
@@ -95,6 +97,7 @@ def fid_metric(
         trained_on=made_by.get("data") if truth is None else None,
         subset=made_by.get("subset"),
         quantisation=lineage.quantisation(store),
+        **protocol.over_pictures(pictures),
     )
     protocol.write_metric(output, values, shared, made_with(store))
 
@@ -115,12 +118,13 @@ def accuracy_metric(
     numbers_in(classes_of(network), known, network.name, truth.path)
     items = items_of(stores[""])
     labels = None if truth.labels is None else truth.labels[items]
+    pictures = pictures_of(truth, items)
     values: dict[str, Value] = {}
     sets: dict[str, Images] = {**stores, "_originals": Subset(truth, items)}
     identity = {"extractor": describe(network), "images": [s.digest for s in (*degraded, truth)]}
     with resumable(output, identity, speed):
         for suffix, images in sets.items():
-            found = classifier_accuracy(network, images, labels, speed.batch_size, known)
+            found = classifier_accuracy(network, images, labels, speed.batch_size, known, pictures)
             values |= found.values(f"accuracy{suffix}")
     if not running.is_main():
         return
@@ -133,6 +137,7 @@ def accuracy_metric(
         inputs={"originals": truth, "extractor": network.digest},
         extractor=describe(network),
         subset=stores[""].card["made_by"].get("subset"),
+        **protocol.over_pictures(pictures),
     )
 
 
@@ -154,13 +159,8 @@ def restoration_metric(
         settings={},
         inputs={"originals": truth},
         subset=images.card["made_by"].get("subset"),
-        **over_pictures(pictures),
+        **protocol.over_pictures(pictures),
     )
-
-
-def over_pictures(pictures: Sequence[str] | None) -> Json:
-    """Entry of a protocol whose intervals are over the pictures that patches were cut from; else none."""
-    return {} if pictures is None else {"intervals_over": f"{len(set(pictures))} pictures of the patches"}
 
 
 def write(output: Path, images: ImageStore, values: Mapping[str, Value], metric: str, **about: Any) -> None:

@@ -125,7 +125,8 @@ class _Compared:
 
         quality = restoration.quality(found, self.originals)
         measured = fid.statistics(self.network, found, self.batch_size)
-        sets = {"": replace(measured, pictures=contents(self.originals)), "_real": self.floor}
+        shown = replace(measured, pictures=contents(self.originals), sources=self.pictures)
+        sets = {"": shown, "_real": self.floor}
         return {
             **protocol.as_columns(quality.values("", self.pictures), "psnr", "PSNR"),
             **real.columns(sets, self.reference),
@@ -142,7 +143,8 @@ class _Compared:
         if self.images.labels is None or not set(self.images.classes or ()) <= known:
             return {}
         labels = self.images.labels[self.items]
-        right = classifier_accuracy(self.network, found, labels, self.batch_size, self.images.classes)
+        about = self.batch_size, self.images.classes, self.pictures
+        right = classifier_accuracy(self.network, found, labels, *about)
         columns = protocol.as_columns(right.values("accuracy"), "accuracy", "accuracy %")
         return {column: 100 * share for column, share in columns.items()}
 

@@ -26,7 +26,7 @@ from bridgepipe.names import Json
 from bridgepipe.names.classes import name_of, numbers_in
 from bridgepipe.runtime import running
 from bridgepipe.runtime.finished import resumable
-from bridgepipe.stages.metrics import made_with, over_pictures, write
+from bridgepipe.stages.metrics import made_with, write
 
 
 def translation_fid(
@@ -50,10 +50,10 @@ def translation_fid(
     lineage.same_size(pictures.image_size, images.image_size, reference)
     label = _target(images)
     wanted = Subset(pictures, items_of_class(pictures, label))
-    others, floor = {}, None
+    others, floor, cut = {}, None, None
     if source is not None:
-        lineage.made_from(images, ImageStore(source), "source images")
-        others["_source"] = Subset(ImageStore(source), images.array("item"))
+        others["_source"] = _source_of(images, source)
+        cut = pictures_of(others["_source"])
     if real is not None:
         held_out = ImageStore(real)
         check_fits(network, held_out)
@@ -70,8 +70,13 @@ def translation_fid(
     if not running.is_main():
         return
     against = replace(measured.pop("_reference"), origin=lineage.origin(pictures))
+    measured = real_images.cut_from(measured, cut, floor)
     values = real_images.values_of(measured, against, settings.kid)
-    about: Json = {**_translated(images), "quantisation": lineage.quantisation(images)}
+    about: Json = {
+        **_translated(images),
+        "quantisation": lineage.quantisation(images),
+        **protocol.over_pictures(cut),
+    }
     shared = real_images.described(measured, against, settings=settings.as_json(), inputs=inputs, **about)
     protocol.write_metric(output, values, shared, made_with(images))
 
@@ -79,6 +84,17 @@ def translation_fid(
 def _translated(images: ImageStore) -> Json:
     """Which images of their data were translated, and to what: entries of the protocol."""
     return {"label": _target(images), "items": digest_of(items_of(images).tolist())}
+
+
+def _source_of(images: ImageStore, source: Path) -> Subset:
+    """The image of a store that each was translated from.
+
+    Raises:
+        UserError: they were translated from other images.
+    """
+    store = ImageStore(source)
+    lineage.made_from(images, store, "source images")
+    return Subset(store, images.array("item"))
 
 
 def _target(images: ImageStore) -> str | None:
@@ -89,6 +105,7 @@ def _target(images: ImageStore) -> str | None:
 def target_accuracy(
     settings: EvaluateTranslation,
     translated: Path,
+    source: Path | None,
     extractor: ExtractorFiles,
     output: Path,
     speed: Runtime,
@@ -101,8 +118,10 @@ def target_accuracy(
         mend = "give its name in the classifier's data, or set evaluate.classifier to null"
         raise UserError("no target class", "evaluate.label", mend)
     number = numbers_in(known, [wanted], network.name, translated)[0]
+    pictures = None if source is None else pictures_of(_source_of(images, source))
     with resumable(output, {"extractor": describe(network), "images": images.digest}, speed):
-        found = classifier_accuracy(network, images, np.full(len(images), number), speed.batch_size)
+        labels = np.full(len(images), number)
+        found = classifier_accuracy(network, images, labels, speed.batch_size, sources=pictures)
     if not running.is_main():
         return
     write(
@@ -114,6 +133,7 @@ def target_accuracy(
         inputs={"extractor": network.digest, "data": images.card["made_by"]["data"]},
         extractor=describe(network),
         **{**_translated(images), "label": wanted},
+        **protocol.over_pictures(pictures),
     )
 
 
@@ -131,9 +151,9 @@ def similarity_metric(
     """
     network = load_extractor(extractor, speed)
     images, store = ImageStore(translated), ImageStore(source)
-    lineage.made_from(images, store, "source images")
+    sources = _source_of(images, source)
     check_fits(network, store)
-    sources, pictures = Subset(store, images.array("item")), pictures_of(store, images.array("item"))
+    pictures = pictures_of(sources)
     floors: dict[str, Subset] = {"_other": Subset(images, others(len(images)))}
     if real:
         targets = items_of_class(store, _target(images))
@@ -155,7 +175,7 @@ def similarity_metric(
         inputs={"source": store, "extractor": network.digest},
         extractor=describe(network),
         **_translated(images),
-        **over_pictures(pictures),
+        **protocol.over_pictures(pictures),
     )
 
 

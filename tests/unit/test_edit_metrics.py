@@ -180,9 +180,9 @@ def test_monotonicity_of_known_strips() -> None:
     assert edits.monotonicity(np.array([falling])) == {"spearman": pytest.approx(-1), "rising": 0}
     assert edits.monotonicity(np.array([still])) == {"spearman": 0, "rising": 1}
     several = edits.monotonicity(np.array([rising, rising, falling, falling]))
-    assert [several[f"rising{end}"] for end in ("_low", "", "_high")] == pytest.approx(
-        [0.5 - 1.959964 / 12**0.5, 0.5, 0.5 + 1.959964 / 12**0.5]
-    )
+    assert [several[f"rising{end}"] for end in ("_low", "", "_high")] == [0, 0.5, 1]  # within its range
+    most = edits.monotonicity(np.array([rising] * 6 + [falling] * 2))
+    assert most["rising_low"] == pytest.approx(0.75 - 1.959964 * (0.1875 / 7) ** 0.5)
 
 
 def test_distance_to_real_images_of_the_target_kind() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,15 @@ from bridgepipe.networks.convnet import ConvNet
 
 @pytest.fixture(scope="module")
 def extractor(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
-    folder = tmp_path_factory.mktemp("extractor")
+    return untrained(tmp_path_factory.mktemp("extractor"), digits.CLASSES)
+
+
+def untrained(folder: Path, classes: Sequence[str]) -> list[object]:
+    """An extractor of random weights that knows classes, as options of the verbs."""
     torch.manual_seed(0)
     artifacts.write_json(folder / "c.json", {"kind": "classifier", "dataset": "any"})
-    SmallClassifier(ConvNet(10, 8), (SIZE, SIZE), classes=digits.CLASSES).save(folder / "c.safetensors", {})
+    network = ConvNet(len(classes), 8)
+    SmallClassifier(network, (SIZE, SIZE), classes=classes).save(folder / "c.safetensors", {})
     return ["--extractor", folder / "c.json", "--weights", folder / "c.safetensors"]
 
 
@@ -91,10 +97,53 @@ def test_a_perfect_restoration_to_a_reference_that_holds_the_originals(folder: F
     assert found["values"]["fid_real"] > 100 * found["values"]["fid"]
 
 
-def test_intervals_over_patches_are_over_their_photographs(tmp_path: Path) -> None:
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Patches of photographs, by split."""
     patches = {"size": SIZE, "stride": 200, "scales": [1]}
     datasets.prepare(source="sample-photos", out_dir=tmp_path / "photos", patches=patches)
-    truth = ImageStore(tmp_path / "photos/test.lmdb")
+    return tmp_path / "photos"
+
+
+def test_fid_of_patches_has_its_interval_over_their_photographs(folder: Folder, photos: Path) -> None:
+    test, train, val = (ImageStore(photos / f"{split}.lmdb") for split in ("test", "train", "val"))
+    folder.extractor = untrained(folder.path, train.classes or ())
+    folder.statistics(train)
+    made = restored(folder.path, test, list(range(len(test))), noise=20)
+    over = folder.fid(made, originals=test.path, corrupted=made, real=test.path)
+    assert over["protocol"]["intervals_over"] == "3 pictures of the patches"
+    apart = folder.fid(made, real=test.path)  # nothing tells that these are patches; the real ones are
+    for name in ("fid", "kid"):
+        value, low, high = (over["values"][f"{name}{end}"] for end in ("", "_low", "_high"))
+        assert low <= value <= high
+        assert value == apart["values"][name]
+        assert high - value > apart["values"][f"{name}_high"] - value > 0
+        assert over["values"][f"{name}_corrupted_high"] == high
+        assert over["values"][f"{name}_real_high"] == apart["values"][f"{name}_real_high"]
+    single = folder.fid(restored(folder.path, val, list(range(len(val)))), originals=val.path)
+    assert {"fid", "kid", "fid_real"} <= single["values"].keys()
+    assert not [name for name in single["values"] if name.endswith(("_low", "_high"))]
+
+
+def test_measures_of_patches_have_their_intervals_over_their_photographs(
+    photos: Path,
+) -> None:
+    truth = ImageStore(photos / "test.lmdb")
+    made, out = restored(photos, truth, list(range(len(truth))), noise=20), photos / "measured.json"
+    weights = ["--extractor", "classifier", "--weights", untrained(photos, truth.classes or ())[-1]]
+    run("measure", made, truth.path, *weights, "--output", out)
+    found = artifacts.read_json(out)["metrics"]
+    assert {metric["protocol"]["intervals_over"] for metric in found.values()} == {
+        "3 pictures of the patches"
+    }
+    names = [name.split("-")[0] for name in truth.names or []]
+    expected = Estimate.of(quality(ImageStore(made), truth).psnr, names).values("psnr")
+    similar = found["similarity"]["values"]
+    assert {key: similar[key] for key in expected} == pytest.approx(expected, rel=1e-6)
+
+
+def test_intervals_over_patches_are_over_their_photographs(tmp_path: Path, photos: Path) -> None:
+    truth = ImageStore(photos / "test.lmdb")
     made = restored(tmp_path, truth, [*range(1, len(truth))], noise=20)
     out = tmp_path / "restoration.json"
     stores = ["--restored", made, "--corrupted", made, "--originals", truth.path]

@@ -22,7 +22,7 @@ class Share:
     Args:
         hits: cases that count.
         n: all cases; of none, the share and its interval are nan.
-        independent: how many independent cases tell as much; None: all are independent.
+        independent: number of independent cases that tell as much; None: all cases are independent.
     """
 
     hits: int

@@ -80,9 +80,8 @@ def monotonicity(scores: Floats, sources: Sequence[str] | None = None) -> dict[s
     """
     rounded = scores.round(ROUNDING)
     rising = (np.diff(rounded, axis=1) >= 0).mean(axis=1)
-    found = {"spearman": [_spearman(strip) for strip in rounded], "rising": rising}
-    means = (Estimate.of(of_strips, sources).values(name) for name, of_strips in found.items())
-    return {key: value for mean in means for key, value in mean.items()}
+    correlation = Estimate.of([_spearman(strip) for strip in rounded], sources)
+    return correlation.values("spearman", -1, 1) | Estimate.of(rising, sources).values("rising", 0, 1)
 
 
 def _spearman(strip: Floats) -> float:

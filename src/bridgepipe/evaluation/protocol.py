@@ -117,12 +117,12 @@ class Estimate:
         error = math.sqrt(k / (k - 1) * np.square(sums).sum()) / len(found)
         return cls(float(found.mean()), error, students_t(k - 1))
 
-    def values(self, name: str, least: float = -math.inf) -> dict[str, float]:
-        """The value and the ends of its 95 % interval, which does not go below ``least``."""
+    def values(self, name: str, least: float = -math.inf, most: float = math.inf) -> dict[str, float]:
+        """The value and the ends of its 95 % interval, which stays between ``least`` and ``most``."""
         if self.error is None:
             return {name: self.value}
         low, high = self.value - self.reach * self.error, self.value + self.reach * self.error
-        return {name: self.value, f"{name}_low": max(least, low), f"{name}_high": high}
+        return {name: self.value, f"{name}_low": max(least, low), f"{name}_high": min(most, high)}
 
 
 def protocol(

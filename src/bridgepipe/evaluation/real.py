@@ -73,7 +73,7 @@ def cut_from(
     """Statistics that know which picture each patch was cut from, over which their intervals are.
 
     Args:
-        sources: of the evaluated images and of those that they were made from; None: they are no patches.
+        sources: pictures of the evaluated images, and of those before them; None: they are no patches.
         floor: the images of ``_real``.
     """
     of = dict.fromkeys(measured, sources) | {"_real": pictures_of(floor)}

@@ -44,7 +44,7 @@ def mixing_curve(path: str | Path, table: pd.DataFrame, t: int, title: str = "")
         separable.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         for axes in (shell, separable):
             axes.axvline(t, color=INK, linewidth=0.8, linestyle="--", label=f"mixing step {t}")
-            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
         figure.suptitle(title, weight="bold", fontsize=9)
 
 
@@ -133,5 +133,5 @@ def flips_against_distance(path: str | Path, table: pd.DataFrame, best: float, t
         for axes in (flipped, like):
             for side in (-best, best):
                 axes.axvline(side, color=INK, linewidth=0.6, linestyle=":")
-            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
         figure.suptitle(title, weight="bold", fontsize=9)

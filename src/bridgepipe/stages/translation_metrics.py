@@ -90,7 +90,7 @@ def _source_of(images: ImageStore, source: Path) -> Subset:
     """The image of a store that each was translated from.
 
     Raises:
-        UserError: they were translated from other images.
+        UserError: the store holds other images.
     """
     store = ImageStore(source)
     lineage.made_from(images, store, "source images")

@@ -33,7 +33,7 @@ def normalised(norm: nn.GroupNorm, x: Tensor, *moves: Tensor) -> Tensor:
     """The normalised x [B,C,...], in bf16 or float32; ``moves`` are none, or scale and shift [B,C,...]."""
     if x.is_contiguous() or x.shape[2:].numel() >= MANY:
         h = F.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
-        return torch.addcmul(moves[1], h, 1 + moves[0], out=h) if moves else h
+        return torch.addcmul(moves[1], h, 1 + moves[0]) if moves else h
     h = x.float()
     factor, summand = _line(norm, x, *_moments(h), norm.weight, norm.bias, *moves)
     return torch.addcmul(summand, h, factor, out=h)

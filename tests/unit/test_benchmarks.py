@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import boundary, data, preparing, record
+from benchmarks import boundary, data, preparing, profiling, record
 from benchmarks.measure import Result
 from bridgepipe.data import store
 from bridgepipe.data.store import ImageStore
@@ -40,6 +40,20 @@ def test_a_prepared_folder_holds_what_pillow_makes(tmp_path: Path) -> None:
 def test_the_boundary_of_the_benchmark_is_that_of_svc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boundary, "COUNT", 40)
     assert boundary.gram_against_svc().ratio > 0  # it compares the two itself
+
+
+def test_bytes_around_convolutions_are_those_of_images_and_of_their_gradients() -> None:
+    conv, x = torch.nn.Conv2d(3, 5, 1), torch.zeros(2, 3, 4, 4, requires_grad=True)
+    taken, put_out = 4 * 2 * 3 * 16, 4 * 2 * 5 * 16
+    with profiling._Passed() as passed:
+        output = conv(x).tanh()
+    assert passed.bytes == taken + put_out
+    with profiling._Passed() as passed:
+        output.sum().backward()
+    assert passed.bytes == taken + put_out
+    with profiling._Passed() as passed:
+        conv(x.detach()).sum().backward()  # whose image needs no gradient
+    assert passed.bytes == taken + 2 * put_out
 
 
 def test_results_are_written_and_what_moved_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,10 @@
 """`python -m benchmarks.bridge_calls POINTS RESULTS ...`: quality of bridge samplers against network calls.
 
-Restores the test digits by every sampler in 1 to 100 calls, in bf16, with the network of each folder RESULTS,
-and prints the tables of docs/bridge-samplers.md. `snakemake results/i2sb/jpeg-5/model.safetensors
-data/checkpoints/digits-classifier.safetensors` makes such a folder, and what the FID is measured with. The
-folder POINTS keeps what is measured: an interrupted run goes on. ``--figure FILE`` draws the last table.
+Restores the test digits, or other ``--images``, by every sampler in 1 to 100 calls, in bf16, with the network
+of each folder RESULTS, and prints the tables of docs/bridge-samplers.md. `snakemake
+results/i2sb/jpeg-5/model.safetensors data/checkpoints/digits-classifier.safetensors` makes such a folder, and
+what the FID is measured with. A student is compared with the teacher named before it, at every checkpoint.
+The folder POINTS keeps what is measured: an interrupted run goes on. ``--figure FILE`` draws the last table.
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from bridgepipe import artifacts
-from bridgepipe.config.i2sb import RestorationSampling, Sample, SamplerSettings
+from bridgepipe.config.i2sb import RestorationSampling, RestorationTraining, Sample, SamplerSettings
 from bridgepipe.config.runtime import Runtime
 from bridgepipe.config.stage_files import read_stage
 from bridgepipe.data.store import ImageStore
@@ -39,6 +41,7 @@ RESAMPLES = 200  # of the images, to tell how far two FIDs of the same images di
 BATCH = 64
 CLASSIFIER = Path("data/checkpoints/digits-classifier.safetensors")
 DIGITS = Path("data/prepared/digits")
+Moments = tuple[torch.Tensor, torch.Tensor]  # mean and covariance
 
 
 def implicit(eta: float, order: int, spacing: str, solver: str = "multistep") -> SamplerSettings:
@@ -91,14 +94,26 @@ class Point:
 
 
 class Bench:
-    """The digits, the classifier in whose features the FID is, and where points are kept."""
+    """The images, the classifier in whose features the FID is, and where points are kept.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.network = folder, SmallClassifier.load(str(CLASSIFIER))
-        self.images = ImageStore(DIGITS / "test.lmdb")
+    Args:
+        folder: where points are kept.
+        images: store of the originals.
+        reference: store that the FID compares with. Where it is the originals', as for photographs, of which
+            no two splits are alike, resamples draw an image together with its original, and the accuracy,
+            of subjects that the classifier has not seen, is left out.
+        classifier: file of the classifier.
+    """
+
+    def __init__(self, folder: Path, images: Path, reference: Path, classifier: Path) -> None:
+        self.folder, self.data, self.network = folder, images, SmallClassifier.load(str(classifier))
+        self.images, self.paired = ImageStore(images), images == reference
         self.originals = np.stack([self.images[i] for i in range(len(self.images))])
-        self.reference = statistics(self.network, ImageStore(DIGITS / "train.lmdb"), BATCH)
+        self.reference = statistics(self.network, ImageStore(reference), BATCH)
         self.floor = fid(statistics(self.network, self.originals, BATCH), self.reference)
+
+    def split(self, trained: Trained, settings: RestorationSampling) -> Split:
+        return Split.open(trained, settings, self.data, None, Runtime(device="cpu", precision="bf16"))
 
     def point(self, split: Split, experiment: str, sampler: str, how: Sample) -> Point:
         file = self.folder / experiment / f"{sampler}, {how.nfe}.npz"
@@ -132,31 +147,59 @@ class Bench:
 
         The resamples are the same ones for all images, so that differences of two are paired.
         """
-        draws = np.random.default_rng(0).integers(len(features), size=(RESAMPLES, len(features)))
-        sets = [features.astype(np.float64)[rows] for rows in [np.arange(len(features)), *draws]]
-        mu, sigma = self.reference.mu, self.reference.sigma
-        return np.array([frechet_distance(x.mean(0), np.cov(x, rowvar=False), mu, sigma) for x in sets])
+        rows = np.arange(len(features))
+        draws = [rows, *np.random.default_rng(0).integers(len(rows), size=(RESAMPLES, len(rows)))]
+        return np.array([frechet_distance(*_moments(features[i]), *self._expected(i)) for i in draws])
+
+    def _expected(self, rows: np.ndarray) -> Moments:
+        if self.paired:
+            return _moments(self.reference.sample.numpy()[rows])
+        return self.reference.mu, self.reference.sigma
+
+    def cell(self, p: Point, base: np.ndarray) -> list[str]:
+        """FID over that of ``base``, one of `fids`, with its 95 % interval; PSNR in dB; accuracy in %."""
+        more = self.fids(p.features) - base
+        fid = f"{round(more[0], 2) + 0.0:+.2f} ± {1.96 * more[1:].std(ddof=1):.2f}"
+        return [fid, f"{p.psnr:.1f}", *([] if self.paired else [f"{100 * p.accuracy:.1f}"])]
+
+
+def _moments(features: np.ndarray) -> Moments:
+    """Mean and covariance of features [N,D]."""
+    x = torch.from_numpy(features.astype(np.float64))
+    return x.mean(0), torch.cov(x.T)
 
 
 def points(bench: Bench, results: Path, calls: Sequence[int]) -> Iterator[Point]:
     """Every sampler at every number of calls; few calls first, and no sampler twice under two names."""
     settings = read_stage(results / "config/sample.json", RestorationSampling)
-    speed = Runtime(device="cpu", precision="bf16")
-    split = Split.open(Trained.within(results), settings, DIGITS / "test.lmdb", None, speed)
+    split = bench.split(Trained.within(results), settings)
     for nfe in calls:
         for sampler, how in samplers(settings.ot_ode).items():
             if sampler not in SAME.get(nfe, ()) and (nfe <= MANY or sampler in WITH_MANY):
                 yield bench.point(split, results.name, sampler, Sample.of(settings.sample, how, nfe=nfe))
 
 
+def students(bench: Bench, results: Path) -> Iterator[Point]:
+    """A student after every number of steps of which its weights are kept."""
+    settings = read_stage(results / "config/sample.json", RestorationSampling)
+    recipe = read_stage(results / "config/train.json", RestorationTraining).train
+    for step in recipe.kept_steps or [recipe.steps]:
+        how = settings.sample.model_copy(update={"checkpoint": step})
+        split = bench.split(Trained.within(results, how), settings)
+        yield bench.point(split, results.name, f"after {step} steps", how)
+
+
+def base_of(bench: Bench, found: Sequence[Point]) -> np.ndarray:
+    """`Bench.fids` of the published sampler's most calls."""
+    return bench.fids([p for p in found if p.sampler == found[0].sampler][-1].features)
+
+
 def table(bench: Bench, found: Sequence[Point]) -> Iterator[str]:
-    """Rows as Markdown: FID over that of the published sampler's most calls, PSNR in dB and accuracy in %."""
+    """Rows as Markdown: `Bench.cell` of every sampler and number of calls."""
     cells: dict[str, dict[int, str]] = {}
-    base = bench.fids([p for p in found if p.sampler == found[0].sampler][-1].features)
+    base = base_of(bench, found)
     for p in found:
-        more = bench.fids(p.features) - base
-        fid = f"{round(more[0], 2) + 0.0:+.2f} ± {1.96 * more[1:].std(ddof=1):.2f}"
-        cells.setdefault(p.sampler, {})[p.calls] = f"{fid} / {p.psnr:.1f} / {100 * p.accuracy:.1f}"
+        cells.setdefault(p.sampler, {})[p.calls] = " / ".join(bench.cell(p, base))
     calls = list(dict.fromkeys(p.calls for p in found))
     yield f"| FID {base[0]:.2f} and | {' | '.join(map(str, calls))} |"
     yield "|---" * (1 + len(calls)) + "|"
@@ -166,10 +209,15 @@ def table(bench: Bench, found: Sequence[Point]) -> Iterator[str]:
     yield f"| ms of processor time | {' | '.join(f'{times[nfe]:.0f}' for nfe in calls)} |"
 
 
+def rows_of_student(bench: Bench, found: Iterable[Point], base: np.ndarray) -> Iterator[str]:
+    """Rows as Markdown: steps, calls and `Bench.cell`, the FID over the teacher's."""
+    for p in found:
+        yield f"| {p.sampler} | {p.calls} | {' | '.join(bench.cell(p, base))} |"
+
+
 def draw(path: Path, bench: Bench, found: Sequence[Point]) -> None:
     """FID, with the interval of its difference from the published sampler's last, and PSNR."""
-    base = bench.fids([p for p in found if p.sampler == found[0].sampler][-1].features)
-    rows = []
+    base, rows = base_of(bench, found), []
     for p in found:
         one = bench.fids(p.features)
         spread, psnr = 1.96 * (one - base)[1:].std(ddof=1), 1.96 * p.psnr_error
@@ -185,14 +233,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("points", type=Path)
     parser.add_argument("results", type=Path, nargs="+")
+    parser.add_argument("--images", type=Path, default=DIGITS / "test.lmdb")
+    parser.add_argument("--reference", type=Path, default=DIGITS / "train.lmdb")
+    parser.add_argument("--classifier", type=Path, default=CLASSIFIER)
     parser.add_argument("--calls", type=int, nargs="+", default=CALLS)
     parser.add_argument("--figure", type=Path)
     given = parser.parse_args()
-    bench = Bench(given.points)
+    bench = Bench(given.points, given.images, given.reference, given.classifier)
+    found: list[Point] = []
     for results in given.results:
-        found = list(points(bench, results, given.calls))
-        print(f"\n{results.name}: {len(bench.images)} real images have a FID of {bench.floor:.2f}\n")
-        print(*table(bench, found), sep="\n", flush=True)
+        if read_stage(results / "config/train.json", RestorationTraining).train.distil is None:
+            found = list(points(bench, results, given.calls))
+            print(f"\n{results.name}: {len(bench.images)} real images have a FID of {bench.floor:.2f}\n")
+            print(*table(bench, found), sep="\n", flush=True)
+        elif found:
+            rows = rows_of_student(bench, students(bench, results), base_of(bench, found))
+            print(f"\n{results.name}\n", *rows, sep="\n", flush=True)
+        else:
+            parser.error(f"name the teacher before {results}")
     if given.figure is not None:
         draw(given.figure, bench, found)
 

@@ -22,6 +22,7 @@ BENCHMARKS = (
     data.loading_against_conversion,
     data.checked_reading_against_unchecked,
     preparing.folder_against_pillow,
+    preparing.draft_against_pillow,
     preparing.all_cores_against_one,
     data.jpeg_against_pillow,
     data.blur_against_image_loop,

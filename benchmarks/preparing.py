@@ -15,7 +15,7 @@ from PIL import Image
 from benchmarks.data import jpeg_files
 from benchmarks.measure import Result, compare
 from bridgepipe.datasets import folder
-from bridgepipe.datasets.images import fit
+from bridgepipe.datasets.images import Decode, fit
 
 COUNT, SIDE = 200, 64
 
@@ -32,6 +32,20 @@ def folder_against_pillow() -> Iterator[Result]:
             yield compare(
                 f"prepare {count} JPEG files of {width}x{height} at {SIDE}x{SIDE}, one core",
                 lambda source=source: _prepare(source),
+                "Pillow and one file of pixels for each",
+                lambda source=source: _by_pillow(source),
+                clock=time.process_time,
+            )
+
+
+def draft_against_pillow() -> Iterator[Result]:
+    """The same with `decode: draft`, for files as large as those of ImageNet and of cameras."""
+    for width, height, count in ((500, 375, COUNT), (1920, 1280, COUNT // 8), (4000, 3000, COUNT // 25)):
+        with tempfile.TemporaryDirectory() as place, _cores(1):
+            source = _folder(Path(place), count, (width, height))
+            yield compare(
+                f"prepare {count} JPEG files of {width}x{height} at {SIDE}x{SIDE}, decode: draft, one core",
+                lambda source=source: _prepare(source, decode="draft"),
                 "Pillow and one file of pixels for each",
                 lambda source=source: _by_pillow(source),
                 clock=time.process_time,
@@ -61,9 +75,9 @@ def _folder(place: Path, count: int = COUNT, size: tuple[int, int] = (500, 375))
     return source
 
 
-def _prepare(source: Path) -> None:
+def _prepare(source: Path, decode: Decode = "exact") -> None:
     out = source.parent / "stores"
-    folder.prepare(out, path=source, size=SIDE, fractions={"train": 1.0}, progress=False)
+    folder.prepare(out, path=source, size=SIDE, decode=decode, fractions={"train": 1.0}, progress=False)
 
 
 def _by_pillow(source: Path) -> None:

@@ -38,6 +38,13 @@ Pixels = Size | Annotated[tuple[Size, Size], BeforeValidator(_two)]
 
 
 Crop = Literal["adm", "torchvision", "stretch"]
+Decode = Annotated[
+    Literal["exact", "draft"],
+    Field(
+        description="exact: files are decoded whole; draft: JPEG files as small as twice the size"
+        " allows, which is faster and changes pixels a little"
+    ),
+]
 
 
 class FromFiles(Strict):
@@ -60,6 +67,7 @@ class Folder(FromFiles):
     source: Literal["folder"]
     path: FilePath = Field(description="the folder")
     size: Pixels = Field(256, description="side in pixels, or [height, width]")
+    decode: Decode = "exact"
     patches: Patches | None = Field(
         None, description="cut patches from the whole images, in place of size and crop"
     )
@@ -73,7 +81,7 @@ class Folder(FromFiles):
     @model_validator(mode="after")
     def _possible(self, info: ValidationInfo) -> Folder:
         if self.patches is not None:
-            self.unread(info, {"size", "crop"}, "patches are cut from the images as they are")
+            self.unread(info, {"size", "crop", "decode"}, "patches are cut from the images as they are")
             self.unread(info, {"attributes"}, "an attribute is one of a whole image, not of its patches")
         return self
 
@@ -123,6 +131,7 @@ class ImageNet(FromFiles):
     crop: Crop = Field(
         "torchvision", description="resizing, as for a folder; torchvision: as I2SB, adm: as DDIB"
     )
+    decode: Decode = "exact"
     classes: Annotated[tuple[Annotated[int, Field(ge=0, le=999)] | Label, ...], Distinct] | None = Field(
         None, min_length=1, description="classes to prepare, by name or number; null: all"
     )

@@ -55,6 +55,8 @@ def decode_item(data: bytes | memoryview, shape: Sequence[int]) -> np.ndarray:
         ValueError, OSError, SyntaxError: no such file, damaged, or of another shape.
     """
     with Image.open(io.BytesIO(data), formats=FILES) as image:
+        if image.size != (shape[1], shape[0]):  # nothing is decoded
+            raise ValueError(f"{image.width}x{image.height} pixels of {shape[1]}x{shape[0]}")
         pixels = image.convert("RGB") if shape[2] == 3 else image  # such as grey and indexed ones
         return np.array(pixels).reshape(shape)
 

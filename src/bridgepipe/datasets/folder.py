@@ -13,7 +13,7 @@ from typing import Any
 from bridgepipe.data.listing import Tree, hidden, walk
 from bridgepipe.data.store import Codec
 from bridgepipe.datasets.attribute_tables import Attributes, attributes_of, is_table
-from bridgepipe.datasets.images import SUFFIXES, Size, height_width, load
+from bridgepipe.datasets.images import SUFFIXES, Decode, Size, decoding, height_width, load
 from bridgepipe.datasets.items import (
     FRACTIONS,
     Arrays,
@@ -44,6 +44,7 @@ def prepare(
     size: Size = 256,
     seed: int = 0,
     crop: str = "adm",
+    decode: Decode = "exact",
     patches: Mapping[str, Any] | None = None,
     attributes: str | Path | None = None,
     fractions: Mapping[str, float] = FRACTIONS,
@@ -62,6 +63,7 @@ def prepare(
         path: images, directly or in one sub-folder per class (searched to any depth).
         size: side of the square, or (height, width).
         crop: one of `bridgepipe.datasets.images.CROPS`.
+        decode: draft: JPEG files are decoded as small as twice the size allows.
         patches: arguments of `Grid`: patches of the whole images are written, in place of images that are
             resized and cropped. An image is in one split with all of its patches; one that is smaller than
             a patch counts as unreadable.
@@ -74,11 +76,11 @@ def prepare(
         UserError: no images, a folder that cannot be read, unreadable images, folders that may mean
             two things, a class without pictures to train on, an empty split.
     """
-    reading = partial(load, size=size, crop=crop)
+    reading = partial(load, size=size, crop=crop, draft=decode == "draft")
     pictures = find(Path(path))
     splits: Mapping[str, Sequence[Item]]
     splits, classes = find_splits(pictures, reading, fractions, seed)
-    how: Json = {"size": list(height_width(size)), "crop": crop}
+    how: Json = {"size": list(height_width(size)), "crop": crop, **decoding(decode)}
     if patches is not None:
         grid = Grid(**patches)
         splits = {split: _patches(items, grid) for split, items in splits.items()}

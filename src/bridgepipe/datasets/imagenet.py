@@ -11,7 +11,7 @@ from typing import Any
 
 from bridgepipe.data.store import Codec
 from bridgepipe.datasets.folder import find, items_of
-from bridgepipe.datasets.images import Loaded, Size, decode_plain, height_width, load
+from bridgepipe.datasets.images import Decode, Loaded, Size, decode_plain, decoding, height_width, load
 from bridgepipe.datasets.items import Item, Splits, some, write_splits
 from bridgepipe.errors import UserError
 from bridgepipe.names import ilsvrc
@@ -39,6 +39,7 @@ def prepare(
     path: str | Path,
     size: Size = 256,
     crop: str = "torchvision",
+    decode: Decode = "exact",
     classes: Sequence[Label] | None = None,
     subset: str | Path | None = None,
     splits: Sequence[str] = ("train", "val"),
@@ -54,6 +55,7 @@ def prepare(
             all or some of the 1,000. ``val`` may be flat: the published labels give the classes.
         size: side of the square, or (height, width).
         crop: one of `bridgepipe.datasets.images.CROPS`.
+        decode: draft: files are decoded as small as twice the size allows.
         classes: names or numbers of those whose images are written, numbered as before; None: all.
         subset: text file with one validation image a line, in the order in which they are used:
             ``[any/folder/][class/]file [class or its index]``. I2SB's own list can be given.
@@ -65,12 +67,12 @@ def prepare(
     """
     root = Path(path)
     lines = read_subset(subset) if subset else None
-    items, names = read(root, splits, partial(load_plain, size=size, crop=crop))
+    items, names = read(root, splits, partial(load_plain, size=size, crop=crop, draft=decode == "draft"))
     if lines is not None and "val" in items:
         items["val"] = choose(items["val"], lines, names, str(subset))
     _check_labels(items, root)
     items = _of_classes(items, classes, names, root)
-    write_splits(Path(out_dir), items, _card(size, crop), names, codec, skip_bad, progress)
+    write_splits(Path(out_dir), items, _card(size, crop, decode), names, codec, skip_bad, progress)
 
 
 def _items(root: Path, load: Load, classes: Sequence[str]) -> list[Item]:
@@ -111,14 +113,14 @@ def _of_classes(splits: Splits, wanted: Sequence[Label] | None, names: Sequence[
     return found
 
 
-def _card(size: Size, crop: str) -> dict[str, object]:
+def _card(size: Size, crop: str, decode: Decode) -> dict[str, object]:
     """What a store of ImageNet says of how it was made; the same for both ways to it."""
-    return {"source": "imagenet", "size": list(height_width(size)), "crop": crop}
+    return {"source": "imagenet", "size": list(height_width(size)), "crop": crop, **decoding(decode)}
 
 
-def load_plain(source: Path | bytes, size: Size, crop: str) -> tuple[Loaded]:
-    """One image file as the published loaders read it."""
-    return load(source, size, crop, decode_plain)
+def load_plain(source: Path | bytes, size: Size, crop: str, draft: bool = False) -> tuple[Loaded]:
+    """One image file as the published loaders read it; ``draft`` as in `load`."""
+    return load(source, size, crop, decode_plain, draft)
 
 
 Line = tuple[PurePosixPath, str | None]

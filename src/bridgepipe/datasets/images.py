@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngInfo
 
 from bridgepipe.artifacts import atomic
@@ -35,7 +36,10 @@ DECODERS: dict[str, tuple[str, ...]] = {
 SUFFIXES = frozenset(suffix for suffixes in DECODERS.values() for suffix in suffixes)
 Size = int | tuple[int, int] | list[int]
 Resampling = Image.Resampling
+Decode = Literal["exact", "draft"]
+Decoder = Callable[["Path | bytes", "Size | None"], Image.Image]
 BITS_PER_SAMPLE, PLANAR = 258, 284  # tags of a TIFF file; planar is 2: the colours are stored apart
+WHOLE = "bridgepipe whole size"  # key of the width and height of a photograph that was decoded smaller
 MARK = "bridgepipe"  # key of the text in a PNG file that says what it was made of
 
 
@@ -44,20 +48,22 @@ def height_width(size: Size) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
-def decode(source: Path | bytes) -> Image.Image:
+def decode(source: Path | bytes, least: Size | None = None) -> Image.Image:
     """An upright 8-bit RGB image from a file of one of `DECODERS`, whatever its suffix.
 
     EXIF rotation is applied, transparency is laid on white, 16-bit grey is scaled
     by 1/257, and of an animation the first frame is taken.
+
+    Args:
+        least: a JPEG file is decoded at a half, a quarter or an eighth of its size where that is twice this
+            size or more; `whole_size` tells that of the photograph. None: files are decoded whole.
 
     Raises:
         Exception: whatever the decoder raises; ValueError where pixels have no defined range.
     """
     with Image.open(_opened(source), formats=list(DECODERS)) as image:
         check_decodable(image)
-        image.load()
-        ImageOps.exif_transpose(image, in_place=True)
-        return _to_rgb(image)
+        return _to_rgb(_upright(_loaded(image, least)))
 
 
 def read_photo(source: Path | bytes, name: str = "") -> np.ndarray:
@@ -110,8 +116,11 @@ def is_ours(path: Path) -> bool:
     return made_of(path) is not None
 
 
-def decode_plain(source: Path | bytes) -> Image.Image:
+def decode_plain(source: Path | bytes, least: Size | None = None) -> Image.Image:
     """As the published loaders do: RGB by Pillow's rule, without rotation or background.
+
+    Args:
+        least: size for a smaller decoding, see `decode`.
 
     Raises:
         Exception: as `decode`.
@@ -119,8 +128,36 @@ def decode_plain(source: Path | bytes) -> Image.Image:
     with Image.open(_opened(source), formats=list(DECODERS)) as image:
         check_decodable(image)
         _has_range(image)
-        image.load()
-        return _rgb(image)
+        return _rgb(_loaded(image, least))
+
+
+def whole_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height of the photograph, of which the image may be a smaller version."""
+    return image.info.get(WHOLE, image.size)
+
+
+def _loaded(image: ImageFile, least: Size | None) -> Image.Image:
+    """The pixels of an open file, see `decode`."""
+    whole = image.size
+    side = None if least is None else 2 * max(height_width(least))  # rotation may follow
+    drafted = None if side is None else image.draft(None, (side, side))
+    image.load()
+    if drafted is None or image.size == whole:
+        return image
+    # The decoder rounds sizes up, so that the last column and row may lie beyond the photograph in part.
+    seen = drafted[1]
+    size = (int(seen[2]), int(seen[3]))
+    smaller = image if size == image.size else image.resize(size, Resampling.BICUBIC, seen)
+    smaller.info[WHOLE] = whole
+    return smaller
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    width, height = image.size
+    ImageOps.exif_transpose(image, in_place=True)
+    if WHOLE in image.info and image.size != (width, height):
+        image.info[WHOLE] = image.info[WHOLE][::-1]
+    return image
 
 
 def check_decodable(image: Any) -> None:
@@ -167,8 +204,11 @@ def _16_to_8_bits(values: np.ndarray) -> np.ndarray:
 
 def resize_adm(image: Image.Image, height: int, width: int) -> Image.Image:
     """The rule of ADM and DDIB: halve by BOX while twice the size or more, BICUBIC, centre crop."""
-    while image.width >= 2 * width and image.height >= 2 * height:
-        image = image.resize((image.width // 2, image.height // 2), Resampling.BOX)
+    w, h = whole_size(image)
+    while w >= 2 * width and h >= 2 * height:
+        w, h = w // 2, h // 2
+        if w < image.width or h < image.height:  # the decoder has not halved it
+            image = image.resize((w, h), Resampling.BOX)
     scale = max(width / image.width, height / image.height)
     image = image.resize((round(image.width * scale), round(image.height * scale)), Resampling.BICUBIC)
     return _crop(image, (image.height - height) // 2, (image.width - width) // 2, height, width)
@@ -176,7 +216,7 @@ def resize_adm(image: Image.Image, height: int, width: int) -> Image.Image:
 
 def resize_torchvision(image: Image.Image, height: int, width: int) -> Image.Image:
     """The rule of I2SB, torchvision's Resize and CenterCrop: BILINEAR, long side rounded down."""
-    w, h = image.size
+    w, h = whole_size(image)
     if w * height <= h * width:
         w, h = width, width * h // w
     else:
@@ -197,6 +237,11 @@ CROPS: dict[str, Callable[[Image.Image, int, int], Image.Image]] = {
 }
 
 
+def decoding(decode: Decode) -> dict[str, str]:
+    """What the card of a store says of decoding: nothing of what is the default."""
+    return {} if decode == "exact" else {"decode": decode}
+
+
 class Loaded(NamedTuple):
     """Pixels uint8 ``[H, W, 3]``, and the content of the file that they were made from."""
 
@@ -208,11 +253,16 @@ def load(
     source: Path | bytes,
     size: Size,
     crop: str,
-    decoded: Callable[[bytes], Image.Image] = decode,
+    decoded: Decoder = decode,
+    draft: bool = False,
 ) -> tuple[Loaded]:
-    """One image file for a store: decoded, resized and cropped, as the only array of an item."""
+    """One image file for a store: decoded, resized and cropped, as the only array of an item.
+
+    Args:
+        draft: decode JPEG files as small as twice the size allows, see `decode`.
+    """
     file = source if isinstance(source, bytes) else source.read_bytes()
-    return (Loaded(fit(decoded(file), size, crop), file),)
+    return (Loaded(fit(decoded(file, size if draft else None), size, crop), file),)
 
 
 def fit(image: Image.Image, size: Size, crop: str = "adm") -> np.ndarray:

@@ -478,6 +478,18 @@ def test_published_weights_are_refused_unless_they_are_the_right_file(
 # --- accuracy ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("shape", [(6, 6, 1), (32, 32, 3), (33, 47, 3), (256, 200, 3)])
+def test_ssim_is_that_of_torchmetrics_to_the_last_bit(shape: tuple[int, ...]) -> None:
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 256, shape).astype(np.uint8)
+    for second in (first, first // 2, rng.integers(0, 256, shape).astype(np.uint8), np.full_like(first, 9)):
+        x, y = (torch.from_numpy(v).permute(2, 0, 1)[None].double() for v in (first, second))
+        known = structural_similarity_index_measure(x, y, data_range=255.0)
+        assert quality([first], [second]).ssim == [float(known)]
+
+
 def test_intervals_are_those_of_scipy_to_the_last_bit() -> None:
     for n in (1, 2, 7, 12, 359, 1797):
         for hits in {0, 1, n // 3, n}:

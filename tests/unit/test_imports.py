@@ -209,6 +209,11 @@ def test_verbs_import_what_they_use(modules: str, unneeded: list[str]) -> None:
             "torch._dynamo",
         ),
         (
+            "import numpy; from bridgepipe.evaluation.restoration import quality;"
+            "images = numpy.zeros((1, 8, 8, 3), numpy.uint8); quality(images, images)",
+            "torchmetrics",
+        ),
+        (
             "from bridgepipe.datasets import colors, digits;colors.load('china'), digits.digit_items((8, 8))",
             "sklearn",
         ),

@@ -64,9 +64,8 @@ def write(results: Sequence[Result], on: Mapping[str, Any]) -> str:
 
 def moved(before: Mapping[str, Any], results: Sequence[Result]) -> list[str]:
     """A line for every ratio that differs from an earlier one by more than `MOVED`."""
-    earlier = {row["what"]: row["ratio"] for row in before["rows"]}
+    earlier = {(row["what"], row["baseline"]): row["ratio"] for row in before["rows"]}
+    known = ((r, earlier[r.what, r.baseline]) for r in results if (r.what, r.baseline) in earlier)
     return [
-        f"{r.what}: {earlier[r.what]:.3g}, now {r.ratio:.3g}"
-        for r in results
-        if r.what in earlier and abs(r.ratio / earlier[r.what] - 1) > MOVED
+        f"{r.what}: {ratio:.3g}, now {r.ratio:.3g}" for r, ratio in known if abs(r.ratio / ratio - 1) > MOVED
     ]

@@ -61,6 +61,7 @@ def test_results_are_written_and_what_moved_is_told(tmp_path: Path, monkeypatch:
     now = [
         Result("a", "other", 1.0, 2.1, 2.1),
         Result("b", "other", 1.0, 2.0, 2.0),
+        Result("b", "against another", 1.0, 9.0, 9.0),
         Result("c", "x", 1, 1, 1),
     ]
     (tmp_path / "benchmarks").mkdir()

@@ -101,7 +101,9 @@ def target_accuracy(
     translated: File,
     extractor: ExtractorFiles,
     output: File,
-    source: File | None = None,
+    source: Annotated[
+        Path | None, typer.Option(help="source images, of which patches tell their photographs")
+    ] = None,
     run: Shared = Shared(),
 ) -> None:
     """Share of translations that an independent classifier takes for the target class."""

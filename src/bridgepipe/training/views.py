@@ -32,10 +32,11 @@ class Views:
     def __call__(self, images: Tensor) -> Tensor:
         """Images ``[b, C, H, W]`` in [-1, 1] as they are seen; those given may be changed."""
         if self.flipped is not None:
-            # one by one, an image stays in the processor's cache
-            for image, mirrored in zip(images, self.flipped.flatten().tolist(), strict=True):
-                if mirrored:
-                    image.copy_(image.flip(-1))
+            rows = self.flipped.flatten()
+            # one by one, an image stays in the processor's cache; a GPU takes them together
+            together = images.device.type != "cpu"
+            for some in [rows] if together else rows.nonzero().flatten().tolist():
+                images[some] = images[some].flip(-1)
         if self.turned is not None:
             images = torch.stack(
                 [image.rot90(int(turns), (-2, -1)) for image, turns in zip(images, self.turned, strict=True)]

@@ -11,7 +11,7 @@ from torch.optim import AdamW as Base
 class AdamW(Base):
     """PyTorch's AdamW without the wrappers that are for compiled optimisers.
 
-    They load the compiler with the first step, which takes longer than loading PyTorch itself. The
+    They load the compiler as soon as one is made, which takes a second, whatever switches it off. The
     arithmetic is that of the methods below them.
     """
 

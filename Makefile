@@ -48,7 +48,7 @@ digits: setup
 test: setup
 	@OMP_NUM_THREADS=1 pytest -n 2 --no-loadscope-reorder
 
-# DVC, injected faults, the report in a browser and a real Slurm, the last two after make system-setup: 20 minutes on 2 cores beside other work
+# DVC, injected faults, the report in a browser and a real Slurm, the last two after make system-setup: a quarter of an hour on 2 cores, longer beside other work
 test-engines: setup
 	@pytest -n 2 tests/dvc tests/faults tests/browser tests/cluster
 

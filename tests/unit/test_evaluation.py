@@ -258,6 +258,7 @@ def test_the_interval_of_a_share_of_patches_is_over_the_pictures() -> None:
 def test_the_interval_of_a_share_stays_within_its_range() -> None:
     everything = Share.of(np.ones(40, bool), ["a"] * 20 + ["b"] * 20)
     assert (everything.low, everything.high) == (pytest.approx(wilson(2, 2)[0]), pytest.approx(1))
+    assert Share.of(np.array([True, False, False] * 2), ["a"] * 3 + ["b"] * 3).independent == 2  # not 6
     single = Share.of(np.array([True, False]), ["a", "a"])
     assert [*single.values("accuracy").values()] == [0.5, None, None, 2]
     cases = np.arange(30) % 3 > 0

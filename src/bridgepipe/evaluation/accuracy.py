@@ -14,6 +14,8 @@ from bridgepipe.evaluation.features import Images, per_image
 from bridgepipe.evaluation.protocol import Z95, Estimate
 from bridgepipe.names.classes import numbers_in
 
+ROUNDING = 1e-12  # error of a share below which it is none
+
 
 @dataclass(frozen=True)
 class Share:
@@ -89,7 +91,7 @@ def _independent(cases: np.ndarray, sources: Sequence[str]) -> float:
     found = Estimate.of(cases, sources)
     if found.error is None:
         return 0.0
-    if not found.error:
+    if found.error < ROUNDING:
         return float(len(set(sources)))
     variance = (found.error * found.reach / Z95) ** 2
     return min(float(len(cases)), found.value * (1 - found.value) / variance)

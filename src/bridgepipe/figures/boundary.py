@@ -40,7 +40,7 @@ def mixing_curve(path: str | Path, table: pd.DataFrame, t: int, title: str = "")
         shell.set(xlabel="Step t", ylabel="Relative to the Gaussian shell")
         for n, (space, words) in enumerate((("z", "latent z"), ("h", "bottleneck h"))):
             _share(separable, table, "t", f"{space}_accuracy", COLOURS[n], words)
-        separable.set(xlabel="Step t", ylabel="Accuracy of the boundary (95 % interval)")
+        separable.set(xlabel="Step t", ylabel="Accuracy (95 % interval)")
         separable.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         for axes in (shell, separable):
             axes.axvline(t, color=INK, linewidth=0.8, linestyle="--", label=f"mixing step {t}")
